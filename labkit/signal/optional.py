@@ -1,0 +1,25 @@
+"""Libraries that only one adapter needs: imported there, with the command that installs them when absent."""
+
+import importlib
+from types import ModuleType
+
+_PIP_NAME = {"fluidsynth": "pyfluidsynth", "dac": "descript-audio-codec", "lightning_fabric": "lightning-fabric"}
+
+
+def need(module: str) -> ModuleType:
+    """Import `module`, or say how to get it.
+
+    Args:
+        module: the import name, e.g. ``"soundfile"``.
+
+    Returns:
+        The module.
+
+    Raises:
+        ModuleNotFoundError: naming the missing package and the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = _PIP_NAME.get(module.split(".")[0], module.split(".")[0])
+        raise ModuleNotFoundError(f"{module} is needed here and not installed: pip install {package}") from error

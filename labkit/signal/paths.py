@@ -1,0 +1,22 @@
+"""Where the project keeps what it ships, what it caches, and where real recordings may lie."""
+
+import os
+from pathlib import Path
+
+
+def data_dir() -> Path:
+    """The repository's `data/` folder: manifest, shipped checkpoints, results."""
+    return Path(__file__).resolve().parents[2] / "data"
+
+
+def cache_dir() -> Path:
+    """Where downloads and rendered pools are kept: `$LABKIT_CACHE`, else `~/.cache/labkit` (created)."""
+    path = Path(os.environ.get("LABKIT_CACHE", Path.home() / ".cache" / "labkit"))
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def real_data_dir() -> Path | None:
+    """Real recordings for evaluation: `$LABKIT_REAL_DATA`, else `shared/data` beside the checkout, else None."""
+    path = Path(os.environ.get("LABKIT_REAL_DATA", data_dir().parents[1] / "shared" / "data"))
+    return path if path.is_dir() else None
