@@ -1,0 +1,174 @@
+"""A chain of pedals: rendered, printed, saved, and put into the order that stands for all orders that sound alike."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from labkit.effects.effect import commutes
+from labkit.effects.registry import effect
+from labkit.signal.optional import need
+from labkit.signal.paths import replace_text
+
+
+@dataclass(frozen=True)
+class Step:
+    """One pedal of a chain.
+
+    Attributes:
+        effect: name in the registry.
+        params: every knob, physical units. Checked on construction (ValueError, KeyError).
+    """
+
+    effect: str
+    params: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        effect(self.effect).space.check(self.params)
+        object.__setattr__(self, "params", MappingProxyType({k: float(v) for k, v in self.params.items()}))
+
+    def __str__(self) -> str:
+        space = effect(self.effect).space
+        knobs = (f"{p.name}={self.params[p.name]:.3g}" for p in space.parameters)
+        return f"{self.effect}({', '.join(knobs)})"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """An ordered chain of pedals, first pedal first.
+
+    Attributes:
+        steps: the pedals; may be empty (the clean sound).
+
+    Notebook: 02 (chains), 04 (inference).
+    """
+
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The pedals' names in order."""
+        return tuple(step.effect for step in self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self):  # noqa: ANN204 - an iterator of (name, params)
+        return iter((step.effect, dict(step.params)) for step in self.steps)
+
+    def __str__(self) -> str:
+        return " -> ".join(map(str, self.steps)) or "(clean)"
+
+    def render(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
+        """The chain applied by pedalboard, every plug-in fresh.
+
+        Args:
+            audio: (channels, samples) float32.
+            sample_rate: Hz.
+
+        Returns:
+            (channels, samples) float32 of the same length; tails beyond the end are cut.
+
+        Raises:
+            ValueError: if `audio` is not two-dimensional or not finite.
+        """
+        if audio.ndim != 2 or audio.shape[1] == 0:
+            raise ValueError(f"audio must be (channels, samples) with samples > 0, got shape {audio.shape}")
+        if not np.isfinite(audio).all():
+            raise ValueError("audio must be finite, got NaN or infinite samples")
+        audio = np.ascontiguousarray(audio, dtype=np.float32)
+        plugins = [effect(step.effect).build(step.params) for step in self.steps]
+        return need("pedalboard").Pedalboard(plugins)(audio, sample_rate, reset=True) if plugins else audio.copy()
+
+    def canonical(self) -> "Chain":
+        """The one chain that stands for every order that sounds the same.
+
+        Neighbours that commute are sorted by name: at each place comes the alphabetically first pedal that can be
+        swapped there. Two chains are equal by ear (as far as `commutes` knows) exactly when their canonical names
+        and parameters are equal.
+
+        Source: lexicographic normal form of a trace (Cartier and Foata 1969; Anisimov and Knuth 1979).
+        """
+        rest, ordered = list(self.steps), []
+        while rest:
+            movable = [step for i, step in enumerate(rest) if all(_swap(other, step) for other in rest[:i])]
+            chosen = min(movable, key=lambda step: (step.effect, sorted(step.params.items())))
+            rest.remove(chosen)
+            ordered.append(chosen)
+        return Chain(tuple(ordered))
+
+    def to_json(self) -> str:
+        """JSON text: a list of {"effect", "params"}."""
+        return json.dumps([{"effect": s.effect, "params": dict(s.params)} for s in self.steps], indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Chain":
+        """The chain written by `to_json`. Raises ValueError for anything else, KeyError for an unknown pedal."""
+        try:
+            rows = [(row["effect"], row["params"]) for row in json.loads(text)]
+        except (json.JSONDecodeError, TypeError, KeyError) as error:
+            raise ValueError(f'a chain is a JSON list of {{"effect", "params"}}, got {text[:60]!r}') from error
+        return cls(tuple(Step(name, params) for name, params in rows))
+
+    def save(self, path: str | Path) -> None:
+        """Write `to_json()` under a temporary name, then rename."""
+        replace_text(Path(path), self.to_json() + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Chain":
+        """Read what `save` wrote. Raises as `from_json`, and FileNotFoundError."""
+        return cls.from_json(Path(path).read_text())
+
+    def to_code(self) -> str:
+        """Python source that builds the same board with pedalboard alone."""
+        lines = ["from pedalboard import Pedalboard" + "".join(sorted({f", {effect(n).plugin}" for n in self.names}))]
+        lines += ["", "board = Pedalboard(["]
+        for step in self.steps:
+            record = effect(step.effect)
+            arguments = ", ".join(f"{k}={v:.6g}" for k, v in record.arguments(step.params).items())
+            lines.append(f"    {record.plugin}({arguments}),")
+        return "\n".join([*lines, "])"])
+
+
+def _swap(first: Step, second: Step) -> bool:
+    return commutes(effect(first.effect), effect(second.effect))
+
+
+def count_orders(names: Sequence[str]) -> int:
+    """How many orders of these pedals can be told apart by ear.
+
+    Args:
+        names: distinct pedal names.
+
+    Returns:
+        The number of acyclic orientations of the graph that joins two pedals when they do not commute.
+
+    Raises:
+        ValueError: if a name occurs twice.
+
+    Source: Stanley 1973 (the chromatic polynomial at -1), by inclusion and exclusion over the sets of pedals that
+    can all stand first.
+    Notebook: 02.
+    """
+    if len(set(names)) != len(names):
+        raise ValueError(f"names must be distinct, got {list(names)}")
+    n = len(names)
+    joined = [[i != j and not commutes(effect(a), effect(b)) for j, b in enumerate(names)] for i, a in enumerate(names)]
+    neighbours = [sum(1 << j for j in range(n) if joined[i][j]) for i in range(n)]
+    independent = {0: True}
+    for subset in range(1, 1 << n):
+        low = (subset & -subset).bit_length() - 1
+        rest = subset & (subset - 1)
+        independent[subset] = independent[rest] and not neighbours[low] & rest
+    orders = {0: 1}
+    for board in range(1, 1 << n):
+        total, first = 0, board
+        while first:
+            if independent[first]:
+                total += (-1) ** (first.bit_count() + 1) * orders[board & ~first]
+            first = (first - 1) & board
+        orders[board] = total
+    return orders[(1 << n) - 1]

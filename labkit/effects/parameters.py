@@ -1,0 +1,119 @@
+"""Where ranges live: physical units <-> 0..1 <-> bins. Dataset, effect, loss, tokenizer and slider all ask here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One knob: its name, unit, legal range and how the range is travelled.
+
+    Attributes:
+        name: with the unit as its suffix, e.g. ``drive_db``.
+        unit: ``"dB"``, ``"Hz"``, ``"ms"``, ``"s"``, ``"bit"`` or ``""`` for a ratio or share.
+        low: smallest legal value.
+        high: largest legal value.
+        scale: ``"linear"``, or ``"log"`` for equal steps in ratio (times, frequencies); `low` must then be > 0.
+        identifiable: whether a listener to the wet sound alone can hope to read it. Phase-like or
+            redundant knobs are rendered but left out of parameter errors.
+    """
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    scale: Literal["linear", "log"] = "linear"
+    identifiable: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"{self.name}: low must be below high, got {self.low} and {self.high}")
+        if self.scale == "log" and self.low <= 0:
+            raise ValueError(f"{self.name}: a log scale needs low > 0, got {self.low}")
+
+    def to_unit(self, value: float) -> float:
+        """Physical value -> 0..1. Raises ValueError outside [low, high]."""
+        self.check(value)
+        if self.scale == "log":
+            return float(np.clip(np.log(value / self.low) / np.log(self.high / self.low), 0, 1))
+        return float(np.clip((value - self.low) / (self.high - self.low), 0, 1))
+
+    def from_unit(self, unit: float) -> float:
+        """0..1 -> physical value. Raises ValueError outside [0, 1]."""
+        if not 0 <= unit <= 1:
+            raise ValueError(f"{self.name}: a unit value lies in [0, 1], got {unit}")
+        if self.scale == "log":
+            value = self.low * (self.high / self.low) ** unit
+        else:
+            value = self.low + unit * (self.high - self.low)
+        return float(np.clip(value, self.low, self.high))
+
+    def check(self, value: float) -> None:
+        """Raise ValueError, naming knob, range and value, unless `value` is finite and within the range."""
+        slack = 1e-6 * (self.high - self.low)
+        if not (np.isfinite(value) and self.low - slack <= value <= self.high + slack):
+            raise ValueError(f"{self.name} must lie in [{self.low:g}, {self.high:g}] {self.unit}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class ParameterSpace:
+    """The knobs of one effect, in a fixed order.
+
+    Attributes:
+        parameters: the knobs; names are unique.
+    """
+
+    parameters: tuple[Parameter, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) != len(self.parameters):
+            raise ValueError(f"parameter names must be unique, got {self.names}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The knobs' names, in order."""
+        return tuple(parameter.name for parameter in self.parameters)
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    def __getitem__(self, name: str) -> Parameter:
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        raise KeyError(f"no parameter {name!r}; there are {self.names}")
+
+    def check(self, params: Mapping[str, float]) -> None:
+        """Raise ValueError unless `params` holds exactly these knobs, each within its range."""
+        if set(params) != set(self.names):
+            raise ValueError(f"parameters must be {sorted(self.names)}, got {sorted(params)}")
+        for parameter in self.parameters:
+            parameter.check(params[parameter.name])
+
+    def to_unit(self, params: Mapping[str, float]) -> np.ndarray:
+        """`params_unit` (n_params,) float64 in [0, 1]. Raises ValueError as `check`."""
+        self.check(params)
+        return np.array([p.to_unit(params[p.name]) for p in self.parameters], dtype=np.float64)
+
+    def from_unit(self, params_unit: np.ndarray) -> dict[str, float]:
+        """Physical parameters from (n_params,) in [0, 1]. Raises ValueError for another length or range."""
+        if len(params_unit) != len(self.parameters):
+            raise ValueError(f"params_unit must hold {len(self.parameters)} values, got {len(params_unit)}")
+        return {p.name: p.from_unit(float(u)) for p, u in zip(self.parameters, params_unit, strict=True)}
+
+    def to_bins(self, params: Mapping[str, float], n_bins: int) -> list[int]:
+        """The bin of each knob: `n_bins` equal cells of the unit interval."""
+        return [min(int(unit * n_bins), n_bins - 1) for unit in self.to_unit(params)]
+
+    def from_bins(self, bins: list[int], n_bins: int) -> dict[str, float]:
+        """Physical parameters at the bins' centres. Raises ValueError for a bin outside 0..n_bins-1."""
+        if any(not 0 <= index < n_bins for index in bins):
+            raise ValueError(f"bins must lie in 0..{n_bins - 1}, got {bins}")
+        return self.from_unit(np.array([(index + 0.5) / n_bins for index in bins]))
+
+    def sample(self, rng: np.random.Generator) -> dict[str, float]:
+        """Physical parameters drawn uniformly on each knob's own scale."""
+        return self.from_unit(rng.random(len(self.parameters)))

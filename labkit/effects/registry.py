@@ -1,0 +1,29 @@
+"""Every pedal the lab owns, by name. Adding one: write its record, list it here; the contract tests find it."""
+
+from types import MappingProxyType
+
+from labkit.effects.ambience import DELAY, REVERB
+from labkit.effects.drive import BITCRUSH, CLIPPING, DISTORTION
+from labkit.effects.dynamics import COMPRESSOR, LIMITER, NOISE_GATE
+from labkit.effects.effect import Effect
+from labkit.effects.filters import HIGH_SHELF, HIGHPASS, LOW_SHELF, LOWPASS, PEAK
+from labkit.effects.level import GAIN
+from labkit.effects.modulation import CHORUS, PHASER
+
+EFFECTS = MappingProxyType(
+    {
+        effect.name: effect
+        for effect in (
+            *(COMPRESSOR, DISTORTION, CHORUS, PHASER, DELAY, REVERB),
+            *(LOW_SHELF, PEAK, HIGH_SHELF, HIGHPASS, LOWPASS),
+            *(GAIN, CLIPPING, BITCRUSH, LIMITER, NOISE_GATE),
+        )
+    }
+)
+
+
+def effect(name: str) -> Effect:
+    """The record called `name`. Raises KeyError listing the pedals there are."""
+    if name not in EFFECTS:
+        raise KeyError(f"no effect called {name!r}; there are {', '.join(EFFECTS)}")
+    return EFFECTS[name]
