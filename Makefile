@@ -1,0 +1,71 @@
+# `make` alone lists what there is. Every target sets up what it needs first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help lab test check notebooks data results bench lock clean setup
+
+PORT ?= 8888
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.8
+
+# A new lock or pyproject means a new stamp, and so a new installation.
+STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+
+# Threads that spin while they wait make torch crawl on shared cores; librosa's compiled code is kept between runs.
+export OMP_WAIT_POLICY := PASSIVE
+export NUMBA_CACHE_DIR := $(CURDIR)/$(VENV)/.numba
+
+# Notebooks are committed with outputs made at a larger budget than tests use, and timings differ from machine to
+# machine: so outputs are compared (strictly) in the cells tagged `nbval-check-output`, and the others must run.
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval_sanitize.cfg --timeout=0
+
+# BROWSER=no serves without opening one. A container's root may serve, too.
+LAB_FLAGS := --port=$(PORT) $(if $(filter no,$(BROWSER)),--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@echo "Variables: PORT=8888  BROWSER=no  PYTHON=python3.11  LAB_BUDGET=smoke|laptop|full"
+
+lab: setup ## set up if needed, then open JupyterLab on the first notebook
+	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks/00_start_here.ipynb
+
+test: export LAB_BUDGET := smoke
+test: setup check ## all that CI runs: check, tests, every notebook
+	$(BIN)/python -m pytest
+	$(MAKE) --no-print-directory notebooks
+
+check: setup ## fast: lint, format, import rules, tests of the house itself
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_house.py tests/test_doctor.py tests/notebooks/test_template.py
+
+notebooks: export LAB_BUDGET := smoke
+notebooks: setup ## run every notebook from top to bottom at the smallest budget
+	$(if $(NOTEBOOKS),$(BIN)/python -m pytest $(NBVAL) $(NOTEBOOKS),@echo "no notebooks yet")
+
+data: setup ## rebuild what data/ ships, from seeds
+	$(BIN)/labkit data make
+
+results: setup ## make README's tables from data/results
+	$(BIN)/labkit results
+
+bench: setup ## benchmarks (never part of the tests)
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only
+
+lock: setup ## after a change in pyproject.toml: pin everything anew
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header \
+		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+
+clean: ## remove caches (runs/ and .venv/ stay)
+	rm -rf build .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks $(VENV)/.numba
+	find labkit tests tools notebooks -name __pycache__ -prune -exec rm -rf {} +
+	find notebooks -name .ipynb_checkpoints -prune -exec rm -rf {} +
+
+setup: $(STAMP)
+
+$(STAMP):
+	@bash tools/setup.sh $(VENV) $(UV_VERSION)
+	@rm -f $(VENV)/.ready-* && touch $@

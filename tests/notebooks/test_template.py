@@ -1,0 +1,103 @@
+"""Every notebook keeps to the course's template, so that a reader who knows one knows where things are in all."""
+
+import re
+import statistics
+from pathlib import Path
+
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+EXPECTED = ["00_start_here", "01_stft_basics", "02_dataset_augmentation", "04_pedal_order"]
+MAX_LINES, MAX_MEDIAN_LINES, MAX_BYTES = 25, 6, 500_000
+# Each stalls notebook runners or plays at a false level; lab/ has what stands in their place.
+FORBIDDEN = {
+    r"\binteract(?:ive|ive_output)?\(": "observe a slider and set `.value` of another widget",
+    r"\bOutput\(": "set `.value` of a widget",
+    r"\bIPython\.display\.Audio\b|from IPython\.display import [^\n]*\bAudio\b": "play through labkit.lab.listen",
+    r"\bdisplay\.Audio\(|\bipd\.Audio\(": "play through labkit.lab.listen",
+    r"\binput\(": "a prompt blocks every runner",
+}
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def sources(notebook, kind):
+    return [cell.source for cell in notebook.cells if cell.cell_type == kind]
+
+
+def headings(notebook):
+    text = "\n".join(sources(notebook, "markdown"))
+    return [line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#")]
+
+
+def lines(source):
+    return sum(1 for line in source.splitlines() if line.strip())
+
+
+def test_the_expected_notebooks_are_there():
+    assert [path.stem for path in NOTEBOOKS] == EXPECTED
+
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@every_notebook
+def test_is_valid_and_runs_on_the_plain_kernel(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "widgets" not in notebook.metadata, "widget state: python tools/strip_audio.py it"
+
+
+@every_notebook
+def test_is_small_and_holds_no_audio(path):
+    assert path.stat().st_size <= MAX_BYTES
+    assert "data:audio" not in path.read_text(encoding="utf-8"), "python tools/strip_audio.py it"
+
+
+@every_notebook
+def test_is_committed_with_outputs_and_without_errors(path):
+    outputs = [output for cell in read(path).cells for output in cell.get("outputs", [])]
+    assert outputs, "run it, so that readers on the web see results"
+    assert not [output for output in outputs if output.output_type == "error"]
+
+
+@every_notebook
+def test_cells_are_short(path):
+    counts = {
+        source.splitlines()[0]: lines(source) for source in sources(read(path), "code") if source.strip()
+    }
+    assert max(counts.values()) <= MAX_LINES, max(counts, key=counts.get)
+    assert statistics.median(counts.values()) <= MAX_MEDIAN_LINES
+
+
+@every_notebook
+def test_begins_with_a_title_and_a_promise_and_ends_with_a_recap(path):
+    notebook = read(path)
+    first = notebook.cells[0]
+    assert first.cell_type == "markdown"
+    assert first.source.startswith("# ")
+    assert "promise" in first.source.lower()
+    found = headings(notebook)
+    for part in ("goals", "recap"):
+        assert any(part in heading for heading in found), f"no heading with {part!r} among {found}"
+
+
+@every_notebook
+def test_has_two_exercises_that_check_themselves(path):
+    code = "\n".join(sources(read(path), "code"))
+    numbers = set(re.findall(r"""\bcheck\(\s*["'](\d\d)\.\d+["']""", code))
+    exercises = re.findall(r"""\bcheck\(\s*["'](\d\d\.\d+)["']""", code)
+    assert len(set(exercises)) >= 2
+    assert numbers == {path.stem[:2]}, "an exercise is numbered NN.k after its notebook"
+
+
+@every_notebook
+@pytest.mark.parametrize("pattern", FORBIDDEN)
+def test_uses_nothing_that_stalls_or_misleads(path, pattern):
+    found = re.search(pattern, "\n".join(sources(read(path), "code")))
+    assert not found, f"{found[0]}: {FORBIDDEN[pattern]}"

@@ -1,0 +1,287 @@
+"""The house: one truth about versions, imports that go downwards, a hook that keeps audio out of commits."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMED_BY_USERS = {
+    "jupyterlab",
+    "torch",
+    "torchaudio",
+    "librosa",
+    "matplotlib",
+    "ipywidgets",
+    "pedalboard",
+    "descript-audio-codec",
+    "nbval",
+}
+
+
+def pyproject():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def locked():
+    pin = re.compile(r"^([a-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
+    return {
+        (name, version)
+        for name, version in pin.findall((ROOT / "requirements.lock").read_text(encoding="utf-8"))
+    }
+
+
+def split(requirements):
+    """{"torch==2.11.0"} -> {("torch", "2.11.0")}; anything that is not an exact pin fails."""
+    pairs = [requirement.split("==") for requirement in requirements]
+    assert all(len(pair) == 2 for pair in pairs), requirements
+    return {(name, version) for name, version in pairs}
+
+
+def conda_pip_section():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    return next(part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
+
+
+# One truth about versions
+
+
+def test_environment_yml_is_pyproject():
+    lines = conda_pip_section()
+    options = [line for line in lines if line.startswith("--")]
+    assert options == ["--constraint requirements.lock", "--editable ."]
+    assert split(set(lines) - set(options)) == split(pyproject()["project"]["dependencies"])
+
+
+def test_environment_yml_has_the_nine_and_says_why_of_each():
+    assert {name for name, _ in split(line for line in conda_pip_section() if "==" in line)} >= NAMED_BY_USERS
+    for line in (ROOT / "environment.yml").read_text(encoding="utf-8").splitlines():
+        if "==" in line:
+            assert re.search(r" # \w.{10,}", line), f"no reason given: {line}"
+
+
+def test_environment_yml_takes_a_python_that_pyproject_allows():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert "python=3.11" in environment["dependencies"]
+    assert pyproject()["project"]["requires-python"] == ">=3.11,<3.13"
+
+
+def test_lock_holds_every_direct_dependency_at_its_pin():
+    project = pyproject()["project"]
+    direct = split([*project["dependencies"], *project["optional-dependencies"]["dev"]])
+    assert direct <= locked()
+
+
+def test_lock_is_plain_pins():
+    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
+        assert re.match(r"[a-z0-9._-]+==|\s*#|$", line), f"not a pin or a comment: {line}"
+
+
+def test_this_environment_is_the_locked_one():
+    from importlib.metadata import distributions
+
+    wanted = {name for name, _ in locked()}
+    here = {(re.sub(r"[-_.]+", "-", d.name).lower(), d.version.partition("+")[0]) for d in distributions()}
+    assert {pair for pair in here if pair[0] in wanted} <= locked()
+
+
+# Rooms
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+
+
+def test_rooms_import_only_downwards():
+    program = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_import_labkit_is_free():
+    done = run(
+        "import sys, time; t = time.perf_counter(); import labkit; t -= time.perf_counter(); print(-t, *sys.modules)"
+    )
+    assert done.returncode == 0, done.stderr
+    seconds, *modules = done.stdout.split()
+    assert float(seconds) < 0.3
+    assert not {"torch", "numpy", "matplotlib", "IPython"} & set(modules)
+
+
+def test_training_side_imports_with_torch_torchaudio_numpy_and_scipy_alone():
+    """A bare GPU machine can train: every module of four rooms imports with all other libraries away."""
+    code = """
+import importlib, importlib.abc, pkgutil, sys
+ABSENT = %r
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] in ABSENT:
+            raise ModuleNotFoundError(f"{name} is absent in this test", name=name)
+sys.meta_path.insert(0, Absent())
+import labkit
+for room in ("signal", "effects", "measure", "learn"):
+    package = importlib.import_module(f"labkit.{room}")
+    for module in pkgutil.walk_packages(package.__path__, f"labkit.{room}."):
+        importlib.import_module(module.name)
+        print(module.name)
+"""
+    absent = (
+        "pedalboard soundfile soxr librosa pyloudnorm fluidsynth pooch auraloss dac audiotools matplotlib "
+    )
+    absent += (
+        "IPython ipywidgets anywidget lightning_fabric tensorboard tyro safetensors sklearn pandas yaml tqdm"
+    )
+    done = run(code % absent.split())
+    assert done.returncode == 0, done.stderr
+    assert "labkit.signal.seeds" in done.stdout.split()
+
+
+def test_no_file_names_this_machine():
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if files.returncode:
+        pytest.skip("not a git checkout: the list of files is not known")
+    home_like = re.compile(r"(?<![\w.~$}])/(?:work|home|root|Users)/\w")
+    for name in filter(None, files.stdout.split("\0")):
+        path = ROOT / name
+        if (
+            path.suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".json", ".cfg", ".sh", ""}
+            and path.is_file()
+        ):
+            found = home_like.search(path.read_text(encoding="utf-8"))
+            assert not found, f"{name} names a path of one machine: {found[0]}"
+
+
+# Make and CI
+
+
+def test_make_help_lists_every_target_of_the_makefile():
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = set(re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split())
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = set(re.findall(r"^  make (\w+) ", done.stdout, re.MULTILINE))
+    assert listed == phony - {"setup"}
+    assert {"help", "lab", "test", "check", "notebooks", "data", "results", "bench", "clean"} <= listed
+
+
+def test_ci_runs_what_make_test_runs():
+    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").rstrip().endswith("exec make test")
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    assert workflow["jobs"]["test"]["steps"][-1]["run"] == "bash .ci/run"
+
+
+@pytest.mark.parametrize("script", [".ci/run", "tools/setup.sh", ".githooks/pre-commit"])
+def test_scripts_are_executable_and_parse(script):
+    subprocess.run(["bash", "-n", script], cwd=ROOT, check=True)
+    assert (ROOT / script).stat().st_mode & 0o111
+
+
+def test_setup_names_the_python_it_lacks(tmp_path):
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    done = subprocess.run(
+        ["bash", "tools/setup.sh", ".venv", "0"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHON": "python0.0"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Python 3.11 or 3.12 was expected, none found among: python0.0." in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+# Audio stays out of committed notebooks
+
+PLAYER = '<p>before</p><audio controls src="data:audio/wav;base64,UklGRiQ="></audio><p>after</p>'
+
+
+def output(**data):
+    return {"output_type": "display_data", "metadata": {}, "data": data}
+
+
+def notebook(*outputs):
+    cell = {
+        "cell_type": "code",
+        "execution_count": 1,
+        "id": "a",
+        "metadata": {},
+        "source": "x",
+        "outputs": list(outputs),
+    }
+    return {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {"kernelspec": {"name": "python3"}},
+        "cells": [cell],
+    }
+
+
+def strip(tmp_path, content, *options):
+    path = tmp_path / "n.ipynb"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    done = subprocess.run([sys.executable, ROOT / "tools" / "strip_audio.py", *options, path])
+    return done.returncode, json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_strip_turns_players_into_text_and_keeps_the_rest(tmp_path):
+    kept = output(**{"image/png": "iVBOR", "text/plain": "<Figure>"})
+    printed = {"output_type": "stream", "name": "stdout", "text": "SI-SDR 12 dB\n"}
+    live = output(
+        **{"application/vnd.jupyter.widget-view+json": {"model_id": "7"}, "text/plain": "FloatSlider()"}
+    )
+    content = notebook(
+        output(**{"text/html": [PLAYER[:60], PLAYER[60:]], "text/plain": "x"}), kept, printed, live
+    )
+    content["metadata"]["widgets"] = {"application/vnd.jupyter.widget-state+json": {}}
+    status, after = strip(tmp_path, content)
+    assert status == 0
+    html = "".join(after["cells"][0]["outputs"][0]["data"]["text/html"])
+    assert html == "<p>before</p><em>Sound: run this cell to hear it.</em><p>after</p>"
+    assert after["cells"][0]["outputs"][1:] == [kept, printed]
+    assert set(after["metadata"]) == {"kernelspec"}
+
+
+def test_strip_finds_payloads_outside_players(tmp_path):
+    content = notebook(
+        output(**{"text/html": "<script>play('data:audio/ogg;codecs=opus;base64,T2dnUw==')</script>"})
+    )
+    _, after = strip(tmp_path, content)
+    assert after["cells"][0]["outputs"][0]["data"]["text/html"] == "<script>play('')</script>"
+    _, after = strip(tmp_path, notebook(output(**{"audio/wav": "UklGR", "text/plain": "<Audio>"})))
+    assert after["cells"][0]["outputs"] == []
+
+
+def test_strip_leaves_a_clean_notebook_byte_for_byte_and_check_changes_nothing(tmp_path):
+    clean = notebook(output(**{"image/png": "iVBOR"}))
+    assert strip(tmp_path, clean, "--check") == (0, clean)
+    dirty = notebook(output(**{"text/html": PLAYER}))
+    assert strip(tmp_path, dirty, "--check") == (1, dirty)
+    before = json.dumps(clean)
+    (tmp_path / "n.ipynb").write_text(before, encoding="utf-8")
+    subprocess.run([sys.executable, ROOT / "tools" / "strip_audio.py", tmp_path / "n.ipynb"], check=True)
+    assert (tmp_path / "n.ipynb").read_text(encoding="utf-8") == before
+
+
+def test_commit_hook_refuses_audio_once_and_takes_the_stripped_notebook(tmp_path):
+    def git(*arguments):
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "core.hooksPath=.githooks")
+        return subprocess.run(["git", *identity, *arguments], cwd=tmp_path, capture_output=True, text=True)
+
+    for folder in (".githooks", "tools"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    git("init", "-q")
+    path = tmp_path / "a lesson.ipynb"  # a space in the name must not split it
+    path.write_text(json.dumps(notebook(output(**{"text/html": PLAYER}))), encoding="utf-8")
+    git("add", path.name)
+    refused = git("commit", "-m", "with audio")
+    assert refused.returncode == 1
+    assert "a lesson.ipynb held audio or widget state. It is stripped now" in refused.stderr
+    assert "data:audio" not in path.read_text(encoding="utf-8")
+    git("add", path.name)
+    accepted = git("commit", "-m", "without audio")
+    assert accepted.returncode == 0, accepted.stderr
