@@ -1,0 +1,357 @@
+"""Augmentation of the dry signal, before the chain: other pickups, knobs, rooms, levels, noises.
+
+All linear colouring (pickup and tone knob, tilt, body peaks, band limits, early reflections) is one frequency
+response, applied by one multiplication; a change of speed rides on the same transform. What is left is cheap
+and works on samples. `augment` draws all of it.
+"""
+
+import numpy as np
+from scipy import fft, signal
+
+_TAPS = 8192  # length of the colouring's impulse response: 186 ms at 44.1 kHz, enough for a 20 Hz high-pass
+_FULL_SCALE = 0.999
+
+
+def tilt(frequency_hz: np.ndarray, *, slope_db_per_octave: float, pivot_hz: float = 700.0) -> np.ndarray:
+    """A spectral tilt between 100 Hz and 10 kHz, minimum phase.
+
+    Args:
+        frequency_hz: where to evaluate it, any shape.
+        slope_db_per_octave: e.g. 6 doubles the amplitude with each octave; flat outside 100 Hz to 10 kHz.
+        pivot_hz: where the gain is 0 dB.
+
+    Returns:
+        The complex response, shaped as `frequency_hz`.
+    """
+
+    def shape(f: np.ndarray | float) -> np.ndarray:
+        return ((1 + 1j * f / 100.0) / (1 + 1j * f / 10_000.0)) ** (slope_db_per_octave / (20 * np.log10(2)))
+
+    return shape(frequency_hz) / abs(shape(pivot_hz))
+
+
+def resonant_lowpass(frequency_hz: np.ndarray, *, cutoff_hz: float, q: float) -> np.ndarray:
+    """A pickup behind its tone knob: a second-order low-pass, 12 dB per octave.
+
+    Args:
+        frequency_hz: where to evaluate it.
+        cutoff_hz: resonance, > 0.
+        q: gain at the resonance; 0.707 is flattest, loaded pickups reach 1 to 3.
+
+    Returns:
+        The complex response, shaped as `frequency_hz`.
+    """
+    s = 1j * frequency_hz / cutoff_hz
+    return 1 / (s * s + s / q + 1)
+
+
+def highpass(frequency_hz: np.ndarray, *, cutoff_hz: float) -> np.ndarray:
+    """A second-order Butterworth high-pass, -3 dB at `cutoff_hz`. Args and result as `resonant_lowpass`."""
+    s = 1j * frequency_hz / cutoff_hz
+    return s * s / (s * s + np.sqrt(2) * s + 1)
+
+
+def peak(frequency_hz: np.ndarray, *, center_hz: float, gain_db: float, q: float) -> np.ndarray:
+    """A bell: body, pickup position or microphone colour.
+
+    Args:
+        frequency_hz: where to evaluate it.
+        center_hz: middle of the bell, > 0.
+        gain_db: its gain there.
+        q: center over width, > 0; 0.5 to 2 is broad.
+
+    Returns:
+        The complex response, shaped as `frequency_hz`.
+    """
+    root, s = 10 ** (gain_db / 40), 1j * frequency_hz / center_hz
+    return (s * s + s * root / q + 1) / (s * s + s / (root * q) + 1)
+
+
+def early_reflections(
+    frequency_hz: np.ndarray, *, delays_ms: np.ndarray, gains: np.ndarray, damping_hz: float = 4_000.0
+) -> np.ndarray:
+    """A nearby surface or two, as a microphone hears them: shorter than any reverb.
+
+    Args:
+        frequency_hz: where to evaluate it.
+        delays_ms: of each reflection after the direct sound, above 0 and below 15.
+        gains: of each reflection relative to the direct sound, either sign.
+        damping_hz: first-order low-pass of the reflections.
+
+    Returns:
+        The complex response, shaped as `frequency_hz`.
+
+    Raises:
+        ValueError: a delay outside 0 to 15 ms, where it would begin to sound as an echo.
+    """
+    delays_ms, gains = np.atleast_1d(delays_ms), np.atleast_1d(gains)
+    if np.any((delays_ms <= 0) | (delays_ms >= 15)):
+        raise ValueError(f"delays_ms must lie between 0 and 15, got {delays_ms.tolist()}")
+    turns = np.exp(-2j * np.pi * np.multiply.outer(frequency_hz, delays_ms / 1000))
+    return 1 + turns @ gains / (1 + 1j * frequency_hz / damping_hz)
+
+
+def response_grid(sample_rate: int) -> np.ndarray:
+    """The frequencies in Hz, 0 to half the rate, on which `colour` takes a response."""
+    return np.linspace(0, sample_rate / 2, _TAPS // 2 + 1)
+
+
+def colour(audio: np.ndarray, response: np.ndarray | None = None, *, speed: float = 1.0) -> np.ndarray:
+    """Filter by a frequency response and play at another speed, in one pair of transforms.
+
+    Args:
+        audio: `(channels, samples)`.
+        response: complex, on `response_grid`; None leaves the colour alone.
+        speed: 1.03 is 3 % faster and higher, so shorter; 0.5 to 2. The transform lengths quantise it to about
+            0.1 %.
+
+    Returns:
+        float32 `(channels, round(samples / speed))`.
+
+    Raises:
+        ValueError: `speed` out of range.
+    """
+    if not 0.5 <= speed <= 2.0:
+        raise ValueError(f"speed must be 0.5 to 2, got {speed}")
+    samples = audio.shape[-1]
+    padded = samples + (_TAPS // 2 if response is not None else 256)
+    unit = min(2048, 1 << max(0, padded.bit_length() - 4))  # many factors of two transform fastest
+    size = unit * fft.next_fast_len(-(-padded // unit), real=True)
+    spectrum = fft.rfft(audio.astype(np.float32, copy=False), size)
+    if response is not None:
+        impulse = fft.irfft(response.astype(np.complex64))
+        impulse[_TAPS // 2 :] *= np.linspace(1, 0, _TAPS // 2, dtype=np.float32) ** 2
+        spectrum *= fft.rfft(impulse, size)
+    if speed == 1.0:
+        return fft.irfft(spectrum, size)[..., :samples]
+    new_size = fft.next_fast_len(round(size / speed), real=True)
+    bins = min(size, new_size) // 2 + 1
+    shifted = fft.irfft(spectrum[..., :bins], new_size)
+    shifted *= np.float32(new_size / size)
+    return shifted[..., : round(samples / speed)]
+
+
+def noise(rng: np.random.Generator, samples: int, *, pink: bool) -> np.ndarray:
+    """Noise of unit RMS: white, or pink (-3 dB per octave).
+
+    Args:
+        rng: the stream to draw from.
+        samples: how many.
+        pink: pink rather than white.
+
+    Returns:
+        float32 `(samples,)`, RMS exactly 1.
+
+    Source: the pink filter is the three-pole one of J. O. Smith, Spectral Audio Signal Processing, "Synthesis
+    of 1/F Noise": within 0.5 dB or so of -3 dB per octave above 30 Hz at 44.1 kHz.
+    """
+    out = rng.standard_normal(samples, dtype=np.float32)
+    if pink:
+        b = np.array([0.049922035, -0.095993537, 0.050612699, -0.004408786], np.float32)
+        a = np.array([1, -2.494956002, 2.017265875, -0.522189400], np.float32)
+        out = signal.lfilter(b, a, out)
+    return out / np.float32(np.sqrt(np.mean(np.square(out)) + 1e-20))
+
+
+def hum(
+    samples: int, sample_rate: int, *, mains_hz: float, amplitudes: np.ndarray, phase: float = 0.0
+) -> np.ndarray:
+    """Mains hum.
+
+    Args:
+        samples: how many.
+        sample_rate: Hz.
+        mains_hz: 50 or 60, a little off in reality.
+        amplitudes: of the first, second, ... harmonic.
+        phase: of the first, radians.
+
+    Returns:
+        float32 `(samples,)`.
+    """
+    step, block = 2j * np.pi * mains_hz / sample_rate, 512  # exp of a sum: a product of two short tables
+    blocks = np.exp(step * block * np.arange(-(-samples // block)) + 1j * phase)
+    turn = np.outer(blocks, np.exp(step * np.arange(block))).astype(np.complex64).ravel()[:samples]
+    out = np.zeros(samples, np.complex64)
+    for amplitude in amplitudes[::-1]:  # Horner: harmonics are powers of the first
+        out = (out + np.float32(amplitude)) * turn
+    return np.ascontiguousarray(out.imag)
+
+
+def clicks(rng: np.random.Generator, samples: int, *, count: int) -> np.ndarray:
+    """Ticks of 0.05 to 1 ms as from a cable or a switch.
+
+    Args:
+        rng: the stream to draw from.
+        samples: length of the result.
+        count: how many.
+
+    Returns:
+        float32 `(samples,)`, the largest tick with amplitude at most 1.
+    """
+    out = np.zeros(samples, np.float32)
+    for _ in range(count):
+        at, length = int(rng.integers(samples)), int(rng.integers(2, 40))
+        shape = (
+            rng.uniform(-1, 1)
+            * np.exp(-np.arange(length) / max(1, length / 4))
+            * rng.choice([-1, 1], size=length)
+        )
+        out[at : at + length] = shape[: samples - at]
+    return out
+
+
+def fade(audio: np.ndarray, *, start: int, end: int) -> np.ndarray:
+    """Raised-cosine fades over `start` samples in and `end` samples out; 0 leaves that side alone.
+
+    Args:
+        audio: `(channels, samples)`.
+        start: samples of fade-in, at most the length.
+        end: samples of fade-out, at most the length.
+
+    Returns:
+        A new array.
+    """
+    out = audio.copy()
+    start, end = min(start, out.shape[-1]), min(end, out.shape[-1])
+    if start:
+        out[..., :start] *= _ramp(start)
+    if end:
+        out[..., -end:] *= _ramp(end)[::-1]
+    return out
+
+
+def _ramp(length: int) -> np.ndarray:
+    return (0.5 - 0.5 * np.cos(np.pi * (np.arange(length) + 0.5) / length)).astype(np.float32)
+
+
+def fit(audio: np.ndarray, samples: int, *, offset: int) -> np.ndarray:
+    """A window of a fixed length.
+
+    Args:
+        audio: `(channels, any)`.
+        samples: length of the result.
+        offset: where the window starts; negative, or past the end, is silence.
+
+    Returns:
+        `(channels, samples)`.
+    """
+    out = np.zeros((*audio.shape[:-1], samples), np.float32)
+    start, stop = max(0, offset), min(audio.shape[-1], offset + samples)
+    if stop > start:
+        out[..., start - offset : stop - offset] = audio[..., start:stop]
+    return out
+
+
+def draw_response(sample_rate: int, rng: np.random.Generator, *, strength: float = 1.0) -> np.ndarray:
+    """A random colouring on `response_grid`.
+
+    Args:
+        sample_rate: Hz.
+        rng: the stream to draw from.
+        strength: 0 is flat, 1 as wide as recordings differ.
+
+    Returns:
+        The complex response, each stage drawn with its own probability.
+    """
+    grid = response_grid(sample_rate)
+    response = tilt(grid, slope_db_per_octave=float(np.clip(rng.normal(0, 2.0), -6, 6)) * strength)
+    if rng.random() < 0.6 * strength:
+        response = response * resonant_lowpass(
+            grid, cutoff_hz=_log(rng, 1_500, 8_000), q=rng.uniform(0.5, 2.5)
+        )
+    for _ in range(int(rng.integers(1, 4))):
+        gain_db, q = strength * rng.uniform(-8, 8), rng.uniform(0.4, 2.0)
+        response = response * peak(grid, center_hz=_log(rng, 120, 6_000), gain_db=gain_db, q=q)
+    if rng.random() < 0.7 * strength:
+        response = response * highpass(grid, cutoff_hz=_log(rng, 20, 150))
+    if rng.random() < 0.4 * strength:
+        response = response * resonant_lowpass(grid, cutoff_hz=_log(rng, 5_000, 20_000), q=0.707)
+    if rng.random() < 0.25 * strength:
+        count = int(rng.integers(1, 4))
+        delays_ms, gains = rng.uniform(0.3, 12, count), rng.uniform(-0.3, 0.3, count) * strength
+        response = response * early_reflections(grid, delays_ms=delays_ms, gains=gains)
+    return response
+
+
+def _log(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def augment(
+    audio: np.ndarray,
+    sample_rate: int,
+    rng: np.random.Generator,
+    *,
+    strength: float = 1.0,
+    samples: int | None = None,
+) -> np.ndarray:
+    """One random variation of a dry clip: colour, speed, crop, polarity, fades, level, noise, hum, clicks.
+
+    Args:
+        audio: float32 `(channels, any)`, finite.
+        sample_rate: Hz.
+        rng: the stream to draw from; the same stream gives the same samples.
+        strength: 0 gives the clip back (cropped to `samples`), 1 varies it as recordings vary; 0 to 1.
+        samples: length of the result; None keeps the input's. A longer input is cropped at a random place.
+
+    Returns:
+        float32 `(channels, samples)`, peak at most 0.999; its peak before noise is spread over 30 dB. Digital
+        silence stays silent.
+
+    Raises:
+        ValueError: `strength` out of range, an empty clip, or `samples` below 1.
+
+    Notebook: 02
+    """
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength must be 0 to 1, got {strength}")
+    samples = audio.shape[-1] if samples is None else samples
+    if audio.ndim != 2 or audio.shape[-1] == 0 or samples < 1:
+        raise ValueError(
+            f"audio must be (channels, samples), not empty, got {audio.shape}, {samples} samples wanted"
+        )
+    if strength == 0:
+        return fit(audio, samples, offset=_offset(rng, audio.shape[-1], samples, slack=0))
+    slack = round(0.05 * strength * sample_rate)
+    speed = 1 + strength * rng.uniform(-0.03, 0.03) if rng.random() < 0.4 else 1.0
+    needed = round(samples * speed) + 2 * slack
+    if audio.shape[-1] > needed:
+        audio = fit(audio, needed, offset=_offset(rng, audio.shape[-1], needed, slack=0))
+    response = draw_response(sample_rate, rng, strength=strength) if rng.random() < 0.9 else None
+    out = colour(audio, response, speed=speed)
+    out = fit(out, samples, offset=_offset(rng, out.shape[-1], samples, slack=slack))
+    if rng.random() < 0.3:
+        out = fade(
+            out, start=int(rng.integers(1, 1 + samples // 20)), end=int(rng.integers(1, 1 + samples // 10))
+        )
+    loudest = float(np.abs(out).max())
+    if loudest < 1e-6:
+        return np.zeros_like(out)
+    level_db = rng.uniform(-30 * strength, -0.1)
+    out *= np.float32((-1 if rng.random() < 0.5 else 1) * 10 ** (level_db / 20) / loudest)
+    _add_disturbances(out, sample_rate, rng, strength)
+    loudest = float(np.abs(out).max())
+    if loudest > _FULL_SCALE:
+        out *= np.float32(_FULL_SCALE / loudest)
+    return out
+
+
+def _offset(rng: np.random.Generator, length: int, samples: int, *, slack: int) -> int:
+    return int(rng.integers(min(0, length - samples) - slack, max(0, length - samples) + slack + 1))
+
+
+def _add_disturbances(audio: np.ndarray, sample_rate: int, rng: np.random.Generator, strength: float) -> None:
+    """Noise floor, hum and clicks, in place; levels are relative to the clip's RMS."""
+    rms, samples = float(np.sqrt(np.mean(np.square(audio)))), audio.shape[-1]
+    if rng.random() < 0.5 * strength:
+        level = rms * 10 ** (rng.uniform(-90, -45) / 20)
+        audio += np.float32(level) * noise(rng, samples, pink=rng.random() < 0.5)
+    if rng.random() < 0.2 * strength:
+        amplitudes = rng.uniform(0.2, 1, 6) / np.arange(1, 7) ** rng.uniform(0, 1.5)
+        amplitudes *= rms * 10 ** (rng.uniform(-80, -40) / 20) * np.sqrt(2 / np.sum(np.square(amplitudes)))
+        mains_hz = rng.choice([50.0, 60.0]) * rng.uniform(0.998, 1.002)
+        phase = rng.uniform(0, 2 * np.pi)
+        audio += hum(samples, sample_rate, mains_hz=mains_hz, amplitudes=amplitudes, phase=phase)
+    if rng.random() < 0.08 * strength:
+        level = rms * 10 ** (rng.uniform(-40, -10) / 20)
+        audio += np.float32(level) * clicks(rng, samples, count=int(rng.integers(1, 6)))

@@ -1,0 +1,282 @@
+"""Dry audio behind one face: generated guitars, recorded instruments, folders of files, and mixtures.
+
+Every source knows its groups (a guitar model, an instrument's phrase, a recording) and gives each group to
+one split only, so that a model is never tested on a string that it has heard.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from labkit.signal.files import AudioError, AudioFileError, read_audio
+from labkit.signal.sampled import SPLITS, SampledInstruments
+from labkit.signal.seeds import generator
+
+_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A piece of dry audio and where it comes from.
+
+    Attributes:
+        audio: float32 `(1, samples)`, full scale 1.
+        sample_rate: Hz.
+        source_id: its group, unique over all sources.
+        kind: "generated", "sampled" or "real".
+    """
+
+    audio: np.ndarray
+    sample_rate: int
+    source_id: str
+    kind: str
+
+
+class Source(Protocol):
+    """What everything that makes examples asks of a source of dry audio."""
+
+    kind: str
+    seconds: float
+    sample_rate: int
+
+    def clip(self, rng: np.random.Generator, split: str) -> Clip:
+        """A random clip of `seconds` from the groups of `split`."""
+        ...
+
+    def groups(self, split: str) -> list[str]:
+        """The source ids that belong to `split`."""
+        ...
+
+
+def check_split(split: str) -> str:
+    """The split, or a ValueError that lists the three there are."""
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    return split
+
+
+def disjoint(source: Source) -> dict[str, int]:
+    """Prove that no source id is in two splits.
+
+    Args:
+        source: any source.
+
+    Returns:
+        The number of groups in each split.
+
+    Raises:
+        ValueError: naming an id that is in two splits.
+
+    Notebook: 02
+    """
+    found = {split: set(source.groups(split)) for split in SPLITS}
+    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        shared = sorted(found[first] & found[second])
+        if shared:
+            raise ValueError(f"{len(shared)} groups are both in {first} and in {second}, e.g. {shared[0]}")
+    return {split: len(ids) for split, ids in found.items()}
+
+
+class GeneratedGuitars:
+    """Phrases on synthetic electric guitars; a group is one guitar.
+
+    Args:
+        seed: the seed of the guitars.
+        seconds: length of a clip, > 0.
+        sample_rate: Hz.
+        guitars: how many in train, validation and test.
+
+    Raises:
+        ValueError: bad `seconds` or `guitars`.
+
+    Notebook: 02
+    """
+
+    kind = "generated"
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        seconds: float = 2.5,
+        sample_rate: int = 44_100,
+        guitars: tuple[int, int, int] = (4_000, 200, 400),
+    ) -> None:
+        if not seconds > 0 or len(guitars) != 3 or min(guitars) < 1:
+            raise ValueError(f"seconds must be above 0 and guitars three counts, got {seconds} and {guitars}")
+        self.seed, self.seconds, self.sample_rate = seed, seconds, sample_rate
+        edges = np.cumsum((0, *guitars)).tolist()
+        self._guitars = {split: range(*edges[i : i + 2]) for i, split in enumerate(SPLITS)}
+
+    def groups(self, split: str) -> list[str]:
+        """The source ids of a split, one per guitar."""
+        return [self._id(index) for index in self._guitars[check_split(split)]]
+
+    def clip(self, rng: np.random.Generator, split: str) -> Clip:
+        """A phrase on a random guitar of the split."""
+        from labkit.signal.guitar import GuitarModel, phrase
+
+        index = int(rng.choice(self._guitars[check_split(split)]))
+        model = GuitarModel.draw(generator(self.seed, "guitar model", index))
+        audio = phrase(rng, model=model, sample_rate=self.sample_rate, seconds=self.seconds)
+        return Clip(audio, self.sample_rate, self._id(index), self.kind)
+
+    def _id(self, index: int) -> str:
+        return f"guitar/{self.seed}-{index:05d}"
+
+
+class Sampled(SampledInstruments):
+    """`labkit.signal.sampled.SampledInstruments` as a source of clips; a group is a program's phrase."""
+
+    def clip(self, rng: np.random.Generator, split: str) -> Clip:
+        """A phrase on a random instrument of the split."""
+        audio, source_id = self.draw(rng, check_split(split))
+        return Clip(audio, self.sample_rate, source_id, self.kind)
+
+
+class AudioFolder:
+    """The recordings in a folder, mixed down to mono; a group is a file, or several that share a name.
+
+    Args:
+        path: a folder, searched with its subfolders for wav, flac, mp3, ogg, opus, m4a and aiff.
+        seconds: length of a clip, > 0; shorter files are padded with silence at the end.
+        sample_rate: Hz; files at other rates are resampled.
+        split_all: put every file in this split; None splits 80 : 10 : 10 by a hash of the group's name, which
+            is the same on every machine and does not change when files are added.
+        group_separator: files whose names agree up to the last occurrence of this are one group, so that with
+            "_" `take7_mic.wav` and `take7_di.wav` stay together; None makes each file a group.
+
+    Raises:
+        AudioFileError: no such folder, or no audio in it.
+
+    Notebook: 02
+    """
+
+    kind = "real"
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        seconds: float = 2.5,
+        sample_rate: int = 44_100,
+        split_all: str | None = None,
+        group_separator: str | None = None,
+    ) -> None:
+        self.path, self.seconds, self.sample_rate = Path(path), seconds, sample_rate
+        if not seconds > 0:
+            raise ValueError(f"seconds must be above 0, got {seconds}")
+        if split_all is not None:
+            check_split(split_all)
+        if not self.path.is_dir():
+            raise AudioFileError(f"{self.path}: a folder of audio files was expected")
+        files = sorted(
+            file for file in self.path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file()
+        )
+        if not files:
+            raise AudioFileError(
+                f"{self.path}: no audio files in this folder (looked for {' '.join(sorted(_SUFFIXES))})"
+            )
+        self._groups: dict[str, list[Path]] = {}
+        for file in files:
+            name = file.relative_to(self.path).with_suffix("").as_posix()
+            group = name.rsplit(group_separator, 1)[0] if group_separator else name
+            self._groups.setdefault(group, []).append(file)
+        self._splits: dict[str, list[str]] = {split: [] for split in SPLITS}
+        for group in self._groups:
+            self._splits[split_all or _hashed_split(group)].append(group)
+        self._audio: dict[Path, np.ndarray] = {}
+
+    def groups(self, split: str) -> list[str]:
+        """The source ids of a split."""
+        return [f"file/{self.path.name}/{group}" for group in self._splits[check_split(split)]]
+
+    def files(self, split: str) -> list[Path]:
+        """The files of a split."""
+        return [file for group in self._splits[check_split(split)] for file in self._groups[group]]
+
+    def clip(self, rng: np.random.Generator, split: str) -> Clip:
+        """A random excerpt of a random file; up to eight places are tried for one that is not nearly silent.
+
+        Raises:
+            AudioError: if the split has no file.
+            AudioFileError: if the file cannot be read.
+        """
+        groups = self._splits[check_split(split)]
+        if not groups:
+            raise AudioError(
+                f"{self.path}: none of its files fell in {split!r}; use split_all, or more files"
+            )
+        group = groups[rng.integers(len(groups))]
+        audio = self._load(self._groups[group][rng.integers(len(self._groups[group]))])
+        samples = round(self.seconds * self.sample_rate)
+        return Clip(
+            _excerpt(rng, audio, samples), self.sample_rate, f"file/{self.path.name}/{group}", self.kind
+        )
+
+    def _load(self, file: Path) -> np.ndarray:
+        if file not in self._audio:
+            if sum(audio.nbytes for audio in self._audio.values()) > 200_000_000:
+                self._audio.clear()
+            self._audio[file] = read_audio(file, sample_rate=self.sample_rate, mono=True)[0]
+        return self._audio[file]
+
+
+def _hashed_split(name: str) -> str:
+    """80 : 10 : 10 by a stable hash of the name."""
+    place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little") % 10
+    return {0: "validation", 1: "test"}.get(place, "train")
+
+
+def _excerpt(rng: np.random.Generator, audio: np.ndarray, samples: int) -> np.ndarray:
+    if audio.shape[1] <= samples:
+        return np.pad(audio, ((0, 0), (0, samples - audio.shape[1])))
+    floor = 0.03 * float(np.sqrt(np.mean(np.square(audio))))  # 30 dB below the recording's own level
+    for _ in range(8):
+        start = int(rng.integers(audio.shape[1] - samples + 1))
+        piece = audio[:, start : start + samples]
+        if float(np.sqrt(np.mean(np.square(piece)))) > floor:
+            break
+    return piece.copy()
+
+
+class Mixture:
+    """Several sources as one: each clip comes from one of them.
+
+    Args:
+        sources: at least one; all with the same sample rate and clip length.
+        weights: how often each is drawn, >= 0, relative to each other; None is equally often.
+
+    Raises:
+        ValueError: no sources, weights that do not fit, or sources that differ in rate or length.
+
+    Notebook: 02
+    """
+
+    kind = "mixture"
+
+    def __init__(self, sources: Sequence[Source], weights: Sequence[float] | None = None) -> None:
+        weights = [1.0] * len(sources) if weights is None else list(weights)
+        if not sources or len(weights) != len(sources) or min(weights) < 0 or sum(weights) <= 0:
+            raise ValueError(
+                f"sources and weights must pair up, weights >= 0, got {len(sources)} and {weights}"
+            )
+        if len({(source.sample_rate, source.seconds) for source in sources}) != 1:
+            described = [(source.kind, source.sample_rate, source.seconds) for source in sources]
+            raise ValueError(f"all sources must have one sample_rate and one length, got {described}")
+        self.sources = tuple(sources)
+        self.seconds, self.sample_rate = sources[0].seconds, sources[0].sample_rate
+        self._shares = np.asarray(weights, float) / sum(weights)
+
+    def groups(self, split: str) -> list[str]:
+        """The source ids of all sources in a split."""
+        return [group for source in self.sources for group in source.groups(split)]
+
+    def clip(self, rng: np.random.Generator, split: str) -> Clip:
+        """A clip from one of the sources."""
+        return self.sources[rng.choice(len(self.sources), p=self._shares)].clip(rng, check_split(split))
