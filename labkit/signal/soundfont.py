@@ -129,7 +129,7 @@ def _split(data: bytes) -> dict[bytes, bytes]:
 def _zones(
     chunks: dict[bytes, bytes], level: bytes, first: int, last: int, link: int
 ) -> list[tuple[int, int, int]]:
-    """(linked index, lowest key, highest key) of zones `first` to `last` - 1, level "p"reset or "i"nstrument."""
+    """(linked index, lowest key, highest key) of zones `first` to `last` - 1 of presets or instruments."""
     bags, generators = chunks[level + b"bag"], chunks[level + b"gen"]
     zones, common = [], (0, 127)
     for zone in range(first, last):

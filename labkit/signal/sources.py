@@ -6,7 +6,7 @@ one split only, so that a model is never tested on a string that it has heard.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -140,7 +140,7 @@ class Sampled(SampledInstruments):
 
 
 class AudioFolder:
-    """The recordings in a folder, mixed down to mono; a group is a file, or several that share a name.
+    """The recordings in a folder, mixed down to mono; a group is a file, or several that belong together.
 
     Args:
         path: a folder, searched with its subfolders for wav, flac, mp3, ogg, opus, m4a and aiff.
@@ -148,8 +148,9 @@ class AudioFolder:
         sample_rate: Hz; files at other rates are resampled.
         split_all: put every file in this split; None splits 80 : 10 : 10 by a hash of the group's name, which
             is the same on every machine and does not change when files are added.
-        group_separator: files whose names agree up to the last occurrence of this are one group, so that with
-            "_" `take7_mic.wav` and `take7_di.wav` stay together; None makes each file a group.
+        group: gives the group of a file from its path below the folder, without suffix and with "/", e.g.
+            ``lambda name: name[:2]`` for a player; None makes each file a group of its own. Recordings
+            of one performance, one guitar or one player belong together.
 
     Raises:
         AudioFileError: no such folder, or no audio in it.
@@ -166,7 +167,7 @@ class AudioFolder:
         seconds: float = 2.5,
         sample_rate: int = 44_100,
         split_all: str | None = None,
-        group_separator: str | None = None,
+        group: Callable[[str], str] | None = None,
     ) -> None:
         self.path, self.seconds, self.sample_rate = Path(path), seconds, sample_rate
         if not seconds > 0:
@@ -185,11 +186,10 @@ class AudioFolder:
         self._groups: dict[str, list[Path]] = {}
         for file in files:
             name = file.relative_to(self.path).with_suffix("").as_posix()
-            group = name.rsplit(group_separator, 1)[0] if group_separator else name
-            self._groups.setdefault(group, []).append(file)
+            self._groups.setdefault(group(name) if group else name, []).append(file)
         self._splits: dict[str, list[str]] = {split: [] for split in SPLITS}
-        for group in self._groups:
-            self._splits[split_all or _hashed_split(group)].append(group)
+        for key in self._groups:
+            self._splits[split_all or _hashed_split(key)].append(key)
         self._audio: dict[Path, np.ndarray] = {}
 
     def groups(self, split: str) -> list[str]:
