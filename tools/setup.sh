@@ -24,7 +24,11 @@ if [ ! -x "$venv/bin/python" ]; then
     fi
 fi
 
-echo "Installing into $venv (5.5 GB; only the first time) ..."
+if [ -x "$venv/bin/jupyter" ]; then
+    echo "pyproject.toml or requirements.lock changed: bringing $venv up to date ..."
+else
+    echo "Installing into $venv (5.5 GB; only the first time) ..."
+fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version" || true
 if [ -x "$venv/bin/uv" ]; then
     install=("$venv/bin/uv" pip install --quiet --python "$venv/bin/python")
