@@ -1,0 +1,93 @@
+"""What a model must beat, and what none can: the prior, statistics with a small network, and the oracle."""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from labkit.effects.chain import Chain
+from labkit.effects.sampling import ChainSampler
+from labkit.measure.metrics import si_sdr_db
+from labkit.signal.optional import need
+from labkit.signal.seeds import generator
+from labkit.systems.pedal_order.config import Config, Protocol
+from labkit.systems.pedal_order.data import Example
+
+Names = tuple[str, ...]
+# Swaps that leave the sound this alike are taken to be inaudible.
+ALIKE_DB = 30.0
+
+
+def canonical_names(names: Names) -> Names:
+    """The canonical order of pedals given by name alone (two pedals of one kind do not occur)."""
+    sampler = ChainSampler(names) if names else None
+    return _middle(names).canonical().names if sampler else ()
+
+
+def _middle(names: Names) -> Chain:
+    from labkit.effects.chain import Step
+    from labkit.effects.registry import effect
+
+    return Chain(tuple(Step(n, effect(n).space.from_unit(np.full(len(effect(n).space), 0.5))) for n in names))
+
+
+def prior_mode(protocol: Protocol, *, seed: int = 0, draws: int = 20000) -> tuple[Names, float]:
+    """The most frequent canonical chain of a protocol and its share: the best answer of one who hears nothing."""
+    rng = generator(seed, "prior", protocol.name)
+    memo: dict[Names, Names] = {}
+    counts: Counter[Names] = Counter()
+    for _ in range(draws):
+        names = protocol.sampler.order(rng)
+        counts[memo.setdefault(names, canonical_names(names))] += 1
+    names, count = counts.most_common(1)[0]
+    return names, count / draws
+
+
+def statistics(pictures: torch.Tensor) -> np.ndarray:
+    """MFCC statistics of log-mel pictures: mean, deviation and deviation of the differences of 30 coefficients.
+
+    Args:
+        pictures: (n, n_mels, frames).
+
+    Returns:
+        (n, 90) float32.
+    """
+    mfcc = need("scipy.fft").dct(pictures.numpy(), type=2, norm="ortho", axis=1)[:, :30]
+    return np.concatenate([mfcc.mean(-1), mfcc.std(-1), np.diff(mfcc, axis=-1).std(-1)], axis=1)
+
+
+def statistics_floor(
+    train_pictures: torch.Tensor, train_orders: Sequence[Names], test_pictures: torch.Tensor, *, seed: int
+) -> list[Names]:
+    """Orders that MFCC statistics and a two-layer perceptron (256, 128) predict, one class per canonical order.
+
+    Source: the usual floor of effect recognition, e.g. Guo and McFee 2023 (MFCC + MLP).
+    """
+    classes = sorted(set(train_orders))
+    labels = [classes.index(names) for names in train_orders]
+    features = statistics(train_pictures)
+    mean, deviation = features.mean(0), features.std(0) + 1e-6
+    network = need("sklearn.neural_network").MLPClassifier(
+        (256, 128), random_state=seed, max_iter=60, early_stopping=True, n_iter_no_change=8
+    )
+    network.fit((features - mean) / deviation, labels)
+    return [classes[i] for i in network.predict((statistics(test_pictures) - mean) / deviation)]
+
+
+def oracle_share(config: Config, example: Example) -> float:
+    """The chance that one who has the dry sound, the pedals and every setting names the canonical order.
+
+    Every order of the pedals is rendered; those within `ALIKE_DB` of the wet sound cannot be told from the truth,
+    and the oracle picks one of their canonical orders at random.
+    """
+    orders = {
+        Chain(steps).canonical().names: Chain(steps).canonical()
+        for steps in itertools.permutations(example.chain.steps)
+    }
+    others = [chain for names, chain in orders.items() if names != example.chain.names]
+    alike = sum(
+        si_sdr_db(example.wet, example.apply(chain, config.sample_rate)) > ALIKE_DB for chain in others
+    )
+    return 1.0 / (1 + alike)

@@ -1,0 +1,111 @@
+"""Everything that a run of pedal order depends on, in one frozen record."""
+
+from dataclasses import dataclass
+
+from labkit.effects.sampling import ChainSampler, Prior
+from labkit.systems.pedal_order.tokens import ChainTokens
+
+THREE = ("chorus", "distortion", "reverb")
+SIX = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way of drawing chains: what an accuracy is measured on.
+
+    Attributes:
+        name: short name in results.
+        pedals: the shelf.
+        prior: see `ChainSampler`.
+        max_length: longest chain.
+    """
+
+    name: str
+    pedals: tuple[str, ...]
+    prior: Prior
+    max_length: int
+
+    @property
+    def sampler(self) -> ChainSampler:
+        """The sampler of this protocol's chains."""
+        return ChainSampler(self.pedals, self.prior, self.max_length)
+
+
+PROTOCOLS = {
+    "three": Protocol("three", THREE, "subsets", 3),
+    "six": Protocol("six", SIX, "shuffled", 5),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Data, model and training of pedal order; the defaults are those of the shipped checkpoint.
+
+    Attributes:
+        protocols: names in `PROTOCOLS`; every example draws one of them evenly.
+        sample_rate: Hz, of all audio that the model hears.
+        seconds: length of a clip.
+        preroll_seconds: longest stretch that the chain has been running before the clip starts.
+        input_rms_dbfs: level at which the dry sound enters the chain (drive is only known relative to it).
+        input_jitter_db: half-width of a uniform change of that level, in training only.
+        augment_strength: of the dry signal's augmentation in training, 0 turns it off.
+        n_fft, hop_length, n_mels, low_hz, high_hz: the log-mel front end.
+        n_bins: cells per knob.
+        width, n_heads, encoder_layers, decoder_layers, channels, dropout: the model.
+        steps, batch_size, learning_rate, warmup_steps, weight_decay, knob_weight: training; `knob_weight` is the
+            weight of a knob token's loss beside an order token's.
+        mel_mask: share of bands that training hides at random in each picture.
+        checkpoint_every: steps between checkpoints.
+        n_workers: processes that render examples.
+        precision: Lightning Fabric's, ``"32-true"`` or ``"bf16-mixed"``.
+        seed: of everything random.
+    """
+
+    protocols: tuple[str, ...] = ("three", "six")
+    sample_rate: int = 44100
+    seconds: float = 2.0
+    preroll_seconds: float = 0.5
+    input_rms_dbfs: float = -20.0
+    input_jitter_db: float = 3.0
+    augment_strength: float = 1.0
+    n_fft: int = 4096
+    hop_length: int = 1024
+    n_mels: int = 128
+    low_hz: float = 40.0
+    high_hz: float = 14000.0
+    n_bins: int = 16
+    width: int = 192
+    n_heads: int = 4
+    encoder_layers: int = 4
+    decoder_layers: int = 2
+    channels: tuple[int, int, int] = (32, 64, 128)
+    dropout: float = 0.1
+    steps: int = 6000
+    batch_size: int = 64
+    learning_rate: float = 7e-4
+    warmup_steps: int = 300
+    weight_decay: float = 0.02
+    knob_weight: float = 0.15
+    mel_mask: float = 0.1
+    checkpoint_every: int = 200
+    n_workers: int = 2
+    precision: str = "32-true"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = set(self.protocols) - set(PROTOCOLS)
+        if unknown or not self.protocols:
+            raise ValueError(f"protocols must be among {tuple(PROTOCOLS)}, got {self.protocols}")
+        for name in ("seconds", "steps", "batch_size", "sample_rate", "n_bins", "checkpoint_every"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+    @property
+    def samples(self) -> int:
+        """Samples of a clip."""
+        return round(self.seconds * self.sample_rate)
+
+    @property
+    def tokens(self) -> ChainTokens:
+        """The vocabulary: every pedal of every protocol, whether or not this run trains on it."""
+        return ChainTokens(SIX, self.n_bins, max_pedals=5)
