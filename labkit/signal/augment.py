@@ -5,6 +5,8 @@ response, applied by one multiplication; a change of speed rides on the same tra
 and works on samples. `augment` draws all of it.
 """
 
+import functools
+
 import numpy as np
 from scipy import fft, signal
 
@@ -87,13 +89,38 @@ def early_reflections(
     delays_ms, gains = np.atleast_1d(delays_ms), np.atleast_1d(gains)
     if np.any((delays_ms <= 0) | (delays_ms >= 15)):
         raise ValueError(f"delays_ms must lie between 0 and 15, got {delays_ms.tolist()}")
-    turns = np.exp(-2j * np.pi * np.multiply.outer(frequency_hz, delays_ms / 1000))
-    return 1 + turns @ gains / (1 + 1j * frequency_hz / damping_hz)
+    reflected = np.zeros(np.shape(frequency_hz), complex)
+    for delay_ms, gain in zip(delays_ms, gains, strict=True):
+        reflected += gain * np.exp(-2j * np.pi * delay_ms / 1000 * frequency_hz)
+    return 1 + reflected / (1 + 1j * frequency_hz / damping_hz)
 
 
-def response_grid(sample_rate: int) -> np.ndarray:
+@functools.lru_cache(maxsize=8)
+def _grids(sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    grid = frequency_grid(sample_rate)
+    return grid, warp(grid, sample_rate)
+
+
+def frequency_grid(sample_rate: int) -> np.ndarray:
     """The frequencies in Hz, 0 to half the rate, on which `colour` takes a response."""
     return np.linspace(0, sample_rate / 2, _TAPS // 2 + 1)
+
+
+def warp(frequency_hz: np.ndarray | float, sample_rate: int) -> np.ndarray | float:
+    """The analogue frequency that the bilinear transform puts at a digital one.
+
+    An analogue response read at `warp(frequency_grid(rate), rate)` is that of a causal digital filter; read on
+    the plain grid it would ring before the impulse. Cutoffs go through the same function to end up where they
+    should.
+
+    Args:
+        frequency_hz: 0 to half the rate.
+        sample_rate: Hz.
+
+    Returns:
+        Hz, close to `frequency_hz` when that is low; very large, but finite, at half the rate.
+    """
+    return sample_rate / np.pi * np.tan(np.minimum(np.pi * frequency_hz / sample_rate, np.pi / 2 - 1e-6))
 
 
 def colour(audio: np.ndarray, response: np.ndarray | None = None, *, speed: float = 1.0) -> np.ndarray:
@@ -101,12 +128,12 @@ def colour(audio: np.ndarray, response: np.ndarray | None = None, *, speed: floa
 
     Args:
         audio: `(channels, samples)`.
-        response: complex, on `response_grid`; None leaves the colour alone.
-        speed: 1.03 is 3 % faster and higher, so shorter; 0.5 to 2. The transform lengths quantise it to about
-            0.1 %.
+        response: complex, on `frequency_grid`; None leaves the colour alone.
+        speed: 1.03 is 3 % faster and higher, so shorter; 0.5 to 2. It is rounded to a ratio of fast transform
+            lengths, within about 0.3 % for clips of a second or more.
 
     Returns:
-        float32 `(channels, round(samples / speed))`.
+        float32 `(channels, round(samples / speed))`, with the rounded speed.
 
     Raises:
         ValueError: `speed` out of range.
@@ -124,11 +151,16 @@ def colour(audio: np.ndarray, response: np.ndarray | None = None, *, speed: floa
         spectrum *= fft.rfft(impulse, size)
     if speed == 1.0:
         return fft.irfft(spectrum, size)[..., :samples]
-    new_size = fft.next_fast_len(round(size / speed), real=True)
+    new_size = _near_fast_length(size / speed)
     bins = min(size, new_size) // 2 + 1
     shifted = fft.irfft(spectrum[..., :bins], new_size)
     shifted *= np.float32(new_size / size)
-    return shifted[..., : round(samples / speed)]
+    return shifted[..., : round(samples * new_size / size)]
+
+
+def _near_fast_length(size: float) -> int:
+    lower, upper = fft.prev_fast_len(int(size)), fft.next_fast_len(int(np.ceil(size)))
+    return lower if size - lower < upper - size else upper
 
 
 def noise(rng: np.random.Generator, samples: int, *, pink: bool) -> np.ndarray:
@@ -153,9 +185,7 @@ def noise(rng: np.random.Generator, samples: int, *, pink: bool) -> np.ndarray:
     return out / np.float32(np.sqrt(np.mean(np.square(out)) + 1e-20))
 
 
-def hum(
-    samples: int, sample_rate: int, *, mains_hz: float, amplitudes: np.ndarray, phase: float = 0.0
-) -> np.ndarray:
+def hum(samples: int, sample_rate: int, *, mains_hz: float, amplitudes: np.ndarray, phase: float = 0.0) -> np.ndarray:
     """Mains hum.
 
     Args:
@@ -191,11 +221,7 @@ def clicks(rng: np.random.Generator, samples: int, *, count: int) -> np.ndarray:
     out = np.zeros(samples, np.float32)
     for _ in range(count):
         at, length = int(rng.integers(samples)), int(rng.integers(2, 40))
-        shape = (
-            rng.uniform(-1, 1)
-            * np.exp(-np.arange(length) / max(1, length / 4))
-            * rng.choice([-1, 1], size=length)
-        )
+        shape = rng.uniform(-1, 1) * np.exp(-np.arange(length) / max(1, length / 4)) * rng.choice([-1, 1], size=length)
         out[at : at + length] = shape[: samples - at]
     return out
 
@@ -243,7 +269,7 @@ def fit(audio: np.ndarray, samples: int, *, offset: int) -> np.ndarray:
 
 
 def draw_response(sample_rate: int, rng: np.random.Generator, *, strength: float = 1.0) -> np.ndarray:
-    """A random colouring on `response_grid`.
+    """A random colouring on `frequency_grid`.
 
     Args:
         sample_rate: Hz.
@@ -253,28 +279,27 @@ def draw_response(sample_rate: int, rng: np.random.Generator, *, strength: float
     Returns:
         The complex response, each stage drawn with its own probability.
     """
-    grid = response_grid(sample_rate)
-    response = tilt(grid, slope_db_per_octave=float(np.clip(rng.normal(0, 2.0), -6, 6)) * strength)
+    grid, bent = _grids(sample_rate)
+
+    def cutoff(low_hz: float, high_hz: float) -> float:
+        drawn = float(np.exp(rng.uniform(np.log(low_hz), np.log(high_hz))))
+        return float(warp(min(drawn, 0.45 * sample_rate), sample_rate))
+
+    response = tilt(bent, slope_db_per_octave=float(np.clip(rng.normal(0, 2.0), -6, 6)) * strength)
     if rng.random() < 0.6 * strength:
-        response = response * resonant_lowpass(
-            grid, cutoff_hz=_log(rng, 1_500, 8_000), q=rng.uniform(0.5, 2.5)
-        )
+        response *= resonant_lowpass(bent, cutoff_hz=cutoff(1_500, 8_000), q=rng.uniform(0.5, 2.5))
     for _ in range(int(rng.integers(1, 4))):
         gain_db, q = strength * rng.uniform(-8, 8), rng.uniform(0.4, 2.0)
-        response = response * peak(grid, center_hz=_log(rng, 120, 6_000), gain_db=gain_db, q=q)
+        response *= peak(bent, center_hz=cutoff(120, 6_000), gain_db=gain_db, q=q)
     if rng.random() < 0.7 * strength:
-        response = response * highpass(grid, cutoff_hz=_log(rng, 20, 150))
+        response *= highpass(bent, cutoff_hz=cutoff(20, 150))
     if rng.random() < 0.4 * strength:
-        response = response * resonant_lowpass(grid, cutoff_hz=_log(rng, 5_000, 20_000), q=0.707)
+        response *= resonant_lowpass(bent, cutoff_hz=cutoff(5_000, 20_000), q=0.707)
     if rng.random() < 0.25 * strength:
         count = int(rng.integers(1, 4))
         delays_ms, gains = rng.uniform(0.3, 12, count), rng.uniform(-0.3, 0.3, count) * strength
-        response = response * early_reflections(grid, delays_ms=delays_ms, gains=gains)
+        response *= early_reflections(grid, delays_ms=delays_ms, gains=gains)
     return response
-
-
-def _log(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def augment(
@@ -307,9 +332,7 @@ def augment(
         raise ValueError(f"strength must be 0 to 1, got {strength}")
     samples = audio.shape[-1] if samples is None else samples
     if audio.ndim != 2 or audio.shape[-1] == 0 or samples < 1:
-        raise ValueError(
-            f"audio must be (channels, samples), not empty, got {audio.shape}, {samples} samples wanted"
-        )
+        raise ValueError(f"audio must be (channels, samples), not empty, got {audio.shape}, {samples} samples wanted")
     if strength == 0:
         return fit(audio, samples, offset=_offset(rng, audio.shape[-1], samples, slack=0))
     slack = round(0.05 * strength * sample_rate)
@@ -321,13 +344,12 @@ def augment(
     out = colour(audio, response, speed=speed)
     out = fit(out, samples, offset=_offset(rng, out.shape[-1], samples, slack=slack))
     if rng.random() < 0.3:
-        out = fade(
-            out, start=int(rng.integers(1, 1 + samples // 20)), end=int(rng.integers(1, 1 + samples // 10))
-        )
+        start, end = rng.uniform(0, 0.05 * strength), rng.uniform(0, 0.1 * strength)
+        out = fade(out, start=int(start * samples), end=int(end * samples))
     loudest = float(np.abs(out).max())
     if loudest < 1e-6:
         return np.zeros_like(out)
-    level_db = rng.uniform(-30 * strength, -0.1)
+    level_db = -0.1 - 30 * strength * rng.random()
     out *= np.float32((-1 if rng.random() < 0.5 else 1) * 10 ** (level_db / 20) / loudest)
     _add_disturbances(out, sample_rate, rng, strength)
     loudest = float(np.abs(out).max())

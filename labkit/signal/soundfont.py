@@ -16,6 +16,8 @@ import numpy as np
 from labkit.signal.files import AudioError, check_rate
 from labkit.signal.optional import need
 
+_VOICES = 64
+_PRIMER = (1, 0, 105)  # channel, bank, program: the banjo is centred, and one voice a note
 BLOCK = 64  # FluidSynth renders in blocks of 64 samples; events on their borders make every render repeatable
 _NAME = "FluidR3_GM.sf2"
 _FOLDERS = {
@@ -126,9 +128,7 @@ def _split(data: bytes) -> dict[bytes, bytes]:
     return chunks
 
 
-def _zones(
-    chunks: dict[bytes, bytes], level: bytes, first: int, last: int, link: int
-) -> list[tuple[int, int, int]]:
+def _zones(chunks: dict[bytes, bytes], level: bytes, first: int, last: int, link: int) -> list[tuple[int, int, int]]:
     """(linked index, lowest key, highest key) of zones `first` to `last` - 1 of presets or instruments."""
     bags, generators = chunks[level + b"bag"], chunks[level + b"gen"]
     zones, common = [], (0, 127)
@@ -162,7 +162,7 @@ class Synthesizer:
         settings = {
             "synth.reverb.active": 0,
             "synth.chorus.active": 0,
-            "synth.polyphony": 64,
+            "synth.polyphony": _VOICES,
             "synth.dynamic-sample-loading": 1,  # reads the samples of a program when it is chosen
         }
         self._synth = fluidsynth.Synth(gain=0.5, samplerate=float(sample_rate), channels=16, **settings)
@@ -171,14 +171,15 @@ class Synthesizer:
         if self._bank < 0:
             raise AudioError(f"{path}: FluidSynth cannot load this SoundFont")
         self.sample_rate = sample_rate
+        channel, bank, number = _PRIMER
+        self._synth.program_select(channel, self._bank, bank, number)
+        self._silence()
 
     def close(self) -> None:
         """Give the synthesizer's memory back."""
         self._synth.delete()
 
-    def play(
-        self, bank: int, number: int, events: list[tuple[int, str, int, int]], samples: int
-    ) -> np.ndarray:
+    def play(self, bank: int, number: int, events: list[tuple[int, str, int, int]], samples: int) -> np.ndarray:
         """Render one program from silence.
 
         Args:
@@ -225,11 +226,20 @@ class Synthesizer:
                 raise RuntimeError("FluidSynth could not render")
 
     def _silence(self) -> None:
+        """Stop everything and leave all voices alike, whatever they have played.
+
+        A FluidSynth voice glides over its first block from the panning that it had last, so a clip would depend
+        on the one before it. Sounding every voice once on the same centred sample takes that memory away.
+        """
         self._synth.all_sounds_off(0)
         self._synth.pitch_bend(0, 0)
-        self._render(
-            np.zeros((2, BLOCK), np.float32), 0, BLOCK
-        )  # lets the stopped voices go before the next clip
+        nowhere = np.zeros((2, BLOCK), np.float32)
+        self._render(nowhere, 0, BLOCK)
+        for key in range(_VOICES - self._synth.get_active_voice_count()):
+            self._synth.noteon(_PRIMER[0], 32 + key, 64)
+        self._render(nowhere, 0, BLOCK)
+        self._synth.all_sounds_off(_PRIMER[0])
+        self._render(nowhere, 0, BLOCK)
 
 
 def _float_writer(fluidsynth):
