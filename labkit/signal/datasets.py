@@ -7,7 +7,6 @@ more.
 import hashlib
 import os
 import shutil
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -249,16 +248,18 @@ def _download(record: Record, file: RemoteFile, archive: Path) -> None:
 
 
 def _resume(requests, url: str, part: Path) -> None:
-    """Download into `part`, going on after what it already holds; several attempts."""
-    for attempt in range(_ATTEMPTS):
+    """Download into `part`, going on after what it holds; gives up after several attempts without a byte."""
+    failures = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
         try:
-            _append(requests, url, part)
+            return _append(requests, url, part)
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
-            if attempt == _ATTEMPTS - 1:
+            progress = part.exists() and part.stat().st_size > before
+            failures = 0 if progress else failures + 1
+            if failures == _ATTEMPTS:
                 raise
-            time.sleep(0.2 * 4**attempt)
-        else:
-            return
+            time.sleep(0.2 * 4**failures)
 
 
 def _append(requests, url: str, part: Path) -> None:
@@ -269,12 +270,12 @@ def _append(requests, url: str, part: Path) -> None:
             return
         answer.raise_for_status()
         with open(part, "ab" if answer.status_code == 206 else "wb") as out:
-            for block in answer.iter_content(1 << 20):
+            for block in answer.iter_content(1 << 16):
                 out.write(block)
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         with zipfile.ZipFile(archive) as zipped:
             members = [name for name in zipped.namelist() if not name.startswith("__MACOSX/")]

@@ -334,8 +334,7 @@ def write_audio(
         raise AudioFileError(f"{path}: its folder does not exist")
     kind, usual = _FORMATS[path.suffix.lower()]
     soundfile = need("soundfile")
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         _write_blocks(soundfile, temporary, audio, check_rate(sample_rate), kind, subtype or usual)
         os.replace(temporary, path)
@@ -343,11 +342,11 @@ def write_audio(
         given = f"{kind} {subtype or usual}, {sample_rate} Hz, {audio.shape[0]} channels"
         raise AudioFileError(f"{path}: cannot be written as {given} ({error})") from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return path
 
 
-def _write_blocks(soundfile, path: str, audio: np.ndarray, rate: int, kind: str, subtype: str) -> None:
+def _write_blocks(soundfile, path: Path, audio: np.ndarray, rate: int, kind: str, subtype: str) -> None:
     with soundfile.SoundFile(path, "w", rate, audio.shape[0], subtype, format=kind) as file:
         for start in range(
             0, audio.shape[1], 1 << 16

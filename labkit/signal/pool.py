@@ -80,18 +80,14 @@ def build_pool(
 
 def _same_plan(found: dict, plan: _Plan, path: Path) -> None:
     if found != asdict(plan):
-        raise ValueError(
-            f"{path} was built with {found}, asked for {asdict(plan)}: delete it, or take another path"
-        )
+        raise ValueError(f"{path} was built with {found}, asked for {asdict(plan)}: delete it, or take another path")
 
 
 def _render(path: Path, source: Source, plan: _Plan) -> None:
     part, log = path.with_suffix(".part.npy"), path.with_suffix(".part.jsonl")
     done = _resume(part, log, plan)
     shape = (plan.n, plan.samples)
-    clips = np.lib.format.open_memmap(
-        part, "r+" if done else "w+", None if done else np.int16, None if done else shape
-    )
+    clips = np.lib.format.open_memmap(part, "r+" if done else "w+", None if done else np.int16, None if done else shape)
     if not done:
         log.write_text(json.dumps(asdict(plan)) + "\n")
     with open(log, "a") as lines:
@@ -181,13 +177,9 @@ class DryPool:
             plan = manifest["plan"]
             shape = np.load(path, mmap_mode="r").shape
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            raise AudioFileError(
-                f"{path}: a pool of clips and its .json manifest were expected ({error})"
-            ) from error
+            raise AudioFileError(f"{path}: a pool of clips and its .json manifest were expected ({error})") from error
         if shape != (plan["n"], plan["samples"]) or len(manifest["source_ids"]) != plan["n"]:
-            raise AudioFileError(
-                f"{path}: the manifest promises {plan['n']} clips of {plan['samples']}, found {shape}"
-            )
+            raise AudioFileError(f"{path}: the manifest promises {plan['n']} clips of {plan['samples']}, found {shape}")
         return cls(path, manifest)
 
     def __len__(self) -> int:
@@ -207,9 +199,7 @@ class DryPool:
         if self._clips is None:
             self._clips = np.load(self.path, mmap_mode="r")
         audio = self._clips[index][None].astype(np.float32) / np.float32(32767)
-        return Clip(
-            audio, self.sample_rate, self.manifest["source_ids"][index], self.manifest["kinds"][index]
-        )
+        return Clip(audio, self.sample_rate, self.manifest["source_ids"][index], self.manifest["kinds"][index])
 
     def verify(self) -> None:
         """Compare the file with the hash in its manifest.
@@ -218,6 +208,4 @@ class DryPool:
             AudioFileError: if they differ.
         """
         if _sha256(self.path) != self.manifest["sha256"]:
-            raise AudioFileError(
-                f"{self.path}: its sha256 is not the manifest's: delete it and build it again"
-            )
+            raise AudioFileError(f"{self.path}: its sha256 is not the manifest's: delete it and build it again")

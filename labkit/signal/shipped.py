@@ -1,6 +1,7 @@
 """The phrases that the notebooks are played with: a few seconds each, made here, kept in `data/phrases`."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def load_phrase(name: str = "riff") -> tuple[np.ndarray, int]:
 
 
 def make_phrases(folder: Path) -> dict[str, str]:
-    """Render all phrases as 16-bit FLAC.
+    """Render all phrases as 16-bit FLAC, and bring the hashes in the folder's README.md up to date.
 
     Args:
         folder: where to, created.
@@ -71,7 +72,17 @@ def make_phrases(folder: Path) -> dict[str, str]:
         audio = render_phrase(name)
         write_audio(folder / f"{name}.flac", audio, SAMPLE_RATE, subtype="PCM_16")
         hashes[name] = samples_hash(folder / f"{name}.flac")
+    _update_readme(folder / "README.md", hashes)
     return hashes
+
+
+def _update_readme(readme: Path, hashes: dict[str, str]) -> None:
+    if not readme.exists():
+        return
+    text = readme.read_text()
+    for name, value in hashes.items():
+        text = re.sub(rf"(`{name}\.flac` \|.*\| `)[0-9a-f]{{64}}`", rf"\g<1>{value}`", text)
+    readme.write_text(text)
 
 
 def render_phrase(name: str) -> np.ndarray:

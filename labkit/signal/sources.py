@@ -176,9 +176,7 @@ class AudioFolder:
             check_split(split_all)
         if not self.path.is_dir():
             raise AudioFileError(f"{self.path}: a folder of audio files was expected")
-        files = sorted(
-            file for file in self.path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file()
-        )
+        files = sorted(file for file in self.path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
         if not files:
             raise AudioFileError(
                 f"{self.path}: no audio files in this folder (looked for {' '.join(sorted(_SUFFIXES))})"
@@ -209,15 +207,11 @@ class AudioFolder:
         """
         groups = self._splits[check_split(split)]
         if not groups:
-            raise AudioError(
-                f"{self.path}: none of its files fell in {split!r}; use split_all, or more files"
-            )
+            raise AudioError(f"{self.path}: none of its files fell in {split!r}; use split_all, or more files")
         group = groups[rng.integers(len(groups))]
         audio = self._load(self._groups[group][rng.integers(len(self._groups[group]))])
         samples = round(self.seconds * self.sample_rate)
-        return Clip(
-            _excerpt(rng, audio, samples), self.sample_rate, f"file/{self.path.name}/{group}", self.kind
-        )
+        return Clip(_excerpt(rng, audio, samples), self.sample_rate, f"file/{self.path.name}/{group}", self.kind)
 
     def _load(self, file: Path) -> np.ndarray:
         if file not in self._audio:
@@ -263,9 +257,7 @@ class Mixture:
     def __init__(self, sources: Sequence[Source], weights: Sequence[float] | None = None) -> None:
         weights = [1.0] * len(sources) if weights is None else list(weights)
         if not sources or len(weights) != len(sources) or min(weights) < 0 or sum(weights) <= 0:
-            raise ValueError(
-                f"sources and weights must pair up, weights >= 0, got {len(sources)} and {weights}"
-            )
+            raise ValueError(f"sources and weights must pair up, weights >= 0, got {len(sources)} and {weights}")
         if len({(source.sample_rate, source.seconds) for source in sources}) != 1:
             described = [(source.kind, source.sample_rate, source.seconds) for source in sources]
             raise ValueError(f"all sources must have one sample_rate and one length, got {described}")
