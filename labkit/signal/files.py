@@ -1,7 +1,6 @@
 """Audio files in and out: any rate, any channel count, and a named error instead of a bad array.
 
-Everything that takes a user's audio passes it through `check_audio` or `read_audio`, so that the rest of the
-package can rely on float32 `(channels, samples)`, full scale 1, finite.
+The checks on arrays live in `labkit.signal.audio` and are importable from here as well.
 """
 
 import os
@@ -13,9 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
+from labkit.signal.audio import AudioError, check_audio, check_rate, describe, resample, to_mono
 from labkit.signal.optional import need
 
-MAX_CHANNELS = 64
+__all__ = [
+    "AudioError",
+    "AudioFileError",
+    "check_audio",
+    "check_rate",
+    "describe",
+    "read_audio",
+    "resample",
+    "to_mono",
+    "write_audio",
+]
+
 _FORMATS = {
     ".wav": ("WAV", "PCM_24"),
     ".flac": ("FLAC", "PCM_24"),
@@ -24,120 +35,11 @@ _FORMATS = {
     ".mp3": ("MP3", "MPEG_LAYER_III"),
     ".aiff": ("AIFF", "PCM_24"),
 }
-_BLOCK_VALUES = (
-    1 << 18
-)  # values per read: a broken header may promise any length, so nothing is allocated from it
-
-
-class AudioError(ValueError):
-    """Audio that cannot be used: the message names the argument, what was expected and what was given."""
+_BLOCK_VALUES = 1 << 18  # values per read: a broken header may promise any length, so nothing is allocated from it
 
 
 class AudioFileError(AudioError):
     """A file that cannot be used as audio: the message names it, what was expected and what was found."""
-
-
-def check_rate(sample_rate: int, name: str = "sample_rate") -> int:
-    """The sample rate as an int, or an error.
-
-    Args:
-        sample_rate: Hz, a whole number from 1 to 1,000,000.
-        name: the argument's name in the message.
-
-    Returns:
-        The rate as a Python int.
-
-    Raises:
-        AudioError: if it is not a whole number in that range.
-    """
-    if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float, np.integer, np.floating)):
-        raise AudioError(f"{name} must be a whole number of Hz, got {sample_rate!r}")
-    if not 1 <= sample_rate <= 1_000_000 or sample_rate != int(sample_rate):
-        raise AudioError(f"{name} must be a whole number of Hz from 1 to 1000000, got {sample_rate!r}")
-    return int(sample_rate)
-
-
-def check_audio(audio: np.ndarray, sample_rate: int, *, name: str = "audio") -> np.ndarray:
-    """The audio as float32 `(channels, samples)`, or an error that says what is wrong with it.
-
-    Args:
-        audio: floats `(channels, samples)`, 1 to 64 channels, or `(samples,)` for mono; full scale 1, finite.
-        sample_rate: Hz.
-        name: the argument's name in the message.
-
-    Returns:
-        A C-contiguous float32 array `(channels, samples)`; the input itself when it already is one.
-
-    Raises:
-        AudioError: wrong type, shape, an empty array, NaN or infinity, or a bad sample rate.
-    """
-    check_rate(sample_rate)
-    if not isinstance(audio, np.ndarray):
-        raise AudioError(f"{name} must be a NumPy array (channels, samples), got {type(audio).__name__}")
-    if not np.issubdtype(audio.dtype, np.floating):
-        raise AudioError(
-            f"{name} must be floats with full scale 1, got {audio.dtype}: "
-            "divide integers by their full scale first"
-        )
-    if audio.ndim == 1:
-        audio = audio[None]
-    if audio.ndim != 2:
-        raise AudioError(f"{name} must have shape (channels, samples), got {audio.shape}")
-    if 0 in audio.shape:
-        raise AudioError(
-            f"{name} is empty: shape {audio.shape}, at least one channel and one sample expected"
-        )
-    if audio.shape[0] > MAX_CHANNELS:
-        hint = ": this looks like (samples, channels), pass audio.T" if audio.shape[1] <= MAX_CHANNELS else ""
-        raise AudioError(
-            f"{name} must have 1 to {MAX_CHANNELS} channels first, got shape {audio.shape}{hint}"
-        )
-    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite and is reported just below
-        audio = np.ascontiguousarray(audio, dtype=np.float32)
-    bad = audio.size - int(np.count_nonzero(np.isfinite(audio)))
-    if bad:
-        raise AudioError(f"{name} must be finite, got {bad} NaN or infinite of {audio.size} samples")
-    return audio
-
-
-def to_mono(audio: np.ndarray) -> np.ndarray:
-    """The mean of the channels.
-
-    Args:
-        audio: `(channels, samples)`.
-
-    Returns:
-        float32 `(1, samples)`.
-
-    Raises:
-        AudioError: if `audio` is not usable.
-    """
-    audio = check_audio(audio, 1)
-    return audio if audio.shape[0] == 1 else audio.mean(axis=0, keepdims=True, dtype=np.float32)
-
-
-def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """The same sound at another sample rate, by soxr at its high-quality setting.
-
-    Args:
-        audio: `(channels, samples)`.
-        from_rate: its sample rate in Hz.
-        to_rate: the wanted one in Hz.
-
-    Returns:
-        float32 `(channels, max(1, round(samples * to_rate / from_rate)))`.
-
-    Raises:
-        AudioError: if the audio or a rate is not usable.
-    """
-    audio = check_audio(audio, from_rate)
-    to_rate = check_rate(to_rate, "to_rate")
-    if from_rate == to_rate:
-        return audio
-    samples = max(1, round(audio.shape[1] * to_rate / from_rate))
-    out = need("soxr").resample(audio.T, int(from_rate), to_rate).reshape(-1, audio.shape[0]).T[:, :samples]
-    out = np.pad(out, ((0, 0), (0, samples - out.shape[1])))
-    return np.ascontiguousarray(out, dtype=np.float32)
 
 
 def read_audio(
@@ -174,9 +76,7 @@ def read_audio(
     if max_seconds is not None and not max_seconds > 0:
         raise AudioError(f"max_seconds must be above 0, got {max_seconds!r}")
     head = _head(path)
-    audio, file_rate = (
-        _read_mpeg4(path, max_seconds) if head[4:8] == b"ftyp" else _read(path, path, max_seconds)
-    )
+    audio, file_rate = _read_mpeg4(path, max_seconds) if head[4:8] == b"ftyp" else _read(path, path, max_seconds)
     try:
         audio = check_audio(audio, file_rate, name="its audio")
     except AudioError as error:
@@ -194,9 +94,7 @@ def _head(path: Path) -> bytes:
         with open(path, "rb") as file:
             head = file.read(16)
     except OSError as error:
-        raise AudioFileError(
-            f"{path}: an audio file was expected, cannot open it ({error.strerror})"
-        ) from error
+        raise AudioFileError(f"{path}: an audio file was expected, cannot open it ({error.strerror})") from error
     if not head:
         raise AudioFileError(f"{path}: an audio file was expected, this one is empty (0 bytes)")
     return head
@@ -207,17 +105,13 @@ def _read(path: Path, shown: Path, max_seconds: float | None) -> tuple[np.ndarra
     try:
         with open(path, "rb") as raw, soundfile.SoundFile(raw) as file:
             limit = (
-                file.frames
-                if max_seconds is None
-                else min(file.frames, max(1, round(max_seconds * file.samplerate)))
+                file.frames if max_seconds is None else min(file.frames, max(1, round(max_seconds * file.samplerate)))
             )
             audio = _read_blocks(file, limit)
             truncated = _truncated(file, audio.shape[1], limit)
             rate = file.samplerate
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
-        raise AudioFileError(
-            f"{shown}: audio expected (wav, flac, mp3, ogg, opus, m4a), found {error}"
-        ) from error
+        raise AudioFileError(f"{shown}: audio expected (wav, flac, mp3, ogg, opus, m4a), found {error}") from error
     if audio.shape[1] == 0:
         raise AudioFileError(f"{shown}: audio expected, the file has a header but no samples")
     if truncated:
@@ -247,11 +141,7 @@ def _truncated(file: "soundfile.SoundFile", read: int, limit: int) -> str:  # no
         return ""
     declared, present = int(sizes[1]), int(sizes[2])
     streamed = declared >= 0x7FFFFFFF  # written to a pipe, so that the length was never filled in
-    return (
-        ""
-        if streamed or declared <= present
-        else f"its header promises {declared} bytes and {present} are there"
-    )
+    return "" if streamed or declared <= present else f"its header promises {declared} bytes and {present} are there"
 
 
 def _read_mpeg4(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
@@ -261,8 +151,7 @@ def _read_mpeg4(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]
         ffmpeg = shutil.which("ffmpeg")  # pedalboard decodes MPEG-4 on macOS and Windows only
     if ffmpeg is None:
         raise AudioFileError(
-            f"{path}: an MPEG-4 (m4a) file, which nothing here can decode: "
-            "install ffmpeg, or export it as WAV or FLAC"
+            f"{path}: an MPEG-4 (m4a) file, which nothing here can decode: install ffmpeg, or export it as WAV or FLAC"
         )
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "decoded.wav"
@@ -286,25 +175,17 @@ def _read_mpeg4(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]
             )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             said = (error.stderr or b"no answer in time").decode(errors="replace").strip().splitlines()
-            raise AudioFileError(
-                f"{path}: audio expected, ffmpeg found {said[-1] if said else 'nothing'}"
-            ) from error
+            raise AudioFileError(f"{path}: audio expected, ffmpeg found {said[-1] if said else 'nothing'}") from error
         return _read(wav, path, max_seconds)
 
 
 def _read_pedalboard(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
     with need("pedalboard.io").AudioFile(str(path)) as file:
-        limit = (
-            file.frames
-            if max_seconds is None
-            else min(file.frames, max(1, round(max_seconds * file.samplerate)))
-        )
+        limit = file.frames if max_seconds is None else min(file.frames, max(1, round(max_seconds * file.samplerate)))
         return file.read(limit), check_rate(file.samplerate)
 
 
-def write_audio(
-    path: str | os.PathLike, audio: np.ndarray, sample_rate: int, *, subtype: str | None = None
-) -> Path:
+def write_audio(path: str | os.PathLike, audio: np.ndarray, sample_rate: int, *, subtype: str | None = None) -> Path:
     """Write an audio file in one step: a reader sees the old file or the whole new one.
 
     Args:
@@ -325,9 +206,7 @@ def write_audio(
     audio = check_audio(audio, sample_rate)
     peak = float(np.abs(audio).max())
     if peak > 1.0:
-        raise AudioError(
-            f"audio must stay within -1 to 1 to be written, its peak is {peak:.4g}: lower its level"
-        )
+        raise AudioError(f"audio must stay within -1 to 1 to be written, its peak is {peak:.4g}: lower its level")
     if path.suffix.lower() not in _FORMATS:
         raise AudioFileError(f"{path}: the name must end in one of {' '.join(_FORMATS)}")
     if not path.parent.is_dir():
@@ -348,40 +227,5 @@ def write_audio(
 
 def _write_blocks(soundfile, path: Path, audio: np.ndarray, rate: int, kind: str, subtype: str) -> None:
     with soundfile.SoundFile(path, "w", rate, audio.shape[0], subtype, format=kind) as file:
-        for start in range(
-            0, audio.shape[1], 1 << 16
-        ):  # Vorbis in libsndfile overflows the stack on one long write
+        for start in range(0, audio.shape[1], 1 << 16):  # Vorbis in libsndfile overflows the stack on one long write
             file.write(audio[:, start : start + (1 << 16)].T)
-
-
-def describe(audio: np.ndarray, sample_rate: int) -> dict[str, float | int | bool]:
-    """What a listener should know before using a recording.
-
-    Args:
-        audio: `(channels, samples)`.
-        sample_rate: Hz.
-
-    Returns:
-        `channels`, `samples`, `seconds`, `sample_rate`, `peak_dbfs` and `rms_dbfs` (-inf for digital
-        silence), `silent` (peak below -80 dBFS), `clipped_share` (samples at or beyond 0.999 of full scale),
-        `dc_offset`.
-
-    Raises:
-        AudioError: if the audio is not usable.
-
-    Notebook: 00
-    """
-    audio = check_audio(audio, sample_rate)
-    peak = float(np.abs(audio).max())
-    rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
-    return {
-        "channels": audio.shape[0],
-        "samples": audio.shape[1],
-        "seconds": audio.shape[1] / sample_rate,
-        "sample_rate": int(sample_rate),
-        "peak_dbfs": 20 * float(np.log10(peak)) if peak else float("-inf"),
-        "rms_dbfs": 20 * float(np.log10(rms)) if rms else float("-inf"),
-        "silent": peak < 1e-4,
-        "clipped_share": float(np.mean(np.abs(audio) >= 0.999)),
-        "dc_offset": float(audio.mean(dtype=np.float64)),
-    }

@@ -97,7 +97,7 @@ def draw_phrase(rng: np.random.Generator, *, family: str, low: int, high: int, s
     hand = _Hand(
         low=low,
         high=high,
-        root=int(rng.integers(low, high - 11)),
+        root=low + int((high - 11 - low) * rng.beta(1.2, 2.8)),  # players live in the lower half
         scale=_SCALES[rng.integers(len(_SCALES))],
         beat_seconds=60.0 / rng.uniform(60, 180),
         velocity=rng.uniform(45, 115),
@@ -110,9 +110,7 @@ def draw_phrase(rng: np.random.Generator, *, family: str, low: int, high: int, s
     return Phrase(tuple(sorted(notes, key=lambda note: note.start_seconds)), bends)
 
 
-def _note(
-    rng: np.random.Generator, hand: _Hand, start: float, seconds: float, key: int, accent: float = 0
-) -> Note:
+def _note(rng: np.random.Generator, hand: _Hand, start: float, seconds: float, key: int, accent: float = 0) -> Note:
     key = int(key)
     while key > hand.high:
         key -= 12

@@ -64,7 +64,6 @@ _TRAIN = (
         (8, 24, "ukulele", 55, 83),
         (0, 26, "jazz guitar", 40, 83),
         (8, 26, "Hawaiian guitar", 43, 81),
-        (0, 31, "guitar harmonics", 40, 76),
     ),
     *_rows(
         "bass",
@@ -78,6 +77,7 @@ _TRAIN = (
     *_rows(
         "plucked",
         (0, 46, "harp", 36, 91),
+        (0, 31, "guitar harmonics", 40, 76),
         (0, 104, "sitar", 45, 79),
         (0, 106, "shamisen", 48, 79),
         (0, 107, "koto", 48, 84),
@@ -273,7 +273,4 @@ def _events(phrase: Phrase, sample_rate: int, *, silence_seconds: float) -> list
         rows.append((note.start_seconds, 2, "on", note.key, note.velocity))
         rows.append((note.start_seconds + note.seconds, 0, "off", note.key, 0))
     rows.sort(key=lambda row: (int((row[0] + silence_seconds) * sample_rate) // BLOCK, row[1]))
-    return [
-        (int((at + silence_seconds) * sample_rate), kind, value, velocity)
-        for at, _, kind, value, velocity in rows
-    ]
+    return [(int((at + silence_seconds) * sample_rate), kind, value, velocity) for at, _, kind, value, velocity in rows]

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from labkit.signal import augment as aug
+from labkit.signal import colour as col
 
 RATE = 44_100
-GRID = aug.frequency_grid(RATE)
-BENT = aug.warp(GRID, RATE)
+GRID = col.frequency_grid(RATE)
+BENT = col.warp(GRID, RATE)
 
 
 def gain_db(response, frequency_hz):
@@ -27,22 +28,22 @@ def measured_db(audio, frequency_hz):
 
 @pytest.mark.parametrize("slope", [6.0, -3.0, 0.0])
 def test_tilt_per_octave(slope):
-    response = aug.tilt(GRID, slope_db_per_octave=slope)
+    response = col.tilt(GRID, slope_db_per_octave=slope)
     assert gain_db(response, 700) == pytest.approx(0, abs=0.01)
     # From 1 to 2 kHz |1 + jf/100| rises by 5.988 dB and |1 + jf/10000| by 0.127 dB, of 6.021 dB in an octave.
     expected = slope * 5.861 / 6.021
     assert gain_db(response, 2000) - gain_db(response, 1000) == pytest.approx(expected, abs=0.02)
-    filtered = aug.colour(impulse(), aug.tilt(BENT, slope_db_per_octave=slope))
+    filtered = col.colour(impulse(), col.tilt(BENT, slope_db_per_octave=slope))
     assert measured_db(filtered, 2000) - measured_db(filtered, 1000) == pytest.approx(expected, abs=0.08)  # warping
 
 
 def test_pickup_resonance():
-    cutoff_hz = aug.warp(3000, RATE)
+    cutoff_hz = col.warp(3000, RATE)
     assert cutoff_hz == pytest.approx(44_100 / np.pi * np.tan(np.pi * 3000 / 44_100))
-    response = aug.resonant_lowpass(BENT, cutoff_hz=cutoff_hz, q=2.0)
+    response = col.resonant_lowpass(BENT, cutoff_hz=cutoff_hz, q=2.0)
     assert gain_db(response, 3000) == pytest.approx(20 * np.log10(2), abs=0.05)
     assert gain_db(response, 100) == pytest.approx(0, abs=0.02)
-    filtered = aug.colour(impulse(), response)
+    filtered = col.colour(impulse(), response)
     assert measured_db(filtered, 3000) == pytest.approx(20 * np.log10(2), abs=0.05)
 
 
@@ -50,55 +51,55 @@ def test_colour_is_the_bilinear_filter():
     # An analogue one-pole pair through scipy's bilinear transform, sample by sample
     from scipy import signal
 
-    response = aug.resonant_lowpass(BENT, cutoff_hz=1000.0, q=1.5)
+    response = col.resonant_lowpass(BENT, cutoff_hz=1000.0, q=1.5)
     w0 = 2 * np.pi * 1000
     b, a = signal.bilinear([w0**2], [1, w0 / 1.5, w0**2], RATE)
     audio = np.random.default_rng(0).standard_normal((1, 20_000)).astype(np.float32)
-    np.testing.assert_allclose(aug.colour(audio, response)[0], signal.lfilter(b, a, audio[0]), atol=2e-5)
+    np.testing.assert_allclose(col.colour(audio, response)[0], signal.lfilter(b, a, audio[0]), atol=2e-5)
 
 
 def test_highpass_is_3_db_down_at_its_cutoff():
-    filtered = aug.colour(impulse(), aug.highpass(BENT, cutoff_hz=120))
+    filtered = col.colour(impulse(), col.highpass(BENT, cutoff_hz=120))
     assert measured_db(filtered, 120) == pytest.approx(-3.01, abs=0.1)
     assert measured_db(filtered, 30) == pytest.approx(-24.1, abs=0.5)
 
 
 def test_peak_at_its_centre():
-    response = aug.peak(BENT, center_hz=1000, gain_db=6, q=1)
+    response = col.peak(BENT, center_hz=1000, gain_db=6, q=1)
     assert gain_db(response, 1000) == pytest.approx(6, abs=0.01)
     assert gain_db(response, 20_000) == pytest.approx(0, abs=0.05)
 
 
 def test_colouring_is_causal():
-    draws = [aug.draw_response(RATE, np.random.default_rng(seed)) for seed in range(20)]
+    draws = [col.draw_response(RATE, np.random.default_rng(seed)) for seed in range(20)]
     for response in draws:
-        filtered = aug.colour(impulse(at=5_000), response)
+        filtered = col.colour(impulse(at=5_000), response)
         before = np.square(filtered[0, :4_990]).sum()
         assert before < 1e-4 * np.square(filtered).sum()  # what is there comes from the grid's finite resolution
 
 
 def test_early_reflections_arrive_where_they_should():
-    response = aug.early_reflections(GRID, delays_ms=np.array([5.0]), gains=np.array([0.3]), damping_hz=1e9)
-    filtered = aug.colour(impulse(at=100), response)[0]
+    response = col.early_reflections(GRID, delays_ms=np.array([5.0]), gains=np.array([0.3]), damping_hz=1e9)
+    filtered = col.colour(impulse(at=100), response)[0]
     late = 100 + round(0.005 * RATE)
     assert np.sum(filtered[late - 20 : late + 20]) == pytest.approx(0.3, abs=0.02)  # between samples: a sinc
     assert np.abs(filtered[late + 200 :]).max() < 0.005
     for delay in (0.0, 15.0):
         with pytest.raises(ValueError, match=f"delays_ms must lie between 0 and 15, got \\[{delay}\\]"):
-            aug.early_reflections(GRID, delays_ms=np.array([delay]), gains=np.array([0.1]))
+            col.early_reflections(GRID, delays_ms=np.array([delay]), gains=np.array([0.1]))
 
 
 @pytest.mark.parametrize("speed", [1.03, 0.97, 1.01])
 def test_speed_moves_the_pitch(speed):
     tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)[None].astype(np.float32)
-    faster = aug.colour(tone, speed=speed)
+    faster = col.colour(tone, speed=speed)
     assert faster.shape[1] == pytest.approx(RATE / speed, rel=0.004)  # lengths that transform fast, as documented
     middle = faster[0, 2_000:34_768] * np.hanning(32_768)
     found = np.argmax(np.abs(np.fft.rfft(middle, 1 << 20))) * RATE / (1 << 20)
     assert found == pytest.approx(1000 * RATE / faster.shape[1], rel=1e-4)  # the bin is 0.04 Hz
     assert np.abs(faster[0, 2_000:-2_000]).max() == pytest.approx(1, abs=0.01)
     with pytest.raises(ValueError, match=r"speed must be 0\.5 to 2, got 3"):
-        aug.colour(tone, speed=3)
+        col.colour(tone, speed=3)
 
 
 @pytest.mark.parametrize("pink", [False, True])
