@@ -243,3 +243,9 @@ def test_phrase_errors():
         draw_phrase(np.random.default_rng(0), family="kazoo", low=40, high=60, seconds=1)
     with pytest.raises(ValueError, match="an octave and some time are needed, got keys 40 to 50"):
         draw_phrase(np.random.default_rng(0), family="bass", low=40, high=50, seconds=1)
+
+
+def test_dense_phrases_do_not_exhaust_the_voices(instruments, capfd):
+    notes = tuple(Note(0.02 * i, 0.05, 48 + i % 30, 100) for i in range(150))  # a banjo rings on after each of them
+    instruments.play(Phrase(notes), programs("validation")[0])
+    assert "error" not in capfd.readouterr().err
