@@ -192,7 +192,7 @@ def _one_thread(_worker: int) -> None:
 def _log(
     row: dict[str, float],
     rows: list[dict[str, float]],
-    writer: Any,  # noqa: ANN401 - a SummaryWriter, imported only when training
+    writer: Any,
     on_log: Callable[[dict[str, float]], None] | None,
 ) -> None:
     rows.append(row)

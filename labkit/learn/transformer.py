@@ -29,7 +29,7 @@ class Attention(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(self, x: Tensor, source: Tensor, *, causal: bool = False) -> Tensor:
-        """Let every position of `x` (b, t, d) read `source` (b, s, d); with `causal`, only itself and what is before."""
+        """Let every position of `x` (b, t, d) read `source` (b, s, d); `causal`: only itself and what is before."""
         split = (*x.shape[:1], -1, self.n_heads, x.shape[-1] // self.n_heads)
         query = self.query(x).view(split).transpose(1, 2)
         key, value = (part.reshape(split).transpose(1, 2) for part in self.key_value(source).chunk(2, dim=-1))

@@ -29,6 +29,8 @@ def mr_stft(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float
         raise ValueError("target must not be silent")
     own = max(float(np.sqrt(np.mean(np.square(estimate, dtype=np.float64)))), 1e-6)
     loss = need("auraloss").freq.MultiResolutionSTFTLoss(sample_rate=sample_rate)
-    pair = [torch.from_numpy(np.ascontiguousarray(x * (0.1 / rms)))[None] for x, rms in ((estimate, own), (target, level))]
+    pair = [
+        torch.from_numpy(np.ascontiguousarray(x * (0.1 / rms)))[None] for x, rms in ((estimate, own), (target, level))
+    ]
     with torch.no_grad():
         return float(loss(*pair))

@@ -2,13 +2,13 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
-from labkit.effects.chain import Chain
-from labkit.effects.sampling import ChainSampler
+from labkit.effects.chain import Chain, Step
+from labkit.effects.registry import effect
 from labkit.measure.metrics import si_sdr_db
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
@@ -21,16 +21,9 @@ ALIKE_DB = 30.0
 
 
 def canonical_names(names: Names) -> Names:
-    """The canonical order of pedals given by name alone (two pedals of one kind do not occur)."""
-    sampler = ChainSampler(names) if names else None
-    return _middle(names).canonical().names if sampler else ()
-
-
-def _middle(names: Names) -> Chain:
-    from labkit.effects.chain import Step
-    from labkit.effects.registry import effect
-
-    return Chain(tuple(Step(n, effect(n).space.from_unit(np.full(len(effect(n).space), 0.5))) for n in names))
+    """The canonical order of distinct pedals given by name alone."""
+    middle = (Step(name, effect(name).space.from_unit(np.full(len(effect(name).space), 0.5))) for name in names)
+    return Chain(tuple(middle)).canonical().names
 
 
 def prior_mode(protocol: Protocol, *, seed: int = 0, draws: int = 20000) -> tuple[Names, float]:
@@ -59,21 +52,29 @@ def statistics(pictures: torch.Tensor) -> np.ndarray:
 
 
 def statistics_floor(
-    train_pictures: torch.Tensor, train_orders: Sequence[Names], test_pictures: torch.Tensor, *, seed: int
-) -> list[Names]:
-    """Orders that MFCC statistics and a two-layer perceptron (256, 128) predict, one class per canonical order.
+    pictures: torch.Tensor, orders: Sequence[Names], *, seed: int
+) -> Callable[[torch.Tensor], list[Names]]:
+    """Train MFCC statistics and a two-layer perceptron (256, 128), one class per canonical order.
+
+    Args:
+        pictures: (n, n_mels, frames) to learn from.
+        orders: their canonical orders.
+        seed: of the network.
+
+    Returns:
+        A function from pictures to predicted orders.
 
     Source: the usual floor of effect recognition, e.g. Guo and McFee 2023 (MFCC + MLP).
     """
-    classes = sorted(set(train_orders))
-    labels = [classes.index(names) for names in train_orders]
-    features = statistics(train_pictures)
+    classes = sorted(set(orders))
+    labels = [classes.index(names) for names in orders]
+    features = statistics(pictures)
     mean, deviation = features.mean(0), features.std(0) + 1e-6
     network = need("sklearn.neural_network").MLPClassifier(
-        (256, 128), random_state=seed, max_iter=60, early_stopping=True, n_iter_no_change=8
+        (256, 128), random_state=seed, max_iter=40, early_stopping=True, n_iter_no_change=6
     )
     network.fit((features - mean) / deviation, labels)
-    return [classes[i] for i in network.predict((statistics(test_pictures) - mean) / deviation)]
+    return lambda heard: [classes[i] for i in network.predict((statistics(heard) - mean) / deviation)]
 
 
 def oracle_share(config: Config, example: Example) -> float:
@@ -87,7 +88,5 @@ def oracle_share(config: Config, example: Example) -> float:
         for steps in itertools.permutations(example.chain.steps)
     }
     others = [chain for names, chain in orders.items() if names != example.chain.names]
-    alike = sum(
-        si_sdr_db(example.wet, example.apply(chain, config.sample_rate)) > ALIKE_DB for chain in others
-    )
+    alike = sum(si_sdr_db(example.wet, example.apply(chain, config.sample_rate)) > ALIKE_DB for chain in others)
     return 1.0 / (1 + alike)

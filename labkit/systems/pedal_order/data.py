@@ -10,9 +10,9 @@ from torch.utils.data import Dataset
 
 from labkit.effects.chain import Chain
 from labkit.signal.augment import augment
+from labkit.signal.pool import DryPool
 from labkit.signal.seeds import generator
 from labkit.signal.sources import Clip
-from labkit.signal.pool import DryPool
 from labkit.signal.units import set_rms
 from labkit.systems.pedal_order.config import PROTOCOLS, Config, Protocol
 from labkit.systems.pedal_order.model import picture
@@ -78,17 +78,18 @@ def render(config: Config, clip: Clip, protocol: Protocol, rng: np.random.Genera
     return Example(dry, wet, chain, protocol, clip.source_id)
 
 
-class TrainingExamples(Dataset):
+class Examples(Dataset):
     """Fresh examples made on the fly; number ``i`` depends on seed and ``i`` alone.
 
     Args:
         config: what to draw.
         pools: dry pools, drawn from evenly whatever their sizes.
         seed: of the examples.
+        training: with augmentation, level jitter and hidden mel bands.
     """
 
-    def __init__(self, config: Config, pools: Sequence[DryPool], seed: int) -> None:
-        self.config, self.pools, self.seed = config, list(pools), seed
+    def __init__(self, config: Config, pools: Sequence[DryPool], seed: int, *, training: bool = True) -> None:
+        self.config, self.pools, self.seed, self.training = config, list(pools), seed, training
 
     def __len__(self) -> int:
         return self.config.steps * self.config.batch_size
@@ -98,9 +99,10 @@ class TrainingExamples(Dataset):
         rng = generator(self.seed, "training example", index)
         pool = self.pools[rng.integers(len(self.pools))]
         protocol = PROTOCOLS[self.config.protocols[rng.integers(len(self.config.protocols))]]
-        example = render(self.config, pool.clip(int(rng.integers(len(pool)))), protocol, rng, training=True)
+        example = render(self.config, pool.clip(int(rng.integers(len(pool)))), protocol, rng, training=self.training)
         mel = picture(torch.from_numpy(example.wet[0]), self.config)
-        mel[torch.from_numpy(rng.random(len(mel)) < self.config.mel_mask * rng.random())] = 0.0
+        if self.training:
+            mel[torch.from_numpy(rng.random(len(mel)) < self.config.mel_mask * rng.random())] = 0.0
         return {"picture": mel} | targets(self.config, example.chain, protocol.pedals)
 
 

@@ -1,10 +1,9 @@
 """Training pedal order: dry pools, loss, and the run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,8 +12,8 @@ from labkit.signal.paths import cache_dir
 from labkit.signal.pool import DryPool, build_pool
 from labkit.signal.sources import GeneratedGuitars, Sampled, Source
 from labkit.systems.pedal_order.config import Config
-from labkit.systems.pedal_order.data import TrainingExamples
-from labkit.systems.pedal_order.model import PedalOrderModel
+from labkit.systems.pedal_order.data import Examples
+from labkit.systems.pedal_order.model import PedalOrderModel, build
 from labkit.systems.pedal_order.tokens import PAD, SEPARATOR
 
 SOURCES: dict[str, type[Source]] = {"generated": GeneratedGuitars, "sampled": Sampled}
@@ -39,7 +38,28 @@ def pool(config: Config, kind: str, split: str, n: int) -> DryPool:
     return build_pool(path, source, split, n, config.seed)
 
 
-def sequence_loss(config: Config) -> Callable[[PedalOrderModel, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]:
+def examples(
+    config: Config, split: str, seed: int, *, n_dry: int = 6000, kinds: Sequence[str] = ("generated", "sampled")
+) -> Examples:
+    """A data set of fresh examples on the dry sources of one split.
+
+    Args:
+        config: what to draw.
+        split: ``"train"`` (augmented), ``"validation"`` or ``"test"`` (plain).
+        seed: of the examples.
+        n_dry: dry clips of each kind.
+        kinds: of dry sources, drawn from evenly.
+
+    Returns:
+        A map-style data set of ``picture``, ``tokens`` and ``shelf``.
+    """
+    pools = [pool(config, kind, split, n_dry) for kind in kinds]
+    return Examples(config, pools, seed, training=split == "train")
+
+
+def sequence_loss(
+    config: Config,
+) -> Callable[[PedalOrderModel, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]:
     """The loss of a batch: nats per chain for the order, plus `knob_weight` times those of the knobs.
 
     The logged `order_nats` of a decoder that ignores the audio is the entropy of the chain prior: a run whose
@@ -85,18 +105,12 @@ def train(
 
     Notebook: 04.
     """
-    pools = [pool(config, kind, "train", n_dry) for kind in kinds]
-    torch.manual_seed(config.seed)
-    model = PedalOrderModel(config)
-    # Channels last: the same numbers, a faster convolution.
-    model.stem.to(memory_format=torch.channels_last)
-    plan = Plan(
-        **{k: getattr(config, k) for k in Plan.__dataclass_fields__ if hasattr(config, k)},
-    )
+    model = build(config)
+    plan = Plan(**{name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)})
     described = asdict(config) | {"n_dry": n_dry, "kinds": list(kinds)}
     fit(
         model,
-        TrainingExamples(config, pools, config.seed),
+        examples(config, "train", config.seed, n_dry=n_dry, kinds=kinds),
         sequence_loss(config),
         plan,
         run_dir,

@@ -1,0 +1,235 @@
+"""The lab's verbs from a shell: `labkit --help`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from tyro.conf import Positional
+
+USAGE = """Neural audio effects from the shell.
+
+examples:
+  labkit chain recording.wav                       the chain of pedals behind a wet recording
+  labkit chain wet.flac --dry dry.flac             ... and the dry one played through it
+  labkit train pedal_order --steps 500 --run-dir runs/mine
+  labkit evaluate pedal_order --n 200
+  labkit data list
+  labkit doctor
+"""
+
+Shelf = Literal["three", "six"]
+System = Literal["pedal_order"]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Print the chain of pedals behind a wet recording, with settings, confidence and pedalboard code.
+
+    Attributes:
+        file: the wet recording: wav, flac, mp3, ogg, m4a; any rate, any channels.
+        dry: the dry recording; the chain found is applied to it.
+        shelf: pedals that may occur: three (chorus, distortion, reverb) or six (also compressor, phaser, delay).
+        out: folder for FILE.chain.json and, with --dry, FILE.recreated.wav. The current one by default.
+        checkpoint: another checkpoint than the shipped one.
+    """
+
+    file: Positional[Path]
+    dry: Path | None = None
+    shelf: Shelf = "three"
+    out: Path = Path()
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a system, or go on with the run that its folder holds.
+
+    Attributes:
+        system: what to train.
+        run_dir: checkpoints, log and TensorBoard's files; the same folder again resumes.
+        steps: optimiser steps.
+        batch_size: examples a step.
+        n_dry: dry clips of each kind in the pool.
+        kinds: of dry sources; sampled needs a soundfont.
+        precision: 32-true, or bf16-mixed where the processor has it.
+        workers: processes that render examples.
+        seed: of everything.
+    """
+
+    system: Positional[System]
+    run_dir: Path = Path("runs/pedal_order")
+    steps: int = 5000
+    batch_size: int = 64
+    n_dry: int = 8000
+    kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    workers: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a checkpoint beside chance, prior, floor, control and oracle; writes data/results.
+
+    Attributes:
+        system: what to evaluate.
+        n: clips of each protocol and source.
+        n_floor: clips that the statistics floor learns from.
+        sources: kinds of dry sources; real needs recordings (LABKIT_REAL_DATA).
+        checkpoint: another checkpoint than the shipped one.
+        out: another file than data/results/SYSTEM.json.
+        seed: of the evaluation.
+    """
+
+    system: Positional[System]
+    n: int = 800
+    n_floor: int = 6000
+    sources: tuple[Literal["generated", "sampled", "real"], ...] = ("generated", "sampled", "real")
+    checkpoint: Path | None = None
+    out: Path | None = None
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Data:
+    """What data there is: list the public sets, get one, or make what ships in data/.
+
+    Attributes:
+        action: list, get or make.
+        name: the set to get.
+        accept_licence: say that you keep to its licence.
+    """
+
+    action: Positional[Literal["list", "get", "make"]]
+    name: Positional[str | None] = None
+    accept_licence: bool = False
+
+
+@dataclass(frozen=True)
+class Results:
+    """Write README's tables from data/results."""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what is installed, what is missing, and how to mend it."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: as after `labkit`; the process's own when None.
+
+    Returns:
+        The exit status: 0, 1 after a one-line message on stderr, 130 when interrupted.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    commands = Chain | Train | Evaluate | Data | Results | Doctor
+    command = tyro.cli(commands, prog="labkit", description=USAGE, args=arguments or ["--help"])
+    act = {Chain: _chain, Train: _train, Evaluate: _evaluate, Data: _data, Results: _results, Doctor: _doctor}
+    try:
+        return act[type(command)](command)
+    except (ValueError, KeyError, OSError, RuntimeError, ModuleNotFoundError) as error:
+        print(f"labkit: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("labkit: stopped; the last checkpoint is kept", file=sys.stderr)
+        return 130
+
+
+def _chain(command: Chain) -> int:
+    from labkit.signal.files import read_audio, write_audio
+    from labkit.systems import pedal_order
+
+    wet, sample_rate = read_audio(command.file)
+    shelf = pedal_order.PROTOCOLS[command.shelf].pedals
+    found = pedal_order.predict(pedal_order.load(command.checkpoint), wet, sample_rate, shelf=shelf)
+    print(f"chain: {' -> '.join(found.chain.names) or '(clean)'}   probability {found.probability:.2f}")
+    for step in found.chain.steps:
+        print(f"  {step}   present {found.presence(step.effect):.2f}")
+    for names, share in found.alternatives[1:4]:
+        print(f"  or: {' -> '.join(names) or '(clean)'}   {share:.2f}")
+    print(f"\n{found.chain.to_code()}\n")
+    target = command.out / f"{command.file.stem}.chain.json"
+    found.chain.save(target)
+    print(f"wrote {target}")
+    if command.dry is not None:
+        dry, dry_rate = read_audio(command.dry)
+        target = command.out / f"{command.file.stem}.recreated.wav"
+        write_audio(target, pedal_order.recreate(found, dry, dry_rate), dry_rate)
+        print(f"wrote {target}")
+    return 0
+
+
+def _train(command: Train) -> int:
+    from labkit.systems import pedal_order
+
+    config = pedal_order.Config(
+        steps=command.steps,
+        batch_size=command.batch_size,
+        precision=command.precision,
+        n_workers=command.workers,
+        seed=command.seed,
+    )
+    model = pedal_order.train(
+        config,
+        command.run_dir,
+        n_dry=command.n_dry,
+        kinds=command.kinds,
+        on_log=lambda row: print("  ".join(f"{k} {v:.4g}" for k, v in row.items()), flush=True),
+    )
+    target = command.run_dir / "pedal_order.safetensors"
+    print(f"wrote {target}, sha256 {pedal_order.save(model, target)}")
+    return 0
+
+
+def _evaluate(command: Evaluate) -> int:
+    from labkit.lab.results import table
+    from labkit.measure.results import write
+    from labkit.systems import pedal_order
+
+    path = command.checkpoint or pedal_order.shipped_path()
+    rows = pedal_order.evaluate(
+        pedal_order.load(path),
+        n=command.n,
+        n_floor=command.n_floor,
+        sources=command.sources,
+        seed=command.seed,
+        checkpoint=path.name,
+    )
+    print(table(rows))
+    print(f"wrote {write(command.system, rows, path=command.out)}")
+    return 0
+
+
+def _data(command: Data) -> int:
+    from labkit.signal import datasets, shipped
+    from labkit.signal.paths import data_dir
+
+    if command.action == "make":
+        for name, digest in shipped.make_phrases(data_dir() / "phrases").items():
+            print(f"{name}  {digest}")
+    elif command.action == "list":
+        for record in datasets.records().values():
+            print(f"{record.name:24s} {record.licence:18s} {record.title}  {record.page}")
+    elif command.name is None:
+        raise ValueError(f"name a data set to get: {', '.join(datasets.records())}")
+    else:
+        print(datasets.get(command.name, accept_licence=command.accept_licence))
+    return 0
+
+
+def _results(_command: Results) -> int:
+    from labkit.lab.results import update_readme
+
+    print(f"wrote {update_readme()}")
+    return 0
+
+
+def _doctor(_command: Doctor) -> int:
+    from labkit.doctor import doctor
+
+    return 0 if doctor() else 1

@@ -1,0 +1,229 @@
+"""The table: ours beside chance, prior, statistics floor, shuffled audio and oracle, on three kinds of sources."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labkit.effects.registry import effect
+from labkit.measure.losses import mr_stft
+from labkit.measure.metrics import chain_scores, macro_f1
+from labkit.measure.results import Row, bootstrap_interval
+from labkit.signal.paths import real_data_dir
+from labkit.signal.seeds import generator
+from labkit.signal.sources import AudioFolder, Clip, Mixture
+from labkit.systems.pedal_order.baselines import canonical_names, oracle_share, prior_mode, statistics_floor
+from labkit.systems.pedal_order.config import PROTOCOLS, Config, Protocol
+from labkit.systems.pedal_order.data import Example, render
+from labkit.systems.pedal_order.decode import Prediction, decode
+from labkit.systems.pedal_order.model import PedalOrderModel, picture
+from labkit.systems.pedal_order.train import pool
+
+REAL_FOLDERS = ("guitar_di", "guitar_acoustic")
+# Okita and Katayose 2026 (arXiv 2604.22276): three effects, all orders, 205 h of real guitar, their own sampling.
+PUBLISHED = {"exact chain": 0.774, "macro F1": 0.958, "Levenshtein": 0.313}
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Rendered examples of one protocol and one kind of sources.
+
+    Attributes:
+        protocol: what the chains were drawn from.
+        sources: ``"generated"``, ``"sampled"`` or ``"real"``.
+        examples: with dry and wet sound.
+        pictures: (n, n_mels, frames).
+    """
+
+    protocol: Protocol
+    sources: str
+    examples: list[Example]
+    pictures: Tensor
+
+    @property
+    def orders(self) -> list[tuple[str, ...]]:
+        """The true canonical orders."""
+        return [example.chain.names for example in self.examples]
+
+    @property
+    def groups(self) -> list[str]:
+        """The source of each example."""
+        return [example.source_id for example in self.examples]
+
+
+def evaluation_set(
+    config: Config, protocol: Protocol, sources: str, n: int, *, seed: int, split: str = "test"
+) -> EvaluationSet:
+    """`n` examples on sources of one split, rendered without augmentation.
+
+    Args:
+        config: front end and levels.
+        protocol: of the chains.
+        sources: ``"generated"``, ``"sampled"`` or ``"real"`` (recordings of `real_data_dir()`, never trained on).
+        n: examples.
+        seed: of clips, chains and crops.
+        split: ``"train"`` serves the statistics floor.
+
+    Returns:
+        The set; the same arguments give the same samples.
+
+    Raises:
+        FileNotFoundError: if `sources` is real and there are no real recordings here.
+    """
+    clips = _clips(config, sources, n, seed, split)
+    examples = []
+    for i, clip in enumerate(clips):
+        rng = generator(seed, "evaluation", protocol.name, sources, split, i)
+        examples.append(render(config, clip, protocol, rng, training=False))
+    pictures = torch.stack([picture(torch.from_numpy(example.wet[0]), config) for example in examples])
+    return EvaluationSet(protocol, sources, examples, pictures)
+
+
+def _clips(config: Config, sources: str, n: int, seed: int, split: str) -> list[Clip]:
+    rng = generator(seed, "clips", sources, split)
+    if sources != "real":
+        dry = pool(config, sources, split, min(n, 6000))
+        return [dry.clip(int(rng.integers(len(dry)))) for _ in range(n)]
+    folder = real_data_dir()
+    if folder is None:
+        raise FileNotFoundError("no real recordings here: set LABKIT_REAL_DATA to a folder that holds guitar_di")
+    seconds = config.seconds + config.preroll_seconds
+    folders = [
+        AudioFolder(folder / name, seconds=seconds, sample_rate=config.sample_rate, split_all="test")
+        for name in REAL_FOLDERS
+    ]
+    mixture = Mixture(folders, [len(f.groups("test")) for f in folders])
+    return [mixture.clip(rng, "test") for _ in range(n)]
+
+
+def predictions(model: PedalOrderModel, pictures: Tensor, protocol: Protocol, *, beams: int = 6) -> list[Prediction]:
+    """One prediction for each picture, each decoded alone."""
+    return [decode(model, one[None], protocol.pedals, beams=beams) for one in pictures]
+
+
+def evaluate(
+    model: PedalOrderModel,
+    *,
+    n: int = 800,
+    n_floor: int = 6000,
+    sources: Sequence[str] = ("generated", "sampled", "real"),
+    protocols: Sequence[str] = ("three", "six"),
+    seed: int = 1,
+    checkpoint: str = "",
+    say: Callable[[str], None] = print,
+) -> list[Row]:
+    """Every figure of the results table.
+
+    Args:
+        model: in evaluation mode.
+        n: examples of each protocol and source.
+        n_floor: clips that the statistics floor is trained on, half generated, half sampled.
+        sources: kinds of dry sources; ``"real"`` needs real recordings.
+        protocols: names in `PROTOCOLS`.
+        seed: of the evaluation; other than training's.
+        checkpoint: name recorded in each row.
+        say: told about progress.
+
+    Returns:
+        Rows of protocol x sources x metric.
+
+    Notebook: 04.
+    """
+    config, rows = model.config, []
+    for name in protocols:
+        protocol = PROTOCOLS[name]
+        learnt = [evaluation_set(config, protocol, kind, n_floor // 2, seed=seed, split="train")
+                  for kind in sources if kind != "real"]  # fmt: skip
+        floor = statistics_floor(
+            torch.cat([t.pictures for t in learnt]), [order for t in learnt for order in t.orders], seed=seed
+        )
+        for kind in sources:
+            started = time.perf_counter()
+            new = _rows(model, evaluation_set(config, protocol, kind, n, seed=seed), floor, seed, checkpoint)
+            rows += [replace(row, seconds=time.perf_counter() - started) for row in new]
+            say(f"{name} {kind}: " + ", ".join(f"{row.metric} {row.ours:.3f}" for row in new))
+    return rows
+
+
+def _rows(
+    model: PedalOrderModel,
+    tests: EvaluationSet,
+    floor: Callable[[Tensor], list[tuple[str, ...]]],
+    seed: int,
+    checkpoint: str,
+) -> list[Row]:
+    truth, protocol = tests.orders, tests.protocol
+    said = predictions(model, tests.pictures, protocol)
+    ours = [canonical_names(prediction.chain.names) for prediction in said]
+    rng = generator(seed, "controls", protocol.name, tests.sources)
+    answers = {
+        "ours": ours,
+        "control": [ours[i] for i in rng.permutation(len(truth))],
+        "floor": floor(tests.pictures),
+        "prior": [prior_mode(protocol)[0]] * len(truth),
+        "chance": [canonical_names(protocol.sampler.order(rng)) for _ in truth],
+    }
+    few = tests.examples[:200]
+    oracle = float(np.mean([oracle_share(model.config, example) for example in few]))
+    shared = {"seed": seed, "checkpoint": checkpoint or None, "name": "transformer", "n": len(truth)}
+    shared |= {"protocol": protocol.name, "sources": tests.sources, "unit": ""}
+    scores = {who: chain_scores(truth, names) for who, names in answers.items()}
+    rows = []
+    for key, metric in (("exact", "exact chain"), ("set", "right set"), ("order", "order given set"),
+                        ("levenshtein", "Levenshtein")):  # fmt: skip
+        kept = ~np.isnan(scores["ours"][key])
+        means = {who: _mean(values[key]) for who, values in scores.items()}
+        groups = [g for g, k in zip(tests.groups, kept, strict=True) if k]
+        low, high = _interval(scores["ours"][key][kept], groups, seed)
+        limit = {"exact": oracle, "set": 1.0, "levenshtein": 0.0}.get(key)
+        rows.append(Row(metric=metric, **shared | {"n": int(kept.sum())}, **means, low=low, high=high, oracle=limit,
+                        reference=_published(metric, protocol)))  # fmt: skip
+    f1 = {who: macro_f1(truth, names, protocol.pedals) for who, names in answers.items()}
+    rows.append(Row(metric="macro F1", **shared, **f1, low=None, high=None, oracle=1.0,
+                    reference=_published("macro F1", protocol)))  # fmt: skip
+    return rows + _sound_rows(model, tests, said, shared, seed)
+
+
+def _sound_rows(
+    model: PedalOrderModel, tests: EvaluationSet, said: Sequence[Prediction], shared: dict, seed: int
+) -> list[Row]:
+    """Knobs and re-rendered sound. The floor is the middle setting, and no effects at all."""
+    errors, middle, error_groups, same, none, groups = [], [], [], [], [], []
+    for example, prediction in zip(tests.examples, said, strict=True):
+        truth = {step.effect: step for step in example.chain.steps}
+        pairs = [(truth[step.effect], step) for step in prediction.chain.steps if step.effect in truth]
+        for true, guess in pairs:
+            space = effect(true.effect).space
+            kept = np.array([parameter.identifiable for parameter in space.parameters])
+            unit = space.to_unit(true.params)[kept]
+            errors += np.abs(unit - space.to_unit(guess.params)[kept]).tolist()
+            middle += np.abs(unit - 0.5).tolist()
+            error_groups += [example.source_id] * int(kept.sum())
+    rate = model.config.sample_rate
+    for example, prediction in list(zip(tests.examples, said, strict=True))[:200]:
+        start = example.dry.shape[1] - example.wet.shape[1]
+        same.append(mr_stft(example.apply(prediction.chain, rate), example.wet, rate))
+        none.append(mr_stft(example.dry[:, start:], example.wet, rate))
+        groups.append(example.source_id)
+    rows = []
+    for metric, values, floor, where in (("knob error", errors, middle, error_groups),
+                                         ("MR-STFT re-rendered", same, none, groups)):  # fmt: skip
+        low, high = _interval(np.array(values), where, seed)
+        rows.append(Row(metric=metric, **shared | {"n": len(values)}, ours=float(np.mean(values)), low=low, high=high,
+                        floor=float(np.mean(floor)), oracle=0.0))  # fmt: skip
+    return rows
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(np.nanmean(values)) if (~np.isnan(values)).any() else None
+
+
+def _interval(values: np.ndarray, groups: Sequence[str], seed: int) -> tuple[float | None, float | None]:
+    return bootstrap_interval(values, groups, seed=seed) if len(set(groups)) > 1 else (None, None)
+
+
+def _published(metric: str, protocol: Protocol) -> float | None:
+    return PUBLISHED.get(metric) if protocol.name == "three" else None
