@@ -16,7 +16,7 @@ import numpy as np
 from labkit.signal.files import AudioError, check_rate
 from labkit.signal.optional import need
 
-_VOICES = 128  # as many as there are keys; dense phrases with long releases overflow 64
+_VOICES = 64
 _PRIMER = (1, 0, 105)  # channel, bank, program: the banjo is centred, and one voice a note
 BLOCK = 64  # FluidSynth renders in blocks of 64 samples; events on their borders make every render repeatable
 _NAME = "FluidR3_GM.sf2"
@@ -202,7 +202,9 @@ class Synthesizer:
         stereo = np.zeros((2, -(-samples // BLOCK) * BLOCK), np.float32)
         at = 0
         for when, kind, value, velocity in events:
-            start = min(max(0, when // BLOCK * BLOCK), stereo.shape[1])
+            start = max(0, when // BLOCK * BLOCK)
+            if start >= stereo.shape[1]:
+                break
             self._render(stereo, at, start)
             at = max(at, start)
             self._send(kind, value, velocity)
@@ -236,7 +238,7 @@ class Synthesizer:
         nowhere = np.zeros((2, BLOCK), np.float32)
         self._render(nowhere, 0, BLOCK)
         for key in range(_VOICES - self._synth.get_active_voice_count()):
-            self._synth.noteon(_PRIMER[0], key, 64)
+            self._synth.noteon(_PRIMER[0], 32 + key, 64)
         self._render(nowhere, 0, BLOCK)
         self._synth.all_sounds_off(_PRIMER[0])
         self._render(nowhere, 0, BLOCK)

@@ -245,7 +245,11 @@ def test_phrase_errors():
         draw_phrase(np.random.default_rng(0), family="bass", low=40, high=50, seconds=1)
 
 
-def test_dense_phrases_do_not_exhaust_the_voices(instruments, capfd):
-    notes = tuple(Note(0.02 * i, 0.05, 48 + i % 30, 100) for i in range(150))  # a banjo rings on after each of them
-    instruments.play(Phrase(notes), programs("validation")[0])
+def test_notes_after_the_end_are_not_played(instruments, capfd):
+    inside = tuple(Note(0.1 * i, 0.05, 48 + i, 100) for i in range(9))
+    outside = tuple(Note(1.0 + 0.01 * i, 0.05, 48 + i % 30, 100) for i in range(200))  # more than there are voices
+    banjo = programs("validation")[0]
+    expected = instruments.play(Phrase(inside), banjo)
+    np.testing.assert_array_equal(instruments.play(Phrase(inside + outside), banjo), expected)
+    np.testing.assert_array_equal(instruments.play(Phrase(inside), banjo), expected)
     assert "error" not in capfd.readouterr().err
