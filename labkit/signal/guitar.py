@@ -1,154 +1,20 @@
 """A seeded electric guitar: endless phrases, no two instruments alike, to train recognisers on."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from labkit.signal import strings
-from labkit.signal.phrases import STANDARD_TUNING, STYLES, Stroke, draw_style, play
-from labkit.signal.strings import PREROLL_SECONDS, Pluck, Wiring
+from labkit.signal.guitar_model import GuitarModel
+from labkit.signal.guitar_rig import through_rig
+from labkit.signal.phrases import STYLES, Stroke, draw_style, play
+from labkit.signal.strings import PREROLL_SECONDS, Pluck
 from labkit.signal.units import db_to_amplitude, midi_to_hz
 
 __all__ = ["STYLES", "GuitarModel", "phrase", "pluck"]
 
 _LONGEST_PAST_SECONDS = 0.1
-_IMPULSE_SECONDS = 0.18
-
-
-@dataclass(frozen=True)
-class GuitarModel:
-    """One instrument, with its player's touch and its cable's noise. The defaults are a plain, clean guitar.
-
-    Attributes:
-        tuning: MIDI numbers of the open strings.
-        string_cents: how far each string is out of tune.
-        inharmonicity: stiffness B of each open string.
-        wiring: pickups, polarisations and attack noise, shared by the strings.
-        decay_seconds: T60 of the low open string's first partial, when undamped.
-        decay_slope: decay times fall as frequency to minus this power.
-        damping_hz: where partials die twice as fast as the lowest.
-        dead_spots: (frequency in Hz, factor on the decay rate), a curve over the fingerboard.
-        position: usual pick position, as a fraction of the string, 0.05 to 0.5.
-        hardness_hz: usual low-pass corner of the pick at full velocity.
-        resonance_hz: pickup resonance.
-        resonance_q: its quality factor.
-        tone_hz: corner of the tone knob's one-pole low-pass.
-        lowcut_hz: corner of the input's one-pole high-pass.
-        tilt_db: spectral tilt per octave about 1 kHz.
-        body: (centre in Hz, Q, gain) of body resonances; empty for a solid body.
-        asymmetry: share of second-order distortion from the magnet, 0 to about 0.1.
-        release_seconds: time for a damped string to fall by 60 dB.
-        touch_noise_db: pick clicks and finger noise, peak relative to a note's peak.
-        noise_db: noise floor, RMS relative to the phrase's peak.
-        noise_slope: the floor falls as frequency to minus this power (0 white, 0.5 pink).
-        hum_db: mains hum relative to the phrase's peak; minus infinity for none.
-        hum_hz: mains frequency.
-    """
-
-    tuning: tuple[int, ...] = STANDARD_TUNING
-    string_cents: tuple[float, ...] = (0.0,) * 6
-    inharmonicity: tuple[float, ...] = (1e-4, 7e-5, 6e-5, 9e-5, 5e-5, 3e-5)
-    wiring: Wiring = Wiring()
-    decay_seconds: float = 5.0
-    decay_slope: float = 0.4
-    damping_hz: float = 2000.0
-    dead_spots: tuple[tuple[float, float], ...] = ((40.0, 1.0), (11025.0, 1.0))
-    position: float = 0.15
-    hardness_hz: float = 4000.0
-    resonance_hz: float = 4000.0
-    resonance_q: float = 1.5
-    tone_hz: float = 20000.0
-    lowcut_hz: float = 20.0
-    tilt_db: float = 0.0
-    body: tuple[tuple[float, float, float], ...] = ()
-    asymmetry: float = 0.0
-    release_seconds: float = 0.08
-    touch_noise_db: float = -40.0
-    noise_db: float = -80.0
-    noise_slope: float = 0.0
-    hum_db: float = -np.inf
-    hum_hz: float = 50.0
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> "GuitarModel":
-        """A random instrument, player and input, wide enough that real direct-input guitars lie inside.
-
-        Args:
-            rng: source of every choice.
-
-        Returns:
-            A model; the same stream gives the same one.
-
-        Notebook: 02.
-        """
-        gauge = _log_uniform(rng, 0.5, 2.2)
-        stiffness = np.array(cls.inharmonicity) * gauge * rng.uniform(0.7, 1.4, 6)
-        dead = np.exp(rng.normal(0, rng.uniform(0.05, 0.45), 48))
-        return cls(
-            tuning=_draw_tuning(rng),
-            string_cents=tuple((rng.uniform(-30, 30) + rng.uniform(-5, 5, 6)).tolist()),
-            inharmonicity=tuple(stiffness.tolist()),
-            wiring=_draw_wiring(rng),
-            decay_seconds=_log_uniform(rng, 1.5, 8),
-            decay_slope=float(rng.uniform(0.1, 0.6)),
-            damping_hz=_log_uniform(rng, 500, 4500),
-            dead_spots=tuple(zip(np.geomspace(60, 11025, 48).tolist(), dead.tolist())),
-            position=float(np.clip(rng.beta(2, 4.5) * 0.5, 0.05, 0.5)),
-            hardness_hz=_log_uniform(rng, 700, 8000),
-            resonance_hz=_log_uniform(rng, 1800, 7000),
-            resonance_q=_log_uniform(rng, 0.6, 4),
-            tone_hz=_log_uniform(rng, 500, 5000) if rng.random() < 0.35 else 20000.0,
-            lowcut_hz=_log_uniform(rng, 5, 120),
-            tilt_db=float(rng.uniform(-2.5, 2.5)),
-            body=_draw_body(rng) if rng.random() < 0.3 else (),
-            asymmetry=float(rng.uniform(0, 0.08)) if rng.random() < 0.5 else 0.0,
-            release_seconds=_log_uniform(rng, 0.03, 0.3),
-            touch_noise_db=float(rng.uniform(-50, -18)),
-            noise_db=float(rng.uniform(-90, -50)),
-            noise_slope=float(rng.uniform(0, 0.7)),
-            hum_db=float(rng.uniform(-80, -45)) if rng.random() < 0.3 else -np.inf,
-            hum_hz=50.0 if rng.random() < 0.5 else 60.0,
-        )
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
-
-
-def _draw_tuning(rng: np.random.Generator) -> tuple[int, ...]:
-    shift = int(rng.choice([0, 0, 0, 0, -1, -2, 1, 2, -4]))
-    lowest = STANDARD_TUNING[0] - (2 if rng.random() < 0.15 else 0)
-    return tuple(n + shift for n in (lowest, *STANDARD_TUNING[1:]))
-
-
-def _draw_wiring(rng: np.random.Generator) -> Wiring:
-    first = float(rng.uniform(0.04, 0.27))
-    pickups = [(first, 1.0)]
-    if rng.random() < 0.4:
-        sign = -1.0 if rng.random() < 0.1 else 1.0
-        pickups.append((float(rng.uniform(0.04, 0.3)), sign * float(rng.uniform(0.3, 1))))
-    if rng.random() < 0.4:
-        # A humbucker: a second coil close by.
-        pickups += [(place + 0.028, weight) for place, weight in pickups]
-    return Wiring(
-        pickups=tuple(pickups),
-        damping_power=float(rng.uniform(0.9, 2)),
-        second_level=float(rng.uniform(0.05, 0.6)) if rng.random() < 0.8 else 0.0,
-        second_decay=float(rng.uniform(1.2, 4)),
-        second_cents=float(rng.uniform(-1.5, 1.5)),
-        scrape=_log_uniform(rng, 0.02, 1.0),
-        scrape_seconds=_log_uniform(rng, 0.001, 0.015),
-    )
-
-
-def _draw_body(rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
-    count = int(rng.integers(3, 12))
-    strength = rng.uniform(0.2, 1.5)
-    centres = np.exp(rng.uniform(np.log(80), np.log(5000), count))
-    gains = rng.normal(0, strength, count)
-    return tuple((float(c), float(rng.uniform(3, 25)), float(g)) for c, g in zip(centres, gains))
 
 
 def _work_rate(sample_rate: int) -> tuple[float, int]:
@@ -206,13 +72,13 @@ def pluck(
         hardness_hz=note.hardness_hz if hardness_hz is None else hardness_hz,
     )
     rate, factor = _work_rate(sample_rate)
-    samples = int(round(seconds * sample_rate))
+    samples = round(seconds * sample_rate)
     dead = tuple(np.array(model.dead_spots).T)
     wave = strings.render(
         [note], model.wiring, sample_rate=rate, seconds=seconds + PREROLL_SECONDS, rng=rng, decay_curve=dead
     )
     wave = wave[int(PREROLL_SECONDS * rate) :]
-    out = _through_wiring(wave, model, rate, factor)[:samples]
+    out = through_rig(wave, model, rate, factor)[:samples]
     return (out * np.float32(velocity / np.abs(out).max()))[None]
 
 
@@ -245,13 +111,14 @@ def phrase(
     model = GuitarModel.draw(rng) if model is None else model
     strokes = play(rng, style or draw_style(rng), seconds=seconds, tuning=model.tuning)
     rate, factor = _work_rate(sample_rate)
-    samples = int(round(seconds * sample_rate))
+    samples = round(seconds * sample_rate)
     mix = np.zeros(-(-samples // factor) + 1, dtype=np.float32)
     for stroke in strokes:
         _add_stroke(mix, rng, stroke, model, rate)
+    _add_handling(mix, rng, model, rate)
     if model.asymmetry:
         mix += np.square(mix) * np.float32(model.asymmetry / max(float(np.abs(mix).max()), 1e-9))
-    out = _through_wiring(mix, model, rate, factor, rng)[:samples]
+    out = through_rig(mix, model, rate, factor, rng)[:samples]
     peak = db_to_amplitude(float(rng.uniform(-33, -3)))
     return (out * np.float32(peak / max(float(np.abs(out).max()), 1e-9)))[None]
 
@@ -296,9 +163,7 @@ def _pitches(stroke: Stroke, model: GuitarModel, rng: np.random.Generator) -> li
         frequency = midi_to_hz(model.tuning[string] + fret + model.string_cents[string] / 100)
         stiffness = model.inharmonicity[string] * 2 ** (fret / 6)
         velocity = stroke.velocity * float(np.exp(rng.normal(0, 0.1)))
-        note = _note(
-            model, frequency, stiffness, mute=stroke.mute, velocity=velocity, harmonic=stroke.harmonic
-        )
+        note = _note(model, frequency, stiffness, mute=stroke.mute, velocity=velocity, harmonic=stroke.harmonic)
         delay = stroke.spread_seconds * index / max(len(stroke.frets) - 1, 1)
         # A stopped string is nearer to the pick in proportion.
         closer = min(position * 2 ** (fret / 12), 0.5) if stroke.harmonic == 1 else note.position
@@ -306,9 +171,7 @@ def _pitches(stroke: Stroke, model: GuitarModel, rng: np.random.Generator) -> li
     return notes
 
 
-def _add_stroke(
-    mix: NDArray, rng: np.random.Generator, stroke: Stroke, model: GuitarModel, rate: float
-) -> None:
+def _add_stroke(mix: NDArray, rng: np.random.Generator, stroke: Stroke, model: GuitarModel, rate: float) -> None:
     """Renders one stroke and adds what of it falls inside the phrase."""
     past = max(-stroke.onset_seconds - _LONGEST_PAST_SECONDS, 0.0)
     onset = stroke.onset_seconds + past
@@ -337,7 +200,7 @@ def _add_stroke(
     )
     if not past:
         _add_touch_noise(wave, rng, model, rate)
-    start = int(round((onset - PREROLL_SECONDS) * rate))
+    start = round((onset - PREROLL_SECONDS) * rate)
     first, last = max(start, 0), min(start + len(wave), len(mix))
     if last > first:
         mix[first:last] += wave[first - start : last - start]
@@ -349,7 +212,7 @@ def _semitones(stroke: Stroke, samples: int, rate: float, past: float) -> NDArra
     time = coarse + past - PREROLL_SECONDS
     curve = np.zeros_like(time)
     if stroke.bend:
-        curve += np.interp(time, *zip(*stroke.bend))
+        curve += np.interp(time, *np.transpose(stroke.bend))
     vibrato_hz, depth_cents = stroke.vibrato
     curve += depth_cents / 100 * np.sin(2 * np.pi * vibrato_hz * time) * np.clip(time / 0.3, 0, 1)
     return np.interp(np.arange(samples) / rate, coarse, curve).astype(np.float32)
@@ -365,64 +228,20 @@ def _add_touch_noise(wave: NDArray, rng: np.random.Generator, model: GuitarModel
     wave[start : start + length] += noise
     if rng.random() < 0.04 and len(wave) > 0.3 * rate:
         length = int(rng.uniform(0.05, 0.15) * rate)
-        squeak = np.diff(rng.standard_normal(length + 1, dtype=np.float32)) * np.hanning(length).astype(
-            np.float32
-        )
+        squeak = np.diff(rng.standard_normal(length + 1, dtype=np.float32)) * np.hanning(length).astype(np.float32)
         wave[-length:] += squeak * np.float32(peak / 2)
 
 
-def _rig_response(freq_hz: NDArray, model: GuitarModel) -> NDArray[np.complex128]:
-    """Pickup, tone knob, input and body, as one complex frequency response."""
-    s = 1j * freq_hz
-    pole = 1 / (1 + s / (model.resonance_hz * model.resonance_q) - (freq_hz / model.resonance_hz) ** 2)
-    out = pole / (1 + s / model.tone_hz) * s / (s + model.lowcut_hz)
-    # A causal fractional slope about 1 kHz.
-    out *= ((s + 60) / 1000) ** (model.tilt_db / 6.02)
-    body = np.ones_like(out)
-    for centre, q, gain in model.body:
-        body += gain * (s * centre / q) / (centre**2 - freq_hz**2 + s * centre / q)
-    return out * body
-
-
-def _through_wiring(
-    wave: NDArray[np.float32],
-    model: GuitarModel,
-    rate: float,
-    factor: int,
-    rng: np.random.Generator | None = None,
-) -> NDArray[np.float32]:
-    """Filters by the rig, raises the rate by `factor`, and with `rng` adds noise floor and hum."""
-    taps = int(_IMPULSE_SECONDS * rate)
-    impulse = fft.irfft(_rig_response(np.fft.rfftfreq(taps, 1 / rate), model), taps).astype(np.float32)
-    n_fft = fft.next_fast_len(len(wave) + taps, real=True)
-    n_fft += n_fft % 2
-    spectrum = np.zeros(n_fft * factor // 2 + 1, dtype=np.complex64)
-    spectrum[: n_fft // 2 + 1] = fft.rfft(wave, n_fft) * fft.rfft(impulse, n_fft) * np.float32(factor)
-    spectrum[n_fft // 2] = 0
-    if rng is not None:
-        peak = float(np.abs(wave).max())
-        _add_noise(spectrum, rng, model, rate * factor, peak)
-    return fft.irfft(spectrum, n_fft * factor)[: len(wave) * factor]
-
-
-def _add_noise(
-    spectrum: NDArray[np.complex64],
-    rng: np.random.Generator,
-    model: GuitarModel,
-    sample_rate: float,
-    peak: float,
-) -> None:
-    """Adds a noise floor of the asked colour, and hum, to a whole spectrum in place."""
-    count = len(spectrum)
-    noise = rng.standard_normal(2 * count, dtype=np.float32).view(np.complex64)
-    bins = np.arange(count, dtype=np.float32)
-    shape = np.exp(np.float32(-model.noise_slope) * np.log(np.maximum(bins / count, np.float32(1e-3))))
-    n_fft = 2 * (count - 1)
-    # Parseval: the mean square of the samples is the sum of |X|^2 / n_fft^2 over both halves.
-    scale = n_fft / np.sqrt(4 * float(np.sum(shape * shape)))
-    spectrum += noise * (shape * np.float32(scale * peak * db_to_amplitude(model.noise_db)))
-    if np.isfinite(model.hum_db):
-        for harmonic in range(1, 9):
-            place = int(round(model.hum_hz * harmonic * n_fft / sample_rate))
-            level = peak * db_to_amplitude(model.hum_db) * rng.random() / harmonic * n_fft / 2
-            spectrum[place] += np.complex64(level * np.exp(2j * np.pi * rng.random()))
+def _add_handling(mix: NDArray, rng: np.random.Generator, model: GuitarModel, rate: float) -> None:
+    """Now and then, whether or not a note sounds: a finger slides along a string, or a hand knocks on the guitar."""
+    if not np.isfinite(model.handling_db):
+        return
+    peak = float(np.abs(mix).max()) * strings.level_db(model.handling_db)
+    for _ in range(int(rng.poisson(1.5 * len(mix) / rate))):
+        length = min(int(rng.uniform(0.02, 0.25) * rate), len(mix))
+        noise = rng.standard_normal(length, dtype=np.float32)
+        if rng.random() < 0.5:
+            noise = np.cumsum(noise, dtype=np.float32) * np.float32(4 / np.sqrt(length))
+        start = int(rng.integers(0, len(mix) - length + 1))
+        swell = np.sin(np.pi * np.linspace(0, 1, length, dtype=np.float32) ** np.float32(rng.uniform(0.3, 2)))
+        mix[start : start + length] += noise * swell * np.float32(peak / 3 * rng.uniform(0.2, 1))

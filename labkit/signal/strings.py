@@ -137,11 +137,7 @@ def _string(
         detuned = phase + _TURN * np.float32(2 ** (wiring.second_cents / 1200) - 1) * number
         second = _resonator(detuned, np.exp(-(slow + np.float32(growth)) * duration))
         level = np.float32(wiring.second_level)
-        body += (
-            second * (level * np.exp(-np.float32(elapsed_seconds) * slow))
-            if elapsed_seconds
-            else second * level
-        )
+        body += second * (level * np.exp(-np.float32(elapsed_seconds) * slow)) if elapsed_seconds else second * level
     return body * _excitation(freq_hz, _TURN * number, note, wiring, growth)
 
 
@@ -176,7 +172,7 @@ def render(
     "Extensions of the Karplus-Strong Plucked-String Algorithm", Computer Music Journal 7(2), 1983; here the loop is
     not run but summed in closed form, with Fletcher's stiff-string partials as its phase.
     """
-    samples = max(int(round(seconds * sample_rate)), 1)
+    samples = max(round(seconds * sample_rate), 1)
     n_fft = fft.next_fast_len(samples + int(0.03 * sample_rate), real=True)
     length_seconds = n_fft / sample_rate
     slowest = max(n.decay_seconds for n in notes) * (wiring.second_decay if wiring.second_level else 1.0)
@@ -186,9 +182,7 @@ def render(
     curve = 1.0 if decay_curve is None else np.interp(freq_hz, *decay_curve).astype(np.float32)
     total = np.zeros(freq_hz.shape, dtype=np.complex64)
     for note in notes:
-        total += _string(
-            freq_hz, note, wiring, growth=growth, elapsed_seconds=elapsed_seconds, decay_curve=curve
-        )
+        total += _string(freq_hz, note, wiring, growth=growth, elapsed_seconds=elapsed_seconds, decay_curve=curve)
     if wiring.scrape and rng is not None and not elapsed_seconds:
         total *= _scrape(rng, wiring, sample_rate, n_fft)[1 : 1 + len(total)]
     spectrum = np.zeros(n_fft // 2 + 1, dtype=np.complex64)
@@ -201,15 +195,11 @@ def render(
     return wave
 
 
-def _scrape(
-    rng: np.random.Generator, wiring: Wiring, sample_rate: float, n_fft: int
-) -> NDArray[np.complex64]:
+def _scrape(rng: np.random.Generator, wiring: Wiring, sample_rate: float, n_fft: int) -> NDArray[np.complex64]:
     """Spectrum of the pick's contact: an impulse and a short noise burst that dies away after it."""
     length = max(int(wiring.scrape_seconds * sample_rate), 4)
     burst = rng.standard_normal(length, dtype=np.float32)
-    burst *= np.exp(np.linspace(0, -4, length, dtype=np.float32)) * np.float32(
-        wiring.scrape / np.sqrt(length / 8)
-    )
+    burst *= np.exp(np.linspace(0, -4, length, dtype=np.float32)) * np.float32(wiring.scrape / np.sqrt(length / 8))
     burst[0] += 1
     return fft.rfft(burst, n_fft)
 
@@ -234,9 +224,7 @@ def warp(wave: NDArray[np.float32], semitones: NDArray[np.float32]) -> NDArray[n
     return b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
 
 
-def release(
-    samples: int, *, sample_rate: float, end_seconds: float, release_seconds: float
-) -> NDArray[np.float32]:
+def release(samples: int, *, sample_rate: float, end_seconds: float, release_seconds: float) -> NDArray[np.float32]:
     """A note-off envelope: 1 until `end_seconds`, then an exponential fall of 60 dB within `release_seconds`."""
     time = np.arange(samples, dtype=np.float32) * np.float32(1 / sample_rate) - np.float32(end_seconds)
     return np.exp(np.minimum(-np.maximum(time, 0) * np.float32(_NEPERS_60_DB / release_seconds), 0))

@@ -125,9 +125,7 @@ def _finite(audio: ArrayLike) -> NDArray[np.floating]:
     if array.size == 0:
         raise ValueError(f"audio must hold at least one sample, got shape {array.shape}")
     if not np.isfinite(array).all():
-        raise ValueError(
-            f"audio must be finite, got {int((~np.isfinite(array)).sum())} NaN or infinite samples"
-        )
+        raise ValueError(f"audio must be finite, got {int((~np.isfinite(array)).sum())} NaN or infinite samples")
     return array
 
 

@@ -1,6 +1,7 @@
 """The guitar generator: tuning, decay, levels, repeatability, and that nothing wraps round the FFT."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -63,9 +64,7 @@ def test_the_first_partial_decays_as_asked(frequency_hz, decay_seconds):
     """T60 from a line through the log envelope of the demodulated first partial; 10 % for what damping adds to it."""
     model = GuitarModel(damping_hz=1e5)
     seconds = min(2.0, decay_seconds)
-    audio = pluck(
-        frequency_hz, sample_rate=SAMPLE_RATE, seconds=seconds, model=model, decay_seconds=decay_seconds
-    )[0]
+    audio = pluck(frequency_hz, sample_rate=SAMPLE_RATE, seconds=seconds, model=model, decay_seconds=decay_seconds)[0]
     time = np.arange(len(audio)) / SAMPLE_RATE
     width = int(8 * SAMPLE_RATE / frequency_hz)
     kernel = np.hanning(width) / np.hanning(width).sum()
@@ -115,10 +114,29 @@ def test_two_hundred_phrases_are_finite_and_at_a_sane_level():
     peaks = []
     for index in range(200):
         audio = phrase(generator(7, "levels", index))
-        assert audio.shape == (1, 88200) and audio.dtype == np.float32
+        assert audio.shape == (1, 88200)
+        assert audio.dtype == np.float32
         assert np.isfinite(audio).all()
         peaks.append(amplitude_to_db(float(np.abs(audio).max())))
-    assert -33.01 < min(peaks) < -28 and -8 < max(peaks) < -2.99
+    assert -33.01 < min(peaks) < -28
+    assert -8 < max(peaks) < -2.99
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.9])
+def test_the_noise_floor_is_where_it_was_asked_to_be(slope):
+    """Two renders that differ in noise alone; the peak is that of the strings before the rig, hence no clean unit."""
+    model = replace(GuitarModel(), noise_slope=slope)
+    quiet, at_50, at_30 = (
+        phrase(generator(13, "noise"), style="line", model=replace(model, noise_db=db))[0]
+        for db in (-200.0, -50.0, -30.0)
+    )
+
+    def noise_rms(noisy):
+        gain = np.dot(noisy, quiet) / np.dot(quiet, quiet)
+        return np.sqrt(np.mean(np.square(noisy / gain - quiet)))
+
+    assert amplitude_to_db(noise_rms(at_30) / noise_rms(at_50)) == pytest.approx(20, abs=0.2)
+    assert amplitude_to_db(noise_rms(at_50) / np.abs(quiet).max()) == pytest.approx(-50, abs=6)
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -137,9 +155,10 @@ def test_strokes_are_ordered_playable_and_overlap_the_phrase(style):
     for index in range(30):
         strokes = play(generator(9, style, index), style, seconds=2.0)
         onsets = [s.onset_seconds for s in strokes]
-        assert onsets == sorted(onsets) and strokes
+        assert strokes
+        assert onsets == sorted(onsets)
         for stroke in strokes:
-            assert stroke.onset_seconds < 2.0 and stroke.onset_seconds + stroke.duration_seconds > 0
+            assert -stroke.duration_seconds < stroke.onset_seconds < 2.0
             assert all(0 <= string < 6 and 0 <= fret <= 24 for string, fret in stroke.frets)
             assert len({string for string, _ in stroke.frets}) == len(stroke.frets)
             assert 0 < stroke.velocity <= 1
@@ -149,7 +168,7 @@ def test_a_string_is_stopped_before_it_is_plucked_again():
     strokes = play(generator(10, "stop"), "arpeggio", seconds=2.0)
     for string in range(6):
         mine = [s for s in strokes if string in dict(s.frets)]
-        for first, second in zip(mine, mine[1:]):
+        for first, second in pairwise(mine):
             assert (
                 first.onset_seconds + first.duration_seconds
                 <= max(second.onset_seconds, first.onset_seconds + 0.03) + 1e-9
@@ -160,7 +179,9 @@ def test_a_string_is_stopped_before_it_is_plucked_again():
 @pytest.mark.parametrize("seconds", [0.05, 1.0, 3.3])
 def test_other_rates_and_lengths(sample_rate, seconds):
     audio = phrase(generator(11, "rate"), sample_rate=sample_rate, seconds=seconds)
-    assert audio.shape == (1, round(seconds * sample_rate)) and np.isfinite(audio).all() and audio.any()
+    assert audio.shape == (1, round(seconds * sample_rate))
+    assert np.isfinite(audio).all()
+    assert audio.any()
 
 
 def test_a_bend_arrives_at_its_pitch():
@@ -176,7 +197,7 @@ def test_unbent_notes_pass_through_the_warp():
 
 
 def test_errors_name_the_argument():
-    with pytest.raises(ValueError, match="style must be one of line, .*, got 'polka'"):
+    with pytest.raises(ValueError, match=r"style must be one of line, .*, got 'polka'"):
         phrase(generator(1, "x"), style="polka")
     with pytest.raises(ValueError, match="sample_rate must be at least 8000 Hz, got 4000"):
         phrase(generator(1, "x"), sample_rate=4000)

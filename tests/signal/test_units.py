@@ -68,7 +68,8 @@ def test_set_rms_scales_all_channels_together():
 
 def test_silence_stays_silence():
     out = set_rms(np.zeros((1, 8), np.float32), -20.0)
-    assert out.shape == (1, 8) and not out.any()
+    assert out.shape == (1, 8)
+    assert not out.any()
 
 
 def test_bad_audio_is_refused():
