@@ -247,7 +247,7 @@ def test_phrase_errors():
 
 def test_notes_after_the_end_are_not_played(instruments, capfd):
     inside = tuple(Note(0.1 * i, 0.05, 48 + i, 100) for i in range(9))
-    outside = tuple(Note(1.0 + 0.01 * i, 0.05, 48 + i % 30, 100) for i in range(200))  # more than there are voices
+    outside = tuple(Note(1.01 + 0.01 * i, 0.05, 48 + i % 30, 100) for i in range(200))  # more than there are voices
     banjo = programs("validation")[0]
     expected = instruments.play(Phrase(inside), banjo)
     np.testing.assert_array_equal(instruments.play(Phrase(inside + outside), banjo), expected)
