@@ -1,0 +1,34 @@
+"""One dial for every size in the course: `LAB_BUDGET=smoke|laptop|full`."""
+
+import os
+from typing import TypeVar
+
+Choice = TypeVar("Choice")
+BUDGETS = ("smoke", "laptop", "full")
+
+
+def budget() -> str:
+    """The budget in force: `$LAB_BUDGET`, or `"laptop"` where it is not set.
+
+    Raises:
+        ValueError: if the variable holds anything else than smoke, laptop or full.
+
+    Notebook: 00.
+    """
+    name = os.environ.get("LAB_BUDGET", "laptop")
+    if name not in BUDGETS:
+        raise ValueError(f"LAB_BUDGET must be one of {', '.join(BUDGETS)}, got {name!r}")
+    return name
+
+
+def pick(*, smoke: Choice, laptop: Choice, full: Choice) -> Choice:
+    """The value for the budget in force.
+
+    E.g. ``steps = pick(smoke=20, laptop=3000, full=60000)``.
+
+    Raises:
+        ValueError: as `budget`.
+
+    Notebook: 00.
+    """
+    return {"smoke": smoke, "laptop": laptop, "full": full}[budget()]

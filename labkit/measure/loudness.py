@@ -1,0 +1,133 @@
+"""Integrated loudness (ITU-R BS.1770-4), and clips brought to one loudness without clipping any."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from labkit.signal.optional import need
+
+Clip = tuple[np.ndarray, int]
+_BLOCK_SECONDS = 0.4
+_MAX_CHANNELS = 5
+
+
+def as_channels(audio: np.ndarray) -> np.ndarray:
+    """`audio` as finite float64 `(channels, samples)`; a vector becomes one channel.
+
+    Raises:
+        ValueError: if it has another number of axes, no samples, or NaN or infinite samples.
+    """
+    audio = np.asarray(audio, dtype=np.float64)
+    audio = audio[None] if audio.ndim == 1 else audio
+    if audio.ndim != 2 or audio.size == 0:
+        raise ValueError(f"audio must be (channels, samples) with at least one sample, got shape {audio.shape}")
+    if not np.isfinite(audio).all():
+        raise ValueError(f"audio must be finite, got {int((~np.isfinite(audio)).sum())} NaN or infinite samples")
+    return audio
+
+
+def peak_db(audio: np.ndarray) -> float:
+    """The sample peak in dB re full scale (dBFS); -inf for silence. Args and errors as `loudness_lufs`."""
+    peak = float(np.abs(as_channels(audio)).max())
+    return 20.0 * math.log10(peak) if peak > 0 else -math.inf
+
+
+def loudness_lufs(audio: np.ndarray, sample_rate: int) -> float:
+    """How loud a clip is as a whole, in LUFS.
+
+    A clip shorter than the standard's 0.4 s block is measured as if it were repeated until it fills one block, so
+    that its loudness is that of the sound while it lasts.
+
+    Args:
+        audio: `(channels, samples)` or `(samples,)`, full scale 1, at most 5 channels (L, R, C, Ls, Rs).
+        sample_rate: Hz, >= 4000 (the standard's 1.5 kHz shelf must lie below half of it).
+
+    Returns:
+        Integrated loudness; -inf where every block is below the standard's gate of -70 LUFS, silence included.
+
+    Raises:
+        ValueError: if the shape, the samples or the rate are not as above.
+
+    Source: ITU-R BS.1770-4, through pyloudnorm.
+    Notebook: 02.
+    """
+    audio = as_channels(audio)
+    if audio.shape[0] > _MAX_CHANNELS:
+        raise ValueError(f"audio must have at most {_MAX_CHANNELS} channels, got {audio.shape[0]}")
+    if sample_rate < 4000:
+        raise ValueError(f"sample_rate must be at least 4000 Hz for a loudness, got {sample_rate}")
+    if not audio.any():
+        return -math.inf
+    shortest = math.ceil(_BLOCK_SECONDS * sample_rate)
+    if audio.shape[1] < shortest:
+        audio = np.tile(audio, -(-shortest // audio.shape[1]))
+    meter = need("pyloudnorm").Meter(sample_rate, block_size=_BLOCK_SECONDS)
+    return float(meter.integrated_loudness(audio.T))
+
+
+def _shift_for(audio: np.ndarray, sample_rate: int, target_lufs: float) -> float:
+    """DB to reach the target; a second look, because blocks may cross the absolute gate once the level moves."""
+    shift_db = 0.0
+    for _ in range(3):
+        missing_db = target_lufs - loudness_lufs(audio * 10 ** (shift_db / 20), sample_rate)
+        if not math.isfinite(missing_db):
+            return 0.0
+        shift_db += missing_db
+        if abs(missing_db) < 0.01:
+            break
+    return shift_db
+
+
+def _at(audio: np.ndarray, shift_db: float) -> np.ndarray:
+    return np.clip(audio * 10 ** (shift_db / 20), -1.0, 1.0).astype(np.float32)  # clip: rounding of a peak at 1 only
+
+
+def match_all(
+    clips: Mapping[str, Clip], *, target_lufs: float = -23.0
+) -> tuple[dict[str, tuple[np.ndarray, float]], float]:
+    """Bring several clips to one loudness by one shift each; if one would clip, all go lower together.
+
+    Args:
+        clips: name -> (audio `(channels, samples)`, sample_rate in Hz).
+        target_lufs: the loudness wanted, in -70..0.
+
+    Returns:
+        name -> (float32 audio, shift in dB), and the loudness reached: `target_lufs`, or less where a peak stood in
+        the way. A clip without a loudness (silence, or all below -70 LUFS) is returned with shift 0.
+
+    Raises:
+        ValueError: if `target_lufs` is out of range or a clip is not as `loudness_lufs` wants it.
+
+    Notebook: 02.
+    """
+    if not -70 <= target_lufs <= 0:
+        raise ValueError(f"target_lufs must lie in -70..0, got {target_lufs}")
+    audio = {name: as_channels(samples) for name, (samples, _) in clips.items()}
+    shifts = {name: _shift_for(audio[name], rate, target_lufs) for name, (_, rate) in clips.items()}
+    over_db = max([0.0, *(peak_db(audio[name]) + shift for name, shift in shifts.items() if shift)])
+    lowered = {name: shift - over_db if shift else _fit(audio[name]) for name, shift in shifts.items()}
+    return {name: (_at(audio[name], shift), shift) for name, shift in lowered.items()}, target_lufs - over_db
+
+
+def _fit(audio: np.ndarray) -> float:
+    return min(0.0, -peak_db(audio))
+
+
+def match_loudness(audio: np.ndarray, sample_rate: int, *, target_lufs: float = -23.0) -> tuple[np.ndarray, float]:
+    """One clip at the loudness wanted, or as near below it as its peak allows.
+
+    Args:
+        audio: `(channels, samples)` or `(samples,)`, full scale 1.
+        sample_rate: Hz.
+        target_lufs: the loudness wanted, in -70..0.
+
+    Returns:
+        (float32 `(channels, samples)` with |sample| <= 1, the shift applied in dB). Silence comes back with shift 0.
+
+    Raises:
+        ValueError: as `match_all`.
+
+    Notebook: 02.
+    """
+    return match_all({"audio": (audio, sample_rate)}, target_lufs=target_lufs)[0]["audio"]
