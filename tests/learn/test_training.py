@@ -52,7 +52,7 @@ def test_learns_a_line(tmp_path):
     assert list(tmp_path.glob("events.out.tfevents*"))
 
 
-class Stop(Exception):
+class Stop(Exception):  # noqa: N818 - not an error
     """What a test raises to break a run off."""
 
 

@@ -1,0 +1,213 @@
+"""Pedal order end to end: examples, decoding, learning, checkpoint, and anybody's recording."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from labkit.effects.chain import Chain
+from labkit.signal.files import AudioError
+from labkit.signal.pool import build_pool
+from labkit.signal.seeds import generator
+from labkit.signal.sources import Clip, GeneratedGuitars
+from labkit.systems import pedal_order
+from labkit.systems.pedal_order import baselines, decode
+from labkit.systems.pedal_order.checkpoint import CheckpointError
+from labkit.systems.pedal_order.data import Examples, render, targets
+from labkit.systems.pedal_order.model import picture
+from labkit.systems.pedal_order.predict import windows
+from labkit.systems.pedal_order.tokens import END, PAD
+
+SMALL = pedal_order.Config(
+    seconds=1.0,
+    n_mels=32,
+    width=32,
+    n_heads=2,
+    encoder_layers=1,
+    decoder_layers=1,
+    channels=(8, 8, 16),
+    dropout=0.0,
+    steps=4,
+    batch_size=4,
+    n_workers=0,
+    warmup_steps=2,
+)
+RATE = SMALL.sample_rate
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pool") / "dry.npy"
+    return build_pool(path, GeneratedGuitars(seconds=1.5, sample_rate=RATE), "train", 12, 0)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return pedal_order.build(SMALL).eval()
+
+
+def test_an_example_depends_on_its_number_alone(pool):
+    examples = Examples(SMALL, [pool], 3)
+    one, again, other = examples[5], Examples(SMALL, [pool], 3)[5], examples[6]
+    assert all(torch.equal(one[key], again[key]) for key in one)
+    assert not torch.equal(one["picture"], other["picture"])
+    assert one["picture"].shape == (32, 1 + SMALL.samples // SMALL.hop_length)
+    assert one["picture"].dtype == torch.float32
+
+
+def test_the_wet_sound_is_the_chain_on_the_dry_sound(pool):
+    protocol = pedal_order.PROTOCOLS["six"]
+    for index in range(6):
+        example = render(SMALL, pool.clip(index), protocol, generator(0, "t", index), training=False)
+        assert example.wet.shape == (1, SMALL.samples)
+        assert np.array_equal(example.apply(example.chain, RATE), example.wet)
+        level = 10 * np.log10(np.mean(np.square(example.dry, dtype=np.float64)))
+        assert level == pytest.approx(-20.0, abs=0.01)
+        assert example.chain.canonical() == example.chain
+
+
+def test_a_short_clip_or_another_rate_is_refused():
+    protocol = pedal_order.PROTOCOLS["three"]
+    for clip in (Clip(np.zeros((1, 10), "f"), RATE, "x", "real"), Clip(np.zeros((1, 99_999), "f"), 8000, "x", "real")):
+        with pytest.raises(ValueError, match="a clip must hold 44100 samples at 44100 Hz"):
+            render(SMALL, clip, protocol, generator(0), training=False)
+
+
+def test_targets_are_padded_sentences():
+    made = targets(SMALL, Chain(), ("delay",))
+    assert made["tokens"].tolist()[:3] == [1, 2, END]
+    assert set(made["tokens"].tolist()[3:]) == {PAD}
+    assert made["shelf"].tolist() == [0, 0, 0, 0, 1, 0]
+
+
+def test_the_picture_ignores_level():
+    audio = torch.randn(1, SMALL.samples)
+    # Float32 rounding of a division; 1e-3 of the unit is 0.02 dB.
+    torch.testing.assert_close(picture(audio, SMALL), picture(audio * 0.01, SMALL), atol=1e-3, rtol=0)
+    assert picture(torch.zeros(1, SMALL.samples), SMALL).isfinite().all()
+
+
+def test_decoding_agrees_with_scoring_every_chain(small):
+    """Beam search wide enough for all 16 chains gives the model's own distribution, which sums to one."""
+    picture_ = torch.randn(1, 32, 44)
+    found = decode.decode(small, picture_, pedal_order.THREE, beams=40)
+    assert len(found.alternatives) == 16
+    assert sum(share for _, share in found.alternatives) == pytest.approx(1.0, abs=1e-6)
+    shares = [share for _, share in found.alternatives]
+    assert shares == sorted(shares, reverse=True)
+    assert found.probability == shares[0]
+    assert found.chain.names == found.alternatives[0][0]
+    assert found.presence("reverb") == pytest.approx(sum(s for names, s in found.alternatives if "reverb" in names))
+
+
+def test_a_shelf_of_one_is_respected(small):
+    for seed in range(5):
+        found = decode.decode(small, torch.randn(2, 32, 44, generator=torch.manual_seed(seed)), ("phaser",))
+        assert found.chain.names in {(), ("phaser",)}
+    with pytest.raises(ValueError, match="shelf must name pedals among"):
+        decode.decode(small, torch.randn(1, 32, 44), ("wah",))
+
+
+def test_every_trainable_weight_moves(pool):
+    from labkit.systems.pedal_order.train import sequence_loss
+
+    model = pedal_order.build(SMALL)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    batch = torch.utils.data.default_collate([Examples(SMALL, [pool], 0)[i] for i in range(8)])
+    loss, figures = sequence_loss(SMALL)(model, batch)
+    loss.backward()
+    torch.optim.Adam(model.parameters(), lr=0.01).step()
+    assert [name for name, p in model.named_parameters() if torch.equal(before[name], p)] == []
+    assert loss.item() == pytest.approx(figures["order_nats"] + SMALL.knob_weight * figures["knob_nats"], rel=1e-5)
+
+
+def test_a_fresh_model_starts_at_the_uniform_loss(pool, small):
+    """Before training, each order token costs about ln(26), the size of the vocabulary."""
+    from labkit.systems.pedal_order.train import sequence_loss
+
+    batch = torch.utils.data.default_collate([Examples(SMALL, [pool], 0)[i] for i in range(12)])
+    with torch.no_grad():
+        _, figures = sequence_loss(SMALL)(small, batch)
+    words = batch["tokens"]
+    per_chain = ((words == 2).int().argmax(1)).float().mean().item()
+    assert figures["order_nats"] / per_chain == pytest.approx(np.log(26), abs=0.7)
+
+
+def test_checkpoints_round_trip_and_bad_ones_are_named(small, tmp_path):
+    path = tmp_path / "model.safetensors"
+    digest = pedal_order.save(small, path)
+    again = pedal_order.load(path)
+    assert len(digest) == 64
+    assert again.config == SMALL
+    for (name, a), (_, b) in zip(small.state_dict().items(), again.state_dict().items(), strict=True):
+        # Half precision keeps 11 bits.
+        torch.testing.assert_close(a, b, rtol=2**-11, atol=1e-7, msg=name)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.safetensors"]
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        pedal_order.load(tmp_path / "none.safetensors")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+        pedal_order.load(path)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("rate", [8000, 44100, 96000])
+def test_any_recording_gets_a_chain(small, channels, rate):
+    audio = np.random.default_rng(0).normal(0, 0.05, (channels, rate)).astype(np.float32)
+    found = pedal_order.predict(small, audio, rate)
+    assert set(found.chain.names) <= set(pedal_order.THREE)
+    assert 0 < found.probability <= 1
+
+
+def test_bad_recordings_are_named(small):
+    for audio, message in (
+        (np.zeros((1, 44100), "f"), "silent"),
+        (np.full((1, 100), np.nan, "f"), "(?i)nan|finite"),
+        (np.zeros((1, 0), "f"), "(?i)empty|no samples"),
+    ):
+        with pytest.raises(AudioError, match=message):
+            pedal_order.predict(small, audio, 44100)
+
+
+def test_windows_cover_the_recording_and_leave_out_silence():
+    audio = np.concatenate([np.zeros((1, 40)), np.ones((1, 60))], axis=1).astype("f")
+    cut = windows(audio, 10, most=8)
+    assert cut.shape[1] == 10
+    assert (np.abs(cut).max(1) > 0).all()
+    assert windows(np.ones((1, 4), "f"), 10, most=8).shape == (1, 10)
+
+
+def test_recreate_plays_the_chain_at_the_trained_level(small):
+    audio = np.random.default_rng(0).normal(0, 0.003, (2, 30_000)).astype(np.float32)
+    found = pedal_order.predict(small, audio, 44100)
+    wet = pedal_order.recreate(found, audio, 44100)
+    assert wet.shape == audio.shape
+    assert np.isfinite(wet).all()
+    assert np.abs(wet).max() <= 1.0
+    with pytest.raises(AudioError, match="silent"):
+        pedal_order.recreate(found, np.zeros((1, 100), "f"), 44100)
+
+
+def test_the_prior_of_uniform_subsets_is_one_sixteenth():
+    _, share = baselines.prior_mode(pedal_order.PROTOCOLS["three"])
+    # 20 000 draws of 16 equal chains: the largest of 16 counts lies within 4 deviations.
+    assert share == pytest.approx(1 / 16, abs=4 * np.sqrt(1 / 16 / 20_000))
+
+
+def test_the_oracle_cannot_tell_delay_from_reverb_but_tells_drive(pool):
+    """Canonical orders merge delay and reverb already; distortion and delay differ by ear, so the oracle is sure."""
+    from labkit.effects.chain import Step
+
+    drive = Step("distortion", {"drive_db": 25.0})
+    delay = Step("delay", {"delay_seconds": 0.2, "feedback": 0.4, "mix": 0.5})
+    clip, protocol = pool.clip(0), pedal_order.PROTOCOLS["six"]
+    example = render(SMALL, clip, protocol, generator(0), training=False)
+    chain = Chain((drive, delay))
+    known = replace(example, chain=chain, wet=chain.render(example.dry, RATE)[:, -SMALL.samples :])
+    assert baselines.oracle_share(SMALL, known) == 1.0
+    settings = {"threshold_db": -20.0, "ratio": 2.0, "attack_ms": 80.0, "release_ms": 40.0}
+    inert = Chain((Step("compressor", settings), delay))
+    quiet = example.dry * np.float32(1e-3)
+    silent = replace(example, dry=quiet, chain=inert, wet=inert.render(quiet, RATE)[:, -SMALL.samples :])
+    assert baselines.oracle_share(SMALL, silent) == 0.5
