@@ -31,7 +31,8 @@ class Chain:
         file: the wet recording: wav, flac, mp3, ogg, m4a; any rate, any channels.
         dry: the dry recording; the chain found is applied to it.
         shelf: pedals that may occur: three (chorus, distortion, reverb) or six (also compressor, phaser, delay).
-        out: folder for FILE.chain.json and, with --dry, FILE.recreated.wav. The current one by default.
+        out: folder for FILE.chain.json and, with --dry, FILE.recreated.wav; made if need be. The current one by
+            default.
         checkpoint: another checkpoint than the shipped one.
     """
 
@@ -132,19 +133,28 @@ def main(arguments: list[str] | None = None) -> int:
     act = {Chain: _chain, Train: _train, Evaluate: _evaluate, Data: _data, Results: _results, Doctor: _doctor}
     try:
         return act[type(command)](command)
-    except (ValueError, KeyError, OSError, RuntimeError, ModuleNotFoundError) as error:
-        print(f"labkit: {error}", file=sys.stderr)
+    except (ValueError, KeyError, ArithmeticError, OSError, RuntimeError, ModuleNotFoundError) as error:
+        print(f"labkit: {_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("labkit: stopped; the last checkpoint is kept", file=sys.stderr)
         return 130
 
 
+def _one_line(error: Exception) -> str:
+    # A KeyError's own text is the repr of its message.
+    message = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return " ".join(str(message).split()) or type(error).__name__
+
+
 def _chain(command: Chain) -> int:
     from labkit.signal.files import read_audio, write_audio
-    from labkit.systems import pedal_order
 
     wet, sample_rate = read_audio(command.file)
+    dry, dry_rate = read_audio(command.dry) if command.dry is not None else (None, 0)
+
+    from labkit.systems import pedal_order  # takes seconds: a file that cannot be read is said at once
+
     shelf = pedal_order.PROTOCOLS[command.shelf].pedals
     found = pedal_order.predict(pedal_order.load(command.checkpoint), wet, sample_rate, shelf=shelf)
     print(f"chain: {' -> '.join(found.chain.names) or '(clean)'}   probability {found.probability:.2f}")
@@ -153,11 +163,11 @@ def _chain(command: Chain) -> int:
     for names, share in found.alternatives[1:4]:
         print(f"  or: {' -> '.join(names) or '(clean)'}   {share:.2f}")
     print(f"\n{found.chain.to_code()}\n")
+    command.out.mkdir(parents=True, exist_ok=True)
     target = command.out / f"{command.file.stem}.chain.json"
     found.chain.save(target)
     print(f"wrote {target}")
-    if command.dry is not None:
-        dry, dry_rate = read_audio(command.dry)
+    if dry is not None:
         target = command.out / f"{command.file.stem}.recreated.wav"
         write_audio(target, pedal_order.recreate(found, dry, dry_rate), dry_rate)
         print(f"wrote {target}")
@@ -218,7 +228,10 @@ def _data(command: Data) -> int:
     elif command.name is None:
         raise ValueError(f"name a data set to get: {', '.join(datasets.records())}")
     else:
-        print(datasets.get(command.name, accept_licence=command.accept_licence))
+        try:
+            print(datasets.get(command.name, accept_licence=command.accept_licence))
+        except datasets.LicenceError as error:
+            raise ValueError(str(error).replace("pass accept_licence=True", "add --accept-licence")) from None
     return 0
 
 
