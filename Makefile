@@ -18,7 +18,7 @@ export NUMBA_CACHE_DIR := $(CURDIR)/$(VENV)/.numba
 
 # Notebooks are committed with outputs made at a larger budget than tests use, and timings differ from machine to
 # machine: so outputs are compared (strictly) in the cells tagged `nbval-check-output`, and the others must run.
-NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval_sanitize.cfg --timeout=0
 
 # BROWSER=no serves without opening one. A container's root may serve, too.
