@@ -47,6 +47,7 @@ REVERB = Effect(
     linear=True,
     time_invariant=True,
     memory_ms=float("inf"),
+    links_channels=True,
     neutral={"room_size": 0.5, "damping": 0.5, "mix": 0.0},
     arguments=_reverb_arguments,
 )

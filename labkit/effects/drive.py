@@ -1,4 +1,8 @@
-"""Memoryless curves: distortion, clipping, bit reduction."""
+"""Memoryless curves: distortion, clipping, bit reduction.
+
+Ranges are for a dry sound that enters at -20 dBFS RMS: the clipper's ceiling lies below its peaks, and the crusher's
+steps (full scale / 2 ** bit_depth) are coarse enough to be heard.
+"""
 
 from labkit.effects.effect import Effect
 from labkit.effects.parameters import Parameter, ParameterSpace
@@ -15,7 +19,7 @@ DISTORTION = Effect(
 
 CLIPPING = Effect(
     name="clipping",
-    space=ParameterSpace((Parameter("threshold_db", "dB", -30.0, -12.0),)),
+    space=ParameterSpace((Parameter("threshold_db", "dB", -36.0, -15.0),)),
     plugin="Clipping",
     linear=False,
     time_invariant=True,
@@ -26,7 +30,7 @@ CLIPPING = Effect(
 
 BITCRUSH = Effect(
     name="bitcrush",
-    space=ParameterSpace((Parameter("bit_depth", "bit", 3.0, 8.0),)),
+    space=ParameterSpace((Parameter("bit_depth", "bit", 3.0, 5.0),)),
     plugin="Bitcrush",
     linear=False,
     time_invariant=True,

@@ -1,4 +1,8 @@
-"""Effects that follow the level: compressor, limiter, noise gate."""
+"""Effects that follow the level: compressor, limiter, noise gate.
+
+Ranges are for a dry sound that enters at -20 dBFS RMS. The gate's thresholds reach into the playing, as a rhythmic
+gate's do: below it a gate only waits for pauses, and most riffs have none.
+"""
 
 from labkit.effects.effect import Effect
 from labkit.effects.parameters import Parameter, ParameterSpace
@@ -38,10 +42,10 @@ NOISE_GATE = Effect(
     name="noise_gate",
     space=ParameterSpace(
         (
-            Parameter("threshold_db", "dB", -35.0, -15.0),
-            Parameter("ratio", "", 2.0, 20.0, "log"),
-            Parameter("attack_ms", "ms", 1.0, 20.0, "log"),
-            Parameter("release_ms", "ms", 30.0, 300.0, "log"),
+            Parameter("threshold_db", "dB", -25.0, -8.0),
+            Parameter("ratio", "", 4.0, 20.0, "log"),
+            Parameter("attack_ms", "ms", 1.0, 30.0, "log"),
+            Parameter("release_ms", "ms", 20.0, 300.0, "log"),
         )
     ),
     plugin="NoiseGate",

@@ -1,4 +1,4 @@
-"""What the lab knows of an effect: its knobs, its pedalboard class, and the facts that decide which orders sound alike."""
+"""What the lab knows of an effect: its knobs, its pedalboard class, the facts that decide which orders sound alike."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from labkit.effects.parameters import ParameterSpace
+from labkit.signal.audio import check_audio
 from labkit.signal.optional import need
 
-# Longest impulse response (to -60 dB) that still counts as a short filter beside an LFO of a few Hz.
-SHORT_MEMORY_MS = 30.0
+# Longest impulse response (to -60 dB) that still counts as a short filter: a fifth of the period of a 4 Hz LFO.
+SHORT_MEMORY_MS = 50.0
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,17 @@ class Effect:
         name: lower-case, the name in chains, tokens and JSON.
         space: its knobs and their ranges.
         plugin: class name in `pedalboard`.
-        arguments: physical parameters -> keyword arguments of that class (identity by default).
         linear: obeys superposition.
         time_invariant: commutes with a time shift.
-        memoryless: the output depends on the present input sample only.
-        memory_ms: how long it remembers, to -60 dB (0 for memoryless, infinite for recursive echoes).
+        memory_ms: how long it remembers at its longest setting: past that, the response to an impulse stays below
+            -60 dB of its peak. 0 where the output depends on the present sample alone; infinite for recursive
+            echoes and for effects that follow the level.
         stateful: keeps a state between samples that `reset` must clear.
         latency_samples: by how much the output lags the input.
-        neutral: parameters (inside or outside the space) that return the input, where there are any.
         level_only: the output is the input times a constant.
+        links_channels: what comes out of one channel depends on the others too.
+        neutral: parameters (inside or outside the space) that return the input, where there are any.
+        arguments: physical parameters -> keyword arguments of `plugin` (identity by default).
     """
 
     name: str
@@ -42,6 +45,7 @@ class Effect:
     stateful: bool = True
     latency_samples: int = 0
     level_only: bool = False
+    links_channels: bool = False
     neutral: Mapping[str, float] | None = None
     arguments: Callable[[Mapping[str, float]], dict[str, Any]] = dict
 
@@ -54,7 +58,7 @@ class Effect:
         """Linear and time-invariant: described whole by an impulse response."""
         return self.linear and self.time_invariant
 
-    def build(self, params: Mapping[str, float]) -> Any:  # noqa: ANN401 - pedalboard's own plug-in type
+    def build(self, params: Mapping[str, float]) -> Any:
         """A fresh `pedalboard` plug-in with these physical parameters."""
         return getattr(need("pedalboard"), self.plugin)(**self.arguments(params))
 
@@ -62,28 +66,61 @@ class Effect:
         """The effect applied by pedalboard.
 
         Args:
-            audio: (channels, samples) float32.
+            audio: (channels, samples) float, or (samples,) for mono; at least one sample, finite.
             sample_rate: Hz.
             **params: every knob of `space`, in physical units. The neutral setting is legal too.
 
         Returns:
-            (channels, samples) float32, a new array.
+            (channels, samples) float32, a new array; tails beyond the end are cut.
 
         Raises:
-            ValueError: for a missing, unknown or out-of-range knob.
+            ValueError: for a missing, unknown or out-of-range knob, or audio that `process` refuses.
         """
         if self.neutral is None or dict(params) != dict(self.neutral):
             self.space.check(params)
-        plugin = self.build(params)
-        return plugin(np.ascontiguousarray(audio, dtype=np.float32), sample_rate, reset=True)
+        return process(self.build(params), audio, sample_rate)
+
+
+def process(plugin: Any, audio: np.ndarray, sample_rate: int) -> np.ndarray:
+    """A pedalboard plug-in or board on audio of any length, starting from rest.
+
+    Args:
+        plugin: a `pedalboard` plug-in or board; None returns a copy.
+        audio: (channels, samples) float, or (samples,) for mono; at least one sample, finite.
+        sample_rate: Hz.
+
+    Returns:
+        (channels, samples) float32, a new array.
+
+    Raises:
+        ValueError: if audio or rate is not usable (an `AudioError`).
+    """
+    audio = check_audio(audio, sample_rate)
+    if plugin is None:
+        return audio.copy()
+    channels, samples = audio.shape
+    # pedalboard takes the longer axis for time: two samples of stereo must not pass for two channels of another kind.
+    padded = np.pad(audio, ((0, 0), (0, max(channels + 1 - samples, 0))))
+    return plugin(padded, sample_rate, reset=True)[:, :samples]
 
 
 def commutes(first: Effect, second: Effect) -> bool:
     """Whether swapping two neighbours makes no audible difference (declared; a test holds it to the measurement).
 
+    Declared for the whole space: over random settings and guitars at -20 dBFS, the median SI-SDR of the two orders
+    lies above 30 dB exactly where this says so. A single setting may differ: a compressor that never reaches its
+    threshold commutes with everything.
+
     Two linear time-invariant effects commute exactly. A level change commutes with every linear effect. A slowly
     modulated linear effect (chorus, phaser) nearly commutes with a *short* filter, not with echoes. Anything
     nonlinear commutes with nothing.
+
+    Args:
+        first: a pedal.
+        second: its neighbour.
+
+    Returns:
+        The same for (second, first).
 
     Source: Cartier and Foata's partially commutative monoid: an order is known up to these swaps.
     Notebook: 02.

@@ -17,7 +17,7 @@ CHORUS = Effect(
     plugin="Chorus",
     linear=True,
     time_invariant=False,
-    memory_ms=300.0,
+    memory_ms=250.0,
     neutral={"rate_hz": 1.0, "depth": 0.25, "centre_delay_ms": 7.0, "feedback": 0.0, "mix": 0.0},
 )
 
@@ -35,6 +35,6 @@ PHASER = Effect(
     plugin="Phaser",
     linear=True,
     time_invariant=False,
-    memory_ms=60.0,
+    memory_ms=150.0,
     neutral={"rate_hz": 1.0, "depth": 0.5, "centre_frequency_hz": 1300.0, "feedback": 0.0, "mix": 0.0},
 )

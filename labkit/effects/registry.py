@@ -23,7 +23,11 @@ EFFECTS = MappingProxyType(
 
 
 def effect(name: str) -> Effect:
-    """The record called `name`. Raises KeyError listing the pedals there are."""
+    """The record called `name`.
+
+    Raises:
+        KeyError: if there is none, listing the pedals there are.
+    """
     if name not in EFFECTS:
         raise KeyError(f"no effect called {name!r}; there are {', '.join(EFFECTS)}")
     return EFFECTS[name]

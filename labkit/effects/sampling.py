@@ -31,12 +31,15 @@ class ChainSampler:
         pedals: the pedals on the shelf, distinct names.
         prior: ``"subsets"``: every ordered subset (the empty one too) equally likely;
             ``"shuffled"``: a length uniform in 1..`max_length`, then distinct pedals in uniform order;
-            ``"seed"``: the first pedal always, each other with probability 1/2, shuffled;
-            ``"realistic"``: presence and order as counted in real presets.
-        max_length: longest chain.
+            ``"seed"``: the first pedal always, each other with probability 1/2, shuffled, then cut to `max_length`;
+            ``"realistic"``: presence and order as counted in real presets, never empty, never longer than
+            `max_length`.
+        max_length: longest chain; default all pedals.
 
     Raises:
-        ValueError: for repeated pedals, an unknown prior, or a length outside 1..len(pedals).
+        ValueError: for no or repeated pedals, an unknown prior, a length outside 1..len(pedals), or a realistic
+            prior over pedals that no counted preset holds.
+        KeyError: for an unknown pedal.
 
     Notebook: 02.
     """
@@ -54,6 +57,8 @@ class ChainSampler:
             raise ValueError(f"prior must be one of {get_args(Prior)}, got {self.prior!r}")
         if self.max_length is not None and not 1 <= self.max_length <= len(self.pedals):
             raise ValueError(f"max_length must lie in 1..{len(self.pedals)}, got {self.max_length}")
+        if self.prior == "realistic" and not any(name in preset_counts()["present"] for name in self.pedals):
+            raise ValueError(f"no counted preset holds any of {self.pedals}: choose another prior")
 
     @property
     def longest(self) -> int:

@@ -1,0 +1,106 @@
+"""Declared and measured: which neighbours may be swapped unheard, and how many orders that leaves."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from labkit.effects.chain import Chain, Step, count_orders
+from labkit.effects.effect import commutes
+from labkit.effects.registry import EFFECTS, effect
+from labkit.measure.commutation import Swap, table
+from labkit.signal.seeds import generator
+from labkit.signal.sources import GeneratedGuitars
+
+PAIRS = list(itertools.combinations(EFFECTS, 2))
+EIGHT = ("compressor", "distortion", "chorus", "phaser", "reverb", "delay", "peak", "gain")
+DRAWS = 24
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[tuple[str, str], Swap]:
+    source = GeneratedGuitars(seconds=1.2)
+    clips = [source.clip(generator(0, "commutation dry", k), "test").audio for k in range(DRAWS)]
+    rows = table(list(EFFECTS), dry=clips, sample_rate=source.sample_rate, n=DRAWS)
+    return {(row.first, row.second): row for row in rows}
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_declared_is_measured(pair: tuple[str, str], measured: dict[tuple[str, str], Swap]) -> None:
+    row = measured[pair]
+    assert row.alike == commutes(*map(effect, pair)), str(row)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_the_rule_does_not_ask_who_comes_first(pair: tuple[str, str]) -> None:
+    first, second = map(effect, pair)
+    assert commutes(first, second) == commutes(second, first)
+
+
+def test_two_fixed_linear_pedals_differ_by_rounding_only(measured: dict[tuple[str, str], Swap]) -> None:
+    # float32 biquads at a low corner frequency, twice: -78 dB each, and a tenth of the draws may do worse
+    exact = [row for (a, b), row in measured.items() if effect(a).lti and effect(b).lti]
+    assert len(exact) == 28  # of eight: delay, reverb, three bands, highpass, lowpass, gain
+    assert min(row.si_sdr_db for row in exact) > 70
+    assert min(row.alike_share for row in exact) == 1.0
+
+
+def test_gain_alone_is_inert_in_every_draw(measured: dict[tuple[str, str], Swap]) -> None:
+    assert all(row.inert_share == 1.0 for pair, row in measured.items() if "gain" in pair)
+    assert measured["distortion", "reverb"].inert_share == 0.0
+
+
+@pytest.mark.parametrize(
+    ("names", "orders"),
+    [
+        ((), 1),
+        (("gain",), 1),
+        (("distortion", "reverb"), 2),
+        (("delay", "reverb"), 1),
+        (("distortion", "reverb", "delay", "peak"), 8),
+        (("distortion", "chorus", "reverb", "delay", "peak"), 36),
+        (EIGHT, 5400),
+    ],
+)
+def test_orders_that_can_be_told_apart(names: tuple[str, ...], orders: int) -> None:
+    assert count_orders(names) == orders
+    assert count_orders(tuple(reversed(names))) == orders
+
+
+@pytest.mark.parametrize("draw", range(20))
+def test_counted_orders_are_those_of_canonical_forms(draw: int) -> None:
+    rng = generator(0, "subset", draw)
+    names = [str(name) for name in rng.choice(list(EFFECTS), size=int(rng.integers(2, 6)), replace=False)]
+    steps = {name: Step(name, effect(name).space.sample(rng)) for name in names}
+    forms = {Chain(tuple(steps[name] for name in order)).canonical().names for order in itertools.permutations(names)}
+    assert len(forms) == count_orders(names)
+
+
+def test_two_orders_share_a_form_exactly_when_swaps_of_neighbours_join_them() -> None:
+    names = ("distortion", "chorus", "reverb", "delay", "peak")
+    steps = {name: Step(name, effect(name).space.sample(generator(0, "swap"))) for name in names}
+    orders = list(itertools.permutations(names))
+    form = {order: Chain(tuple(steps[name] for name in order)).canonical().names for order in orders}
+    for order in orders:
+        reached, waiting = {order}, [order]
+        while waiting:
+            here = waiting.pop()
+            for i in range(len(here) - 1):
+                there = (*here[:i], here[i + 1], here[i], *here[i + 2 :])
+                if commutes(effect(here[i]), effect(here[i + 1])) and there not in reached:
+                    reached.add(there)
+                    waiting.append(there)
+        assert reached == {other for other in orders if form[other] == form[order]}
+
+
+def test_repeated_and_unknown_pedals_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"names must be distinct, got \['gain', 'gain'\]"):
+        count_orders(["gain", "gain"])
+    with pytest.raises(KeyError, match="no effect called 'fuzz'"):
+        count_orders(["fuzz"])
+
+
+def test_a_pedal_does_not_commute_with_a_moving_or_bending_copy_of_itself() -> None:
+    alone = {name for name, record in EFFECTS.items() if commutes(record, record)}
+    assert alone == {name for name, record in EFFECTS.items() if record.lti}
+    assert np.size(list(alone)) == 8

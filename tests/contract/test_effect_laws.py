@@ -1,0 +1,316 @@
+"""Laws that every pedal obeys. The registry names the pedals: a new one is under test as soon as it is listed."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labkit.effects.effect import Effect
+from labkit.effects.registry import EFFECTS
+from labkit.signal.guitar import phrase
+from labkit.signal.seeds import generator
+from labkit.signal.units import set_rms
+
+SAMPLE_RATE = 44_100
+# Two float32 renders of the same thing: the biquads' rounding at a low corner frequency (-78 dB) is the worst.
+SAME_DB = -60.0
+# A broken law is far above that; the mildest (a bit crusher's superposition) is near -20 dB.
+BROKEN_DB = -40.0
+INAUDIBLE_DB = -80.0
+# Not the centre, where an EQ's gain is 0 dB and its other knobs cannot matter.
+SEAT_UNIT = 0.75
+
+every_effect = pytest.mark.parametrize("effect", EFFECTS.values(), ids=EFFECTS)
+
+
+def guitar(index: int, *, seconds: float = 0.5) -> np.ndarray:
+    audio = phrase(generator(0, "law", index), sample_rate=SAMPLE_RATE, seconds=seconds, style="strum")
+    return set_rms(audio, -20.0)
+
+
+def seat(effect: Effect, unit: float = SEAT_UNIT) -> dict[str, float]:
+    return effect.space.from_unit(np.full(len(effect.space), unit))
+
+
+def corners(effect: Effect) -> list[dict[str, float]]:
+    ends = [(knob.low, knob.high) for knob in effect.space.parameters]
+    return [dict(zip(effect.space.names, corner, strict=True)) for corner in itertools.product(*ends)]
+
+
+def places(effect: Effect) -> list[dict[str, float]]:
+    """Corners, centre, seat and the neutral setting."""
+    neutral = [dict(effect.neutral)] if effect.neutral else []
+    return [*corners(effect), seat(effect, 0.5), seat(effect), *neutral]
+
+
+def render(effect: Effect, audio: np.ndarray, params: dict[str, float]) -> np.ndarray:
+    return effect.render(audio, SAMPLE_RATE, **params)
+
+
+def error_db(expected: np.ndarray, given: np.ndarray) -> float:
+    energy = np.square(expected, dtype=np.float64).sum()
+    return float(10 * np.log10(np.square(expected - given, dtype=np.float64).sum() / max(energy, 1e-20) + 1e-30))
+
+
+def delayed(audio: np.ndarray, samples: int) -> np.ndarray:
+    return np.pad(audio, ((0, 0), (samples, 0)))
+
+
+def impulse_response(effect: Effect, params: dict[str, float], *, start: int, samples: int) -> np.ndarray:
+    """(start + samples,), with an impulse at `start`, high enough for gates and bit crushers."""
+    audio = np.zeros((1, start + samples), dtype=np.float32)
+    audio[0, start] = 0.5
+    return render(effect, audio, params)[0]
+
+
+# The record
+
+
+@every_effect
+def test_the_record_and_its_key_agree(effect: Effect) -> None:
+    assert EFFECTS[effect.name] is effect
+    assert effect.stateful == (effect.memory_ms > 0)
+    assert not effect.level_only or (effect.lti and effect.memory_ms == 0)
+
+
+@every_effect
+def test_every_knob_reaches_the_plugin(effect: Effect) -> None:
+    arguments = effect.arguments(seat(effect))
+    plugin = effect.build(seat(effect))
+    for name, value in arguments.items():
+        # The plug-in holds float32, and its reverb and delay scale a knob on the way in and out.
+        assert getattr(plugin, name) == pytest.approx(value, rel=1e-5), name
+    for knob in effect.space.names:
+        assert effect.arguments({**seat(effect), knob: effect.space[knob].low}) != arguments, knob
+
+
+# Shape, dtype, finiteness
+
+
+@every_effect
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (2, 2), (1, 2), (1, 1000), (2, 1000)])
+def test_shape_and_dtype_are_kept(effect: Effect, shape: tuple[int, int]) -> None:
+    audio = generator(0, "shape").uniform(-0.5, 0.5, shape)
+    before = audio.copy()
+    for dtype in (np.float32, np.float64):
+        out = render(effect, audio.astype(dtype), seat(effect))
+        assert out.shape == shape
+        assert out.dtype == np.float32
+    np.testing.assert_array_equal(audio, before)
+
+
+@every_effect
+def test_output_is_finite_everywhere_in_the_space(effect: Effect) -> None:
+    noise = np.sign(generator(0, "full scale").standard_normal((2, 2000)))
+    signals = {
+        "silence": np.zeros((2, 2000)),
+        "DC": np.ones((2, 2000)),
+        "negative DC": -np.ones((1, 2000)),
+        "full scale": noise,
+        "one sample": np.ones((1, 1)),
+        "beyond full scale": 100 * noise,
+    }
+    for params, (name, audio) in itertools.product(places(effect), signals.items()):
+        out = render(effect, audio, params)
+        assert np.isfinite(out).all(), (name, params)
+        assert name != "silence" or not out.any(), f"silence does not stay silence at {params}"
+
+
+@every_effect
+@given(data=st.data())
+@settings(max_examples=15)
+def test_any_setting_on_any_clip_is_finite(effect: Effect, data: st.DataObject) -> None:
+    units = data.draw(st.lists(st.floats(0, 1), min_size=len(effect.space), max_size=len(effect.space)))
+    samples = data.draw(st.integers(1, 300))
+    level = data.draw(st.sampled_from([1e-30, 1e-4, 1.0, 10.0]))
+    seed, channels = data.draw(st.integers(0, 1000)), data.draw(st.sampled_from([1, 2]))
+    audio = level * generator(seed, "clip").uniform(-1, 1, (channels, samples))
+    out = render(effect, audio, effect.space.from_unit(np.array(units)))
+    assert out.shape == audio.shape
+    assert np.isfinite(out).all()
+
+
+@every_effect
+def test_bad_audio_is_refused_by_name(effect: Effect) -> None:
+    params = seat(effect)
+    for bad in (np.full((1, 8), np.nan), np.array([[0.0, np.inf]])):
+        with pytest.raises(ValueError, match="audio must be finite"):
+            render(effect, bad, params)
+    with pytest.raises(ValueError, match=r"audio is empty: shape \(1, 0\)"):
+        render(effect, np.zeros((1, 0)), params)
+    with pytest.raises(ValueError, match=r"audio must have shape \(channels, samples\)"):
+        render(effect, np.zeros((1, 2, 3)), params)
+
+
+@every_effect
+def test_bad_knobs_are_refused_by_name(effect: Effect) -> None:
+    audio, params = np.zeros((1, 4)), seat(effect)
+    for knob in effect.space.parameters:
+        beyond = knob.high + 0.01 * (knob.high - knob.low)
+        for wrong in (beyond, float("nan")):
+            with pytest.raises(ValueError, match=f"{knob.name} must lie in"):
+                render(effect, audio, {**params, knob.name: wrong})
+        with pytest.raises(ValueError, match="parameters must be"):
+            render(effect, audio, {name: value for name, value in params.items() if name != knob.name})
+
+
+# Channels, state
+
+
+@every_effect
+def test_stereo_is_two_monos_unless_channels_are_linked(effect: Effect) -> None:
+    stereo = np.concatenate([guitar(0), guitar(1)])
+    for params in (seat(effect), corners(effect)[-1]):
+        monos = np.concatenate([render(effect, channel[None], params) for channel in stereo])
+        together = render(effect, stereo, params)
+        if effect.links_channels:
+            assert error_db(monos, together) > BROKEN_DB
+        else:
+            np.testing.assert_array_equal(together, monos)
+
+
+@every_effect
+def test_channels_of_a_very_short_clip_stay_apart(effect: Effect) -> None:
+    long = np.array([[0.5, -0.3, 0.0, 0.0], [0.1, 0.4, 0.0, 0.0]])
+    expected = render(effect, long, seat(effect))
+    for samples in (1, 2):
+        np.testing.assert_array_equal(render(effect, long[:, :samples], seat(effect)), expected[:, :samples])
+
+
+@every_effect
+def test_same_input_same_samples_and_no_leaked_state(effect: Effect) -> None:
+    audio = guitar(0)
+    for params in (seat(effect), corners(effect)[0]):
+        first = render(effect, audio, params)
+        np.testing.assert_array_equal(render(effect, audio, params), first)
+        plugin = effect.build(params)
+        plugin(guitar(1), SAMPLE_RATE, reset=True)
+        np.testing.assert_array_equal(plugin(audio, SAMPLE_RATE, reset=True), first)
+
+
+@every_effect
+def test_declared_state_is_there(effect: Effect) -> None:
+    audio = guitar(0)
+    # What comes before the cut is loud and what comes after is quiet, so that a level follower has to let go; look at
+    # what follows the cut at once, because a short filter forgets within milliseconds.
+    cut = int(np.argmax(np.abs(audio[0, : audio.shape[1] // 2])))
+    audio[:, cut:] *= 0.1
+    after = slice(cut, cut + SAMPLE_RATE // 100)
+    errors_db = [
+        error_db(render(effect, audio, params)[:, after], render(effect, audio[:, after], params))
+        for params in (seat(effect), *corners(effect))
+    ]
+    if effect.stateful:
+        assert max(errors_db) > BROKEN_DB
+    else:
+        assert max(errors_db) < SAME_DB
+
+
+# Knobs
+
+
+@every_effect
+def test_neutral_setting_returns_the_input(effect: Effect) -> None:
+    if effect.neutral is None:
+        # Nothing in the space may be neutral behind the record's back.
+        assert all(error_db(guitar(0), render(effect, guitar(0), params)) > SAME_DB for params in places(effect))
+        return
+    assert set(effect.neutral) == set(effect.space.names)
+    np.testing.assert_allclose(render(effect, guitar(0), dict(effect.neutral)), guitar(0), rtol=0, atol=2e-7)
+
+
+@every_effect
+def test_no_knob_is_dead(effect: Effect) -> None:
+    audio = guitar(0, seconds=2.0)  # room for several echoes
+    for knob in effect.space.parameters:
+        low, high = (render(effect, audio, {**seat(effect), knob.name: end}) for end in (knob.low, knob.high))
+        assert error_db(low, high) > INAUDIBLE_DB, knob.name
+
+
+@every_effect
+@given(data=st.data())
+def test_unit_round_trip_over_the_whole_space(effect: Effect, data: st.DataObject) -> None:
+    n = len(effect.space)
+    units = np.array(data.draw(st.lists(st.floats(0, 1), min_size=n, max_size=n)))
+    params = effect.space.from_unit(units)
+    effect.space.check(params)
+    # A knob's value holds about 16 digits; over its range they are fewer by the ratio of offset to span.
+    np.testing.assert_allclose(effect.space.to_unit(params), units, rtol=0, atol=1e-12)
+
+
+@every_effect
+@given(data=st.data())
+def test_bins_round_trip(effect: Effect, data: st.DataObject) -> None:
+    n_bins = data.draw(st.integers(1, 256))
+    bins = data.draw(st.lists(st.integers(0, n_bins - 1), min_size=len(effect.space), max_size=len(effect.space)))
+    assert effect.space.to_bins(effect.space.from_bins(bins, n_bins), n_bins) == bins
+
+
+# Time
+
+
+@every_effect
+def test_latency_is_the_declared_one_and_nothing_comes_before(effect: Effect) -> None:
+    start = 500
+    for params in corners(effect):
+        response = np.abs(impulse_response(effect, params, start=start, samples=2000))
+        assert not response[:start].any()
+        assert np.argmax(response > 1e-3 * response.max()) - start == effect.latency_samples
+
+
+@every_effect
+def test_time_invariance_is_the_declared_one(effect: Effect) -> None:
+    audio, shift = guitar(0), 4999
+    errors_db = [
+        error_db(render(effect, audio, params), render(effect, delayed(audio, shift), params)[:, shift:])
+        for params in (seat(effect), *corners(effect))
+    ]
+    if effect.time_invariant:
+        assert max(errors_db) < SAME_DB
+    else:
+        assert min(errors_db) > BROKEN_DB
+
+
+@every_effect
+def test_linearity_is_the_declared_one(effect: Effect) -> None:
+    one, other = guitar(0), guitar(1)
+    errors_db = []
+    for params in (seat(effect), *corners(effect)):
+        wet, wet_other = render(effect, one, params), render(effect, other, params)
+        scaled = error_db(0.5 * wet, render(effect, 0.5 * one, params))
+        added = error_db(wet + wet_other, render(effect, one + other, params))
+        errors_db.append((scaled, added))
+    if effect.linear:
+        assert np.max(errors_db) < SAME_DB
+    else:
+        assert np.max(errors_db, axis=0).min() > BROKEN_DB, "scales or adds like a linear effect in all its corners"
+
+
+@every_effect
+def test_level_only_is_the_declared_one(effect: Effect) -> None:
+    audio = guitar(0)
+    loud = np.abs(audio) > 1e-3  # where a ratio is not rounding
+    spreads = [np.ptp(render(effect, audio, params)[loud] / audio[loud]) for params in corners(effect)]
+    # float32 keeps seven digits of a gain of at most 18 dB
+    assert (max(spreads) < 1e-5) == effect.level_only
+
+
+@every_effect
+def test_memory_is_the_declared_one(effect: Effect) -> None:
+    if not effect.linear:
+        # No impulse response tells; whether there is any memory is the law of declared state.
+        assert effect.memory_ms in (0.0, float("inf"))
+        return
+    # An LFO lengthens the response at some moments: four of them within its shortest and its longest period.
+    starts = [100] if effect.time_invariant else [100, 3000, 8000, 40_000]
+    samples = SAMPLE_RATE if np.isfinite(effect.memory_ms) else 6 * SAMPLE_RATE
+    longest_ms = 0.0
+    for params, start in itertools.product(corners(effect), starts):
+        tail = np.abs(impulse_response(effect, params, start=start, samples=samples)[start:])
+        longest_ms = max(longest_ms, 1000 * np.flatnonzero(tail > 1e-3 * tail.max())[-1] / SAMPLE_RATE)
+    if np.isfinite(effect.memory_ms):
+        assert 0.75 * effect.memory_ms <= longest_ms <= effect.memory_ms
+    else:
+        assert longest_ms > 1000
