@@ -1,37 +1,42 @@
 """From log-mel pictures to sequences of vectors."""
 
+import itertools
+
+import torch
 from torch import Tensor, nn
 
 
-def _block(n_in: int, n_out: int, stride: tuple[int, int]) -> nn.Sequential:
+def _block(n_in: int, n_out: int, *, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True))
 
 
 class ConvStem(nn.Module):
-    """A convolutional stem: a log-mel picture becomes one vector for every 4 frames.
+    """A convolutional stem: a log-mel picture becomes one vector for every 2 frames.
+
+    The mel axis is halved four times and then pooled within two halves, low and high, by mean and by maximum: a
+    pattern counts wherever in its half it stands, so that what is learnt on one note serves for all.
 
     Args:
-        n_mels: height of the picture, a multiple of 8.
+        n_mels: height of the picture, a multiple of 32.
         width: size of the vectors.
-        channels: of the three stages.
+        channels: of the five stages.
     """
 
-    def __init__(self, n_mels: int, width: int, channels: tuple[int, int, int] = (32, 64, 128)) -> None:
+    def __init__(self, n_mels: int, width: int, channels: tuple[int, ...]) -> None:
         super().__init__()
-        if n_mels % 8:
-            raise ValueError(f"n_mels must be a multiple of 8, got {n_mels}")
-        first, second, third = channels
-        self.layers = nn.Sequential(
-            _block(1, first, (2, 2)),
-            _block(first, second, (2, 2)),
-            _block(second, second, (1, 1)),
-            _block(second, third, (2, 1)),
-            _block(third, third, (1, 1)),
-        )
-        self.project = nn.Linear(third * n_mels // 8, width)
+        if n_mels % 32:
+            raise ValueError(f"n_mels must be a multiple of 32, got {n_mels}")
+        if len(channels) != 5:
+            raise ValueError(f"channels must hold five numbers, got {channels}")
+        stages: list[nn.Module] = [_block(1, channels[0], stride=2)]
+        for n_in, n_out in itertools.pairwise(channels):
+            stages += [_block(n_in, n_out), nn.MaxPool2d((2, 1)) if n_out != channels[-1] else nn.Identity()]
+        self.layers = nn.Sequential(*stages)
+        self.project = nn.Linear(4 * channels[-1], width)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """(batch, n_mels, frames) -> (batch, ceil(frames / 4), width)."""
-        features = self.layers(log_mel.unsqueeze(1))
-        return self.project(features.permute(0, 3, 1, 2).flatten(2))
+        """(batch, n_mels, frames) -> (batch, ceil(frames / 2), width)."""
+        low, high = self.layers(log_mel.unsqueeze(1)).chunk(2, dim=2)
+        pooled = torch.cat([low.mean(2), high.mean(2), low.amax(2), high.amax(2)], dim=1)
+        return self.project(pooled.transpose(1, 2))

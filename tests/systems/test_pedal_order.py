@@ -189,10 +189,21 @@ def test_recreate_plays_the_chain_at_the_trained_level(small):
         pedal_order.recreate(found, np.zeros((1, 100), "f"), 44100)
 
 
-def test_the_prior_of_uniform_subsets_is_one_sixteenth():
-    _, share = baselines.prior_mode(pedal_order.PROTOCOLS["three"])
-    # 20 000 draws of 16 equal chains: the largest of 16 counts lies within 4 deviations.
-    assert share == pytest.approx(1 / 16, abs=4 * np.sqrt(1 / 16 / 20_000))
+def test_the_prior_is_enumerated():
+    """Three pedals: 16 equal chains, ln 16. Six: a Monte-Carlo estimate of the commonest chain agrees."""
+    three, six = (pedal_order.PROTOCOLS[name] for name in ("three", "six"))
+    assert baselines.prior_nats(three) == pytest.approx(np.log(16))
+    prior = baselines.canonical_prior(six)
+    assert sum(prior.values()) == pytest.approx(1.0)
+    # Length 1, then one of six; no longer chain is more probable, though delay and reverb may be swapped.
+    assert next(iter(prior.values())) == pytest.approx(1 / 30)
+    rng = generator(0, "prior")
+    drawn = [baselines.canonical_names(six.sampler.order(rng)) for _ in range(3000)]
+    assert np.mean([names == ("delay", "reverb") for names in drawn]) == pytest.approx(2 / 150, abs=0.008)
+    assert prior["delay", "reverb"] == pytest.approx(2 / 150)
+    assert ("reverb", "delay") not in prior
+    with pytest.raises(ValueError, match="prior must be subsets or shuffled"):
+        baselines.canonical_prior(replace(six, prior="realistic"))
 
 
 def test_the_oracle_cannot_tell_delay_from_reverb_but_tells_drive(pool):

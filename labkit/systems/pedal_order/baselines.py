@@ -1,6 +1,7 @@
-"""What a model must beat, and what none can: the prior, statistics with a small network, and the oracle."""
+"""What a model must beat, and what none can: the prior, statistics with a small network, the oracle."""
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -11,7 +12,6 @@ from labkit.effects.chain import Chain, Step
 from labkit.effects.registry import effect
 from labkit.measure.metrics import si_sdr_db
 from labkit.signal.optional import need
-from labkit.signal.seeds import generator
 from labkit.systems.pedal_order.config import Config, Protocol
 from labkit.systems.pedal_order.data import Example
 
@@ -26,16 +26,36 @@ def canonical_names(names: Names) -> Names:
     return Chain(tuple(middle)).canonical().names
 
 
-def prior_mode(protocol: Protocol, *, seed: int = 0, draws: int = 20000) -> tuple[Names, float]:
-    """The most frequent canonical chain of a protocol and its share: the best answer of one who hears nothing."""
-    rng = generator(seed, "prior", protocol.name)
-    memo: dict[Names, Names] = {}
-    counts: Counter[Names] = Counter()
-    for _ in range(draws):
-        names = protocol.sampler.order(rng)
-        counts[memo.setdefault(names, canonical_names(names))] += 1
-    names, count = counts.most_common(1)[0]
-    return names, count / draws
+def canonical_prior(protocol: Protocol) -> dict[Names, float]:
+    """The probability of every canonical chain of a protocol, by enumeration.
+
+    Args:
+        protocol: with the prior ``"subsets"`` or ``"shuffled"``.
+
+    Returns:
+        canonical order -> probability, most probable first; they sum to 1.
+
+    Raises:
+        ValueError: for another prior.
+    """
+    lengths = range(protocol.sampler.longest + 1)
+    orders = {k: list(itertools.permutations(protocol.pedals, k)) for k in lengths}
+    if protocol.prior == "subsets":
+        shares = dict.fromkeys(lengths, 1 / sum(map(len, orders.values())))
+    elif protocol.prior == "shuffled":
+        shares = {k: 1 / (protocol.sampler.longest * len(orders[k])) if k else 0.0 for k in lengths}
+    else:
+        raise ValueError(f"prior must be subsets or shuffled to be enumerated, got {protocol.prior!r}")
+    prior: Counter[Names] = Counter()
+    for k in lengths:
+        for names in orders[k]:
+            prior[canonical_names(names)] += shares[k]
+    return {names: share for names, share in prior.most_common() if share > 0}
+
+
+def prior_nats(protocol: Protocol) -> float:
+    """The entropy of the canonical chains, in nats: where the order loss of a model that hears nothing stops."""
+    return -sum(share * math.log(share) for share in canonical_prior(protocol).values())
 
 
 def statistics(pictures: torch.Tensor) -> np.ndarray:

@@ -1,12 +1,23 @@
 """Everything that a run of pedal order depends on, in one frozen record."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+import numpy as np
+
+from labkit.effects.chain import Chain, Step
 from labkit.effects.sampling import ChainSampler, Prior
 from labkit.systems.pedal_order.tokens import ChainTokens
 
 THREE = ("chorus", "distortion", "reverb")
 SIX = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
+
+
+# pedalboard's own defaults for the knobs that the three-pedal protocol leaves alone.
+DEFAULTS: Mapping[str, Mapping[str, float]] = {
+    "chorus": {"rate_hz": 1.0, "depth": 0.25, "centre_delay_ms": 7.0, "feedback": 0.0},
+    "reverb": {"room_size": 0.5, "damping": 0.5},
+}
 
 
 @dataclass(frozen=True)
@@ -15,25 +26,38 @@ class Protocol:
 
     Attributes:
         name: short name in results.
+        says: the sampling in words, for tables.
         pedals: the shelf.
         prior: see `ChainSampler`.
         max_length: longest chain.
+        fixed: knobs that are not drawn: pedal -> {knob: value}.
     """
 
     name: str
+    says: str
     pedals: tuple[str, ...]
     prior: Prior
     max_length: int
+    fixed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def sampler(self) -> ChainSampler:
-        """The sampler of this protocol's chains."""
+        """The sampler of this protocol's chains, all knobs drawn."""
         return ChainSampler(self.pedals, self.prior, self.max_length)
+
+    def draw(self, rng: np.random.Generator) -> Chain:
+        """One canonical chain."""
+        steps = self.sampler.sample(rng).steps
+        kept = (Step(step.effect, {**step.params, **self.fixed.get(step.effect, {})}) for step in steps)
+        return Chain(tuple(kept)).canonical()
 
 
 PROTOCOLS = {
-    "three": Protocol("three", THREE, "subsets", 3),
-    "six": Protocol("six", SIX, "shuffled", 5),
+    "three": Protocol(
+        "three", "3 pedals, 16 ordered subsets evenly; drive and mixes drawn", THREE, "subsets", 3, DEFAULTS
+    ),
+    "wide": Protocol("wide", "3 pedals, 16 ordered subsets evenly; every knob drawn", THREE, "subsets", 3),
+    "six": Protocol("six", "6 pedals, 1-5 of them shuffled; every knob drawn", SIX, "shuffled", 5),
 }
 
 
@@ -42,7 +66,7 @@ class Config:
     """Data, model and training of pedal order; the defaults are those of the shipped checkpoint.
 
     Attributes:
-        protocols: names in `PROTOCOLS`; every example draws one of them evenly.
+        protocols: names in `PROTOCOLS`; every example draws one of them evenly, a name may stand twice.
         sample_rate: Hz, of all audio that the model hears.
         seconds: length of a clip.
         preroll_seconds: longest stretch that the chain has been running before the clip starts.
@@ -52,16 +76,18 @@ class Config:
         n_fft, hop_length, n_mels, low_hz, high_hz: the log-mel front end.
         n_bins: cells per knob.
         width, n_heads, encoder_layers, decoder_layers, channels, dropout: the model.
+        n_examples: different examples; a longer training shows each again, in another order and hidden elsewhere.
         steps, batch_size, learning_rate, warmup_steps, weight_decay, knob_weight: training; `knob_weight` is the
-            weight of a knob token's loss beside an order token's.
-        mel_mask: share of bands that training hides at random in each picture.
+            weight of a knob token's loss beside an order token's, `hint_weight` that of the hints (see the model).
+        mask: largest share of bands, and of frames, that training hides in one stripe each.
+        tilt_db: half-width of a random straight tilt of the picture from its lowest to its highest band, in training.
         checkpoint_every: steps between checkpoints.
         n_workers: processes that render examples.
         precision: Lightning Fabric's, ``"32-true"`` or ``"bf16-mixed"``.
         seed: of everything random.
     """
 
-    protocols: tuple[str, ...] = ("three", "six")
+    protocols: tuple[str, ...] = ("three", "six", "three", "wide", "six")
     sample_rate: int = 44100
     seconds: float = 2.0
     preroll_seconds: float = 0.5
@@ -76,17 +102,20 @@ class Config:
     n_bins: int = 16
     width: int = 192
     n_heads: int = 4
-    encoder_layers: int = 4
+    encoder_layers: int = 2
     decoder_layers: int = 2
-    channels: tuple[int, int, int] = (32, 64, 128)
+    channels: tuple[int, ...] = (16, 32, 64, 112, 160)
     dropout: float = 0.1
-    steps: int = 6000
+    n_examples: int = 32000
+    steps: int = 4000
     batch_size: int = 64
-    learning_rate: float = 7e-4
-    warmup_steps: int = 300
+    learning_rate: float = 1e-3
+    warmup_steps: int = 150
     weight_decay: float = 0.02
-    knob_weight: float = 0.15
-    mel_mask: float = 0.1
+    knob_weight: float = 0.1
+    hint_weight: float = 0.5
+    mask: float = 0.15
+    tilt_db: float = 6.0
     checkpoint_every: int = 200
     n_workers: int = 2
     precision: str = "32-true"
@@ -96,7 +125,7 @@ class Config:
         unknown = set(self.protocols) - set(PROTOCOLS)
         if unknown or not self.protocols:
             raise ValueError(f"protocols must be among {tuple(PROTOCOLS)}, got {self.protocols}")
-        for name in ("seconds", "steps", "batch_size", "sample_rate", "n_bins", "checkpoint_every"):
+        for name in ("seconds", "steps", "batch_size", "sample_rate", "n_bins", "checkpoint_every", "n_examples"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 

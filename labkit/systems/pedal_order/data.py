@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,7 +44,15 @@ class Example:
         return chain.render(self.dry, sample_rate)[:, -self.wet.shape[1] :]
 
 
-def render(config: Config, clip: Clip, protocol: Protocol, rng: np.random.Generator, *, training: bool) -> Example:
+def render(
+    config: Config,
+    clip: Clip,
+    protocol: Protocol,
+    rng: np.random.Generator,
+    *,
+    training: bool,
+    chain: Chain | None = None,
+) -> Example:
     """Put a clip through a chain drawn from the protocol.
 
     The dry sound enters at `input_rms_dbfs`, because a drive is only defined relative to its input; the clip is cut
@@ -54,6 +64,7 @@ def render(config: Config, clip: Clip, protocol: Protocol, rng: np.random.Genera
         protocol: the chain's prior.
         rng: of chain, crop, augmentation and level.
         training: with augmentation and level jitter.
+        chain: the canonical chain to use; drawn from the protocol when None.
 
     Returns:
         The example; its chain is canonical.
@@ -66,7 +77,7 @@ def render(config: Config, clip: Clip, protocol: Protocol, rng: np.random.Genera
             f"a clip must hold {config.samples} samples at {config.sample_rate} Hz, "
             f"got {clip.audio.shape[1]} at {clip.sample_rate}"
         )
-    chain = protocol.sampler.sample(rng).canonical()
+    chain = protocol.draw(rng) if chain is None else chain
     room = min(clip.audio.shape[1] - config.samples, round(config.preroll_seconds * config.sample_rate))
     start = int(rng.integers(room + 1))
     dry, level_dbfs = clip.audio, config.input_rms_dbfs
@@ -79,36 +90,117 @@ def render(config: Config, clip: Clip, protocol: Protocol, rng: np.random.Genera
 
 
 class Examples(Dataset):
-    """Fresh examples made on the fly; number ``i`` depends on seed and ``i`` alone.
+    """Examples made on the fly; number ``i`` depends on seed and ``i`` alone.
+
+    Only `config.n_examples` different ones are rendered, each when it is first asked for; in every further round they
+    come in another order, and in training each time with other stripes hidden and another tilt.
 
     Args:
         config: what to draw.
         pools: dry pools, drawn from evenly whatever their sizes.
         seed: of the examples.
-        training: with augmentation, level jitter and hidden mel bands.
+        training: with augmentation, level jitter, hidden stripes and tilt.
     """
 
     def __init__(self, config: Config, pools: Sequence[DryPool], seed: int, *, training: bool = True) -> None:
         self.config, self.pools, self.seed, self.training = config, list(pools), seed, training
+        self._cache: PictureCache | None = None
+
+    def cached(self, folder: Path) -> "Examples":
+        """These examples, with rendered pictures kept in `folder` (float16) between rounds and runs."""
+        frames = 1 + self.config.samples // self.config.hop_length
+        self._cache = PictureCache(folder, (self.config.n_examples, self.config.n_mels, frames))
+        return self
 
     def __len__(self) -> int:
         return self.config.steps * self.config.batch_size
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """`picture` (n_mels, frames), `tokens` (max_length,) padded, `shelf` (n_pedals,)."""
-        rng = generator(self.seed, "training example", index)
+        """`picture` (n_mels, frames), `tokens` (max_length,) padded, `shelf` and `place` (n_pedals,)."""
+        turn, place = divmod(index, self.config.n_examples)
+        number = place if turn == 0 else int(_order(self.seed, turn, self.config.n_examples)[place])
+        rng = generator(self.seed, "training example", number)
         pool = self.pools[rng.integers(len(self.pools))]
         protocol = PROTOCOLS[self.config.protocols[rng.integers(len(self.config.protocols))]]
-        example = render(self.config, pool.clip(int(rng.integers(len(pool)))), protocol, rng, training=self.training)
-        mel = picture(torch.from_numpy(example.wet[0]), self.config)
+        clip = int(rng.integers(len(pool)))
+        chain = protocol.draw(rng)
+        mel = self._cache.read(number) if self._cache else None
+        if mel is None:
+            example = render(self.config, pool.clip(clip), protocol, rng, training=self.training, chain=chain)
+            mel = picture(torch.from_numpy(example.wet[0]), self.config).half()
+            if self._cache:
+                self._cache.write(number, mel)
+        mel = mel.float()
         if self.training:
-            mel[torch.from_numpy(rng.random(len(mel)) < self.config.mel_mask * rng.random())] = 0.0
-        return {"picture": mel} | targets(self.config, example.chain, protocol.pedals)
+            vary(mel, self.config, generator(self.seed, "variation", index))
+        return {"picture": mel} | targets(self.config, chain, protocol.pedals)
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, turn: int, n: int) -> np.ndarray:
+    return generator(seed, "round", turn).permutation(n)
+
+
+def vary(mel: Tensor, config: Config, rng: np.random.Generator) -> None:
+    """Tilt a picture (n_mels, frames) and hide a stripe of bands and one of frames, in place."""
+    bands, frames = mel.shape
+    mel += torch.linspace(-1, 1, bands).unsqueeze(1) * (config.tilt_db * rng.uniform(-1, 1) / 20.0)
+    for axis, size in ((0, bands), (1, frames)):
+        width = int(rng.integers(int(config.mask * size) + 1))
+        mel.narrow(axis, int(rng.integers(size - width + 1)), width).fill_(0.0)
+
+
+class PictureCache:
+    """Rendered pictures in a memory-mapped file, filled by any number of processes as they go.
+
+    A picture is written before its flag, so a killed process leaves no half picture that counts.
+
+    Args:
+        folder: created when missing; another shape than the one it was made for is refused.
+        shape: (examples, n_mels, frames).
+
+    Raises:
+        ValueError: if `folder` holds pictures of another shape.
+    """
+
+    def __init__(self, folder: Path, shape: tuple[int, int, int]) -> None:
+        self.folder, self.shape = folder, shape
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, dtype, size in (("pictures.npy", np.float16, shape), ("there.npy", np.uint8, shape[:1])):
+            path = folder / name
+            if not path.exists():
+                np.lib.format.open_memmap(path, "w+", dtype, size).flush()
+            found = np.load(path, mmap_mode="r").shape
+            if found != size:
+                raise ValueError(f"{folder} holds pictures of shape {found}, expected {size}: delete it")
+        self._maps: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_maps": None}  # a map of memory belongs to one process
+
+    def read(self, number: int) -> Tensor | None:
+        """Picture `number`, or None when it is not there yet."""
+        pictures, there = self._open()
+        return torch.from_numpy(np.array(pictures[number])) if there[number] else None
+
+    def write(self, number: int, mel: Tensor) -> None:
+        """Keep picture `number`."""
+        pictures, there = self._open()
+        pictures[number] = mel.numpy()
+        there[number] = 1
+
+    def _open(self) -> tuple[np.ndarray, np.ndarray]:
+        if self._maps is None:
+            maps = (np.load(self.folder / name, mmap_mode="r+") for name in ("pictures.npy", "there.npy"))
+            self._maps = tuple(maps)
+        return self._maps
 
 
 def targets(config: Config, chain: Chain, shelf: Sequence[str]) -> dict[str, Tensor]:
-    """The sentence (max_length,) padded with PAD, and the shelf (n_pedals,) as 0/1."""
-    words = config.tokens.encode(chain)
+    """The sentence (max_length,) padded with PAD; the shelf (n_pedals,) 0/1; the place of each pedal, -1 for none."""
+    words, pedals = config.tokens.encode(chain), config.tokens.pedals
     padded = torch.full((config.tokens.max_length,), PAD, dtype=torch.long)
     padded[: len(words)] = torch.tensor(words)
-    return {"tokens": padded, "shelf": torch.tensor([float(name in shelf) for name in config.tokens.pedals])}
+    place = [chain.names.index(name) if name in chain.names else -1 for name in pedals]
+    shelf_vector = torch.tensor([float(name in shelf) for name in pedals])
+    return {"tokens": padded, "shelf": shelf_vector, "place": torch.tensor(place)}

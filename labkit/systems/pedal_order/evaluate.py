@@ -15,7 +15,7 @@ from labkit.measure.results import Row, bootstrap_interval
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
 from labkit.signal.sources import AudioFolder, Clip, Mixture
-from labkit.systems.pedal_order.baselines import canonical_names, oracle_share, prior_mode, statistics_floor
+from labkit.systems.pedal_order.baselines import canonical_names, canonical_prior, oracle_share, statistics_floor
 from labkit.systems.pedal_order.config import PROTOCOLS, Config, Protocol
 from labkit.systems.pedal_order.data import Example, render
 from labkit.systems.pedal_order.decode import Prediction, decode
@@ -163,7 +163,7 @@ def _rows(
         "ours": ours,
         "control": [ours[i] for i in rng.permutation(len(truth))],
         "floor": floor(tests.pictures),
-        "prior": [prior_mode(protocol)[0]] * len(truth),
+        "prior": [next(iter(canonical_prior(protocol)))] * len(truth),
         "chance": [canonical_names(protocol.sampler.order(rng)) for _ in truth],
     }
     few = tests.examples[:200]

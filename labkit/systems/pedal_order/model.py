@@ -14,7 +14,9 @@ from labkit.systems.pedal_order.config import Config
 class PedalOrderModel(nn.Module):
     """Reads a wet log-mel picture and writes the chain's sentence.
 
-    The shelf (which pedals may occur) is one more vector in the memory that the decoder attends to.
+    Two more vectors stand in the memory that the decoder attends to: the shelf (which pedals may occur) and a
+    summary of the whole clip. From the summary, in training, the model is also asked for hints: which pedals are
+    there, and of each pair which comes first. They bring gradient to the ear before the decoder has learnt to look.
 
     Args:
         config: sizes and vocabulary.
@@ -23,22 +25,41 @@ class PedalOrderModel(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        tokens = config.tokens
+        tokens, width = config.tokens, config.width
         frames = 1 + config.samples // config.hop_length
-        sizes = {"width": config.width, "n_heads": config.n_heads, "dropout": config.dropout}
-        self.stem = ConvStem(config.n_mels, config.width, config.channels)
+        sizes = {"width": width, "n_heads": config.n_heads, "dropout": config.dropout}
+        self.stem = ConvStem(config.n_mels, width, config.channels)
         self.encoder = Encoder(n_layers=config.encoder_layers, max_length=frames, **sizes)
         self.decoder = Decoder(tokens.n_tokens, n_layers=config.decoder_layers, max_length=tokens.max_length, **sizes)
-        self.shelf = nn.Linear(len(tokens.pedals), config.width)
+        n_pedals = len(tokens.pedals)
+        self.shelf = nn.Linear(n_pedals, width)
+        self.summary = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU())
+        self.hints = nn.Linear(width, n_pedals + n_pedals * n_pedals)
+
+    def hear(self, pictures: Tensor, shelf: Tensor) -> tuple[Tensor, Tensor]:
+        """What the decoder attends to, and the hints.
+
+        Args:
+            pictures: (b, n_mels, frames), scaled as by `picture`.
+            shelf: (b, n_pedals) 0/1.
+
+        Returns:
+            Memory (b, s, width); hint logits (b, n_pedals, 1 + n_pedals): column 0, the pedal is there; column
+            1 + j, it stands before pedal j.
+        """
+        encoded = self.encoder(self.stem(pictures))
+        summary = self.summary(torch.cat([encoded.mean(1), encoded.amax(1)], dim=1))
+        hints = self.hints(summary).view(len(pictures), shelf.shape[1], -1)
+        return torch.cat([self.shelf(shelf).unsqueeze(1), summary.unsqueeze(1), encoded], dim=1), hints
 
     def memory(self, pictures: Tensor, shelf: Tensor) -> Tensor:
-        """Pictures (b, n_mels, frames), scaled as by `picture`, and shelf (b, n_pedals) 0/1 -> memory (b, s, width)."""
-        encoded = self.encoder(self.stem(pictures))
-        return torch.cat([self.shelf(shelf).unsqueeze(1), encoded], dim=1)
+        """The memory of `hear` alone."""
+        return self.hear(pictures, shelf)[0]
 
-    def forward(self, pictures: Tensor, shelf: Tensor, tokens: Tensor) -> Tensor:
-        """Logits (b, t, n_tokens) for the token after each of `tokens` (b, t)."""
-        return self.decoder(tokens, self.memory(pictures, shelf))
+    def forward(self, pictures: Tensor, shelf: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (b, t, n_tokens) for the token after each of `tokens` (b, t), and the hint logits of `hear`."""
+        memory, hints = self.hear(pictures, shelf)
+        return self.decoder(tokens, memory), hints
 
     def shelf_vector(self, shelf: Sequence[str]) -> Tensor:
         """(n_pedals,) with 1 for every pedal on the shelf."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -67,15 +68,36 @@ def sequence_loss(
     """
 
     def loss(model: PedalOrderModel, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        words, following = batch["tokens"][:, :-1], batch["tokens"][:, 1:]
-        logits = model(batch["picture"], batch["shelf"], words)
+        longest = int((batch["tokens"] != PAD).sum(1).max())
+        words, following = batch["tokens"][:, : longest - 1], batch["tokens"][:, 1:longest]
+        logits, hints = model(batch["picture"], batch["shelf"], words)
         nats = F.cross_entropy(logits.float().transpose(1, 2), following, reduction="none", ignore_index=PAD)
         in_order = ((words == SEPARATOR).cumsum(1) == 0).float()
         order = (nats * in_order).sum() / len(words)
         knobs = (nats * (1 - in_order)).sum() / len(words)
-        return order + config.knob_weight * knobs, {"order_nats": order.item(), "knob_nats": knobs.item()}
+        hint = hint_loss(hints.float(), batch["place"])
+        value = order + config.knob_weight * knobs + config.hint_weight * hint
+        return value, {"order_nats": order.item(), "knob_nats": knobs.item(), "hint_nats": hint.item()}
 
     return loss
+
+
+def hint_loss(hints: Tensor, place: Tensor) -> Tensor:
+    """Nats per chain of the hints.
+
+    Args:
+        hints: (b, n, 1 + n) logits, as `PedalOrderModel.hear` gives them.
+        place: (b, n), the place of each pedal in the chain from 0, -1 where it is not there.
+
+    Returns:
+        Scalar: presence of every pedal, and the order of every pair whose both pedals are there.
+    """
+    there = (place >= 0).float()
+    both = there.unsqueeze(2) * there.unsqueeze(1) * (1 - torch.eye(place.shape[1], device=place.device))
+    before = (place.unsqueeze(2) < place.unsqueeze(1)).float()
+    presence = F.binary_cross_entropy_with_logits(hints[..., 0], there, reduction="sum")
+    order = F.binary_cross_entropy_with_logits(hints[..., 1:], before, weight=both, reduction="sum")
+    return (presence + 0.5 * order) / len(place)
 
 
 def train(
@@ -110,7 +132,7 @@ def train(
     described = asdict(config) | {"n_dry": n_dry, "kinds": list(kinds)}
     fit(
         model,
-        examples(config, "train", config.seed, n_dry=n_dry, kinds=kinds),
+        examples(config, "train", config.seed, n_dry=n_dry, kinds=kinds).cached(Path(run_dir) / "cache"),
         sequence_loss(config),
         plan,
         run_dir,
