@@ -14,10 +14,11 @@ from labkit.signal.sources import Clip, GeneratedGuitars
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order import baselines, decode
 from labkit.systems.pedal_order.checkpoint import CheckpointError
-from labkit.systems.pedal_order.data import Examples, render, targets
+from labkit.systems.pedal_order.data import Examples, render, targets, vary
 from labkit.systems.pedal_order.model import picture
 from labkit.systems.pedal_order.predict import windows
 from labkit.systems.pedal_order.tokens import END, PAD
+from labkit.systems.pedal_order.train import hint_loss, sequence_loss
 
 SMALL = pedal_order.Config(
     seconds=1.0,
@@ -26,7 +27,8 @@ SMALL = pedal_order.Config(
     n_heads=2,
     encoder_layers=1,
     decoder_layers=1,
-    channels=(8, 8, 16),
+    channels=(4, 4, 8, 8, 12),
+    n_examples=6,
     dropout=0.0,
     steps=4,
     batch_size=4,
@@ -49,11 +51,61 @@ def small():
 
 def test_an_example_depends_on_its_number_alone(pool):
     examples = Examples(SMALL, [pool], 3)
-    one, again, other = examples[5], Examples(SMALL, [pool], 3)[5], examples[6]
+    one, again, other = examples[5], Examples(SMALL, [pool], 3)[5], examples[4]
     assert all(torch.equal(one[key], again[key]) for key in one)
     assert not torch.equal(one["picture"], other["picture"])
     assert one["picture"].shape == (32, 1 + SMALL.samples // SMALL.hop_length)
     assert one["picture"].dtype == torch.float32
+
+
+def test_the_cache_gives_what_was_rendered_and_later_rounds_vary_it(pool, tmp_path):
+    plain, cached = Examples(SMALL, [pool], 3), Examples(SMALL, [pool], 3).cached(tmp_path)
+    for _ in range(2):
+        for index in range(12):
+            one, two = plain[index], cached[index]
+            assert all(torch.equal(one[key], two[key]) for key in one)
+    rounds = [[tuple(cached[turn * 6 + i]["tokens"].tolist()) for i in range(6)] for turn in range(3)]
+    assert sorted(rounds[0]) == sorted(rounds[1]) == sorted(rounds[2])
+    assert rounds[1] != rounds[2]
+    mine = rounds[1].index(rounds[0][0])
+    assert not torch.equal(cached[0]["picture"], cached[6 + mine]["picture"])
+    with pytest.raises(ValueError, match="holds pictures of shape"):
+        Examples(replace(SMALL, n_examples=7), [pool], 3).cached(tmp_path)
+
+
+def test_variation_tilts_and_hides_one_stripe_each_way():
+    config = replace(SMALL, mask=0.25, tilt_db=6.0)
+    for seed in range(20):
+        mel = torch.ones(32, 44)
+        vary(mel, config, generator(seed))
+        hidden = mel == 0
+        assert hidden.all(1).sum() <= 8
+        assert hidden.all(0).sum() <= 11
+        kept = mel[~hidden.all(1)][:, ~hidden.all(0)]
+        assert (kept[:, :1] == kept).all()
+        # 6 dB on a scale of 20 dB.
+        assert (kept - 1).abs().max() <= 0.3 + 1e-6
+
+
+def test_hints_are_scored_by_hand():
+    """Two pedals of three, the second before the first; all logits 0: 3 ln 2 for presence, and ln 2 for the pair."""
+    place = torch.tensor([[1, 0, -1]])
+    assert hint_loss(torch.zeros(1, 3, 4), place).item() == pytest.approx(4 * np.log(2), rel=1e-6)
+    sure = torch.zeros(1, 3, 4)
+    sure[0, :, 0] = torch.tensor([30.0, 30.0, -30.0])
+    sure[0, 1, 1] = 30.0  # pedal 1 before pedal 0
+    sure[0, 0, 2] = -30.0
+    assert hint_loss(sure, place).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_fixed_knobs_stay_and_the_others_move():
+    three, wide = pedal_order.PROTOCOLS["three"], pedal_order.PROTOCOLS["wide"]
+    rng = generator(0, "knobs")
+    drawn = [step.params for _ in range(60) for step in three.draw(rng).steps if step.effect == "chorus"]
+    assert {(p["rate_hz"], p["depth"], p["centre_delay_ms"], p["feedback"]) for p in drawn} == {(1.0, 0.25, 7.0, 0.0)}
+    assert len({p["mix"] for p in drawn}) == len(drawn)
+    drawn = [step.params for _ in range(60) for step in wide.draw(rng).steps if step.effect == "chorus"]
+    assert len({p["depth"] for p in drawn}) == len(drawn)
 
 
 def test_the_wet_sound_is_the_chain_on_the_dry_sound(pool):
@@ -110,23 +162,20 @@ def test_a_shelf_of_one_is_respected(small):
 
 
 def test_every_trainable_weight_moves(pool):
-    from labkit.systems.pedal_order.train import sequence_loss
-
     model = pedal_order.build(SMALL)
     before = {name: p.clone() for name, p in model.named_parameters()}
-    batch = torch.utils.data.default_collate([Examples(SMALL, [pool], 0)[i] for i in range(8)])
+    batch = torch.utils.data.default_collate([Examples(replace(SMALL, n_examples=8), [pool], 0)[i] for i in range(8)])
     loss, figures = sequence_loss(SMALL)(model, batch)
     loss.backward()
     torch.optim.Adam(model.parameters(), lr=0.01).step()
     assert [name for name, p in model.named_parameters() if torch.equal(before[name], p)] == []
-    assert loss.item() == pytest.approx(figures["order_nats"] + SMALL.knob_weight * figures["knob_nats"], rel=1e-5)
+    weighted = SMALL.knob_weight * figures["knob_nats"] + SMALL.hint_weight * figures["hint_nats"]
+    assert loss.item() == pytest.approx(figures["order_nats"] + weighted, rel=1e-5)
 
 
 def test_a_fresh_model_starts_at_the_uniform_loss(pool, small):
     """Before training, each order token costs about ln(26), the size of the vocabulary."""
-    from labkit.systems.pedal_order.train import sequence_loss
-
-    batch = torch.utils.data.default_collate([Examples(SMALL, [pool], 0)[i] for i in range(12)])
+    batch = torch.utils.data.default_collate([Examples(replace(SMALL, n_examples=12), [pool], 0)[i] for i in range(12)])
     with torch.no_grad():
         _, figures = sequence_loss(SMALL)(small, batch)
     words = batch["tokens"]
