@@ -1,0 +1,184 @@
+"""A reader's first minutes: JupyterLab in a real browser, notebook 00 run from top to bottom, one slider moved."""
+
+import base64
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import wave
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+NOTEBOOK = "00_start_here.ipynb"
+WAIT_SECONDS = 240  # for anything the page does: ten times what two idle cores need
+
+# Clicking the Run menu as soon as the page looks ready loses the run; waiting for the kernel's own word does not.
+RUN_ALL = """async () => {
+    const app = window.jupyterapp;
+    await app.restored;
+    while (!app.shell.currentWidget?.sessionContext) await new Promise(done => setTimeout(done, 50));
+    const panel = app.shell.currentWidget;
+    await panel.context.ready;
+    await panel.sessionContext.ready;
+    await panel.sessionContext.session.kernel.info;
+    window.finished = false;
+    app.commands.execute('notebook:run-all-cells').finally(() => { window.finished = true; });
+}"""
+
+CODE_CELLS = """() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells
+    .filter(cell => cell.cell_type === 'code' && cell.getSource().trim())
+    .map(cell => ({
+        first: cell.getSource().split('\\n')[0],
+        ran: cell.execution_count !== null,
+        errors: cell.getOutputs().filter(o => o.output_type === 'error').map(o => `${o.ename}: ${o.evalue}`),
+    }))"""
+
+# Cells out of sight are not on the page, so the notebook itself has to go there.
+SHOW_CELL = """async (words) => {
+    const content = window.jupyterapp.shell.currentWidget.content;
+    const at = content.widgets.findIndex(cell => cell.model.sharedModel.getSource().includes(words));
+    content.activeCellIndex = at;
+    await content.scrollToItem(at, 'start');
+    return at;
+}"""
+
+MEDIA = """async (element) => {
+    const bytes = new Uint8Array(await (await fetch(element.currentSrc || element.src)).arrayBuffer());
+    let text = '';
+    for (const byte of bytes) text += String.fromCharCode(byte);
+    return btoa(text);
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    return path
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """The address of a JupyterLab that knows nothing of this user's settings, on a copy of the notebooks."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    root, home, log = tmp_path / "notebooks", tmp_path / "home", tmp_path / "server.log"
+    shutil.copytree(NOTEBOOKS, root, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "runs"))
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON", "XDG_"))}
+    threads = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
+    command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0", "--IdentityProvider.token="]
+    command += [f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True"]
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command,
+            env=kept | threads | {"HOME": str(home), "LAB_BUDGET": "smoke"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield wait_for_server(server, f"http://127.0.0.1:{port}", log)
+    finally:
+        server.terminate()  # it ends its kernels, too
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(30)
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait(30)
+
+
+def wait_for_server(server, address, log):
+    until = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/api/status", timeout=5):
+                return address
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            time.sleep(0.2)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
+
+
+@pytest.fixture
+def page(chromium):
+    with playwright.sync_playwright() as play:
+        flags = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = play.chromium.launch(executable_path=chromium, args=[*flags, "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(1000 * WAIT_SECONDS)
+        yield page
+        browser.close()
+
+
+def media(locator):
+    """The bytes that an audio element plays or an image shows."""
+    return base64.b64decode(locator.evaluate(MEDIA))
+
+
+def samples(wav):
+    with wave.open(io.BytesIO(wav)) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
+
+
+def until_changed(locator, before):
+    until = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < until:
+        with suppress(playwright.Error):  # a source may be replaced while it is being read; the next look decides
+            after = media(locator)
+            if after != before:
+                return after
+        time.sleep(0.2)
+    pytest.fail("moving the slider changed nothing")
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_notebook_00_runs_and_its_slider_changes_sound_and_picture(lab, page, tmp_path):
+    page.goto(f"{lab}/lab/tree/{NOTEBOOK}?reset")
+    page.wait_for_function("() => window.jupyterapp")
+    page.evaluate(RUN_ALL)
+    page.wait_for_function("() => window.finished", polling=200)
+    cells = page.evaluate(CODE_CELLS)
+    assert len(cells) >= 15
+    assert [(cell["first"], cell["errors"]) for cell in cells if cell["errors"]] == []
+    assert [cell["first"] for cell in cells if not cell["ran"]] == []
+    assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
+
+    assert page.evaluate(SHOW_CELL, "widgets.FloatSlider(") > 0
+    cell = page.locator(".jp-CodeCell", has=page.locator(".noUi-handle"))
+    slider, audio, picture = cell.locator(".noUi-handle"), cell.locator("audio"), cell.locator("img")
+    slider.wait_for()
+    sound_before, picture_before = media(audio), media(picture)
+    caption_before = cell.locator(".widget-label", has_text="LUFS").inner_text()
+    at_first = float(slider.get_attribute("aria-valuenow"))
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    sound_after, picture_after = until_changed(audio, sound_before), until_changed(picture, picture_before)
+    page.screenshot(path=tmp_path / "notebook_00.png")
+    print(f"screenshot: {tmp_path / 'notebook_00.png'}")
+
+    assert float(slider.get_attribute("aria-valuenow")) > at_first
+    assert picture_before.startswith(b"\x89PNG")
+    assert picture_after.startswith(b"\x89PNG")
+    before, after = samples(sound_before), samples(sound_after)
+    assert len(before) == len(after) > 44100
+    assert min(np.abs(before).max(), np.abs(after).max()) > 0.05
+    # A decibel more drive is a small change, and the player holds the loudness: far above rounding, far below a swap.
+    assert 0.001 < np.abs(after - before).max() < 1.0
+    assert cell.locator(".widget-label", has_text="LUFS").inner_text() != caption_before
