@@ -148,6 +148,19 @@ def evaluate(
     return rows
 
 
+def fixed_score(model: PedalOrderModel, *, n: int = 48, seed: int = 11) -> dict[str, int]:
+    """A short examination: how many of `n` chains on new generated guitars are named exactly, by protocol.
+
+    What the shipped checkpoint scored is kept beside it, and a test holds it to that.
+    """
+    scores = {}
+    for name in ("three", "six"):
+        tests = evaluation_set(model.config, PROTOCOLS[name], "generated", n, seed=seed)
+        said = predictions(model, tests.pictures, tests.protocol)
+        scores[name] = sum(canonical_names(p.chain.names) == o for p, o in zip(said, tests.orders, strict=True))
+    return scores
+
+
 def _rows(
     model: PedalOrderModel,
     tests: EvaluationSet,
