@@ -4,10 +4,12 @@ Every transform takes `(batch, channels, samples)` and gives `(batch, channels, 
 """
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from torchaudio.functional import melscale_fbanks
 
 Tensor = torch.Tensor
 
@@ -117,12 +119,9 @@ def spectral_energy(spectrum: Tensor, *, hop_length: int) -> Tensor:
 @lru_cache(maxsize=32)
 def _mel_filters(sample_rate: int, n_fft: int, n_mels: int, low_hz: float, high_hz: float) -> Tensor:
     """Triangular filters `(n_mels, freq)`; cached, because building them costs more than using them."""
-    centres = torch.linspace(_hz_to_mel(low_hz), _hz_to_mel(high_hz), n_mels + 2, dtype=torch.float64)
-    edges = 700.0 * (10.0 ** (centres / 2595.0) - 1.0)
-    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * sample_rate / n_fft
-    rise = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    fall = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    filters = torch.minimum(rise, fall).clamp(min=0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # empty bands are an error below, not a warning
+        filters = melscale_fbanks(n_fft // 2 + 1, low_hz, high_hz, n_mels, sample_rate).T.contiguous()
     empty = int((filters.amax(1) == 0).sum())
     if empty:
         raise ValueError(
@@ -130,10 +129,6 @@ def _mel_filters(sample_rate: int, n_fft: int, n_mels: int, low_hz: float, high_
             "lower n_mels or raise n_fft"
         )
     return filters
-
-
-def _hz_to_mel(frequency_hz: float) -> float:
-    return 2595.0 * math.log10(1.0 + frequency_hz / 700.0)
 
 
 def log_mel(
@@ -166,7 +161,7 @@ def log_mel(
         TypeError, ValueError: as `stft`; also if the band edges are not 0 <= low_hz < high_hz <= sample_rate / 2,
             or some band is narrower than the bins.
 
-    Source: O'Shaughnessy's mel formula, 2595 log10(1 + f / 700); triangles of height 1, as torchaudio's `htk` filters.
+    Source: O'Shaughnessy's mel formula, 2595 log10(1 + f / 700), and triangles of height 1: torchaudio's `htk` filters.
     Notebook: 01.
     """
     high_hz = sample_rate / 2 if high_hz is None else high_hz
