@@ -154,6 +154,8 @@ def test_notebook_00_runs_and_its_slider_changes_sound_and_picture(lab, page, tm
     page.wait_for_function("() => window.jupyterapp")
     page.evaluate(RUN_ALL)
     page.wait_for_function("() => window.finished", polling=200)
+    with suppress(playwright.TimeoutError):  # a busy page counts its cells a little later; what is missing fails below
+        page.wait_for_function(f"() => ({CODE_CELLS})().every(cell => cell.ran)", polling=200, timeout=10_000)
     cells = page.evaluate(CODE_CELLS)
     assert len(cells) >= 15
     assert [(cell["first"], cell["errors"]) for cell in cells if cell["errors"]] == []
