@@ -39,10 +39,7 @@ def test_missing_pair_is_named():
 
 def test_mend_of_the_pair_is_the_pinned_pair():
     pins = doctor.pinned_dependencies()
-    assert (
-        doctor.check_pair(None, None).mend
-        == f"pip install torch=={pins['torch']} torchaudio=={pins['torchaudio']}"
-    )
+    assert doctor.check_pair(None, None).mend == f"pip install torch=={pins['torch']} torchaudio=={pins['torchaudio']}"
 
 
 @pytest.mark.parametrize(
@@ -126,9 +123,7 @@ def test_soundfont_is_the_one_that_the_sampler_finds(monkeypatch, tmp_path):
     bank = tmp_path / "own.sf2"
     bank.touch()
     monkeypatch.setenv("LABKIT_SOUNDFONT", str(bank))
-    assert next(check for check in doctor.report() if check.name == "soundfont") == Check(
-        "soundfont", "own.sf2"
-    )
+    assert next(check for check in doctor.report() if check.name == "soundfont") == Check("soundfont", "own.sf2")
     monkeypatch.setenv("LABKIT_SOUNDFONT", str(tmp_path / "absent.sf2"))
     assert next(check for check in doctor.report() if check.name == "soundfont").state == "note"
 

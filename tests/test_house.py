@@ -31,10 +31,7 @@ def pyproject():
 
 def locked():
     pin = re.compile(r"^([a-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
-    return {
-        (name, version)
-        for name, version in pin.findall((ROOT / "requirements.lock").read_text(encoding="utf-8"))
-    }
+    return {(name, version) for name, version in pin.findall((ROOT / "requirements.lock").read_text(encoding="utf-8"))}
 
 
 def split(requirements):
@@ -106,8 +103,7 @@ def test_rooms_import_only_downwards():
 
 def test_import_labkit_is_free():
     done = run(
-        "import sys, time; t = time.perf_counter(); import labkit; print(time.perf_counter() - t);"
-        "print(*sys.modules)"
+        "import sys, time; t = time.perf_counter(); import labkit; print(time.perf_counter() - t);print(*sys.modules)"
     )
     assert done.returncode == 0, done.stderr
     seconds, *modules = done.stdout.split()
@@ -132,12 +128,8 @@ for room in ("signal", "effects", "measure", "learn"):
         importlib.import_module(module.name)
         print(module.name)
 """
-    absent = (
-        "pedalboard soundfile soxr librosa pyloudnorm fluidsynth pooch auraloss dac audiotools matplotlib "
-    )
-    absent += (
-        "IPython ipywidgets anywidget lightning_fabric tensorboard tyro safetensors sklearn pandas yaml tqdm"
-    )
+    absent = "pedalboard soundfile soxr librosa pyloudnorm fluidsynth pooch auraloss dac audiotools matplotlib "
+    absent += "IPython ipywidgets anywidget lightning_fabric tensorboard tyro safetensors sklearn pandas yaml tqdm"
     done = run(code % absent.split())
     assert done.returncode == 0, done.stderr
     assert "labkit.signal.seeds" in done.stdout.split()
@@ -150,10 +142,7 @@ def test_no_file_names_this_machine():
     home_like = re.compile(r"(?<![\w.~$}])/(?:work|home|root|Users)/\w")
     for name in filter(None, files.stdout.split("\0")):
         path = ROOT / name
-        if (
-            path.suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".json", ".cfg", ".sh", ""}
-            and path.is_file()
-        ):
+        if path.suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".json", ".cfg", ".sh", ""} and path.is_file():
             found = home_like.search(path.read_text(encoding="utf-8"))
             assert not found, f"{name} names a path of one machine: {found[0]}"
 
@@ -232,12 +221,8 @@ def strip(tmp_path, content, *options):
 def test_strip_turns_players_into_text_and_keeps_the_rest(tmp_path):
     kept = output(**{"image/png": "iVBOR", "text/plain": "<Figure>"})
     printed = {"output_type": "stream", "name": "stdout", "text": "SI-SDR 12 dB\n"}
-    live = output(
-        **{"application/vnd.jupyter.widget-view+json": {"model_id": "7"}, "text/plain": "FloatSlider()"}
-    )
-    content = notebook(
-        output(**{"text/html": [PLAYER[:60], PLAYER[60:]], "text/plain": "x"}), kept, printed, live
-    )
+    live = output(**{"application/vnd.jupyter.widget-view+json": {"model_id": "7"}, "text/plain": "FloatSlider()"})
+    content = notebook(output(**{"text/html": [PLAYER[:60], PLAYER[60:]], "text/plain": "x"}), kept, printed, live)
     content["metadata"]["widgets"] = {"application/vnd.jupyter.widget-state+json": {}}
     status, after = strip(tmp_path, content)
     assert status == 0
@@ -248,9 +233,7 @@ def test_strip_turns_players_into_text_and_keeps_the_rest(tmp_path):
 
 
 def test_strip_finds_payloads_outside_players(tmp_path):
-    content = notebook(
-        output(**{"text/html": "<script>play('data:audio/ogg;codecs=opus;base64,T2dnUw==')</script>"})
-    )
+    content = notebook(output(**{"text/html": "<script>play('data:audio/ogg;codecs=opus;base64,T2dnUw==')</script>"}))
     _, after = strip(tmp_path, content)
     assert after["cells"][0]["outputs"][0]["data"]["text/html"] == "<script>play('')</script>"
     _, after = strip(tmp_path, notebook(output(**{"audio/wav": "UklGR", "text/plain": "<Audio>"})))

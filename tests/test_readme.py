@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from labkit.systems.pedal_order import PROTOCOLS
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>.+?) -->\n)?```bash\n(?P<code>.*?)```", re.DOTALL)
@@ -91,3 +93,8 @@ def test_results_stand_between_their_markers():
 def test_licences_of_what_is_not_ours_are_named():
     for words in ("MIT", "pedalboard", "GPL-3", "soxr", "LGPL"):
         assert words in README
+
+
+def test_the_tasks_are_described_as_the_code_draws_them():
+    for name, protocol in PROTOCOLS.items():
+        assert f"- **{name}**: {protocol.says}\n" in README

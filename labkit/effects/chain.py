@@ -34,6 +34,10 @@ class Step:
         effect(self.effect).space.check(self.params)
         object.__setattr__(self, "params", MappingProxyType({k: float(v) for k, v in self.params.items()}))
 
+    def __reduce__(self) -> tuple[type["Step"], tuple[str, dict[str, float]]]:
+        # A read-only mapping cannot be pickled; worker processes get the step anew.
+        return Step, (self.effect, dict(self.params))
+
     def __str__(self) -> str:
         space = effect(self.effect).space
         knobs = (f"{p.name}={self.params[p.name]:.3g}" for p in space.parameters)

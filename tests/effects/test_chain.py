@@ -1,4 +1,5 @@
 import json
+import pickle
 from pathlib import Path
 from types import MappingProxyType
 
@@ -240,3 +241,8 @@ def test_canonical_forms_of_fixed_linear_pedals_sound_the_same(draw: int) -> Non
     one, other = original.render(guitar(), RATE), original.canonical().render(guitar(), RATE)
     # float32 rounding of up to seven filters, then a drive
     assert original.canonical() == original or si_sdr_db(one, other) > 60
+
+
+def test_a_chain_survives_a_trip_to_another_process():
+    chain = Chain((Step("distortion", {"drive_db": 12.0}),))
+    assert pickle.loads(pickle.dumps(chain)) == chain

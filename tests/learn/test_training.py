@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,7 +75,7 @@ def test_a_broken_run_resumes_to_the_same_weights(tmp_path):
 
 SCRIPT = """
 import sys, time
-from tests.learn.test_training import *
+from test_training import *
 def slowly(model, batch):
     time.sleep(0.02)
     return squared_error(model, batch)
@@ -85,7 +86,7 @@ torch.save(weights(model), sys.argv[1] + "/end.pt")
 
 
 def test_a_killed_process_resumes_to_the_same_weights(tmp_path):
-    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed")]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

@@ -69,9 +69,7 @@ def test_is_committed_with_outputs_and_without_errors(path):
 
 @every_notebook
 def test_cells_are_short(path):
-    counts = {
-        source.splitlines()[0]: lines(source) for source in sources(read(path), "code") if source.strip()
-    }
+    counts = {source.splitlines()[0]: lines(source) for source in sources(read(path), "code") if source.strip()}
     assert max(counts.values()) <= MAX_LINES, max(counts, key=counts.get)
     assert statistics.median(counts.values()) <= MAX_MEDIAN_LINES
 
