@@ -61,7 +61,7 @@ class Train:
 
     system: Positional[System]
     run_dir: Path = Path("runs/pedal_order")
-    steps: int = 5000
+    steps: int = 4000
     batch_size: int = 64
     n_dry: int = 8000
     kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")

@@ -1,6 +1,6 @@
 """Write data/checkpoints/pedal_order.json: hash, size and fixed score of the shipped checkpoint, with how it was made.
 
-Run: python tools/checkpoint_card.py "COMMAND" "HARDWARE" HOURS
+Run: python tools/checkpoint_card.py COMMAND COMMIT HARDWARE HOURS
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from labkit.systems import pedal_order
 from labkit.systems.pedal_order.evaluate import fixed_score
 
 
-def main(command: str, hardware: str, hours: str) -> None:
+def main(command: str, commit: str, hardware: str, hours: str) -> None:
     """Examine the shipped checkpoint and write its card."""
     path = pedal_order.shipped_path()
     model = pedal_order.load(path)
@@ -22,6 +22,7 @@ def main(command: str, hardware: str, hours: str) -> None:
         "bytes": path.stat().st_size,
         "parameters": sum(p.numel() for p in model.parameters()),
         "command": command,
+        "commit": commit,
         "hardware": hardware,
         "hours": float(hours),
         "fixed_score_of_48": fixed_score(model),
