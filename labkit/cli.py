@@ -85,8 +85,8 @@ class Evaluate:
     """
 
     system: Positional[System]
-    n: int = 500
-    n_floor: int = 3000
+    n: int = 300
+    n_floor: int = 2000
     sources: tuple[Literal["generated", "sampled", "real"], ...] = ("generated", "sampled", "real")
     checkpoint: Path | None = None
     out: Path | None = None

@@ -103,9 +103,7 @@ def check_omp(policy: str | None) -> Check:
     if (policy or "").upper() == "PASSIVE":
         return Check("OMP_WAIT_POLICY", "PASSIVE")
     mend = "start with `make lab`, or `export OMP_WAIT_POLICY=PASSIVE` before Python starts"
-    return Check(
-        "OMP_WAIT_POLICY", f"{policy or 'unset'}: torch crawls when the cores are shared", "bad", mend
-    )
+    return Check("OMP_WAIT_POLICY", f"{policy or 'unset'}: torch crawls when the cores are shared", "bad", mend)
 
 
 def _installed(name: str) -> str | None:
@@ -156,9 +154,7 @@ def check_memory(free_bytes: int) -> Check:
     found = f"{free_bytes / _GIB:.1f} GiB free"
     if free_bytes >= 4 * _GIB:
         return Check("memory", found)
-    return Check(
-        "memory", found, "note", "close other kernels (Kernel > Shut Down All), or set LAB_BUDGET=smoke"
-    )
+    return Check("memory", found, "note", "close other kernels (Kernel > Shut Down All), or set LAB_BUDGET=smoke")
 
 
 def check_disk(free_bytes: int) -> Check:

@@ -94,10 +94,15 @@ def _joined(values: Sequence[float | int | None]) -> str:
     return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
 
 
-def shipped_tables() -> dict[str, Table]:
-    """System -> table, for every results file under `data/results`."""
+def shipped_tables(*, details: bool = False) -> dict[str, Table]:
+    """System -> table, for every results file under `data/results`.
+
+    Args:
+        details: with the rows that split a figure, those with a colon in their metric.
+    """
     files = sorted((data_dir() / "results").glob("*.json"))
-    return {file.stem: table(rows) for file in files if (rows := read(file.stem, path=file))}
+    rows = {file.stem: [r for r in read(file.stem, path=file) if details or ":" not in r.metric] for file in files}
+    return {system: table(found) for system, found in rows.items() if found}
 
 
 def update_readme(path: Path | None = None, tables: Mapping[str, Table] | None = None) -> Path:
