@@ -31,7 +31,8 @@ else
 fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version" || true
 if [ -x "$venv/bin/uv" ]; then
-    install=("$venv/bin/uv" pip install --quiet --python "$venv/bin/python")
+    # Certificates of the system: behind a proxy the built-in ones are not enough.
+    install=("$venv/bin/uv" pip install --system-certs --quiet --python "$venv/bin/python")
 else
     echo "uv is not to be had; pip does the same, slower."
     install=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
