@@ -18,7 +18,14 @@ from labkit.systems import pedal_order
 from labkit.systems.pedal_order.tokens import SEPARATOR
 
 TINY = pedal_order.Config(
-    seconds=1.0, n_mels=32, width=32, n_heads=2, encoder_layers=1, decoder_layers=1, channels=(4, 4, 8, 8, 12), dropout=0.0
+    seconds=1.0,
+    n_mels=32,
+    width=32,
+    n_heads=2,
+    encoder_layers=1,
+    decoder_layers=1,
+    channels=(4, 4, 8, 8, 12),
+    dropout=0.0,
 )
 
 
