@@ -1,5 +1,6 @@
 """Pedal order end to end: examples, decoding, learning, checkpoint, and anybody's recording."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -151,6 +152,15 @@ def test_decoding_agrees_with_scoring_every_chain(small):
     assert found.probability == shares[0]
     assert found.chain.names == found.alternatives[0][0]
     assert found.presence("reverb") == pytest.approx(sum(s for names, s in found.alternatives if "reverb" in names))
+
+
+def test_every_device_decodes_the_same(small, device):
+    heard = torch.randn(2, 32, 44, generator=torch.manual_seed(1))
+    here = decode.decode(small, heard, pedal_order.SIX)
+    there = decode.decode(copy.deepcopy(small).to(device), heard, pedal_order.SIX)
+    assert there.chain.names == here.chain.names
+    # Float32 sums in another order.
+    assert there.probability == pytest.approx(here.probability, rel=1e-3)
 
 
 def test_a_shelf_of_one_is_respected(small):
