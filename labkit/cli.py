@@ -52,6 +52,7 @@ class Train:
         run_dir: checkpoints, log and TensorBoard's files; the same folder again resumes.
         steps: optimiser steps.
         batch_size: examples a step.
+        n_examples: different examples; a longer run shows each again.
         n_dry: dry clips of each kind in the pool.
         kinds: of dry sources; sampled needs a soundfont.
         precision: 32-true, or bf16-mixed where the processor has it.
@@ -63,6 +64,7 @@ class Train:
     run_dir: Path = Path("runs/pedal_order")
     steps: int = 4000
     batch_size: int = 64
+    n_examples: int = 32000
     n_dry: int = 8000
     kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
@@ -180,6 +182,7 @@ def _train(command: Train) -> int:
     config = pedal_order.Config(
         steps=command.steps,
         batch_size=command.batch_size,
+        n_examples=command.n_examples,
         precision=command.precision,
         n_workers=command.workers,
         seed=command.seed,

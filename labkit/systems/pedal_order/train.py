@@ -52,7 +52,7 @@ def examples(
         kinds: of dry sources, drawn from evenly.
 
     Returns:
-        A map-style data set of ``picture``, ``tokens`` and ``shelf``.
+        A map-style data set of ``picture``, ``tokens``, ``shelf`` and ``place``.
     """
     pools = [pool(config, kind, split, n_dry) for kind in kinds]
     return Examples(config, pools, seed, training=split == "train")
