@@ -62,10 +62,10 @@ class Train:
 
     system: Positional[System]
     run_dir: Path = Path("runs/pedal_order")
-    steps: int = 4000
+    steps: int = 11500
     batch_size: int = 64
-    n_examples: int = 32000
-    n_dry: int = 8000
+    n_examples: int = 192000
+    n_dry: int = 16000
     kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     workers: int = 2

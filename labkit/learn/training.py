@@ -109,7 +109,8 @@ def fit(
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    wrapped, optimizer = fabric.setup(model, torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.98)))
+    adamw = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.98), fused=True)
+    wrapped, optimizer = fabric.setup(model, adamw)
     step, rows = _resume(run_dir, model, optimizer)
     writer = need("torch.utils.tensorboard").SummaryWriter(run_dir, purge_step=step)
     started = time.perf_counter()
