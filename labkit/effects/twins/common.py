@@ -1,0 +1,67 @@
+"""What all twins share: arguments checked, one value per item, and kernels that walk the samples of many lanes."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from math import ceil
+
+import torch
+from torch import Tensor
+
+
+def check_audio(audio: Tensor, sample_rate: int) -> None:
+    """Raise unless `audio` is a floating (batch, channels, samples) tensor with samples, and the rate is positive."""
+    if not isinstance(audio, Tensor) or not audio.is_floating_point():
+        raise TypeError(f"audio must be a floating-point tensor, got {getattr(audio, 'dtype', type(audio).__name__)}")
+    if audio.ndim != 3 or audio.shape[-1] == 0:
+        raise ValueError(f"audio must be (batch, channels, samples) with at least one sample, got {tuple(audio.shape)}")
+    if sample_rate <= 0:
+        raise ValueError(f"sample_rate must be positive, got {sample_rate} Hz")
+
+
+def per_item(value: Tensor | float, audio: Tensor, name: str) -> Tensor:
+    """One value of a knob for every item of a batch.
+
+    Args:
+        value: a number, or a tensor () or (batch,).
+        audio: (batch, channels, samples).
+        name: of the knob, for the error.
+
+    Returns:
+        (batch,) in the dtype and on the device of `audio`.
+
+    Raises:
+        ValueError: for another shape.
+    """
+    value = torch.as_tensor(value, dtype=audio.dtype, device=audio.device)
+    if value.ndim > 1 or (value.ndim == 1 and len(value) not in (1, len(audio))):
+        raise ValueError(f"{name} must be a number or of shape ({len(audio)},), got {tuple(value.shape)}")
+    return value.expand(len(audio))
+
+
+def per_lane(value: Tensor, audio: Tensor) -> Tensor:
+    """(batch,) -> (batch * channels,): every channel of an item gets the item's value."""
+    return value.repeat_interleave(audio.shape[1])
+
+
+def lanes(audio: Tensor) -> Tensor:
+    """(batch, channels, samples) -> contiguous (batch * channels, samples)."""
+    return audio.reshape(-1, audio.shape[-1]).contiguous()
+
+
+def over_lanes(kernel: Callable[..., None], n_lanes: int, *arrays: object) -> None:
+    """Run ``kernel(first, stop, *arrays)`` on slices of the lanes, one thread each; the kernel releases the GIL.
+
+    Args:
+        kernel: works on lanes ``first`` to ``stop - 1`` of every array, in place.
+        n_lanes: lanes in all.
+        *arrays: numpy arrays (or numbers) that the kernel takes.
+    """
+    n_threads = min(torch.get_num_threads(), n_lanes)
+    if n_threads <= 1:
+        kernel(0, n_lanes, *arrays)
+        return
+    size = ceil(n_lanes / n_threads)
+    with ThreadPoolExecutor(n_threads) as threads:
+        jobs = [threads.submit(kernel, first, min(first + size, n_lanes), *arrays) for first in range(0, n_lanes, size)]
+        for job in jobs:
+            job.result()
