@@ -1,6 +1,6 @@
 """What all twins share: arguments checked, one value per item, and kernels that walk the samples of many lanes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 
@@ -65,3 +65,19 @@ def over_lanes(kernel: Callable[..., None], n_lanes: int, *arrays: object) -> No
         jobs = [threads.submit(kernel, first, min(first + size, n_lanes), *arrays) for first in range(0, n_lanes, size)]
         for job in jobs:
             job.result()
+
+
+def run_kernel(kernel: Callable[..., None], inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    """Run a CPU kernel over all lanes, on tensors of any device: those elsewhere go through the processor and back.
+
+    Args:
+        kernel: as `over_lanes` takes it, with the arrays of `inputs`, then those of `outputs`.
+        inputs: contiguous, lanes first; read only.
+        outputs: contiguous, lanes first; filled by the kernel.
+    """
+    buffers = [torch.empty_like(output, device="cpu") if output.device.type != "cpu" else output for output in outputs]
+    arrays = [tensor.detach().cpu().numpy() for tensor in (*inputs, *buffers)]
+    over_lanes(kernel, len(inputs[0]), *arrays)
+    for output, buffer in zip(outputs, buffers, strict=True):
+        if buffer is not output:
+            output.copy_(buffer)
