@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -70,19 +71,28 @@ class Chain:
     def __str__(self) -> str:
         return " -> ".join(map(str, self.steps)) or "(clean)"
 
-    def render(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-        """The chain applied by pedalboard, every plug-in fresh.
+    def render(
+        self, audio: np.ndarray, sample_rate: int, *, backend: Literal["pedalboard", "torch"] = "pedalboard"
+    ) -> np.ndarray:
+        """The chain applied, every pedal starting from rest.
 
         Args:
             audio: (channels, samples) float, or (samples,) for mono; at least one sample, finite.
             sample_rate: Hz.
+            backend: ``"pedalboard"``, or ``"torch"`` for the twins (batches and gradients: `twins.render_chains`).
 
         Returns:
             (channels, samples) float32, a new array of the same length; tails beyond the end are cut.
 
         Raises:
-            ValueError: if audio or rate is not usable (an `AudioError`).
+            ValueError: if audio or rate is not usable (an `AudioError`), or for another backend.
         """
+        if backend == "torch":
+            from labkit.effects.twins.board import render_numpy
+
+            return render_numpy(self, audio, sample_rate)
+        if backend != "pedalboard":
+            raise ValueError(f'backend must be "pedalboard" or "torch", got {backend!r}')
         plugins = [effect(step.effect).build(step.params) for step in self.steps]
         return process(need("pedalboard").Pedalboard(plugins) if plugins else None, audio, sample_rate)
 
