@@ -1,0 +1,146 @@
+"""Torch twin of the delay: echoes that return."""
+
+import torch
+from torch import Tensor
+
+from labkit.effects.twins.common import check_audio, lanes, per_item, per_lane, run_kernel
+from labkit.effects.twins.drive import at_least_float32, over_time
+
+# The original's delay line.
+LONGEST_SECONDS = 30
+
+
+def delay(
+    audio: Tensor,
+    sample_rate: int,
+    *,
+    delay_seconds: Tensor | float,
+    feedback: Tensor | float,
+    mix: Tensor | float,
+) -> Tensor:
+    """The sound and its echoes, each `feedback` times the one before.
+
+    The twin of `pedalboard.Delay`, to the bit: with D the delay in whole samples, the fraction cut off, the wet part is
+    d[n] = x[n - D] + feedback d[n - D], the output (1 - mix) x[n] + mix d[n]. A delay of exactly 0 s returns the input
+    at any mix; one shorter than a sample reads the oldest sample of a line of 30 s, that is, silence.
+
+    The original's output is a staircase in `delay_seconds`. Its gradient here is the slope of the line between the
+    step it stands on, D, and the next, D + 1: the derivative, at D, of a delay line that interpolates linearly. It
+    tells the way as long as the error of the delay is short against the periods in the sound.
+
+    Args:
+        audio: (batch, channels, samples), any floating dtype.
+        sample_rate: Hz.
+        delay_seconds: number or (batch,), s, 0 to 30; held there, and to float32, as the original does.
+        feedback: number or (batch,), 0 to 1.
+        mix: number or (batch,), 0 (dry) to 1 (echoes alone).
+
+    Returns:
+        Like `audio`; differentiable in audio and all knobs.
+
+    Raises:
+        TypeError: for audio that is not floating point.
+        ValueError: for audio, a rate or a knob of another shape.
+
+    Source: the feedback comb filter of Schroeder, "Natural sounding artificial reverberation" (JAES 10(3), 1962), as
+        pedalboard implements it on JUCE's delay line.
+    Notebook: 02.
+    """
+    check_audio(audio, sample_rate)
+    dry = at_least_float32(audio)
+    seconds = per_item(delay_seconds, dry, "delay_seconds").clamp(0, LONGEST_SECONDS).float()
+    wet = _Echoes.apply(dry, per_item(feedback, dry, "feedback"), seconds.double() * sample_rate, sample_rate)
+    share = over_time(per_item(mix, dry, "mix") * (seconds > 0))
+    return (dry * (1 - share) + share * wet).to(audio.dtype)
+
+
+def echoes(audio: Tensor, feedback: Tensor, delay_samples: Tensor) -> Tensor:
+    """d[n] = x[n - D] + f d[n - D], sample by sample on the processor.
+
+    Args:
+        audio: (batch, channels, samples), x.
+        feedback: (batch,), f.
+        delay_samples: (batch,) int64, D, at least 1.
+
+    Returns:
+        Like `audio`; not differentiable by itself.
+    """
+    from labkit.effects.twins.kernels.linear import echo
+
+    dry = lanes(audio)
+    wet = torch.empty_like(dry)
+    run_kernel(echo, (dry, per_lane(feedback, audio), per_lane(delay_samples, audio)), (wet,))
+    return wet.view(audio.shape)
+
+
+def echoes_backward(grad: Tensor, wet: Tensor, feedback: Tensor, delay_samples: Tensor) -> tuple[Tensor, ...]:
+    """The gradients of a loss with respect to what `echoes` took, from that with respect to what it gave.
+
+    Args:
+        grad: (batch, channels, samples), of the loss with respect to `wet`.
+        wet: (batch, channels, samples), as `echoes` returned it.
+        feedback: (batch,).
+        delay_samples: (batch,) int64.
+
+    Returns:
+        Those of audio (batch, channels, samples), feedback (batch,) and, per sample, delay (batch,); the last two in
+        float64.
+    """
+    from labkit.effects.twins.kernels.linear import echo_backward
+
+    inputs = (per_lane(feedback, wet), per_lane(delay_samples, wet), lanes(wet), lanes(grad))
+    of_audio = torch.empty_like(inputs[-1])
+    of_knobs = torch.empty(2, len(of_audio), dtype=torch.float64, device=wet.device)
+    run_kernel(echo_backward, inputs, (of_audio, *of_knobs))
+    return of_audio.view(wet.shape), *of_knobs.view(2, len(wet), -1).sum(-1)
+
+
+def echoes_by_doubling(audio: Tensor, feedback: Tensor, delay_samples: Tensor) -> Tensor:
+    """As `echoes`, without walking the samples: for devices on which many small steps are slow.
+
+    Source: 1 / (1 - f z^-D) = (1 + f z^-D) (1 + f^2 z^-2D) (1 + f^4 z^-4D) ..., exact once the next factor's delay
+        is longer than the audio.
+    """
+    wet = _delayed(audio, delay_samples)
+    shortest = int(delay_samples.min())
+    while shortest < audio.shape[-1]:
+        wet = wet + over_time(feedback) * _delayed(wet, delay_samples)
+        feedback, delay_samples, shortest = feedback.square(), 2 * delay_samples, 2 * shortest
+    return wet
+
+
+def echoes_by_doubling_backward(
+    grad: Tensor, wet: Tensor, feedback: Tensor, delay_samples: Tensor
+) -> tuple[Tensor, ...]:
+    """As `echoes_backward`: the echoes of the gradient, backwards in time, are what the loss owes to an input."""
+    of_audio = echoes_by_doubling(grad.flip(-1), feedback, delay_samples).flip(-1)
+    of_line = grad + over_time(feedback) * of_audio
+    slope = -wet.diff(prepend=torch.zeros_like(wet[..., :1]))
+    of_knobs = (((a * b).sum((1, 2), dtype=torch.float64)) for a, b in ((of_audio, wet), (of_line, slope)))
+    return of_audio, *of_knobs
+
+
+class _Echoes(torch.autograd.Function):
+    """(batch, channels, samples), feedback (batch,), delay in samples (batch,), the rate -> like the first."""
+
+    @staticmethod
+    def forward(ctx, audio: Tensor, feedback: Tensor, delay_samples: Tensor, sample_rate: int) -> Tensor:
+        whole = delay_samples.long()
+        # A read before the write of the same sample meets what was written one turn of the line ago.
+        whole = torch.where(whole > 0, whole, LONGEST_SECONDS * sample_rate + 2)
+        wet = (echoes if audio.device.type == "cpu" else echoes_by_doubling)(audio, feedback, whole)
+        ctx.save_for_backward(wet, feedback, whole)
+        return wet
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        backwards = echoes_backward if grad.device.type == "cpu" else echoes_by_doubling_backward
+        of_audio, of_feedback, of_delay = backwards(grad, *ctx.saved_tensors)
+        return of_audio, of_feedback.to(of_audio), of_delay, None
+
+
+def _delayed(audio: Tensor, delay_samples: Tensor) -> Tensor:
+    """Every item later by its own number of samples."""
+    source = torch.arange(audio.shape[-1], device=audio.device) - over_time(delay_samples)
+    return audio.gather(-1, source.clamp_min(0).expand(audio.shape)) * (source >= 0)
