@@ -242,6 +242,17 @@ def test_delay_cuts_the_fraction_of_a_sample_off_in_float32() -> None:
         assert wet[0, 0].nonzero().tolist() == [[5291]]
 
 
+@pytest.mark.parametrize("delay_seconds", [0.0, 1e-5, 29.999, 30.0])
+def test_delay_at_both_ends_of_its_line(delay_seconds: float) -> None:
+    rate = 1000
+    audio = np.zeros((1, 1, 61 * rate), np.float32)
+    audio[..., 5] = 1
+    params = {"delay_seconds": delay_seconds, "feedback": 0.5, "mix": 0.5}
+    wet = delay(torch.from_numpy(audio), rate, **params)
+    np.testing.assert_array_equal(wet[0].numpy(), original("delay", audio[0], rate, params))
+    assert wet.count_nonzero() == (3 if delay_seconds else 1)
+
+
 @pytest.mark.parametrize("samples", [1, 40, 1000])
 def test_echoes_by_doubling_are_the_echoes(samples: int) -> None:
     audio, grad = noise(4, 2, samples, dtype=torch.float64), noise(4, 2, samples, dtype=torch.float64, seed=1)

@@ -22,7 +22,7 @@ def delay(
 
     The twin of `pedalboard.Delay`, to the bit: with D the delay in whole samples, the fraction cut off, the wet part is
     d[n] = x[n - D] + feedback d[n - D], the output (1 - mix) x[n] + mix d[n]. A delay of exactly 0 s returns the input
-    at any mix; one shorter than a sample reads the oldest sample of a line of 30 s, that is, silence.
+    at any mix; one shorter than a sample reads the oldest sample of a line of 30 s.
 
     The original's output is a staircase in `delay_seconds`. Its gradient here is the slope of the line between the
     step it stands on, D, and the next, D + 1: the derivative, at D, of a delay line that interpolates linearly. It
@@ -127,7 +127,7 @@ class _Echoes(torch.autograd.Function):
     def forward(ctx, audio: Tensor, feedback: Tensor, delay_samples: Tensor, sample_rate: int) -> Tensor:
         whole = delay_samples.long()
         # A read before the write of the same sample meets what was written one turn of the line ago.
-        whole = torch.where(whole > 0, whole, LONGEST_SECONDS * sample_rate + 2)
+        whole = torch.where(whole > 0, whole, LONGEST_SECONDS * sample_rate + 1)
         wet = (echoes if audio.device.type == "cpu" else echoes_by_doubling)(audio, feedback, whole)
         ctx.save_for_backward(wet, feedback, whole)
         return wet
