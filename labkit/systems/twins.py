@@ -1,0 +1,204 @@
+"""The torch pedals measured: how near to pedalboard, how fast, and whether a chain's settings can be fitted by them."""
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from labkit.effects.chain import Chain, Step
+from labkit.effects.registry import EFFECTS, effect
+from labkit.effects.twins import twin
+from labkit.effects.twins.board import render_chains
+from labkit.learn.fit import Fit, fit_chain
+from labkit.measure.metrics import si_sdr_db
+from labkit.measure.parity import relative_error_db, signals
+from labkit.measure.results import Row
+from labkit.signal.seeds import generator
+from labkit.signal.sources import GeneratedGuitars
+
+RATES = (44_100, 48_000)
+SHELF = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
+
+
+def evaluate(*, n_draws: int = 12, n_fits: int = 20, batch: int = 64, seconds: float = 2.0, seed: int = 1) -> list[Row]:
+    """Parity, throughput and fit, as `labkit evaluate twins` writes them.
+
+    Args:
+        n_draws: random settings for each pedal, beside all corners of its space.
+        n_fits: chains whose settings are searched.
+        batch: items rendered at once where speed is measured.
+        seconds: length of those items.
+        seed: of every draw.
+
+    Returns:
+        The rows. Of parity, those whose metric holds a colon give signal and rate one by one.
+
+    Notebook: 02.
+    """
+    return [
+        *parity_rows(n_draws=n_draws, seed=seed),
+        *throughput_rows(batch=batch, seconds=seconds, seed=seed),
+        *fit_rows(n=n_fits, seed=seed),
+    ]
+
+
+def settings(name: str, n_draws: int, seed: int) -> Iterator[dict[str, float]]:
+    """Every corner of a pedal's space, then `n_draws` random settings."""
+    space = effect(name).space
+    for ends in itertools.product(*((knob.low, knob.high) for knob in space.parameters)):
+        yield dict(zip(space.names, ends, strict=True))
+    for k in range(n_draws):
+        yield space.sample(generator(seed, "parity settings " + name, k))
+
+
+def parity(name: str, sample_rate: int, *, n_draws: int = 12, seed: int = 1) -> dict[str, float]:
+    """The worst relative error of a twin against pedalboard, for each signal.
+
+    Args:
+        name: of the pedal.
+        sample_rate: Hz.
+        n_draws: random settings beside the corners.
+        seed: of settings and signals.
+
+    Returns:
+        Signal -> dB.
+    """
+    worst: dict[str, float] = {}
+    for params in settings(name, n_draws, seed):
+        for signal, audio in signals(sample_rate, seed=seed).items():
+            expected = effect(name).render(audio, sample_rate, **params)
+            with torch.no_grad():
+                given = twin(name)(torch.from_numpy(audio)[None], sample_rate, **params)[0]
+            worst[signal] = max(worst.get(signal, -np.inf), relative_error_db(expected, given))
+    return worst
+
+
+def parity_rows(*, n_draws: int, seed: int) -> list[Row]:
+    """One row for the worst error of each pedal, then one for each signal and rate."""
+    rows = []
+    for name in EFFECTS:
+        n = 2 ** len(effect(name).space) + n_draws
+        found = {rate: parity(name, rate, n_draws=n_draws, seed=seed) for rate in RATES}
+        worst = max(error for errors in found.values() for error in errors.values())
+        shared = {"name": name, "sources": "generated", "unit": "dB", "low": None, "high": None, "seed": seed}
+        rows.append(Row("parity with pedalboard", metric="worst error", ours=worst, n=n * 10, **shared))
+        for rate, errors in found.items():
+            rows += [
+                Row("parity with pedalboard", metric=f"error: {signal}, {rate} Hz", ours=error, n=n, **shared)
+                for signal, error in errors.items()
+            ]
+    return rows
+
+
+def throughput_rows(*, batch: int, seconds: float, seed: int, sample_rate: int = 44_100) -> list[Row]:
+    """How many seconds of audio a second of computing renders, five pedals, settings of its own for each item."""
+    names = ("compressor", "distortion", "chorus", "delay", "reverb")
+    chains = [
+        Chain(tuple(Step(name, effect(name).space.sample(generator(seed, "speed", i))) for name in names))
+        for i in range(batch)
+    ]
+    dry = 0.1 * generator(seed, "speed audio").standard_normal((batch, 1, round(seconds * sample_rate)))
+    dry = dry.astype(np.float32)
+    runs = render_runs(dry, sample_rate, chains)
+    audio_seconds = batch * seconds
+    return [
+        Row(
+            f"5 pedals, {batch} items of {seconds:g} s",
+            name,
+            "generated",
+            "speed",
+            "x real time",
+            audio_seconds / wall_seconds(run),
+            None,
+            None,
+            batch,
+            seed,
+        )
+        for name, run in runs.items()
+    ]
+
+
+def render_runs(dry: np.ndarray, sample_rate: int, chains: Sequence[Chain]) -> Mapping[str, Callable[[], object]]:
+    """The ways to render a batch that are compared, as functions without arguments."""
+    n_cores = os.cpu_count() or 1
+    audio = torch.from_numpy(dry)
+
+    def one_by_one() -> None:
+        for chain, clip in zip(chains, dry, strict=True):
+            chain.render(clip, sample_rate)
+
+    def threaded() -> None:
+        with ThreadPoolExecutor(n_cores) as threads:
+            list(threads.map(lambda pair: pair[0].render(pair[1], sample_rate), zip(chains, dry, strict=True)))
+
+    def forward() -> None:
+        with torch.no_grad():
+            render_chains(audio, sample_rate, chains)
+
+    def forward_and_backward() -> None:
+        leaf = audio.clone().requires_grad_()
+        knobs = [[(k, {n: torch.tensor(v, requires_grad=True) for n, v in p.items()}) for k, p in c] for c in chains]
+        render_chains(leaf, sample_rate, knobs).square().sum().backward()
+
+    return {
+        "pedalboard, 1 thread": one_by_one,
+        f"pedalboard, {n_cores} threads": threaded,
+        f"twins on the processor, {torch.get_num_threads()} threads": forward,
+        f"twins on the processor, {torch.get_num_threads()} threads, with gradients": forward_and_backward,
+    }
+
+
+def wall_seconds(run: Callable[[], object], *, repeats: int = 3) -> float:
+    """The fastest of `repeats` runs after one to warm up."""
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def fit_problem(index: int, seed: int, *, sample_rate: int = 44_100) -> tuple[np.ndarray, np.ndarray, Chain]:
+    """A dry guitar, what five of six pedals make of it, and the chain."""
+    rng = generator(seed, "fit problem", index)
+    dry = GeneratedGuitars(seconds=2.0, sample_rate=sample_rate).clip(rng, "test").audio
+    dry = (dry * 0.1 / np.sqrt(np.mean(np.square(dry)) + 1e-12)).astype(np.float32)
+    names = [str(name) for name in rng.permutation(SHELF)[:5]]
+    chain = Chain(tuple(Step(name, effect(name).space.sample(rng)) for name in names))
+    return dry, chain.render(dry, sample_rate), chain
+
+
+def knob_errors(truth: Chain, found: Chain) -> np.ndarray:
+    """Absolute errors of the identifiable knobs, as shares of their ranges. The chains hold the same pedals."""
+    errors = []
+    for true, said in zip(truth.steps, found.steps, strict=True):
+        for knob in effect(true.effect).space.parameters:
+            if knob.identifiable:
+                units = [knob.to_unit(step.params[knob.name]) for step in (true, said)]
+                errors.append(abs(units[0] - units[1]))
+    return np.array(errors)
+
+
+def fit_rows(*, n: int, seed: int, **options: int) -> list[Row]:
+    """Fits of `n` five-pedal chains whose order is known: knobs, sound, and the share that comes within 30 dB."""
+    errors, sdr, started = [], [], time.perf_counter()
+    for index in range(n):
+        dry, wet, chain = fit_problem(index, seed)
+        found: Fit = fit_chain(dry, wet, 44_100, chain.names, seed=seed + index, **options)
+        errors.append(knob_errors(chain, found.chain))
+        sdr.append(min(si_sdr_db(wet, found.chain.render(dry, 44_100)), 120.0))
+    shared = {"name": "gradient", "sources": "generated", "low": None, "high": None, "n": n, "seed": seed}
+    shared["seconds"] = time.perf_counter() - started
+    task = "5 of 6 pedals, order known, fit the knobs"
+    flat = np.concatenate(errors)
+    return [
+        Row(task, metric="median knob error", unit="of range", ours=float(np.median(flat)), **shared),
+        Row(task, metric="knobs within 1 % of range", unit="", ours=float(np.mean(flat <= 0.01)), **shared),
+        Row(task, metric="median SI-SDR", unit="dB", ours=float(np.median(sdr)), **shared),
+        Row(task, metric="SI-SDR above 30 dB", unit="", ours=float(np.mean(np.array(sdr) >= 30)), **shared),
+    ]
