@@ -62,7 +62,7 @@ class Train:
 
     system: Positional[System]
     run_dir: Path = Path("runs/pedal_order")
-    steps: int = 11500
+    steps: int = 8000
     batch_size: int = 64
     n_examples: int = 192000
     n_dry: int = 16000
@@ -74,21 +74,23 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure a checkpoint beside chance, prior, floor, control and oracle; writes data/results.
+    """Measure a checkpoint beside chance, prior, floor, control and oracle, or the torch twins; writes data/results.
 
     Attributes:
         system: what to evaluate.
         n: clips of each protocol and source.
         n_floor: clips that the statistics floor learns from.
+        n_fits: of the twins: five-pedal chains whose knobs are searched.
         sources: kinds of dry sources; real needs recordings (LABKIT_REAL_DATA).
         checkpoint: another checkpoint than the shipped one.
         out: another file than data/results/SYSTEM.json.
         seed: of the evaluation.
     """
 
-    system: Positional[System]
+    system: Positional[System | Literal["twins"]]
     n: int = 300
     n_floor: int = 2000
+    n_fits: int = 10
     sources: tuple[Literal["generated", "sampled", "real"], ...] = ("generated", "sampled", "real")
     checkpoint: Path | None = None
     out: Path | None = None
@@ -202,17 +204,20 @@ def _train(command: Train) -> int:
 def _evaluate(command: Evaluate) -> int:
     from labkit.lab.results import table
     from labkit.measure.results import write
-    from labkit.systems import pedal_order
+    from labkit.systems import pedal_order, twins
 
-    path = command.checkpoint or pedal_order.shipped_path()
-    rows = pedal_order.evaluate(
-        pedal_order.load(path),
-        n=command.n,
-        n_floor=command.n_floor,
-        sources=command.sources,
-        seed=command.seed,
-        checkpoint=path.name,
-    )
+    if command.system == "twins":
+        rows = twins.evaluate(n_fits=command.n_fits, seed=command.seed)
+    else:
+        path = command.checkpoint or pedal_order.shipped_path()
+        rows = pedal_order.evaluate(
+            pedal_order.load(path),
+            n=command.n,
+            n_floor=command.n_floor,
+            sources=command.sources,
+            seed=command.seed,
+            checkpoint=path.name,
+        )
     print(table(rows))
     print(f"wrote {write(command.system, rows, path=command.out)}")
     return 0

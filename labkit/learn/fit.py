@@ -41,8 +41,9 @@ def fit_chain(
     names: Sequence[str],
     *,
     draws: int = 256,
-    starts: int = 8,
-    steps: int = 300,
+    starts: int = 4,
+    steps: int = 100,
+    rounds: int = 3,
     learning_rate: float = 0.05,
     seed: int = 0,
     device: str = "cpu",
@@ -50,9 +51,12 @@ def fit_chain(
 ) -> Fit:
     """The knobs of a chain whose pedals and order are known, from dry and wet.
 
-    `draws` random settings are rendered; the best `starts` go downhill by Adam in unit space (knobs on their own
-    scale, 0..1, held inside through a sine), all at once as one batch; half of them are dropped half-way. The loss is
-    the log-magnitude distance at three STFT sizes plus, as soon as the waves agree, the error of the waves themselves.
+    Three searches in unit space (every knob on its own scale, 0..1), each where it is strong. `draws` random settings
+    are rendered and the best `starts` kept. In every round each knob of each start is turned alone, through its whole
+    range and ever finer around where it stands (a delay that is some samples off has no slope that leads home), and
+    Adam takes all knobs downhill through the twins, held inside by a sine. At last damped Gauss-Newton steps on the
+    wave itself polish the best start. The loss of the first two is the log-spectral distance plus, as soon as the
+    waves agree, the logarithm of the error of the wave.
 
     Args:
         dry: (channels, samples), as it entered the chain, aligned with `wet`.
@@ -61,8 +65,9 @@ def fit_chain(
         names: the pedals in order, all with twins.
         draws: random settings tried first, >= starts.
         starts: how many of them are followed.
-        steps: of Adam.
-        learning_rate: at the start; it falls to a hundredth along a cosine.
+        steps: of Adam in each round.
+        rounds: of turning knobs one by one and going downhill.
+        learning_rate: of the first round; it falls threefold from round to round, and to a tenth within one.
         seed: of the draws.
         device: torch's.
         progress: show a bar.
@@ -74,6 +79,7 @@ def fit_chain(
         ValueError: if shapes differ, a recording is unusable, or `wet` is silent.
         KeyError: for an unknown pedal.
 
+    Source: for the last step Marquardt 1963, damping tried on a grid in one batch.
     Notebook: 02.
     """
     dry, wet = check_audio(dry, sample_rate), check_audio(wet, sample_rate)
@@ -86,12 +92,16 @@ def fit_chain(
     search = _Search(dry, wet, sample_rate, names, device)
     unit = torch.rand(draws, search.n_knobs, generator=torch_generator(seed, "fit"), dtype=torch.float32).to(device)
     unit = search.best(unit, starts)
-    bar = need("tqdm").tqdm(total=steps, desc="fit", disable=not progress)
-    unit = search.descend(unit, steps // 2, learning_rate, 0.3 * learning_rate, bar.update)
-    unit = search.best(unit, max(1, starts // 2))
-    unit = search.descend(unit, steps - steps // 2, 0.3 * learning_rate, 0.01 * learning_rate, bar.update)
+    bar = need("tqdm").tqdm(total=rounds * (steps + starts) + 1, desc="fit", disable=not progress)
+    for k in range(rounds):
+        rows = []
+        for row in unit.split(1):
+            rows.append(search.turn_each(row, torch_generator(seed, "fit", k)))
+            bar.update()
+        unit = search.descend(torch.cat(rows), steps, learning_rate / 3**k, bar.update)
+    unit = search.polish(search.best(unit, 1))
+    bar.update()
     bar.close()
-    unit = search.best(unit, 1)
     chain = search.chain(unit[0])
     return Fit(chain, si_sdr_db(wet, chain.render(dry, sample_rate)), float(search.loss(unit)[0]), search.renders)
 
@@ -128,16 +138,25 @@ class _Search:
         losses = torch.cat([self.loss(part) for part in unit.split(32)])
         return unit[losses.argsort()[:n]]
 
-    def descend(
-        self, unit: Tensor, steps: int, first_rate: float, last_rate: float, tick: Callable[[int], object]
-    ) -> Tensor:
-        """Adam on every row at once, rates falling along a cosine; each row's best point is returned."""
-        angle = torch.asin(2 * unit.clamp(0.01, 0.99) - 1).requires_grad_()
-        adam = torch.optim.Adam([angle], lr=first_rate)
+    @torch.no_grad()
+    def turn_each(self, unit: Tensor, generator: torch.Generator) -> Tensor:
+        """One row (1, n_knobs): every knob in random order goes where the loss is lowest, the others held."""
+        near = torch.logspace(-5, -0.7, 16)
+        for knob in torch.randperm(self.n_knobs, generator=generator).tolist():
+            tries = torch.cat([unit[0, knob].cpu() + torch.cat([near, -near]), torch.linspace(0, 1, 32)])
+            rows = torch.cat([unit, unit.repeat(len(tries), 1)])
+            rows[1:, knob] = tries.clamp(0, 1).to(unit)
+            unit = self.best(rows, 1)
+        return unit
+
+    def descend(self, unit: Tensor, steps: int, rate: float, tick: Callable[[int], object]) -> Tensor:
+        """Adam on every row at once, the rate falling tenfold along a cosine; each row's best point is returned."""
+        angle = torch.asin(2 * unit.clamp(1e-4, 1 - 1e-4) - 1).requires_grad_()
+        adam = torch.optim.Adam([angle], lr=rate)
         kept, lowest = unit.clone(), torch.full((len(unit),), torch.inf, device=unit.device)
         for step in range(steps):
             share = 0.5 + 0.5 * np.cos(np.pi * step / steps)
-            adam.param_groups[0]["lr"] = last_rate + (first_rate - last_rate) * share
+            adam.param_groups[0]["lr"] = rate * (0.1 + 0.9 * share)
             now = (torch.sin(angle) + 1) / 2
             losses = self.loss(now)
             better = losses.detach() < lowest
@@ -148,6 +167,32 @@ class _Search:
             adam.step()
             tick(1)
         return kept
+
+    @torch.no_grad()
+    def polish(self, unit: Tensor, *, steps: int = 20, turn: float = 1e-3) -> Tensor:
+        """Damped Gauss-Newton on the error of the wave, from one row (1, n_knobs)."""
+        smooth = torch.tensor([knob.name != "delay_seconds" for _, space in self.spaces for knob in space.parameters])
+        knobs = smooth.nonzero()[:, 0]  # the delay is whole samples: it has no slope, and `turn_each` has set it
+        if not len(knobs):
+            return unit
+        damping = torch.logspace(-6, 1, 8)
+        for _ in range(steps):
+            here = unit[0].cpu()
+            by = torch.where(here[knobs] > 0.5, -turn, turn)
+            turned = here.repeat(len(knobs) + 1, 1)
+            turned[torch.arange(len(knobs)), knobs] += by
+            waves = self.render(turned.to(unit)).flatten(1).double()
+            slopes = ((waves[:-1] - waves[-1]) / by[:, None].to(waves)).cpu()
+            normal, towards = slopes @ slopes.T, slopes @ (self.wet.flatten().double() - waves[-1]).cpu()
+            ridge = torch.diag(normal.diagonal() + 1e-9 * normal.diagonal().max() + 1e-12)
+            moves = torch.stack([torch.linalg.solve(normal + share * ridge, towards) for share in damping]).to(here)
+            tries = here.repeat(len(damping) + 1, 1)
+            tries[1:, knobs] = (tries[1:, knobs] + moves).clamp(0, 1)
+            errors = (self.render(tries.to(unit)) - self.wet).square().sum((1, 2))
+            if errors.argmin() == 0:
+                break
+            unit = tries[errors.argmin()][None].to(unit)
+        return unit
 
     def chain(self, unit: Tensor) -> Chain:
         """The chain of one row."""

@@ -19,12 +19,13 @@ from labkit.measure.parity import relative_error_db, signals
 from labkit.measure.results import Row
 from labkit.signal.seeds import generator
 from labkit.signal.sources import GeneratedGuitars
+from labkit.signal.units import set_rms
 
 RATES = (44_100, 48_000)
 SHELF = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
 
 
-def evaluate(*, n_draws: int = 12, n_fits: int = 20, batch: int = 64, seconds: float = 2.0, seed: int = 1) -> list[Row]:
+def evaluate(*, n_draws: int = 12, n_fits: int = 10, batch: int = 64, seconds: float = 2.0, seed: int = 1) -> list[Row]:
     """Parity, throughput and fit, as `labkit evaluate twins` writes them.
 
     Args:
@@ -164,10 +165,10 @@ def wall_seconds(run: Callable[[], object], *, repeats: int = 3) -> float:
 
 
 def fit_problem(index: int, seed: int, *, sample_rate: int = 44_100) -> tuple[np.ndarray, np.ndarray, Chain]:
-    """A dry guitar, what five of six pedals make of it, and the chain."""
+    """A second of dry guitar at -20 dBFS, what five of six pedals make of it, and the chain."""
     rng = generator(seed, "fit problem", index)
-    dry = GeneratedGuitars(seconds=2.0, sample_rate=sample_rate).clip(rng, "test").audio
-    dry = (dry * 0.1 / np.sqrt(np.mean(np.square(dry)) + 1e-12)).astype(np.float32)
+    dry = GeneratedGuitars(seconds=1.0, sample_rate=sample_rate).clip(rng, "test").audio
+    dry = set_rms(dry, -20.0)
     names = [str(name) for name in rng.permutation(SHELF)[:5]]
     chain = Chain(tuple(Step(name, effect(name).space.sample(rng)) for name in names))
     return dry, chain.render(dry, sample_rate), chain

@@ -90,13 +90,15 @@ def test_variation_tilts_and_hides_one_stripe_each_way():
 
 def test_hints_are_scored_by_hand():
     """Two pedals of three, the second before the first; all logits 0: 3 ln 2 for presence, and ln 2 for the pair."""
-    place = torch.tensor([[1, 0, -1]])
-    assert hint_loss(torch.zeros(1, 3, 4), place).item() == pytest.approx(4 * np.log(2), rel=1e-6)
+    place, shelf = torch.tensor([[1, 0, -1]]), torch.ones(1, 3)
+    assert hint_loss(torch.zeros(1, 3, 4), place, shelf).item() == pytest.approx(4 * np.log(2), rel=1e-6)
+    shelf[0, 2] = 0.0  # nobody asks for a pedal that is not on the shelf
+    assert hint_loss(torch.zeros(1, 3, 4), place, shelf).item() == pytest.approx(3 * np.log(2), rel=1e-6)
     sure = torch.zeros(1, 3, 4)
     sure[0, :, 0] = torch.tensor([30.0, 30.0, -30.0])
     sure[0, 1, 1] = 30.0  # pedal 1 before pedal 0
     sure[0, 0, 2] = -30.0
-    assert hint_loss(sure, place).item() == pytest.approx(0.0, abs=1e-6)
+    assert hint_loss(sure, place, torch.ones(1, 3)).item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_fixed_knobs_stay_and_the_others_move():

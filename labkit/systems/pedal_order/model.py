@@ -14,9 +14,10 @@ from labkit.systems.pedal_order.config import Config
 class PedalOrderModel(nn.Module):
     """Reads a wet log-mel picture and writes the chain's sentence.
 
-    Two more vectors stand in the memory that the decoder attends to: the shelf (which pedals may occur) and a
-    summary of the whole clip. From the summary, in training, the model is also asked for hints: which pedals are
-    there, and of each pair which comes first. They bring gradient to the ear before the decoder has learnt to look.
+    Three more vectors stand in the memory that the decoder attends to: the shelf (which pedals may occur), a summary
+    of the whole clip, and advice. From the summary the model is also asked for hints: which pedals are there, and of
+    each pair which comes first. In training they are scored, and bring gradient to the ear before the decoder has
+    learnt to look; always they are the advice that the decoder reads.
 
     Args:
         config: sizes and vocabulary.
@@ -35,6 +36,7 @@ class PedalOrderModel(nn.Module):
         self.shelf = nn.Linear(n_pedals, width)
         self.summary = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU())
         self.hints = nn.Linear(width, n_pedals + n_pedals * n_pedals)
+        self.advice = nn.Linear(n_pedals + n_pedals * n_pedals, width)
 
     def hear(self, pictures: Tensor, shelf: Tensor) -> tuple[Tensor, Tensor]:
         """What the decoder attends to, and the hints.
@@ -49,8 +51,9 @@ class PedalOrderModel(nn.Module):
         """
         encoded = self.encoder(self.stem(pictures))
         summary = self.summary(torch.cat([encoded.mean(1), encoded.amax(1)], dim=1))
-        hints = self.hints(summary).view(len(pictures), shelf.shape[1], -1)
-        return torch.cat([self.shelf(shelf).unsqueeze(1), summary.unsqueeze(1), encoded], dim=1), hints
+        hints = self.hints(summary)
+        extra = torch.stack([self.shelf(shelf), summary, self.advice(hints)], dim=1)
+        return torch.cat([extra, encoded], dim=1), hints.view(len(pictures), shelf.shape[1], -1)
 
     def memory(self, pictures: Tensor, shelf: Tensor) -> Tensor:
         """The memory of `hear` alone."""

@@ -75,27 +75,28 @@ def sequence_loss(
         in_order = ((words == SEPARATOR).cumsum(1) == 0).float()
         order = (nats * in_order).sum() / len(words)
         knobs = (nats * (1 - in_order)).sum() / len(words)
-        hint = hint_loss(hints.float(), batch["place"])
+        hint = hint_loss(hints.float(), batch["place"], batch["shelf"])
         value = order + config.knob_weight * knobs + config.hint_weight * hint
         return value, {"order_nats": order.item(), "knob_nats": knobs.item(), "hint_nats": hint.item()}
 
     return loss
 
 
-def hint_loss(hints: Tensor, place: Tensor) -> Tensor:
+def hint_loss(hints: Tensor, place: Tensor, shelf: Tensor) -> Tensor:
     """Nats per chain of the hints.
 
     Args:
         hints: (b, n, 1 + n) logits, as `PedalOrderModel.hear` gives them.
         place: (b, n), the place of each pedal in the chain from 0, -1 where it is not there.
+        shelf: (b, n) 0/1. The ear is not told the shelf, so only pedals on it are asked for.
 
     Returns:
-        Scalar: presence of every pedal, and the order of every pair whose both pedals are there.
+        Scalar: presence of every pedal on the shelf, and the order of every pair whose both pedals are there.
     """
     there = (place >= 0).float()
     both = there.unsqueeze(2) * there.unsqueeze(1) * (1 - torch.eye(place.shape[1], device=place.device))
     before = (place.unsqueeze(2) < place.unsqueeze(1)).float()
-    presence = F.binary_cross_entropy_with_logits(hints[..., 0], there, reduction="sum")
+    presence = F.binary_cross_entropy_with_logits(hints[..., 0], there, weight=shelf, reduction="sum")
     order = F.binary_cross_entropy_with_logits(hints[..., 1:], before, weight=both, reduction="sum")
     return (presence + 0.5 * order) / len(place)
 
