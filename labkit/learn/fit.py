@@ -73,7 +73,7 @@ def fit_chain(
         progress: show a bar.
 
     Returns:
-        The fit; rendered by pedalboard when it is there, else by the twins.
+        The fit, scored by a render of pedalboard.
 
     Raises:
         ValueError: if shapes differ, a recording is unusable, or `wet` is silent.
