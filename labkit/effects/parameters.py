@@ -1,5 +1,6 @@
 """Where ranges live: physical units <-> 0..1 <-> bins. Dataset, effect, loss, tokenizer and slider all ask here."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -113,6 +114,11 @@ class ParameterSpace:
         if any(not 0 <= index < n_bins for index in bins):
             raise ValueError(f"bins must lie in 0..{n_bins - 1}, got {bins}")
         return self.from_unit(np.array([(index + 0.5) / n_bins for index in bins]))
+
+    def corners(self) -> list[dict[str, float]]:
+        """Every setting with each knob at one of its ends, 2 ** n_params of them."""
+        ends = itertools.product(*((knob.low, knob.high) for knob in self.parameters))
+        return [dict(zip(self.names, corner, strict=True)) for corner in ends]
 
     def sample(self, rng: np.random.Generator) -> dict[str, float]:
         """Physical parameters drawn uniformly on each knob's own scale."""

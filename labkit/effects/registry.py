@@ -1,4 +1,4 @@
-"""Every pedal the lab owns, by name. Adding one: write its record, list it here; the contract tests find it."""
+"""Every pedal the lab owns, by name. Adding one: write its record and its twin, list it here; the tests find it."""
 
 from types import MappingProxyType
 

@@ -1,6 +1,5 @@
 """The torch pedals measured: how near to pedalboard, how fast, and whether a chain's settings can be fitted by them."""
 
-import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,8 +49,7 @@ def evaluate(*, n_draws: int = 12, n_fits: int = 10, batch: int = 64, seconds: f
 def settings(name: str, n_draws: int, seed: int) -> Iterator[dict[str, float]]:
     """Every corner of a pedal's space, then `n_draws` random settings."""
     space = effect(name).space
-    for ends in itertools.product(*((knob.low, knob.high) for knob in space.parameters)):
-        yield dict(zip(space.names, ends, strict=True))
+    yield from space.corners()
     for k in range(n_draws):
         yield space.sample(generator(seed, "parity settings " + name, k))
 

@@ -34,15 +34,10 @@ def seat(effect: Effect, unit: float = SEAT_UNIT) -> dict[str, float]:
     return effect.space.from_unit(np.full(len(effect.space), unit))
 
 
-def corners(effect: Effect) -> list[dict[str, float]]:
-    ends = [(knob.low, knob.high) for knob in effect.space.parameters]
-    return [dict(zip(effect.space.names, corner, strict=True)) for corner in itertools.product(*ends)]
-
-
 def places(effect: Effect) -> list[dict[str, float]]:
     """Corners, centre, seat and the neutral setting."""
     neutral = [dict(effect.neutral)] if effect.neutral else []
-    return [*corners(effect), seat(effect, 0.5), seat(effect), *neutral]
+    return [*effect.space.corners(), seat(effect, 0.5), seat(effect), *neutral]
 
 
 def render(effect: Effect, audio: np.ndarray, params: dict[str, float]) -> np.ndarray:
@@ -162,7 +157,7 @@ def test_bad_knobs_are_refused_by_name(effect: Effect) -> None:
 @every_effect
 def test_stereo_is_two_monos_unless_channels_are_linked(effect: Effect) -> None:
     stereo = np.concatenate([guitar(0), guitar(1)])
-    for params in (seat(effect), corners(effect)[-1]):
+    for params in (seat(effect), effect.space.corners()[-1]):
         monos = np.concatenate([render(effect, channel[None], params) for channel in stereo])
         together = render(effect, stereo, params)
         if effect.links_channels:
@@ -182,7 +177,7 @@ def test_channels_of_a_very_short_clip_stay_apart(effect: Effect) -> None:
 @every_effect
 def test_same_input_same_samples_and_no_leaked_state(effect: Effect) -> None:
     audio = guitar(0)
-    for params in (seat(effect), corners(effect)[0]):
+    for params in (seat(effect), effect.space.corners()[0]):
         first = render(effect, audio, params)
         np.testing.assert_array_equal(render(effect, audio, params), first)
         plugin = effect.build(params)
@@ -200,7 +195,7 @@ def test_declared_state_is_there(effect: Effect) -> None:
     after = slice(cut, cut + SAMPLE_RATE // 100)
     errors_db = [
         error_db(render(effect, audio, params)[:, after], render(effect, audio[:, after], params))
-        for params in (seat(effect), *corners(effect))
+        for params in (seat(effect), *effect.space.corners())
     ]
     if effect.stateful:
         assert max(errors_db) > BROKEN_DB
@@ -254,7 +249,7 @@ def test_bins_round_trip(effect: Effect, data: st.DataObject) -> None:
 @every_effect
 def test_latency_is_the_declared_one_and_nothing_comes_before(effect: Effect) -> None:
     start = 500
-    for params in corners(effect):
+    for params in effect.space.corners():
         response = np.abs(impulse_response(effect, params, start=start, samples=2000))
         assert not response[:start].any()
         assert np.argmax(response > 1e-3 * response.max()) - start == effect.latency_samples
@@ -265,7 +260,7 @@ def test_time_invariance_is_the_declared_one(effect: Effect) -> None:
     audio, shift = guitar(0), 4999
     errors_db = [
         error_db(render(effect, audio, params), render(effect, delayed(audio, shift), params)[:, shift:])
-        for params in (seat(effect), *corners(effect))
+        for params in (seat(effect), *effect.space.corners())
     ]
     if effect.time_invariant:
         assert max(errors_db) < SAME_DB
@@ -277,7 +272,7 @@ def test_time_invariance_is_the_declared_one(effect: Effect) -> None:
 def test_linearity_is_the_declared_one(effect: Effect) -> None:
     one, other = guitar(0), guitar(1)
     errors_db = []
-    for params in (seat(effect), *corners(effect)):
+    for params in (seat(effect), *effect.space.corners()):
         wet, wet_other = render(effect, one, params), render(effect, other, params)
         scaled = error_db(0.5 * wet, render(effect, 0.5 * one, params))
         added = error_db(wet + wet_other, render(effect, one + other, params))
@@ -292,7 +287,7 @@ def test_linearity_is_the_declared_one(effect: Effect) -> None:
 def test_level_only_is_the_declared_one(effect: Effect) -> None:
     audio = guitar(0)
     loud = np.abs(audio) > 1e-3  # where a ratio is not rounding
-    spreads = [np.ptp(render(effect, audio, params)[loud] / audio[loud]) for params in corners(effect)]
+    spreads = [np.ptp(render(effect, audio, params)[loud] / audio[loud]) for params in effect.space.corners()]
     # float32 keeps seven digits of a gain of at most 18 dB
     assert (max(spreads) < 1e-5) == effect.level_only
 
@@ -307,7 +302,7 @@ def test_memory_is_the_declared_one(effect: Effect) -> None:
     starts = [100] if effect.time_invariant else [100, 3000, 8000, 40_000]
     samples = SAMPLE_RATE if np.isfinite(effect.memory_ms) else 6 * SAMPLE_RATE
     longest_ms = 0.0
-    for params, start in itertools.product(corners(effect), starts):
+    for params, start in itertools.product(effect.space.corners(), starts):
         tail = np.abs(impulse_response(effect, params, start=start, samples=samples)[start:])
         longest_ms = max(longest_ms, 1000 * np.flatnonzero(tail > 1e-3 * tail.max())[-1] / SAMPLE_RATE)
     if np.isfinite(effect.memory_ms):

@@ -113,3 +113,13 @@ def test_samples_are_uniform_on_the_knobs_scale() -> None:
     # chi-square over ten cells of 400: 27.9 is the 0.999 quantile at 9 degrees of freedom
     assert (((counts - 400) ** 2 / 400).sum(axis=1) < 27.9).all()
     assert abs(np.corrcoef(units.T)[0, 1]) < 0.05
+
+
+def test_corners_by_hand():
+    space = ParameterSpace((Parameter("a_db", "dB", 0.0, 1.0), Parameter("b_hz", "Hz", 10.0, 20.0, "log")))
+    assert space.corners() == [
+        {"a_db": 0.0, "b_hz": 10.0},
+        {"a_db": 0.0, "b_hz": 20.0},
+        {"a_db": 1.0, "b_hz": 10.0},
+        {"a_db": 1.0, "b_hz": 20.0},
+    ]

@@ -1,6 +1,5 @@
 """Compressor, limiter and gate in torch: the same samples as pedalboard's, and gradients one can trust."""
 
-import itertools
 from functools import cache
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from labkit.effects.effect import Effect, process
+from labkit.effects.effect import process
 from labkit.effects.registry import EFFECTS
 from labkit.effects.twins.common import run_kernel
 from labkit.effects.twins.dynamics import compressor, envelope, limiter, noise_gate
@@ -44,15 +43,10 @@ def tried(sample_rate: int) -> np.ndarray:
     return np.stack(list(signals(sample_rate, seconds=0.4).values()))
 
 
-def corners(effect: Effect) -> list[dict[str, float]]:
-    ends = itertools.product(*((knob.low, knob.high) for knob in effect.space.parameters))
-    return [dict(zip(effect.space.names, corner, strict=True)) for corner in ends]
-
-
 def places(name: str) -> list[dict[str, float]]:
     effect = EFFECTS[name]
     neutral = [dict(effect.neutral)] if effect.neutral else []
-    return [*corners(effect), *neutral, *BEYOND[name]]
+    return [*effect.space.corners(), *neutral, *BEYOND[name]]
 
 
 def middle(name: str) -> dict[str, float]:
@@ -146,7 +140,7 @@ def test_parity_over_many_blocks_and_a_long_pause(name: str) -> None:
     sounding = np.tile(tried(SAMPLE_RATE)[:2], 4)
     audio = np.concatenate([sounding, np.zeros((2, 2, 2 * SAMPLE_RATE), np.float32), sounding], axis=-1)
     assert audio.shape[-1] >= 5 * SAMPLE_RATE
-    presets = [*corners(EFFECTS[name])[:: 2 ** (len(EFFECTS[name].space) - 1)]]
+    presets = [*EFFECTS[name].space.corners()[:: 2 ** (len(EFFECTS[name].space) - 1)]]
     assert_parity(name, audio, SAMPLE_RATE, presets)
 
 
@@ -169,7 +163,7 @@ def test_shape_dtype_and_input_are_kept(name: str, dtype: torch.dtype) -> None:
 @every_twin
 def test_a_batch_is_its_items_one_by_one(name: str) -> None:
     audio = torch.from_numpy(tried(SAMPLE_RATE))
-    presets = corners(EFFECTS[name])[-len(audio) :]
+    presets = EFFECTS[name].space.corners()[-len(audio) :]
     audio = audio[: len(presets)]
     together = TWINS[name](audio, SAMPLE_RATE, **stacked(presets))
     for index, setting in enumerate(presets):

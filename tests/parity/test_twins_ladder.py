@@ -48,8 +48,7 @@ def tried(sample_rate: int) -> np.ndarray:
 
 
 def places() -> list[dict[str, float]]:
-    ends = itertools.product(*((knob.low, knob.high) for knob in SPACE.parameters))
-    return [*(dict(zip(SPACE.names, corner, strict=True)) for corner in ends), *BEYOND]
+    return [*SPACE.corners(), *BEYOND]
 
 
 def stacked(presets: list[dict[str, float]], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

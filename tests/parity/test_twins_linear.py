@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from labkit.effects.effect import Effect, process
+from labkit.effects.effect import process
 from labkit.effects.registry import EFFECTS
 from labkit.effects.twins.delay import (
     delay,
@@ -69,15 +69,10 @@ def tried(sample_rate: int) -> np.ndarray:
     return np.stack(list(signals(sample_rate, seconds=0.4).values()))
 
 
-def corners(effect: Effect) -> list[dict[str, float]]:
-    ends = itertools.product(*((knob.low, knob.high) for knob in effect.space.parameters))
-    return [dict(zip(effect.space.names, corner, strict=True)) for corner in ends]
-
-
 def places(name: str) -> list[dict[str, float]]:
     effect = EFFECTS[name]
     neutral = [dict(effect.neutral)] if effect.neutral else []
-    return [*corners(effect), *neutral, *BEYOND[name]]
+    return [*effect.space.corners(), *neutral, *BEYOND[name]]
 
 
 def within(name: str, unit: float) -> dict[str, float]:
@@ -135,7 +130,7 @@ def test_parity_over_many_blocks_and_a_long_pause(name: str) -> None:
     sounding = np.tile(tried(SAMPLE_RATE)[:2], 4)
     audio = np.concatenate([sounding, np.zeros((2, 2, 2 * SAMPLE_RATE), np.float32), sounding], axis=-1)
     assert audio.shape[-1] >= 5 * SAMPLE_RATE
-    ends = corners(EFFECTS[name])
+    ends = EFFECTS[name].space.corners()
     assert_parity(name, audio, SAMPLE_RATE, [ends[0], ends[-1]])
 
 
@@ -352,7 +347,7 @@ def test_gradients_of_the_delay_but_for_its_time() -> None:
 
 @every_filter
 def test_float32_gradients_of_the_knobs_are_those_of_float64(name: str) -> None:
-    settings = corners(EFFECTS[name])
+    settings = EFFECTS[name].space.corners()
     audio = torch.from_numpy(tried(SAMPLE_RATE)[:1]).expand(len(settings), -1, -1)
     weights, gradients = noise(*audio.shape, seed=1), []
     for dtype in (torch.float64, torch.float32):

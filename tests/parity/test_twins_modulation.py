@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 from torch import Tensor
 
-from labkit.effects.effect import Effect, process
+from labkit.effects.effect import process
 from labkit.effects.registry import EFFECTS
 from labkit.effects.twins.modulation import chorus, phaser
 from labkit.measure.parity import relative_error_db, signals
@@ -48,14 +48,9 @@ def tried(sample_rate: int) -> np.ndarray:
     return np.stack(list(signals(sample_rate, seconds=0.4).values()))
 
 
-def corners(effect: Effect) -> list[dict[str, float]]:
-    ends = itertools.product(*((knob.low, knob.high) for knob in effect.space.parameters))
-    return [dict(zip(effect.space.names, corner, strict=True)) for corner in ends]
-
-
 def few_corners(name: str) -> list[dict[str, float]]:
     """Six of the 32, in which every knob is at either end at least twice."""
-    return corners(EFFECTS[name])[::5][:6]
+    return EFFECTS[name].space.corners()[::5][:6]
 
 
 def middle(name: str) -> dict[str, float]:
@@ -135,7 +130,7 @@ def test_phaser_at_rest_is_six_allpasses_in_a_loop(feedback: float) -> None:
 @every_rate
 def test_parity_at_corners_and_neutral(name: str, sample_rate: int) -> None:
     audio, effect = tried(sample_rate), EFFECTS[name]
-    for index, setting in enumerate([*corners(effect), dict(effect.neutral)]):
+    for index, setting in enumerate([*effect.space.corners(), dict(effect.neutral)]):
         assert_parity(name, audio[[index % len(audio)]], sample_rate, [setting])
     for setting in few_corners(name):
         assert_parity(name, audio, sample_rate, [setting] * len(audio))
@@ -174,7 +169,7 @@ def test_parity_over_many_turns_and_a_long_pause(name: str) -> None:
     sounding = np.tile(tried(SAMPLE_RATE)[:2], 5)
     audio = np.concatenate([sounding, np.zeros((2, 2, 2 * SAMPLE_RATE), np.float32), sounding], axis=-1)
     assert audio.shape[-1] >= 5 * SAMPLE_RATE
-    assert_parity(name, audio, SAMPLE_RATE, [corners(EFFECTS[name])[index] for index in (2, 31)])
+    assert_parity(name, audio, SAMPLE_RATE, [EFFECTS[name].space.corners()[index] for index in (2, 31)])
 
 
 @every_twin
@@ -229,7 +224,7 @@ def test_channels_stay_apart_and_nothing_looks_ahead(name: str) -> None:
 
 @every_twin
 def test_silence_stays_silence(name: str) -> None:
-    for setting in [*corners(EFFECTS[name]), *BEYOND[name]]:
+    for setting in [*EFFECTS[name].space.corners(), *BEYOND[name]]:
         assert not TWINS[name](torch.zeros(1, 2, 1000), SAMPLE_RATE, **setting).any()
 
 
@@ -307,7 +302,7 @@ def test_gradients_are_finite_everywhere(name: str, dtype: torch.dtype) -> None:
     burst = torch.zeros(2, 3000, dtype=dtype)
     burst[:, 10:20] = 0.7
     sounds = [0 * full_scale, full_scale, -full_scale, noise.sign(), 100 * noise, 1e-25 * noise, burst]
-    for setting in [*corners(EFFECTS[name]), *BEYOND[name], dict(EFFECTS[name].neutral)]:
+    for setting in [*EFFECTS[name].space.corners(), *BEYOND[name], dict(EFFECTS[name].neutral)]:
         for audio in (torch.stack(sounds), full_scale[None, :, :1]):
             for label, grad in gradients(name, audio, [setting] * len(audio)).items():
                 assert grad.isfinite().all(), (label, setting)

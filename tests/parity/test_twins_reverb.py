@@ -40,9 +40,7 @@ def tried(sample_rate: int) -> np.ndarray:
 
 def places() -> list[dict[str, float]]:
     """Corners, the neutral setting, and beyond."""
-    ends = itertools.product(*((knob.low, knob.high) for knob in REVERB.space.parameters))
-    corners = [dict(zip(REVERB.space.names, corner, strict=True)) for corner in ends]
-    return [*corners, dict(REVERB.neutral), *BEYOND]
+    return [*REVERB.space.corners(), dict(REVERB.neutral), *BEYOND]
 
 
 def stacked(presets: list[dict[str, float]], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

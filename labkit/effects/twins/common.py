@@ -43,6 +43,16 @@ def per_lane(value: Tensor, audio: Tensor) -> Tensor:
     return value.repeat_interleave(audio.shape[1])
 
 
+def over_time(value: Tensor) -> Tensor:
+    """(batch,) -> (batch, 1, 1)."""
+    return value[:, None, None]
+
+
+def at_least_float32(audio: Tensor) -> Tensor:
+    """Half precision as float32, everything else as it is."""
+    return audio.to(torch.promote_types(audio.dtype, torch.float32))
+
+
 def lanes(audio: Tensor) -> Tensor:
     """(batch, channels, samples) -> contiguous (batch * channels, samples)."""
     return audio.reshape(-1, audio.shape[-1]).contiguous()

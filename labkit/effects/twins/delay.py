@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import check_audio, lanes, per_item, per_lane, run_kernel
-from labkit.effects.twins.drive import at_least_float32, over_time
+from labkit.effects.twins.common import at_least_float32, check_audio, lanes, over_time, per_item, per_lane, run_kernel
 
 # The original's delay line.
 LONGEST_SECONDS = 30

@@ -5,7 +5,7 @@ from math import log
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import check_audio, per_item
+from labkit.effects.twins.common import at_least_float32, check_audio, over_time, per_item
 
 # The original takes levels from here down for silence.
 SILENT_DB = -100.0
@@ -157,13 +157,3 @@ def amplitude(level_db: Tensor) -> Tensor:
     """Amplitude of a level in dB: the same shape and dtype, the power taken in float64 and rounded once."""
     tenths = level_db * 0.05
     return torch.where(level_db > SILENT_DB, 10 ** tenths.double(), 0.0).to(level_db.dtype)
-
-
-def over_time(value: Tensor) -> Tensor:
-    """(batch,) -> (batch, 1, 1)."""
-    return value[:, None, None]
-
-
-def at_least_float32(audio: Tensor) -> Tensor:
-    """Half precision as float32, everything else as it is."""
-    return audio.to(torch.promote_types(audio.dtype, torch.float32))

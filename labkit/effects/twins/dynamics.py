@@ -5,7 +5,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import check_audio, lanes, per_item, per_lane, run_kernel
+from labkit.effects.twins.common import at_least_float32, check_audio, lanes, over_time, per_item, per_lane, run_kernel
 
 # Shorter times mean "at once" in the original.
 SHORTEST_MS = 1e-3
@@ -99,7 +99,7 @@ def compressor(
     Notebook: 02.
     """
     check_audio(audio, sample_rate)
-    dry = _at_least_float32(audio)
+    dry = at_least_float32(audio)
     return _compress(
         dry,
         sample_rate,
@@ -135,7 +135,7 @@ def limiter(audio: Tensor, sample_rate: int, *, threshold_db: Tensor | float, re
     Notebook: 02.
     """
     check_audio(audio, sample_rate)
-    dry, first_threshold_db, first_ratio = _at_least_float32(audio), -10.0, 4.0
+    dry, first_threshold_db, first_ratio = at_least_float32(audio), -10.0, 4.0
     threshold = _threshold(threshold_db, dry)
     tamed = _compress(
         dry,
@@ -154,7 +154,7 @@ def limiter(audio: Tensor, sample_rate: int, *, threshold_db: Tensor | float, re
         release_ms=release_ms,
     )
     makeup_db = -first_threshold_db * (1 - 1 / first_ratio) / 2
-    return (held * (10 ** (makeup_db / 20) / _over_time(threshold))).clamp(-1.0, 1.0).to(audio.dtype)
+    return (held * (10 ** (makeup_db / 20) / over_time(threshold))).clamp(-1.0, 1.0).to(audio.dtype)
 
 
 def noise_gate(
@@ -192,11 +192,11 @@ def noise_gate(
     Notebook: 02.
     """
     check_audio(audio, sample_rate)
-    dry = _at_least_float32(audio)
+    dry = at_least_float32(audio)
     rms = envelope(dry.square(), sample_rate, attack_ms=0.0, release_ms=50.0).sqrt()
     level = envelope(rms, sample_rate, attack_ms=attack_ms, release_ms=release_ms)
-    excess = level * _over_time(1 / _threshold(threshold_db, dry))
-    slope = _over_time(per_item(ratio, dry, "ratio") - 1)
+    excess = level * over_time(1 / _threshold(threshold_db, dry))
+    slope = over_time(per_item(ratio, dry, "ratio") - 1)
     return (dry * excess.clamp_max(1.0) ** slope).to(audio.dtype)
 
 
@@ -211,9 +211,9 @@ def _compress(
 ) -> Tensor:
     """One compressor; `threshold` is an amplitude, (batch,) like `ratio`."""
     level = envelope(audio, sample_rate, attack_ms=attack_ms, release_ms=release_ms)
-    excess = level * _over_time(1 / threshold)
+    excess = level * over_time(1 / threshold)
     # Clamped below the threshold rather than switched: the power of a quiet level, infinite at 0, is never taken.
-    return audio * excess.clamp_min(1.0) ** _over_time(1 / ratio - 1)
+    return audio * excess.clamp_min(1.0) ** over_time(1 / ratio - 1)
 
 
 def _kept_share(time_ms: Tensor, sample_rate: int) -> Tensor:
@@ -226,12 +226,3 @@ def _kept_share(time_ms: Tensor, sample_rate: int) -> Tensor:
 def _threshold(threshold_db: Tensor | float, audio: Tensor) -> Tensor:
     """Amplitude of a level in dB, (batch,)."""
     return 10 ** (per_item(threshold_db, audio, "threshold_db") / 20)
-
-
-def _over_time(value: Tensor) -> Tensor:
-    """(batch,) -> (batch, 1, 1)."""
-    return value[:, None, None]
-
-
-def _at_least_float32(audio: Tensor) -> Tensor:
-    return audio.to(torch.promote_types(audio.dtype, torch.float32))

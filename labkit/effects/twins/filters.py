@@ -6,8 +6,8 @@ from math import pi
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import check_audio, lanes, per_item, run_kernel
-from labkit.effects.twins.drive import SILENT_DB, at_least_float32
+from labkit.effects.twins.common import at_least_float32, check_audio, lanes, per_item, run_kernel
+from labkit.effects.twins.drive import SILENT_DB
 
 # The original keeps the frequency of an EQ band from here to this far below half the rate.
 LOWEST_HZ = 2.0

@@ -6,7 +6,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import check_audio, lanes, per_item, run_kernel
+from labkit.effects.twins.common import at_least_float32, check_audio, lanes, per_item, run_kernel
 
 # How much of the sum at the ladder's foot and of its four stages goes out, and the share of the input that makes up for
 # the loudness that resonance takes.
@@ -67,7 +67,7 @@ def ladder_filter(
     check_audio(audio, sample_rate)
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-    dry = audio.to(torch.promote_types(audio.dtype, torch.float32))
+    dry = at_least_float32(audio)
     driven = per_item(drive, dry, "drive")
     driven_back = driven * 0.04 + 0.96
     loop_gain = 4 * (per_item(resonance, dry, "resonance") * 0.9 + 0.1)

@@ -5,7 +5,7 @@ from math import ceil, pi
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import check_audio, per_item, run_kernel
+from labkit.effects.twins.common import at_least_float32, check_audio, over_time, per_item, run_kernel
 
 # The chorus: how far its delay swings at depth 1, the shortest centre, the longest centre.
 SWING_MS = 10.0
@@ -128,7 +128,7 @@ def chorus(
     Notebook: 02.
     """
     check_audio(audio, sample_rate)
-    dry = _at_least_float32(audio)
+    dry = at_least_float32(audio)
     sine = _sine(per_item(rate_hz, dry, "rate_hz"), sample_rate, dry.shape[-1])
     delay = _delay(
         sine * (per_item(depth, dry, "depth") / 2)[:, None],
@@ -184,7 +184,7 @@ def phaser(
     from labkit.effects.twins.kernels.modulation import UPDATE_EVERY
 
     check_audio(audio, sample_rate)
-    dry = _at_least_float32(audio)
+    dry = at_least_float32(audio)
     updates = ceil(dry.shape[-1] / UPDATE_EVERY)
     sine = _sine(per_item(rate_hz, dry, "rate_hz"), sample_rate / UPDATE_EVERY, updates)
     frequency_hz = _frequency(
@@ -227,9 +227,5 @@ def _gain(frequency_hz: Tensor, sample_rate: int) -> Tensor:
 
 
 def _mixed(dry: Tensor, wet: Tensor, mix: Tensor) -> Tensor:
-    share = mix.clamp(0.0, 1.0)[:, None, None]
+    share = over_time(mix.clamp(0.0, 1.0))
     return wet * share + dry * (1 - share)
-
-
-def _at_least_float32(audio: Tensor) -> Tensor:
-    return audio.to(torch.promote_types(audio.dtype, torch.float32))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import check_audio, per_item, run_kernel
+from labkit.effects.twins.common import at_least_float32, check_audio, per_item, run_kernel
 
 # Delays of the left side in samples at 44.1 kHz; the right side's are longer by the spread.
 COMBS = (1116, 1188, 1277, 1356, 1422, 1491, 1557, 1617)
@@ -61,7 +61,7 @@ def reverb(
     if audio.shape[1] not in (1, 2):
         raise ValueError(f"audio must have 1 or 2 channels for a reverb, got {audio.shape[1]}")
     combs, allpasses = room_delays(sample_rate, audio.shape[1])
-    dry = audio.to(torch.promote_types(audio.dtype, torch.float32))
+    dry = at_least_float32(audio)
     feedback = per_item(room_size, dry, "room_size") * 0.28 + 0.7
     kept = per_item(damping, dry, "damping") * 0.4
     share = per_item(mix, dry, "mix")[:, None, None]
