@@ -53,8 +53,9 @@ class Train:
         steps: optimiser steps.
         batch_size: examples a step.
         n_examples: different examples; a longer run shows each again.
-        n_dry: dry clips of each kind in the pool.
+        n_dry: dry clips of each kind in a pool; 0 makes one for every example.
         kinds: of dry sources; sampled needs a soundfont.
+        start: a checkpoint to begin from instead of random weights.
         precision: 32-true, or bf16-mixed where the processor has it.
         workers: processes that render examples.
         seed: of everything.
@@ -64,9 +65,10 @@ class Train:
     run_dir: Path = Path("runs/pedal_order")
     steps: int = 8000
     batch_size: int = 64
-    n_examples: int = 192000
-    n_dry: int = 16000
+    n_examples: int = 256000
+    n_dry: int = 0
     kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
+    start: Path | None = None
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     workers: int = 2
     seed: int = 0
@@ -194,6 +196,7 @@ def _train(command: Train) -> int:
         command.run_dir,
         n_dry=command.n_dry,
         kinds=command.kinds,
+        start=command.start,
         on_log=lambda row: print("  ".join(f"{k} {v:.4g}" for k, v in row.items()), flush=True),
     )
     target = command.run_dir / "pedal_order.safetensors"

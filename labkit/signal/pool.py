@@ -1,4 +1,4 @@
-"""A pool of dry clips on disk: made once, then read by training at the speed of memory."""
+"""Dry clips by number: a pool on disk, made once and read at the speed of memory, or fresh ones made when asked."""
 
 import hashlib
 import importlib.metadata
@@ -139,6 +139,26 @@ def _sha256(path: Path) -> str:
 def _versions() -> dict[str, str]:
     found = {dist.metadata["Name"]: dist.version for dist in importlib.metadata.distributions()}
     return {name: found[name] for name in _LIBRARIES if name in found}
+
+
+class FreshClips:
+    """Clips by number like a `DryPool`, but rendered when asked for and never stored: no two examples share one.
+
+    Args:
+        source: where the clips come from.
+        split: "train", "validation" or "test".
+        seed: clip `i` depends on it, the split and `i` alone.
+    """
+
+    def __init__(self, source: Source, split: str, seed: int) -> None:
+        self.source, self.split, self.seed = source, check_split(split), seed
+
+    def __len__(self) -> int:
+        return 2**31 - 1
+
+    def clip(self, index: int) -> Clip:
+        """Clip `index`, 0 to `len(self)` - 1, as loud as the source makes it."""
+        return self.source.clip(generator(self.seed, "fresh", self.split, index), self.split)
 
 
 class DryPool:

@@ -121,7 +121,8 @@ class GeneratedGuitars:
         """A phrase on a random guitar of the split."""
         from labkit.signal.guitar import GuitarModel, phrase
 
-        index = int(rng.choice(self._guitars[check_split(split)]))
+        guitars = self._guitars[check_split(split)]
+        index = guitars[int(rng.integers(len(guitars)))]
         model = GuitarModel.draw(generator(self.seed, "guitar model", index))
         audio = phrase(rng, model=model, sample_rate=self.sample_rate, seconds=self.seconds)
         return Clip(audio, self.sample_rate, self._id(index), self.kind)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from labkit.signal.files import AudioFileError
-from labkit.signal.pool import DryPool, build_pool
+from labkit.signal.pool import DryPool, FreshClips, build_pool
 from labkit.signal.seeds import generator
 from labkit.signal.sources import Clip
 
@@ -156,6 +156,19 @@ def test_silence_stays_silence_and_pools_pickle(tmp_path):
     pool = build_pool(tmp_path / "a.npy", Silent(), "train", 1, 0)
     assert not pool.clip(0).audio.any()
     assert pickle.loads(pickle.dumps(pool)).clip(0).source_id == "none"
+
+
+def test_fresh_clips_are_made_when_asked_and_depend_on_their_number():
+    source = Tones()
+    fresh = FreshClips(source, "train", 7)
+    assert source.made == 0
+    first, again, other = fresh.clip(3), pickle.loads(pickle.dumps(fresh)).clip(3), fresh.clip(4)
+    np.testing.assert_array_equal(first.audio, again.audio)
+    assert not np.array_equal(first.audio, other.audio)
+    for split, seed in (("test", 7), ("train", 8)):
+        assert not np.array_equal(first.audio, FreshClips(Tones(), split, seed).clip(3).audio)
+    with pytest.raises(ValueError, match="split must be one of"):
+        FreshClips(source, "dev", 7)
 
 
 def test_bad_arguments(tmp_path):

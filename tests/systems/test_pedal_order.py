@@ -221,6 +221,20 @@ def test_any_recording_gets_a_chain(small, channels, rate):
     assert 0 < found.probability <= 1
 
 
+def test_training_goes_on_from_a_checkpoint_with_fresh_guitars_of_its_own(small, tmp_path):
+    path = tmp_path / "old.safetensors"
+    pedal_order.save(small, path)
+    config = replace(SMALL, steps=1, n_examples=SMALL.batch_size, learning_rate=1e-12, weight_decay=0.0, n_workers=0)
+    trained = pedal_order.train(config, tmp_path / "run", kinds=("generated",), start=path)
+    old = pedal_order.load(path).state_dict()
+    for name, weight in trained.named_parameters():
+        torch.testing.assert_close(weight.detach(), old[name], rtol=0, atol=1e-9)
+    fresh = pedal_order.examples(config, "train", 0, kinds=("generated",)).pools[0].clip(5).source_id
+    assert fresh not in {name for split in ("validation", "test") for name in GeneratedGuitars().groups(split)}
+    with pytest.raises(ValueError, match="another config"):
+        pedal_order.train(config, tmp_path / "run", kinds=("generated",))
+
+
 def test_bad_recordings_are_named(small):
     for audio, message in (
         (np.zeros((1, 44100), "f"), "silent"),

@@ -23,6 +23,11 @@ def shipped_path() -> Path:
     return data_dir() / "checkpoints" / "pedal_order.safetensors"
 
 
+def file_hash(path: str | Path) -> str:
+    """The sha256 of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 def save(model: PedalOrderModel, path: str | Path) -> str:
     """Write weights (float16) and config under a temporary name, then rename.
 
@@ -43,7 +48,7 @@ def save(model: PedalOrderModel, path: str | Path) -> str:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     need("safetensors.torch").save_file(tensors, temporary, metadata=metadata)
     os.replace(temporary, path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return file_hash(path)
 
 
 def load(path: str | Path | None = None) -> PedalOrderModel:

@@ -106,7 +106,7 @@ class Config:
     decoder_layers: int = 2
     channels: tuple[int, ...] = (16, 32, 64, 112, 160)
     dropout: float = 0.0
-    n_examples: int = 192000
+    n_examples: int = 256000
     steps: int = 8000
     batch_size: int = 64
     learning_rate: float = 1e-3

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from labkit.effects.chain import Chain
 from labkit.signal.augment import augment
-from labkit.signal.pool import DryPool
+from labkit.signal.pool import DryPool, FreshClips
 from labkit.signal.seeds import generator
 from labkit.signal.sources import Clip
 from labkit.signal.units import set_rms
@@ -97,12 +97,14 @@ class Examples(Dataset):
 
     Args:
         config: what to draw.
-        pools: dry pools, drawn from evenly whatever their sizes.
+        pools: of dry clips, drawn from evenly whatever their sizes.
         seed: of the examples.
         training: with augmentation, level jitter, hidden stripes and tilt.
     """
 
-    def __init__(self, config: Config, pools: Sequence[DryPool], seed: int, *, training: bool = True) -> None:
+    def __init__(
+        self, config: Config, pools: Sequence[DryPool | FreshClips], seed: int, *, training: bool = True
+    ) -> None:
         self.config, self.pools, self.seed, self.training = config, list(pools), seed, training
         self._cache: PictureCache | None = None
 

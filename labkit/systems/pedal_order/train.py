@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from labkit.learn.training import Plan, fit
 from labkit.signal.paths import cache_dir
-from labkit.signal.pool import DryPool, build_pool
+from labkit.signal.pool import DryPool, FreshClips, build_pool
 from labkit.signal.sources import GeneratedGuitars, Sampled, Source
+from labkit.systems.pedal_order.checkpoint import file_hash, load
 from labkit.systems.pedal_order.config import Config
 from labkit.systems.pedal_order.data import Examples
 from labkit.systems.pedal_order.model import PedalOrderModel, build
@@ -20,19 +21,28 @@ from labkit.systems.pedal_order.tokens import PAD, SEPARATOR
 SOURCES: dict[str, type[Source]] = {"generated": GeneratedGuitars, "sampled": Sampled}
 
 
-def pool(config: Config, kind: str, split: str, n: int) -> DryPool:
-    """A dry pool in the cache, built when it is not there yet.
+# Guitars of fresh clips: nearly one a clip. Their seed is not that of the pools, whose validation and test guitars
+# they must not meet.
+_FRESH_GUITARS = (200_000, 200, 400)
+
+
+def pool(config: Config, kind: str, split: str, n: int) -> DryPool | FreshClips:
+    """Dry clips: a pool in the cache, built when it is not there yet, or with `n` 0 a fresh clip at every number.
 
     Args:
         config: sample rate, lengths, seed.
         kind: ``"generated"`` or ``"sampled"`` (needs a soundfont).
         split: ``"train"``, ``"validation"`` or ``"test"``.
-        n: clips.
+        n: clips, or 0.
 
     Returns:
-        The pool.
+        The clips by number.
     """
     seconds = config.seconds + config.preroll_seconds
+    if n == 0:
+        own = {"generated": {"seed": config.seed + 1, "guitars": _FRESH_GUITARS}}
+        fresh = SOURCES[kind](seconds=seconds, sample_rate=config.sample_rate, **own.get(kind, {}))
+        return FreshClips(fresh, split, config.seed)
     samples = round(seconds * config.sample_rate)
     path = cache_dir() / "pools" / f"{kind}-{split}-{n}x{samples}-{config.sample_rate}-seed{config.seed}.npy"
     source = SOURCES[kind](seconds=seconds, sample_rate=config.sample_rate)
@@ -40,7 +50,7 @@ def pool(config: Config, kind: str, split: str, n: int) -> DryPool:
 
 
 def examples(
-    config: Config, split: str, seed: int, *, n_dry: int = 6000, kinds: Sequence[str] = ("generated", "sampled")
+    config: Config, split: str, seed: int, *, n_dry: int = 0, kinds: Sequence[str] = ("generated", "sampled")
 ) -> Examples:
     """A data set of fresh examples on the dry sources of one split.
 
@@ -48,7 +58,7 @@ def examples(
         config: what to draw.
         split: ``"train"`` (augmented), ``"validation"`` or ``"test"`` (plain).
         seed: of the examples.
-        n_dry: dry clips of each kind.
+        n_dry: dry clips of each kind; 0 makes one for every example.
         kinds: of dry sources, drawn from evenly.
 
     Returns:
@@ -105,8 +115,9 @@ def train(
     config: Config,
     run_dir: str | Path,
     *,
-    n_dry: int = 6000,
+    n_dry: int = 0,
     kinds: tuple[str, ...] = ("generated", "sampled"),
+    start: str | Path | None = None,
     on_log: Callable[[dict[str, float]], None] | None = None,
     validate: Callable[[PedalOrderModel], dict[str, float]] | None = None,
 ) -> PedalOrderModel:
@@ -115,8 +126,9 @@ def train(
     Args:
         config: everything that decides the result, with `n_dry` and `kinds`.
         run_dir: checkpoints, log, TensorBoard.
-        n_dry: dry clips of each kind.
+        n_dry: dry clips of each kind; 0 makes one for every example.
         kinds: of dry sources: ``"generated"``, ``"sampled"``.
+        start: a checkpoint to begin from, written by `save` with the same sizes; random weights when None.
         on_log: called with each logged row.
         validate: figures of the model, logged every thousand steps.
 
@@ -125,12 +137,16 @@ def train(
 
     Raises:
         ValueError, FloatingPointError: as `fit`.
+        CheckpointError: as `load`, for `start`.
+        RuntimeError: if the weights of `start` are of other sizes.
 
     Notebook: 04.
     """
     model = build(config)
+    if start is not None:
+        model.load_state_dict(load(start).state_dict())
     plan = Plan(**{name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)})
-    described = asdict(config) | {"n_dry": n_dry, "kinds": list(kinds)}
+    described = asdict(config) | {"n_dry": n_dry, "kinds": list(kinds), "start": file_hash(start) if start else None}
     fit(
         model,
         examples(config, "train", config.seed, n_dry=n_dry, kinds=kinds).cached(Path(run_dir) / "cache"),
