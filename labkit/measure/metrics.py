@@ -1,6 +1,7 @@
 """Scores of predicted chains and of predicted sound."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -66,6 +67,26 @@ def chain_scores(truth: Sequence[Names], predicted: Sequence[Names]) -> dict[str
     order = np.where((same_set > 0) & long, exact, np.nan)
     distance = np.array([levenshtein(a, b) for a, b in zip(truth, predicted, strict=True)], dtype=float)
     return {"exact": exact, "set": same_set, "order": order, "levenshtein": distance}
+
+
+def kendall_tau(truth: Names, predicted: Names, joined: Callable[[str, str], bool]) -> float:
+    """Agreement of two orders on the pairs of pedals that both hold and whose order can be heard.
+
+    Args:
+        truth: the true order.
+        predicted: another order, perhaps of other pedals.
+        joined: whether swapping two pedals changes the sound.
+
+    Returns:
+        (pairs in the same order - pairs in the other) / pairs, -1..1; NaN without such a pair.
+
+    Source: Kendall 1938, restricted to distinguishable pairs.
+    Notebook: 04.
+    """
+    both = [name for name in truth if name in predicted]
+    pairs = [(a, b) for i, a in enumerate(both) for b in both[i + 1 :] if joined(a, b)]
+    signs = [1 if predicted.index(a) < predicted.index(b) else -1 for a, b in pairs]
+    return float(np.mean(signs)) if signs else math.nan
 
 
 def si_sdr_db(reference: np.ndarray, estimate: np.ndarray) -> float:

@@ -1,16 +1,18 @@
 """The table: ours beside chance, prior, statistics floor, shuffled audio and oracle, on three kinds of sources."""
 
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from labkit.effects.effect import commutes
 from labkit.effects.registry import effect
 from labkit.measure.losses import mr_stft
-from labkit.measure.metrics import chain_scores, macro_f1
+from labkit.measure.metrics import chain_scores, kendall_tau, macro_f1, si_sdr_db
 from labkit.measure.results import Row, bootstrap_interval
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
@@ -19,9 +21,11 @@ from labkit.systems.pedal_order.baselines import canonical_names, canonical_prio
 from labkit.systems.pedal_order.config import PROTOCOLS, Config, Protocol
 from labkit.systems.pedal_order.data import Example, render
 from labkit.systems.pedal_order.decode import Prediction, decode
+from labkit.systems.pedal_order.information import prior_split, spent_nats
 from labkit.systems.pedal_order.model import PedalOrderModel, picture
 from labkit.systems.pedal_order.train import pool
 
+Names = tuple[str, ...]
 METRICS = {"exact": "exact chain", "set": "right set", "order": "order given set", "levenshtein": "Levenshtein"}
 REAL_FOLDERS = ("guitar_di", "guitar_acoustic")
 # Okita and Katayose 2026 (arXiv 2604.22276): three effects, all orders, 205 h of real guitar, their own sampling.
@@ -144,6 +148,7 @@ def evaluate(
         for kind in sources:
             started = time.perf_counter()
             new = _rows(model, evaluation_set(config, protocol, kind, n, seed=seed), floor, seed, checkpoint)
+            new += _level_rows(model, protocol, kind, n, seed, new[0]) if name == "three" else []
             rows += [replace(row, seconds=time.perf_counter() - started) for row in new]
             say(f"{name} {kind}: " + ", ".join(f"{row.metric} {row.ours:.3f}" for row in new))
     return rows
@@ -197,11 +202,74 @@ def _rows(
         limit = {"exact": oracle, "set": 1.0, "levenshtein": 0.0}.get(key)
         facts = {"n": int(kept.sum()), "oracle": limit, "reference": _published(metric, protocol)}
         rows.append(Row(metric=metric, low=low, high=high, **shared | beside | facts))
+    rows += _order_rows(tests, answers, shared, seed) + _nats_rows(model, tests, shared, seed)
     f1 = {who: macro_f1(truth, names, protocol.pedals) for who, names in answers.items()}
     f1["prior"] = macro_f1(truth, [protocol.pedals] * len(truth), protocol.pedals)
     facts = {"low": None, "high": None, "oracle": 1.0, "reference": _published("macro F1", protocol)}
     rows.append(Row(metric="macro F1", **shared | f1 | facts))
     return rows + _knob_rows(tests, said, shared, seed) + _sound_rows(model, tests, said, shared, seed)
+
+
+def _level_rows(model: PedalOrderModel, protocol: Protocol, kind: str, n: int, seed: int, exact: Row) -> list[Row]:
+    """The exact share again when the same clips enter the same chains 12 dB softer and 12 dB hotter."""
+    rows = []
+    for shift_db in (-12.0, 12.0):
+        shifted = replace(model.config, input_rms_dbfs=model.config.input_rms_dbfs + shift_db)
+        tests = evaluation_set(shifted, protocol, kind, n, seed=seed)
+        said = predictions(model, tests.pictures, protocol)
+        right = chain_scores(tests.orders, [canonical_names(p.chain.names) for p in said])["exact"]
+        low, high = _interval(right, tests.groups, seed)
+        bare = dict.fromkeys(("control", "floor", "chance", "oracle", "reference"))
+        facts = {"ours": float(right.mean()), "low": low, "high": high}
+        rows.append(replace(exact, metric=f"exact chain, dry {shift_db:+.0f} dB", **facts, **bare))
+    return rows
+
+
+def _order_rows(tests: EvaluationSet, answers: Mapping[str, Sequence[Names]], shared: dict, seed: int) -> list[Row]:
+    """Kendall's tau on the pairs that can be told apart, and exact orders if equal-sounding ones counted as errors."""
+    taus = {
+        who: np.array([kendall_tau(t, p, _joined) for t, p in zip(tests.orders, names, strict=True)])
+        for who, names in answers.items()
+    }
+    kept = ~np.isnan(taus["ours"])
+    rows = []
+    if kept.sum() >= 20:
+        groups = [group for group, keep in zip(tests.groups, kept, strict=True) if keep]
+        low, high = _interval(taus["ours"][kept], groups, seed)
+        facts = {who: _mean(values) for who, values in taus.items()} | {"n": int(kept.sum()), "oracle": 1.0}
+        rows.append(Row(metric="Kendall tau, audible pairs", low=low, high=high, **shared | facts))
+    alike = np.array([_n_alike(names) for names in tests.orders])
+    raw = {
+        who: np.array([t == p for t, p in zip(tests.orders, names, strict=True)]) / alike
+        for who, names in answers.items()
+    }
+    low, high = _interval(raw["ours"], tests.groups, seed)
+    facts = {who: float(values.mean()) for who, values in raw.items()} | {"oracle": float((1 / alike).mean())}
+    return [*rows, Row(metric="exact chain, raw order", low=low, high=high, **shared | facts)]
+
+
+def _joined(first: str, second: str) -> bool:
+    return not commutes(effect(first), effect(second))
+
+
+def _n_alike(names: Names) -> int:
+    """How many raw orders have this canonical one: one who knows it can only guess among them."""
+    return sum(canonical_names(order) == names for order in itertools.permutations(names))
+
+
+def _nats_rows(model: PedalOrderModel, tests: EvaluationSet, shared: dict, seed: int) -> list[Row]:
+    """What the sound saved of the prior's entropy. The oracle column is that entropy."""
+    prior = prior_split(tests.protocol)
+    spent = spent_nats(model, tests.examples, tests.pictures)
+    prior["chain"], spent["chain"] = sum(prior.values()), spent["set"] + spent["order"]
+    rows = []
+    for part in ("chain", "set", "order"):
+        saved = prior[part] - spent[part]
+        low, high = _interval(saved, tests.groups, seed)
+        metric = "nats recovered" if part == "chain" else f"nats recovered: {part}"
+        facts = {"ours": float(saved.mean()), "oracle": prior[part], "unit": "nats"}
+        rows.append(Row(metric=metric, low=low, high=high, **shared | facts))
+    return rows
 
 
 def _knob_rows(tests: EvaluationSet, said: Sequence[Prediction], shared: dict, seed: int) -> list[Row]:
@@ -233,15 +301,22 @@ def _sound_rows(
     model: PedalOrderModel, tests: EvaluationSet, said: Sequence[Prediction], shared: dict, seed: int
 ) -> list[Row]:
     """The predicted chain on the true dry sound. The floor is no effects at all."""
-    rate, same, none, groups = model.config.sample_rate, [], [], []
+    rate, same, none, sdr, groups = model.config.sample_rate, [], [], [], []
     for example, prediction in list(zip(tests.examples, said, strict=True))[:200]:
         start = example.dry.shape[1] - example.wet.shape[1]
-        same.append(mr_stft(example.apply(prediction.chain, rate), example.wet, rate))
+        again = example.apply(prediction.chain, rate)
+        same.append(mr_stft(again, example.wet, rate))
+        sdr.append((si_sdr_db(example.wet, again), si_sdr_db(example.wet, example.dry[:, start:])))
         none.append(mr_stft(example.dry[:, start:], example.wet, rate))
         groups.append(example.source_id)
     low, high = _interval(np.array(same), groups, seed)
     facts = {"n": len(same), "ours": float(np.mean(same)), "floor": float(np.mean(none)), "oracle": 0.0}
-    return [Row(metric="MR-STFT re-rendered", low=low, high=high, **shared | facts)]
+    ours, floor = np.median(np.maximum(sdr, -100.0), axis=0)
+    medians = {"n": len(sdr), "ours": float(ours), "floor": float(floor), "unit": "dB", "low": None, "high": None}
+    return [
+        Row(metric="MR-STFT re-rendered", low=low, high=high, **shared | facts),
+        Row(metric="median SI-SDR re-rendered", **shared | medians),
+    ]
 
 
 def _mean(values: np.ndarray) -> float | None:
