@@ -76,10 +76,10 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure a checkpoint beside chance, prior, floor, control and oracle, or the torch twins; writes data/results.
+    """Measure a checkpoint beside chance, prior, floor, control and oracle, or parts alone; writes data/results.
 
     Attributes:
-        system: what to evaluate.
+        system: what to evaluate; twins are the torch pedals, decoding is the decoder's cache.
         n: clips of each protocol and source.
         n_floor: clips that the statistics floor learns from.
         n_fits: of the twins: five-pedal chains whose knobs are searched.
@@ -89,7 +89,7 @@ class Evaluate:
         seed: of the evaluation.
     """
 
-    system: Positional[System | Literal["twins"]]
+    system: Positional[System | Literal["twins", "decoding"]]
     n: int = 300
     n_floor: int = 2000
     n_fits: int = 10
@@ -207,10 +207,12 @@ def _train(command: Train) -> int:
 def _evaluate(command: Evaluate) -> int:
     from labkit.lab.results import table
     from labkit.measure.results import write
-    from labkit.systems import pedal_order, twins
+    from labkit.systems import decoding, pedal_order, twins
 
     if command.system == "twins":
         rows = twins.evaluate(n_fits=command.n_fits, seed=command.seed)
+    elif command.system == "decoding":
+        rows = decoding.evaluate(seed=command.seed)
     else:
         path = command.checkpoint or pedal_order.shipped_path()
         rows = pedal_order.evaluate(

@@ -1,0 +1,37 @@
+"""What the decoder's cache saves; run alone, on a quiet machine, with OMP_NUM_THREADS=1."""
+
+import pytest
+
+from labkit.systems import decoding
+from labkit.systems.twins import wall_seconds
+
+pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed")
+
+
+@pytest.fixture
+def timed(benchmark):
+    """Times the cached writer of n tokens; gives its fastest run in seconds, the decoder, and the memory."""
+    if benchmark.disabled:
+        pytest.skip("speed is measured with --benchmark-enable only")
+
+    def run(n):
+        model, memory = decoding.decoder(n, 1), decoding.memory(1)
+        benchmark.pedantic(decoding.write_cached, (model, memory, n), rounds=3, warmup_rounds=1)
+        return benchmark.stats.stats.min, model, memory
+
+    return run
+
+
+@pytest.mark.parametrize("n", [64, 128, 256])
+def test_a_cache_is_four_times_as_fast(timed, n):
+    cached, model, memory = timed(n)
+    uncached = wall_seconds(lambda: decoding.write_uncached(model, memory, n))
+    assert uncached >= 4 * cached, f"{uncached / cached:.1f} times as fast"
+
+
+def test_ours_is_no_slower_than_the_library(timed):
+    pytest.importorskip("transformers", reason="transformers is not installed: nothing to stand beside")
+    cached, _, memory = timed(64)
+    write = decoding.library_writer(64, 1)
+    theirs = wall_seconds(lambda: write(memory, 64))
+    assert theirs >= cached, f"{theirs / cached:.2f} times as fast"
