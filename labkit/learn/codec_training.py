@@ -1,0 +1,263 @@
+"""Training a codec: fresh guitars, half through pedals; spectral, wave and codebook losses; expired codewords."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from labkit.effects.sampling import ChainSampler
+from labkit.learn.codec import Codec, CodecConfig, build
+from labkit.learn.codec_scores import INPUT_DBFS, PEDALS, mel_distance_db
+from labkit.learn.training import Plan, fit
+from labkit.signal.augment import augment
+from labkit.signal.optional import need
+from labkit.signal.pool import FreshClips
+from labkit.signal.seeds import generator, torch_generator
+from labkit.signal.sources import GeneratedGuitars, Mixture, Sampled
+from labkit.signal.units import set_rms
+
+# Nearly a guitar a clip, of a seed that no test draws its guitars from.
+_GUITARS = {"seed": 3, "guitars": (200_000, 200, 400)}
+_DITHER = 1e-4  # -80 dBFS under both sounds: spectral convergence divides by the target, which may fall silent
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a codec is trained.
+
+    Attributes:
+        kinds: of dry clips, drawn from evenly: ``"generated"``, ``"sampled"`` (needs a soundfont).
+        wet_share: share of the clips that go through one to six random pedals.
+        clip_seconds: length of a clip; the pedals need some to settle.
+        seconds: what training hears of it, cut at a random place, in whole frames.
+        mel_weight: of the mel distance, per dB.
+        stft_weight: of the multi-resolution STFT loss.
+        wave_weight: of the waveform's absolute error, as a share of the target's.
+        commitment_weight: of the encoder's distance to its codewords.
+        codebook_weight: of the codewords' distance to the encoder.
+        adversarial_weight: of a multi-resolution STFT discriminator, trained along; 0 has none. It costs several
+            times as much as all the rest, so it pays on a GPU only.
+        expire_after: steps without use after which a codeword is given a new place, on a frame of the batch.
+        steps: optimiser steps.
+        batch_size: clips a step.
+        learning_rate: as `Plan`, and so are the fields that follow.
+        warmup_steps: see above.
+        decay_share: see above.
+        clip_norm: see above.
+        checkpoint_every: see above.
+        precision: see above.
+        n_workers: see above.
+        seed: of weights, clips, chains and expiry.
+
+    Raises:
+        ValueError: for a share or length out of range.
+
+    Notebook: 03.
+    """
+
+    kinds: tuple[str, ...] = ("generated", "sampled")
+    wet_share: float = 0.5
+    clip_seconds: float = 2.0
+    seconds: float = 0.5
+    mel_weight: float = 1.0
+    stft_weight: float = 2.0
+    wave_weight: float = 2.0
+    commitment_weight: float = 0.25
+    codebook_weight: float = 1.0
+    adversarial_weight: float = 0.0
+    expire_after: int = 60
+    steps: int = 20_000
+    batch_size: int = 8
+    learning_rate: float = 5e-4
+    warmup_steps: int = 100
+    decay_share: float = 0.4
+    clip_norm: float = 10.0
+    checkpoint_every: int = 200
+    precision: str = "32-true"
+    n_workers: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.wet_share <= 1 or not 0 < self.seconds <= self.clip_seconds:
+            raise ValueError(
+                f"need wet_share in 0..1 and 0 < seconds <= clip_seconds, "
+                f"got {self.wet_share}, {self.seconds} and {self.clip_seconds}"
+            )
+        if not self.kinds or set(self.kinds) - {"generated", "sampled"}:
+            raise ValueError(f"kinds must be of generated, sampled, got {self.kinds}")
+
+
+class CodecClips(Dataset):
+    """Clips to learn from; number ``i`` depends on the seed and ``i`` alone.
+
+    Args:
+        config: sample rate and hop.
+        recipe: what to draw.
+        split: ``"train"`` (dry sound augmented), ``"validation"`` or ``"test"``.
+    """
+
+    def __init__(self, config: CodecConfig, recipe: Recipe, split: str = "train") -> None:
+        self.config, self.recipe, self.split = config, recipe, split
+        settings = {"seconds": recipe.clip_seconds, "sample_rate": config.sample_rate}
+        makers = {"generated": lambda: GeneratedGuitars(**settings, **_GUITARS), "sampled": lambda: Sampled(**settings)}
+        self.clips = FreshClips(Mixture([makers[kind]() for kind in recipe.kinds]), split, recipe.seed)
+        self.samples = max(1, round(recipe.seconds * config.frames_per_second)) * config.hop_length
+
+    def __len__(self) -> int:
+        return self.recipe.steps * self.recipe.batch_size
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """``audio`` (1, samples) float32, RMS of the whole clip between -32 and -14 dBFS, peak below full scale."""
+        rng = generator(self.recipe.seed, "codec example", self.split, index)
+        rate, audio = self.config.sample_rate, self.clips.clip(index).audio
+        if self.split == "train":
+            audio = augment(audio, rate, rng)
+        if rng.random() < self.recipe.wet_share:
+            audio = ChainSampler(PEDALS, "shuffled").sample(rng).render(set_rms(audio, INPUT_DBFS), rate)
+        audio = set_rms(audio, float(rng.uniform(-32, -14)))
+        audio = np.pad(audio, ((0, 0), (0, max(0, self.samples - audio.shape[1]))))
+        starts = rng.integers(audio.shape[1] - self.samples + 1, size=2)
+        pieces = [audio[:, start : start + self.samples] for start in starts]
+        louder = max(pieces, key=lambda piece: float(np.square(piece).sum()))  # clips end in silence: rarely that
+        return {"audio": torch.from_numpy(louder / max(1.0, float(np.abs(louder).max()) / 0.99))}
+
+
+class Trainee(nn.Module):
+    """A codec in training, with what only training needs: idle counts of its codewords, and perhaps a discriminator.
+
+    Args:
+        codec: to be trained in place.
+        recipe: of the training.
+    """
+
+    def __init__(self, codec: Codec, recipe: Recipe) -> None:
+        super().__init__()
+        self.codec, self.expire_after = codec, recipe.expire_after
+        shape = (codec.config.n_codebooks, codec.config.codebook_size)
+        # Every word starts as expired, so the first batch places all of them.
+        self.register_buffer("idle", torch.full(shape, recipe.expire_after))
+        self.critic: nn.Module | None = None
+        if recipe.adversarial_weight:
+            rate = codec.config.sample_rate
+            discriminator = need("dac.model.discriminator").Discriminator
+            self.critic = discriminator(rates=[], periods=[], fft_sizes=[2048, 1024, 512], sample_rate=rate)
+
+    def forward(self, audio: Tensor, *, judge: bool = False) -> dict[str, Tensor] | list[list[Tensor]]:
+        """`Codec.forward`, codewords placed anew where they expired; with `judge` the discriminator's feature maps."""
+        if judge:
+            return self.critic(audio)
+        out = self.codec(audio)
+        if self.training:
+            self.expire(out["codes"], out["latents"])
+        return out
+
+    @torch.no_grad()
+    def expire(self, codes: Tensor, latents: Tensor) -> None:
+        """Count how long each word has been idle, and put those beyond `expire_after` on frames of this batch.
+
+        Args:
+            codes: (b, n, frames).
+            latents: (b, n * codebook_dim, frames), the frames as each codebook looked them up.
+        """
+        n, size = self.idle.shape
+        frames = latents.transpose(1, 2).reshape(-1, n, latents.shape[1] // n)
+        for k, stage in enumerate(self.codec.network.quantizer.quantizers):
+            self.idle[k] += 1
+            self.idle[k, codes[:, k].flatten()] = 0
+            picked = torch.randint(len(frames), (size,)).to(frames.device)  # fit keeps torch's generator: resumable
+            words = frames[picked, k].to(stage.codebook.weight)
+            expired = self.idle[k] > self.expire_after
+            stage.codebook.weight.copy_(torch.where(expired[:, None], words, stage.codebook.weight))
+            self.idle[k].masked_fill_(expired, 0)
+
+
+Loss = Callable[[nn.Module, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]
+
+
+def codec_loss(trainee: Trainee, recipe: Recipe) -> Loss:
+    """The loss of a batch: mel distance, MR-STFT, wave, commitment, codebooks, and the discriminator if there is one.
+
+    Args:
+        trainee: the module that is trained, as it was before Fabric wrapped it.
+        recipe: the weights.
+
+    Returns:
+        (model, batch) -> (scalar, its parts by name).
+
+    Source: Kumar et al. 2023, section 3.4; the STFT loss is Yamamoto et al. 2020's, by auraloss.
+    """
+    stft = need("auraloss").freq.MultiResolutionSTFTLoss()
+    rate = trainee.codec.config.sample_rate
+
+    def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        target = batch["audio"]
+        out = model(target)
+        estimate = out["audio"].float()
+        dither = torch.randn(target.shape[-1], generator=torch_generator(recipe.seed, "dither")).to(target) * _DITHER
+        share = (estimate - target).abs().mean((1, 2)) / (target.abs().mean((1, 2)) + _DITHER)
+        parts = {
+            "mel": recipe.mel_weight * mel_distance_db(estimate, target, rate).mean(),
+            "stft": recipe.stft_weight * stft(estimate + dither, target + dither),
+            "wave": recipe.wave_weight * share.mean(),
+            "commitment": recipe.commitment_weight * out["commitment"],
+            "codebook": recipe.codebook_weight * out["codebook"],
+        }
+        if trainee.critic is not None:
+            parts |= _adversarial(model, trainee.critic, estimate, target, recipe.adversarial_weight)
+        idle = float((trainee.idle > 0).float().mean())
+        return sum(parts.values()), {name: part.item() for name, part in parts.items()} | {"idle_words": idle}
+
+    return loss
+
+
+def _adversarial(
+    model: nn.Module, critic: nn.Module, estimate: Tensor, target: Tensor, weight: float
+) -> dict[str, Tensor]:
+    """Least squares: the critic learns on a detached estimate, the codec against a critic that is held still."""
+    real, fake = model(target, judge=True), model(estimate.detach(), judge=True)
+    taught = sum(((1 - r[-1]) ** 2).mean() + (f[-1] ** 2).mean() for r, f in zip(real, fake, strict=True))
+    critic.requires_grad_(False)
+    heard = model(estimate, judge=True)
+    critic.requires_grad_(True)
+    fooled = sum(((1 - h[-1]) ** 2).mean() for h in heard)
+    pairs = [(h, r.detach()) for hs, rs in zip(heard, real, strict=True) for h, r in zip(hs[:-1], rs[:-1], strict=True)]
+    features = sum((h - r).abs().mean() for h, r in pairs)
+    return {"critic": taught, "fooled": weight * fooled, "features": 2 * weight * features}
+
+
+def train(
+    config: CodecConfig,
+    run_dir: str | Path,
+    *,
+    recipe: Recipe | None = None,
+    on_log: Callable[[dict[str, float]], None] | None = None,
+    log_every: int = 20,
+) -> Codec:
+    """Train a codec, or go on with the run that `run_dir` holds.
+
+    Args:
+        config: its shape.
+        run_dir: checkpoints, log, TensorBoard.
+        recipe: how; the default one when None.
+        on_log: called with each logged row.
+        log_every: steps between rows.
+
+    Returns:
+        The codec, in evaluation mode on the CPU.
+
+    Raises:
+        ValueError, FloatingPointError: as `fit`.
+
+    Notebook: 03.
+    """
+    recipe = recipe or Recipe()
+    trainee = Trainee(build(config, seed=recipe.seed), recipe)
+    plan = Plan(**{name: getattr(recipe, name) for name in Plan.__dataclass_fields__ if hasattr(recipe, name)})
+    described = {"codec": asdict(config), "recipe": asdict(recipe)}
+    clips, loss = CodecClips(config, recipe), codec_loss(trainee, recipe)
+    fit(trainee, clips, loss, plan, run_dir, config=described, on_log=on_log, log_every=log_every)
+    return trainee.codec.cpu().eval()
