@@ -306,6 +306,23 @@ def test_the_prior_splits_into_set_and_order():
     assert sum(split.values()) == pytest.approx(baselines.prior_nats(three))
 
 
+def test_every_figure_of_an_untrained_network_is_there_and_none_is_good(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    options = {"n": 24, "n_floor": 60, "sources": ("generated",), "protocols": ("three",), "say": lambda _line: None}
+    rows = {row.metric: row for row in pedal_order.evaluate(small, **options)}
+    assert {"exact chain", "right set", "Levenshtein", "macro F1", "nats recovered", "exact chain, raw order"} <= set(
+        rows
+    )
+    assert {"exact chain, dry -12 dB", "exact chain, dry +12 dB", "median SI-SDR re-rendered"} <= set(rows)
+    assert rows["exact chain"].ours < 0.5 < rows["exact chain"].oracle <= 1
+    assert rows["exact chain, raw order"].ours <= rows["exact chain"].ours
+    # It has learnt nothing, so it pays no less than the prior.
+    assert rows["nats recovered"].ours < 0.1
+    assert rows["nats recovered"].oracle == pytest.approx(np.log(16))
+    parts = [rows[f"nats recovered: {part}"] for part in ("set", "order")]
+    assert sum(row.ours for row in parts) == pytest.approx(rows["nats recovered"].ours)
+
+
 def test_the_oracle_cannot_tell_delay_from_reverb_but_tells_drive(pool):
     """Canonical orders merge delay and reverb already; distortion and delay differ by ear, so the oracle is sure."""
     from labkit.effects.chain import Step

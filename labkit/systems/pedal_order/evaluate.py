@@ -193,6 +193,8 @@ def _rows(
     rows = []
     for key, metric in METRICS.items():
         kept = ~np.isnan(scores["ours"][key])
+        if not kept.any():  # no set was right: nothing can be said of order
+            continue
         groups = [group for group, keep in zip(tests.groups, kept, strict=True) if keep]
         low, high = _interval(scores["ours"][key][kept], groups, seed)
         best = min if key == "levenshtein" else max
@@ -290,6 +292,8 @@ def _knob_rows(tests: EvaluationSet, said: Sequence[Prediction], shared: dict, s
     found = {"knob error": [row for rows in found.values() for row in rows]} | dict(sorted(found.items()))
     rows = []
     for metric, errors in found.items():
+        if not errors:  # no pedal was heard that is there
+            continue
         ours, middle, groups = zip(*errors, strict=True)
         low, high = _interval(np.array(ours), groups, seed)
         facts = {"n": len(ours), "ours": float(np.mean(ours)), "floor": float(np.mean(middle)), "oracle": 0.0}
