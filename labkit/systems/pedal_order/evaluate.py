@@ -24,6 +24,7 @@ from labkit.systems.pedal_order.decode import Prediction, decode
 from labkit.systems.pedal_order.information import prior_split, spent_nats
 from labkit.systems.pedal_order.model import PedalOrderModel, picture
 from labkit.systems.pedal_order.train import pool
+from labkit.systems.pedal_order.zero_shot import unit_rows
 
 Names = tuple[str, ...]
 METRICS = {"exact": "exact chain", "set": "right set", "order": "order given set", "levenshtein": "Levenshtein"}
@@ -151,7 +152,7 @@ def evaluate(
             new += _level_rows(model, protocol, kind, n, seed, new[0]) if name == "three" else []
             rows += [replace(row, seconds=time.perf_counter() - started) for row in new]
             say(f"{name} {kind}: " + ", ".join(f"{row.metric} {row.ours:.3f}" for row in new))
-    return rows
+    return rows + (unit_rows(model, checkpoint=checkpoint, say=say) if "real" in sources else [])
 
 
 def fixed_score(model: PedalOrderModel, *, n: int = 48, seed: int = 11) -> dict[str, int]:
