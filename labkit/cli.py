@@ -3,10 +3,13 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 from tyro.conf import Positional
+
+if TYPE_CHECKING:
+    from labkit.measure.results import Row
 
 USAGE = """Neural audio effects from the shell.
 
@@ -20,7 +23,7 @@ examples:
 """
 
 Shelf = Literal["three", "six"]
-System = Literal["pedal_order"]
+System = Literal["pedal_order", "codec"]
 
 
 @dataclass(frozen=True)
@@ -49,22 +52,22 @@ class Train:
 
     Attributes:
         system: what to train.
-        run_dir: checkpoints, log and TensorBoard's files; the same folder again resumes.
-        steps: optimiser steps.
-        batch_size: examples a step.
-        n_examples: different examples; a longer run shows each again.
-        n_dry: dry clips of each kind in a pool; 0 makes one for every example.
+        run_dir: checkpoints, log and TensorBoard's files; the same folder again resumes; runs/SYSTEM by default.
+        steps: optimiser steps; the system's own number by default.
+        batch_size: examples a step; the system's own number by default.
+        n_examples: different examples; a longer run shows each again (pedal order; the codec makes all afresh).
+        n_dry: dry clips of each kind in a pool; 0 makes one for every example (pedal order).
         kinds: of dry sources; sampled needs a soundfont.
-        start: a checkpoint to begin from instead of random weights.
+        start: a checkpoint to begin from instead of random weights (pedal order).
         precision: 32-true, or bf16-mixed where the processor has it.
         workers: processes that render examples.
         seed: of everything.
     """
 
     system: Positional[System]
-    run_dir: Path = Path("runs/pedal_order")
-    steps: int = 8000
-    batch_size: int = 64
+    run_dir: Path | None = None
+    steps: int | None = None
+    batch_size: int | None = None
     n_examples: int = 256000
     n_dry: int = 0
     kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
@@ -84,7 +87,7 @@ class Evaluate:
         n_floor: clips that the statistics floor learns from.
         n_fits: of the twins: five-pedal chains whose knobs are searched.
         sources: kinds of dry sources; real needs recordings (LABKIT_REAL_DATA).
-        checkpoint: another checkpoint than the shipped one.
+        checkpoint: another checkpoint than the shipped one; for the codec `official` is descript's own.
         out: another file than data/results/SYSTEM.json.
         seed: of the evaluation.
     """
@@ -181,27 +184,32 @@ def _chain(command: Chain) -> int:
 
 
 def _train(command: Train) -> int:
+    run_dir = command.run_dir or Path("runs") / command.system
+    chosen = {name: getattr(command, name) for name in ("steps", "batch_size") if getattr(command, name) is not None}
+    chosen |= {"precision": command.precision, "n_workers": command.workers, "seed": command.seed}
+    train = {"pedal_order": _train_pedal_order, "codec": _train_codec}[command.system]
+    target = run_dir / f"{command.system}.safetensors"
+    print(f"wrote {target}, sha256 {train(command, run_dir, chosen, target)}")
+    return 0
+
+
+def _say(row: dict[str, float]) -> None:
+    print("  ".join(f"{k} {v:.4g}" for k, v in row.items()), flush=True)
+
+
+def _train_pedal_order(command: Train, run_dir: Path, chosen: dict[str, Any], target: Path) -> str:
     from labkit.systems import pedal_order
 
-    config = pedal_order.Config(
-        steps=command.steps,
-        batch_size=command.batch_size,
-        n_examples=command.n_examples,
-        precision=command.precision,
-        n_workers=command.workers,
-        seed=command.seed,
-    )
-    model = pedal_order.train(
-        config,
-        command.run_dir,
-        n_dry=command.n_dry,
-        kinds=command.kinds,
-        start=command.start,
-        on_log=lambda row: print("  ".join(f"{k} {v:.4g}" for k, v in row.items()), flush=True),
-    )
-    target = command.run_dir / "pedal_order.safetensors"
-    print(f"wrote {target}, sha256 {pedal_order.save(model, target)}")
-    return 0
+    config = pedal_order.Config(n_examples=command.n_examples, **chosen)
+    given = {"n_dry": command.n_dry, "kinds": command.kinds, "start": command.start}
+    return pedal_order.save(pedal_order.train(config, run_dir, **given, on_log=_say), target)
+
+
+def _train_codec(command: Train, run_dir: Path, chosen: dict[str, Any], target: Path) -> str:
+    from labkit.learn.codec import CodecConfig, save
+    from labkit.learn.codec_training import Recipe, train
+
+    return save(train(CodecConfig(), run_dir, recipe=Recipe(kinds=command.kinds, **chosen), on_log=_say), target)
 
 
 def _evaluate(command: Evaluate) -> int:
@@ -213,6 +221,8 @@ def _evaluate(command: Evaluate) -> int:
         rows = twins.evaluate(n_fits=command.n_fits, seed=command.seed)
     elif command.system == "decoding":
         rows = decoding.evaluate(seed=command.seed)
+    elif command.system == "codec":
+        rows = _codec_rows(command)
     else:
         path = command.checkpoint or pedal_order.shipped_path()
         rows = pedal_order.evaluate(
@@ -226,6 +236,16 @@ def _evaluate(command: Evaluate) -> int:
     print(table(rows))
     print(f"wrote {write(command.system, rows, path=command.out)}")
     return 0
+
+
+def _codec_rows(command: Evaluate) -> "list[Row]":
+    from labkit.learn import codec, codec_scores
+
+    path = command.checkpoint or codec.shipped_path()
+    theirs = str(path) == "official"
+    found = codec.official() if theirs else codec.load(path)
+    marks = {"name": "descript's codec" if theirs else "our codec", "checkpoint": path.name}
+    return codec_scores.evaluate(found, n=command.n, sources=command.sources, seed=command.seed, **marks)
 
 
 def _data(command: Data) -> int:

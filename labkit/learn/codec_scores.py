@@ -126,24 +126,41 @@ def mel_griffin_lim(
     n_mels = min(96, int(bits_per_second * 2 * hop_length / sample_rate / bits)) if 1 <= bits <= 8 else 0
     if n_mels < 4:
         raise ValueError(f"need bits in 1..8 and four bands, got {bits} and {bits_per_second:.0f} bit/s")
-    sound, n_fft = torch.from_numpy(audio), 2048
-    settings = {"n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels}
-    level_db = log_mel(sound, sample_rate, floor_db=-_RANGE_DB, **settings)
+    level_db = log_mel(torch.from_numpy(audio), sample_rate, hop_length=hop_length, n_mels=n_mels, floor_db=-_RANGE_DB)
     step = _RANGE_DB / (2**bits - 1)
     sent = torch.round(level_db[..., ::2].clamp(max=0) / step) * step
     level_db = F.interpolate(sent, size=level_db.shape[-1], mode="linear")
-    filters = melscale_fbanks(n_fft // 2 + 1, 30.0, sample_rate / 2, n_mels, sample_rate)
+    return mel_to_audio(level_db, sample_rate, audio.shape[1], hop_length=hop_length, n_iter=n_iter, seed=seed).numpy()
+
+
+def mel_to_audio(
+    level_db: Tensor, sample_rate: int, length: int, *, hop_length: int = 512, n_iter: int = 32, seed: int = 0
+) -> Tensor:
+    """A sound whose log-mel picture is about `level_db`: each bin gets the mean power of the bands above it.
+
+    Args:
+        level_db: (..., n_mels, frames) dB, as `log_mel` gives it with frames of 2048 samples and its default edges.
+        sample_rate: Hz.
+        length: samples wanted.
+        hop_length: samples between frames.
+        n_iter: rounds of Griffin-Lim.
+        seed: of the starting phase.
+
+    Returns:
+        (..., length).
+
+    Raises:
+        ValueError: as `griffin_lim`.
+
+    Notebook: 03.
+    """
+    n_fft = 2048
+    filters = melscale_fbanks(n_fft // 2 + 1, 30.0, sample_rate / 2, level_db.shape[-2], sample_rate).to(level_db)
     mean_power = 10 ** (level_db / 10) / filters.sum(0)[:, None]  # of the bins under each triangle
     power = (filters @ mean_power) / filters.sum(1, keepdim=True).clamp(min=1e-6)
     magnitude = (power * (n_fft / 2) ** 2 / 4).sqrt()
-    out = griffin_lim(
-        magnitude,
-        hop_length=hop_length,
-        length=audio.shape[1],
-        n_iter=n_iter,
-        generator=torch_generator(seed, "phase"),
-    )
-    return out.numpy()
+    phase = torch_generator(seed, "phase")
+    return griffin_lim(magnitude, hop_length=hop_length, length=length, n_iter=n_iter, generator=phase)
 
 
 def scores(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> dict[str, float]:

@@ -41,7 +41,10 @@ class Recipe:
         codebook_weight: of the codewords' distance to the encoder.
         adversarial_weight: of a multi-resolution STFT discriminator, trained along; 0 has none. It costs several
             times as much as all the rest, so it pays on a GPU only.
-        expire_after: steps without use after which a codeword is given a new place, on a frame of the batch.
+        word_rate: how far a codeword moves in a step towards the mean of the frames that said it. The gradient alone
+            moves it by about the learning rate, and the encoder runs away from it.
+        expire_after: a codeword is given a new place, on a frame of the batch, once it was passed over in so many
+            times the frames that each word would wait for its turn if all were equally frequent.
         steps: optimiser steps.
         batch_size: clips a step.
         learning_rate: as `Plan`, and so are the fields that follow.
@@ -69,7 +72,8 @@ class Recipe:
     commitment_weight: float = 0.25
     codebook_weight: float = 1.0
     adversarial_weight: float = 0.0
-    expire_after: int = 60
+    word_rate: float = 0.1
+    expire_after: float = 8.0
     steps: int = 20_000
     batch_size: int = 8
     learning_rate: float = 5e-4
@@ -136,10 +140,10 @@ class Trainee(nn.Module):
 
     def __init__(self, codec: Codec, recipe: Recipe) -> None:
         super().__init__()
-        self.codec, self.expire_after = codec, recipe.expire_after
         shape = (codec.config.n_codebooks, codec.config.codebook_size)
+        self.codec, self.word_rate, self.patience = codec, recipe.word_rate, round(recipe.expire_after * shape[1])
         # Every word starts as expired, so the first batch places all of them.
-        self.register_buffer("idle", torch.full(shape, recipe.expire_after))
+        self.register_buffer("idle", torch.full(shape, self.patience))
         self.critic: nn.Module | None = None
         if recipe.adversarial_weight:
             rate = codec.config.sample_rate
@@ -147,31 +151,35 @@ class Trainee(nn.Module):
             self.critic = discriminator(rates=[], periods=[], fft_sizes=[2048, 1024, 512], sample_rate=rate)
 
     def forward(self, audio: Tensor, *, judge: bool = False) -> dict[str, Tensor] | list[list[Tensor]]:
-        """`Codec.forward`, codewords placed anew where they expired; with `judge` the discriminator's feature maps."""
+        """`Codec.forward`, codewords renewed in training; with `judge` the discriminator's feature maps."""
         if judge:
             return self.critic(audio)
         out = self.codec(audio)
         if self.training:
-            self.expire(out["codes"], out["latents"])
+            self.renew(out["codes"], out["latents"])
         return out
 
     @torch.no_grad()
-    def expire(self, codes: Tensor, latents: Tensor) -> None:
-        """Count how long each word has been idle, and put those beyond `expire_after` on frames of this batch.
+    def renew(self, codes: Tensor, latents: Tensor) -> None:
+        """Codewords follow the frames that said them; those that waited too long are put on frames of this batch.
 
         Args:
             codes: (b, n, frames).
             latents: (b, n * codebook_dim, frames), the frames as each codebook looked them up.
+
+        Source: k-means by moving averages and expiry, Zeghidour et al. 2021 (SoundStream), section 3.3.
         """
         n, size = self.idle.shape
-        frames = latents.transpose(1, 2).reshape(-1, n, latents.shape[1] // n)
+        frames = latents.float().transpose(1, 2).reshape(-1, n, latents.shape[1] // n)
         for k, stage in enumerate(self.codec.network.quantizer.quantizers):
-            self.idle[k] += 1
-            self.idle[k, codes[:, k].flatten()] = 0
-            picked = torch.randint(len(frames), (size,)).to(frames.device)  # fit keeps torch's generator: resumable
-            words = frames[picked, k].to(stage.codebook.weight)
-            expired = self.idle[k] > self.expire_after
-            stage.codebook.weight.copy_(torch.where(expired[:, None], words, stage.codebook.weight))
+            said, word = codes[:, k].flatten(), stage.codebook.weight
+            count = torch.zeros_like(word[:, :1]).index_add_(0, said, torch.ones_like(frames[:, 0, :1]))
+            mean = torch.zeros_like(word).index_add_(0, said, frames[:, k]) / count.clamp(min=1)
+            moved = torch.where(count > 0, torch.lerp(word, mean, self.word_rate), word)
+            self.idle[k] = torch.where(count[:, 0] > 0, 0, self.idle[k] + len(frames))
+            expired = self.idle[k] > self.patience
+            picked = torch.randint(len(frames), (size,)).to(said)  # fit keeps torch's generator: resumable
+            word.copy_(torch.where(expired[:, None], frames[picked, k], moved))
             self.idle[k].masked_fill_(expired, 0)
 
 

@@ -78,7 +78,7 @@ def fit(
     left, books = vectors, []
     for stage in range(n_codebooks):
         generator = torch_generator(seed, "codebook", stage)
-        book = left[torch.randperm(len(left), generator=generator)[:size]].clone()
+        book = torch.randn(size, left.shape[1], generator=generator).to(left)  # knows nothing, as in a new network
         for _ in range(rounds):
             book = _round(left, book, generator if expire else None)
         books.append(book)

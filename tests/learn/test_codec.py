@@ -238,21 +238,36 @@ def test_clips_are_repeatable_and_within_full_scale():
 
 
 def test_expired_words_are_placed_on_frames_and_busy_ones_stay():
-    trainee = Trainee(build(SMALL), replace(RECIPE, expire_after=2))
+    trainee = Trainee(build(SMALL), replace(RECIPE, expire_after=10 / 32, word_rate=0.0))  # ten frames: two batches
     stage = trainee.codec.network.quantizer.quantizers[1]
     codes = torch.full((1, 3, 5), 7)
     latents = torch.arange(60.0).reshape(1, 12, 5)
     frames = latents[0, 4:8].T
-    trainee.expire(codes, latents)
+    trainee.renew(codes, latents)
     placed = stage.codebook.weight.detach().clone()
     others = torch.arange(32) != 7
     assert all((frames == word).all(1).any() for word in placed[others])
     for _ in range(2):
-        trainee.expire(codes, latents + 1000)
+        trainee.renew(codes, latents + 1000)
         assert torch.equal(stage.codebook.weight, placed)
-    trainee.expire(codes, latents + 1000)
+    trainee.renew(codes, latents + 1000)
     assert torch.equal(stage.codebook.weight[7], placed[7])
     assert (stage.codebook.weight[others] >= 1000).all()
+
+
+def test_words_follow_the_frames_that_said_them():
+    trainee = Trainee(build(SMALL), replace(RECIPE, expire_after=100.0, word_rate=0.1))
+    trainee.idle.zero_()
+    word = trainee.codec.network.quantizer.quantizers[2].codebook.weight
+    before = word.detach().clone()
+    latents = torch.arange(24.0).reshape(1, 12, 2)
+    trainee.renew(torch.tensor([[[0, 0], [0, 0], [5, 5]]]), latents)
+    by_hand = 0.9 * before[5] + 0.1 * torch.tensor([16.5, 18.5, 20.5, 22.5])
+    assert torch.allclose(word[5], by_hand, atol=1e-5)
+    others = torch.arange(32) != 5
+    assert torch.equal(word[others], before[others])
+    assert trainee.idle[2, 5] == 0
+    assert (trainee.idle[2, others] == 2).all()
 
 
 def test_training_moves_every_tensor_and_lowers_the_distance_on_a_new_clip(tmp_path):
