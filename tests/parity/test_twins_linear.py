@@ -13,13 +13,7 @@ from torch import Tensor
 
 from labkit.effects.effect import process
 from labkit.effects.registry import EFFECTS
-from labkit.effects.twins.delay import (
-    delay,
-    echoes,
-    echoes_backward,
-    echoes_by_doubling,
-    echoes_by_doubling_backward,
-)
+from labkit.effects.twins.delay import delay
 from labkit.effects.twins.drive import bitcrush, clipping, distortion, gain
 from labkit.effects.twins.filters import high_shelf, highpass, low_shelf, lowpass, peak
 from labkit.measure.parity import relative_error_db, signals
@@ -246,21 +240,6 @@ def test_delay_at_both_ends_of_its_line(delay_seconds: float) -> None:
     wet = delay(torch.from_numpy(audio), rate, **params)
     np.testing.assert_array_equal(wet[0].numpy(), original("delay", audio[0], rate, params))
     assert wet.count_nonzero() == (3 if delay_seconds else 1)
-
-
-@pytest.mark.parametrize("samples", [1, 40, 1000])
-def test_echoes_by_doubling_are_the_echoes(samples: int) -> None:
-    audio, grad = noise(4, 2, samples, dtype=torch.float64), noise(4, 2, samples, dtype=torch.float64, seed=1)
-    feedback = torch.tensor([0.0, 0.5, 0.9, 1.0], dtype=torch.float64)
-    delay_samples = torch.tensor([3, 39, 1, 1500])
-    wet = echoes(audio, feedback, delay_samples)
-    torch.testing.assert_close(echoes_by_doubling(audio, feedback, delay_samples), wet)
-    for expected, found in zip(
-        echoes_backward(grad, wet, feedback, delay_samples),
-        echoes_by_doubling_backward(grad, wet, feedback, delay_samples),
-        strict=True,
-    ):
-        torch.testing.assert_close(found, expected)
 
 
 def test_gradient_of_the_delay_is_that_of_an_interpolating_line() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from labkit.effects.parameters import ParameterSpace
 from labkit.effects.twins import twin
-from labkit.effects.twins.common import check_audio
+from labkit.effects.twins.common import check_audio, walkable
 from labkit.signal.audio import check_audio as check_numpy
 
 Knobs = Mapping[str, Tensor | float]
@@ -41,7 +41,7 @@ def render_chains(audio: Tensor, sample_rate: int, chains: Sequence[Steps]) -> T
     if len(chains) != len(audio):
         raise ValueError(f"chains must hold one chain for each of {len(audio)} items, got {len(chains)}")
     left = [list(chain) for chain in chains]
-    out = audio.clone()
+    out = walkable(audio).clone()
     for name, items in launches([[name for name, _ in steps] for steps in left]):
         knobs = stack_knobs([left[item].pop(0)[1] for item in items], audio)
         if len(items) == len(audio):
@@ -86,8 +86,15 @@ def stack_knobs(rows: Sequence[Knobs], audio: Tensor) -> dict[str, Tensor]:
     for row in rows:
         if row.keys() != names:
             raise ValueError(f"knobs must be {sorted(names)} for every item, got {sorted(row)}")
-    as_tensor = {"dtype": audio.dtype, "device": audio.device}
-    return {name: torch.stack([torch.as_tensor(row[name], **as_tensor) for row in rows]) for name in names}
+    return {name: _stacked([row[name] for row in rows], audio) for name in names}
+
+
+def _stacked(values: Sequence[Tensor | float], audio: Tensor) -> Tensor:
+    """(items,), put together where the values are: thousands of small copies to a GPU would take longer than it."""
+    home = next((value.device for value in values if isinstance(value, Tensor)), None)
+    if home is None:
+        return torch.tensor(values, dtype=audio.dtype, device=audio.device)
+    return torch.stack([torch.as_tensor(value, dtype=audio.dtype, device=home) for value in values]).to(audio.device)
 
 
 def from_unit(space: ParameterSpace, unit: Tensor) -> dict[str, Tensor]:

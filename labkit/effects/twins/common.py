@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from math import ceil
 
 import torch
@@ -53,9 +56,19 @@ def at_least_float32(audio: Tensor) -> Tensor:
     return audio.to(torch.promote_types(audio.dtype, torch.float32))
 
 
+def walkable(signal: Tensor) -> Tensor:
+    """(..., samples) as kernels want it in memory: lane after lane on the processor, sample after sample elsewhere.
+
+    The latter lets the neighbouring threads of a GPU, each on a lane, read neighbouring numbers.
+    """
+    if signal.device.type == "cpu":
+        return signal.contiguous()
+    return signal.movedim(-1, 0).contiguous().movedim(0, -1)
+
+
 def lanes(audio: Tensor) -> Tensor:
-    """(batch, channels, samples) -> contiguous (batch * channels, samples)."""
-    return audio.reshape(-1, audio.shape[-1]).contiguous()
+    """(batch, channels, samples) -> (batch * channels, samples), `walkable`."""
+    return walkable(audio.reshape(-1, audio.shape[-1]))
 
 
 def over_lanes(kernel: Callable[..., None], n_lanes: int, *arrays: object) -> None:
@@ -77,17 +90,37 @@ def over_lanes(kernel: Callable[..., None], n_lanes: int, *arrays: object) -> No
             job.result()
 
 
-def run_kernel(kernel: Callable[..., None], inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-    """Run a CPU kernel over all lanes, on tensors of any device: those elsewhere go through the processor and back.
+def run_kernel(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    """Run a kernel over all lanes: on a CUDA device by triton, elsewhere on the processor.
+
+    Without triton, tensors of a CUDA device go through the processor and back.
 
     Args:
-        kernel: as `over_lanes` takes it, with the arrays of `inputs`, then those of `outputs`.
-        inputs: contiguous, lanes first; read only.
-        outputs: contiguous, lanes first; filled by the kernel.
+        name: ``"module.function"`` of the package of kernels. For the processor it takes the first lane, the lane to
+            stop before, then the arrays of `inputs` and those of `outputs`; ``"triton_module.function"`` takes the
+            tensors of `inputs`, then those of `outputs`.
+        inputs: lanes first; read only.
+        outputs: lanes first, contiguous on the processor; filled by the kernel.
     """
-    buffers = [torch.empty_like(output, device="cpu") if output.device.type != "cpu" else output for output in outputs]
-    arrays = [tensor.detach().cpu().numpy() for tensor in (*inputs, *buffers)]
+    module, function = name.split(".")
+    package = f"{__package__}.kernels"
+    if inputs[0].device.type == "cuda" and _has_triton():
+        with torch.cuda.device_of(inputs[0]):
+            getattr(import_module(f"{package}.triton_{module}"), function)(*inputs, *outputs)
+        return
+    kernel = getattr(import_module(f"{package}.{module}"), function)
+    buffers = [output if output.device.type == "cpu" else _on_cpu(torch.empty_like(output)) for output in outputs]
+    arrays = [tensor.detach().numpy() for tensor in (*map(_on_cpu, inputs), *buffers)]
     over_lanes(kernel, len(inputs[0]), *arrays)
     for output, buffer in zip(outputs, buffers, strict=True):
         if buffer is not output:
             output.copy_(buffer)
+
+
+def _on_cpu(tensor: Tensor) -> Tensor:
+    return tensor.cpu().contiguous()
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None

@@ -54,7 +54,7 @@ def delay(
 
 
 def echoes(audio: Tensor, feedback: Tensor, delay_samples: Tensor) -> Tensor:
-    """d[n] = x[n - D] + f d[n - D], sample by sample on the processor.
+    """d[n] = x[n - D] + f d[n - D].
 
     Args:
         audio: (batch, channels, samples), x.
@@ -64,11 +64,9 @@ def echoes(audio: Tensor, feedback: Tensor, delay_samples: Tensor) -> Tensor:
     Returns:
         Like `audio`; not differentiable by itself.
     """
-    from labkit.effects.twins.kernels.linear import echo
-
     dry = lanes(audio)
     wet = torch.empty_like(dry)
-    run_kernel(echo, (dry, per_lane(feedback, audio), per_lane(delay_samples, audio)), (wet,))
+    run_kernel("linear.echo", (dry, per_lane(feedback, audio), per_lane(delay_samples, audio)), (wet,))
     return wet.view(audio.shape)
 
 
@@ -85,38 +83,11 @@ def echoes_backward(grad: Tensor, wet: Tensor, feedback: Tensor, delay_samples: 
         Those of audio (batch, channels, samples), feedback (batch,) and, per sample, delay (batch,); the last two in
         float64.
     """
-    from labkit.effects.twins.kernels.linear import echo_backward
-
     inputs = (per_lane(feedback, wet), per_lane(delay_samples, wet), lanes(wet), lanes(grad))
     of_audio = torch.empty_like(inputs[-1])
     of_knobs = torch.empty(2, len(of_audio), dtype=torch.float64, device=wet.device)
-    run_kernel(echo_backward, inputs, (of_audio, *of_knobs))
+    run_kernel("linear.echo_backward", inputs, (of_audio, *of_knobs))
     return of_audio.view(wet.shape), *of_knobs.view(2, len(wet), -1).sum(-1)
-
-
-def echoes_by_doubling(audio: Tensor, feedback: Tensor, delay_samples: Tensor) -> Tensor:
-    """As `echoes`, without walking the samples: for devices on which many small steps are slow.
-
-    Source: 1 / (1 - f z^-D) = (1 + f z^-D) (1 + f^2 z^-2D) (1 + f^4 z^-4D) ..., exact once the next factor's delay
-        is longer than the audio.
-    """
-    wet = _delayed(audio, delay_samples)
-    shortest = int(delay_samples.min())
-    while shortest < audio.shape[-1]:
-        wet = wet + over_time(feedback) * _delayed(wet, delay_samples)
-        feedback, delay_samples, shortest = feedback.square(), 2 * delay_samples, 2 * shortest
-    return wet
-
-
-def echoes_by_doubling_backward(
-    grad: Tensor, wet: Tensor, feedback: Tensor, delay_samples: Tensor
-) -> tuple[Tensor, ...]:
-    """As `echoes_backward`: the echoes of the gradient, backwards in time, are what the loss owes to an input."""
-    of_audio = echoes_by_doubling(grad.flip(-1), feedback, delay_samples).flip(-1)
-    of_line = grad + over_time(feedback) * of_audio
-    slope = -wet.diff(prepend=torch.zeros_like(wet[..., :1]))
-    of_knobs = (((a * b).sum((1, 2), dtype=torch.float64)) for a, b in ((of_audio, wet), (of_line, slope)))
-    return of_audio, *of_knobs
 
 
 class _Echoes(torch.autograd.Function):
@@ -127,19 +98,12 @@ class _Echoes(torch.autograd.Function):
         whole = delay_samples.long()
         # A read before the write of the same sample meets what was written one turn of the line ago.
         whole = torch.where(whole > 0, whole, LONGEST_SECONDS * sample_rate + 1)
-        wet = (echoes if audio.device.type == "cpu" else echoes_by_doubling)(audio, feedback, whole)
+        wet = echoes(audio, feedback, whole)
         ctx.save_for_backward(wet, feedback, whole)
         return wet
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        backwards = echoes_backward if grad.device.type == "cpu" else echoes_by_doubling_backward
-        of_audio, of_feedback, of_delay = backwards(grad, *ctx.saved_tensors)
+        of_audio, of_feedback, of_delay = echoes_backward(grad, *ctx.saved_tensors)
         return of_audio, of_feedback.to(of_audio), of_delay, None
-
-
-def _delayed(audio: Tensor, delay_samples: Tensor) -> Tensor:
-    """Every item later by its own number of samples."""
-    source = torch.arange(audio.shape[-1], device=audio.device) - over_time(delay_samples)
-    return audio.gather(-1, source.clamp_min(0).expand(audio.shape)) * (source >= 0)

@@ -5,7 +5,16 @@ from math import pi
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import at_least_float32, check_audio, lanes, over_time, per_item, per_lane, run_kernel
+from labkit.effects.twins.common import (
+    at_least_float32,
+    check_audio,
+    lanes,
+    over_time,
+    per_item,
+    per_lane,
+    run_kernel,
+    walkable,
+)
 
 # Shorter times mean "at once" in the original.
 SHORTEST_MS = 1e-3
@@ -16,20 +25,16 @@ class _Envelope(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, audio: Tensor, attack: Tensor, release: Tensor) -> Tensor:
-        from labkit.effects.twins.kernels.dynamics import follow
-
         level = torch.empty_like(audio)
-        run_kernel(follow, (audio, attack, release), (level,))
+        run_kernel("dynamics.follow", (audio, attack, release), (level,))
         ctx.save_for_backward(audio, attack, release, level)
         return level
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_level: Tensor) -> tuple[Tensor, ...]:
-        from labkit.effects.twins.kernels.dynamics import follow_backward
-
         grads = tuple(torch.empty_like(x) for x in ctx.saved_tensors[:3])
-        run_kernel(follow_backward, (*ctx.saved_tensors, grad_level.contiguous()), grads)
+        run_kernel("dynamics.follow_backward", (*ctx.saved_tensors, walkable(grad_level)), grads)
         return grads
 
 

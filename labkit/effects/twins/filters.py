@@ -1,12 +1,13 @@
 """Torch twins of the short linear filters: highpass, lowpass and the three EQ bands."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from math import pi
 
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import at_least_float32, check_audio, lanes, per_item, run_kernel
+from labkit.effects.twins.common import at_least_float32, check_audio, lanes, per_item, run_kernel, walkable
 from labkit.effects.twins.drive import SILENT_DB
 
 # The original keeps the frequency of an EQ band from here to this far below half the rate.
@@ -200,20 +201,16 @@ class _Biquad(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, audio: Tensor, coefficients: Tensor) -> Tensor:
-        from labkit.effects.twins.kernels import linear
-
         wet = torch.empty_like(audio)
-        run_kernel(linear.biquad, (audio, coefficients), (wet,))
+        run_kernel("linear.biquad", (audio, coefficients), (wet,))
         ctx.save_for_backward(audio, coefficients, wet)
         return wet
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_wet: Tensor) -> tuple[Tensor, Tensor]:
-        from labkit.effects.twins.kernels import linear
-
         grads = tuple(torch.empty_like(x) for x in ctx.saved_tensors[:2])
-        run_kernel(linear.biquad_backward, (*ctx.saved_tensors, grad_wet.contiguous()), grads)
+        run_kernel("linear.biquad_backward", (*ctx.saved_tensors, walkable(grad_wet)), grads)
         return grads
 
 
@@ -315,6 +312,8 @@ def _as_in_c(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The function of float64; of float32, which takes no gradient, what the C library under the original gives."""
     if x.dtype == torch.float64:
         return function(x)
+    if find_spec("numba") is None:  # as on a machine that renders on its GPU alone; the last digit may differ
+        return function(x.double()).float()
     from labkit.effects.twins.kernels import linear
 
     in_c = {

@@ -1,12 +1,14 @@
 """Torch twin of the ladder filter: four poles, resonance and saturation."""
 
 from functools import cache
+from importlib.util import find_spec
 from math import pi
 
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import at_least_float32, check_audio, lanes, per_item, run_kernel
+from labkit.effects.twins.common import at_least_float32, check_audio, lanes, per_item, run_kernel, walkable
+from labkit.effects.twins.kernels.constants import POINTS, REACH
 
 # How much of the sum at the ladder's foot and of its four stages goes out, and the share of the input that makes up for
 # the loudness that resonance takes.
@@ -85,28 +87,27 @@ class _Ladder(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, audio: Tensor, knobs: Tensor, taps: Tensor) -> Tensor:
-        from labkit.effects.twins.kernels.ladder import ladder
-
         inputs = (audio, knobs.contiguous(), taps)
         wet = torch.empty_like(audio)
-        run_kernel(ladder, (*inputs, _table(audio.dtype)), (wet,))
+        run_kernel("ladder.ladder", (*inputs, _table(audio.dtype)), (wet,))
         ctx.save_for_backward(*inputs)
         return wet
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_wet: Tensor) -> tuple[Tensor | None, ...]:
-        from labkit.effects.twins.kernels.ladder import ladder_backward
-
         audio, knobs, taps = ctx.saved_tensors
         grads = torch.empty_like(audio), torch.empty_like(knobs)
-        run_kernel(ladder_backward, (audio, knobs, taps, _table(audio.dtype), grad_wet.contiguous()), grads)
+        run_kernel("ladder.ladder_backward", (audio, knobs, taps, _table(audio.dtype), walkable(grad_wet)), grads)
         return *grads, None
 
 
 @cache
 def _table(dtype: torch.dtype) -> Tensor:
     """The original's table in the dtype of the audio."""
+    if find_spec("numba") is None:  # as on a machine that renders on its GPU alone; the last digit may differ
+        points = torch.linspace(-REACH, REACH, POINTS, dtype=torch.float64).tanh().float()
+        return torch.cat([points, points[-1:]]).to(dtype)
     from labkit.effects.twins.kernels.ladder import saturation_table
 
     return torch.from_numpy(saturation_table()).to(dtype)

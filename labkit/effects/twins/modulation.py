@@ -5,7 +5,8 @@ from math import ceil, pi
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import at_least_float32, check_audio, over_time, per_item, run_kernel
+from labkit.effects.twins.common import at_least_float32, check_audio, over_time, per_item, run_kernel, walkable
+from labkit.effects.twins.kernels.constants import STAGES, UPDATE_EVERY
 
 # The chorus: how far its delay swings at depth 1, the shortest centre, the longest centre.
 SWING_MS = 10.0
@@ -25,10 +26,8 @@ class _Phase(torch.autograd.Function):
 
     @staticmethod
     def forward(_ctx, increment: Tensor, steps: int) -> Tensor:
-        from labkit.effects.twins.kernels.modulation import accumulate
-
         phase = increment.new_empty(len(increment), steps)
-        run_kernel(accumulate, (increment.contiguous(),), (phase,))
+        run_kernel("modulation.accumulate", (increment.contiguous(),), (phase,))
         return phase
 
     @staticmethod
@@ -44,22 +43,18 @@ class _DelayLine(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, audio: Tensor, delay: Tensor, feedback: Tensor) -> Tensor:
-        from labkit.effects.twins.kernels.modulation import delay_line
-
-        inputs = tuple(x.contiguous() for x in (audio, delay, feedback))
+        inputs = (walkable(audio), delay.contiguous(), feedback.contiguous())
         line, wet = torch.empty_like(inputs[0]), torch.empty_like(inputs[0])
-        run_kernel(delay_line, inputs, (line, wet))
+        run_kernel("modulation.delay_line", inputs, (line, wet))
         ctx.save_for_backward(*inputs[1:], line)
         return wet
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_wet: Tensor) -> tuple[Tensor, ...]:
-        from labkit.effects.twins.kernels.modulation import delay_line_backward
-
         delay, feedback, line = ctx.saved_tensors
         grads = tuple(torch.empty_like(x) for x in (line, delay, feedback))
-        run_kernel(delay_line_backward, (*ctx.saved_tensors, grad_wet.contiguous()), grads)
+        run_kernel("modulation.delay_line_backward", (*ctx.saved_tensors, walkable(grad_wet)), grads)
         return grads
 
 
@@ -68,22 +63,18 @@ class _Allpasses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, audio: Tensor, gain: Tensor, feedback: Tensor) -> Tensor:
-        from labkit.effects.twins.kernels.modulation import STAGES, allpasses
-
-        inputs = tuple(x.contiguous() for x in (audio, gain, feedback))
+        inputs = (walkable(audio), walkable(gain), feedback.contiguous())
         wet, states = torch.empty_like(inputs[0]), inputs[0].new_empty(*audio.shape[:2], STAGES)
-        run_kernel(allpasses, inputs, (wet, states))
+        run_kernel("modulation.allpasses", inputs, (wet, states))
         ctx.save_for_backward(*inputs[1:], wet, states)
         return wet
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_wet: Tensor) -> tuple[Tensor, ...]:
-        from labkit.effects.twins.kernels.modulation import allpasses_backward
-
         gain, feedback, wet, _ = ctx.saved_tensors
         grads = tuple(torch.empty_like(x) for x in (wet, gain, feedback))
-        run_kernel(allpasses_backward, (*ctx.saved_tensors, grad_wet.contiguous()), grads)
+        run_kernel("modulation.allpasses_backward", (*ctx.saved_tensors, walkable(grad_wet)), grads)
         return grads
 
 
@@ -181,8 +172,6 @@ def phaser(
         six in series with negative feedback, as JUCE implements it.
     Notebook: 02.
     """
-    from labkit.effects.twins.kernels.modulation import UPDATE_EVERY
-
     check_audio(audio, sample_rate)
     dry = at_least_float32(audio)
     updates = ceil(dry.shape[-1] / UPDATE_EVERY)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import at_least_float32, check_audio, per_item, run_kernel
+from labkit.effects.twins.common import at_least_float32, check_audio, per_item, run_kernel, walkable
 
 # Delays of the left side in samples at 44.1 kHz; the right side's are longer by the spread.
 COMBS = (1116, 1188, 1277, 1356, 1422, 1491, 1557, 1617)
@@ -95,19 +95,15 @@ class _Room(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, audio: Tensor, feedback: Tensor, damping: Tensor, combs: Tensor, allpasses: Tensor) -> Tensor:
-        from labkit.effects.twins.kernels.reverb import room
-
-        inputs = (audio.contiguous(), feedback.contiguous(), damping.contiguous(), combs, allpasses)
-        wet = audio.new_empty(len(audio), len(combs), audio.shape[-1])
-        run_kernel(room, inputs, (wet,))
+        inputs = (walkable(audio), feedback.contiguous(), damping.contiguous(), combs, allpasses)
+        wet = walkable(audio.new_empty(len(audio), len(combs), audio.shape[-1]))
+        run_kernel("reverb.room", inputs, (wet,))
         ctx.save_for_backward(*inputs)
         return wet
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_wet: Tensor) -> tuple[Tensor | None, ...]:
-        from labkit.effects.twins.kernels.reverb import room_backward
-
         grads = tuple(torch.empty_like(x) for x in ctx.saved_tensors[:3])
-        run_kernel(room_backward, (*ctx.saved_tensors, grad_wet.contiguous()), grads)
+        run_kernel("reverb.room_backward", (*ctx.saved_tensors, walkable(grad_wet)), grads)
         return *grads, None, None

@@ -4,9 +4,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-# Added to every rectified sample. Inaudible (-600 dB), it keeps a decaying envelope out of the subnormal numbers, which
-# processors handle a hundred times slower, and keeps square roots of the envelope away from the infinite slope at 0.
-FLOOR = 1e-30
+from labkit.effects.twins.kernels.constants import FLOOR
 
 
 @numba.njit(cache=True, nogil=True)

@@ -6,23 +6,21 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-# The hyperbolic tangent is read off straight lines between so many points, evenly spaced over -5 to 5.
-POINTS = 128
-REACH = 5.0
-# Zeros and poles of a stage: a zero at z = -0.3, which brings the phase of an analogue stage closer.
-HERE, BEFORE = 0.76923076923, 0.23076923076
+from labkit.effects.twins.kernels.constants import (
+    BEFORE,
+    HERE,
+    LIMIT_BACKWARD,
+    POINTS,
+    REACH,
+    STATES,
+)
+from labkit.effects.twins.kernels.constants import LADDER_BLOCK as BLOCK
+from labkit.effects.twins.kernels.constants import LADDER_DROPPED as DROPPED
+
 # Lanes that are walked together: each sample waits for the one before, so the processor has time for others.
 ABREAST = 4
-# What a lane's state holds: the sum that enters the ladder, then the output of each stage.
-STATES = 5
-# Samples that are walked before the output is mixed, and between two looks for values near zero.
-BLOCK = 256
-# States below the first and gradients below the second are dropped between blocks, far below all that could matter and
-# far above the subnormal numbers, which processors handle slowly.
-DROPPED, DROPPED_BACKWARD = 1e-30, 1e-150
-# Overdriven far enough (a drive of 100 at full resonance and an open filter) the loop is chaotic, and what a sample is
-# worth to those much later grows without end. Held here it stays finite; useful gradients lie far below.
-LIMIT_BACKWARD = 1e15
+# As `DROPPED`, for what is carried back in time: far below all that could matter, far above the subnormal numbers.
+DROPPED_BACKWARD = 1e-150
 
 
 @numba.njit(cache=True)

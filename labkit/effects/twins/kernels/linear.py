@@ -6,10 +6,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-# The original renders in blocks of so many samples and drops what is left below this between them.
-BLOCK = 8192
-DROPPED = 1e-8
-# The same for what is carried back in time, far below all that could matter and far above the subnormal numbers.
+from labkit.effects.twins.kernels.constants import BIQUAD_BLOCK as BLOCK
+from labkit.effects.twins.kernels.constants import BIQUAD_DROPPED as DROPPED
+
+# As `DROPPED`, for what is carried back in time, far below all that could matter and far above the subnormal numbers.
 DROPPED_BACKWARD = 1e-150
 
 

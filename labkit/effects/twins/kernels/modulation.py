@@ -4,11 +4,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-STAGES = 6
-# Samples for which the allpasses keep their coefficient.
-UPDATE_EVERY = 4
-# What circulates below this (-600 dB) is taken for silence: subnormal numbers are a hundred times slower.
-SILENT = 1e-30
+from labkit.effects.twins.kernels.constants import SILENT, STAGES, UPDATE_EVERY
 
 
 @numba.njit(cache=True, nogil=True)

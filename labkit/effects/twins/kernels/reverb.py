@@ -4,13 +4,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-# The original adds and subtracts this wherever it stores a sample, which rounds what is stored to a multiple of 7.5e-9
-# in float32: a decaying room ends in silence instead of subnormal numbers, which processors handle slowly.
-ROUNDED_BY = 0.1
-# The same for what is carried back in time, in float64, where it rounds to multiples of 1e-116.
+from labkit.effects.twins.kernels.constants import ALLPASS_FEEDBACK, ROUNDED_BY
+
+# As `ROUNDED_BY` for what is carried back in time, in float64, where it rounds to multiples of 1e-116.
 ROUNDED_BACKWARD_BY = 1e-100
-# Of every allpass.
-ALLPASS_FEEDBACK = 0.5
 # Samples that go through all combs before they go through the allpasses.
 BLOCK = 1024
 
