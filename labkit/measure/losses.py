@@ -70,3 +70,23 @@ def _log_magnitude(audio: Tensor, n_fft: int) -> Tensor:
     power = spectrum.real.square() + spectrum.imag.square()
     floor = 1e-8 * window.sum().square() / 4
     return 0.5 * torch.log(power + floor).view(*audio.shape[:-1], *power.shape[-2:])
+
+
+def mr_stft_loss(sample_rate: int, *, n_ffts: Sequence[int] = (1024, 2048, 8192)) -> torch.nn.Module:
+    """The same distance as a module to train with: one value for a batch, with its gradient; levels as they are.
+
+    Args:
+        sample_rate: Hz.
+        n_ffts: frame lengths; hops are a quarter, windows as long as the frames.
+
+    Returns:
+        A module from estimate and target, (b, channels, samples) each, to spectral convergence plus log-magnitude L1,
+        averaged over the frame lengths. A silent target has no finite convergence.
+
+    Source: Yamamoto et al. 2020 (Parallel WaveGAN), section 2.2, by auraloss.
+    Notebook: 05.
+    """
+    hops, windows = [n // 4 for n in n_ffts], list(n_ffts)
+    return need("auraloss").freq.MultiResolutionSTFTLoss(
+        fft_sizes=list(n_ffts), hop_sizes=hops, win_lengths=windows, sample_rate=sample_rate
+    )

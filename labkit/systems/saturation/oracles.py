@@ -1,0 +1,198 @@
+"""What can be known without learning: closed form, least squares, the bound on both, and the leak of the peak."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.signal import correlate
+
+from labkit.effects.saturation import MEMORYLESS, SPACE, check_curve
+
+_LOW, _HIGH = SPACE["depth"].low, SPACE["depth"].high
+# Samples of the first, coarse search; the last one takes them all.
+_FEW = 4096
+
+
+@dataclass(frozen=True)
+class PairFit:
+    """What least squares found.
+
+    Attributes:
+        curve: its name.
+        depth: 1..10.
+        wet_amplitude: the factor on the curve's output.
+        residual: energy that is left, as a share of the wet signal's.
+    """
+
+    curve: str
+    depth: float
+    wet_amplitude: float
+    residual: float
+
+
+def closed_form(clean: NDArray[np.floating], wet: NDArray[np.floating], *, limit: float = 0.9) -> float:
+    """Depth of wet = tanh(depth clean) from an aligned pair at known level.
+
+    ``atanh(wet) = depth * clean`` is a straight line through 0. Near full scale an error of the wet signal grows by
+    ``1 / (1 - wet^2)``, so each sample counts by that factor's inverse square, and those above `limit` not at all.
+
+    Args:
+        clean: (samples,) as it entered the curve.
+        wet: (samples,) as it left it.
+        limit: in 0..1.
+
+    Returns:
+        Depth, not limited to its range.
+
+    Raises:
+        ValueError: if shapes differ, or no sample of `wet` lies between 0 and `limit`.
+
+    Source: weighted least squares (Aitken 1936) with the variances of first-order error propagation.
+    Notebook: 05.
+    """
+    x, y = _pair(clean, wet)
+    kept = np.abs(y) < limit
+    weights = np.square(1 - np.square(y[kept]))
+    energy = float((weights * np.square(x[kept])).sum())
+    if energy == 0:
+        raise ValueError(f"wet must hold samples below {limit} where clean is not 0, got none")
+    return float((weights * x[kept] * np.arctanh(y[kept])).sum() / energy)
+
+
+def least_squares(
+    clean: NDArray[np.floating], wet: NDArray[np.floating], *, curve: str = "tanh", free_level: bool = True
+) -> PairFit:
+    """Depth of wet = a * curve(depth * clean) from an aligned pair whose wet level is unknown.
+
+    For each depth the best `a` is known (a quotient of sums), so one search along depth is left: a grid of ratios,
+    then a bounded search around its best point.
+
+    Args:
+        clean: (samples,) as it entered the curve.
+        wet: (samples,), not silent.
+        curve: one without memory.
+        free_level: False holds `a` at 1.
+
+    Returns:
+        The fit.
+
+    Raises:
+        ValueError: if shapes differ, the wet signal is silent, or the curve is unknown or has memory.
+
+    Source: variable projection, Golub & Pereyra 1973, of which this is the case of one linear factor.
+    Notebook: 05.
+    """
+    x, y = _pair(clean, wet)
+    bend, energy = check_curve(curve).bend, float(np.square(y).sum())
+    if bend is None:
+        raise ValueError(f"curve must be one of {', '.join(MEMORYLESS)}, got {curve!r}")
+    if energy == 0:
+        raise ValueError("wet must not be silent")
+
+    def level_and_rest(x: NDArray, y: NDArray, depth: float) -> tuple[float, float]:
+        f = bend(torch.from_numpy(x) * depth).numpy()
+        level = float((f * y).sum() / max((f * f).sum(), 1e-300)) if free_level else 1.0
+        return level, float(np.square(y - level * f).sum())
+
+    loud = np.argsort(-np.abs(x), kind="stable")[:: max(1, len(x) // _FEW)]
+    grid = np.geomspace(_LOW, _HIGH, 48)
+    best = int(np.argmin([level_and_rest(x[loud], y[loud], depth)[1] for depth in grid]))
+    bounds = np.log(grid[max(best - 2, 0)]), np.log(grid[min(best + 2, 47)])
+    found = minimize_scalar(
+        lambda log_depth: level_and_rest(x, y, math.exp(log_depth))[1],
+        bounds=bounds, method="bounded", options={"xatol": 1e-7},
+    )  # fmt: skip
+    depth = math.exp(found.x)
+    level, rest = level_and_rest(x, y, depth)
+    return PairFit(curve, depth, level, rest / energy)
+
+
+def best_curve(clean: NDArray[np.floating], wet: NDArray[np.floating]) -> PairFit:
+    """`least_squares` on every curve without memory; the one that leaves least. Args and errors as there."""
+    return min((least_squares(clean, wet, curve=name) for name in MEMORYLESS), key=lambda fit: fit.residual)
+
+
+def cramer_rao(
+    clean: NDArray[np.floating], depth: float, noise_rms: float, *, wet_amplitude: float | None = None
+) -> float:
+    """The smallest standard deviation that an unbiased estimate of tanh's depth can have under white noise.
+
+    Args:
+        clean: (samples,) as it entered the curve.
+        depth: the true one, > 0.
+        noise_rms: of the noise on the wet signal, in its own units.
+        wet_amplitude: None where the level of the wet signal is known to be 1; else its true factor, unknown to
+            the estimator, which costs information.
+
+    Returns:
+        Standard deviation in units of depth; infinite where the pair says nothing.
+
+    Raises:
+        ValueError: for a depth or noise that is not positive.
+
+    Source: Rao 1945, Cramer 1946; with the level unknown, the Schur complement of the 2 x 2 Fisher information.
+    Notebook: 05.
+    """
+    if not (depth > 0 and noise_rms > 0):
+        raise ValueError(f"depth and noise_rms must be positive, got {depth} and {noise_rms}")
+    x = np.asarray(clean, dtype=np.float64)
+    level = 1.0 if wet_amplitude is None else wet_amplitude
+    out = np.tanh(depth * x)
+    by_depth = level * x * (1 - out * out)
+    information = float((by_depth * by_depth).sum())
+    if wet_amplitude is not None:
+        information -= float((by_depth * out).sum()) ** 2 / max(float((out * out).sum()), 1e-300)
+    return noise_rms / math.sqrt(information) if information > 0 else math.inf
+
+
+def peak_leak(wet: NDArray[np.floating]) -> float:
+    """What the peak of a wet signal says of its depth when the clean one was normalised to peak 1: nothing is heard.
+
+    Holds for tanh at the level at which it left the curve. A wet signal at any other level, as this system always
+    hears it, gives nothing away.
+
+    Args:
+        wet: any shape.
+
+    Returns:
+        Depth; infinite where the peak has been rounded to 1.
+
+    Notebook: 05.
+    """
+    peak = float(np.abs(wet).max())
+    return math.atanh(peak) if peak < 1 else math.inf
+
+
+def align(reference: NDArray[np.floating], wet: NDArray[np.floating]) -> tuple[NDArray[np.floating], float]:
+    """The part of a reference that sounds when the wet signal does, by cross-correlation.
+
+    Args:
+        reference: (samples + 2 * most,): the same performance, begun up to `most` samples earlier or later than
+            its middle, or another performance.
+        wet: (samples,).
+
+    Returns:
+        That part (samples,), and how alike the two are: their correlation, 0..1, whatever its sign; 0 for silence.
+
+    Raises:
+        ValueError: if the reference is shorter than the wet signal.
+
+    Source: Knapp & Carter 1976, without weighting.
+    Notebook: 05.
+    """
+    if reference.ndim != 1 or wet.ndim != 1 or len(reference) < len(wet):
+        raise ValueError(f"reference must be (samples,), no shorter than wet, got {reference.shape} and {wet.shape}")
+    found = np.abs(correlate(reference, wet, mode="valid", method="fft"))
+    start = int(found.argmax())
+    clean = reference[start : start + len(wet)]
+    scale = float(np.square(clean, dtype=np.float64).sum() * np.square(wet, dtype=np.float64).sum())
+    return clean, min(1.0, float(found[start]) / math.sqrt(scale)) if scale > 0 else 0.0
+
+
+def _pair(clean: NDArray[np.floating], wet: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if clean.shape != wet.shape or clean.ndim != 1 or not clean.size:
+        raise ValueError(f"clean and wet must be (samples,) of one length, got {clean.shape} and {wet.shape}")
+    return np.asarray(clean, dtype=np.float64), np.asarray(wet, dtype=np.float64)
