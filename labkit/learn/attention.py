@@ -208,7 +208,7 @@ def attention(kind: Kind, width: int, n_heads: int, *, rotary: bool = False) -> 
 
 def _split(x: Tensor, n_heads: int) -> Tensor:
     """(b, t, h*e) -> (b, h, t, e)."""
-    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)
+    return x.view(*x.shape[:2], n_heads, -1).transpose(1, 2)
 
 
 def _join(x: Tensor) -> Tensor:

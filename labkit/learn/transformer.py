@@ -69,12 +69,16 @@ class DecoderLayer(nn.Module):
         start, normed = own.shape[1], self.norm_self(x)
         own = torch.cat([own, self.self_attention.remember(normed, start=start)], dim=1)
         x = x + self.self_attention.read(normed, own, start=start, causal=True)
-        # Cross-attention knows no positions: rows that read the same source stand side by side as if they were some.
-        shape, m = x.shape, len(source)
-        asked = self.norm_cross(x).unflatten(0, (-1, m)).transpose(0, 1)
-        told = self.cross_attention.read(asked.flatten(1, 2), source)
-        x = x + told.view(asked.shape).transpose(0, 1).reshape(shape)
+        x = x + self._ask(self.norm_cross(x), source)
         return x + self.feed_forward(self.norm_forward(x)), own
+
+    def _ask(self, x: Tensor, source: Tensor) -> Tensor:
+        if len(x) == len(source):
+            return self.cross_attention.read(x, source)
+        # Cross-attention knows no positions: rows that read one source go side by side, as if they were positions.
+        asked = x.unflatten(0, (-1, len(source))).transpose(0, 1)
+        told = self.cross_attention.read(asked.flatten(1, 2), source)
+        return told.view(asked.shape).transpose(0, 1).flatten(0, 1)
 
 
 class Encoder(nn.Module):

