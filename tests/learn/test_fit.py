@@ -1,52 +1,110 @@
-"""A chain's settings are found from dry and wet, and what cannot be found is refused in words."""
+"""A chain's settings are found from dry and wet, a search knows when it failed, and bad input is refused in words."""
 
 import numpy as np
 import pytest
 
 from labkit.effects.chain import Chain, Step
-from labkit.learn.fit import fit_chain
+from labkit.effects.registry import effect
+from labkit.learn.fit import fit_chain, fit_chain_cma
 from labkit.measure.parity import signals
 from labkit.systems.twins import knob_errors
 
 RATE = 44_100
-DRY = signals(RATE, seconds=0.5)["guitar"][:1]
+DRY = signals(RATE, seconds=0.4)["guitar"][:1]
 HIDDEN = Chain((Step("distortion", {"drive_db": 19.0}), Step("lowpass", {"cutoff_frequency_hz": 900.0})))
+FEW = {"draws": 32, "starts": 4, "rounds": 2}
 
 
 def test_the_knobs_of_a_short_chain_are_found():
     wet = HIDDEN.render(DRY, RATE)
-    found = fit_chain(DRY, wet, RATE, HIDDEN.names, draws=16, starts=2, steps=20, rounds=2)
+    found = fit_chain(DRY, wet, RATE, HIDDEN.names, **FEW)
     assert found.chain.names == HIDDEN.names
     # The bound asked of five pedals is 1 % of each range and 30 dB; two memoryless or short ones must do better.
     assert knob_errors(HIDDEN, found.chain).max() < 0.005
     assert found.si_sdr_db > 40.0
-    known = 16 + 2 * (2 * 2 * 65 + 20 * 2)  # draws; in each round two starts with two knobs turned, then Adam
-    assert known < found.renders <= known + 2 + 20 * (3 + 9) + 1  # the last choice, the polish, the last loss
+    assert found.renders > 0
+    assert found.seconds > 0
 
 
-def test_the_right_pedals_reach_the_sound_and_wrong_ones_do_not():
+def test_an_echo_is_found_to_the_sample():
+    """Its delay has no slope: only trying every sample finds it."""
+    hidden = Chain((HIDDEN.steps[0], Step("delay", {"delay_seconds": 0.1537, "feedback": 0.3, "mix": 0.4})))
+    found = fit_chain(DRY, hidden.render(DRY, RATE), RATE, hidden.names, **FEW)
+    assert int(found.chain.steps[1].params["delay_seconds"] * RATE) == int(0.1537 * RATE)
+    assert knob_errors(hidden, found.chain).max() < 0.01
+    assert found.si_sdr_db > 30.0
+
+
+def test_an_oscillator_is_found_though_its_error_has_valleys():
+    params = effect("chorus").space.from_unit(np.array([0.9, 0.8, 0.3, 0.5, 0.7]))
+    hidden = Chain((Step("chorus", params),))
+    found = fit_chain(DRY, hidden.render(DRY, RATE), RATE, hidden.names, draws=256)
+    assert knob_errors(hidden, found.chain).max() < 0.01
+    assert found.si_sdr_db > 30.0
+
+
+def test_the_right_pedals_reach_the_sound_and_a_search_with_wrong_ones_says_that_it_failed():
     wet = HIDDEN.render(DRY, RATE)
-    right, wrong = (
-        fit_chain(DRY, wet, RATE, names, draws=4, starts=1, steps=20, rounds=1) for names in (HIDDEN.names, ("gain",))
-    )
+    right, wrong = (fit_chain(DRY, wet, RATE, names, **FEW) for names in (HIDDEN.names, ("gain",)))
     assert wrong.si_sdr_db < 20.0 < right.si_sdr_db
     assert right.distance < wrong.distance
 
 
+def test_a_failed_round_is_followed_by_another_while_there_is_time():
+    wet = HIDDEN.render(DRY, RATE)
+    one, two, late = (
+        fit_chain(DRY, wet, RATE, ("gain",), draws=4, starts=1, **options).renders
+        for options in ({"rounds": 1}, {"rounds": 2}, {"rounds": 2, "seconds": 0.0})
+    )
+    assert one == late < two
+
+
 def test_the_same_seed_finds_the_same_knobs():
     wet = HIDDEN.render(DRY, RATE)
-    few = {"draws": 4, "starts": 1, "steps": 2, "rounds": 1, "seed": 3}
+    few = {"draws": 4, "starts": 1, "steps": 1, "rounds": 1, "seed": 3}
     one, other = (fit_chain(DRY, wet, RATE, HIDDEN.names, **few) for _ in range(2))
     assert one.chain == other.chain
 
 
+def test_without_slopes_the_knobs_are_found_too_and_the_budget_is_kept():
+    wet = HIDDEN.render(DRY, RATE)
+    found = fit_chain_cma(DRY, wet, RATE, HIDDEN.names, renders=150, seed=2)
+    # Loosely: CMA-ES shrinks its steps about tenfold in every 60 renders of two knobs.
+    assert knob_errors(HIDDEN, found.chain).max() < 0.05
+    assert 150 <= found.renders < 150 + 24  # a generation, of a population doubled twice at most, is finished
+
+
+def test_without_slopes_the_seed_decides_and_the_global_state_is_left_alone():
+    wet = HIDDEN.render(DRY, RATE)
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    one, same, other = (fit_chain_cma(DRY, wet, RATE, HIDDEN.names, renders=10, seed=k).chain for k in (2, 2, 3))
+    assert one == same != other
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_budgets_without_slopes():
+    wet = HIDDEN.render(DRY, RATE)
+    assert fit_chain_cma(DRY, wet, RATE, HIDDEN.names, seconds=0.0).renders == 0
+    d = len(effect("gain").space)
+    assert fit_chain_cma(DRY, wet, RATE, ("gain",)).renders >= 20 * d**1.5
+
+
 def test_what_cannot_be_fitted_is_refused():
     wet = HIDDEN.render(DRY, RATE)
-    with pytest.raises(ValueError, match=r"dry and wet must have one shape, got \(1, 22050\) and \(1, 100\)"):
-        fit_chain(DRY, wet[:, :100], RATE, HIDDEN.names)
-    with pytest.raises(ValueError, match="wet must not be silent"):
-        fit_chain(DRY, np.zeros_like(wet), RATE, HIDDEN.names)
+    for search in (fit_chain, fit_chain_cma):
+        with pytest.raises(ValueError, match=r"dry and wet must have one shape, got \(1, 17640\) and \(1, 100\)"):
+            search(DRY, wet[:, :100], RATE, HIDDEN.names)
+        with pytest.raises(ValueError, match="wet must not be silent"):
+            search(DRY, np.zeros_like(wet), RATE, HIDDEN.names)
+        with pytest.raises(KeyError, match="no effect called 'kazoo'"):
+            search(DRY, wet, RATE, ("kazoo",))
     with pytest.raises(ValueError, match=r"starts must lie in 1\.\.draws = 1\.\.2, got 3"):
         fit_chain(DRY, wet, RATE, HIDDEN.names, draws=2, starts=3)
-    with pytest.raises(KeyError, match="no effect called 'kazoo'"):
-        fit_chain(DRY, wet, RATE, ("kazoo",))
+    for name in ("starts", "steps", "rounds"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            fit_chain(DRY, wet, RATE, HIDDEN.names, **{name: 0})
+    with pytest.raises(ValueError, match="renders must be at least 1, got 0"):
+        fit_chain_cma(DRY, wet, RATE, HIDDEN.names, renders=0)
+    for search in (fit_chain, fit_chain_cma):
+        with pytest.raises(ValueError, match="names must hold at least one pedal"):
+            search(DRY, wet, RATE, ())
