@@ -1,6 +1,6 @@
 """Examples of pedal order: a dry clip, a random chain, and what the network hears of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from labkit.effects.chain import Chain
+from labkit.effects.registry import effect
+from labkit.effects.twins.board import render_chains
 from labkit.signal.augment import augment
 from labkit.signal.pool import DryPool, FreshClips
 from labkit.signal.seeds import generator
 from labkit.signal.sources import Clip
 from labkit.signal.units import set_rms
-from labkit.systems.pedal_order.config import PROTOCOLS, Config, Protocol
+from labkit.systems.pedal_order.config import PROTOCOLS, SIX, Config, Protocol
 from labkit.systems.pedal_order.model import picture
 from labkit.systems.pedal_order.tokens import PAD
 
@@ -72,6 +74,21 @@ def render(
     Raises:
         ValueError: if the clip is too short or at another rate.
     """
+    dry, start, chain = prepare(config, clip, protocol, rng, training=training, chain=chain)
+    wet = chain.render(dry, config.sample_rate)[:, start:]
+    return Example(dry, wet, chain, protocol, clip.source_id)
+
+
+def prepare(
+    config: Config,
+    clip: Clip,
+    protocol: Protocol,
+    rng: np.random.Generator,
+    *,
+    training: bool,
+    chain: Chain | None = None,
+) -> tuple[np.ndarray, int, Chain]:
+    """What `render` sends through the chain, where it cuts what comes out, and the chain. Arguments as there."""
     if clip.sample_rate != config.sample_rate or clip.audio.shape[1] < config.samples:
         raise ValueError(
             f"a clip must hold {config.samples} samples at {config.sample_rate} Hz, "
@@ -84,9 +101,7 @@ def render(
     if training:
         dry = augment(dry, config.sample_rate, rng, strength=config.augment_strength)
         level_dbfs += config.input_jitter_db * float(rng.uniform(-1, 1))
-    dry = set_rms(dry[:, : start + config.samples], level_dbfs)
-    wet = chain.render(dry, config.sample_rate)[:, start:]
-    return Example(dry, wet, chain, protocol, clip.source_id)
+    return set_rms(dry[:, : start + config.samples], level_dbfs), start, chain
 
 
 class Examples(Dataset):
@@ -119,13 +134,7 @@ class Examples(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """`picture` (n_mels, frames), `tokens` (max_length,) padded, `shelf` and `place` (n_pedals,)."""
-        turn, place = divmod(index, self.config.n_examples)
-        number = place if turn == 0 else int(_order(self.seed, turn, self.config.n_examples)[place])
-        rng = generator(self.seed, "training example", number)
-        pool = self.pools[rng.integers(len(self.pools))]
-        protocol = PROTOCOLS[self.config.protocols[rng.integers(len(self.config.protocols))]]
-        clip = int(rng.integers(len(pool)))
-        chain = protocol.draw(rng)
+        number, rng, pool, clip, protocol, chain = self._drawn(index)
         mel = self._cache.read(number) if self._cache else None
         if mel is None:
             example = render(self.config, pool.clip(clip), protocol, rng, training=self.training, chain=chain)
@@ -137,6 +146,88 @@ class Examples(Dataset):
             vary(mel, self.config, generator(self.seed, "variation", index))
         return {"picture": mel} | targets(self.config, chain, protocol.pedals)
 
+    def _drawn(self, index: int) -> tuple[int, np.random.Generator, DryPool | FreshClips, int, Protocol, Chain]:
+        """The number of an example, its generator, pool, number of the clip, protocol and chain."""
+        turn, place = divmod(index, self.config.n_examples)
+        number = place if turn == 0 else int(_order(self.seed, turn, self.config.n_examples)[place])
+        rng = generator(self.seed, "training example", number)
+        pool = self.pools[rng.integers(len(self.pools))]
+        protocol = PROTOCOLS[self.config.protocols[rng.integers(len(self.config.protocols))]]
+        clip = int(rng.integers(len(pool)))
+        return number, rng, pool, clip, protocol, protocol.draw(rng)
+
+
+class DryExamples(Dataset):
+    """The same examples before their chains: what a GPU renders by the batch, with `rendered`.
+
+    Args:
+        examples: which ones; what they have cached is not read.
+    """
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """`dry` (pre-roll + samples,), silent behind its end; `start`, `chain` (see `written`), `index`, targets."""
+        config, training = self.examples.config, self.examples.training
+        _, rng, pool, clip, protocol, chain = self.examples._drawn(index)
+        dry, start, chain = prepare(config, pool.clip(clip), protocol, rng, training=training, chain=chain)
+        padded = torch.zeros(config.samples + round(config.preroll_seconds * config.sample_rate))
+        padded[: dry.shape[1]] = torch.from_numpy(dry[0])
+        item = {"dry": padded, "start": torch.tensor(start), "chain": written(chain), "index": torch.tensor(index)}
+        return item | targets(config, chain, protocol.pedals)
+
+
+def written(chain: Chain) -> Tensor:
+    """A chain as numbers, (most pedals, 1 + most knobs): each pedal's place in `SIX` or -1, then its knobs, then 0."""
+    widest = max(len(effect(name).space) for name in SIX)
+    numbers = torch.zeros(max(protocol.max_length for protocol in PROTOCOLS.values()), 1 + widest)
+    numbers[:, 0] = -1
+    for row, step in zip(numbers, chain.steps, strict=False):
+        values = [step.params[knob.name] for knob in effect(step.effect).space.parameters]
+        row[: 1 + len(values)] = torch.tensor([SIX.index(step.effect), *values])
+    return numbers
+
+
+def read(numbers: Tensor) -> list[tuple[str, dict[str, float]]]:
+    """The pedals and knobs that `written` wrote down, in float32."""
+    rows = [row for row in numbers.tolist() if row[0] >= 0]
+    spaces = [(SIX[int(row[0])], effect(SIX[int(row[0])]).space.parameters) for row in rows]
+    return [
+        (name, {knob.name: value for knob, value in zip(knobs, row[1:], strict=False)})
+        for (name, knobs), row in zip(spaces, rows, strict=True)
+    ]
+
+
+def wets(config: Config, batch: Mapping[str, Tensor]) -> Tensor:
+    """What comes out of the chains of a batch of `DryExamples`, (batch, samples), by the torch pedals on its device."""
+    wet = render_chains(batch["dry"][:, None], config.sample_rate, [read(row) for row in batch["chain"].cpu()])[:, 0]
+    kept = torch.arange(config.samples, device=wet.device) + batch["start"][:, None]
+    return wet.gather(1, kept)
+
+
+@torch.no_grad()
+def rendered(config: Config, batch: Mapping[str, Tensor], seed: int, *, training: bool = True) -> dict[str, Tensor]:
+    """A batch of `DryExamples` as a batch of `Examples`: the same draws, by the torch pedals on the batch's device.
+
+    Args:
+        config: as of the examples.
+        batch: items of `DryExamples`, collated.
+        seed: of the examples.
+        training: with hidden stripes and tilt.
+
+    Returns:
+        `picture`, `tokens`, `shelf` and `place`, one row per item.
+    """
+    mels = picture(wets(config, batch), config).half().float()
+    if training:
+        for mel, index in zip(mels, batch["index"].tolist(), strict=True):
+            vary(mel, config, generator(seed, "variation", index))
+    return {"picture": mels} | {name: batch[name] for name in ("tokens", "shelf", "place")}
+
 
 @lru_cache(maxsize=2)
 def _order(seed: int, turn: int, n: int) -> np.ndarray:
@@ -146,7 +237,7 @@ def _order(seed: int, turn: int, n: int) -> np.ndarray:
 def vary(mel: Tensor, config: Config, rng: np.random.Generator) -> None:
     """Tilt a picture (n_mels, frames) and hide a stripe of bands and one of frames, in place."""
     bands, frames = mel.shape
-    mel += torch.linspace(-1, 1, bands).unsqueeze(1) * (config.tilt_db * rng.uniform(-1, 1) / 20.0)
+    mel += torch.linspace(-1, 1, bands, device=mel.device).unsqueeze(1) * (config.tilt_db * rng.uniform(-1, 1) / 20.0)
     for axis, size in ((0, bands), (1, frames)):
         width = int(rng.integers(int(config.mask * size) + 1))
         mel.narrow(axis, int(rng.integers(size - width + 1)), width).fill_(0.0)

@@ -14,10 +14,12 @@ from labkit.signal.pool import DryPool, FreshClips, build_pool
 from labkit.signal.sources import GeneratedGuitars, Sampled, Source
 from labkit.systems.pedal_order.checkpoint import file_hash, load
 from labkit.systems.pedal_order.config import Config
-from labkit.systems.pedal_order.data import Examples
+from labkit.systems.pedal_order.data import DryExamples, Examples, rendered
 from labkit.systems.pedal_order.model import PedalOrderModel, build
 from labkit.systems.pedal_order.tokens import PAD, SEPARATOR
 
+# (model, batch) -> what to minimise, and figures to log.
+Loss = Callable[[PedalOrderModel, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]
 SOURCES: dict[str, type[Source]] = {"generated": GeneratedGuitars, "sampled": Sampled}
 
 
@@ -68,9 +70,7 @@ def examples(
     return Examples(config, pools, seed, training=split == "train")
 
 
-def sequence_loss(
-    config: Config,
-) -> Callable[[PedalOrderModel, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]:
+def sequence_loss(config: Config) -> Loss:
     """The loss of a batch: nats per chain for the order, plus `knob_weight` times those of the knobs.
 
     The logged `order_nats` of a decoder that ignores the audio is the entropy of the chain prior: a run whose
@@ -90,6 +90,15 @@ def sequence_loss(
         return value, {"order_nats": order.item(), "knob_nats": knobs.item(), "hint_nats": hint.item()}
 
     return loss
+
+
+def rendering(config: Config, loss: Loss) -> Loss:
+    """The loss of batches that are still to be rendered, on the device where they lie (see `DryExamples`)."""
+
+    def rendered_loss(model: PedalOrderModel, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        return loss(model, rendered(config, batch, config.seed))
+
+    return rendered_loss
 
 
 def hint_loss(hints: Tensor, place: Tensor, shelf: Tensor) -> Tensor:
@@ -123,6 +132,9 @@ def train(
 ) -> PedalOrderModel:
     """Train, or go on with the run that `run_dir` holds.
 
+    On a CUDA device the chains are rendered there by the torch pedals, a batch at a time and anew in every round;
+    elsewhere by pedalboard, once. The examples are the same within what parity allows.
+
     Args:
         config: everything that decides the result, with `n_dry` and `kinds`.
         run_dir: checkpoints, log, TensorBoard.
@@ -147,10 +159,12 @@ def train(
         model.load_state_dict(load(start).state_dict())
     plan = Plan(**{name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)})
     described = asdict(config) | {"n_dry": n_dry, "kinds": list(kinds), "start": file_hash(start) if start else None}
+    drawn = examples(config, "train", config.seed, n_dry=n_dry, kinds=kinds)
+    on_gpu = torch.cuda.is_available()
     fit(
         model,
-        examples(config, "train", config.seed, n_dry=n_dry, kinds=kinds).cached(Path(run_dir) / "cache"),
-        sequence_loss(config),
+        DryExamples(drawn) if on_gpu else drawn.cached(Path(run_dir) / "cache"),
+        rendering(config, sequence_loss(config)) if on_gpu else sequence_loss(config),
         plan,
         run_dir,
         config=described,
