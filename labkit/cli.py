@@ -1,7 +1,7 @@
 """The lab's verbs from a shell: `labkit --help`."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +24,15 @@ examples:
 
 Shelf = Literal["three", "six"]
 System = Literal["pedal_order", "codec"]
+
+
+# What each system takes of `Evaluate` beside out and seed.
+_TAKEN = {
+    "pedal_order": ("n", "n_floor", "sources", "checkpoint"),
+    "codec": ("n", "sources", "checkpoint"),
+    "twins": ("n_fits", "memory_bytes"),
+    "decoding": (),
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Train:
         n_dry: dry clips of each kind in a pool; 0 makes one for every example (pedal order).
         kinds: of dry sources; sampled needs a soundfont.
         start: a checkpoint to begin from instead of random weights (pedal order).
+        adversarial: weight of a discriminator trained along (codec); .2 is a start, on a GPU.
         precision: 32-true, or bf16-mixed where the processor has it.
         workers: processes that render examples.
         seed: of everything.
@@ -72,6 +82,7 @@ class Train:
     n_dry: int = 0
     kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
     start: Path | None = None
+    adversarial: float = 0.0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     workers: int = 2
     seed: int = 0
@@ -86,6 +97,7 @@ class Evaluate:
         n: clips of each protocol and source.
         n_floor: clips that the statistics floor learns from.
         n_fits: of the twins: five-pedal chains whose knobs are searched.
+        memory_bytes: of the twins: bound of the batches on which the growth of the cost is measured.
         sources: kinds of dry sources; real needs recordings (LABKIT_REAL_DATA).
         checkpoint: another checkpoint than the shipped one; for the codec `official` is descript's own.
         out: another file than data/results/SYSTEM.json.
@@ -96,6 +108,7 @@ class Evaluate:
     n: int = 300
     n_floor: int = 2000
     n_fits: int = 10
+    memory_bytes: int = 4 * 2**30
     sources: tuple[Literal["generated", "sampled", "real"], ...] = ("generated", "sampled", "real")
     checkpoint: Path | None = None
     out: Path | None = None
@@ -209,7 +222,8 @@ def _train_codec(command: Train, run_dir: Path, chosen: dict[str, Any], target: 
     from labkit.learn.codec import CodecConfig, save
     from labkit.learn.codec_training import Recipe, train
 
-    return save(train(CodecConfig(), run_dir, recipe=Recipe(kinds=command.kinds, **chosen), on_log=_say), target)
+    recipe = Recipe(kinds=command.kinds, adversarial_weight=command.adversarial, **chosen)
+    return save(train(CodecConfig(), run_dir, recipe=recipe, on_log=_say), target)
 
 
 def _evaluate(command: Evaluate) -> int:
@@ -217,8 +231,9 @@ def _evaluate(command: Evaluate) -> int:
     from labkit.measure.results import write
     from labkit.systems import decoding, pedal_order, twins
 
+    _refuse_what_is_ignored(command)
     if command.system == "twins":
-        rows = twins.evaluate(n_fits=command.n_fits, seed=command.seed)
+        rows = twins.evaluate(n_fits=command.n_fits, memory_bytes=command.memory_bytes, seed=command.seed)
     elif command.system == "decoding":
         rows = decoding.evaluate(seed=command.seed)
     elif command.system == "codec":
@@ -236,6 +251,15 @@ def _evaluate(command: Evaluate) -> int:
     print(table(rows))
     print(f"wrote {write(command.system, rows, path=command.out)}")
     return 0
+
+
+def _refuse_what_is_ignored(command: Evaluate) -> None:
+    every = {field.name: field.default for field in fields(Evaluate) if field.name not in ("system", "out", "seed")}
+    taken = _TAKEN.get(command.system, tuple(every))
+    for name, default in every.items():
+        if name not in taken and getattr(command, name) != default:
+            options = ", ".join(f"--{other.replace('_', '-')}" for other in (*taken, "out", "seed"))
+            raise ValueError(f"--{name.replace('_', '-')} changes nothing for {command.system}, which takes {options}")
 
 
 def _codec_rows(command: Evaluate) -> "list[Row]":

@@ -148,6 +148,19 @@ def test_six_pedals_on_the_shelf(capsys, tmp_path, wet_file, checkpoint):
     assert len(Chain.load(tmp_path / "mine.chain.json")) == 5
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["twins", "--n", "5"], "--n changes nothing for twins, which takes --n-fits, --memory-bytes, --out, --seed"),
+        (["twins", "--sources", "real"], "--sources changes nothing for twins"),
+        (["twins", "--checkpoint", "mine.safetensors"], "--checkpoint changes nothing for twins"),
+        (["pedal_order", "--memory-bytes", "1"], "--memory-bytes changes nothing for pedal_order, which takes --n"),
+    ],
+)
+def test_evaluate_refuses_options_that_it_would_ignore(capsys, arguments, message):
+    assert message in fails(capsys, "evaluate", *arguments)
+
+
 def test_data_list_names_every_set_with_its_licence(capsys):
     assert main(["data", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()

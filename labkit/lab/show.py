@@ -3,7 +3,7 @@
 Each function returns a figure and changes nothing else; the last expression of a cell shows it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from matplotlib.image import AxesImage
 from labkit.lab.charts import attention, chain_diagram, confusion, histograms, intervals, training_curve
 from labkit.lab.figures import COLOURS, LabFigure, live_figure, new_figure, styled
 from labkit.measure.loudness import Clip, as_channels
+from labkit.measure.results import Row
 from labkit.signal import spectra
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "chain_diagram",
     "compare_spectrograms",
     "confusion",
+    "growth",
     "histograms",
     "intervals",
     "live_figure",
@@ -142,3 +144,47 @@ def spectrogram(
     Notebook: 01.
     """
     return compare_spectrograms({title: (audio, sample_rate)}, scale=scale, n_fft=n_fft, range_db=range_db)
+
+
+def growth(rows: Sequence[Row]) -> LabFigure:
+    """Time and memory against what grows: a line each for items, seconds and pedals, and for each device.
+
+    Args:
+        rows: as `labkit.systems.growth.growth_rows` gives them; others are left out, so all rows of a file will do.
+
+    Returns:
+        The figure, on logarithmic scales: a cost in proportion to the size rises one decade a decade.
+
+    Raises:
+        ValueError: if no row tells of growth.
+
+    Notebook: 02.
+    """
+    lines = _growth_lines(rows)
+    if not lines["time"]:
+        raise ValueError(f"rows must hold the growth of a cost, got {len(rows)} others")
+    words = (
+        f"{name}: {points[0][1]:.3g} s at {points[0][0]:g}, {points[-1][1]:.3g} s at {points[-1][0]:g}"
+        for name, points in lines["time"].items()
+    )
+    panels = [(kind, unit) for kind, unit in (("time", "time (s)"), ("memory", "peak memory (MB)")) if lines[kind]]
+    figure = new_figure(f"Growth of the cost. {'; '.join(words)}", width=4.2 * len(panels), height=3.0)
+    with styled():
+        row_of_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (kind, unit) in zip(row_of_axes, panels, strict=True):
+        for name, points in lines[kind].items():
+            axes.loglog(*zip(*points, strict=True), "o-", ms=3, label=name)
+        axes.set(xlabel="how many", ylabel=unit)
+    row_of_axes[0].legend(frameon=False)
+    return figure
+
+
+def _growth_lines(rows: Sequence[Row]) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Time and memory -> what grows (on which device, if on several) -> (size, cost)."""
+    grown = [row for row in rows if row.protocol.startswith("growth with ")]
+    lines: dict[str, dict[str, list[tuple[float, float]]]] = {"time": {}, "memory": {}}
+    for row in grown:
+        kind, number, axis = row.metric.replace(":", "").split(" ")
+        name = axis if len({other.name for other in grown}) == 1 else f"{axis}; {row.name}"
+        lines[kind].setdefault(name, []).append((float(number), row.ours))
+    return lines

@@ -34,6 +34,23 @@ ROWS = [
     for kind, ours in (("generated", 0.9), ("sampled", 0.8), ("real", 0.5))
 ]
 CHAIN = [("distortion", {"drive_db": 20.0}), ("reverb", {"room_size": 0.5, "wet_level": 0.33, "frozen": False})]
+GROWTH = [
+    Row(
+        f"growth with {axis}; others",
+        "twins, here",
+        "generated",
+        f"{kind}: {k} {axis}",
+        unit,
+        k**power,
+        None,
+        None,
+        1,
+        0,
+    )
+    for axis, power in (("items", 1.0), ("pedals", 0.5))
+    for kind, unit in (("time", "s"), ("memory", "MB"))
+    for k in (1, 10, 100)
+]
 FIGURES = {
     "waveform": lambda: show.waveform(np.concatenate([NOISE, SINE]), RATE, title="two"),
     "short waveform": lambda: show.waveform(NOISE[0, :100], RATE),
@@ -51,6 +68,7 @@ FIGURES = {
     "attention": lambda: show.attention(np.full((3, 100), 0.01), [str(k) for k in range(100)], ["a", "b", "c"]),
     "histograms": lambda: show.histograms({f"knob {k} (dB)": NOISE[0] for k in range(5)}),
     "intervals": lambda: show.intervals(ROWS),
+    "growth": lambda: show.growth(GROWTH),
 }
 
 
@@ -110,6 +128,19 @@ def test_intervals_draw_the_ends() -> None:
     assert [bar.get_width() for bar in axes.patches] == [0.9, 0.8, 0.5]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert set(labels) == {"ours", "chance", "floor", "shuffled audio", "oracle", "reference"}
+
+
+def test_growth_draws_each_size_once_and_nothing_else() -> None:
+    figure = show.growth([*GROWTH, *ROWS])
+    time, memory = figure.axes
+    assert (
+        [line.get_label() for line in time.lines] == [line.get_label() for line in memory.lines] == ["items", "pedals"]
+    )
+    np.testing.assert_allclose(time.lines[1].get_xydata(), [[1, 1], [10, 10**0.5], [100, 10]])
+    assert time.get_xscale() == time.get_yscale() == "log"
+    assert "items: 1 s at 1, 100 s at 100" in figure.alt
+    with pytest.raises(ValueError, match="rows must hold the growth of a cost, got 3 others"):
+        show.growth(ROWS)
 
 
 def test_a_live_figure_redraws_at_its_own_size() -> None:

@@ -66,6 +66,13 @@ def walkable(signal: Tensor) -> Tensor:
     return signal.movedim(-1, 0).contiguous().movedim(0, -1)
 
 
+def unfilled(like: Tensor, *shape: int) -> Tensor:
+    """A tensor (..., samples) to write into, `walkable`, of the dtype and on the device of another."""
+    if like.device.type == "cpu":
+        return like.new_empty(shape)
+    return like.new_empty(shape[-1], *shape[:-1]).movedim(0, -1)
+
+
 def lanes(audio: Tensor) -> Tensor:
     """(batch, channels, samples) -> (batch * channels, samples), `walkable`."""
     return walkable(audio.reshape(-1, audio.shape[-1]))

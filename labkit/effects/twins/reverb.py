@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import at_least_float32, check_audio, per_item, run_kernel, walkable
+from labkit.effects.twins.common import at_least_float32, check_audio, per_item, run_kernel, unfilled, walkable
 
 # Delays of the left side in samples at 44.1 kHz; the right side's are longer by the spread.
 COMBS = (1116, 1188, 1277, 1356, 1422, 1491, 1557, 1617)
@@ -96,7 +96,7 @@ class _Room(torch.autograd.Function):
     @staticmethod
     def forward(ctx, audio: Tensor, feedback: Tensor, damping: Tensor, combs: Tensor, allpasses: Tensor) -> Tensor:
         inputs = (walkable(audio), feedback.contiguous(), damping.contiguous(), combs, allpasses)
-        wet = walkable(audio.new_empty(len(audio), len(combs), audio.shape[-1]))
+        wet = unfilled(audio, len(audio), len(combs), audio.shape[-1])
         run_kernel("reverb.room", inputs, (wet,))
         ctx.save_for_backward(*inputs)
         return wet
