@@ -25,7 +25,9 @@ class BufferedClips:
     Notebook: 05.
     """
 
-    def __init__(self, source: Source, split: str, seed: int, *, gigabytes: float = 0.5, reload_every: int = 2000):
+    def __init__(
+        self, source: Source, split: str, seed: int, *, gigabytes: float = 0.5, reload_every: int = 2000
+    ) -> None:
         if not gigabytes > 0 or reload_every < 1:
             raise ValueError(f"gigabytes and reload_every must be positive, got {gigabytes} and {reload_every}")
         self.source, self.split, self.seed, self.reload_every = source, check_split(split), seed, reload_every

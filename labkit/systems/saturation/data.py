@@ -174,15 +174,20 @@ class Examples(Dataset):
         rng = generator(self.seed, "saturation example", index)
         pool = self.pools[rng.integers(len(self.pools))]
         condition = self.condition or draw_condition(rng)
-        # Drawn in order: a pool that is refilled as training goes on must not be asked for an earlier clip.
-        clip = pool.clip(index % len(pool) if isinstance(pool, BufferedClips) else int(rng.integers(len(pool))))
-        other = pool.clip(int(rng.integers(len(pool)))) if condition.reference == "unpaired" else None
+        clip = pool.clip(_number(pool, index, rng))
+        other = pool.clip(_number(pool, index, rng)) if condition.reference == "unpaired" else None
         return render(self.config, clip, condition, rng, other=other, training=self.training)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """What the model hears of example `index`, and its targets."""
         example = self.example(index)
         return hear(self.config, example.wet, example.reference) | targets(self.config, example)
+
+
+def _number(pool: Pool, index: int, rng: np.random.Generator) -> int:
+    if isinstance(pool, BufferedClips):  # of the filling that is in memory when this example's turn comes
+        return index // pool.reload_every * pool.reload_every + int(rng.integers(pool.reload_every))
+    return int(rng.integers(len(pool)))
 
 
 def targets(config: Config, example: Example) -> dict[str, Tensor]:

@@ -1,8 +1,9 @@
 """What the network is given of a clip: pictures for its encoder, and views that show what a curve did to the wave.
 
 The views are made without learning and name no depth. They put the question so that reading it off is a small task:
-how are the amplitudes spread; how rough is the sound once a curve of this depth is undone; which output did which
-input give, on the way up and on the way down; what remains when the reference is bent by this depth.
+how are the amplitudes spread; how rough is the sound once a curve of this depth is undone; how high did it go where a
+curve cut it off; which output did which input give, on the way up and on the way down; what remains when the reference
+is bent by this depth.
 """
 
 from functools import cache
@@ -19,13 +20,21 @@ from labkit.systems.saturation.oracles import align
 _QUANTILES = 32
 _UNDONE = tuple(name for name in MEMORYLESS if CURVES[name].straighten is not None)
 _UNDO_DEPTHS, _BEND_DEPTHS = 12, 24
-_BLOCK, _BLOCKS, _BANDS = 8192, 4, 10
+_BLOCK, _BLOCKS, _BANDS = 8192, 2, 10
+# Up to these heights each curve can be undone in 16 bits; what went higher shows in how long it stayed there.
+_HEIGHTS = {
+    "tanh": (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0),
+    "arctan": (0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
+    "hard_clip": (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98),
+    "cubic": (0.25, 0.5, 0.8, 1.1, 1.3, 1.45),
+}
 _INPUTS = 48
 _FEW = 8192
 # Mean and deviation of power-law magnitudes over music, as published with the network that this one follows.
 _MEAN, _DEVIATION = 0.322970, 0.278452
 
-BLIND = _QUANTILES + len(_UNDONE) * _UNDO_DEPTHS * _BANDS
+_N_HEIGHTS = sum(map(len, _HEIGHTS.values()))
+BLIND = _QUANTILES + 2 * _N_HEIGHTS + len(_UNDONE) * _UNDO_DEPTHS * _BANDS
 PAIRED = _QUANTILES + 4 * _INPUTS + len(MEMORYLESS) * _BEND_DEPTHS + 1
 N_VIEWS = BLIND + PAIRED + 1
 
@@ -100,8 +109,8 @@ def blind_view(wet: np.ndarray, sample_rate: int) -> np.ndarray:
 
     Returns:
         (BLIND,) float32: log quantiles of its amplitudes; then, for each curve that can be undone and each of
-        12 depths, how much power of the undone sound lies in each of 10 bands, as a log share. At the true depth the
-        harmonics that the curve made are gone.
+        12 depths, how much power of the undone sound lies in each of 10 bands, as a log share (at the true depth the
+        harmonics that the curve made are gone); then for each curve and several heights the `summits`.
     """
     blocks = wet[: len(wet) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
     loudest = np.argsort(-np.square(blocks).sum(1), kind="stable")[:_BLOCKS]
@@ -113,7 +122,41 @@ def blind_view(wet: np.ndarray, sample_rate: int) -> np.ndarray:
     power = (spectrum.real.square() + spectrum.imag.square()).sum(-2)
     bands = power @ _bands(sample_rate)
     share = torch.log10(bands / power.sum(-1, keepdim=True).clamp(min=1e-12) + 1e-9)
-    return np.concatenate([_quantiles(wet), share.flatten().numpy()])
+    return np.concatenate([_quantiles(wet), share.flatten().numpy(), _all_summits(wet)])
+
+
+def _all_summits(wet: np.ndarray) -> np.ndarray:
+    found = []
+    for name, heights in _HEIGHTS.items():
+        straighten = CURVES[name].straighten or torch.clone
+        undone = straighten(torch.from_numpy(np.abs(wet)).clamp(max=0.9998)).numpy()
+        found += [summits(undone, height) for height in heights]
+    return np.log(np.concatenate(found)).astype(np.float32)
+
+
+def summits(loud: np.ndarray, height: float) -> np.ndarray:
+    """How high a wave went that was cut off, from how steeply it came up, how steeply it went, and how long it stayed.
+
+    A parabola that passes `height` with slope s and comes back T later reaches ``height + s T / 4``.
+
+    Args:
+        loud: (samples,) amplitudes >= 0.
+        height: below which they are to be trusted, > 0.
+
+    Returns:
+        (2,) the highest summit, and the mean of the four highest; `height` where none is.
+    """
+    edges = np.diff((loud > height).view(np.int8))
+    up, down = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    if len(down) and len(up) and down[0] < up[0]:
+        down = down[1:]
+    up, down = up[: len(down)], down[: len(up)]
+    if not len(up):
+        return np.full(2, height)
+    rise, fall = loud[up + 1] - loud[up], loud[down] - loud[down + 1]
+    begin, end = up + (height - loud[up]) / rise, down + (loud[down] - height) / fall
+    tops = np.sort(height + 0.5 * (rise + fall) * (end - begin) / 4)
+    return np.array([tops[-1], tops[-4:].mean()])
 
 
 @cache

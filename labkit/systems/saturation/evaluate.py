@@ -1,0 +1,318 @@
+"""The table: every condition, on three kinds of sources, by closed form, least squares, a straight line and network."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from labkit.effects.saturation import SPACE
+from labkit.measure.results import Row, bootstrap_interval
+from labkit.signal.files import read_audio
+from labkit.signal.paths import real_data_dir
+from labkit.signal.seeds import generator
+from labkit.signal.sources import AudioFolder, Clip, Mixture
+from labkit.systems.saturation.baselines import Ridge, hand_features
+from labkit.systems.saturation.config import CONDITIONS, MODELS, NAMES, Condition, Config
+from labkit.systems.saturation.data import Example, render, targets
+from labkit.systems.saturation.model import Answer, SaturationModel
+from labkit.systems.saturation.oracles import align, best_curve, closed_form, cramer_rao, least_squares, peak_leak
+from labkit.systems.saturation.predict import interval, predict
+from labkit.systems.saturation.train import answers, pool
+from labkit.systems.saturation.views import hear
+
+REAL_FOLDERS = ("guitar_di", "guitar_acoustic", "music", "speech")
+# Real overdrives, their drive knobs all the way up, by the gain that their makers give them.
+PEDALS = ("tubescreamer", "bluesdriver", "rat")
+_LOW, _HIGH = SPACE["depth"].low, SPACE["depth"].high
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Examples of one condition on one kind of sources.
+
+    Attributes:
+        condition: what the listener is given.
+        sources: ``"generated"``, ``"sampled"`` or ``"real"``.
+        examples: with their sound.
+    """
+
+    condition: Condition
+    sources: str
+    examples: list[Example]
+
+    @property
+    def depth(self) -> np.ndarray:
+        """(n,) the true depths."""
+        return np.array([example.depth for example in self.examples])
+
+    @property
+    def groups(self) -> list[str]:
+        """The source of each example."""
+        return [example.source_id for example in self.examples]
+
+    def heard(self, config: Config) -> dict[str, Tensor]:
+        """What a model is given of all of them, and its targets."""
+        return default_collate([hear(config, e.wet, e.reference) | targets(config, e) for e in self.examples])
+
+
+def evaluation_set(
+    config: Config, condition: Condition, sources: str, n: int, *, seed: int, split: str = "test"
+) -> EvaluationSet:
+    """`n` examples on sources of one split, without augmentation.
+
+    Args:
+        config: rate and lengths.
+        condition: what the listener is given.
+        sources: ``"generated"``, ``"sampled"`` or ``"real"`` (recordings of `real_data_dir()`, never trained on).
+        n: examples.
+        seed: of clips, depths and disturbances.
+        split: ``"train"`` serves the ridge.
+
+    Returns:
+        The set; the same arguments give the same samples.
+
+    Raises:
+        FileNotFoundError: if `sources` is real and there are no real recordings here.
+    """
+    clips = _clips(config, sources, n, seed, split)
+    made = []
+    for i, clip in enumerate(clips):
+        rng = generator(seed, "evaluation", condition.name, sources, split, i)
+        made.append(render(config, clip, condition, rng, other=clips[i - 1]))
+    return EvaluationSet(condition, sources, made)
+
+
+def _clips(config: Config, sources: str, n: int, seed: int, split: str) -> list[Clip]:
+    rng = generator(seed, "saturation clips", sources, split)
+    if sources != "real":
+        dry = pool(config, sources, split, min(n, 300))
+        return [dry.clip(int(rng.integers(len(dry)))) for _ in range(n)]
+    folder = real_data_dir()
+    if folder is None:
+        raise FileNotFoundError("no real recordings here: set LABKIT_REAL_DATA to a folder that holds guitar_di")
+    sizes = {"seconds": config.clip_seconds, "sample_rate": config.sample_rate, "split_all": "test"}
+    folders = [AudioFolder(folder / name, **sizes) for name in REAL_FOLDERS]
+    mixture = Mixture(folders, [len(f.groups("test")) for f in folders])
+    return [mixture.clip(rng, "test") for _ in range(n)]
+
+
+def evaluate(
+    model: SaturationModel,
+    *,
+    n: int = 300,
+    n_floor: int = 600,
+    conditions: Sequence[str] = tuple(CONDITIONS),
+    sources: Sequence[str] = ("generated", "sampled", "real"),
+    seed: int = 1,
+    checkpoint: str = "",
+    oracles: bool = True,
+    say: Callable[[str], None] = print,
+) -> list[Row]:
+    """Every figure of the results table for one model.
+
+    Args:
+        model: in evaluation mode.
+        n: examples of each condition and source.
+        n_floor: examples of each condition that the straight line is fitted to.
+        conditions: names in `CONDITIONS`.
+        sources: kinds of dry sources; ``"real"`` needs real recordings.
+        seed: of the evaluation; other than training's.
+        checkpoint: name recorded in each row.
+        oracles: with the rows of closed form, least squares and peak, which are the same for every model.
+        say: told about progress.
+
+    Returns:
+        Rows of condition x sources x method x metric.
+
+    Notebook: 05.
+    """
+    rows: list[Row] = []
+    for name in conditions:
+        ridge = _ridge(model.config, CONDITIONS[name], [kind for kind in sources if kind != "real"], n_floor, seed)
+        for kind in sources:
+            started = time.perf_counter()
+            tests = evaluation_set(model.config, CONDITIONS[name], kind, n, seed=seed)
+            told = _least_squares(tests)
+            new = _oracle_rows(tests, told, seed) if oracles else []
+            new += _model_rows(model, tests, told, ridge, seed, checkpoint)
+            rows += [replace(row, seconds=time.perf_counter() - started) for row in new]
+            say(f"{name} {kind}: " + ", ".join(f"{row.name} {row.metric} {row.ours:.4g}" for row in new))
+    rows += _pedal_rows(model, seed, checkpoint) if "real" in sources and real_data_dir() else []
+    return [*rows, _speed_row(model, seed, checkpoint)]
+
+
+def model_name(model: SaturationModel) -> str:
+    """``"light"`` or ``"big"``, by the width of the encoder."""
+    return "big" if model.config.width >= MODELS["big"].width else "light"
+
+
+def _ridge(
+    config: Config, condition: Condition, kinds: Sequence[str], n: int, seed: int
+) -> Callable[[EvaluationSet], np.ndarray] | None:
+    """The straight line, fitted on training sources; what it says of a set. None without sources to learn from."""
+    if not kinds:
+        return None
+    sets = [evaluation_set(config, condition, kind, n // len(kinds), seed=seed, split="train") for kind in kinds]
+    line = Ridge(
+        np.concatenate([_features(config, tests) for tests in sets]), np.concatenate([tests.depth for tests in sets])
+    )
+    return lambda tests: line(_features(config, tests))
+
+
+def _features(config: Config, tests: EvaluationSet) -> np.ndarray:
+    """The wet sound's figures, and its reference's where there is one."""
+    sounds = [[e.wet, *([] if e.reference is None else [e.reference])] for e in tests.examples]
+    return np.array([np.concatenate([hand_features(s, config.sample_rate) for s in both]) for both in sounds])
+
+
+def _least_squares(tests: EvaluationSet) -> list[tuple[str, float]] | None:
+    """Curve and depth by least squares after alignment: what one who knows the equation says; None without a pair."""
+    if tests.condition.reference != "paired":
+        return None
+    said = []
+    for example in tests.examples:
+        clean, _ = align(example.reference, example.wet)
+        clean = clean / max(float(np.abs(clean).max()), 1e-6)
+        known = tests.condition.curves == ("tanh",)
+        fit = least_squares(clean, example.wet) if known else best_curve(clean, example.wet)
+        said.append((fit.curve, fit.depth))
+    return said
+
+
+def _oracle_rows(tests: EvaluationSet, told: list[tuple[str, float]] | None, seed: int) -> list[Row]:
+    if told is None:
+        return []
+    if len(tests.condition.curves) > 1:
+        right = np.array([curve == e.curve for (curve, _), e in zip(told, tests.examples, strict=True)], float)
+        errors = np.abs(_depths(told) - tests.depth)
+        return [
+            _row(tests, "least squares", errors, seed),
+            _row(tests, "least squares", right, seed, metric="curve named", chance=1 / len(NAMES)),
+        ]
+    bounds = [
+        cramer_rao(e.clean, e.depth, e.noise_rms, wet_amplitude=e.wet_amplitude if e.condition.free_level else None)
+        for e in tests.examples
+        if e.noise_rms > 0
+    ]
+    # The mean absolute error of a normal estimate with that deviation.
+    bound = math.sqrt(2 / math.pi) * float(np.mean(bounds)) if bounds else None
+    closed = [_closed(example) for example in tests.examples]
+    peaks = [min(peak_leak(example.wet), _HIGH) for example in tests.examples]
+    rows = [
+        _row(tests, name, np.abs(np.clip(said, _LOW, _HIGH) - tests.depth), seed, oracle=bound)
+        for name, said in (("closed form", closed), ("least squares", _depths(told)))
+    ]
+    if tests.condition.name in ("exact", "level"):
+        rows.append(_row(tests, "peak alone", np.abs(np.maximum(peaks, _LOW) - tests.depth), seed))
+    return rows
+
+
+def _depths(told: list[tuple[str, float]]) -> np.ndarray:
+    return np.array([depth for _, depth in told])
+
+
+def _closed(example: Example) -> float:
+    """Without alignment and at the level that is there: as the equation stands."""
+    margin = (len(example.reference) - len(example.wet)) // 2
+    return closed_form(example.reference[margin : margin + len(example.wet)], example.wet)
+
+
+def _model_rows(
+    model: SaturationModel,
+    tests: EvaluationSet,
+    told: list[tuple[str, float]] | None,
+    ridge: Callable[[EvaluationSet], np.ndarray] | None,
+    seed: int,
+    checkpoint: str,
+) -> list[Row]:
+    heard = tests.heard(model.config)
+    answer = answers(model, heard)
+    several = len(tests.condition.curves) > 1
+    named = answer.curve_logits.argmax(1) if several else heard["curve"]
+    ends = interval(answer, named, float(model.spread_factor)).numpy()
+    error = np.abs(ends[:, 1] - tests.depth)
+    other = generator(seed, "controls", tests.condition.name, tests.sources).permutation(len(error))
+    beside = {
+        "prior": float(np.abs(tests.depth - (_LOW + _HIGH) / 2).mean()),
+        "control": float(np.abs(ends[other, 1] - tests.depth).mean()),
+        "floor": float(np.abs(ridge(tests) - tests.depth).mean()) if ridge else None,
+        "oracle": float(np.abs(_depths(told) - tests.depth).mean()) if told else None,
+    }
+    shared = {"seed": seed, "checkpoint": checkpoint or None}
+    name = model_name(model)
+    rows = [
+        _row(tests, name, error, **shared, **beside),
+        _row(tests, name, error / tests.depth, metric="depth error, relative", **shared),
+        *(
+            _row(
+                tests, name, _inside(model, answer, named, tests, share), metric=f"{share:.0%} interval holds", **shared
+            )
+            for share in (0.5, 0.8, 0.95)
+        ),
+    ]
+    if several:
+        right = (named == heard["curve"]).double().numpy()
+        facts = {"chance": 1 / len(NAMES), "control": float((named[other] == heard["curve"]).double().mean())}
+        rows.append(_row(tests, name, right, metric="curve named", **shared, **facts))
+    return rows
+
+
+def _inside(model: SaturationModel, answer: Answer, named: Tensor, tests: EvaluationSet, share: float) -> np.ndarray:
+    ends = interval(answer, named, float(model.spread_factor), confidence=share).numpy()
+    return ((ends[:, 0] <= tests.depth) & (tests.depth <= ends[:, 2])).astype(float)
+
+
+def _row(
+    tests: EvaluationSet, name: str, values: np.ndarray, seed: int, *, metric: str = "depth error", **facts: object
+) -> Row:
+    many = len(set(tests.groups)) > 1
+    low, high = bootstrap_interval(values, tests.groups, seed=seed) if many else (None, None)
+    where = {"protocol": tests.condition.says, "sources": tests.sources, "unit": "", "n": len(values), "seed": seed}
+    return Row(name=name, metric=metric, ours=float(np.mean(values)), low=low, high=high, **where, **facts)
+
+
+def _pedal_rows(model: SaturationModel, seed: int, checkpoint: str) -> list[Row]:
+    """What the model says of real overdrives, which have no depth: one note after another, with and without clean."""
+    rows, folder = [], real_data_dir() / "pairs" / "egfxset"
+    for says, paired in (("real overdrives, clean and wet", True), ("real overdrives, wet only", False)):
+        heard: dict[str, list[float]] = {}
+        for pedal in PEDALS:
+            for wet_file in sorted(folder.glob(f"{pedal}_*_wet.flac")):
+                wet, rate = read_audio(wet_file)
+                clean, clean_rate = read_audio(wet_file.with_name(wet_file.name.replace("_wet", "_dry")))
+                given = {"clean": clean, "clean_rate": clean_rate} if paired else {}
+                heard.setdefault(pedal, []).append(predict(model, wet, rate, **given).depth)
+        shared = {"protocol": says, "name": model_name(model), "sources": "real", "seed": seed, "unit": ""}
+        shared |= {"low": None, "high": None, "checkpoint": checkpoint or None}
+        for pedal, depths in heard.items():
+            rows.append(Row(metric=f"depth heard: {pedal}", ours=float(np.mean(depths)), n=len(depths), **shared))
+        order = [np.mean(a) < np.mean(b) for a, b in pairwise(heard.values())]
+        if order:
+            rows.append(Row(metric="neighbours in order of gain", ours=float(np.mean(order)), n=len(order), **shared))
+    return rows
+
+
+def _speed_row(model: SaturationModel, seed: int, checkpoint: str, *, n: int = 4) -> Row:
+    """Processor time, front end included, for a second of wet audio with its reference."""
+    config, rng = model.config, generator(seed, "speed")
+    wet = rng.standard_normal(config.samples).astype(np.float32)
+    reference = rng.standard_normal(config.samples + 2 * config.margin).astype(np.float32)
+    times = []
+    for _ in range(n + 1):
+        started = time.process_time()
+        batch = default_collate([hear(config, wet, reference)])
+        with torch.no_grad():
+            model(batch)
+        times.append(time.process_time() - started)
+    spent_ms = 1000 * float(np.median(times[1:])) / (config.samples / config.sample_rate)
+    facts = {"protocol": "speed", "sources": "generated", "metric": "processor time for a second", "unit": "ms"}
+    return Row(
+        name=model_name(model), ours=spent_ms, low=None, high=None, n=n, seed=seed,
+        checkpoint=checkpoint or None, **facts,
+    )  # fmt: skip

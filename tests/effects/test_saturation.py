@@ -1,0 +1,144 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from labkit.effects.hysteresis import magnetise
+from labkit.effects.saturation import (
+    CURVES,
+    MEMORYLESS,
+    SPACE,
+    TapeSaturationProcessor,
+    depth_of,
+    saturate,
+    unit_of,
+)
+
+PERIOD = 2000
+SINE = np.sin(2 * np.pi * np.arange(3 * PERIOD) / PERIOD)
+
+
+@pytest.mark.parametrize("curve", MEMORYLESS)
+def test_a_depth_is_the_slope_at_zero_and_one_is_the_end(curve):
+    tiny = np.array([1e-6, -1e-6])
+    # The first term left out is cubic in 1e-5: 1e-10 of the slope.
+    assert saturate(tiny, 7.0, curve=curve) == pytest.approx(7.0 * tiny, rel=1e-6)
+    far = saturate(np.array([1.0, -1.0]), 10.0, curve=curve)
+    # An arctangent is the slowest to arrive: 2 / pi * atan(5 pi) = 0.9595.
+    assert 0.95 < far[0] <= 1.0
+    assert far[1] == -far[0]
+
+
+@pytest.mark.parametrize(
+    ("curve", "depth", "given", "wanted"),
+    [
+        ("tanh", 2.0, 0.5, np.tanh(1.0)),
+        ("arctan", 2.0, 1.0, 2 / np.pi * np.arctan(np.pi)),
+        ("hard_clip", 4.0, 0.2, 0.8),
+        ("hard_clip", 4.0, 0.3, 1.0),
+        ("cubic", 1.0, 1.0, 23 / 27),
+        ("cubic", 3.0, 0.5, 1.0),
+    ],
+)
+def test_values_by_hand(curve, depth, given, wanted):
+    assert saturate(np.array([given]), depth, curve=curve)[0] == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize("curve", [name for name in MEMORYLESS if CURVES[name].straighten])
+def test_what_is_bent_can_be_straightened(curve):
+    u = torch.linspace(-1.4, 1.4, 101, dtype=torch.float64)
+    torch.testing.assert_close(CURVES[curve].straighten(CURVES[curve].bend(u)), u, atol=1e-9, rtol=0)
+
+
+def loop_area(curve, depth, **settings):
+    """Enclosed by input field and output over the last of three periods of a sine."""
+    out = saturate(SINE, depth, curve=curve, **settings)[-PERIOD:]
+    return abs(float((out * np.gradient(depth * SINE[-PERIOD:])).sum()))
+
+
+def test_hysteresis_has_a_loop_that_grows_with_drive_and_others_have_none():
+    areas = [loop_area("hysteresis", depth) for depth in (1.0, 2.0, 5.0, 10.0)]
+    assert areas[0] > 0.2
+    assert all(b > 1.02 * a for a, b in itertools.pairwise(areas))
+    # The sum over one period of a function of the input alone telescopes up to the grid's error.
+    assert all(loop_area(curve, 5.0) < 1e-3 * areas[0] for curve in MEMORYLESS)
+
+
+def test_bias_takes_the_loop_away():
+    areas = [loop_area("hysteresis", 3.0, bias=bias) for bias in (0.0, 0.3, 0.7, 1.0)]
+    assert areas == sorted(areas, reverse=True)
+    assert areas[-1] < 1e-3
+    field = 3.0 * SINE[1 : PERIOD // 2]
+    langevin = 1 / np.tanh(3 * field) - 1 / (3 * field)
+    # Without lag the curve is Langevin's, but for the coupling of 1e-3.
+    assert magnetise(3.0 * SINE, bias=1.0)[1 : PERIOD // 2] == pytest.approx(langevin, abs=1e-3)
+
+
+def test_tape_remembers():
+    """The same field, reached from two pasts, leaves two magnetisations, and silence keeps one."""
+    up = magnetise(np.array([2.0, 0.0, 0.0]))
+    down = magnetise(np.array([-2.0, 0.0, 0.0]))
+    assert up[1] == -down[1] == pytest.approx(up[2])
+    assert up[1] > 0.1
+
+
+def test_only_the_way_counts_not_the_clock():
+    field = 4.0 * SINE
+    path = np.interp(np.arange(0, len(field) - 0.9, 0.1), np.arange(len(field)), field)
+    # Fourth-order steps of a twelfth: their error is far below the 1e-4 allowed here.
+    assert magnetise(path)[::10] == pytest.approx(magnetise(field), abs=1e-4)
+    coarse = magnetise(field[::100])
+    # A chord cuts a corner of the sine's top by at most 4 * (pi * 100 / 2000)^2 / 2 = 0.05 of field.
+    assert coarse == pytest.approx(magnetise(field)[::100], abs=0.05)
+    assert np.abs(coarse).max() < 1
+
+
+def test_any_shape_and_the_dtype_is_kept():
+    for curve in CURVES:
+        audio = np.random.default_rng(0).uniform(-1, 1, (2, 3, 50)).astype(np.float32)
+        out = saturate(audio, 3.0, curve=curve)
+        assert out.shape == audio.shape
+        assert out.dtype == np.float32
+        assert np.array_equal(out[1, 2], saturate(audio[1, 2], 3.0, curve=curve))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"curve": "fuzz"}, "curve must be one of tanh, arctan, hard_clip, cubic, hysteresis, got 'fuzz'"),
+        ({"depth": 11.0}, r"depth must lie in \[1, 10\]"),
+        ({"audio": np.array([np.nan])}, "audio must be finite"),
+        ({"curve": "hysteresis", "bias": 1.5}, "bias must lie in 0..1, got 1.5"),
+    ],
+)
+def test_bad_input_is_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        saturate(**{"audio": SINE, "depth": 2.0} | settings)
+
+
+def test_the_processor_is_the_curve_with_a_gradient():
+    audio = torch.from_numpy(SINE[None, None, 100:160].copy()).repeat(4, 1, 1)
+    unit = torch.tensor([0.0, 0.3, 0.6, 1.0], dtype=torch.float64, requires_grad=True)
+    out = TapeSaturationProcessor()(audio, unit, MEMORYLESS)
+    for i, curve in enumerate(MEMORYLESS):
+        wanted = saturate(audio[i].numpy(), float(depth_of(unit)[i]), curve=curve)
+        assert np.array_equal(out[i].detach().numpy(), wanted)
+    smooth = [name for name in MEMORYLESS if name != "hard_clip"]
+    assert torch.autograd.gradcheck(
+        lambda u: TapeSaturationProcessor()(audio[:3], u, smooth), unit[:3].detach().clone().requires_grad_()
+    )
+
+
+def test_the_processor_says_what_it_cannot_do():
+    processor, audio = TapeSaturationProcessor(), torch.zeros(2, 1, 8)
+    with pytest.raises(ValueError, match="got 'hysteresis': it has no gradient"):
+        processor(audio, torch.zeros(2), "hysteresis")
+    with pytest.raises(ValueError, match="with a depth and a curve for each item"):
+        processor(audio, torch.zeros(3))
+
+
+def test_depths_and_units_are_the_parameter_spaces():
+    knob = SPACE["depth"]
+    assert depth_of(torch.tensor([0.0, 0.5, 1.0])).tolist() == [knob.low, 5.5, knob.high]
+    assert unit_of(torch.tensor([0.5, 1.0, 5.5, 20.0])).tolist() == [0.0, 0.0, 0.5, 1.0]

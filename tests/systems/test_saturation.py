@@ -1,0 +1,402 @@
+"""Saturation as a system: examples from seeds, what the network hears, and that it learns."""
+
+import itertools
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import default_collate
+
+from labkit.effects.saturation import MEMORYLESS, saturate
+from labkit.learn import training
+from labkit.measure.results import read, write
+from labkit.signal.files import AudioError
+from labkit.signal.pool import FreshClips
+from labkit.signal.seeds import generator
+from labkit.signal.sources import Clip
+from labkit.systems import saturation
+from labkit.systems.pedal_order.checkpoint import CheckpointError
+from labkit.systems.saturation import CONDITIONS, data, views
+from labkit.systems.saturation.baselines import Ridge, hand_features
+from labkit.systems.saturation.buffer import BufferedClips
+from labkit.systems.saturation.config import NAMES
+from labkit.systems.saturation.evaluate import _pedal_rows
+from labkit.systems.saturation.model import Answer, build, summary
+from labkit.systems.saturation.oracles import align
+from labkit.systems.saturation.predict import interval
+from labkit.systems.saturation.train import audio_distance, calibrate, collect, loss_of
+
+RATE = 16000
+SMALL = saturation.Config(
+    sample_rate=RATE,
+    samples=16384,
+    clip_seconds=1.6,
+    augment_strength=0.0,
+    n_fft=1024,
+    hop_length=512,
+    n_mels=32,
+    high_hz=7500.0,
+    width=0.1,
+    embedding=16,
+    hidden=32,
+    batch_size=4,
+    steps=4,
+    checkpoint_every=2,
+    warmup_steps=0,
+    n_workers=0,
+)
+
+
+class Tones:
+    """Decaying harmonics, made in no time; the source is the pitch."""
+
+    kind, seconds, sample_rate = "generated", SMALL.clip_seconds, RATE
+
+    def clip(self, rng, split):
+        pitch = int(rng.integers(40)) + {"train": 100, "validation": 200, "test": 300}[split]
+        t = np.arange(round(self.seconds * RATE)) / RATE
+        partials = [np.sin(2 * np.pi * pitch * k * t + 6 * rng.random()) * np.exp(-2 * k * t) / k for k in range(1, 9)]
+        return Clip(np.sum(partials, 0, dtype=np.float32)[None] * 0.3, RATE, f"tone/{pitch}", self.kind)
+
+    def groups(self, split):
+        return [split]
+
+
+@pytest.fixture(scope="module")
+def pool():
+    return FreshClips(Tones(), "train", 0)
+
+
+def one(pool, condition, index=0, **changes):
+    return data.Examples(SMALL, [pool], 0, training=False, condition=replace(CONDITIONS[condition], **changes)).example(
+        index
+    )
+
+
+def test_an_example_depends_on_seed_and_number_alone(pool):
+    first, again = (data.Examples(SMALL, [pool], 3) for _ in range(2))
+    [first[i] for i in range(3)]
+    for key, value in again[7].items():
+        assert torch.equal(value, first[7][key])
+    assert not torch.equal(first[7]["wet"], data.Examples(SMALL, [pool], 4)[7]["wet"])
+
+
+def test_training_meets_every_reference_curve_and_disturbance(pool):
+    drawn = [data.draw_condition(generator(0, "draw", i)) for i in range(300)]
+    assert {c.reference for c in drawn} == {"paired", "unpaired", "none"}
+    assert {c.curves[0] for c in drawn} == set(NAMES)
+    for field in ("mp3", "snr_db", "shift_ms"):
+        assert len({bool(getattr(c, field)) for c in drawn}) == 2
+    depths = [data.Examples(SMALL, [pool], 0).example(i).depth for i in range(60)]
+    assert 1 <= min(depths) < 3 < 8 < max(depths) <= 10
+
+
+def test_a_pair_is_the_curve_of_its_clean_signal(pool):
+    for curve in NAMES:
+        example = one(pool, "exact", curves=(curve,))
+        assert np.abs(example.clean).max() == 1
+        assert example.reference.shape == (SMALL.samples + 2 * SMALL.margin,)
+        assert np.array_equal(example.reference[SMALL.margin : -SMALL.margin], example.clean)
+        if curve in MEMORYLESS:
+            # Half a step of 16 bits.
+            assert example.wet == pytest.approx(saturate(example.clean, example.depth, curve=curve), abs=1.6e-5)
+
+
+def test_disturbances_are_what_they_are_said_to_be(pool):
+    noisy = one(pool, "noise_20")
+    bent = noisy.wet_amplitude * saturate(noisy.clean, noisy.depth)
+    noise = noisy.wet - bent
+    # 16384 draws: the power of noise scatters by sqrt(2 / 16384) = 1.1 %, 0.05 dB; four times that.
+    assert 10 * np.log10(np.mean(bent**2) / np.mean(noise**2)) == pytest.approx(20, abs=0.2)
+    assert np.sqrt(np.mean(noise**2)) == pytest.approx(noisy.noise_rms, rel=0.03)
+    assert 10 ** (-24 / 20) <= noisy.wet_amplitude <= 10 ** (-3 / 20)
+    shifts = []
+    for i in range(6):
+        shifted = one(pool, "shift", i)
+        found, _ = align(shifted.reference, shifted.wet)
+        start = next(
+            k for k in range(2 * SMALL.margin + 1) if np.array_equal(shifted.reference[k : k + 99], found[:99])
+        )
+        assert np.array_equal(found, shifted.clean)
+        shifts.append(start - SMALL.margin)
+    assert len(set(shifts)) > 3
+    assert one(pool, "wet").reference is None
+    strange = one(pool, "unpaired")
+    assert np.abs(strange.reference).max() == 1
+    assert not np.array_equal(strange.reference[SMALL.margin : -SMALL.margin], strange.clean)
+
+
+def test_a_codec_between_leaves_the_same_sound_in_the_same_place(pool):
+    example = one(pool, "mp3", shift_ms=0.0)
+    bent = example.wet_amplitude * saturate(example.clean, example.depth)
+    error = example.wet - bent
+    assert 10 < 10 * np.log10(np.mean(bent**2) / np.mean(error**2)) < 60
+
+
+def test_a_clip_that_does_not_fit_is_refused(pool):
+    for clip in (Clip(np.zeros((1, 99), "f"), RATE, "x", "real"), Clip(np.zeros((1, 99_999), "f"), 8000, "x", "real")):
+        with pytest.raises(ValueError, match="a clip must hold 18304 samples at 16000 Hz"):
+            data.render(SMALL, clip, CONDITIONS["wet"], generator(0))
+    with pytest.raises(ValueError, match="other must be a clip"):
+        data.render(SMALL, pool.clip(0), CONDITIONS["unpaired"], generator(0))
+    silent = Clip(np.zeros((1, 30_000), "f"), RATE, "x", "real")
+    assert not data.render(SMALL, silent, CONDITIONS["exact"], generator(0)).wet.any()
+
+
+def test_a_buffer_keeps_what_fits_and_renews_it():
+    clip_gb = 4 * SMALL.clip_seconds * RATE / 1e9
+    made = BufferedClips(Tones(), "train", 0, gigabytes=3.5 * clip_gb, reload_every=50)
+    ids = [[made.clip(i).audio.tobytes() for i in range(k, k + 50)] for k in (0, 50)]
+    assert made.slots == 3
+    assert made.megabytes == pytest.approx(3 * clip_gb * 1000)
+    assert [len(set(i)) for i in ids] == [3, 3]
+    assert not set(ids[0]) & set(ids[1])
+    again = BufferedClips(Tones(), "train", 0, gigabytes=3.5 * clip_gb, reload_every=50)
+    assert again.clip(57).audio.tobytes() == ids[1][7]
+    with pytest.raises(ValueError, match="gigabytes and reload_every must be positive"):
+        BufferedClips(Tones(), "train", 0, gigabytes=0)
+
+
+def test_what_is_heard_ignores_levels_and_takes_silence(pool):
+    example = one(pool, "level")
+    heard = views.hear(SMALL, example.wet, example.reference)
+    softer = views.hear(SMALL, example.wet * 0.25, example.reference * 0.5)
+    for key, value in heard.items():
+        assert torch.equal(value, softer[key])  # powers of two: not a bit changes
+    assert heard["views"].shape == (views.N_VIEWS,)
+    for reference in (None, np.zeros_like(example.reference)):
+        silent = views.hear(SMALL, np.zeros_like(example.wet), reference)
+        assert all(value.isfinite().all() for value in silent.values())
+    assert not views.hear(SMALL, example.wet, None)["views"][views.BLIND :].any()
+    with pytest.raises(ValueError, match=r"reference must be \(17344,\)"):
+        views.hear(SMALL, example.wet, example.wet)
+
+
+@pytest.mark.parametrize("curve", MEMORYLESS)
+def test_the_view_of_a_pair_is_deepest_at_the_true_curve_and_depth(pool, curve):
+    example = one(pool, "level", curves=(curve,))
+    remains = views.pair_view(example.clean, example.wet, 1.0)[-97:-1].reshape(4, 24)
+    row, column = np.unravel_index(remains.argmin(), remains.shape)
+    assert MEMORYLESS[row] == curve
+    # Neighbours are a factor of 10^(1/23) = 1.105 apart.
+    assert np.logspace(0, 1, 24)[column] == pytest.approx(example.depth, rel=0.11)
+
+
+def test_undone_at_the_true_depth_the_sound_is_smoothest(pool):
+    """The eight partials of these tones end at 1.2 kHz: what lies above is the curve's own work."""
+    near = 0
+    for i in range(8):
+        example = one(pool, "exact", i, free_level=False)
+        share = views.blind_view(example.wet / np.abs(example.wet).max(), RATE)[32 : 32 + 120].reshape(12, 10)
+        best = np.logspace(0, 1, 12)[share[:, -4:].mean(1).argmin()]
+        near += abs(np.log(best / example.depth)) < 1.5 * np.log(10) / 11
+    assert near >= 6  # beyond depth 6 the 16 bits of the wet signal hide the rest
+
+
+def test_sizes_are_the_ones_promised():
+    big = summary(build(saturation.BIG))
+    assert "encoder        7.14 M" in big
+    assert "controller     0.13 M" in big
+    assert "total          7.27 M" in big
+    assert sum(p.numel() for p in build(saturation.LIGHT).parameters()) <= 1_000_000
+
+
+@pytest.mark.parametrize("changes", [{}, {"picture": "stft", "standardise": True, "views": False, "in_channels": 3}])
+def test_every_trainable_weight_moves(pool, changes):
+    config = replace(SMALL, loss="both", **changes)
+    batch = default_collate([data.Examples(config, [pool], 0)[i] for i in range(8)])
+    assert 0 < batch["given"].sum() < 8
+    model = build(config)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    value, figures = loss_of(config)(model, batch)
+    value.backward()
+    torch.optim.Adam(model.parameters(), lr=0.01).step()
+    assert [name for name, p in model.named_parameters() if torch.equal(before[name], p)] == []
+    assert figures["train/loss_step"] == pytest.approx(value.item())
+
+
+def test_the_loss_switch(pool):
+    batch = collect(data.Examples(replace(SMALL, loss="both"), [pool], 0), 6)
+    values = {}
+    for name in ("parameter", "audio", "both"):
+        config = replace(SMALL, loss=name, curve_weight=0.0)
+        values[name] = loss_of(config)(build(SMALL).eval(), batch)[0].item()
+    assert values["both"] == pytest.approx(values["parameter"] + values["audio"], rel=1e-5)
+    with pytest.raises(ValueError, match="loss must be one of parameter, audio, both, got 'image'"):
+        replace(SMALL, loss="image")
+
+
+def test_sound_leads_to_the_depth_and_less_so_where_it_is_deep(pool):
+    batch = collect(data.Examples(replace(SMALL, loss="audio"), [pool], 0, condition=CONDITIONS["exact"]), 4)
+
+    def distance(depth, ratio):
+        asked = batch | {"log_depth": torch.full((4,), float(np.log(depth)))}
+        log_depth = (asked["log_depth"] + float(np.log(ratio)))[:, None].repeat(1, 5).requires_grad_()
+        found = audio_distance(SMALL, Answer(log_depth, torch.zeros(4), torch.zeros(4, 5)), asked)
+        found.backward()
+        return found.item(), log_depth.grad.sum().item()
+
+    assert distance(3.0, 1.0)[0] == pytest.approx(0.0, abs=1e-5)
+    assert distance(3.0, 1.2)[1] > 0 > distance(3.0, 0.8)[1]
+    # The published slope falls 4.5-fold along the range, for a step of depth; three levels of it are asked for.
+    steps = [distance(depth, 1 + 0.1 / depth)[0] for depth in (1.0, 3.0, 9.0)]
+    assert steps[0] > 1.3 * steps[1] > 1.3**2 * steps[2] > 0
+
+
+def test_calibration_mends_a_spread_that_is_wrong_by_a_factor(monkeypatch):
+    model = build(SMALL).eval()
+    rng = np.random.default_rng(0)
+    error = torch.from_numpy(rng.laplace(0, 0.3, 4000).astype(np.float32))
+    answer = Answer(torch.zeros(4000, 5), torch.full((4000,), float(np.log(0.1))), torch.zeros(4000, 5))
+    batch = {"curve": torch.zeros(4000, dtype=torch.long), "log_depth": error}
+    monkeypatch.setattr(sys.modules["labkit.systems.saturation.train"], "answers", lambda *_: answer)
+    # The mean of 4000 exponential draws scatters by 1 / sqrt(4000) = 1.6 %.
+    assert calibrate(model, batch) == pytest.approx(3.0, rel=0.06)
+    ends = interval(answer, batch["curve"], float(model.spread_factor)).log()
+    inside = (ends[:, 0] <= error) & (error <= ends[:, 2])
+    # Depths below 1 are held at 1, so the lower half of the errors is out of reach: the upper half is asked.
+    assert inside[error > 0].float().mean() == pytest.approx(0.8, abs=0.03)
+
+
+def test_it_learns_and_hears():
+    """On 48 pairs it comes far below guessing the mean, and with the sounds exchanged it does not."""
+    made = data.Examples(SMALL, [FreshClips(Tones(), "train", 0)], 0, training=False, condition=CONDITIONS["level"])
+    batch, model = collect(made, 48), build(SMALL)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    model.train()
+    for _ in range(80):
+        value, _ = loss_of(SMALL)(model, batch)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+    model.eval()
+    fresh = collect(
+        data.Examples(SMALL, [FreshClips(Tones(), "test", 0)], 1, training=False, condition=CONDITIONS["level"]), 32
+    )
+    with torch.no_grad():
+        said = model(fresh).of(fresh["curve"]).exp()
+    true = fresh["log_depth"].exp()
+    floor = (true - 5.5).abs().mean()
+    assert (said - true).abs().mean() < 0.5 * floor
+    assert (said.roll(5) - true).abs().mean() > 0.8 * floor
+
+
+@pytest.fixture
+def tones(monkeypatch):
+    """The system's pools are tones."""
+    for module in ("train", "evaluate"):
+        # By its name in sys.modules: the package's attribute of that name is the function.
+        where = sys.modules[f"labkit.systems.saturation.{module}"]
+        monkeypatch.setattr(where, "pool", lambda _config, _kind, split, _n: FreshClips(Tones(), split, 0))
+
+
+def test_a_run_that_is_killed_ends_where_an_unbroken_one_does(tones, tmp_path, monkeypatch):
+    assert tones is None
+    sizes = {"n_validation": 6, "validate_every": 1}
+    whole = saturation.train(SMALL, tmp_path / "whole", **sizes)
+    kept = training._checkpoint
+
+    def killed(run_dir, step, *others):
+        kept(run_dir, step, *others)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        saturation.train(SMALL, tmp_path / "broken", **sizes)
+    monkeypatch.setattr(training, "_checkpoint", kept)
+    resumed = saturation.train(SMALL, tmp_path / "broken", **sizes)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    assert (tmp_path / "whole" / "best.pt").exists()
+    assert list((tmp_path / "whole" / "sounds").iterdir())
+    with pytest.raises(ValueError, match="holds a run with another config"):
+        saturation.train(replace(SMALL, seed=1), tmp_path / "whole", **sizes)
+
+
+def test_evaluation_gives_every_method_its_row(tones, tmp_path):
+    assert tones is None
+    rows = saturation.evaluate(
+        build(SMALL).eval(), n=24, n_floor=24, conditions=("exact", "curve", "wet"), sources=("generated",), say=str
+    )
+    assert read("saturation", path=write("saturation", rows, path=tmp_path / "rows.json")) == rows
+    found = {(row.protocol, row.name, row.metric): row for row in rows}
+    exact, wet, curve = (CONDITIONS[name].says for name in ("exact", "wet", "curve"))
+    assert found[exact, "closed form", "depth error"].ours < 1e-3
+    assert found[exact, "least squares", "depth error"].ours < 1e-2
+    assert found[exact, "light", "depth error"].oracle == found[exact, "least squares", "depth error"].ours
+    ours = found[wet, "light", "depth error"]
+    assert ours.oracle is None
+    assert ours.low <= ours.ours <= ours.high
+    # 24 uniform draws: 2.25 give or take 1.3 / sqrt(24) = 0.27, three times that.
+    assert ours.prior == pytest.approx(2.25, abs=0.8)
+    assert 0 < ours.floor < 3
+    assert ours.control > 0
+    assert found[curve, "light", "curve named"].chance == 0.2
+    assert found[curve, "least squares", "curve named"].ours > 0.6
+    assert found["speed", "light", "processor time for a second"].ours > 0
+    assert all(row.n == 24 for row in rows if row.protocol != "speed")
+
+
+def test_what_it_says_of_real_pedals(real_data):
+    """An untrained ear, but every real pair is read, aligned and answered."""
+    assert real_data.is_dir()
+    rows = _pedal_rows(build(replace(SMALL, sample_rate=16000)).eval(), 1, "")
+    assert [row.n for row in rows] == [4, 4, 4, 2] * 2
+    assert all(1 <= row.ours <= 10 for row in rows if row.metric.startswith("depth heard"))
+
+
+def test_ridge_is_a_straight_line_and_features_ignore_level(pool):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 3))
+    depth = np.clip(5 + x @ [1.0, -0.5, 0.0], 1, 10)
+    assert Ridge(x, depth)(x) == pytest.approx(depth, abs=0.1)
+    wet = one(pool, "wet").wet
+    assert hand_features(wet, RATE) == pytest.approx(hand_features(wet * 0.1, RATE), abs=1e-4)
+    assert hand_features(wet, RATE).shape == (11,)
+    assert np.isfinite(hand_features(np.zeros(100), RATE)).all()
+
+
+def test_checkpoints_round_trip_and_bad_ones_are_named(tmp_path):
+    model = build(SMALL).eval()
+    model.spread_factor.fill_(1.7)
+    path = tmp_path / "model.safetensors"
+    assert len(saturation.save(model, path)) == 64
+    again = saturation.load(path)
+    assert again.config == SMALL
+    assert float(again.spread_factor) == pytest.approx(1.7)
+    for (name, a), b in zip(model.state_dict().items(), again.state_dict().values(), strict=True):
+        torch.testing.assert_close(a.float(), b.float(), atol=1e-3, rtol=1e-3, msg=name)  # half precision
+    path.write_bytes(b"weights")
+    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+        saturation.load(path)
+    with pytest.raises(CheckpointError, match="labkit train saturation"):
+        saturation.load(tmp_path / "no.safetensors")
+    with pytest.raises(ValueError, match="name must be one of light, big"):
+        saturation.shipped_path("huge")
+
+
+def test_predicting_takes_any_recording(pool):
+    model = build(SMALL).eval()
+    example = one(pool, "level")
+    stereo = np.stack([example.wet, example.wet])
+    found = saturation.predict(model, stereo, RATE)
+    assert found == saturation.predict(model, example.wet[None], RATE)
+    assert 1 <= found.low <= found.depth <= found.high <= 10
+    assert sum(found.shares.values()) == pytest.approx(1, abs=1e-5)
+    assert found.shares[found.curve] == max(found.shares.values())
+    assert saturation.predict(model, stereo, RATE, clean=example.reference[None], curve="cubic").curve == "cubic"
+    short = saturation.predict(model, example.wet[None, :500], 44100, clean=example.clean[None, :600], clean_rate=8000)
+    assert np.isfinite(short.depth)
+    with pytest.raises(AudioError, match="wet is silent"):
+        saturation.predict(model, np.zeros((1, 100), np.float32), RATE)
+    with pytest.raises(AudioError, match="clean is silent"):
+        saturation.predict(model, stereo, RATE, clean=np.zeros((1, 100), np.float32))
+    with pytest.raises(ValueError, match="curve must be one of"):
+        saturation.predict(model, stereo, RATE, curve="fuzz")
+
+
+def test_conditions_are_named_and_said_once():
+    assert [name for name, c in CONDITIONS.items() if name != c.name] == []
+    assert all(a.says != b.says for a, b in itertools.combinations(CONDITIONS.values(), 2))
