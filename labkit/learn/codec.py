@@ -8,7 +8,9 @@ import json
 import math
 import os
 import pickle
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -111,18 +113,11 @@ class Codec(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
-        self.network = need("dac").DAC(
-            encoder_dim=config.encoder_dim,
-            encoder_rates=list(config.rates),
-            latent_dim=config.latent_dim,
-            decoder_dim=config.decoder_dim,
-            decoder_rates=list(reversed(config.rates)),
-            n_codebooks=config.n_codebooks,
-            codebook_size=config.codebook_size,
-            codebook_dim=config.codebook_dim,
-            quantizer_dropout=config.quantizer_dropout,
-            sample_rate=config.sample_rate,
-        )
+        shared = ("encoder_dim", "latent_dim", "decoder_dim", "n_codebooks", "codebook_size", "codebook_dim")
+        shape = {name: getattr(config, name) for name in (*shared, "quantizer_dropout", "sample_rate")}
+        rates = {"encoder_rates": list(config.rates), "decoder_rates": list(reversed(config.rates))}
+        with quiet():
+            self.network = need("dac").DAC(**shape, **rates)
 
     def forward(self, audio: Tensor) -> dict[str, Tensor]:
         """What training needs of (b, 1, samples), a multiple of the hop.
@@ -298,6 +293,15 @@ class CodeEmbedding(nn.Module):
         return self.table(codes + self.first[: codes.shape[1]]).sum(1)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without warnings of what torch has renamed since descript-audio-codec was written: no reader can mend them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
 def _resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
     if from_rate == to_rate:
         return audio
@@ -389,7 +393,8 @@ def official(path: str | Path | None = None) -> Codec:
     Source: Kumar et al. 2023, the released weights 0.0.1.
     Notebook: 03.
     """
-    utils, tag = need("dac.utils"), "0.0.1"
+    with quiet():
+        utils, tag = need("dac.utils"), "0.0.1"
     address = utils.__MODEL_URLS__[("44khz", tag, "8kbps")]
     place = Path.home() / ".cache" / "descript" / "dac" / f"weights_44khz_8kbps_{tag}.pth"
     place = place if path is None else Path(path)
@@ -397,7 +402,8 @@ def official(path: str | Path | None = None) -> Codec:
     try:
         if path is not None and not place.is_file():
             raise FileNotFoundError(f"no file {place}")
-        model = utils.load_model(load_path=str(place if place.is_file() else utils.download("44khz", "8kbps", tag)))
+        with quiet():
+            model = utils.load_model(load_path=str(place if place.is_file() else utils.download("44khz", "8kbps", tag)))
     except (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CodecError(f"the official weights could not be had ({first:.200}): {by_hand}") from error

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from labkit.effects.sampling import ChainSampler
-from labkit.learn.codec import Codec, CodecConfig, build
+from labkit.learn.codec import Codec, CodecConfig, build, quiet
 from labkit.learn.codec_scores import INPUT_DBFS, PEDALS, mel_distance_db
 from labkit.learn.training import Plan, fit
 from labkit.signal.augment import augment
@@ -147,8 +147,9 @@ class Trainee(nn.Module):
         self.critic: nn.Module | None = None
         if recipe.adversarial_weight:
             rate = codec.config.sample_rate
-            discriminator = need("dac.model.discriminator").Discriminator
-            self.critic = discriminator(rates=[], periods=[], fft_sizes=[2048, 1024, 512], sample_rate=rate)
+            with quiet():
+                discriminator = need("dac.model.discriminator").Discriminator
+                self.critic = discriminator(rates=[], periods=[], fft_sizes=[2048, 1024, 512], sample_rate=rate)
 
     def forward(self, audio: Tensor, *, judge: bool = False) -> dict[str, Tensor] | list[list[Tensor]]:
         """`Codec.forward`, codewords renewed in training; with `judge` the discriminator's feature maps."""
@@ -237,6 +238,25 @@ def _adversarial(
     return {"critic": taught, "fooled": weight * fooled, "features": 2 * weight * features}
 
 
+@torch.no_grad()
+def standardise(codec: Codec, audio: Tensor) -> None:
+    """Shift and scale the encoder's last layer so that every channel of these frames has mean 0 and variance 1.
+
+    A fresh encoder makes frames of a hundredth of that, all in nearly one direction: every frame gets the same few
+    words, and the decoder learns to do without them.
+
+    Args:
+        codec: fresh; changed in place.
+        audio: (b, 1, samples), a multiple of the hop.
+
+    Source: Salimans & Kingma 2016 (weight normalisation), section 3, of the last layer only.
+    """
+    frames, last = codec.network.encoder(audio), codec.network.encoder.block[-1]
+    spread, mean = frames.std((0, 2)).clamp(min=1e-8), frames.mean((0, 2))
+    last.weight_g.div_(spread[:, None, None])
+    last.bias.copy_((last.bias - mean) / spread)
+
+
 def train(
     config: CodecConfig,
     run_dir: str | Path,
@@ -263,9 +283,11 @@ def train(
     Notebook: 03.
     """
     recipe = recipe or Recipe()
-    trainee = Trainee(build(config, seed=recipe.seed), recipe)
+    clips, codec = CodecClips(config, recipe), build(config, seed=recipe.seed)
+    standardise(codec, torch.stack([clips[i]["audio"] for i in range(min(8, len(clips)))]))
+    trainee = Trainee(codec, recipe)
     plan = Plan(**{name: getattr(recipe, name) for name in Plan.__dataclass_fields__ if hasattr(recipe, name)})
     described = {"codec": asdict(config), "recipe": asdict(recipe)}
-    clips, loss = CodecClips(config, recipe), codec_loss(trainee, recipe)
+    loss = codec_loss(trainee, recipe)
     fit(trainee, clips, loss, plan, run_dir, config=described, on_log=on_log, log_every=log_every)
     return trainee.codec.cpu().eval()

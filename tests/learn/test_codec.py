@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from labkit.learn import codec as codecs
+from labkit.learn import codec_scores
 from labkit.learn.codec import CodecConfig, CodecError, CodeEmbedding, build, load, official, save
-from labkit.learn.codec_scores import evaluate, mel_distance_db, mel_griffin_lim, mu_law, scores
-from labkit.learn.codec_training import CodecClips, Recipe, Trainee, codec_loss, train
+from labkit.learn.codec_scores import clips, evaluate, mel_distance_db, mel_griffin_lim, mu_law, scores
+from labkit.learn.codec_training import CodecClips, Recipe, Trainee, codec_loss, standardise, train
 from labkit.signal.optional import need
 from labkit.signal.seeds import torch_generator
 
@@ -225,16 +226,16 @@ def test_official_weights_go_through_dacs_own_loader(small, tmp_path):
 
 
 def test_clips_are_repeatable_and_within_full_scale():
-    clips = CodecClips(SMALL, RECIPE)
-    one = clips[3]["audio"]
+    drawn = CodecClips(SMALL, RECIPE)
+    one = drawn[3]["audio"]
     assert one.shape == (1, round(0.2 * RATE / 64) * 64)
     assert one.dtype == torch.float32
     assert torch.equal(one, CodecClips(SMALL, RECIPE)[3]["audio"])
-    assert not torch.equal(one, clips[4]["audio"])
+    assert not torch.equal(one, drawn[4]["audio"])
     dry, wet = (CodecClips(SMALL, replace(RECIPE, wet_share=share))[3]["audio"] for share in (0.0, 1.0))
     assert not torch.allclose(dry, wet, atol=1e-3)
-    assert all(0 < clips[i]["audio"].abs().max() < 1 for i in range(6))
-    assert len(clips) == 32
+    assert all(0 < drawn[i]["audio"].abs().max() < 1 for i in range(6))
+    assert len(drawn) == 32
 
 
 def test_expired_words_are_placed_on_frames_and_busy_ones_stay():
@@ -268,6 +269,15 @@ def test_words_follow_the_frames_that_said_them():
     assert torch.equal(word[others], before[others])
     assert trainee.idle[2, 5] == 0
     assert (trainee.idle[2, others] == 2).all()
+
+
+def test_a_fresh_encoder_is_brought_to_unit_frames():
+    codec, audio = build(SMALL), torch.stack([CodecClips(SMALL, RECIPE)[i]["audio"] for i in range(3)])
+    assert codec.network.encoder(audio).std((0, 2)).max() < 0.5
+    standardise(codec, audio)
+    frames = codec.network.encoder(audio)
+    assert frames.mean((0, 2)).abs().max() < 1e-3  # rounding, blown up by the scale
+    assert torch.allclose(frames.std((0, 2)), torch.ones(16), atol=1e-3)
 
 
 def test_training_moves_every_tensor_and_lowers_the_distance_on_a_new_clip(tmp_path):
@@ -353,6 +363,17 @@ def test_scores_of_the_same_sound_are_zero_and_of_noise_are_not():
     assert same == {"mel distance": 0, "log-spectral distance": 0, "MR-STFT": 0, "SI-SDR": 120}
     assert other["SI-SDR"] < -10
     assert other["mel distance"] > 1
+
+
+def test_real_clips_come_dry_and_wet_at_one_level(real_data, monkeypatch):
+    monkeypatch.setenv("LABKIT_REAL_DATA", str(real_data))
+    for wet in (False, True):
+        for clip in clips("real", 2, wet=wet, seconds=0.3, sample_rate=RATE, seed=0):
+            assert clip.audio.shape == (1, round(0.3 * RATE))
+            assert 20 * math.log10(np.sqrt(np.mean(clip.audio**2))) == pytest.approx(-20, abs=0.01)
+    monkeypatch.setattr(codec_scores, "real_data_dir", lambda: None)
+    with pytest.raises(FileNotFoundError, match="set LABKIT_REAL_DATA"):
+        clips("real", 1, wet=False, seconds=0.3, sample_rate=RATE, seed=0)
 
 
 def test_evaluate_writes_rows_that_order_the_coders(small):
