@@ -28,7 +28,7 @@ System = Literal["pedal_order", "codec"]
 
 # What each system takes of `Evaluate` beside out and seed.
 _TAKEN = {
-    "pedal_order": ("n", "n_floor", "sources", "checkpoint"),
+    "pedal_order": ("n", "n_floor", "n_refined", "sources", "checkpoint"),
     "codec": ("n", "sources", "checkpoint"),
     "twins": ("n_fits", "memory_bytes"),
     "decoding": (),
@@ -96,6 +96,7 @@ class Evaluate:
         system: what to evaluate; twins are the torch pedals, decoding is the decoder's cache.
         n: clips of each protocol and source.
         n_floor: clips that the statistics floor learns from.
+        n_refined: clips of each protocol and source that are refined with the dry sound known; about a minute each.
         n_fits: of the twins: five-pedal chains whose knobs are searched.
         memory_bytes: of the twins: bound of the batches on which the growth of the cost is measured.
         sources: kinds of dry sources; real needs recordings (LABKIT_REAL_DATA).
@@ -107,6 +108,7 @@ class Evaluate:
     system: Positional[System | Literal["twins", "decoding"]]
     n: int = 300
     n_floor: int = 2000
+    n_refined: int = 0
     n_fits: int = 10
     memory_bytes: int = 4 * 2**30
     sources: tuple[Literal["generated", "sampled", "real"], ...] = ("generated", "sampled", "real")
@@ -244,6 +246,7 @@ def _evaluate(command: Evaluate) -> int:
             pedal_order.load(path),
             n=command.n,
             n_floor=command.n_floor,
+            n_refined=command.n_refined,
             sources=command.sources,
             seed=command.seed,
             checkpoint=path.name,
