@@ -23,15 +23,15 @@ from labkit.signal.seeds import generator, torch_generator
 
 # A window with an error below this is explained: the twins come nearer than that to pedalboard.
 EXPLAINED = 1e-5
-# After a window with an error above this, the round is lost.
-LOST = 1e-2
+# After a window with an error above this, or after so many windows that steps alone did not explain, a round is lost.
+LOST, MOST_PRESSES = 1e-2, 30
 ENOUGH_DB = 30.0
 # Knobs that say when a sound comes in, with the seconds in one of their units. Their valleys are a sample or a period
 # wide; an echo moves in whole samples and has no slope at all.
 ARRIVALS = {"delay_seconds": 1.0, "centre_delay_ms": 1e-3}
 ECHO = "delay_seconds"
 FIRST_SECONDS, LEAST_SECONDS, GROWTH = 0.012, 0.0007, 1.6
-# Arrivals are sought this far back; that takes long, so many rows at once only in windows that are short.
+# Arrivals are sought this far back; that takes long, so for more than the best row only in windows that are short.
 BACK_SECONDS, SHORT_SECONDS = 0.02, 0.06
 KIDS = 24
 # Of audio rendered in one batch: what a processor's cache and memory like.
@@ -96,7 +96,7 @@ def fit_chain(
         starts: how many are followed, at most; 1 or more.
         steps: of Gauss-Newton in each window, 1 or more.
         rounds: how often the search begins, at most; 1 or more.
-        seconds: wall time after which no round begins.
+        seconds: wall time after which no round begins, and the one under way goes no further.
         seed: of the draws.
         device: torch's.
         progress: show a bar.
@@ -128,7 +128,8 @@ def fit_chain(
         bar.reset(1.0)
         own = torch_generator(seed, "fit", k)
         begin = search.beginnings[k % 2]
-        found.append(_grow(search, begin, draws=draws, starts=starts, steps=steps, rng=own, tick=bar.update))
+        size = {"draws": draws, "starts": starts, "steps": steps, "until": begun + seconds}
+        found.append(_grow(search, begin, **size, rng=own, tick=bar.update))
         if found[-1][0] < 10 ** (-ENOUGH_DB / 10) or time.perf_counter() - begun > seconds:
             break
     bar.close()
@@ -247,6 +248,7 @@ def _grow(
     draws: int,
     starts: int,
     steps: int,
+    until: float,
     rng: torch.Generator,
     tick: Callable[[float], object],
 ) -> tuple[float, Tensor]:
@@ -254,7 +256,7 @@ def _grow(
     whole = search.wet.shape[-1]
     unit = search.drawn(draws, rng)
     unit, errors = search.newton(search.best(unit, samples, 4 * starts), samples, 2 * steps)
-    unit, tick_from = unit[:starts], 0
+    unit, tick_from, presses = unit[:starts], 0, 0
     while samples < whole:
         tick((samples - tick_from) / whole)
         tick_from, ahead = samples, min(int(GROWTH * samples), whole)
@@ -265,7 +267,8 @@ def _grow(
             unit, samples = _apart(moved, errors), ahead
             continue
         unit, errors, samples = _press_on(search, unit, moved, samples, ahead, n, steps, rng)
-        if errors[0] > LOST:
+        presses += 1
+        if errors[0] > LOST or presses == MOST_PRESSES or time.perf_counter() > until:
             break
         unit = _apart(unit, errors)[:starts]
     unit, errors = search.newton(unit[:2], whole, 2 * steps)
@@ -292,7 +295,7 @@ def _press_on(
         pool = torch.cat([kids, unit, moved])
         errors = search.error(pool, window)
         short = window < SHORT_SECONDS * search.sample_rate
-        for row in pool[:KIDS] if short else pool[errors.argsort()[:2]]:
+        for row in pool[:KIDS] if short else pool[errors.argsort()[:1]]:
             pool = torch.cat([pool, *search.arrivals(row, samples, window)])
         rows, errors = search.newton(search.best(pool, window, 2 * n), window, 3 * steps)
         tried.append((float(errors[0]), rows, errors, window))
