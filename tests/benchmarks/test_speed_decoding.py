@@ -8,23 +8,18 @@ from labkit.systems.twins import wall_seconds
 pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed")
 
 
-@pytest.fixture
-def timed(benchmark):
-    """Times the cached writer of n tokens; gives its fastest run in seconds, the decoder, and the memory."""
+def cached_seconds(benchmark, n):
+    """Times the cached writer of n tokens: its fastest run, the decoder, and the memory."""
     if benchmark.disabled:
         pytest.skip("speed is measured with --benchmark-enable only")
-
-    def run(n):
-        model, memory = decoding.decoder(n, 1), decoding.memory(1)
-        benchmark.pedantic(decoding.write_cached, (model, memory, n), rounds=3, warmup_rounds=1)
-        return benchmark.stats.stats.min, model, memory
-
-    return run
+    model, memory = decoding.decoder(n, 1), decoding.memory(1)
+    benchmark.pedantic(decoding.write_cached, (model, memory, n), rounds=3, warmup_rounds=1)
+    return benchmark.stats.stats.min, model, memory
 
 
 @pytest.mark.parametrize("n", [64, 128, 256])
-def test_a_cache_is_four_times_as_fast(timed, n):
-    cached, model, memory = timed(n)
+def test_a_cache_is_four_times_as_fast(benchmark, n):
+    cached, model, memory = cached_seconds(benchmark, n)
     uncached = wall_seconds(lambda: decoding.write_uncached(model, memory, n))
     with_cache, without = (wall_seconds(run) for run in decoding.last_token_runs(model, memory, n))
     assert without >= 4 * with_cache, f"{without / with_cache:.1f} times as fast at the last token"
@@ -33,9 +28,9 @@ def test_a_cache_is_four_times_as_fast(timed, n):
     assert uncached >= least * cached, f"{uncached / cached:.1f} times as fast"
 
 
-def test_ours_is_no_slower_than_the_library(timed):
+def test_ours_is_no_slower_than_the_library(benchmark):
     pytest.importorskip("transformers", reason="transformers is not installed: nothing to stand beside")
-    cached, _, memory = timed(64)
+    cached, _, memory = cached_seconds(benchmark, 64)
     write = decoding.library_writer(64, 1)
     theirs = wall_seconds(lambda: write(memory, 64))
     assert theirs >= cached, f"{theirs / cached:.2f} times as fast"
