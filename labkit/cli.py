@@ -1,7 +1,7 @@
 """The lab's verbs from a shell: `labkit --help`."""
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ USAGE = """Neural audio effects from the shell.
 examples:
   labkit chain recording.wav                       the chain of pedals behind a wet recording
   labkit chain wet.flac --dry dry.flac             ... and the dry one played through it
+  labkit saturation clean.wav wet.wav              the curve between them and its depth; or of wet.wav alone
   labkit train pedal_order --steps 500 --run-dir runs/mine
   labkit evaluate pedal_order --n 200
   labkit data list
@@ -23,12 +24,13 @@ examples:
 """
 
 Shelf = Literal["three", "six"]
-System = Literal["pedal_order", "codec"]
+System = Literal["pedal_order", "saturation", "codec"]
 
 
 # What each system takes of `Evaluate` beside out and seed.
 _TAKEN = {
     "pedal_order": ("n", "n_floor", "n_refined", "sources", "checkpoint"),
+    "saturation": ("n", "n_floor", "sources", "checkpoint"),
     "codec": ("n", "sources", "checkpoint"),
     "twins": ("n_fits", "memory_bytes"),
     "decoding": (),
@@ -56,6 +58,21 @@ class Chain:
 
 
 @dataclass(frozen=True)
+class Saturation:
+    """Name the curve that bent a recording, and its depth.
+
+    Attributes:
+        files: the clean recording and the wet one, or the wet one alone.
+        curve: its name, where it is known: tanh, arctan, hard_clip, cubic or hysteresis.
+        checkpoint: another checkpoint than the shipped light model.
+    """
+
+    files: Positional[tuple[Path, ...]]
+    curve: str | None = None
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True)
 class Train:
     """Train a system, or go on with the run that its folder holds.
 
@@ -69,6 +86,10 @@ class Train:
         kinds: of dry sources; sampled needs a soundfont.
         start: a checkpoint to begin from instead of random weights (pedal order).
         adversarial: weight of a discriminator trained along (codec); .2 is a start, on a GPU.
+        model: light or big (saturation).
+        loss: parameter, audio (through the curve), or both (saturation).
+        data: a folder of recordings to train on instead of kinds (saturation).
+        fresh: start over where the folder already holds a run.
         precision: 32-true, or bf16-mixed where the processor has it.
         workers: processes that render examples.
         seed: of everything.
@@ -83,6 +104,10 @@ class Train:
     kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
     start: Path | None = None
     adversarial: float = 0.0
+    model: Literal["light", "big"] = "light"
+    loss: Literal["parameter", "audio", "both"] = "parameter"
+    data: Path | None = None
+    fresh: bool = False
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     workers: int = 2
     seed: int = 0
@@ -152,9 +177,17 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status: 0, 1 after a one-line message on stderr, 130 when interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    commands = Chain | Train | Evaluate | Data | Results | Doctor
+    commands = Chain | Saturation | Train | Evaluate | Data | Results | Doctor
     command = tyro.cli(commands, prog="labkit", description=USAGE, args=arguments or ["--help"])
-    act = {Chain: _chain, Train: _train, Evaluate: _evaluate, Data: _data, Results: _results, Doctor: _doctor}
+    act = {
+        Chain: _chain,
+        Saturation: _saturation,
+        Train: _train,
+        Evaluate: _evaluate,
+        Data: _data,
+        Results: _results,
+        Doctor: _doctor,
+    }
     try:
         return act[type(command)](command)
     except (ValueError, KeyError, ArithmeticError, OSError, RuntimeError, ModuleNotFoundError) as error:
@@ -198,11 +231,33 @@ def _chain(command: Chain) -> int:
     return 0
 
 
+def _saturation(command: Saturation) -> int:
+    from labkit.signal.files import read_audio
+
+    if not 1 <= len(command.files) <= 2:
+        raise ValueError(
+            f"files must be the clean and the wet recording, or the wet one alone, got {len(command.files)}"
+        )
+    wet, sample_rate = read_audio(command.files[-1])
+    clean, clean_rate = read_audio(command.files[0]) if len(command.files) == 2 else (None, None)
+
+    from labkit.systems import saturation
+
+    model = saturation.load(command.checkpoint)
+    found = saturation.predict(model, wet, sample_rate, clean=clean, clean_rate=clean_rate, curve=command.curve)
+    print(f"curve: {found.curve}   depth {found.depth:.2f}   4 times of 5 in {found.low:.2f} to {found.high:.2f}")
+    for name, share in sorted(found.shares.items(), key=lambda pair: -pair[1]):
+        print(f"  {name:12s} {share:.2f}")
+    return 0
+
+
 def _train(command: Train) -> int:
     run_dir = command.run_dir or Path("runs") / command.system
     chosen = {name: getattr(command, name) for name in ("steps", "batch_size") if getattr(command, name) is not None}
     chosen |= {"precision": command.precision, "n_workers": command.workers, "seed": command.seed}
-    train = {"pedal_order": _train_pedal_order, "codec": _train_codec}[command.system]
+    train = {"pedal_order": _train_pedal_order, "saturation": _train_saturation, "codec": _train_codec}[command.system]
+    for name in ("checkpoint.pt", "best.pt", "config.json", "log.jsonl") if command.fresh else ():
+        (run_dir / name).unlink(missing_ok=True)
     target = run_dir / f"{command.system}.safetensors"
     print(f"wrote {target}, sha256 {train(command, run_dir, chosen, target)}")
     return 0
@@ -218,6 +273,15 @@ def _train_pedal_order(command: Train, run_dir: Path, chosen: dict[str, Any], ta
     config = pedal_order.Config(n_examples=command.n_examples, **chosen)
     given = {"n_dry": command.n_dry, "kinds": command.kinds, "start": command.start}
     return pedal_order.save(pedal_order.train(config, run_dir, **given, on_log=_say), target)
+
+
+def _train_saturation(command: Train, run_dir: Path, chosen: dict[str, Any], target: Path) -> str:
+    from labkit.systems import saturation
+
+    config = replace(saturation.MODELS[command.model], loss=command.loss, **chosen)
+    print(saturation.summary(saturation.build(config)))
+    given = {"n_dry": command.n_dry, "kinds": command.kinds, "folder": command.data}
+    return saturation.save(saturation.train(config, run_dir, **given, on_log=_say), target)
 
 
 def _train_codec(command: Train, run_dir: Path, chosen: dict[str, Any], target: Path) -> str:
@@ -240,6 +304,8 @@ def _evaluate(command: Evaluate) -> int:
         rows = decoding.evaluate(seed=command.seed)
     elif command.system == "codec":
         rows = _codec_rows(command)
+    elif command.system == "saturation":
+        rows = _saturation_rows(command)
     else:
         path = command.checkpoint or pedal_order.shipped_path()
         rows = pedal_order.evaluate(
@@ -263,6 +329,19 @@ def _refuse_what_is_ignored(command: Evaluate) -> None:
         if name not in taken and getattr(command, name) != default:
             options = ", ".join(f"--{other.replace('_', '-')}" for other in (*taken, "out", "seed"))
             raise ValueError(f"--{name.replace('_', '-')} changes nothing for {command.system}, which takes {options}")
+
+
+def _saturation_rows(command: Evaluate) -> "list[Row]":
+    from labkit.systems import saturation
+
+    shipped = [saturation.shipped_path(name) for name in saturation.MODELS]
+    paths = [command.checkpoint] if command.checkpoint else [path for path in shipped if path.exists()] or shipped[:1]
+    given = {"n": command.n, "n_floor": command.n_floor, "sources": command.sources, "seed": command.seed}
+    return [
+        row
+        for k, path in enumerate(paths)
+        for row in saturation.evaluate(saturation.load(path), checkpoint=path.name, oracles=k == 0, **given)
+    ]
 
 
 def _codec_rows(command: Evaluate) -> "list[Row]":

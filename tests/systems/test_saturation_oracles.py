@@ -96,7 +96,7 @@ def test_alignment_finds_where_the_wet_signal_begins(clean, begin):
     wet = -0.2 * saturate(clean, 8.0)[begin : begin + RATE - 400]
     found, alike = align(clean, wet)
     assert np.array_equal(found, clean[begin : begin + RATE - 400])
-    assert 0.7 < alike < 1.0
+    assert 0.5 < alike < 1.0
 
 
 def test_alignment_of_strangers_and_of_silence(clean):

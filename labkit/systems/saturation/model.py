@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,7 @@ from labkit.systems.saturation.views import N_VIEWS
 _RANGE = math.log(SPACE["depth"].high / SPACE["depth"].low)
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What the network says of a batch.
 
     Attributes:
@@ -108,7 +107,14 @@ class SaturationModel(nn.Module):
 
 
 def _views_reader(hidden: int) -> nn.Sequential:
-    layers = [nn.BatchNorm1d(N_VIEWS), nn.Linear(N_VIEWS, hidden), nn.BatchNorm1d(hidden), nn.ReLU()]
+    # Held within five deviations: a figure that hardly moved in training must not run away on another recording.
+    layers = [
+        nn.BatchNorm1d(N_VIEWS),
+        nn.Hardtanh(-5.0, 5.0),
+        nn.Linear(N_VIEWS, hidden),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(),
+    ]
     return nn.Sequential(*layers, nn.Linear(hidden, hidden), nn.BatchNorm1d(hidden), nn.ReLU())
 
 

@@ -167,7 +167,7 @@ def peak_leak(wet: NDArray[np.floating]) -> float:
 
 
 def align(reference: NDArray[np.floating], wet: NDArray[np.floating]) -> tuple[NDArray[np.floating], float]:
-    """The part of a reference that sounds when the wet signal does, by cross-correlation.
+    """The part of a reference that sounds when the wet signal does, by cross-correlation of the signs.
 
     Args:
         reference: (samples + 2 * most,): the same performance, begun up to `most` samples earlier or later than
@@ -180,16 +180,19 @@ def align(reference: NDArray[np.floating], wet: NDArray[np.floating]) -> tuple[N
     Raises:
         ValueError: if the reference is shorter than the wet signal.
 
-    Source: Knapp & Carter 1976, without weighting.
+    Source: the polarity coincidence correlator, Wolff, Thomas & Williams 1962.
     Notebook: 05.
     """
     if reference.ndim != 1 or wet.ndim != 1 or len(reference) < len(wet):
         raise ValueError(f"reference must be (samples,), no shorter than wet, got {reference.shape} and {wet.shape}")
-    found = np.abs(correlate(reference, wet, mode="valid", method="fft"))
-    start = int(found.argmax())
+    # Signs alone: a curve without memory changes every amplitude and no sign, so that they agree here best, however
+    # deep it is. The waves themselves would agree better where the reference happens to be louder.
+    signs = [np.sign(x).astype(np.float64) for x in (reference, wet)]
+    start = int(np.abs(correlate(*signs, mode="valid", method="fft")).argmax())
     clean = reference[start : start + len(wet)]
-    scale = float(np.square(clean, dtype=np.float64).sum() * np.square(wet, dtype=np.float64).sum())
-    return clean, min(1.0, float(found[start]) / math.sqrt(scale)) if scale > 0 else 0.0
+    energy = float(np.square(clean, dtype=np.float64).sum() * np.square(wet, dtype=np.float64).sum())
+    alike = abs(float((clean * wet).sum(dtype=np.float64))) / math.sqrt(energy) if energy > 0 else 0.0
+    return clean, min(1.0, alike)
 
 
 def _pair(clean: NDArray[np.floating], wet: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
