@@ -1,5 +1,6 @@
 """The lab's verbs from a shell: `labkit --help`."""
 
+import shutil
 import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -258,6 +259,8 @@ def _train(command: Train) -> int:
     train = {"pedal_order": _train_pedal_order, "saturation": _train_saturation, "codec": _train_codec}[command.system]
     for name in ("checkpoint.pt", "best.pt", "config.json", "log.jsonl") if command.fresh else ():
         (run_dir / name).unlink(missing_ok=True)
+    if command.fresh:
+        shutil.rmtree(run_dir / "cache", ignore_errors=True)  # pictures of another run's examples
     target = run_dir / f"{command.system}.safetensors"
     print(f"wrote {target}, sha256 {train(command, run_dir, chosen, target)}")
     return 0

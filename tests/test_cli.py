@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from labkit import cli
 from labkit.cli import main
 from labkit.effects.chain import Chain, Step
 from labkit.signal import datasets
@@ -202,3 +203,16 @@ def test_the_installed_script(tmp_path):
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert "none.wav" in done.stderr
+
+
+def test_fresh_starts_over_with_nothing_of_the_old_run(tmp_path, monkeypatch, capsys):
+    (tmp_path / "cache").mkdir()
+    for name in ("checkpoint.pt", "config.json", "log.jsonl", "cache/pictures.npy", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    monkeypatch.setattr(cli, "_train_pedal_order", lambda *_args: "abc")
+    arguments = ["train", "pedal_order", "--run-dir", str(tmp_path)]
+    assert main(arguments) == 0
+    assert (tmp_path / "cache" / "pictures.npy").exists()
+    assert main([*arguments, "--fresh"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert "pedal_order.safetensors, sha256 abc" in capsys.readouterr().out
