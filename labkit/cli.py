@@ -10,13 +10,17 @@ import tyro
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from labkit.measure.results import Row
+    from labkit.systems.pedal_order.decode import Prediction
 
 USAGE = """Neural audio effects from the shell.
 
 examples:
   labkit chain recording.wav                       the chain of pedals behind a wet recording
   labkit chain wet.flac --dry dry.flac             ... and the dry one played through it
+  labkit chain wet.flac --dry dry.flac --refine    ... its knobs fitted until both agree
   labkit saturation clean.wav wet.wav              the curve between them and its depth; or of wet.wav alone
   labkit train pedal_order --steps 500 --run-dir runs/mine
   labkit evaluate pedal_order --n 200
@@ -38,6 +42,10 @@ _TAKEN = {
 }
 
 
+# Of both recordings, from their beginning: enough for every echo and oscillator to show itself.
+_REFINE_SECONDS = 2.0
+
+
 @dataclass(frozen=True)
 class Chain:
     """Print the chain of pedals behind a wet recording, with settings, confidence and pedalboard code.
@@ -45,6 +53,8 @@ class Chain:
     Attributes:
         file: the wet recording: wav, flac, mp3, ogg, m4a; any rate, any channels.
         dry: the dry recording; the chain found is applied to it.
+        refine: fit the knobs of the likeliest orders to the first seconds of both recordings, and keep the best. Needs
+            dry as it entered the chain, aligned with the wet one.
         shelf: pedals that may occur: three (chorus, distortion, reverb) or six (also compressor, phaser, delay).
         out: folder for FILE.chain.json and, with --dry, FILE.recreated.wav; made if need be. The current one by
             default.
@@ -53,6 +63,7 @@ class Chain:
 
     file: Positional[Path]
     dry: Path | None = None
+    refine: bool = False
     shelf: Shelf = "three"
     out: Path = Path()
     checkpoint: Path | None = None
@@ -208,6 +219,8 @@ def _one_line(error: Exception) -> str:
 def _chain(command: Chain) -> int:
     from labkit.signal.files import read_audio, write_audio
 
+    if command.refine and command.dry is None:
+        raise ValueError("--refine compares with the dry recording: give --dry too")
     wet, sample_rate = read_audio(command.file)
     dry, dry_rate = read_audio(command.dry) if command.dry is not None else (None, 0)
 
@@ -220,6 +233,8 @@ def _chain(command: Chain) -> int:
         print(f"  {step}   present {found.presence(step.effect):.2f}")
     for names, share in found.alternatives[1:4]:
         print(f"  or: {' -> '.join(names) or '(clean)'}   {share:.2f}")
+    if command.refine:
+        found = _refine(found, dry, dry_rate, wet, sample_rate)
     print(f"\n{found.chain.to_code()}\n")
     command.out.mkdir(parents=True, exist_ok=True)
     target = command.out / f"{command.file.stem}.chain.json"
@@ -250,6 +265,24 @@ def _saturation(command: Saturation) -> int:
     for name, share in sorted(found.shares.items(), key=lambda pair: -pair[1]):
         print(f"  {name:12s} {share:.2f}")
     return 0
+
+
+def _refine(found: "Prediction", dry: "np.ndarray", dry_rate: int, wet: "np.ndarray", sample_rate: int) -> "Prediction":
+    """The prediction with the refined chain, where the search explains the wet recording; as it was otherwise."""
+    from labkit.learn.fit import ENOUGH_DB
+    from labkit.signal.files import resample, to_mono
+    from labkit.systems.pedal_order.refine import refine
+
+    dry, wet = resample(to_mono(dry), dry_rate, sample_rate), to_mono(wet)
+    samples = min(dry.shape[1], wet.shape[1], round(_REFINE_SECONDS * sample_rate))
+    refined = refine(found, dry[:, :samples], wet[:, :samples], sample_rate)
+    for names, sdr in refined.tried:
+        print(f"  tried: {' -> '.join(names) or '(clean)'}   SI-SDR {sdr:.1f} dB")
+    if refined.si_sdr_db < ENOUGH_DB:
+        print("refined: none of them explains the wet recording (other pedals, another level, or not aligned)")
+        return found
+    print(f"refined: {refined.chain or '(clean)'}   SI-SDR {refined.si_sdr_db:.1f} dB")
+    return replace(found, chain=refined.chain)
 
 
 def _train(command: Train) -> int:

@@ -16,6 +16,7 @@ from labkit.signal import datasets
 from labkit.signal.files import read_audio, write_audio
 from labkit.signal.shipped import load_phrase, phrase_path
 from labkit.systems import pedal_order
+from labkit.systems.pedal_order.refine import Refined
 from labkit.systems.pedal_order.tokens import SEPARATOR
 
 TINY = pedal_order.Config(
@@ -216,3 +217,30 @@ def test_fresh_starts_over_with_nothing_of_the_old_run(tmp_path, monkeypatch, ca
     assert main([*arguments, "--fresh"]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     assert "pedal_order.safetensors, sha256 abc" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("sdr", "kept"), [(61.5, True), (12.0, False)])
+def test_refining_keeps_what_explains_the_recording(capsys, tmp_path, wet_file, checkpoint, monkeypatch, sdr, kept):
+    """The search itself is tested where it lives: here, what it is given, and what becomes of its answer."""
+    given = {}
+    answer = Chain((Step("distortion", {"drive_db": 17.25}),))
+
+    def fake(found, dry, wet, sample_rate):
+        given.update(shapes=(dry.shape, wet.shape), rate=sample_rate, orders=len(found.alternatives))
+        return Refined(answer, sdr, ((answer.names, sdr),))
+
+    monkeypatch.setattr("labkit.systems.pedal_order.refine.refine", fake)
+    options = ["--dry", str(phrase_path("riff")), "--refine", "--checkpoint", str(checkpoint), "--out", str(tmp_path)]
+    assert main(["chain", str(wet_file), *options]) == 0
+    rate = given["rate"]
+    assert given["shapes"] == ((1, 2 * rate), (1, 2 * rate))
+    assert given["orders"] > 1
+    assert (Chain.load(tmp_path / "mine.chain.json") == answer) is kept
+    out = capsys.readouterr().out
+    assert "tried: distortion" in out
+    assert ("refined: distortion(drive_db=17.2" in out) is kept
+    assert ("none of them explains" in out) is not kept
+
+
+def test_refining_needs_the_dry_recording(capsys, wet_file):
+    assert "give --dry too" in fails(capsys, "chain", wet_file, "--refine")
