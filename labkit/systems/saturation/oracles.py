@@ -187,7 +187,7 @@ def align(reference: NDArray[np.floating], wet: NDArray[np.floating]) -> tuple[N
         raise ValueError(f"reference must be (samples,), no shorter than wet, got {reference.shape} and {wet.shape}")
     # Signs alone: a curve without memory changes every amplitude and no sign, so that they agree here best, however
     # deep it is. The waves themselves would agree better where the reference happens to be louder.
-    signs = [np.sign(x).astype(np.float64) for x in (reference, wet)]
+    signs = [np.sign(x).astype(np.float32) for x in (reference, wet)]
     start = int(np.abs(correlate(*signs, mode="valid", method="fft")).argmax())
     clean = reference[start : start + len(wet)]
     energy = float(np.square(clean, dtype=np.float64).sum() * np.square(wet, dtype=np.float64).sum())

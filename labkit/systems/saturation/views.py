@@ -19,17 +19,17 @@ from labkit.systems.saturation.oracles import align
 
 _QUANTILES = 32
 _UNDONE = tuple(name for name in MEMORYLESS if CURVES[name].straighten is not None)
-_UNDO_DEPTHS, _BEND_DEPTHS = 12, 24
+_UNDO_DEPTHS, _BEND_DEPTHS = 9, 24
 _BLOCK, _BLOCKS, _BANDS = 8192, 2, 10
 # Up to these heights each curve can be undone in 16 bits; what went higher shows in how long it stayed there.
 _HEIGHTS = {
-    "tanh": (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0),
-    "arctan": (0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
-    "hard_clip": (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98),
-    "cubic": (0.25, 0.5, 0.8, 1.1, 1.3, 1.45),
+    "tanh": (0.5, 1.0, 2.0, 3.0, 3.5, 4.0),
+    "arctan": (0.5, 1.0, 2.0, 4.0, 6.0),
+    "hard_clip": (0.4, 0.8, 0.95, 0.98),
+    "cubic": (0.5, 1.1, 1.45),
 }
 _INPUTS = 48
-_FEW = 8192
+_FEW = 4096
 # Mean and deviation of power-law magnitudes over music, as published with the network that this one follows.
 _MEAN, _DEVIATION = 0.322970, 0.278452
 
@@ -109,7 +109,7 @@ def blind_view(wet: np.ndarray, sample_rate: int) -> np.ndarray:
 
     Returns:
         (BLIND,) float32: log quantiles of its amplitudes; then, for each curve that can be undone and each of
-        12 depths, how much power of the undone sound lies in each of 10 bands, as a log share (at the true depth the
+        9 depths, how much power of the undone sound lies in each of 10 bands, as a log share (at the true depth the
         harmonics that the curve made are gone); then for each curve and several heights the `summits`.
     """
     blocks = wet[: len(wet) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
