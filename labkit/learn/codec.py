@@ -3,10 +3,7 @@
 Channels are folded into the batch: channel c of item i is item ``i * channels + c`` of the codes.
 """
 
-import hashlib
-import json
 import math
-import os
 import pickle
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,13 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labkit.learn import checkpoints
+from labkit.learn.checkpoints import CheckpointError
 from labkit.signal.audio import check_rate
 from labkit.signal.optional import need
 from labkit.signal.paths import data_dir
-
-
-class CodecError(ValueError):
-    """Weights of a codec that are missing, damaged, or another system's."""
 
 
 @dataclass(frozen=True)
@@ -323,28 +318,8 @@ def shipped_path() -> Path:
 
 
 def save(codec: Codec, path: str | Path) -> str:
-    """Write weights (float16) and config under a temporary name, then rename.
-
-    Args:
-        codec: on any device.
-        path: ends in ``.safetensors``.
-
-    Returns:
-        The file's sha256.
-
-    Raises:
-        ValueError: if `path` ends in anything else.
-    """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"path must end in .safetensors, got {path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.half().cpu().contiguous() for name, tensor in codec.state_dict().items()}
-    metadata = {"system": "codec", "config": json.dumps(asdict(codec.config))}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    need("safetensors.torch").save_file(tensors, temporary, metadata=metadata)
-    os.replace(temporary, path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Write weights and config; see `checkpoints.write`. Returns the file's sha256."""
+    return checkpoints.write(codec, path, system="codec", config=asdict(codec.config))
 
 
 def load(path: str | Path | None = None) -> Codec:
@@ -357,24 +332,13 @@ def load(path: str | Path | None = None) -> Codec:
         The codec.
 
     Raises:
-        CodecError: if the file is missing, unreadable, or not a codec.
+        CheckpointError: if the file is missing, unreadable, or not a codec.
 
     Notebook: 03.
     """
-    path = Path(path) if path is not None else shipped_path()
-    if not path.is_file():
-        raise CodecError(f"no codec at {path}: train one with `labkit train codec` and give its path")
-    try:
-        with need("safetensors").safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
-    except Exception as error:
-        raise CodecError(f"{path} is not a readable safetensors file: {error}") from error
-    if metadata.get("system") != "codec":
-        raise CodecError(f"{path} holds {metadata.get('system')!r}, expected a codec")
-    stored = {name: tuple(v) if isinstance(v, list) else v for name, v in json.loads(metadata["config"]).items()}
-    codec = build(CodecConfig(**stored))
-    codec.load_state_dict(tensors)
+    config, weights = checkpoints.read(path if path is not None else shipped_path(), system="codec")
+    codec = build(CodecConfig(**config))
+    codec.load_state_dict(weights)
     return codec.eval()
 
 
@@ -388,7 +352,7 @@ def official(path: str | Path | None = None) -> Codec:
         The codec, in evaluation mode on the CPU.
 
     Raises:
-        CodecError: with the file's name, its address, and where to put it by hand, if it cannot be had or read.
+        CheckpointError: with the file's name, its address, and where to put it by hand, if it cannot be had or read.
 
     Source: Kumar et al. 2023, the released weights 0.0.1.
     Notebook: 03.
@@ -406,7 +370,7 @@ def official(path: str | Path | None = None) -> Codec:
             model = utils.load_model(load_path=str(place if place.is_file() else utils.download("44khz", "8kbps", tag)))
     except (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CodecError(f"the official weights could not be had ({first:.200}): {by_hand}") from error
+        raise CheckpointError(f"the official weights could not be had ({first:.200}): {by_hand}") from error
     codec = build(_config_of(model))
     codec.network.load_state_dict(model.state_dict())
     return codec.eval()

@@ -9,7 +9,8 @@ import torch
 
 from labkit.learn import codec as codecs
 from labkit.learn import codec_scores
-from labkit.learn.codec import CodecConfig, CodecError, CodeEmbedding, build, load, official, save
+from labkit.learn.checkpoints import CheckpointError
+from labkit.learn.codec import CodecConfig, CodeEmbedding, build, load, official, save
 from labkit.learn.codec_scores import clips, evaluate, mel_distance_db, mel_griffin_lim, mu_law, scores
 from labkit.learn.codec_training import CodecClips, Recipe, Trainee, codec_loss, standardise, train
 from labkit.signal.optional import need
@@ -186,13 +187,15 @@ def test_files_that_are_no_codec_are_named(small, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"must end in \.safetensors, got codec\.pt"):
         save(small, tmp_path / "codec.pt")
     monkeypatch.setattr(codecs, "shipped_path", lambda: tmp_path / "none.safetensors")
-    with pytest.raises(CodecError, match=r"no codec at .*none\.safetensors: train one with `labkit train codec`"):
+    with pytest.raises(
+        CheckpointError, match=r"no checkpoint at .*none\.safetensors: train one with `labkit train codec`"
+    ):
         load()
     (tmp_path / "text.safetensors").write_text("not at all")
-    with pytest.raises(CodecError, match="not a readable safetensors file"):
+    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
         load(tmp_path / "text.safetensors")
     need("safetensors.torch").save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(CodecError, match="holds None, expected a codec"):
+    with pytest.raises(CheckpointError, match="holds None, expected a codec checkpoint"):
         load(tmp_path / "other.safetensors")
 
 
@@ -203,13 +206,13 @@ def test_official_weights_that_cannot_be_had_say_where_to_put_them(monkeypatch, 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(need("dac.utils"), "download", offline)
     with pytest.raises(
-        CodecError, match=r"no network here.*https://github\.com/descriptinc/.*save it as .*44khz_8kbps"
+        CheckpointError, match=r"no network here.*https://github\.com/descriptinc/.*save it as .*44khz_8kbps"
     ):
         official()
-    with pytest.raises(CodecError, match=r"no file .*mine\.pth.*save it as .*mine\.pth"):
+    with pytest.raises(CheckpointError, match=r"no file .*mine\.pth.*save it as .*mine\.pth"):
         official(tmp_path / "mine.pth")
     (tmp_path / "mine.pth").write_bytes(b"half a download")
-    with pytest.raises(CodecError, match="could not be had"):
+    with pytest.raises(CheckpointError, match="could not be had"):
         official(tmp_path / "mine.pth")
 
 

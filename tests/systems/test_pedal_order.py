@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from labkit.effects.chain import Chain
+from labkit.learn.checkpoints import CheckpointError
 from labkit.signal.files import AudioError
 from labkit.signal.pool import build_pool
 from labkit.signal.seeds import generator
 from labkit.signal.sources import Clip, GeneratedGuitars
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order import baselines, decode
-from labkit.systems.pedal_order.checkpoint import CheckpointError
 from labkit.systems.pedal_order.data import Examples, render, targets, vary
 from labkit.systems.pedal_order.information import prior_split, spent_nats
 from labkit.systems.pedal_order.model import picture

@@ -12,13 +12,13 @@ from torch.utils.data import default_collate
 from labkit.cli import main
 from labkit.effects.saturation import MEMORYLESS, saturate
 from labkit.learn import training
+from labkit.learn.checkpoints import CheckpointError
 from labkit.measure.results import read, write
 from labkit.signal.files import AudioError, write_audio
 from labkit.signal.pool import FreshClips
 from labkit.signal.seeds import generator
 from labkit.signal.sources import Clip
 from labkit.systems import saturation
-from labkit.systems.pedal_order.checkpoint import CheckpointError
 from labkit.systems.saturation import CONDITIONS, data, views
 from labkit.systems.saturation.baselines import Ridge, hand_features
 from labkit.systems.saturation.buffer import BufferedClips

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from labkit.learn.checkpoints import file_hash
 from labkit.learn.training import Plan, fit
 from labkit.signal.paths import cache_dir
 from labkit.signal.pool import DryPool, FreshClips, build_pool
 from labkit.signal.sources import GeneratedGuitars, Sampled, Source
-from labkit.systems.pedal_order.checkpoint import file_hash, load
+from labkit.systems.pedal_order.checkpoint import load
 from labkit.systems.pedal_order.config import Config
 from labkit.systems.pedal_order.data import DryExamples, Examples, rendered
 from labkit.systems.pedal_order.model import PedalOrderModel, build
