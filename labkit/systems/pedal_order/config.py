@@ -107,7 +107,7 @@ class Config:
     channels: tuple[int, ...] = (16, 32, 64, 112, 160)
     dropout: float = 0.0
     n_examples: int = 256000
-    steps: int = 8000
+    steps: int = 6600
     batch_size: int = 64
     learning_rate: float = 1e-3
     warmup_steps: int = 200
