@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from labkit.signal.files import AudioFileError
+from labkit.signal.paths import cache_dir
 from labkit.signal.seeds import generator
-from labkit.signal.sources import Clip, Source, check_split
+from labkit.signal.sources import Clip, GeneratedGuitars, Sampled, Source, check_split
 
 _PEAK = 10 ** (-1 / 20)  # clips are stored at a peak of -1 dBFS, so that 16 bits are well used
 _LIBRARIES = ("labkit", "numpy", "scipy", "soxr", "soundfile", "pyfluidsynth")
@@ -76,6 +77,38 @@ def build_pool(
     path.parent.mkdir(parents=True, exist_ok=True)
     _render(path, source, plan)
     return DryPool.open(path)
+
+
+SOURCES: dict[str, type[Source]] = {"generated": GeneratedGuitars, "sampled": Sampled}
+# Guitars of fresh clips: nearly one a clip. Their seed is not that of the pools, whose validation and test guitars
+# they must not meet. Sampled programs are split by themselves.
+_FRESH_GUITARS = (200_000, 200, 400)
+
+
+def dry_pool(kind: str, split: str, n: int, *, seconds: float, sample_rate: int, seed: int) -> "DryPool | FreshClips":
+    """Dry clips: a pool in the cache, built when it is not there yet, or with `n` 0 a fresh clip at every number.
+
+    Args:
+        kind: ``"generated"`` or ``"sampled"`` (needs a soundfont).
+        split: "train", "validation" or "test".
+        n: clips, or 0.
+        seconds: length of a clip, > 0.
+        sample_rate: Hz.
+        seed: of the draws.
+
+    Returns:
+        The clips by number.
+
+    Raises:
+        ValueError: as `build_pool`.
+        KeyError: for another kind.
+    """
+    sizes = {"seconds": seconds, "sample_rate": sample_rate}
+    if n == 0:
+        own = {"seed": seed + 1, "guitars": _FRESH_GUITARS} if kind == "generated" else {}
+        return FreshClips(SOURCES[kind](**sizes, **own), split, seed)
+    name = f"{kind}-{split}-{n}x{round(seconds * sample_rate)}-{sample_rate}-seed{seed}.npy"
+    return build_pool(cache_dir() / "pools" / name, SOURCES[kind](**sizes), split, n, seed)
 
 
 def _same_plan(found: dict, plan: _Plan, path: Path) -> None:

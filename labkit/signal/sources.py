@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from labkit.signal.files import AudioError, AudioFileError, read_audio
+from labkit.signal.paths import real_data_dir
 from labkit.signal.sampled import SPLITS, SampledInstruments
 from labkit.signal.seeds import generator
 
@@ -238,6 +239,26 @@ def _excerpt(rng: np.random.Generator, audio: np.ndarray, samples: int) -> np.nd
         if float(np.sqrt(np.mean(np.square(piece)))) > floor:
             break
     return piece.copy()
+
+
+def recordings(folders: Sequence[str], *, seconds: float, sample_rate: int) -> "Mixture":
+    """The real recordings for evaluation, all of them test material, every file equally likely.
+
+    Args:
+        folders: names below `real_data_dir()`.
+        seconds: length of a clip, > 0.
+        sample_rate: Hz.
+
+    Raises:
+        FileNotFoundError: if there are no real recordings here.
+        AudioFileError: for a folder without audio.
+    """
+    found = real_data_dir()
+    if found is None:
+        raise FileNotFoundError(f"no real recordings here: set LABKIT_REAL_DATA to a folder that holds {folders[0]}")
+    sizes = {"seconds": seconds, "sample_rate": sample_rate, "split_all": "test"}
+    sources = [AudioFolder(found / name, **sizes) for name in folders]
+    return Mixture(sources, [len(source.groups("test")) for source in sources])
 
 
 class Mixture:

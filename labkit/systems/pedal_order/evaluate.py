@@ -14,9 +14,8 @@ from labkit.effects.registry import effect
 from labkit.measure.losses import mr_stft
 from labkit.measure.metrics import chain_scores, kendall_tau, macro_f1, si_sdr_db
 from labkit.measure.results import Row, bootstrap_interval
-from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
-from labkit.signal.sources import AudioFolder, Clip, Mixture
+from labkit.signal.sources import Clip, recordings
 from labkit.systems.pedal_order.baselines import canonical_names, canonical_prior, oracle_share, statistics_floor
 from labkit.systems.pedal_order.config import PROTOCOLS, Config, Protocol
 from labkit.systems.pedal_order.data import Example, render
@@ -96,15 +95,7 @@ def _clips(config: Config, sources: str, n: int, seed: int, split: str) -> list[
     if sources != "real":
         dry = pool(config, sources, split, min(n, 6000))
         return [dry.clip(int(rng.integers(len(dry)))) for _ in range(n)]
-    folder = real_data_dir()
-    if folder is None:
-        raise FileNotFoundError("no real recordings here: set LABKIT_REAL_DATA to a folder that holds guitar_di")
-    seconds = config.seconds + config.preroll_seconds
-    folders = [
-        AudioFolder(folder / name, seconds=seconds, sample_rate=config.sample_rate, split_all="test")
-        for name in REAL_FOLDERS
-    ]
-    mixture = Mixture(folders, [len(f.groups("test")) for f in folders])
+    mixture = recordings(REAL_FOLDERS, seconds=config.seconds + config.preroll_seconds, sample_rate=config.sample_rate)
     return [mixture.clip(rng, "test") for _ in range(n)]
 
 

@@ -10,9 +10,7 @@ from torch.nn import functional as F
 
 from labkit.learn.checkpoints import file_hash
 from labkit.learn.training import Plan, fit
-from labkit.signal.paths import cache_dir
-from labkit.signal.pool import DryPool, FreshClips, build_pool
-from labkit.signal.sources import GeneratedGuitars, Sampled, Source
+from labkit.signal.pool import DryPool, FreshClips, dry_pool
 from labkit.systems.pedal_order.checkpoint import load
 from labkit.systems.pedal_order.config import Config
 from labkit.systems.pedal_order.data import DryExamples, Examples, rendered
@@ -21,35 +19,12 @@ from labkit.systems.pedal_order.tokens import PAD, SEPARATOR
 
 # (model, batch) -> what to minimise, and figures to log.
 Loss = Callable[[PedalOrderModel, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]
-SOURCES: dict[str, type[Source]] = {"generated": GeneratedGuitars, "sampled": Sampled}
-
-
-# Guitars of fresh clips: nearly one a clip. Their seed is not that of the pools, whose validation and test guitars
-# they must not meet.
-_FRESH_GUITARS = (200_000, 200, 400)
 
 
 def pool(config: Config, kind: str, split: str, n: int) -> DryPool | FreshClips:
-    """Dry clips: a pool in the cache, built when it is not there yet, or with `n` 0 a fresh clip at every number.
-
-    Args:
-        config: sample rate, lengths, seed.
-        kind: ``"generated"`` or ``"sampled"`` (needs a soundfont).
-        split: ``"train"``, ``"validation"`` or ``"test"``.
-        n: clips, or 0.
-
-    Returns:
-        The clips by number.
-    """
+    """`n` dry clips of the config's rate, length and seed; see `dry_pool`."""
     seconds = config.seconds + config.preroll_seconds
-    if n == 0:
-        own = {"generated": {"seed": config.seed + 1, "guitars": _FRESH_GUITARS}}
-        fresh = SOURCES[kind](seconds=seconds, sample_rate=config.sample_rate, **own.get(kind, {}))
-        return FreshClips(fresh, split, config.seed)
-    samples = round(seconds * config.sample_rate)
-    path = cache_dir() / "pools" / f"{kind}-{split}-{n}x{samples}-{config.sample_rate}-seed{config.seed}.npy"
-    source = SOURCES[kind](seconds=seconds, sample_rate=config.sample_rate)
-    return build_pool(path, source, split, n, config.seed)
+    return dry_pool(kind, split, n, seconds=seconds, sample_rate=config.sample_rate, seed=config.seed)
 
 
 def examples(

@@ -16,7 +16,7 @@ from labkit.measure.results import Row, bootstrap_interval
 from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
-from labkit.signal.sources import AudioFolder, Clip, Mixture
+from labkit.signal.sources import Clip, recordings
 from labkit.systems.saturation.baselines import Ridge, hand_features
 from labkit.systems.saturation.config import CONDITIONS, MODELS, NAMES, Condition, Config
 from labkit.systems.saturation.data import Example, render, targets
@@ -93,12 +93,7 @@ def _clips(config: Config, sources: str, n: int, seed: int, split: str) -> list[
     if sources != "real":
         dry = pool(config, sources, split, min(n, 300))
         return [dry.clip(int(rng.integers(len(dry)))) for _ in range(n)]
-    folder = real_data_dir()
-    if folder is None:
-        raise FileNotFoundError("no real recordings here: set LABKIT_REAL_DATA to a folder that holds guitar_di")
-    sizes = {"seconds": config.clip_seconds, "sample_rate": config.sample_rate, "split_all": "test"}
-    folders = [AudioFolder(folder / name, **sizes) for name in REAL_FOLDERS]
-    mixture = Mixture(folders, [len(f.groups("test")) for f in folders])
+    mixture = recordings(REAL_FOLDERS, seconds=config.clip_seconds, sample_rate=config.sample_rate)
     return [mixture.clip(rng, "test") for _ in range(n)]
 
 

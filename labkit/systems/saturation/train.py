@@ -15,37 +15,18 @@ from labkit.effects.saturation import MEMORYLESS, TapeSaturationProcessor, unit_
 from labkit.learn.training import Plan, fit, save_atomically
 from labkit.measure.losses import mr_stft_loss
 from labkit.signal.optional import need
-from labkit.signal.paths import cache_dir
-from labkit.signal.pool import DryPool, FreshClips, build_pool
-from labkit.signal.sources import AudioFolder, GeneratedGuitars, Sampled, Source
+from labkit.signal.pool import DryPool, FreshClips, dry_pool
+from labkit.signal.sources import AudioFolder
 from labkit.systems.saturation.buffer import BufferedClips
 from labkit.systems.saturation.config import NAMES, Config
 from labkit.systems.saturation.data import Examples
 from labkit.systems.saturation.model import Answer, SaturationModel, build
 
-_SOURCES: dict[str, type[Source]] = {"generated": GeneratedGuitars, "sampled": Sampled}
-# Guitars of fresh clips: nearly one a clip, of a seed that the pools' validation and test guitars are not drawn from.
-_FRESH = {"generated": {"seed": 1, "guitars": (200_000, 200, 400)}, "sampled": {}}
-
 
 def pool(config: Config, kind: str, split: str, n: int) -> DryPool | FreshClips:
-    """Dry clips: a pool in the cache, built when it is not there yet, or with `n` 0 a fresh clip at every number.
-
-    Args:
-        config: sample rate, length of a clip, seed.
-        kind: ``"generated"`` or ``"sampled"`` (needs a soundfont).
-        split: ``"train"``, ``"validation"`` or ``"test"``.
-        n: clips, or 0.
-
-    Returns:
-        The clips by number.
-    """
-    sizes = {"seconds": config.clip_seconds, "sample_rate": config.sample_rate}
-    if n == 0:
-        return FreshClips(_SOURCES[kind](**sizes, **_FRESH[kind]), split, config.seed)
-    samples = round(config.clip_seconds * config.sample_rate)
-    name = f"{kind}-{split}-{n}x{samples}-{config.sample_rate}-seed{config.seed}.npy"
-    return build_pool(cache_dir() / "pools" / name, _SOURCES[kind](**sizes), split, n, config.seed)
+    """`n` dry clips of the config's rate, length and seed; see `dry_pool`."""
+    seconds = config.clip_seconds
+    return dry_pool(kind, split, n, seconds=seconds, sample_rate=config.sample_rate, seed=config.seed)
 
 
 def folder_pool(config: Config, folder: str | Path, split: str, *, gigabytes: float = 0.5) -> BufferedClips:
