@@ -1,0 +1,100 @@
+"""The lab's verbs from a shell: `labkit --help`. One module per system; this one finds the command and runs it."""
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+import tyro
+from tyro.conf import subcommand
+
+from labkit.cli.codec import EvaluateCodec, TrainCodec
+from labkit.cli.house import Data, Doctor, Results
+from labkit.cli.pedal_order import Chain, EvaluateDecoding, EvaluatePedalOrder, TrainPedalOrder
+from labkit.cli.saturation import EvaluateSaturation, Saturation, TrainSaturation
+from labkit.cli.twins import EvaluateTwins
+
+USAGE = """Neural audio effects from the shell.
+
+examples:
+  labkit chain recording.wav                       the chain of pedals behind a wet recording
+  labkit chain wet.flac --dry dry.flac             ... and the dry one played through it
+  labkit chain wet.flac --dry dry.flac --refine    ... its knobs fitted until both agree
+  labkit saturation clean.wav wet.wav              the curve between them and its depth; or of wet.wav alone
+  labkit train pedal_order --steps 500 --run-dir runs/mine
+  labkit evaluate pedal_order --n 200
+  labkit data list
+  labkit doctor
+"""
+
+
+class Command(Protocol):
+    """What every command can do."""
+
+    def run(self) -> int:
+        """Do it; the exit status."""
+        ...
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a system, or go on with the run that its folder holds."""
+
+    system: (
+        Annotated[TrainPedalOrder, subcommand("pedal_order", prefix_name=False)]
+        | Annotated[TrainSaturation, subcommand("saturation", prefix_name=False)]
+        | Annotated[TrainCodec, subcommand("codec", prefix_name=False)]
+    )
+
+    def run(self) -> int:
+        """Train it."""
+        return self.system.run()
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a checkpoint beside chance, prior, floor, control and oracle, or parts alone; writes data/results."""
+
+    system: (
+        Annotated[EvaluatePedalOrder, subcommand("pedal_order", prefix_name=False)]
+        | Annotated[EvaluateSaturation, subcommand("saturation", prefix_name=False)]
+        | Annotated[EvaluateCodec, subcommand("codec", prefix_name=False)]
+        | Annotated[EvaluateTwins, subcommand("twins", prefix_name=False)]
+        | Annotated[EvaluateDecoding, subcommand("decoding", prefix_name=False)]
+    )
+
+    def run(self) -> int:
+        """Measure it."""
+        return self.system.run()
+
+
+COMMANDS = Chain | Saturation | Train | Evaluate | Data | Results | Doctor
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: as after `labkit`; the process's own when None.
+
+    Returns:
+        The exit status: 0, 1 after a one-line message on stderr, 130 when interrupted.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if arguments[0] in ("train", "evaluate"):
+        arguments[1:2] = [name if name.startswith("-") else name.replace("-", "_") for name in arguments[1:2]]
+    config = (tyro.conf.OmitArgPrefixes,)
+    command: Command = tyro.cli(COMMANDS, prog="labkit", description=USAGE, args=arguments, config=config)
+    try:
+        return command.run()
+    except (ValueError, KeyError, ArithmeticError, OSError, RuntimeError, ModuleNotFoundError) as error:
+        print(f"labkit: {_one_line(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("labkit: stopped; the last checkpoint is kept", file=sys.stderr)
+        return 130
+
+
+def _one_line(error: Exception) -> str:
+    # A KeyError's own text is the repr of its message.
+    message = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return " ".join(str(message).split()) or type(error).__name__
