@@ -13,7 +13,7 @@ from labkit.cli import main
 from labkit.effects.saturation import MEMORYLESS, saturate
 from labkit.learn import training
 from labkit.learn.checkpoints import CheckpointError
-from labkit.measure.results import read, write
+from labkit.measure.results import Row, read, write
 from labkit.signal.files import AudioError, write_audio
 from labkit.signal.pool import FreshClips
 from labkit.signal.seeds import generator
@@ -22,8 +22,9 @@ from labkit.systems import saturation
 from labkit.systems.saturation import CONDITIONS, data, views
 from labkit.systems.saturation.baselines import Ridge, hand_features
 from labkit.systems.saturation.buffer import BufferedClips
+from labkit.systems.saturation.compare import compare_losses
 from labkit.systems.saturation.config import NAMES
-from labkit.systems.saturation.evaluate import _pedal_rows
+from labkit.systems.saturation.evaluate import AIMS, pedal_rows
 from labkit.systems.saturation.model import Answer, build, summary
 from labkit.systems.saturation.oracles import align
 from labkit.systems.saturation.predict import interval
@@ -346,14 +347,44 @@ def test_evaluation_gives_every_method_its_row(tones, tmp_path):
     assert ours.control > 0
     assert found[curve, "light", "curve named"].chance == 0.2
     assert found[curve, "least squares", "curve named"].ours > 0.6
-    assert found["speed", "light", "processor time for a second"].ours > 0
-    assert all(row.n == 24 for row in rows if row.protocol != "speed")
+    assert 0 <= found[wet, "light", "interval: 20%"].ours <= found[wet, "light", "interval: 95%"].ours <= 1
+    assert all(row.n == 24 for row in rows)
+
+
+def test_aims_are_said_to_be_reached_missed_or_not_measured():
+    (condition, name, metric), aim = next(iter(AIMS.items()))
+    row = Row(CONDITIONS[condition].says, name, "real", metric, "", 2 * aim, None, None, 8, 1)
+    lines = saturation.against_aims([row, replace(row, sources="sampled", ours=aim)])
+    assert len(lines) == 3 * len(AIMS)
+    assert [line.rsplit(" ", 1)[1] for line in lines[:3]] == ["measured", "reached", "missed"]
+    named = Row(CONDITIONS["wet_curve"].says, "light", "generated", "curve named", "", 0.9, None, None, 8, 1)
+    assert [line for line in saturation.against_aims([named]) if line.endswith("0.9, reached")]
+
+
+def test_losses_are_compared_on_the_same_examples_from_the_same_weights(tones):
+    assert tones is None
+    small = replace(SMALL, steps=2, samples=4096)
+    first, again = (compare_losses(small, n_train=6, n_test=4, losses=("parameter", "audio")) for _ in range(2))
+    assert first == again
+    assert [row.name for row in first] == ["trained by parameter", "trained by audio"]
+    assert first[0].ours != first[1].ours
+    assert first[0].prior == first[1].prior > 0
+
+
+def test_speed_is_that_of_both_models_and_a_buffer_saves_some():
+    rows = {(row.name, row.metric): row.ours for row in saturation.speed_rows(build(SMALL).eval(), n=1)}
+    light, big = (rows[name, "processor time for a second"] for name in ("light", "big, not trained"))
+    assert 0 < light < big
+    assert rows["light", "processor time, share of the big one's"] == pytest.approx(light / big)
+    clips = {name: ms for (name, metric), ms in rows.items() if metric.endswith("dry clip")}
+    assert len(clips) == 2
+    assert min(clips, key=clips.get).startswith("buffer")
 
 
 def test_what_it_says_of_real_pedals(real_data):
     """An untrained ear, but every real pair is read, aligned and answered."""
     assert real_data.is_dir()
-    rows = _pedal_rows(build(replace(SMALL, sample_rate=16000)).eval(), 1, "")
+    rows = pedal_rows(build(replace(SMALL, sample_rate=16000)).eval(), 1, "")
     assert [row.n for row in rows] == [4, 4, 4, 2] * 2
     assert all(1 <= row.ours <= 10 for row in rows if row.metric.startswith("depth heard"))
 
