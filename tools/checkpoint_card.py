@@ -1,22 +1,27 @@
-"""Write data/checkpoints/pedal_order.json: hash, size and fixed score of the shipped checkpoint, with how it was made.
+"""Write the card of a shipped checkpoint: hash, size and fixed score, with how it was made.
 
-Run: python tools/checkpoint_card.py COMMAND COMMIT HARDWARE HOURS
+Run: python tools/checkpoint_card.py SYSTEM COMMAND COMMIT HARDWARE HOURS
 """
 
 import hashlib
+import importlib
 import json
 import sys
 from dataclasses import asdict
 
 from labkit.signal.paths import replace_text
-from labkit.systems import pedal_order
-from labkit.systems.pedal_order.evaluate import fixed_score
+
+SYSTEMS = ("pedal_order", "saturation")
 
 
-def main(command: str, commit: str, hardware: str, hours: str) -> None:
-    """Examine the shipped checkpoint and write its card."""
-    path = pedal_order.shipped_path()
-    model = pedal_order.load(path)
+def main(system: str, command: str, commit: str, hardware: str, hours: str) -> None:
+    """Examine the shipped checkpoint of a system and write its card beside it."""
+    if system not in SYSTEMS:
+        raise ValueError(f"system must be one of {', '.join(SYSTEMS)}, got {system!r}")
+    room = importlib.import_module(f"labkit.systems.{system}")
+    examine = importlib.import_module(f"labkit.systems.{system}.evaluate").fixed_score
+    path = room.shipped_path()
+    model = room.load(path)
     card = {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "bytes": path.stat().st_size,
@@ -25,7 +30,7 @@ def main(command: str, commit: str, hardware: str, hours: str) -> None:
         "commit": commit,
         "hardware": hardware,
         "hours": float(hours),
-        "fixed_score_of_48": fixed_score(model),
+        "fixed_score_of_48": examine(model),
         "config": asdict(model.config),
     }
     replace_text(path.with_suffix(".json"), json.dumps(card, indent=1) + "\n")
