@@ -1,0 +1,74 @@
+"""What a plug-in does not say of itself and the host must measure: its lag, and whether it forgets."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from labkit.effects.host_face import CARES, Care
+from labkit.signal.seeds import generator
+
+# A plug-in repeats itself when two renders differ by less than this, full scale 1: the rounding of float32 (6e-8) in
+# a few additions, and 120 dB below full scale.
+REPEAT_TOLERANCE = 1e-6
+# An echo that comes later than this is the effect's own, no lag of the processing.
+LONGEST_LAG_S = 0.1
+# The lag ends where the response first reaches this share of its peak: above the floor that nonlinear plug-ins leave
+# in a response estimated from noise, below the first sample of a filter's response.
+_ONSET_SHARE = 0.1
+
+Render = Callable[[np.ndarray, np.ndarray, Care], np.ndarray]
+
+
+def noise(samples: int, width: int) -> np.ndarray:
+    """White noise at -20 dBFS RMS, the same in every channel and every time: (width, samples) float32."""
+    burst = 0.1 * generator(0, "plug-in probe").standard_normal(samples)
+    return np.tile(burst.astype(np.float32), (width, 1))
+
+
+def measure_lag(dry: np.ndarray, wet: np.ndarray, sample_rate: int) -> int:
+    """By how many samples one recording lags the other.
+
+    The response is estimated by dividing the spectra; the lag ends where it first reaches a tenth of its peak. So a
+    pure delay is found exactly, and a filter has none of its own.
+
+    Args:
+        dry: (channels, samples) broadband noise; the first channel is used.
+        wet: the same shape, after the plug-in.
+        sample_rate: Hz.
+
+    Returns:
+        Samples, 0 to `LONGEST_LAG_S`; 0 where nothing comes through.
+    """
+    samples = dry.shape[1]
+    spectrum = np.fft.rfft(dry[0], 2 * samples)
+    power = np.abs(spectrum) ** 2
+    # A little power everywhere, so that the bins where noise happens to be weak are not blown up.
+    response = np.fft.irfft(np.fft.rfft(wet[0], 2 * samples) * np.conj(spectrum) / (power + 0.01 * power.mean()))
+    response = np.abs(response[: round(LONGEST_LAG_S * sample_rate) + 1])
+    return int(np.argmax(response >= _ONSET_SHARE * response.max())) if response.max() > 0 else 0
+
+
+def find_care(render: Render, default: np.ndarray, width: int) -> tuple[Care, float]:
+    """The cheapest way of forgetting that makes a plug-in repeat itself.
+
+    A setting is rendered by a fresh instance, then another one, then the first again.
+
+    Args:
+        render: (audio, values, care) -> audio.
+        default: (n,) in 0..1, the setting.
+        width: channels of the test sound.
+
+    Returns:
+        The care, and the largest difference between the two renders, full scale 1. Where no care makes them equal,
+        the best of them: the difference then says how far the plug-in is from repeating itself.
+    """
+    audio = noise(8192, width)
+    other = np.where(default > 0.5, default - 0.4, default + 0.4)
+    found: dict[Care, float] = {}
+    for care in CARES:
+        first = render(audio, default, "reload")
+        render(audio, other, care)
+        found[care] = float(np.abs(render(audio, default, care) - first).max())
+        if found[care] <= REPEAT_TOLERANCE:
+            break
+    return min(found.items(), key=lambda pair: pair[1])

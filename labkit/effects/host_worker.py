@@ -1,0 +1,176 @@
+"""A foreign engine in a process of its own: it may hang, crash or flood stderr, and the caller lives on.
+
+The worker is a bare interpreter that is spoken to through its standard input and output. It is no `multiprocessing`
+child: those import the caller's main program anew, and a data loader's worker may not have any.
+"""
+
+import contextlib
+import importlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from typing import Any
+
+from labkit.effects.host_face import PluginError
+
+_PROGRAM = "from labkit.effects.host_worker import serve; serve()"
+# The worker ends itself some time after the caller would have ended it: then the caller is gone.
+_GRACE_SECONDS = 10.0
+
+
+class LocalHost:
+    """An engine in this process, for what is known to behave. Args as `Worker`; there is no time limit."""
+
+    def __init__(self, engine: str, where: str, timeout_s: float = 0.0) -> None:
+        self._open, self.timeout_s = (engine, where), timeout_s
+        self._engine: Any = None
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """The result of a method, or the value of an attribute, of the engine."""
+        self._engine = self._engine or _make(*self._open)
+        return _ask(self._engine, method, arguments)
+
+    def close(self) -> None:
+        """Let the engine go."""
+        self._engine = None
+
+
+class Worker:
+    """An engine in another process, started at the first call and again after a failure.
+
+    Args:
+        engine: ``"module:Class"``, an `Engine`; found on this process's `sys.path`.
+        where: the plug-in's place, which the engine understands.
+        timeout_s: seconds that opening the plug-in, and every call, may take; > 0.
+    """
+
+    def __init__(self, engine: str, where: str, timeout_s: float) -> None:
+        self._open, self.timeout_s = (engine, where), timeout_s
+        self._process: subprocess.Popen | None = None
+        self._stop: weakref.finalize | None = None
+        self._lock = threading.Lock()
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """The result of a method, or the value of an attribute, of the engine.
+
+        Args:
+            method: its name.
+            *arguments: of the method; picklable.
+
+        Returns:
+            What it returns.
+
+        Raises:
+            PluginError: when the engine raised, the process died, or nothing came back in time. In the last two cases
+                the process is ended and the next call starts a fresh one.
+        """
+        with self._lock:
+            if self._process is None:
+                self._start()
+                self._exchange("open", self._open)
+            return self._exchange(method, arguments)
+
+    def close(self) -> None:
+        """End the process at once."""
+        if self._stop is not None:
+            self._stop()
+        self._process = None
+
+    def _start(self) -> None:
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            process_group=0,  # an interrupt at the keyboard is the caller's to handle
+        )
+        self._stop = weakref.finalize(self, _end, self._process)
+
+    def _exchange(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        expired = threading.Event()
+        timer = threading.Timer(self.timeout_s, _expire, (self._process, expired))
+        timer.daemon = True
+        timer.start()
+        try:
+            pickle.dump((method, arguments, self.timeout_s), self._process.stdin, protocol=5)
+            self._process.stdin.flush()
+            done, value = pickle.load(self._process.stdout)
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            status = self._process.wait(5)
+            self.close()
+            raise PluginError(self._lateness(method) if expired.is_set() else _death(status)) from error
+        except BaseException:  # an interrupt: the answer still to come would be taken for the next one's
+            self.close()
+            raise
+        finally:
+            timer.cancel()
+        if expired.is_set() or (not done and method == "open"):
+            self.close()
+        if not done:
+            raise PluginError(value)
+        return value
+
+    def _lateness(self, method: str) -> str:
+        what = "opened" if method == "open" else "answered"
+        return f"it has not {what} within {self.timeout_s:g} s, and its process was ended (timeout_s sets the limit)"
+
+
+def _expire(process: subprocess.Popen, expired: threading.Event) -> None:
+    expired.set()
+    process.kill()
+
+
+def _end(process: subprocess.Popen) -> None:
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    with contextlib.suppress(OSError):  # it may hold a request that nobody will read
+        process.stdin.close()
+
+
+def _death(status: int) -> str:
+    how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+    return f"it crashed ({how}); the next call starts it afresh"
+
+
+def _make(engine: str, where: str) -> Any:
+    module, _, name = engine.partition(":")
+    return getattr(importlib.import_module(module), name)(where)
+
+
+def _ask(engine: Any, method: str, arguments: tuple[Any, ...]) -> Any:
+    found = getattr(engine, method)
+    return found(*arguments) if callable(found) else found
+
+
+def serve() -> None:
+    """The worker's side: answer until the caller is gone. Plug-ins print on both outputs, so both are silenced."""
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    engine = None
+    while True:
+        try:
+            method, arguments, limit = pickle.load(requests)
+        except EOFError:
+            os._exit(0)  # a plug-in may hang when it is taken down
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, limit + _GRACE_SECONDS)
+        try:
+            if method == "open":
+                engine, reply = _make(*arguments), (True, None)
+            else:
+                reply = True, _ask(engine, method, arguments)
+        except Exception as error:  # noqa: BLE001 - whatever a foreign engine raises is the caller's to hear
+            reply = False, f"{type(error).__name__}: {error}"
+        pickle.dump(reply, replies, protocol=5)
+        replies.flush()
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
