@@ -20,7 +20,7 @@ from labkit.systems.pedal_order.information import prior_split, spent_nats
 from labkit.systems.pedal_order.model import picture
 from labkit.systems.pedal_order.predict import windows
 from labkit.systems.pedal_order.tokens import END, PAD
-from labkit.systems.pedal_order.train import hint_loss, sequence_loss
+from labkit.systems.pedal_order.train import begin_from, hint_loss, sequence_loss
 
 SMALL = pedal_order.Config(
     seconds=1.0,
@@ -234,6 +234,26 @@ def test_training_goes_on_from_a_checkpoint_with_fresh_guitars_of_its_own(small,
     assert fresh not in {name for split in ("validation", "test") for name in GeneratedGuitars().groups(split)}
     with pytest.raises(ValueError, match="another config"):
         pedal_order.train(config, tmp_path / "run", kinds=("generated",))
+
+
+def test_a_deeper_model_begins_where_a_shallower_one_stands(small):
+    deeper = pedal_order.build(replace(SMALL, encoder_layers=3, decoder_layers=2, seed=9)).eval()
+    heard = torch.randn(2, SMALL.n_mels, 1 + SMALL.samples // SMALL.hop_length)
+    shelf, words = torch.ones(2, 6), torch.tensor([[1, 5, 6]]).expand(2, -1)
+    with torch.no_grad():
+        assert not torch.allclose(deeper(heard, shelf, words)[0], small(heard, shelf, words)[0], atol=1e-2)
+        begin_from(deeper, small)
+        for ours, theirs in zip(deeper(heard, shelf, words), small(heard, shelf, words), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    deeper.train()
+    deeper(heard, shelf, words)[0].square().mean().backward()
+    last = deeper.encoder.layers[-1]
+    assert last.attention.output.weight.grad.abs().max() > 0
+    assert last.feed_forward[-1].weight.grad.abs().max() > 0
+    with pytest.raises(RuntimeError, match="lacks: "):
+        begin_from(small, deeper)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        begin_from(pedal_order.build(replace(SMALL, width=64)), small)
 
 
 def test_bad_recordings_are_named(small):

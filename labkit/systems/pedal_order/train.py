@@ -5,9 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labkit.learn.attention import Attention
 from labkit.learn.checkpoints import file_hash
 from labkit.learn.training import Plan, fit
 from labkit.signal.pool import DryPool, FreshClips, dry_pool
@@ -116,7 +117,7 @@ def train(
         run_dir: checkpoints, log, TensorBoard.
         n_dry: dry clips of each kind; 0 makes one for every example.
         kinds: of dry sources: ``"generated"``, ``"sampled"``.
-        start: a checkpoint to begin from, written by `save` with the same sizes; random weights when None.
+        start: a checkpoint to begin from, written by `save`, as `begin_from` takes it; random weights when None.
         on_log: called with each logged row.
         validate: figures of the model, logged every thousand steps.
 
@@ -126,13 +127,13 @@ def train(
     Raises:
         ValueError, FloatingPointError: as `fit`.
         CheckpointError: as `load`, for `start`.
-        RuntimeError: if the weights of `start` are of other sizes.
+        RuntimeError: as `begin_from`.
 
     Notebook: 04.
     """
     model = build(config)
     if start is not None:
-        model.load_state_dict(load(start).state_dict())
+        begin_from(model, load(start))
     plan = Plan(**{name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)})
     described = asdict(config) | {"n_dry": n_dry, "kinds": list(kinds), "start": file_hash(start) if start else None}
     drawn = examples(config, "train", config.seed, n_dry=n_dry, kinds=kinds)
@@ -148,3 +149,35 @@ def train(
         validate=validate,
     )
     return model.cpu().eval()
+
+
+@torch.no_grad()
+def begin_from(model: PedalOrderModel, old: PedalOrderModel) -> None:
+    """Give a model the weights of an older one, which may have fewer layers; in place.
+
+    Layers that the older one lacks come after its own and begin as the identity, since nothing leaves them: the two
+    models say the same.
+
+    Args:
+        model: as from `build`.
+        old: of the same sizes, with as many layers or fewer.
+
+    Raises:
+        RuntimeError: if the weights are of other sizes, or the older model has more layers.
+
+    Source: Goyal et al. 2017 (arXiv 1706.02677), section 5.1: residual blocks that begin at zero.
+    """
+    new = model.load_state_dict(old.state_dict(), strict=False)
+    if new.unexpected_keys:
+        raise RuntimeError(f"start has weights that this model lacks: {', '.join(new.unexpected_keys[:3])}")
+    for stack, before in ((model.encoder, old.encoder), (model.decoder, old.decoder)):
+        for layer in stack.layers[len(before.layers) :]:
+            for module in layer.modules():
+                if isinstance(module, Attention):
+                    _silence(module.output)
+            _silence(layer.feed_forward[-1])
+
+
+def _silence(last: nn.Linear) -> None:
+    last.weight.zero_()
+    last.bias.zero_()
