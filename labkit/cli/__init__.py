@@ -8,6 +8,7 @@ import tyro
 from tyro.conf import subcommand
 
 from labkit.cli.codec import EvaluateCodec, TrainCodec
+from labkit.cli.gradients import EvaluateGradients
 from labkit.cli.house import Data, Doctor, Results
 from labkit.cli.pedal_order import Chain, EvaluateDecoding, EvaluatePedalOrder, TrainPedalOrder
 from labkit.cli.saturation import EvaluateSaturation, Saturation, TrainSaturation
@@ -59,6 +60,7 @@ class Evaluate:
         | Annotated[EvaluateSaturation, subcommand("saturation", prefix_name=False)]
         | Annotated[EvaluateCodec, subcommand("codec", prefix_name=False)]
         | Annotated[EvaluateTwins, subcommand("twins", prefix_name=False)]
+        | Annotated[EvaluateGradients, subcommand("gradients", prefix_name=False)]
         | Annotated[EvaluateDecoding, subcommand("decoding", prefix_name=False)]
     )
 

@@ -52,6 +52,10 @@ class ProxyTCN(nn.Module):
         self.blocks = nn.ModuleList(_Block(channels, kernel, growth**k, width) for k in range(blocks))
         self.leave = nn.Conv1d(channels, 1, 1)
         self.straight = nn.Linear(width, 1)
+        # It begins as a wire, and learns only what the effect does.
+        for layer in (self.leave, self.straight):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
         self.receptive_field = 1 + sum(block.past for block in self.blocks)
 
     def forward(self, audio: Tensor, params_unit: Tensor) -> Tensor:
@@ -72,7 +76,7 @@ def train_proxy(
     loss: Callable[[Tensor, Tensor], Tensor],
     *,
     steps: int,
-    learning_rate: float = 5e-3,
+    learning_rate: float = 3e-3,
     on_log: Callable[[dict[str, float]], None] | None = None,
 ) -> list[float]:
     """Teach a proxy to sound like its effect.

@@ -1,0 +1,1 @@
+"""Networks that turn the knobs of real effects, which have no gradient."""
