@@ -1,5 +1,6 @@
 """What a hosted plug-in shows of itself, whatever its format: knobs in 0..1, latency, one `process`."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -120,3 +121,9 @@ class Engine(Protocol):
             (channels, samples) float32 of the same shape, not aligned beyond what the host does, and that lag.
         """
         ...
+
+
+def number(text: str) -> float | None:
+    """The number that a knob's display begins with, e.g. 3.5 of ``"3.5 dB"``; None where it shows words."""
+    found = re.match(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text)
+    return float(found[0]) if found else None

@@ -60,7 +60,7 @@ def find_care(render: Render, default: np.ndarray, width: int) -> tuple[Care, fl
 
     Returns:
         The care, and the largest difference between the two renders, full scale 1. Where no care makes them equal,
-        the best of them: the difference then says how far the plug-in is from repeating itself.
+        the cheapest that comes within twice the best; the difference says how far the plug-in is from repeating itself.
     """
     audio = noise(8192, width)
     other = np.where(default > 0.5, default - 0.4, default + 0.4)
@@ -71,4 +71,6 @@ def find_care(render: Render, default: np.ndarray, width: int) -> tuple[Care, fl
         found[care] = float(np.abs(render(audio, default, care) - first).max())
         if found[care] <= REPEAT_TOLERANCE:
             break
-    return min(found.items(), key=lambda pair: pair[1])
+    return next(
+        (care, error) for care, error in found.items() if error <= max(2 * min(found.values()), REPEAT_TOLERANCE)
+    )

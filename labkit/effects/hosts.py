@@ -49,8 +49,8 @@ def open_plugin(
 
     Raises:
         ValueError: for an unknown or doubly named knob, a setting outside 0..1, or a time limit that is none.
-        PluginError: when there is no such plug-in, or it crashes, hangs or is refused by its host.
-        ModuleNotFoundError: when the library that hosts this kind is not installed.
+        PluginError: when there is no such plug-in, it crashes, hangs or is refused by its host, or the library that
+            hosts this kind is not installed.
 
     Notebook: 06.
     """

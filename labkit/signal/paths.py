@@ -2,6 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import Literal
+
+# Where Linux and macOS keep plug-ins, and the variable that names other folders instead.
+_PLUGIN_FOLDERS = {
+    "VST3": ("VST3_PATH", "~/.vst3 /usr/local/lib/vst3 /usr/lib/vst3 /Library/Audio/Plug-Ins/VST3"),
+    "LV2": ("LV2_PATH", "~/.lv2 /usr/local/lib/lv2 /usr/lib/lv2 /Library/Audio/Plug-Ins/LV2"),
+    "VST2": ("VST_PATH", "~/.vst /usr/local/lib/vst /usr/lib/vst /Library/Audio/Plug-Ins/VST"),
+}
 
 
 def data_dir() -> Path:
@@ -20,6 +28,13 @@ def real_data_dir() -> Path | None:
     """Real recordings for evaluation: `$LABKIT_REAL_DATA`, else `shared/data` beside the checkout, else None."""
     path = Path(os.environ.get("LABKIT_REAL_DATA", data_dir().parents[1] / "shared" / "data"))
     return path if path.is_dir() else None
+
+
+def plugin_folders(kind: Literal["VST3", "LV2", "VST2"]) -> list[Path]:
+    """The folders of this machine that may hold plug-ins of a kind: `$VST3_PATH` and its like, else the usual ones."""
+    variable, usual = _PLUGIN_FOLDERS[kind]
+    named = os.environ[variable].split(os.pathsep) if os.environ.get(variable) else usual.split()
+    return [path for path in (Path(folder).expanduser() for folder in named) if path.is_dir()]
 
 
 def replace_text(path: Path, text: str) -> None:
