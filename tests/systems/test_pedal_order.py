@@ -337,6 +337,8 @@ def test_every_figure_of_an_untrained_network_is_there_and_none_is_good(small, t
     assert (rows["exact chain, 8 s heard"].n, rows["exact chain, dry +12 dB"].n) == (8, 24)
     assert rows["exact chain"].ours < 0.5 < rows["exact chain"].oracle <= 1
     assert rows["exact chain, raw order"].ours <= rows["exact chain"].ours
+    assert 0 <= rows["clips with an inert pedal"].ours < 0.5
+    assert rows["exact chain, inert pedals left out"].ours >= rows["exact chain"].ours
     # It has learnt nothing, so it pays no less than the prior.
     assert rows["nats recovered"].ours < 0.1
     assert rows["nats recovered"].oracle == pytest.approx(np.log(16))
@@ -355,8 +357,11 @@ def test_the_oracle_cannot_tell_delay_from_reverb_but_tells_drive(pool):
     chain = Chain((drive, delay))
     known = replace(example, chain=chain, wet=chain.render(example.dry, RATE)[:, -SMALL.samples :])
     assert baselines.oracle_share(SMALL, known) == 1.0
+    assert baselines.inert_pedals(SMALL, known) == set()
     settings = {"threshold_db": -20.0, "ratio": 2.0, "attack_ms": 80.0, "release_ms": 40.0}
     inert = Chain((Step("compressor", settings), delay))
     quiet = example.dry * np.float32(1e-3)
     silent = replace(example, dry=quiet, chain=inert, wet=inert.render(quiet, RATE)[:, -SMALL.samples :])
     assert baselines.oracle_share(SMALL, silent) == 0.5
+    assert baselines.inert_pedals(SMALL, silent) == {"compressor"}
+    assert baselines.without(("reverb", "compressor", "distortion"), {"compressor"}) == ("reverb", "distortion")

@@ -10,7 +10,8 @@ from labkit.measure.results import read
 from labkit.signal.files import read_audio
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order.baselines import canonical_names
-from labkit.systems.pedal_order.evaluate import evaluation_set, fixed_score, predictions
+from labkit.systems.pedal_order.evaluate import fixed_score
+from labkit.systems.pedal_order.examination import evaluation_set, predictions
 
 
 @pytest.fixture(scope="module")

@@ -110,3 +110,21 @@ def oracle_share(config: Config, example: Example) -> float:
     others = [chain for names, chain in orders.items() if names != example.chain.names]
     alike = sum(si_sdr_db(example.wet, example.apply(chain, config.sample_rate)) > ALIKE_DB for chain in others)
     return 1.0 / (1 + alike)
+
+
+def inert_pedals(config: Config, example: Example) -> set[str]:
+    """The pedals of a chain that nobody can hear: without any one of them the wet sound is within `ALIKE_DB`.
+
+    A low drive behind a compressor bends nothing. No listener can name such a pedal, whatever the label says.
+    """
+    steps = example.chain.steps
+    return {
+        step.effect
+        for k, step in enumerate(steps)
+        if si_sdr_db(example.wet, example.apply(Chain(steps[:k] + steps[k + 1 :]), config.sample_rate)) > ALIKE_DB
+    }
+
+
+def without(names: Names, gone: set[str]) -> Names:
+    """The canonical order of `names` but those in `gone`."""
+    return canonical_names(tuple(name for name in names if name not in gone))
