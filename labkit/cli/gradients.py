@@ -23,11 +23,11 @@ class EvaluateGradients(Evaluation):
 
     system: ClassVar[str] = "gradients"
 
-    n: int = 30
-    n_eps: int = 6
-    n_descents: int = 4
-    renders: int = 200
-    proxy_steps: int = 200
+    n: int = 20
+    n_eps: int = 4
+    n_descents: int = 3
+    renders: int = 120
+    proxy_steps: int = 120
 
     def rows(self) -> "list[Row]":
         """Every figure of the results table."""

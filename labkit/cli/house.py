@@ -44,13 +44,14 @@ class Data:
 
 @dataclass(frozen=True)
 class Results:
-    """Write README's tables from data/results."""
+    """Write the tables of README.md and data/results/README.md from data/results."""
 
     def run(self) -> int:
         """Write them."""
-        from labkit.lab.results import update_readme
+        from labkit.lab.results import update_pages
 
-        print(f"wrote {update_readme()}")
+        for page in update_pages():
+            print(f"wrote {page}")
         return 0
 
 

@@ -3,10 +3,11 @@
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from labkit.measure.results import SOURCES, Row, read
-from labkit.signal.paths import data_dir
+from labkit.signal.paths import data_dir, replace_text
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 _BESIDE = {
@@ -16,6 +17,20 @@ _BESIDE = {
     "control": "shuffled audio",
     "oracle": "oracle",
     "reference": "published",
+}
+# Systems first, in the order of the notebooks; then their parts.
+_ORDER = ("pedal_order", "saturation", "gradients", "blackbox", "synth", "text", "codec", "decoding", "twins")
+# What the front page shows of each system, as patterns of task/model/metric; the whole is in data/results/README.md.
+HEADLINES = {
+    "decoding": ("write 256 tokens*/with a cache/speed*", "write 256 tokens*/*learned positions/cache per token"),
+    "pedal_order": (
+        "*/exact chain",
+        "*/macro F1",
+        "*/exact chain, 8 s heard",
+        "*/exact chain, dry known, refined",
+        "*/the unit is named",
+    ),
+    "twins": ("*/speed", "*/SI-SDR above 30 dB"),
 }
 
 
@@ -94,23 +109,46 @@ def _joined(values: Sequence[float | int | None]) -> str:
     return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
 
 
-def shipped_tables(*, details: bool = False) -> dict[str, Table]:
+def shipped_tables(*, details: bool = False, headlines: bool = False) -> dict[str, Table]:
     """System -> table, for every results file under `data/results`.
 
     Args:
         details: with the rows that split a figure, those with a colon in their metric.
+        headlines: only the rows of the front page, see `HEADLINES`; a system that is not there shows all.
     """
-    files = sorted((data_dir() / "results").glob("*.json"))
-    rows = {file.stem: [r for r in read(file.stem, path=file) if details or ":" not in r.metric] for file in files}
-    return {system: table(found) for system, found in rows.items() if found}
+    found = {}
+    for file in sorted((data_dir() / "results").glob("*.json"), key=_place):
+        rows = [row for row in read(file.stem, path=file) if details or ":" not in row.metric]
+        if headlines and file.stem in HEADLINES:
+            rows = [row for row in rows if any(fnmatchcase(_path(row), one) for one in HEADLINES[file.stem])]
+        if rows:
+            found[file.stem] = table(rows)
+    return found
 
 
-def update_readme(path: Path | None = None, tables: Mapping[str, Table] | None = None) -> Path:
-    """Put the tables between the two marks of a page, and leave everything else as it is.
+def _place(file: Path) -> tuple[int, str]:
+    return _ORDER.index(file.stem) if file.stem in _ORDER else len(_ORDER), file.stem
+
+
+def _path(row: Row) -> str:
+    return f"{row.protocol}/{row.name}/{row.metric}"
+
+
+def update_pages() -> list[Path]:
+    """Write the headlines into the repository's README.md, and every row into data/results/README.md."""
+    whole = data_dir() / "results" / "README.md"
+    return [
+        update_page(data_dir().parent / "README.md", shipped_tables(headlines=True)),
+        update_page(whole, shipped_tables(details=True)),
+    ]
+
+
+def update_page(path: Path, tables: Mapping[str, Table]) -> Path:
+    """Put tables between the two marks of a page, and leave everything else as it is.
 
     Args:
-        path: the page; the repository's README.md when None.
-        tables: heading -> table; those of every results file when None.
+        path: the page.
+        tables: heading -> table.
 
     Returns:
         The page written.
@@ -118,13 +156,11 @@ def update_readme(path: Path | None = None, tables: Mapping[str, Table] | None =
     Raises:
         ValueError: if the page does not hold the marks `<!-- results:begin -->` and `<!-- results:end -->` once each.
     """
-    path = path or data_dir().parent / "README.md"
-    tables = shipped_tables() if tables is None else tables
     text = path.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise ValueError(f"{path.name} must hold {BEGIN} and {END} once each, in this order")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     made = "\n\n".join(f"### {name.replace('_', ' ').capitalize()}\n\n{made}" for name, made in tables.items())
-    path.write_text(f"{before}{BEGIN}\n{made or 'No results yet: run `make results`.'}\n{END}{after}", encoding="utf-8")
+    replace_text(path, f"{before}{BEGIN}\n{made or 'No results yet: run `make results`.'}\n{END}{after}")
     return path

@@ -30,14 +30,14 @@ def test_missing_cells_units_and_markup() -> None:
         results.table([])
 
 
-def test_the_readme_changes_between_its_marks_only(tmp_path: Path) -> None:
+def test_a_page_changes_between_its_marks_only(tmp_path: Path) -> None:
     page = tmp_path / "README.md"
     page.write_text(f"top\n{results.BEGIN}\nold\n{results.END}\nbottom\n")
-    assert results.update_readme(page, {"pedal_order": results.table(ROWS)}) == page
+    assert results.update_page(page, {"pedal_order": results.table(ROWS)}) == page
     once = page.read_text()
     assert once.startswith(f"top\n{results.BEGIN}\n### Pedal order\n\n| task |")
     assert once.endswith(f"1000 / 122 |\n{results.END}\nbottom\n")
-    results.update_readme(page, {"pedal_order": results.table(ROWS)})
+    results.update_page(page, {"pedal_order": results.table(ROWS)})
     assert page.read_text() == once
 
 
@@ -46,7 +46,7 @@ def test_a_page_without_marks_is_left_alone(tmp_path: Path, text: str) -> None:
     page = tmp_path / "README.md"
     page.write_text(text)
     with pytest.raises(ValueError, match=r"README.md must hold <!-- results:begin -->"):
-        results.update_readme(page, {})
+        results.update_page(page, {})
     assert page.read_text() == text
 
 
@@ -54,3 +54,27 @@ def test_tables_come_from_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(results, "data_dir", lambda: tmp_path)
     measured.write("pedal_order", ROWS, path=tmp_path / "results" / "pedal_order.json")
     assert results.shipped_tables() == {"pedal_order": results.table(ROWS)}
+
+
+def test_the_front_page_has_the_headlines_of_each_system_and_the_other_page_all(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(results, "data_dir", lambda: tmp_path / "data")
+    files = tmp_path / "data" / "results"
+    split = dataclasses.replace(REAL, metric="knob error: chorus depth")
+    order = dataclasses.replace(REAL, metric="order given set")
+    measured.write("pedal_order", [*ROWS, order, split], path=files / "pedal_order.json")
+    measured.write("another", [order, split], path=files / "another.json")
+    pages = tmp_path / "README.md", files / "README.md"
+    for page in pages:
+        page.write_text(f"{results.BEGIN}{results.END}")
+    assert tuple(results.update_pages()) == pages
+    front, whole = (page.read_text() for page in pages)
+    assert [front.count(metric) for metric in ("exact chain", "order given set", "chorus depth")] == [1, 1, 0]
+    assert [whole.count(metric) for metric in ("exact chain", "order given set", "chorus depth")] == [1, 2, 2]
+
+
+def test_every_headline_is_a_row_that_ships() -> None:
+    """A metric renamed must not leave the front page in silence."""
+    for system, patterns in results.HEADLINES.items():
+        paths = [results._path(row) for row in measured.read(system)]
+        for pattern in patterns:
+            assert any(results.fnmatchcase(path, pattern) for path in paths), f"{system}: {pattern}"
