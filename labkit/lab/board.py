@@ -1,6 +1,7 @@
 """TensorBoard inside a notebook: a server in the kernel's own process, gone when the kernel goes."""
 
 import logging
+import warnings
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -49,12 +50,23 @@ def board(run_dir: str | Path) -> Board:
     files = sorted(run_dir.rglob("events.out.tfevents*"))
     if not files:
         raise FileNotFoundError(f"no event files in {run_dir}: train there first")
-    names: dict[str, list[str]] = {"scalars": [], "audio": [], "histograms": []}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tensorboard 2.20 imports what others have deprecated
+        names, url = _names(files), _serve(run_dir)
+    return Board(url, names)
+
+
+def _names(files: list[Path]) -> dict[str, list[str]]:
     reader = need("tensorboard.backend.event_processing.event_accumulator")
+    names: dict[str, list[str]] = {"scalars": [], "audio": [], "histograms": []}
     for folder in sorted({file.parent for file in files}):
         found = reader.EventAccumulator(str(folder)).Reload().Tags()
         names = {kind: [*old, *found[kind]] for kind, old in names.items()}
+    return names
+
+
+def _serve(run_dir: Path) -> str:
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     server = need("tensorboard.program").TensorBoard()
     server.configure(argv=["tensorboard", "--logdir", str(run_dir), "--load_fast", "false"])
-    return Board(server.launch(), names)
+    return server.launch()

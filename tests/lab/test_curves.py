@@ -1,7 +1,10 @@
 """Pictures of saturation say in words what they show, and harmonics are those of the formula."""
 
+import urllib.request
+
 import numpy as np
 import pytest
+from torch.utils.tensorboard import SummaryWriter
 
 from labkit.lab import curves
 from labkit.lab.board import board
@@ -56,3 +59,10 @@ def test_misfits_are_named():
 def test_a_board_lists_what_a_run_has_written(tmp_path):
     with pytest.raises(FileNotFoundError, match="train there first"):
         board(tmp_path)
+    writer = SummaryWriter(tmp_path)
+    writer.add_scalar("val/loss", 0.5, 1)
+    writer.close()
+    page = board(tmp_path)
+    assert repr(page) == "TensorBoard: 1 scalars (val/loss)"
+    with urllib.request.urlopen(page.url, timeout=60) as answer:
+        assert b"TensorBoard" in answer.read()
