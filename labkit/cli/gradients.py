@@ -23,11 +23,11 @@ class EvaluateGradients(Evaluation):
 
     system: ClassVar[str] = "gradients"
 
-    n: int = 20
-    n_eps: int = 4
-    n_descents: int = 3
-    renders: int = 120
-    proxy_steps: int = 120
+    n: int = 12
+    n_eps: int = 3
+    n_descents: int = 2
+    renders: int = 126
+    proxy_steps: int = 100
 
     def rows(self) -> "list[Row]":
         """Every figure of the results table."""

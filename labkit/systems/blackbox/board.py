@@ -14,6 +14,8 @@ from labkit.effects.registry import effect
 from labkit.effects.twins import twin
 from labkit.effects.twins.board import from_unit
 from labkit.signal.optional import need
+from labkit.signal.sources import GeneratedGuitars
+from labkit.signal.units import set_rms
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,17 @@ class Board:
             knobs = from_unit(pedal.free, params_unit[:, columns])
             audio = twin(pedal.name)(audio, self.sample_rate, **pedal.fixed, **knobs)
         return audio
+
+
+def dry_guitar(
+    rng: np.random.Generator, sample_rate: int, *, seconds: float, split: str = "test"
+) -> tuple[np.ndarray, str]:
+    """A guitar at -20 dBFS RMS, (1, samples), and whose it is; a phrase that begins with silence is drawn again."""
+    source = GeneratedGuitars(seconds=seconds, sample_rate=sample_rate)
+    while True:
+        clip = source.clip(rng, split)
+        if np.sqrt(np.mean(clip.audio[:, : clip.audio.shape[1] // 2] ** 2)) > 1e-4:
+            return set_rms(clip.audio, -20.0), clip.source_id
 
 
 def equaliser(n_bands: int, sample_rate: int) -> Board:
