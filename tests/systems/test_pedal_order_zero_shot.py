@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from labkit.signal.files import write_audio
+from labkit.systems import pedal_order
 from labkit.systems.pedal_order import zero_shot
 
 
@@ -46,3 +47,34 @@ def test_shares_are_counted_by_hand(monkeypatch):
 def test_no_recordings_no_rows(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_REAL_DATA", str(tmp_path))
     assert zero_shot.unit_rows(None) == []
+
+
+def test_plug_ins_of_other_makers_stand_alone_behind_new_clips(monkeypatch, tmp_path):
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    foreign = (
+        zero_shot.ForeignPedal("distortion", "distortion", {"drive_db": 0.9}),
+        zero_shot.ForeignPedal("gain", "reverb"),
+        zero_shot.ForeignPedal("nobody has this", "chorus"),
+    )
+    monkeypatch.setattr(zero_shot, "FOREIGN", foreign)
+    config = pedal_order.Config(seconds=1.0, preroll_seconds=0.25)
+    peaks, lines = [], []
+
+    def said(_model, audio, _rate, *, shelf):
+        assert audio.shape == (1, config.samples)
+        assert shelf == zero_shot.SIX
+        peaks.append(np.abs(audio).max())
+        names = ("distortion",) if len(peaks) <= 3 else ("distortion", "reverb")
+        return SimpleNamespace(chain=SimpleNamespace(names=names))
+
+    monkeypatch.setattr(zero_shot, "predict", said)
+    model = SimpleNamespace(config=config)
+    rows = {row.metric: row for row in zero_shot.plugin_rows(model, n=3, sources=("generated",), say=lines.append)}
+    assert lines[0].startswith("plug-ins that are not installed: nobody has this")
+    assert lines[1] == "generated, distortion: distortion, heard as distortion"
+    assert rows["the pedal is named"].ours == 1.0
+    assert rows["and nothing else"].ours == 0.5
+    assert (rows["the pedal is named"].n, rows["the pedal is named"].prior) == (6, 0.5)
+    assert rows["the pedal is named: gain (reverb)"].ours == 1.0
+    # The same clips, first driven hard, then as they were.
+    assert not np.allclose(peaks[:3], peaks[3:])

@@ -17,7 +17,7 @@ from labkit.systems.pedal_order.model import PedalOrderModel, picture
 from labkit.systems.pedal_order.predict import windows
 from labkit.systems.pedal_order.refine import Refined, refine
 from labkit.systems.pedal_order.rows import interval, rows_of
-from labkit.systems.pedal_order.zero_shot import unit_rows
+from labkit.systems.pedal_order.zero_shot import plugin_rows, unit_rows
 
 LONG_SECONDS = 8.0
 
@@ -68,7 +68,10 @@ def evaluate(
             new += _refined_rows(model, protocol, kind, n_refined, seed, new[0]) if n_refined else []
             rows += [replace(row, seconds=time.perf_counter() - started) for row in new]
             say(f"{name} {kind}: " + ", ".join(f"{row.metric} {row.ours:.3f}" for row in new))
-    return rows + (unit_rows(model, checkpoint=checkpoint, say=say) if "real" in sources else [])
+    if "six" in protocols:
+        rows += unit_rows(model, checkpoint=checkpoint, say=say) if "real" in sources else []
+        rows += plugin_rows(model, n=max(1, n // 30), sources=sources, seed=seed, checkpoint=checkpoint, say=say)
+    return rows
 
 
 def fixed_score(model: PedalOrderModel, *, n: int = 48, seed: int = 11) -> dict[str, int]:

@@ -62,7 +62,7 @@ def evaluation_set(
     Raises:
         FileNotFoundError: if `sources` is real and there are no real recordings here.
     """
-    clips = _clips(config, sources, n, seed, split)
+    clips = dry_clips(config, sources, n, seed, split)
     examples = []
     for i, clip in enumerate(clips):
         rng = generator(seed, "evaluation", protocol.name, sources, split, i)
@@ -71,7 +71,8 @@ def evaluation_set(
     return EvaluationSet(protocol, sources, examples, pictures)
 
 
-def _clips(config: Config, sources: str, n: int, seed: int, split: str) -> list[Clip]:
+def dry_clips(config: Config, sources: str, n: int, seed: int, split: str) -> list[Clip]:
+    """`n` dry clips of one kind and split, ``config.seconds`` and its pre-roll long; see `evaluation_set`."""
     rng = generator(seed, "clips", sources, split)
     if sources != "real":
         dry = pool(config, sources, split, min(n, 6000))
