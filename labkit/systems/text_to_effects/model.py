@@ -1,0 +1,225 @@
+"""The network: a sentence and a sound attend to each other, and every effect asks both what it should do."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from labkit.effects.twins.board import from_unit
+from labkit.learn.text import WIDTH as PIECE_WIDTH
+from labkit.systems.text_to_effects.config import Config
+from labkit.systems.text_to_effects.grammar import vocabulary
+from labkit.systems.text_to_effects.inputs import HINT_WIDTH
+from labkit.systems.text_to_effects.lexicon import ANCHORS_HZ
+from labkit.systems.text_to_effects.preset import BAND, SPACES, Band, Preset
+from labkit.systems.text_to_effects.response import START, TYPES, curve_db, fitted_gains_db
+
+EFFECTS = tuple(SPACES)
+N_ANCHORS = len(ANCHORS_HZ)
+# How far a curve of the lexicon reaches, in units of 4 dB over its six anchors.
+NEARNESS = 1.5
+# Where the heads start, as units: nothing is done to the sound.
+_START_UNIT = {
+    "pitch": (0.5,),
+    "distortion": (0.06, 0.5),
+    "compressor": (0.65, 0.05, 0.6, 0.45),
+    "reverb": (0.5, 0.2, 0.8, 0.4, 0.06),
+}
+
+
+class Settings(NamedTuple):
+    """What the network says of a batch, all differentiable.
+
+    Attributes:
+        band_unit: (b, 5, 3), knobs of the bands in 0..1.
+        type_shares: (b, 5, 5), how much of each type a band is.
+        units: effect -> (b, knobs) in 0..1.
+    """
+
+    band_unit: Tensor
+    type_shares: Tensor
+    units: dict[str, Tensor]
+
+    def eq_curve_db(self) -> Tensor:
+        """(b, 40) dB."""
+        return curve_db(*(from_unit(BAND, self.band_unit)[name] for name in BAND.names), self.type_shares)
+
+    def hard(self) -> "Settings":
+        """The same with every band of one type alone, as an equaliser must be."""
+        shares = functional.one_hot(self.type_shares.argmax(-1), len(TYPES)).to(self.type_shares)
+        return self._replace(type_shares=shares)
+
+    def preset(self, row: int) -> Preset:
+        """One of the batch as a preset."""
+        knobs = from_unit(BAND, self.band_unit[row].detach().double())
+        kinds = self.type_shares[row].argmax(-1).tolist()
+        bands = [
+            Band(TYPES[kind], *(float(knobs[name][band]) for name in BAND.names)) for band, kind in enumerate(kinds)
+        ]
+        rest = {name: SPACES[name].from_unit(self.units[name][row].detach().double().numpy()) for name in EFFECTS}
+        return Preset(tuple(bands), **rest)
+
+
+class Exchange(nn.Module):
+    """Two sequences read each other, then each itself: bidirectional cross-attention with refinement.
+
+    Args:
+        width, n_heads, dropout: as in `Config`.
+
+    Source: Tan and Bansal 2019 (LXMERT), cross-modality layer.
+    """
+
+    def __init__(self, width: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.text_asks, self.audio_asks = _Ask(width, n_heads, dropout), _Ask(width, n_heads, dropout)
+        self.text_refines, self.audio_refines = _Ask(width, n_heads, dropout), _Ask(width, n_heads, dropout)
+
+    def forward(self, text: Tensor, mask: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, t, d), (b, t) bool and (b, f, d) -> both sequences, richer."""
+        asked = self.text_asks(text, audio)
+        audio = self.audio_asks(audio, text, mask)
+        return self.text_refines(asked, asked, mask), self.audio_refines(audio, audio)
+
+
+class _Ask(nn.Module):
+    """Attention into another sequence and a feed-forward layer, each on a normalised copy and added back."""
+
+    def __init__(self, width: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.norm, self.norm_memory, self.norm_forward = (nn.LayerNorm(width) for _ in range(3))
+        self.attention = nn.MultiheadAttention(width, n_heads, dropout=dropout, batch_first=True)
+        self.forward_layers = nn.Sequential(
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * width, width),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
+        memory = self.norm_memory(memory)
+        hidden = None if mask is None else ~mask
+        told, _ = self.attention(self.norm(x), memory, memory, key_padding_mask=hidden, need_weights=False)
+        x = x + told
+        return x + self.forward_layers(self.norm_forward(x))
+
+
+class TextToEffects(nn.Module):
+    """Sentence and sound in, settings of every effect out.
+
+    Each band and each effect has a query of its own, so that no two heads say the same.
+
+    Args:
+        config: sizes.
+
+    Notebook: 08.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config, width = config, config.width
+        self.read_pieces = nn.Sequential(nn.Linear(PIECE_WIDTH, width), nn.LayerNorm(width))
+        self.read_hints = nn.Sequential(
+            nn.Linear(HINT_WIDTH, 2 * width), nn.GELU(), nn.Linear(2 * width, width), nn.LayerNorm(width)
+        )
+        self.read_audio = nn.Linear(config.n_mels + 1, width)
+        self.moment = nn.Parameter(0.02 * torch.randn(config.n_frames, width))
+        self.drop = nn.Dropout(config.dropout)
+        self.register_buffer("centres", hint_centres())
+        self.guess = nn.Linear(len(self.centres), len(START))
+        parts = (width, config.n_heads, config.dropout)
+        self.exchanges = nn.ModuleList(Exchange(*parts) for _ in range(config.n_layers))
+        self.queries = nn.Parameter(torch.randn(len(START) + len(EFFECTS), width))
+        self.ask = nn.ModuleList(_Ask(*parts) for _ in range(2))
+        self.agree = _Ask(*parts)
+        self.norm = nn.LayerNorm(width)
+        self.band_heads = nn.ModuleList(nn.Linear(width, len(BAND) + len(TYPES)) for _ in START)
+        self.effect_heads = nn.ModuleDict({name: nn.Linear(width, len(SPACES[name])) for name in EFFECTS})
+        self._begin_neutral()
+
+    def _begin_neutral(self) -> None:
+        with torch.no_grad():
+            for head, (kind, hz, q) in zip(self.band_heads, START, strict=True):
+                units = [BAND["frequency_hz"].to_unit(hz), 0.5, BAND["q"].to_unit(q)]
+                kinds = 3.0 * functional.one_hot(torch.tensor(TYPES.index(kind)), len(TYPES))
+                head.weight.zero_()
+                head.bias.copy_(torch.cat([torch.logit(torch.tensor(units)), kinds]))
+            self.guess.weight.zero_()
+            self.guess.bias.zero_()
+            for name, head in self.effect_heads.items():
+                head.weight.mul_(0.3)
+                head.bias.copy_(torch.logit(torch.tensor(_START_UNIT[name])))
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Settings:
+        """Settings for a batch of `inputs.read_prompts`, with `picture` (b, f, m) and `level_db` (b,)."""
+        text = torch.cat([self.read_hints(batch["hints"]), self.read_pieces(batch["pieces"])], dim=1)
+        mask = torch.cat([batch["hints_mask"], batch["pieces_mask"]], dim=1)
+        level = ((batch["level_db"] + 20) / 10)[:, None, None].expand(-1, batch["picture"].shape[1], 1)
+        audio = self.read_audio(torch.cat([batch["picture"], level], dim=-1)) + self.moment
+        text, audio = self.drop(text), self.drop(audio)
+        for exchange in self.exchanges:
+            text, audio = exchange(text, mask, audio)
+        known = torch.cat([mask, mask.new_ones(audio.shape[:2])], dim=1)
+        memory, asked = torch.cat([text, audio], dim=1), self.queries.expand(len(text), -1, -1)
+        for ask in self.ask:
+            asked = ask(asked, memory, known)
+        asked = self.norm(self.agree(asked, asked))
+        bands = torch.stack([head(asked[:, k]) for k, head in enumerate(self.band_heads)], dim=1)
+        units = {
+            name: torch.sigmoid(head(asked[:, len(START) + k]))
+            for k, (name, head) in enumerate(self.effect_heads.items())
+        }
+        knobs, kinds = bands.split([len(BAND), len(TYPES)], dim=-1)
+        # 18 dB a band: the sigmoid's slope turns 9 dB into one unit of its input.
+        gain = functional.pad(self.guess_db(batch)[..., None] / 9.0, (1, 1))
+        knobs = knobs + gain
+        return Settings(torch.sigmoid(knobs), kinds.softmax(-1), units)
+
+    def guess_db(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """(b, 5) dB: a first guess at the gains, a smooth function of what the hints ask for together."""
+        asked = (batch["hints"][..., :N_ANCHORS] * batch["hints_mask"][..., None]).sum(1)
+        return self.guess(self.nearness(asked))
+
+    def nearness(self, asked: Tensor) -> Tensor:
+        """(b, 6), the curve asked for in units of 4 dB -> (b, centres), how near it is to each one in the lexicon."""
+        return torch.exp(-(asked[:, None] - self.centres).square().sum(-1) / (2 * NEARNESS**2))
+
+
+def hint_centres() -> Tensor:
+    """(n, 6): the different curves of the lexicon, in units of 4 dB."""
+    curves = {meaning.eq_db for meaning in vocabulary().values() if any(meaning.eq_db)}
+    return torch.tensor(sorted(curves), dtype=torch.float32) / 4.0
+
+
+@torch.no_grad()
+def begin_with_guess(model: TextToEffects, table: Mapping[str, Tensor], rows: Tensor, *, penalty: float = 0.3) -> None:
+    """Set the first guess to the ridge regression from nearness to people's gains, in place.
+
+    Args:
+        model: its `guess` is overwritten.
+        table: of `table.tensors`.
+        rows: indices into it; those without a curve are passed over.
+        penalty: of the squared weights, against the sum of the rows' weights.
+
+    Source: radial basis functions with given centres (Broomhead and Lowe 1988).
+    Notebook: 08.
+    """
+    rows = rows[table["curve_weight"][rows] > 0]
+    asked = (table["hints"][rows][..., :N_ANCHORS] * table["hints_mask"][rows][..., None]).sum(1)
+    near, weight = model.nearness(asked).double(), table["curve_weight"][rows].double()[:, None]
+    curves = model.config.db_per_unit * table["curve"][rows].double().numpy()
+    gains = torch.from_numpy(np.stack([fitted_gains_db(curve) for curve in curves]))
+    mean = (weight * gains).sum(0) / weight.sum()
+    normal = near.T @ (weight * near) + penalty * torch.eye(near.shape[1]).double()
+    model.guess.weight.copy_(torch.linalg.solve(normal, near.T @ (weight * (gains - mean))).T)
+    model.guess.bias.copy_(mean)
+
+
+def build(config: Config) -> TextToEffects:
+    """A fresh model whose weights depend on `config.seed` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return TextToEffects(config)
