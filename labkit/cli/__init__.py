@@ -12,6 +12,7 @@ from labkit.cli.gradients import EvaluateGradients
 from labkit.cli.house import Data, Doctor, Results
 from labkit.cli.pedal_order import Chain, EvaluateDecoding, EvaluatePedalOrder, TrainPedalOrder
 from labkit.cli.saturation import EvaluateSaturation, Saturation, TrainSaturation
+from labkit.cli.text import EvaluateText, Text, TrainText
 from labkit.cli.twins import EvaluateTwins
 
 USAGE = """Neural audio effects from the shell.
@@ -21,6 +22,7 @@ examples:
   labkit chain wet.flac --dry dry.flac             ... and the dry one played through it
   labkit chain wet.flac --dry dry.flac --refine    ... its knobs fitted until both agree
   labkit saturation clean.wav wet.wav              the curve between them and its depth; or of wet.wav alone
+  labkit text --input-audio riff.wav --prompt "warm and spacious"
   labkit train pedal_order --steps 500 --run-dir runs/mine
   labkit evaluate pedal_order --n 200
   labkit data list
@@ -44,6 +46,7 @@ class Train:
         Annotated[TrainPedalOrder, subcommand("pedal_order", prefix_name=False)]
         | Annotated[TrainSaturation, subcommand("saturation", prefix_name=False)]
         | Annotated[TrainCodec, subcommand("codec", prefix_name=False)]
+        | Annotated[TrainText, subcommand("text", prefix_name=False)]
     )
 
     def run(self) -> int:
@@ -59,6 +62,7 @@ class Evaluate:
         Annotated[EvaluatePedalOrder, subcommand("pedal_order", prefix_name=False)]
         | Annotated[EvaluateSaturation, subcommand("saturation", prefix_name=False)]
         | Annotated[EvaluateCodec, subcommand("codec", prefix_name=False)]
+        | Annotated[EvaluateText, subcommand("text", prefix_name=False)]
         | Annotated[EvaluateTwins, subcommand("twins", prefix_name=False)]
         | Annotated[EvaluateGradients, subcommand("gradients", prefix_name=False)]
         | Annotated[EvaluateDecoding, subcommand("decoding", prefix_name=False)]
@@ -69,7 +73,7 @@ class Evaluate:
         return self.system.run()
 
 
-COMMANDS = Chain | Saturation | Train | Evaluate | Data | Results | Doctor
+COMMANDS = Chain | Saturation | Text | Train | Evaluate | Data | Results | Doctor
 
 
 def main(arguments: list[str] | None = None) -> int:
