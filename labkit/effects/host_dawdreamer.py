@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from labkit.effects.host_face import Care, PluginParameter, number
+from labkit.effects.host_face import SETTLE_SECONDS, Care, PluginParameter, number
 from labkit.effects.host_lv2 import port_units
 from labkit.signal.optional import need
 
 _ENDLESS = 2**31 - 1
 _BLOCK_SAMPLES = 512
-_SETTLE_SECONDS = 0.2
 
 
 class DawdreamerEngine:
@@ -42,26 +41,21 @@ class DawdreamerEngine:
         """As `Engine.render`. dawdreamer takes no lag out."""
         if care == "reload" or sample_rate != self._rate:
             self._load(sample_rate)
+        early = 0 if care == "reset" else round(SETTLE_SECONDS * sample_rate)
+        source = self._engine.make_playback_processor("source", np.pad(audio, ((0, 0), (early, 0))))
+        # A new graph is prepared anew: the nearest thing to a reset. LV2's knobs are back at their defaults after it.
+        self._engine.load_graph([(source, []), (self._plugin, ["source"])])
         for index, value in zip(self._indices, values, strict=True):
             self._plugin.set_parameter(index, float(value))
-        if care == "settle":
-            self._play(np.zeros((len(audio), round(_SETTLE_SECONDS * sample_rate)), np.float32))
-        return self._play(audio), 0
+        samples = early + audio.shape[1]
+        if not self._engine.render((samples + 0.5) / sample_rate):
+            raise RuntimeError("dawdreamer could not render")
+        return np.ascontiguousarray(self._engine.get_audio()[: len(audio), early:samples], dtype=np.float32), 0
 
     def _load(self, sample_rate: int) -> None:
         self._rate = sample_rate
         self._engine = need("dawdreamer").RenderEngine(sample_rate, _BLOCK_SAMPLES)
         self._plugin = self._engine.make_plugin_processor("plugin", self._where)
-
-    def _play(self, audio: np.ndarray) -> np.ndarray:
-        source = self._engine.make_playback_processor("source", audio)
-        # A new graph is prepared anew: the nearest thing to a reset.
-        self._engine.load_graph([(source, []), (self._plugin, ["source"])])
-        samples = audio.shape[1]
-        if not self._engine.render((samples + 0.5) / self._rate):
-            raise RuntimeError("dawdreamer could not render")
-        wet = self._engine.get_audio()[: len(audio), :samples]
-        return np.ascontiguousarray(wet, dtype=np.float32)
 
     def _describe(self, rows: list[dict[str, Any]]) -> tuple[PluginParameter, ...]:
         units, taken, parameters = port_units(self._where), set(), []

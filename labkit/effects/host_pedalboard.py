@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from labkit.effects.host_face import Care, PluginParameter, number
+from labkit.effects.host_face import SETTLE_SECONDS, Care, PluginParameter, number
 from labkit.signal.optional import need
 
 _ENDLESS = 2**31 - 1  # the number of steps that JUCE gives to a continuous knob
-_SETTLE_SAMPLES = 8192
 
 
 class Vst3Engine:
@@ -39,15 +38,14 @@ class Vst3Engine:
             self._load()
         for knob, value in zip(self._knobs.values(), values, strict=True):
             knob.raw_value = float(value)
-        if care == "settle":
-            self._plugin.process(np.zeros((len(audio), _SETTLE_SAMPLES), np.float32), sample_rate, reset=True)
-        wet = self._plugin.process(audio, sample_rate, reset=True)
+        early = 0 if care == "reset" else round(SETTLE_SECONDS * sample_rate)
+        padded = np.pad(audio, ((0, 0), (early, 0)))
+        wet = self._plugin.process(padded, sample_rate, reset=True)
         # pedalboard drops as many samples from the beginning as the plug-in says that it lags.
-        dropped = audio.shape[1] - wet.shape[1]
+        dropped = padded.shape[1] - wet.shape[1]
         if dropped:
-            padded = np.pad(audio, ((0, 0), (0, dropped)))
-            wet = self._plugin.process(padded, sample_rate, reset=True)[:, : audio.shape[1]]
-        return wet, dropped
+            wet = self._plugin.process(np.pad(padded, ((0, 0), (0, dropped))), sample_rate, reset=True)
+        return np.ascontiguousarray(wet[:, early : early + audio.shape[1]]), dropped
 
     def _load(self) -> None:
         self._plugin = need("pedalboard").VST3Plugin(self._where)

@@ -8,7 +8,7 @@ import numpy as np
 
 from labkit.effects.host_face import Care, PluginError, PluginParameter
 from labkit.effects.host_list import Source
-from labkit.effects.host_probe import REPEAT_TOLERANCE, find_care, measure_lag, noise
+from labkit.effects.host_probe import REPEAT_TOLERANCE, Habits, find_habits, measure_lag, noise
 from labkit.effects.host_worker import LocalHost, Worker
 from labkit.signal.audio import check_audio, check_rate
 
@@ -27,8 +27,7 @@ class _Facts:
 
     knobs: tuple[PluginParameter, ...]
     widths: tuple[int, ...]
-    care: Care
-    repeat_error: float
+    habits: Habits
 
 
 class HostedPlugin:
@@ -69,8 +68,8 @@ class HostedPlugin:
 
     @property
     def repeat_error(self) -> float:
-        """The largest difference between two renders of one setting with another in between, full scale 1."""
-        return self._facts.repeat_error
+        """The largest difference from a fresh instance after another setting was played, full scale 1."""
+        return self._facts.habits.repeat_error
 
     @property
     def repeatable(self) -> bool:
@@ -80,7 +79,12 @@ class HostedPlugin:
     @property
     def care(self) -> Care:
         """What it takes to make the plug-in forget: its reset, settling at the new setting, or a new instance."""
-        return self._facts.care
+        return self._facts.habits.care
+
+    @property
+    def responds(self) -> bool:
+        """Whether turning all its knobs changes the sound at all."""
+        return self._facts.habits.responds
 
     def process(self, audio: np.ndarray, sample_rate: int, params_unit: np.ndarray) -> np.ndarray:
         """The plug-in applied, from rest, and aligned with its input: see `Plugin.process`.
@@ -126,13 +130,13 @@ class HostedPlugin:
     def _measure(self) -> _Facts:
         knobs, widths = self._call("parameters"), self._call("widths")
         if not self.source.foreign:
-            return _Facts(knobs, widths, "reset", 0.0)
+            return _Facts(knobs, widths, Habits())
         rest = np.array([knob.default_unit for knob in knobs])
 
         def render(audio: np.ndarray, values: np.ndarray, care: Care) -> np.ndarray:
             return self._call("render", audio, _REFERENCE_RATE, values, care)[0]
 
-        return _Facts(knobs, widths, *find_care(render, rest, widths[0]))
+        return _Facts(knobs, widths, find_habits(render, rest, widths[0]))
 
     def _choose(self, parameters: Sequence[str] | None, fixed: dict[str, float]) -> None:
         names = [knob.name for knob in self._facts.knobs]

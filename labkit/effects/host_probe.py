@@ -1,6 +1,7 @@
 """What a plug-in does not say of itself and the host must measure: its lag, and whether it forgets."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,29 +49,42 @@ def measure_lag(dry: np.ndarray, wet: np.ndarray, sample_rate: int) -> int:
     return int(np.argmax(response >= _ONSET_SHARE * response.max())) if response.max() > 0 else 0
 
 
-def find_care(render: Render, default: np.ndarray, width: int) -> tuple[Care, float]:
-    """The cheapest way of forgetting that makes a plug-in repeat itself.
+@dataclass(frozen=True)
+class Habits:
+    """How a plug-in behaves from render to render.
 
-    A setting is rendered by a fresh instance, then another one, then the first again.
+    Attributes:
+        care: the cheapest way of forgetting after which a setting sounds as on a fresh, settled instance; where none
+            does, the cheapest that comes within twice the best.
+        repeat_error: the largest difference from the fresh instance, full scale 1: how far from repeating itself.
+        responds: whether turning every knob changes the sound at all.
+    """
+
+    care: Care = "reset"
+    repeat_error: float = 0.0
+    responds: bool = True
+
+
+def find_habits(render: Render, rest: np.ndarray, width: int) -> Habits:
+    """Render two settings by fresh instances, then each by one that played the other before, with every care.
 
     Args:
         render: (audio, values, care) -> audio.
-        default: (n,) in 0..1, the setting.
+        rest: (n,) in 0..1, one of the settings; the other has every knob 0.4 away.
         width: channels of the test sound.
 
     Returns:
-        The care, and the largest difference between the two renders, full scale 1. Where no care makes them equal,
-        the cheapest that comes within twice the best; the difference says how far the plug-in is from repeating itself.
+        What was found.
     """
     audio = noise(8192, width)
-    other = np.where(default > 0.5, default - 0.4, default + 0.4)
+    settings = rest, np.where(rest > 0.5, rest - 0.4, rest + 0.4)
+    fresh = [render(audio, setting, "reload") for setting in settings]
     found: dict[Care, float] = {}
     for care in CARES:
-        first = render(audio, default, "reload")
-        render(audio, other, care)
-        found[care] = float(np.abs(render(audio, default, care) - first).max())
+        again = [render(audio, setting, care) for setting in settings[::-1]][::-1]
+        found[care] = float(max(np.abs(a - f).max() for a, f in zip(again, fresh, strict=True)))
         if found[care] <= REPEAT_TOLERANCE:
             break
-    return next(
-        (care, error) for care, error in found.items() if error <= max(2 * min(found.values()), REPEAT_TOLERANCE)
-    )
+    enough = max(2 * min(found.values()), REPEAT_TOLERANCE)
+    care, error = next(pair for pair in found.items() if pair[1] <= enough)
+    return Habits(care, error, bool(np.abs(fresh[0] - fresh[1]).max() > REPEAT_TOLERANCE))

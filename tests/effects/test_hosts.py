@@ -81,6 +81,11 @@ class Never(Quiet):
     level = 3
 
 
+class Deaf(Quiet):
+    def render(self, audio, sample_rate, values, care):
+        return audio, 0
+
+
 class Stereo(Gain):
     widths = (2,)
 
@@ -327,6 +332,11 @@ def test_a_plug_in_that_never_forgets_is_said_so(opened):
     plugin = opened("Never")
     assert not plugin.repeatable
     assert plugin.repeat_error > 0.01
+
+
+def test_knobs_that_do_nothing_are_said_so(opened):
+    assert opened("Reset").responds
+    assert not opened("Deaf").responds
 
 
 def test_channels_are_brought_to_what_the_plug_in_takes(opened):
