@@ -31,13 +31,13 @@ class Config:
     dropout: float = 0.1
     db_per_unit: float = 6.0
     hint_dropout: float = 0.1
-    piece_dropout: float = 0.4
-    hint_noise: float = 0.15
+    piece_dropout: float = 0.2
+    hint_noise: float = 0.1
     eq_weight: float = 1.0
     reverb_weight: float = 1.0
     prior_weight: float = 0.3
     dynamics_weight: float = 0.3
-    steps: int = 500
+    steps: int = 1500
     batch_size: int = 64
     learning_rate: float = 2e-3
     warmup_steps: int = 20

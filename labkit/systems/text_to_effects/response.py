@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -89,10 +90,16 @@ def fitted_gains_db(target_db: np.ndarray, *, limit_db: float = 18.0) -> np.ndar
     Returns:
         (5,) dB. A response in dB is nearly proportional to its gain, which makes it a linear problem.
     """
+    basis = _basis_per_db()
+    gains = np.linalg.solve(basis @ basis.T + 0.1 * np.eye(len(START)), basis @ np.asarray(target_db, float))
+    return np.clip(gains, -limit_db, limit_db)
+
+
+@cache
+def _basis_per_db() -> np.ndarray:
+    """(5, 40): what one dB of each band of `START` does, measured at 6 dB."""
     unit = [
         responses_db(torch.tensor(hz), torch.tensor(6.0), torch.tensor(q), torch.tensor(BANDS_HZ))[TYPES.index(kind)]
         for kind, hz, q in START
     ]
-    basis = torch.stack(unit).double().numpy() / 6.0
-    gains = np.linalg.solve(basis @ basis.T + 0.1 * np.eye(len(START)), basis @ np.asarray(target_db, float))
-    return np.clip(gains, -limit_db, limit_db)
+    return torch.stack(unit).double().numpy() / 6.0

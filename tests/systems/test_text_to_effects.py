@@ -1,0 +1,403 @@
+"""Text to effects without data or weights: formulas, presets, grammar, streams, gradients."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pedalboard
+import pytest
+import soundfile
+import torch
+
+from labkit.measure.loudness import loudness_lufs
+from labkit.signal.files import AudioError
+from labkit.signal.seeds import generator
+from labkit.systems import text_to_effects
+from labkit.systems.text_to_effects import grammar, inputs, response, stream
+from labkit.systems.text_to_effects.config import Config
+from labkit.systems.text_to_effects.evaluate import OPERATORS, figures, operator_verdicts
+from labkit.systems.text_to_effects.lexicon import lexicon
+from labkit.systems.text_to_effects.model import EFFECTS, begin_with_guess, build
+from labkit.systems.text_to_effects.preset import BAND, SPACES, Band, Preset
+from labkit.systems.text_to_effects.train import loss_of
+
+RATE = 44100
+TINY = Config(width=16, n_heads=2, n_layers=1, n_mels=8, n_frames=4, dropout=0.0)
+
+
+def noise(seconds, channels=1, rate=RATE, level=0.1):
+    rng = generator(0, "noise", channels)
+    return (level * rng.standard_normal((channels, round(seconds * rate)))).astype(np.float32)
+
+
+def everything_on():
+    return Preset(
+        (
+            Band("highpass", 60.0, 0.0, 0.7),
+            Band("bell", 300.0, -4.0, 1.0),
+            Band("bell", 1000.0, 3.0, 2.0),
+            Band("high_shelf", 4000.0, 5.0, 0.7),
+            Band("lowpass", 12000.0, 0.0, 0.7),
+        ),
+        {"semitones": -3.0},
+        {"drive_db": 10.0, "colour": 0.5},
+        {"threshold_db": -30.0, "ratio": 4.0, "attack_ms": 5.0, "release_ms": 100.0},
+        {"room_size": 0.7, "pre_delay_ms": 20.0, "diffusion": 0.5, "damping": 0.4, "wet": 0.3},
+    )
+
+
+# The formula of the curve
+
+
+@pytest.mark.parametrize("kind", response.TYPES)
+@pytest.mark.parametrize(("hz", "gain_db", "q"), [(300.0, 6.0, 0.7), (2000.0, -9.0, 2.0), (9000.0, 12.0, 0.5)])
+def test_the_curve_is_what_pedalboard_does_to_an_impulse(kind, hz, gain_db, q):
+    impulse = np.zeros((1, 1 << 15), np.float32)
+    impulse[0, 0] = 1.0
+    eq = (Band(kind, hz, gain_db, q), *Preset().eq[1:])
+    wet = Preset(eq).board(RATE)(impulse, RATE)
+    power_db = 20 * np.log10(np.abs(np.fft.rfft(wet[0])) + 1e-12)
+    at = np.array([hz_ for hz_ in response.BANDS_HZ if hz_ >= 200])  # below, float32 moves the poles of the original
+    measured = np.interp(at, np.fft.rfftfreq(1 << 15, 1 / RATE), power_db)
+    # 0.05 dB: interpolation between bins 1.3 Hz apart, and float32
+    assert Preset(eq).eq_curve_db()[-len(at) :] == pytest.approx(measured, abs=0.05)
+
+
+def test_the_curve_has_the_gradient_that_differences_give():
+    knobs = [torch.tensor([[v]], dtype=torch.float64, requires_grad=True) for v in (700.0, 5.0, 0.9)]
+    shares = torch.tensor([[[0.3, 0.4, 0.1, 0.1, 0.1]]], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda *k: response.curve_db(*k, shares), knobs)
+
+
+def test_fitted_gains_find_a_curve_that_the_bands_can_make():
+    gains = np.array([4.0, -3.0, 2.0, 5.0, -6.0])
+    eq = tuple(replace(band, gain_db=g) for band, g in zip(Preset().eq, gains, strict=True))
+    # 0.5 dB: a response in dB is only nearly proportional to its gain, and the fit is held a little towards 0
+    assert response.fitted_gains_db(Preset(eq).eq_curve_db()) == pytest.approx(gains, abs=0.5)
+
+
+# Presets
+
+
+def test_a_preset_comes_back_from_json_and_from_a_file(tmp_path):
+    preset = everything_on()
+    assert Preset.from_json(preset.to_json()) == preset
+    preset.save(tmp_path / "p.json")
+    assert Preset.load(tmp_path / "p.json") == preset
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda d: d.update(version=2),
+        lambda d: d.pop("reverb"),
+        lambda d: d["eq"].pop(),
+        lambda d: d["eq"][0].update(type="notch"),
+        lambda d: d["eq"][0].update(frequency_hz=5.0),
+        lambda d: d["pitch"].update(semitones=99),
+        lambda d: d["distortion"].update(extra=1),
+        lambda d: d["compressor"].update(ratio="4:1"),
+    ],
+)
+def test_a_spoilt_preset_is_refused(spoil):
+    content = json.loads(everything_on().to_json())
+    spoil(content)
+    with pytest.raises(ValueError, match="a preset of version 1 was expected"):
+        Preset.from_json(json.dumps(content))
+
+
+def test_the_printed_code_builds_the_same_board_to_the_last_bit():
+    audio, preset = noise(0.5, 2), everything_on()
+    scope = {}
+    exec(preset.to_code(RATE), scope)
+    assert np.array_equal(scope["board"](audio, RATE), preset.board(RATE)(audio, RATE))
+
+
+def test_a_neutral_preset_has_no_plug_in_and_strength_0_makes_one():
+    assert Preset().plan(RATE) == []
+    silent = everything_on().scaled(0.0)
+    assert [name for name, _ in silent.plan(RATE)] == ["HighpassFilter", "LowpassFilter"]  # moved out to the ends
+    hz = np.array(response.BANDS_HZ)
+    assert np.abs(silent.eq_curve_db()[(hz >= 80) & (hz < 5000)]).max() < 0.6
+
+
+def test_strength_outside_its_range_is_refused():
+    with pytest.raises(ValueError, match=r"strength must lie in \[0, 2\], got 3"):
+        Preset().scaled(3)
+
+
+def test_bands_above_what_the_rate_holds_are_left_out():
+    eq = (*Preset().eq[:4], Band("high_shelf", 16000.0, 6.0, 0.7))
+    assert Preset(eq).plan(8000) == []
+    assert len(Preset(eq).plan(RATE)) == 1
+
+
+def test_pre_delay_room_and_wet_are_heard_where_they_should_be():
+    impulse = np.zeros((1, RATE), np.float32)
+    impulse[0, 0] = 1.0
+    reverb = {"room_size": 0.8, "pre_delay_ms": 80.0, "diffusion": 1.0, "damping": 0.3, "wet": 0.4}
+    wet = Preset(reverb=reverb).board(RATE)(impulse, RATE)[0]
+    assert wet[0] == pytest.approx(0.6, abs=1e-3)  # the dry share
+    assert np.abs(wet[1 : round(0.08 * RATE)]).max() < 1e-6
+    assert np.abs(wet[round(0.08 * RATE) : round(0.2 * RATE)]).max() > 1e-4
+
+
+# The grammar
+
+
+def test_operators_move_the_right_figure_the_right_way():
+    verdicts = operator_verdicts(0)
+    wrong = sorted({OPERATORS[k // 5][0] for k, right in enumerate(verdicts) if not right})
+    assert np.mean(verdicts) >= 0.95, wrong
+
+
+def test_a_degree_orders_the_step():
+    steps = [
+        grammar.apply_items(grammar.parse(f"{degree} brighter".strip()), Preset()).tilt_db
+        for degree in ("slightly", "a bit", "", "much", "extremely")
+    ]
+    assert steps == sorted(steps)
+    assert steps[0] > 0.2
+
+
+def test_bright_but_not_thin_keeps_more_lows_than_bright():
+    bright, kept = (grammar.preset_of(grammar.parse(p)) for p in ("bright", "bright but not thin"))
+    low = np.array(response.BANDS_HZ) < 200
+    assert kept.eq_curve_db()[low].mean() > bright.eq_curve_db()[low].mean() + 1
+    assert kept.tilt_db > 0
+
+
+def test_places_reach_the_room_in_order_of_size():
+    sizes = [
+        grammar.preset_of(grammar.parse(f"play it in a {place}")).reverb
+        for place in ("bedroom", "concert hall", "cathedral")
+    ]
+    assert [r["room_size"] for r in sizes] == sorted(r["room_size"] for r in sizes)
+    assert [r["wet"] for r in sizes] == sorted(r["wet"] for r in sizes)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "figure", "low", "high"),
+    [
+        ("pitch down 4 semitones", "pitch", -4, -4),
+        ("an octave up", "pitch", 12, 12),
+        ("no reverb, please", "wet", 0, 0),
+        ("heavily distorted", "drive", 25, 30),
+        ("gentle compression", "ratio", 1.5, 5),
+        ("tube warmth", "drive", 3, 12),
+    ],
+)
+def test_sentences_of_the_desk(prompt, figure, low, high):
+    assert low <= figures(grammar.preset_of(grammar.parse(prompt)))[figure] <= high
+
+
+def test_unknown_words_are_passed_over_and_an_empty_prompt_is_refused():
+    assert grammar.parse("xyzzy plugh") == []
+    assert [item.word for item in grammar.parse("xyzzy warm")] == ["warm"]
+    with pytest.raises(ValueError, match="prompt must hold words, got '123 !'"):
+        grammar.parse("123 !")
+
+
+def test_every_entry_of_the_lexicon_gives_a_legal_preset():
+    for word in lexicon():
+        for sentence in (word, f"extremely {word}", f"less {word}", f"not {word}"):
+            grammar.preset_of(grammar.parse(sentence), level_db=-60.0)
+
+
+def test_a_compressor_follows_the_level():
+    loud, quiet = (grammar.preset_of(grammar.parse("compressed"), level_db=db) for db in (-15.0, -35.0))
+    assert loud.compressor["threshold_db"] - quiet.compressor["threshold_db"] == pytest.approx(20.0)
+
+
+# Streams
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_blocks_of_any_size_give_what_the_whole_gives(channels):
+    audio, preset = noise(1.0, channels), replace(everything_on(), pitch={"semitones": 0.0})
+    whole = stream.Player(preset, RATE, channels).feed(audio)
+    player = stream.Player(preset, RATE, channels)
+    parts = [player.feed(audio[:, i : i + 3001]) for i in range(0, audio.shape[1], 3001)]
+    assert np.array_equal(np.concatenate(parts, axis=1), whole)
+
+
+def test_a_shifted_pitch_keeps_the_duration(tmp_path):
+    t = np.arange(2 * RATE) / RATE
+    soundfile.write(tmp_path / "a.wav", 0.3 * np.sin(2 * np.pi * 440 * t), RATE)
+    preset = Preset(pitch={"semitones": 12.0})
+    done = stream.render_file(preset, tmp_path / "a.wav", tmp_path / "b.wav")
+    wet, _ = soundfile.read(done.path)
+    assert len(wet) == 2 * RATE
+    spectrum = np.abs(np.fft.rfft(wet[RATE // 2 : -RATE // 2] * np.hanning(RATE)))
+    assert spectrum.argmax() == pytest.approx(880, abs=10)  # an octave up, within a fifth of a semitone
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (22050, 2), (48000, 1), (96000, 2)])
+def test_rate_channels_length_and_loudness_stay(tmp_path, rate, channels):
+    soundfile.write(tmp_path / "a.flac", noise(1.5, channels, rate).T, rate)
+    done = stream.render_file(everything_on(), tmp_path / "a.flac", tmp_path / "b.wav")
+    wet, wet_rate = soundfile.read(done.path, always_2d=True)
+    assert (wet_rate, wet.shape) == (rate, (round(1.5 * rate), channels))
+    dry, _ = soundfile.read(tmp_path / "a.flac", always_2d=True)
+    # 0.1 LU is what players here promise; a peak may stand in the way, and then it is softer
+    assert loudness_lufs(wet.T, rate) <= loudness_lufs(dry.T, rate) + 0.1
+    assert np.abs(wet).max() <= 1.0
+
+
+def test_loudness_of_a_stream_is_that_of_the_whole():
+    audio = np.concatenate([noise(1.0, 2), noise(1.0, 2, level=0.001), noise(1.3, 2, level=0.3)], axis=1)
+    meter = stream.Meter(RATE, 2)
+    for start in range(0, audio.shape[1], 5000):
+        meter.feed(audio[:, start : start + 5000])
+    assert meter.lufs() == pytest.approx(loudness_lufs(audio, RATE), abs=0.05)
+    assert meter.peak == np.abs(audio).max()
+
+
+def test_silence_and_a_blink_are_rendered(tmp_path):
+    for name, audio in (("silence", np.zeros((1, 4000), np.float32)), ("blink", noise(0.01))):
+        soundfile.write(tmp_path / f"{name}.wav", audio.T, RATE)
+        done = stream.render_file(everything_on(), tmp_path / f"{name}.wav", tmp_path / "out.wav")
+        wet, _ = soundfile.read(done.path)
+        assert len(wet) == audio.shape[1]
+        assert np.isfinite(wet).all()
+
+
+def test_what_is_not_audio_is_refused_and_leaves_nothing(tmp_path):
+    (tmp_path / "a.wav").write_text("not audio")
+    with pytest.raises(AudioError, match="audio expected"):
+        stream.render_file(Preset(), tmp_path / "a.wav", tmp_path / "b.wav")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_a_file_through_a_sentence_leaves_a_folder_that_loads_back(tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(1.0, 2).T, RATE)
+    found, written = text_to_effects.process_file(
+        None, tmp_path / "a.wav", "Dark & distorted, in a cathedral", output=tmp_path / "out", n=3
+    )
+    assert found.by == "lexicon"
+    assert [item.word for item in found.items] == ["dark", "distorted", "cathedral"]
+    assert Preset.load(written[0].preset_path) == found.preset
+    assert len({one.preset.to_json() for one in written}) == 3
+    assert len(list((tmp_path / "out").iterdir())) == 3 * 3 + 1
+    exec(written[2].code_path.read_text(), {"pedalboard": pedalboard})
+
+
+def test_words_of_movement_start_from_the_present_settings():
+    audio = noise(0.5)
+    moved = text_to_effects.predict(None, audio, RATE, "a bit less reverb", current=everything_on()).preset
+    assert 0 < moved.reverb["wet"] < 0.3
+    assert moved.eq == everything_on().eq
+    assert moved.distortion == everything_on().distortion
+
+
+# The network
+
+
+def batch_of(n, seed=0):
+    rng = generator(seed, "batch")
+
+    def random(*shape):
+        return torch.from_numpy(rng.standard_normal(shape)).float()
+
+    return {
+        "pieces": random(n, inputs.MAX_PIECES, 384),
+        "pieces_mask": torch.arange(inputs.MAX_PIECES).expand(n, -1) < 5,
+        "hints": random(n, inputs.MAX_HINTS, inputs.HINT_WIDTH),
+        "hints_mask": torch.arange(inputs.MAX_HINTS).expand(n, -1) < 2,
+        "picture": random(n, TINY.n_frames, TINY.n_mels),
+        "level_db": torch.linspace(-40, -10, n),
+    }
+
+
+def targets_of(n):
+    known = {"curve": torch.randn(n, 40, generator=torch.manual_seed(1)), "curve_weight": torch.ones(n)}
+    for name in EFFECTS:
+        known |= {name: torch.full((n, len(SPACES[name])), 0.9), f"{name}_weight": torch.ones(n)}
+    return known
+
+
+def test_every_head_and_every_part_gets_a_finite_gradient_that_is_not_zero():
+    model = build(TINY)
+    with torch.no_grad():  # heads begin at zero, which hides the network behind them for one step
+        for head in model.band_heads:
+            head.weight.normal_(0, 0.1, generator=torch.manual_seed(0))
+    loss, _ = loss_of(TINY, torch.ones(40))(model, batch_of(6) | targets_of(6))
+    loss.backward()
+    for name, tensor in model.named_parameters():
+        assert tensor.grad is not None, name
+        assert torch.isfinite(tensor.grad).all(), name
+        if "in_proj_bias" not in name:  # a bias of keys moves every score alike: softmax takes it out
+            assert tensor.grad.abs().max() > 0, name
+    for head in (*model.band_heads, *model.effect_heads.values()):
+        assert (head.weight.grad.abs().sum(1) > 0).all()  # every single output: knobs and types
+
+
+def test_sentence_and_sound_both_reach_every_effect():
+    model, batch = build(TINY), batch_of(2)
+    for name in ("pieces", "hints", "picture", "level_db"):
+        batch[name].requires_grad_()
+    said = model(batch)
+    for unit in said.units.values():
+        grads = torch.autograd.grad(unit.sum(), [batch[n] for n in ("pieces", "hints", "picture")], retain_graph=True)
+        assert all(grad.abs().max() > 0 for grad in grads)
+
+
+def test_what_lies_behind_a_mask_changes_nothing():
+    model, batch = build(TINY).eval(), batch_of(3)
+    other = dict(batch, pieces=batch["pieces"].clone(), hints=batch["hints"].clone())
+    other["pieces"][:, 5:] = 100.0
+    other["hints"][:, 2:] = -100.0
+    for a, b in zip(model(batch).units.values(), model(other).units.values(), strict=True):
+        torch.testing.assert_close(a, b)
+    torch.testing.assert_close(model(batch).eq_curve_db(), model(other).eq_curve_db())
+
+
+def test_a_fresh_model_does_nothing_to_the_equaliser_and_says_legal_presets():
+    said = build(TINY).eval()(batch_of(3))
+    assert said.hard().eq_curve_db().abs().max() < 1e-3
+    for row in range(3):
+        preset = said.preset(row)
+        assert [band.type for band in preset.eq] == [kind for kind, _, _ in response.START]
+        assert {k for band in preset.eq for k in band.params} == set(BAND.names)
+
+
+def test_the_first_guess_learns_a_smooth_rule_and_nothing_from_shuffled_text():
+    n, rng = 240, generator(0, "rule")
+    asked = rng.normal(0, 1, (n, 6))
+    gains = np.stack([3 * asked[:, 0], asked[:, 1], 0 * asked[:, 2], -asked[:, 3], 2 * asked[:, 4]], axis=1)
+    curves = [
+        Preset(tuple(replace(b, gain_db=float(np.clip(g, -15, 15))) for b, g in zip(Preset().eq, row, strict=True)))
+        for row in gains
+    ]
+    hints = torch.zeros(n, inputs.MAX_HINTS, inputs.HINT_WIDTH)
+    hints[:, 0, :6] = torch.from_numpy(asked).float()
+    table = {
+        "hints": hints,
+        "hints_mask": torch.tensor([[True, False, False, False]]).expand(n, -1),
+        "curve": torch.from_numpy(np.array([p.eq_curve_db() for p in curves]) / TINY.db_per_unit).float(),
+        "curve_weight": torch.ones(n),
+    }
+
+    def error(told):
+        model = build(TINY)
+        begin_with_guess(model, told, torch.arange(200))
+        said = model.guess_db(table).detach().numpy()[200:]
+        return np.abs(said - gains[200:]).mean()
+
+    floor = np.abs(gains[200:] - gains[:200].mean(0)).mean()
+    mixed = dict(table, curve=table["curve"][torch.from_numpy(rng.permutation(n))])
+    assert error(table) < 0.6 * floor
+    assert error(mixed) > 0.9 * floor
+
+
+def test_a_picture_does_not_depend_on_the_level_and_the_level_is_told():
+    audio = noise(3.0)
+    seen, level_db = inputs.picture(audio, TINY)
+    softer, softer_db = inputs.picture(0.1 * audio, TINY)
+    assert seen.shape == (TINY.n_frames, TINY.n_mels)
+    # 0.01 of 20 dB: bands at the floor of -100 dB do not move
+    torch.testing.assert_close(seen, softer, atol=0.01, rtol=0)
+    assert level_db - softer_db == pytest.approx(20.0, abs=0.01)
+    silent, silent_db = inputs.picture(np.zeros((1, 100), np.float32), TINY)
+    assert torch.isfinite(silent).all()
+    assert silent_db == -80.0
