@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from labkit.signal.paths import data_dir, real_data_dir
+from labkit.signal.paths import data_dir, plugin_folders, real_data_dir
 
 State = Literal["ok", "note", "bad"]
 _LABEL: dict[State, str] = {"ok": "ok", "note": "note", "bad": "MEND"}
@@ -30,7 +30,6 @@ _SOUNDFONT_FOLDERS = (
     "~/.local/share/sounds/sf2",
     "~/Library/Audio/Sounds/Banks",
 )
-_VST3_FOLDERS = ("~/.vst3", "/usr/local/lib/vst3", "/usr/lib/vst3", "/Library/Audio/Plug-Ins/VST3")
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -188,10 +187,32 @@ def _optional(name: str, found: str | None, mend: str) -> Check:
     return Check(name, found) if found else Check(name, "not found (optional)", "note", mend)
 
 
-def _plug_ins() -> str | None:
-    folders = [Path(folder).expanduser() for folder in _VST3_FOLDERS]
-    count = sum(1 for folder in folders if folder.is_dir() for _ in folder.glob("*.vst3"))
-    return f"{count} plug-ins" if count else None
+def check_plug_ins(kind: Literal["VST3", "LV2"], count: int, host: str | None) -> Check:
+    """How many plug-ins of a kind are installed, and whether what hosts them is.
+
+    Args:
+        kind: of plug-in: pedalboard hosts VST3, dawdreamer LV2.
+        count: files or bundles found.
+        host: the version of the library that hosts them, None when absent.
+
+    Returns:
+        A note where either is missing: both are optional.
+    """
+    name, library = f"{kind} plug-ins", {"VST3": "pedalboard", "LV2": "dawdreamer"}[kind]
+    if not count:
+        packages = {"VST3": "zam-plugins", "LV2": "guitarix-lv2 calf-plugins"}[kind]
+        return Check(name, "not found (optional)", "note", f"apt-get install {packages}")
+    if host is None:
+        return Check(
+            name, f"{count} bundles, and no {library} to host them (optional)", "note", f"pip install {library}"
+        )
+    return Check(name, f"{count} bundles, hosted by {library} {host} (`labkit plugins` lists them)")
+
+
+def _plug_ins(kind: Literal["VST3", "LV2"]) -> Check:
+    library = {"VST3": "pedalboard", "LV2": "dawdreamer"}[kind]
+    count = sum(1 for folder in plugin_folders(kind) for _ in folder.glob(f"*.{kind.lower()}"))
+    return check_plug_ins(kind, count, _installed(library))
 
 
 def _optional_parts(environ: Mapping[str, str]) -> list[Check]:
@@ -206,7 +227,8 @@ def _optional_parts(environ: Mapping[str, str]) -> list[Check]:
         _optional("fluidsynth", ctypes.util.find_library("fluidsynth"), apt + "libfluidsynth3"),
         _optional("ffmpeg", ffmpeg, apt + "ffmpeg"),
         _optional("Chromium", chromium, apt + "chromium (only the browser test uses it)"),
-        _optional("VST3 plug-ins", _plug_ins(), apt + "zam-plugins"),
+        _plug_ins("VST3"),
+        _plug_ins("LV2"),
     ]
 
 

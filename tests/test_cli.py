@@ -73,7 +73,7 @@ def test_no_arguments_is_help_with_examples(arguments, capsys):
     out = capsys.readouterr().out
     assert "labkit chain wet.flac --dry dry.flac" in out
     assert "labkit train pedal_order --steps 500" in out
-    for command in ("chain", "train", "evaluate", "data", "results", "doctor"):
+    for command in ("chain", "train", "evaluate", "data", "plugins", "results", "doctor"):
         assert re.search(rf"• {command} +\S", out), f"{command} is not explained"
 
 

@@ -84,6 +84,15 @@ def test_checkpoints_are_found_or_missed(tmp_path):
     assert doctor.check_checkpoints(tmp_path) == Check("checkpoints", "pedal_order")
 
 
+def test_plug_ins_need_a_host():
+    assert doctor.check_plug_ins("LV2", 0, None).mend == "apt-get install guitarix-lv2 calf-plugins"
+    homeless = doctor.check_plug_ins("LV2", 3, None)
+    assert (homeless.state, homeless.mend) == ("note", "pip install dawdreamer")
+    found = doctor.check_plug_ins("VST3", 17, "0.9.26")
+    assert (found.state, found.mend) == ("ok", "")
+    assert "17 bundles, hosted by pedalboard 0.9.26" in found.found
+
+
 def test_every_red_or_optional_line_of_this_machine_says_what_mends_it():
     checks = doctor.report()
     assert all(check.mend for check in checks if check.state == "bad")
@@ -107,6 +116,7 @@ def test_every_red_or_optional_line_of_this_machine_says_what_mends_it():
         "ffmpeg",
         "Chromium",
         "VST3 plug-ins",
+        "LV2 plug-ins",
         "checkpoints",
     } <= set(names)
 

@@ -69,6 +69,13 @@ def test_environment_yml_takes_a_python_that_pyproject_allows():
     assert pyproject()["project"]["requires-python"] == ">=3.11,<3.13"
 
 
+def test_what_is_optional_is_pinned_and_named_in_environment_yml_too():
+    optional = split(pyproject()["project"]["optional-dependencies"]["hosts"])
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"^ +# - ([\w-]+)==([\w.]+) # optional", text, re.MULTILINE)) == optional
+    assert not {name for name, _ in optional} & {name for name, _ in locked()}
+
+
 def test_lock_holds_every_direct_dependency_at_its_pin():
     project = pyproject()["project"]
     direct = split([*project["dependencies"], *project["optional-dependencies"]["dev"]])

@@ -11,6 +11,7 @@ from labkit.cli.codec import EvaluateCodec, TrainCodec
 from labkit.cli.gradients import EvaluateGradients
 from labkit.cli.house import Data, Doctor, Results
 from labkit.cli.pedal_order import Chain, EvaluateDecoding, EvaluatePedalOrder, TrainPedalOrder
+from labkit.cli.plugins import Plugins
 from labkit.cli.saturation import EvaluateSaturation, Saturation, TrainSaturation
 from labkit.cli.text import EvaluateText, Text, TrainText
 from labkit.cli.twins import EvaluateTwins
@@ -26,6 +27,7 @@ examples:
   labkit train pedal_order --steps 500 --run-dir runs/mine
   labkit evaluate pedal_order --n 200
   labkit data list
+  labkit plugins                                   the plug-ins installed; with a name, its knobs
   labkit doctor
 """
 
@@ -73,7 +75,7 @@ class Evaluate:
         return self.system.run()
 
 
-COMMANDS = Chain | Saturation | Text | Train | Evaluate | Data | Results | Doctor
+COMMANDS = Chain | Saturation | Text | Train | Evaluate | Data | Plugins | Results | Doctor
 
 
 def main(arguments: list[str] | None = None) -> int:
