@@ -1,0 +1,67 @@
+"""Pictures of tone: equaliser curves, and words placed by what people do with them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from labkit.lab.figures import COLOURS, LabFigure, new_figure, styled
+
+
+def eq_curves(curves: Mapping[str, np.ndarray], hz: Sequence[float], *, unit: str = "gain (dB)") -> LabFigure:
+    """Gain against frequency, a line for each name.
+
+    Args:
+        curves: name -> (m,), in `unit`.
+        hz: (m,) Hz, above 0.
+        unit: the label of the vertical axis.
+
+    Returns:
+        The figure; the frequency axis is logarithmic.
+
+    Raises:
+        ValueError: if there are no curves, or one has another length than `hz`.
+
+    Notebook: 08.
+    """
+    if not curves or any(len(curve) != len(hz) for curve in curves.values()):
+        raise ValueError(f"curves must hold at least one name -> {len(hz)} values")
+    tops = ", ".join(f"{name} highest at {hz[int(np.argmax(curve))]:.0f} Hz" for name, curve in curves.items())
+    figure = new_figure(f"Equaliser curves: {tops}", width=6.4, height=2.8)
+    with styled():
+        axes = figure.subplots()
+    for k, (name, curve) in enumerate(curves.items()):
+        axes.plot(hz, curve, label=name, color=COLOURS[k % len(COLOURS)], ls="-" if k < len(COLOURS) else "--")
+    axes.axhline(0, color="0.7", lw=0.8, zorder=0)
+    axes.set(xscale="log", xlabel="frequency (Hz)", ylabel=unit, xlim=(30, 20000))
+    axes.legend(frameon=False, fontsize=8, ncols=2)
+    return figure
+
+
+def word_map(places: Mapping[str, tuple[float, float]], *, xlabel: str, ylabel: str) -> LabFigure:
+    """Words on a plane.
+
+    Args:
+        places: word -> (x, y).
+        xlabel: what x is.
+        ylabel: what y is.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: if there are no words.
+
+    Notebook: 08.
+    """
+    if not places:
+        raise ValueError("places must hold at least one word, got none")
+    ends = sorted(places, key=lambda word: places[word][0])
+    figure = new_figure(f"{len(places)} words, from {ends[0]} (left) to {ends[-1]} (right)", width=6.4, height=4.2)
+    with styled():
+        axes = figure.subplots()
+    x, y = np.array(list(places.values())).T
+    axes.scatter(x, y, s=6, color=COLOURS[5])
+    for word, (at, up) in places.items():
+        axes.annotate(word, (at, up), fontsize=7, xytext=(2, 2), textcoords="offset points")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    return figure
