@@ -44,6 +44,11 @@ class Saturation:
         print(f"curve: {found.curve}   depth {found.depth:.2f}   4 times of 5 in {found.low:.2f} to {found.high:.2f}")
         for name, share in sorted(found.shares.items(), key=lambda pair: -pair[1]):
             print(f"  {name:12s} {share:.2f}")
+        if found.fit is not None:
+            print(
+                f"least squares: {found.fit.curve}   depth {found.fit.depth:.4f}   left over {found.fit.residual:.2%}"
+            )
+            print("together: {}   depth {:.4f}".format(*found.refined))
         return 0
 
 

@@ -337,6 +337,8 @@ def test_evaluation_gives_every_method_its_row(tones, tmp_path):
     exact, wet, curve = (CONDITIONS[name].says for name in ("exact", "wet", "curve"))
     assert found[exact, "closed form", "depth error"].ours < 1e-3
     assert found[exact, "least squares", "depth error"].ours < 1e-2
+    assert found[curve, "light, refined", "curve named"].ours > 0.4
+    assert found[exact, "light, refined", "depth error"].ours == found[exact, "least squares", "depth error"].ours
     assert found[exact, "light", "depth error"].oracle == found[exact, "least squares", "depth error"].ours
     ours = found[wet, "light", "depth error"]
     assert ours.oracle is None
@@ -437,6 +439,20 @@ def test_predicting_takes_any_recording(pool):
         saturation.predict(model, stereo, RATE, clean=np.zeros((1, 100), np.float32))
     with pytest.raises(ValueError, match="curve must be one of"):
         saturation.predict(model, stereo, RATE, curve="fuzz")
+
+
+def test_with_a_pair_least_squares_refines_what_has_no_memory(pool):
+    model, example = build(SMALL).eval(), one(pool, "level", curves=("cubic",))
+    found = saturation.predict(model, example.wet[None], RATE, clean=example.reference[None])
+    assert found.fit.curve == "cubic"
+    assert found.fit.depth == pytest.approx(example.depth, rel=1e-3)
+    assert replace(found, curve="arctan").refined == ("cubic", found.fit.depth)
+    assert replace(found, curve="hysteresis").refined == ("hysteresis", found.depth)
+    strange = one(pool, "unpaired")
+    other = replace(saturation.predict(model, strange.wet[None], RATE, clean=strange.reference[None]), curve="tanh")
+    assert other.fit.residual > 0.2
+    assert other.refined == ("tanh", other.depth)
+    assert saturation.predict(model, example.wet[None], RATE).fit is None
 
 
 def test_conditions_are_named_and_said_once():

@@ -20,8 +20,8 @@ from labkit.systems.saturation.baselines import Ridge, hand_features
 from labkit.systems.saturation.config import CONDITIONS, MODELS, NAMES, Condition, Config
 from labkit.systems.saturation.data import Example, render, targets
 from labkit.systems.saturation.model import Answer, SaturationModel
-from labkit.systems.saturation.oracles import align, best_curve, closed_form, cramer_rao, least_squares, peak_leak
-from labkit.systems.saturation.predict import interval, predict
+from labkit.systems.saturation.oracles import PairFit, closed_form, cramer_rao, peak_leak
+from labkit.systems.saturation.predict import interval, pair_fit, predict, refine
 from labkit.systems.saturation.train import answers, pool
 from labkit.systems.saturation.views import hear
 
@@ -29,9 +29,12 @@ from labkit.systems.saturation.views import hear
 AIMS = {
     ("exact", "closed form", "depth error"): 1e-3,
     ("noise_40", "light", "depth error"): 0.08,
+    ("noise_40", "light, refined", "depth error"): 0.08,
     ("mp3", "light", "depth error"): 0.25,
+    ("mp3", "light, refined", "depth error"): 0.25,
     ("wet", "light", "depth error"): 0.30,
     ("curve", "light", "curve named"): 0.97,
+    ("curve", "light, refined", "curve named"): 0.97,
     ("wet_curve", "light", "curve named"): 0.85,
 }
 # Of real recordings, where an aim is another one.
@@ -177,25 +180,19 @@ def _features(config: Config, tests: EvaluationSet) -> np.ndarray:
     return np.array([np.concatenate([hand_features(s, config.sample_rate) for s in both]) for both in sounds])
 
 
-def _least_squares(tests: EvaluationSet) -> list[tuple[str, float]] | None:
+def _least_squares(tests: EvaluationSet) -> list[PairFit] | None:
     """Curve and depth by least squares after alignment: what one who knows the equation says; None without a pair."""
     if tests.condition.reference != "paired":
         return None
-    said = []
-    for example in tests.examples:
-        clean, _ = align(example.reference, example.wet)
-        clean = clean / max(float(np.abs(clean).max()), 1e-6)
-        known = tests.condition.curves == ("tanh",)
-        fit = least_squares(clean, example.wet) if known else best_curve(clean, example.wet)
-        said.append((fit.curve, fit.depth))
-    return said
+    known = "tanh" if tests.condition.curves == ("tanh",) else None
+    return [pair_fit(example.reference, example.wet, known) for example in tests.examples]
 
 
-def _oracle_rows(tests: EvaluationSet, told: list[tuple[str, float]] | None, seed: int) -> list[Row]:
+def _oracle_rows(tests: EvaluationSet, told: list[PairFit] | None, seed: int) -> list[Row]:
     if told is None:
         return []
     if len(tests.condition.curves) > 1:
-        right = np.array([curve == e.curve for (curve, _), e in zip(told, tests.examples, strict=True)], float)
+        right = np.array([fit.curve == e.curve for fit, e in zip(told, tests.examples, strict=True)], float)
         errors = np.abs(_depths(told) - tests.depth)
         return [
             _row(tests, "least squares", errors, seed),
@@ -219,8 +216,8 @@ def _oracle_rows(tests: EvaluationSet, told: list[tuple[str, float]] | None, see
     return rows
 
 
-def _depths(told: list[tuple[str, float]]) -> np.ndarray:
-    return np.array([depth for _, depth in told])
+def _depths(told: list[PairFit]) -> np.ndarray:
+    return np.array([fit.depth for fit in told])
 
 
 def _closed(example: Example) -> float:
@@ -232,7 +229,7 @@ def _closed(example: Example) -> float:
 def _model_rows(
     model: SaturationModel,
     tests: EvaluationSet,
-    told: list[tuple[str, float]] | None,
+    told: list[PairFit] | None,
     ridge: Callable[[EvaluationSet], np.ndarray] | None,
     seed: int,
     checkpoint: str,
@@ -264,6 +261,18 @@ def _model_rows(
         right = (named == heard["curve"]).double().numpy()
         facts = {"chance": 1 / len(NAMES), "control": float((named[other] == heard["curve"]).double().mean())}
         rows.append(_row(tests, name, right, metric="curve named", **shared, **facts))
+    return rows + (_refined_rows(f"{name}, refined", tests, told, named, ends[:, 1], shared) if told else [])
+
+
+def _refined_rows(
+    name: str, tests: EvaluationSet, told: list[PairFit], named: Tensor, depth: np.ndarray, shared: dict[str, object]
+) -> list[Row]:
+    """What network and least squares say together of pairs."""
+    said = [refine(NAMES[k], float(d), fit) for k, d, fit in zip(named.tolist(), depth, told, strict=True)]
+    rows = [_row(tests, name, np.abs(np.array([d for _, d in said]) - tests.depth), **shared)]
+    if len(tests.condition.curves) > 1:
+        right = np.array([curve == e.curve for (curve, _), e in zip(said, tests.examples, strict=True)], float)
+        rows.append(_row(tests, name, right, metric="curve named", **shared))
     return rows
 
 

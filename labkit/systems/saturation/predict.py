@@ -1,17 +1,21 @@
 """From anybody's recording, or a clean and a wet one, to a curve and its depth."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from labkit.effects.saturation import SPACE, check_curve
+from labkit.effects.saturation import MEMORYLESS, SPACE, check_curve
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
 from labkit.systems.saturation.config import NAMES, Config
 from labkit.systems.saturation.model import Answer, SaturationModel
+from labkit.systems.saturation.oracles import PairFit, align, best_curve, least_squares
 from labkit.systems.saturation.views import hear
+
+# Of the wet energy, what a fit may leave over: twice what noise 10 dB below leaves.
+_EXPLAINED = 0.2
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Identification:
         low: lower end of the interval that holds the truth four times out of five.
         high: upper end.
         shares: the probability of each curve.
+        fit: with a clean signal, what least squares finds after sliding, which is exact where it applies.
     """
 
     curve: str
@@ -31,6 +36,23 @@ class Identification:
     low: float
     high: float
     shares: dict[str, float]
+    fit: PairFit | None = None
+
+    @property
+    def refined(self) -> tuple[str, float]:
+        """Curve and depth by both: the network says whether there is a memory, least squares the rest.
+
+        Where nothing was fitted, the fit leaves much of the wet signal over (another performance), or the network
+        hears a memory (which no fit here has), they are the network's.
+        """
+        return refine(self.curve, self.depth, self.fit)
+
+
+def refine(curve: str, depth: float, fit: PairFit | None) -> tuple[str, float]:
+    """See `Identification.refined`."""
+    if fit is None or fit.residual > _EXPLAINED or curve not in MEMORYLESS:
+        return curve, depth
+    return fit.curve, fit.depth
 
 
 def interval(answer: Answer, curve: torch.Tensor, factor: float, *, confidence: float = 0.8) -> torch.Tensor:
@@ -88,13 +110,30 @@ def predict(
     if clean is not None:
         given = _mono(clean, clean_rate or sample_rate, config, "clean")
         reference = _cut(given, start - config.margin, config.samples + 2 * config.margin)
-    batch = default_collate([hear(config, _cut(heard_wet, start, config.samples), reference)])
+    cut = _cut(heard_wet, start, config.samples)
+    batch = default_collate([hear(config, cut, reference)])
     with torch.no_grad():
         answer = model(batch)
     shares = answer.curve_logits.softmax(1)[0]
     named = NAMES.index(curve) if curve is not None else int(shares.argmax())
     low, depth, high = interval(answer, torch.tensor([named]), float(model.spread_factor))[0].tolist()
-    return Identification(NAMES[named], depth, low, high, dict(zip(NAMES, shares.tolist(), strict=True)))
+    found = Identification(NAMES[named], depth, low, high, dict(zip(NAMES, shares.tolist(), strict=True)))
+    return found if reference is None else replace(found, fit=pair_fit(reference, cut, curve))
+
+
+def pair_fit(reference: np.ndarray, wet: np.ndarray, curve: str | None) -> PairFit | None:
+    """Least squares after sliding, for one curve or for the best one; None for a curve with memory, or silence.
+
+    Args:
+        reference: (samples + 2 margins,).
+        wet: (samples,), not silent.
+        curve: its name where it is known.
+    """
+    clean, _ = align(reference, wet)
+    peak = float(np.abs(clean).max())
+    if peak < 1e-6 or curve not in (None, *MEMORYLESS):
+        return None
+    return best_curve(clean / peak, wet) if curve is None else least_squares(clean / peak, wet, curve=curve)
 
 
 def _mono(audio: np.ndarray, sample_rate: int, config: Config, name: str) -> np.ndarray:
