@@ -17,7 +17,7 @@ from labkit.systems.text_to_effects import grammar, inputs, response, stream
 from labkit.systems.text_to_effects.config import Config
 from labkit.systems.text_to_effects.evaluate import OPERATORS, figures, operator_verdicts
 from labkit.systems.text_to_effects.lexicon import lexicon
-from labkit.systems.text_to_effects.model import EFFECTS, begin_with_guess, build
+from labkit.systems.text_to_effects.model import EFFECTS, begin, build
 from labkit.systems.text_to_effects.preset import BAND, SPACES, Band, Preset
 from labkit.systems.text_to_effects.train import loss_of
 
@@ -380,7 +380,7 @@ def test_the_first_guess_learns_a_smooth_rule_and_nothing_from_shuffled_text():
 
     def error(told):
         model = build(TINY)
-        begin_with_guess(model, told, torch.arange(200))
+        begin(model, told, torch.arange(200))
         said = model.guess_db(table).detach().numpy()[200:]
         return np.abs(said - gains[200:]).mean()
 

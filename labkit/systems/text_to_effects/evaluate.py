@@ -24,7 +24,7 @@ from labkit.systems.text_to_effects.descriptors import (
     test_words,
 )
 from labkit.systems.text_to_effects.grammar import apply_items, parse
-from labkit.systems.text_to_effects.model import Settings, TextToEffects, begin_with_guess, build
+from labkit.systems.text_to_effects.model import Settings, TextToEffects, begin, build
 from labkit.systems.text_to_effects.preset import Preset
 from labkit.systems.text_to_effects.response import BANDS_HZ
 from labkit.systems.text_to_effects.table import Lesson, lessons, lexicon_curve, sounds, tensors
@@ -36,8 +36,15 @@ TILT_WORDS = (
     *("airy", "sharp", "heavy", "smooth", "light", "shrill", "clear", "cold"),
 )
 # Small and short: one model for each fold, each on a quarter less words.
-QUICK = replace(
-    Config(), width=32, n_layers=1, batch_size=48, steps=60, learning_rate=1e-3, piece_dropout=0.8, hint_noise=0.15
+QUICK = Config(
+    width=32,
+    dropout=0.1,
+    hint_dropout=0.1,
+    piece_dropout=0.8,
+    hint_noise=0.15,
+    batch_size=48,
+    steps=60,
+    learning_rate=1e-3,
 )
 N_FOLDS = 4
 
@@ -168,7 +175,7 @@ def held_out(judge: Judge, *, seed: int, config: Config = QUICK, shuffled: bool 
         kept = np.array([k for k, row in enumerate(rows) if fold not in map(fold_of, row.words)])
         model = train_quickly(config, table, heard, kept, seed=seed + fold)
         first = build(config).eval()
-        begin_with_guess(first, table, torch.from_numpy(kept))
+        begin(first, table, torch.from_numpy(kept))
         eq = np.array([fold_of(word.word) == fold for word in judge.words])
         room = np.array([fold_of(word.word) == fold for word in rooms])
         curves[eq] = said_curves(model, asked["eq"])[eq]

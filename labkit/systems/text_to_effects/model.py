@@ -195,18 +195,21 @@ def hint_centres() -> Tensor:
 
 
 @torch.no_grad()
-def begin_with_guess(model: TextToEffects, table: Mapping[str, Tensor], rows: Tensor, *, penalty: float = 0.3) -> None:
-    """Set the first guess to the ridge regression from nearness to people's gains, in place.
+def begin(model: TextToEffects, table: Mapping[str, Tensor], rows: Tensor, *, penalty: float = 0.3) -> None:
+    """Set the first guess to the ridge regression from nearness to people's gains, and the room to its median.
 
     Args:
-        model: its `guess` is overwritten.
+        model: its `guess` is overwritten, and where the head of the reverb starts.
         table: of `table.tensors`.
-        rows: indices into it; those without a curve are passed over.
+        rows: indices into it; each part learns from those that know it.
         penalty: of the squared weights, against the sum of the rows' weights.
 
     Source: radial basis functions with given centres (Broomhead and Lowe 1988).
     Notebook: 08.
     """
+    rooms = table["reverb"][rows[table["reverb_weight"][rows] > 0]] if "reverb" in table else torch.zeros(0)
+    if len(rooms):
+        model.effect_heads["reverb"].bias.copy_(torch.logit(rooms.median(0).values.clamp(0.02, 0.98)))
     rows = rows[table["curve_weight"][rows] > 0]
     asked = (table["hints"][rows][..., :N_ANCHORS] * table["hints_mask"][rows][..., None]).sum(1)
     near, weight = model.nearness(asked).double(), table["curve_weight"][rows].double()[:, None]

@@ -14,7 +14,7 @@ from labkit.learn.training import Plan, fit
 from labkit.signal.seeds import generator, torch_generator
 from labkit.systems.text_to_effects.config import Config
 from labkit.systems.text_to_effects.descriptors import band_spread
-from labkit.systems.text_to_effects.model import EFFECTS, TextToEffects, begin_with_guess, build
+from labkit.systems.text_to_effects.model import EFFECTS, TextToEffects, begin, build
 from labkit.systems.text_to_effects.preset import SPACES
 from labkit.systems.text_to_effects.table import Lesson, lessons, sounds, tensors
 
@@ -128,7 +128,7 @@ def train(
     facts = asdict(config) | {"without": sorted(without)}
     spread = torch.from_numpy(band_spread()).float()
     dataset = examples(config, "train", config.seed, without=without)
-    begin_with_guess(model, dataset.table, torch.arange(len(dataset.table["curve"])))
+    begin(model, dataset.table, torch.arange(len(dataset.table["curve"])))
     fit(model, dataset, loss_of(config, spread), plan, run_dir, config=facts, on_log=on_log)
     return model.cpu().eval()
 
@@ -151,7 +151,7 @@ def train_quickly(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_generator(seed, "quick model").initial_seed())
         model, rng = TextToEffects(config).train(), generator(seed, "quick batches")
-        begin_with_guess(model, table, torch.from_numpy(rows))
+        begin(model, table, torch.from_numpy(rows))
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         loss = loss_of(config, torch.from_numpy(band_spread()).float())
         for step in range(config.steps):
