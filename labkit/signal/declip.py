@@ -1,0 +1,46 @@
+"""What a wave did where it was cut off: filled in from what it did before and after."""
+
+import numpy as np
+from scipy.linalg import solve_toeplitz
+
+
+def fill_gaps(audio: np.ndarray, missing: np.ndarray, *, order: int = 48, rounds: int = 3) -> np.ndarray:
+    """A stretch of sound whose missing samples continue the rest as an autoregressive process would.
+
+    In turns: the predictor that fits the present guess, then the samples that leave it the least error.
+
+    Args:
+        audio: (samples,) float; what stands at missing places is where the guess begins.
+        missing: (samples,) bool.
+        order: of the predictor, below the number of samples.
+        rounds: turns.
+
+    Returns:
+        (samples,) float64; known samples as they were.
+
+    Raises:
+        ValueError: if the shapes differ or the stretch is no longer than `order`.
+
+    Source: Janssen, Veldhuis and Vries, IEEE Trans. ASSP 34(2), 1986, eq. 8 and 15.
+    """
+    if audio.shape != missing.shape or len(audio) <= order:
+        raise ValueError(f"audio and missing must hold the same {order + 1} samples or more, got {audio.shape}")
+    found, places = audio.astype(np.float64), np.flatnonzero(missing)
+    if not len(places):
+        return found
+    window, known = np.hanning(len(found)), np.where(missing, 0.0, found)
+    apart = np.abs(places[:, None] - places)
+    for _ in range(rounds):
+        predictor = _predictor(found * window, order)
+        b = np.convolve(predictor, predictor[::-1])[order:]
+        normal = np.where(apart <= order, b[np.minimum(apart, order)], 0.0)
+        pull = np.convolve(known, np.concatenate([b[:0:-1], b]), mode="same")[places]
+        found[places] = -np.linalg.solve(normal + 1e-9 * b[0] * np.eye(len(places)), pull)
+    return found
+
+
+def _predictor(audio: np.ndarray, order: int) -> np.ndarray:
+    """(order + 1,) coefficients of the prediction error filter, by the autocorrelation method."""
+    lags = np.array([audio[: len(audio) - lag] @ audio[lag:] for lag in range(order + 1)])
+    lags[0] = lags[0] * (1 + 1e-7) + 1e-12
+    return np.concatenate([[1.0], -solve_toeplitz(lags[:-1], lags[1:])])
