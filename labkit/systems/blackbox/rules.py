@@ -20,6 +20,7 @@ _LARGEST_CHANGE_DB = 24.0
 _FLOOR_POWER = 1e-20
 _RATIO, _ATTACK_MS, _RELEASE_MS = 3.0, 5.0, 100.0
 _STEP_DB, _N_STEPS = 0.5, 120
+_ENOUGH_LU = 0.05  # nobody hears it, and it is above the rounding of float32 audio
 
 
 @dataclass(frozen=True)
@@ -149,10 +150,10 @@ def _find_threshold(audio: np.ndarray, style: Style) -> tuple[float, float]:
 
     low, high = 0, _N_STEPS  # steps: not loud enough (or none needed), loud enough (or all there is)
     excess_db, to_peak_db = at(low)
-    if excess_db < 0:
+    if excess_db < -_ENOUGH_LU:
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (low, middle) if at(middle)[0] >= 0 else (middle, high)
+            low, high = (low, middle) if at(middle)[0] >= -_ENOUGH_LU else (middle, high)
         low = high
         excess_db, to_peak_db = at(low)
     room_db = max(0.0, -style.peak_dbfs)  # between the reference's peak and full scale
