@@ -1,7 +1,7 @@
 """What a wave did where it was cut off: filled in from what it did before and after."""
 
 import numpy as np
-from scipy.linalg import solve_toeplitz
+from scipy.linalg import solve_toeplitz, solveh_banded
 
 
 def fill_gaps(audio: np.ndarray, missing: np.ndarray, *, order: int = 48, rounds: int = 3) -> np.ndarray:
@@ -29,13 +29,17 @@ def fill_gaps(audio: np.ndarray, missing: np.ndarray, *, order: int = 48, rounds
     if not len(places):
         return found
     window, known = np.hanning(len(found)), np.where(missing, 0.0, found)
-    apart = np.abs(places[:, None] - places)
+    # Samples further apart than the order do not meet: row m holds the distance to the m-th missing one after each.
+    later = np.arange(order + 1)[:, None] + np.arange(len(places))
+    apart = places[np.minimum(later, len(places) - 1)] - places
+    meet = (later < len(places)) & (apart <= order)
     for _ in range(rounds):
         predictor = _predictor(found * window, order)
         b = np.convolve(predictor, predictor[::-1])[order:]
-        normal = np.where(apart <= order, b[np.minimum(apart, order)], 0.0)
+        normal = np.where(meet, b[np.minimum(apart, order)], 0.0)
+        normal[0] *= 1 + 1e-9
         pull = np.convolve(known, np.concatenate([b[:0:-1], b]), mode="same")[places]
-        found[places] = -np.linalg.solve(normal + 1e-9 * b[0] * np.eye(len(places)), pull)
+        found[places] = -solveh_banded(normal[: len(places)], pull, lower=True)
     return found
 
 
