@@ -110,9 +110,9 @@ def _taught(
     if toned:
         found = replace(found, eq=said.eq)
     if any(item.meaning.room for item in wanted):
-        # People heard a reverberator that was always on: of its character they say much, of its share nothing.
-        mean = {name: 0.5 * (said.reverb[name] + value) for name, value in lexicon.reverb.items()}
-        found = replace(found, reverb=mean | {"wet": lexicon.reverb["wet"]})
+        # People's reverberator was always on, its delay that of a comb: they say something of size and colour alone.
+        mixed = {name: 0.5 * (said.reverb[name] + lexicon.reverb[name]) for name in ("room_size", "damping")}
+        found = replace(found, reverb=lexicon.reverb | mixed)
     if any(item.meaning.squeeze for item in wanted):
         found = replace(found, compressor=dict(said.compressor))
     return found if named else _guessed(found, said, float(batch["hints"][0, 0, 6]))

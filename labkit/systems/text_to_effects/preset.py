@@ -213,10 +213,10 @@ class Preset:
 
     def summary(self) -> str:
         """What the preset does, an effect a line, in plain words."""
-        lines = [f"eq        {b.type} {b.frequency_hz:.0f} Hz {b.gain_db:+.1f} dB, Q {b.q:.2f}" for b in self.eq]
+        lines = [f"eq          {b.type} {b.frequency_hz:.0f} Hz {b.gain_db:+.1f} dB, Q {b.q:.2f}" for b in self.eq]
         for name, space in SPACES.items():
             knobs = ", ".join(f"{p.name} {getattr(self, name)[p.name]:.3g}" for p in space.parameters)
-            lines.append(f"{name:10s}{knobs}")
+            lines.append(f"{name:12s}{knobs}")
         return "\n".join(lines)
 
 
