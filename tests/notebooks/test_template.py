@@ -9,7 +9,14 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-EXPECTED = ["00_start_here", "01_stft_basics", "02_dataset_augmentation", "03_dac_tokenization", "04_pedal_order"]
+EXPECTED = [
+    "00_start_here",
+    "01_stft_basics",
+    "02_dataset_augmentation",
+    "03_dac_tokenization",
+    "04_pedal_order",
+    "08_text_to_effects",
+]
 MAX_LINES, MAX_MEDIAN_LINES, MAX_BYTES = 25, 6, 500_000
 # Each stalls notebook runners or plays at a false level; lab/ has what stands in their place.
 FORBIDDEN = {
