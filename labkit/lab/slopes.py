@@ -8,7 +8,8 @@ import numpy as np
 from labkit.lab.figures import COLOURS, LabFigure, new_figure, styled
 from labkit.measure.results import Row
 
-_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")
+# Behind a metric's word: ": eps 1e-02", or ": 8 renders" and ", 2 renders".
+_VARIED = {"eps": re.compile(r": eps (\S+)"), "renders": re.compile(r"[:,] (\d+) renders")}
 
 
 def curves(rows: Sequence[Row], protocols: Sequence[str], word: str, *, axis: str, log: bool = False) -> LabFigure:
@@ -37,16 +38,17 @@ def curves(rows: Sequence[Row], protocols: Sequence[str], word: str, *, axis: st
     with styled():
         row_of_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
-    for axes, (protocol, lines) in zip(row_of_axes, panels.items(), strict=True):
+    for panel, (protocol, lines) in zip(row_of_axes, panels.items(), strict=True):
         for name, points in lines.items():
             colour = COLOURS[names.index(name)]
-            axes.plot([p[0] for p in points], [p[1] for p in points], "o-", ms=3, label=name, color=colour)
+            panel.plot([p[0] for p in points], [p[1] for p in points], "o-", ms=3, label=name, color=colour)
         theory = [(at, said) for at, _, said in next(iter(lines.values())) if said is not None]
         if theory:
-            axes.plot(*zip(*theory, strict=True), "k--", lw=1, label="theory")
-        axes.set(xscale="log", xlabel=_LABELS[axis], title=protocol, yscale="log" if log else "linear")
+            panel.plot(*zip(*theory, strict=True), "k--", lw=1, label="theory")
+        panel.set(xlabel=_LABELS[axis], title=protocol, yscale="log" if log else "linear")
+        panel.set_xscale("log", base=2 if axis == "renders" else 10)
     row_of_axes[0].set_ylabel(_LABELS.get(word, word))
-    row_of_axes[-1].legend(frameon=False, fontsize=8)
+    row_of_axes[0].legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -64,11 +66,9 @@ def _lines(
 ) -> dict[str, list[tuple[float, float, float | None]]]:
     lines: dict[str, list[tuple[float, float, float | None]]] = {}
     for row in rows:
-        head, _, tail = row.metric.partition(":")
-        if not tail:  # the row that a summary shows stands at the beginning of its curve
-            head, _, tail = row.metric.partition(",")
-        if row.protocol == protocol and head == word and axis in tail and "worst" not in tail:
-            lines.setdefault(row.name, []).append((float(_NUMBER.search(tail)[0]), row.ours, row.reference))
+        found = _VARIED[axis].fullmatch(row.metric.removeprefix(word))
+        if row.protocol == protocol and row.metric.startswith(word) and found:
+            lines.setdefault(row.name, []).append((float(found[1]), row.ours, row.reference))
     return {name: sorted(points) for name, points in lines.items()}
 
 

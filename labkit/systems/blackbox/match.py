@@ -75,9 +75,9 @@ def tone(sample_rate: int) -> Board:
     """Bass, middle and treble of a guitar, +-18 dB each."""
     return Board(
         (
-            Pedal("low_shelf", {"cutoff_frequency_hz": 250.0, "q": 0.7}),
-            Pedal("peak", {"cutoff_frequency_hz": 700.0, "q": 0.7}),
-            Pedal("high_shelf", {"cutoff_frequency_hz": 1500.0, "q": 0.7}),
+            Pedal("low_shelf", {"cutoff_frequency_hz": 450.0, "q": 0.7}),
+            Pedal("peak", {"cutoff_frequency_hz": 1100.0, "q": 0.7}),
+            Pedal("high_shelf", {"cutoff_frequency_hz": 2000.0, "q": 0.7}),
         ),
         sample_rate,
     )
