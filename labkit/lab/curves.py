@@ -102,7 +102,7 @@ def lines(
     if not series or any(len(values) != len(x) for values in series.values()):
         raise ValueError(f"series must hold lines of {len(x)} values, got {[len(v) for v in series.values()]}")
     ends = "; ".join(f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, values in series.items())
-    figure = new_figure(f"{ylabel} over {xlabel}: {ends}")
+    figure = new_figure(f"{ylabel} over {xlabel}: {ends}", width=7.2)
     with styled():
         axes = figure.subplots()
     if diagonal:
@@ -112,7 +112,7 @@ def lines(
     axes.set(
         xlabel=xlabel, ylabel=ylabel, **({"xscale": "log"} if log_x else {}), **({"yscale": "log"} if log_y else {})
     )
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

@@ -365,7 +365,7 @@ def test_aims_are_said_to_be_reached_missed_or_not_measured():
 
 def test_losses_are_compared_on_the_same_examples_from_the_same_weights(tones):
     assert tones is None
-    small = replace(SMALL, steps=2, samples=4096)
+    small = replace(SMALL, steps=2, samples=8192)
     first, again = (compare_losses(small, n_train=6, n_test=4, losses=("parameter", "audio")) for _ in range(2))
     assert first == again
     assert [row.name for row in first] == ["trained by parameter", "trained by audio"]
@@ -453,6 +453,17 @@ def test_with_a_pair_least_squares_refines_what_has_no_memory(pool):
     assert other.fit.residual > 0.2
     assert other.refined == ("tanh", other.depth)
     assert saturation.predict(model, example.wet[None], RATE).fit is None
+
+
+def test_a_pair_is_heard_where_the_clean_signal_was_at_its_peak():
+    """Clipping makes all loud places alike; a depth counts from the loudest one of the clean recording."""
+    t = np.arange(4 * RATE) / RATE
+    clean = (np.sin(2 * np.pi * 150 * t) * (0.5 + 0.1 * np.floor(t + 1.5))).astype(np.float32)
+    clean /= np.abs(clean).max()
+    found = saturation.predict(
+        build(SMALL).eval(), saturate(clean, 6.0, curve="hard_clip")[None], RATE, clean=clean[None], curve="hard_clip"
+    )
+    assert found.fit.depth == pytest.approx(6.0, rel=1e-3)
 
 
 def test_conditions_are_named_and_said_once():

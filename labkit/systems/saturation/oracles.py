@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.optimize import minimize_scalar
-from scipy.signal import correlate
 
 from labkit.effects.saturation import MEMORYLESS, SPACE, check_curve
 
@@ -188,7 +188,10 @@ def align(reference: NDArray[np.floating], wet: NDArray[np.floating]) -> tuple[N
     # Signs alone: a curve without memory changes every amplitude and no sign, so that they agree here best, however
     # deep it is. The waves themselves would agree better where the reference happens to be louder.
     signs = [np.sign(x).astype(np.float32) for x in (reference, wet)]
-    start = int(np.abs(correlate(*signs, mode="valid", method="fft")).argmax())
+    # As long as the longer one is enough: what wraps around lands beyond the lags that are looked at.
+    n = next_fast_len(len(reference), real=True)
+    spectrum = rfft(signs[0], n) * np.conj(rfft(signs[1], n))
+    start = int(np.abs(irfft(spectrum, n)[: len(reference) - len(wet) + 1]).argmax())
     clean = reference[start : start + len(wet)]
     energy = float(np.square(clean, dtype=np.float64).sum() * np.square(wet, dtype=np.float64).sum())
     alike = abs(float((clean * wet).sum(dtype=np.float64))) / math.sqrt(energy) if energy > 0 else 0.0

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.ndimage import maximum_filter1d
 from torch.utils.data import default_collate
 
 from labkit.effects.saturation import MEMORYLESS, SPACE, check_curve
@@ -105,10 +106,11 @@ def predict(
         check_curve(curve)
     config = model.config
     heard_wet = _mono(wet, sample_rate, config, "wet")
-    start = int(np.clip(np.abs(heard_wet).argmax() - config.samples // 2, 0, max(0, len(heard_wet) - config.samples)))
+    given = None if clean is None else _mono(clean, clean_rate or sample_rate, config, "clean")
+    middle = _loudest(heard_wet, given, config.margin)
+    start = int(np.clip(middle - config.samples // 2, 0, max(0, len(heard_wet) - config.samples)))
     reference = None
-    if clean is not None:
-        given = _mono(clean, clean_rate or sample_rate, config, "clean")
+    if given is not None:
         reference = _cut(given, start - config.margin, config.samples + 2 * config.margin)
     cut = _cut(heard_wet, start, config.samples)
     batch = default_collate([hear(config, cut, reference)])
@@ -134,6 +136,15 @@ def pair_fit(reference: np.ndarray, wet: np.ndarray, curve: str | None) -> PairF
     if peak < 1e-6 or curve not in (None, *MEMORYLESS):
         return None
     return best_curve(clean / peak, wet) if curve is None else least_squares(clean / peak, wet, curve=curve)
+
+
+def _loudest(wet: np.ndarray, clean: np.ndarray | None, margin: int) -> int:
+    """Where the wet signal is at its peak; where a curve has cut it off at many, that at which the clean one was."""
+    loud = np.abs(wet)
+    if clean is None:
+        return int(loud.argmax())
+    around = maximum_filter1d(np.abs(_cut(clean, 0, len(wet))), 2 * margin + 1)
+    return int(np.where(loud >= 0.99 * loud.max(), around, -1.0).argmax())
 
 
 def _mono(audio: np.ndarray, sample_rate: int, config: Config, name: str) -> np.ndarray:
