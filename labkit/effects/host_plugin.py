@@ -22,12 +22,11 @@ _SHOWN = "gain_reduction"
 
 
 @dataclass(frozen=True)
-class _Facts:
-    """What was measured when the plug-in was first opened: a copy of it need not measure again."""
+class _Lag:
+    """How far the plug-in's sound comes late from its host, and how far in all."""
 
-    knobs: tuple[PluginParameter, ...]
-    widths: tuple[int, ...]
-    habits: Habits
+    left_samples: int
+    all_samples: int
 
 
 class HostedPlugin:
@@ -57,11 +56,13 @@ class HostedPlugin:
             raise ValueError(f"timeout_s must be a number of seconds above 0, got {timeout_s!r}")
         self.source, self.name = source, source.name
         self._host = (Worker if source.foreign else LocalHost)(source.engine, source.where, timeout_s)
-        self._lags: dict[int, int] = {}
+        self._lags: dict[int, _Lag] = {}
         try:
-            self._facts = self._measure()
+            self._knobs: tuple[PluginParameter, ...] = self._call("parameters")
+            self._widths: tuple[int, ...] = self._call("widths")
             self._choose(parameters, dict(fixed or {}))
-            self.latency_samples = self._lag(_REFERENCE_RATE)
+            self._habits = self._find_habits() if source.foreign else Habits()
+            self.latency_samples = self._lag(_REFERENCE_RATE).all_samples
         except BaseException:
             self.close()
             raise
@@ -69,7 +70,7 @@ class HostedPlugin:
     @property
     def repeat_error(self) -> float:
         """The largest difference from a fresh instance after another setting was played, full scale 1."""
-        return self._facts.habits.repeat_error
+        return self._habits.repeat_error
 
     @property
     def repeatable(self) -> bool:
@@ -79,12 +80,12 @@ class HostedPlugin:
     @property
     def care(self) -> Care:
         """What it takes to make the plug-in forget: its reset, settling at the new setting, or a new instance."""
-        return self._facts.habits.care
+        return self._habits.care
 
     @property
     def responds(self) -> bool:
         """Whether turning all its knobs changes the sound at all."""
-        return self._facts.habits.responds
+        return self._habits.responds
 
     def process(self, audio: np.ndarray, sample_rate: int, params_unit: np.ndarray) -> np.ndarray:
         """The plug-in applied, from rest, and aligned with its input: see `Plugin.process`.
@@ -93,9 +94,8 @@ class HostedPlugin:
         through one that is mono only are played one after the other.
         """
         audio, sample_rate = check_audio(audio, sample_rate), check_rate(sample_rate)
-        values = self._resting.copy()
-        values[self._turned] = self._check(params_unit)
-        return self._align(audio, sample_rate, values, self._lag(sample_rate))
+        values = self._values(self._check(params_unit))
+        return self._align(audio, sample_rate, values, self._lag(sample_rate).left_samples)
 
     def close(self) -> None:
         """End the plug-in's process, if it has one; a later call starts a fresh one."""
@@ -127,19 +127,19 @@ class HostedPlugin:
         self.__dict__.update(state)
         self._host = (Worker if self.source.foreign else LocalHost)(self.source.engine, self.source.where, timeout_s)
 
-    def _measure(self) -> _Facts:
-        knobs, widths = self._call("parameters"), self._call("widths")
-        if not self.source.foreign:
-            return _Facts(knobs, widths, Habits())
-        rest = np.array([knob.default_unit for knob in knobs])
+    def _find_habits(self) -> Habits:
+        def render(audio: np.ndarray, setting: np.ndarray, care: Care) -> np.ndarray:
+            return self._call("render", audio, _REFERENCE_RATE, self._values(setting), care)[0]
 
-        def render(audio: np.ndarray, values: np.ndarray, care: Care) -> np.ndarray:
-            return self._call("render", audio, _REFERENCE_RATE, values, care)[0]
+        return find_habits(render, self._resting[self._turned], self._widths[0])
 
-        return _Facts(knobs, widths, find_habits(render, rest, widths[0]))
+    def _values(self, params_unit: np.ndarray) -> np.ndarray:
+        values = self._resting.copy()
+        values[self._turned] = params_unit
+        return values
 
     def _choose(self, parameters: Sequence[str] | None, fixed: dict[str, float]) -> None:
-        names = [knob.name for knob in self._facts.knobs]
+        names = [knob.name for knob in self._knobs]
         if parameters is None:
             parameters = [name for name in names if _is_turned(name) and name not in fixed]
         chosen = [*parameters, *fixed]
@@ -153,8 +153,8 @@ class HostedPlugin:
         if bad:
             raise ValueError(f"fixed settings lie in 0..1, got {bad}")
         self._turned = np.array([names.index(name) for name in parameters], dtype=int)
-        self.parameters = tuple(self._facts.knobs[k] for k in self._turned)
-        self._resting = np.array([fixed.get(knob.name, knob.default_unit) for knob in self._facts.knobs])
+        self.parameters = tuple(self._knobs[k] for k in self._turned)
+        self._resting = np.array([fixed.get(knob.name, knob.default_unit) for knob in self._knobs])
 
     def _check(self, params_unit: np.ndarray) -> np.ndarray:
         values = np.asarray(params_unit, dtype=np.float64)
@@ -164,30 +164,30 @@ class HostedPlugin:
             raise ValueError(f"params_unit must lie in 0..1, got {values.min():g} to {values.max():g}")
         return values
 
-    def _lag(self, sample_rate: int) -> int:
+    def _lag(self, sample_rate: int) -> _Lag:
         if sample_rate not in self._lags:
             known = self._call("latency_samples")
-            self._lags[sample_rate] = self._measure_lag(sample_rate) if known is None else known
+            self._lags[sample_rate] = self._measure_lag(sample_rate) if known is None else _Lag(known, known)
         return self._lags[sample_rate]
 
-    def _measure_lag(self, sample_rate: int) -> int:
-        dry = noise(round(_PROBE_SECONDS * sample_rate), self._facts.widths[0])
+    def _measure_lag(self, sample_rate: int) -> _Lag:
+        dry = noise(round(_PROBE_SECONDS * sample_rate), self._widths[0])
         wet, taken_out = self._call("render", dry, sample_rate, self._resting, self.care)
-        return measure_lag(dry, wet, sample_rate) + taken_out
+        left = measure_lag(dry, wet, sample_rate)
+        return _Lag(left, left + taken_out)
 
-    def _align(self, audio: np.ndarray, sample_rate: int, values: np.ndarray, lag: int) -> np.ndarray:
+    def _align(self, audio: np.ndarray, sample_rate: int, values: np.ndarray, late: int) -> np.ndarray:
         channels, samples = audio.shape
-        padded = np.pad(audio, ((0, 0), (0, lag + max(0, _SHORTEST - samples))))
-        wet, lags = zip(*(self._render(part, sample_rate, values) for part in self._parts(padded)), strict=True)
-        start = lag - lags[0]
-        wet = np.concatenate(wet)[:channels, start : start + samples]
+        padded = np.pad(audio, ((0, 0), (0, late + max(0, _SHORTEST - samples))))
+        parts = [self._call("render", part, sample_rate, values, self.care)[0] for part in self._parts(padded)]
+        wet = np.concatenate(parts)[:channels, late : late + samples]
         if not np.isfinite(wet).all():
             bad = int(np.count_nonzero(~np.isfinite(wet)))
             raise PluginError(f"{self.name} returned {bad} NaN or infinite of {wet.size} samples")
         return np.ascontiguousarray(wet, dtype=np.float32)
 
     def _parts(self, audio: np.ndarray) -> list[np.ndarray]:
-        channels, widths = len(audio), self._facts.widths
+        channels, widths = len(audio), self._widths
         if channels in widths:
             return [audio]
         if 1 in widths:
@@ -195,9 +195,6 @@ class HostedPlugin:
         if channels == 1:
             return [np.tile(audio, (widths[0], 1))]
         raise ValueError(f"audio must have 1 or {widths[0]} channels for {self.name}, got {channels}")
-
-    def _render(self, audio: np.ndarray, sample_rate: int, values: np.ndarray) -> tuple[np.ndarray, int]:
-        return self._call("render", audio, sample_rate, values, self.care)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         try:

@@ -16,7 +16,6 @@ LONGEST_LAG_S = 0.1
 # The lag ends where the response first reaches this share of its peak: above the floor that nonlinear plug-ins leave
 # in a response estimated from noise, below the first sample of a filter's response.
 _ONSET_SHARE = 0.1
-
 # Some plug-ins repeat themselves most of the time: memory that was never set is often zero.
 _ROUNDS = 3
 
@@ -60,7 +59,7 @@ class Habits:
         care: the cheapest way of forgetting after which a setting sounds as on a fresh, settled instance; where none
             does, the cheapest that comes within twice the best.
         repeat_error: the largest difference from the fresh instance, full scale 1: how far from repeating itself.
-        responds: whether turning every knob changes the sound at all.
+        responds: whether turning them all changes the sound.
     """
 
     care: Care = "reset"
@@ -73,7 +72,7 @@ def find_habits(render: Render, rest: np.ndarray, width: int) -> Habits:
 
     Args:
         render: (audio, values, care) -> audio.
-        rest: (n,) in 0..1, one of the settings; the other has every knob 0.4 away.
+        rest: (n,) in 0..1, one setting of the knobs that are turned; the other has every one of them 0.4 away.
         width: channels of the test sound.
 
     Returns:

@@ -102,7 +102,7 @@ class Worker:
             self._process.stdin.flush()
             done, value = pickle.load(self._process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
-            status = self._process.wait(5)
+            status = _status(self._process)
             self.close()
             raise PluginError(self._lateness(method) if expired.is_set() else _death(status)) from error
         except BaseException:  # an interrupt: the answer still to come would be taken for the next one's
@@ -124,6 +124,14 @@ class Worker:
 def _expire(process: subprocess.Popen, expired: threading.Event) -> None:
     expired.set()
     process.kill()
+
+
+def _status(process: subprocess.Popen) -> int:
+    try:
+        return process.wait(5)
+    except subprocess.TimeoutExpired:  # it has closed its output, and lives
+        process.kill()
+        return process.wait()
 
 
 def _end(process: subprocess.Popen) -> None:

@@ -103,6 +103,13 @@ class Trimming(Gain):
         return values[0] * out, 100
 
 
+class Lookahead(Gain):
+    """A host that takes all the lag out, which a knob makes longer."""
+
+    def render(self, audio, sample_rate, values, care):
+        return audio.copy(), 50 + int(100 * (1 - values[0]))
+
+
 class Nan(Gain):
     def render(self, audio, sample_rate, values, care):
         return np.full_like(audio, np.nan if values[0] < 0.5 else 1.0), 0
@@ -304,6 +311,12 @@ def test_lag_that_the_host_takes_out_counts_and_is_not_taken_out_twice(opened):
     np.testing.assert_array_equal(plugin.process(riff(), RATE, np.array([1.0])), riff())
 
 
+def test_lag_that_a_knob_makes_longer_stays_the_hosts_affair(opened):
+    plugin = opened("Lookahead", parameters=["gain"])
+    assert plugin.latency_samples == 50
+    np.testing.assert_array_equal(plugin.process(riff(), RATE, np.array([0.0])), riff())
+
+
 def test_lag_is_where_the_response_begins():
     dry = noise(22_050, 1)
 
@@ -337,6 +350,7 @@ def test_a_plug_in_that_never_forgets_is_said_so(opened):
 def test_knobs_that_do_nothing_are_said_so(opened):
     assert opened("Reset").responds
     assert not opened("Deaf").responds
+    assert not opened("Gain", parameters=["bypass"], fixed={"gain": 0.5}).responds  # only what is turned counts
 
 
 def test_channels_are_brought_to_what_the_plug_in_takes(opened):
