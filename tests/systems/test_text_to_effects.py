@@ -1,5 +1,6 @@
 """Text to effects without data or weights: formulas, presets, grammar, streams, gradients."""
 
+import importlib
 import json
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from labkit.measure.loudness import loudness_lufs
 from labkit.signal.files import AudioError
 from labkit.signal.seeds import generator
 from labkit.systems import text_to_effects
-from labkit.systems.text_to_effects import grammar, inputs, response, stream
+from labkit.systems.text_to_effects import descriptors, grammar, inputs, response, stream
 from labkit.systems.text_to_effects.config import Config
 from labkit.systems.text_to_effects.evaluate import OPERATORS, figures, operator_verdicts
 from labkit.systems.text_to_effects.lexicon import lexicon
@@ -21,6 +22,7 @@ from labkit.systems.text_to_effects.model import EFFECTS, begin, build
 from labkit.systems.text_to_effects.preset import BAND, SPACES, Band, Preset
 from labkit.systems.text_to_effects.train import loss_of
 
+predict_module = importlib.import_module("labkit.systems.text_to_effects.predict")
 RATE = 44100
 TINY = Config(width=16, n_heads=2, n_layers=1, n_mels=8, n_frames=4, dropout=0.0)
 
@@ -401,3 +403,15 @@ def test_a_picture_does_not_depend_on_the_level_and_the_level_is_told():
     silent, silent_db = inputs.picture(np.zeros((1, 100), np.float32), TINY)
     assert torch.isfinite(silent).all()
     assert silent_db == -80.0
+
+
+def test_words_that_nobody_taught_get_the_first_guess(monkeypatch):
+    model = build(replace(TINY, taught=(descriptors.stem("warm"),)))
+    with torch.no_grad():
+        model.guess.bias.copy_(torch.tensor([5.0, 0.0, 0.0, 0.0, -5.0]))
+        model.band_heads[2].bias[1] = 3.0  # the network's own opinion
+    monkeypatch.setattr(predict_module, "read_prompts", lambda _: {k: v[:1] for k, v in batch_of(2).items()})
+    audio = noise(0.5)
+    taught, untaught = (text_to_effects.predict(model.eval(), audio, RATE, p).preset for p in ("warm", "dark"))
+    assert [b.gain_db for b in untaught.eq] == pytest.approx([5.0, 0.0, 0.0, 0.0, -5.0], abs=1e-4)
+    assert taught.eq[2].gain_db > 10

@@ -183,6 +183,11 @@ class TextToEffects(nn.Module):
         asked = (batch["hints"][..., :N_ANCHORS] * batch["hints_mask"][..., None]).sum(1)
         return self.guess(self.nearness(asked))
 
+    def guessed_bands(self, batch: Mapping[str, Tensor], row: int) -> tuple[Band, ...]:
+        """The first guess of one of the batch as an equaliser."""
+        gains = self.guess_db(batch)[row].clamp(BAND["gain_db"].low, BAND["gain_db"].high).tolist()
+        return tuple(Band(kind, hz, gain, q) for (kind, hz, q), gain in zip(START, gains, strict=True))
+
     def nearness(self, asked: Tensor) -> Tensor:
         """(b, 6), the curve asked for in units of 4 dB -> (b, centres), how near it is to each one in the lexicon."""
         return torch.exp(-(asked[:, None] - self.centres).square().sum(-1) / (2 * NEARNESS**2))

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from labkit.learn.text import split_words
 from labkit.signal.audio import check_audio, resample
 from labkit.signal.files import read_audio
 from labkit.signal.paths import replace_text
 from labkit.signal.seeds import generator
 from labkit.systems.text_to_effects.config import Config
+from labkit.systems.text_to_effects.descriptors import stem
 from labkit.systems.text_to_effects.grammar import Item, apply_items, parse, preset_of
 from labkit.systems.text_to_effects.inputs import picture, read_prompts
 from labkit.systems.text_to_effects.model import TextToEffects
@@ -63,8 +65,9 @@ def predict(
     """The settings that a sentence asks for.
 
     Words that name a sound ("warm", "in a cathedral") are answered by the network: equaliser, room and compressor as
-    people set them. Pitch and drive, which people were not asked for, follow the lexicon. Words that move ("brighter",
-    "less reverb") then move these settings, or, alone, the present ones.
+    people set them; for words of tone that people did not teach it, the equaliser is its first guess. Pitch and drive,
+    which people were not asked for, follow the lexicon. Words that move ("brighter", "less reverb") then move these
+    settings, or, alone, the present ones.
 
     Args:
         model: of `load` or `train`; None answers by the lexicon alone.
@@ -108,7 +111,9 @@ def _taught(
     toned = not named or any(any(item.meaning.eq_db) for item in named)
     wanted = [item for item in named if item.weight > 0]
     if toned:
-        found = replace(found, eq=said.eq)
+        # What was measured on words never seen: the first guess is nearer to people than what the network adds to it.
+        eq = said.eq if is_familiar(prompt, named, model.config) else model.guessed_bands(batch, 0)
+        found = replace(found, eq=eq)
     if any(item.meaning.room for item in wanted):
         # People's reverberator was always on, its delay that of a comb: they say something of size and colour alone.
         mixed = {name: 0.5 * (said.reverb[name] + lexicon.reverb[name]) for name in ("room_size", "damping")}
@@ -116,6 +121,14 @@ def _taught(
     if any(item.meaning.squeeze for item in wanted):
         found = replace(found, compressor=dict(said.compressor))
     return found if named else _guessed(found, said, float(batch["hints"][0, 0, 6]))
+
+
+def is_familiar(prompt: str, named: Sequence[Item], config: Config) -> bool:
+    """Whether people have taught the network every word of tone that was understood, or else any word at all."""
+    toned = [stem(item.word) for item in named if any(item.meaning.eq_db)]
+    if toned:
+        return all(word in config.taught for word in toned)
+    return any(stem(word) in config.taught for word in split_words(prompt))
 
 
 def _guessed(found: Preset, said: Preset, room: float) -> Preset:

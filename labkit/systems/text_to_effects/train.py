@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from labkit.learn.training import Plan, fit
 from labkit.signal.seeds import generator, torch_generator
 from labkit.systems.text_to_effects.config import Config
-from labkit.systems.text_to_effects.descriptors import band_spread
+from labkit.systems.text_to_effects.descriptors import band_spread, stem
 from labkit.systems.text_to_effects.model import EFFECTS, TextToEffects, begin, build
 from labkit.systems.text_to_effects.preset import SPACES
 from labkit.systems.text_to_effects.table import Lesson, lessons, sounds, tensors
@@ -31,7 +31,7 @@ class Lessons(Dataset):
     """
 
     def __init__(self, config: Config, rows: Sequence[Lesson], *, n_sounds: int = 48) -> None:
-        self.config, self.table = config, tensors(rows)
+        self.config, self.rows, self.table = config, rows, tensors(rows)
         self.sounds = sounds(config, "train", n_sounds)
 
     def __len__(self) -> int:
@@ -123,11 +123,12 @@ def train(
 
     Notebook: 08.
     """
-    model = build(config)
+    dataset = examples(config, "train", config.seed, without=without)
+    taught = {stem(word) for row in dataset.rows if row.curve is not None for word in row.words}
+    model = build(replace(config, taught=tuple(sorted(taught))))
     plan = Plan(**{name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)})
     facts = asdict(config) | {"without": sorted(without)}
     spread = torch.from_numpy(band_spread()).float()
-    dataset = examples(config, "train", config.seed, without=without)
     begin(model, dataset.table, torch.arange(len(dataset.table["curve"])))
     fit(model, dataset, loss_of(config, spread), plan, run_dir, config=facts, on_log=on_log)
     return model.cpu().eval()
