@@ -415,3 +415,38 @@ def test_words_that_nobody_taught_get_the_first_guess(monkeypatch):
     taught, untaught = (text_to_effects.predict(model.eval(), audio, RATE, p).preset for p in ("warm", "dark"))
     assert [b.gain_db for b in untaught.eq] == pytest.approx([5.0, 0.0, 0.0, 0.0, -5.0], abs=1e-4)
     assert taught.eq[2].gain_db > 10
+
+
+def test_a_not_takes_away_what_the_word_alone_would_add():
+    model = build(TINY)
+    with torch.no_grad():
+        model.guess.weight.normal_(0, 3, generator=torch.manual_seed(0))
+
+    def gains(*degrees_and_words):
+        hints, mask = torch.zeros(1, inputs.MAX_HINTS, inputs.HINT_WIDTH), torch.zeros(1, inputs.MAX_HINTS).bool()
+        for k, (degree, word) in enumerate(degrees_and_words):
+            hints[0, k] = torch.from_numpy(inputs.hint_vector(lexicon()[word], degree, known=True)).float()
+            mask[0, k] = True
+        return np.array([band.gain_db for band in model.guessed_bands({"hints": hints, "hints_mask": mask}, 0)])
+
+    thin, bright = gains((1.0, "thin")), gains((1.0, "bright"))
+    assert gains((-0.5, "thin")) == pytest.approx(-0.5 * thin, abs=1e-4)
+    assert gains((1.0, "bright"), (-0.5, "thin")) == pytest.approx((bright - 0.5 * thin) / 2**0.5, abs=1e-4)
+
+
+def test_a_compressor_before_the_distortion_leaves_no_spike():
+    audio = noise(2.0)
+    squeezed = {"threshold_db": -45.0, "ratio": 12.0, "attack_ms": 10.0, "release_ms": 100.0}
+    preset = Preset(distortion={"drive_db": 25.0, "colour": 0.0}, compressor=squeezed)
+    names = [name for name, _ in preset.plan(RATE)]
+    assert names.index("Compressor") < names.index("Distortion")
+    wet = preset.board(RATE)(audio, RATE)
+    assert np.abs(wet).max() / np.sqrt(np.square(wet).mean()) < 10  # 20 dB; the other way round it is more
+
+
+def test_no_reverb_acts_on_the_present_settings_and_not_thin_moves_what_was_named():
+    audio = noise(0.5)
+    dry = text_to_effects.predict(None, audio, RATE, "no reverb", current=everything_on()).preset
+    assert dry == replace(everything_on(), reverb=dict(everything_on().reverb) | {"wet": 0.0})
+    bright, kept = (text_to_effects.predict(None, audio, RATE, p).preset for p in ("bright", "bright but not thin"))
+    assert 0 < kept.tilt_db < bright.tilt_db

@@ -16,6 +16,7 @@ from labkit.systems.text_to_effects.lexicon import Meaning
 
 MAX_PIECES, MAX_HINTS = 16, 4
 HINT_WIDTH = 21
+HINT_DEGREE = 18  # where a hint holds its signed degree
 # How sharply an unknown word picks its neighbours in the lexicon.
 _SHARPNESS = 12.0
 

@@ -12,7 +12,7 @@ from labkit.effects.twins.board import from_unit
 from labkit.learn.text import WIDTH as PIECE_WIDTH
 from labkit.systems.text_to_effects.config import Config
 from labkit.systems.text_to_effects.grammar import vocabulary
-from labkit.systems.text_to_effects.inputs import HINT_WIDTH
+from labkit.systems.text_to_effects.inputs import HINT_DEGREE, HINT_WIDTH
 from labkit.systems.text_to_effects.lexicon import ANCHORS_HZ
 from labkit.systems.text_to_effects.preset import BAND, SPACES, Band, Preset
 from labkit.systems.text_to_effects.response import START, TYPES, curve_db, fitted_gains_db
@@ -184,8 +184,17 @@ class TextToEffects(nn.Module):
         return self.guess(self.nearness(asked))
 
     def guessed_bands(self, batch: Mapping[str, Tensor], row: int) -> tuple[Band, ...]:
-        """The first guess of one of the batch as an equaliser."""
-        gains = self.guess_db(batch)[row].clamp(BAND["gain_db"].low, BAND["gain_db"].high).tolist()
+        """The first guess of one of the batch as an equaliser: every item for itself, times its signed degree.
+
+        Nearness is no linear thing: the opposite of *thin* is minus what people do for *thin*, not what they do for a
+        curve turned over.
+        """
+        hints = batch["hints"][row][batch["hints_mask"][row]]
+        degree = hints[:, HINT_DEGREE, None]
+        apart = (hints[:, :N_ANCHORS] / torch.where(degree.abs() < 0.05, 1.0, degree)).float()
+        said = functional.linear(self.nearness(apart), self.guess.weight) * degree
+        total = self.guess.bias + said.sum(0) / max(1, len(hints)) ** 0.5
+        gains = total.clamp(BAND["gain_db"].low, BAND["gain_db"].high).tolist()
         return tuple(Band(kind, hz, gain, q) for (kind, hz, q), gain in zip(START, gains, strict=True))
 
     def nearness(self, asked: Tensor) -> Tensor:

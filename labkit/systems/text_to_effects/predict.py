@@ -64,10 +64,11 @@ def predict(
 ) -> Prediction:
     """The settings that a sentence asks for.
 
-    Words that name a sound ("warm", "in a cathedral") are answered by the network: equaliser, room and compressor as
-    people set them; for words of tone that people did not teach it, the equaliser is its first guess. Pitch and drive,
-    which people were not asked for, follow the lexicon. Words that move ("brighter", "less reverb") then move these
-    settings, or, alone, the present ones.
+    Words that name a sound ("warm", "in a cathedral") are answered by the network: equaliser and room as people set
+    them; for words of tone that people did not teach it, the equaliser is its first guess. Pitch and drive, which
+    people were not asked for, and the compressor, of which they say nothing (their thresholds are as good as random),
+    follow the lexicon. Words that move ("brighter", "less reverb", "not thin") then move these settings, or, alone,
+    the present ones.
 
     Args:
         model: of `load` or `train`; None answers by the lexicon alone.
@@ -89,10 +90,13 @@ def predict(
     items = parse(prompt)
     config = model.config if model is not None else Config()
     heard, level_db = picture(resample(check_audio(audio, sample_rate), sample_rate, config.sample_rate), config)
-    named, moves = [i for i in items if not i.relative], [i for i in items if i.relative]
+    named = [item for item in items if item.weight > 0 and not item.relative]
+    moves = [item for item in items if item not in named]
     preset, by = preset_of(named, level_db=level_db), "lexicon"
     if model is not None and (named or not items):
-        preset, by = _taught(model, prompt, named, preset, heard, level_db), "network"
+        # People were never asked for "not thin" or "brighter": those are the grammar's.
+        asked = ", ".join(item.word.replace("-", " ") for item in named) if moves else prompt
+        preset, by = _taught(model, asked, named, preset, heard, level_db), "network"
     if moves and not named:
         preset = current or Preset()
     preset = apply_items(moves, preset, level_db=level_db) if moves else preset
@@ -118,16 +122,14 @@ def _taught(
         # People's reverberator was always on, its delay that of a comb: they say something of size and colour alone.
         mixed = {name: 0.5 * (said.reverb[name] + lexicon.reverb[name]) for name in ("room_size", "damping")}
         found = replace(found, reverb=lexicon.reverb | mixed)
-    if any(item.meaning.squeeze for item in wanted):
-        found = replace(found, compressor=dict(said.compressor))
     return found if named else _guessed(found, said, float(batch["hints"][0, 0, 6]))
 
 
 def is_familiar(prompt: str, named: Sequence[Item], config: Config) -> bool:
     """Whether people have taught the network every word of tone that was understood, or else any word at all."""
-    toned = [stem(item.word) for item in named if any(item.meaning.eq_db)]
+    toned = [item for item in named if any(item.meaning.eq_db)]
     if toned:
-        return all(word in config.taught for word in toned)
+        return all(stem(item.word) in config.taught for item in toned)
     return any(stem(word) in config.taught for word in split_words(prompt))
 
 

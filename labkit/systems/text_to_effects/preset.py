@@ -187,18 +187,20 @@ class Preset:
     def plan(self, sample_rate: int) -> Plan:
         """The pedalboard as classes and arguments, effects that change nothing left out.
 
+        The compressor stands before the distortion, so that its threshold counts from the level of the recording.
+
         Args:
             sample_rate: Hz; bands that lie above half of it are left out.
         """
         pitch, drive, colour = self.pitch["semitones"], self.distortion["drive_db"], self.distortion["colour"]
         plan: Plan = [("PitchShift", {"semitones": pitch})] if abs(pitch) > 0.01 else []
         plan += [step for band in self.eq for step in _band_plan(band, sample_rate)]
+        if self.compressor["ratio"] > 1.01:
+            plan.append(("Compressor", dict(self.compressor)))
         if drive > 0.05:
             plan.append(("Distortion", {"drive_db": drive}))
             shelf = {"cutoff_frequency_hz": min(1500.0, 0.2 * sample_rate), "gain_db": 9.0 * colour, "q": 0.7}
             plan += [("HighShelfFilter", shelf)] if abs(colour) > 0.01 else []
-        if self.compressor["ratio"] > 1.01:
-            plan.append(("Compressor", dict(self.compressor)))
         return plan + (_room_plan(self.reverb) if self.reverb["wet"] > 0.005 else [])
 
     def board(self, sample_rate: int) -> Any:
