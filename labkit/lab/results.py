@@ -23,12 +23,27 @@ _ORDER = ("pedal_order", "saturation", "gradients", "blackbox", "synth", "text",
 # What the front page shows of each system, as patterns of task/model/metric; the whole is in data/results/README.md.
 HEADLINES = {
     "decoding": ("write 256 tokens*/with a cache/speed*", "write 256 tokens*/*learned positions/cache per token"),
+    "gradients": (
+        "*/central differences/cosine, worst*",
+        "EQ*/SPSA/cosine, 2 renders",
+        "*/slope at the wall*",
+        "*/loss left*",
+        "*/proxy*/cosine*",
+    ),
     "pedal_order": (
         "*/exact chain",
         "*/macro F1",
         "*/exact chain, 8 s heard",
         "*/exact chain, dry known, refined",
         "*/the unit is named",
+    ),
+    "saturation": (
+        "clean and wet, up to 10 ms*/*/depth error",
+        "clean and wet, one of five*/*/curve named",
+        "wet only/*/depth error",
+        "wet only, one of five*/*/curve named",
+        "real overdrives*/*/neighbours*",
+        "speed/*/*share*",
     ),
     "twins": ("*/speed", "*/SI-SDR above 30 dB"),
 }

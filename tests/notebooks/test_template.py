@@ -15,6 +15,8 @@ EXPECTED = [
     "02_dataset_augmentation",
     "03_dac_tokenization",
     "04_pedal_order",
+    "05_saturation_identification",
+    "06_gradient_approximation",
     "08_text_to_effects",
 ]
 MAX_LINES, MAX_MEDIAN_LINES, MAX_BYTES = 25, 6, 500_000
