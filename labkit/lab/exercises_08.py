@@ -42,16 +42,16 @@ def exercise_08_2(attempt: Attempt) -> str:
         keys, values = rng.normal(size=(7, 3)), rng.normal(size=(7, 4))
         asked = keys[2] + 0.01 * rng.normal(size=3)
         sharp = as_array(attempt(asked, keys, values, 0.02), (4,), "recall")
-        if np.abs(sharp - values[2]).max() > 1e-3:
-            raise NotYet("with a narrow width the nearest memory must be recalled as it is; yours is another")
+        if (off := np.abs(sharp - values[2]).max()) > 1e-3:
+            raise NotYet(f"with width 0.02 the nearest memory must be recalled as it is; you are {off:.3f} off")
         wide = as_array(attempt(asked, keys, values, 1e4), (4,), "recall")
-        if np.abs(wide - values.mean(0)).max() > 1e-3:
-            raise NotYet("with an endless width all memories count alike: the mean was expected")
+        if (off := np.abs(wide - values.mean(0)).max()) > 1e-3:
+            raise NotYet(f"with width 10000 all memories count alike: the mean was expected; you are {off:.3f} off")
         logits = -((keys - asked) ** 2).sum(1) / (2 * 0.8**2)
         weights = np.exp(logits) / np.exp(logits).sum()
         middle = as_array(attempt(asked, keys, values, 0.8), (4,), "recall")
-        if np.abs(middle - weights @ values).max() > 1e-6:
-            raise NotYet("between the two, weights are softmax(-distance^2 / (2 width^2)); yours are others")
+        if (off := np.abs(middle - weights @ values).max()) > 1e-6:
+            raise NotYet(f"at width 0.8 weights are softmax(-distance^2 / (2 width^2)); you are {off:.3f} off")
     return "kernel regression is attention with distances for scores: it knows nothing beyond what it remembers"
 
 
