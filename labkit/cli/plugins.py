@@ -64,6 +64,6 @@ class Plugins:
 
 def _facts(plugin: "HostedPlugin") -> str:
     same = "repeats itself" if plugin.repeatable else f"differs by {plugin.repeat_error:.1e} from render to render"
-    does = "" if plugin.responds or not plugin.parameters else ", its knobs change nothing"
+    does = "" if plugin.responds or not plugin.parameters else ", its knobs change nothing in 0.7 s"
     by = {"reset": "its reset", "settle": "a reset and settling", "reload": "a new instance each time"}[plugin.care]
     return f"{len(plugin.parameters)} knobs, lag {plugin.latency_samples} samples, {same} ({by}){does}"

@@ -84,7 +84,7 @@ class HostedPlugin:
 
     @property
     def responds(self) -> bool:
-        """Whether turning all its knobs changes the sound at all."""
+        """Whether turning all its knobs changes the first 0.7 s of sound; a slow echo may not."""
         return self._habits.responds
 
     def process(self, audio: np.ndarray, sample_rate: int, params_unit: np.ndarray) -> np.ndarray:

@@ -16,6 +16,8 @@ LONGEST_LAG_S = 0.1
 # The lag ends where the response first reaches this share of its peak: above the floor that nonlinear plug-ins leave
 # in a response estimated from noise, below the first sample of a filter's response.
 _ONSET_SHARE = 0.1
+# Long enough for most echoes to come.
+_PROBE_SAMPLES = 32_768
 # Some plug-ins repeat themselves most of the time: memory that was never set is often zero.
 _ROUNDS = 3
 
@@ -59,7 +61,7 @@ class Habits:
         care: the cheapest way of forgetting after which a setting sounds as on a fresh, settled instance; where none
             does, the cheapest that comes within twice the best.
         repeat_error: the largest difference from the fresh instance, full scale 1: how far from repeating itself.
-        responds: whether turning them all changes the sound.
+        responds: whether turning them all changes the first 0.7 s of sound.
     """
 
     care: Care = "reset"
@@ -78,7 +80,7 @@ def find_habits(render: Render, rest: np.ndarray, width: int) -> Habits:
     Returns:
         What was found.
     """
-    audio = noise(8192, width)
+    audio = noise(_PROBE_SAMPLES, width)
     settings = rest, np.where(rest > 0.5, rest - 0.4, rest + 0.4)
     fresh = [render(audio, setting, "reload") for setting in settings]
     found: dict[Care, float] = {}
