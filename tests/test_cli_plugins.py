@@ -3,8 +3,8 @@
 import pytest
 
 from labkit.cli import main
-from labkit.effects import host_list
-from labkit.effects.host_face import PluginError, PluginInfo
+from labkit.effects.hosts import listing
+from labkit.effects.hosts.face import PluginError, PluginInfo
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +15,7 @@ def three(monkeypatch):
         PluginInfo("Gone", "VST3", "gone.vst3", True),
         PluginInfo("Warm", "LV2", "urn:maker:Warm", False, "dawdreamer is not installed: pip install dawdreamer"),
     ]
-    monkeypatch.setattr(host_list, "installed_plugins", lambda: listed)
+    monkeypatch.setattr(listing, "installed_plugins", lambda: listed)
 
 
 def test_the_list_says_what_cannot_be_used(capsys):
@@ -36,7 +36,7 @@ def test_checking_opens_all_and_fails_where_one_does_not_open(capsys, monkeypatc
 
     assert main(["plugins", "--kinds", "builtin", "--check"]) == 0
     assert "4 knobs, lag 0 samples, repeats itself (its reset)" in capsys.readouterr().out
-    find = host_list.find
+    find = listing.find
     monkeypatch.setattr("labkit.effects.hosts.find", lambda name: fault(name) if "gone" in name else find(name))
     assert main(["plugins", "--check"]) == 1
     lines = capsys.readouterr().out.splitlines()

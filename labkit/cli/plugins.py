@@ -29,7 +29,7 @@ class Plugins:
         """Print the table; 1 where a plug-in that was named, or is checked, does not open."""
         if self.names:
             return max(self._show(name) for name in self.names)
-        from labkit.effects.host_list import installed_plugins
+        from labkit.effects.hosts.listing import installed_plugins
 
         status = 0
         for info in installed_plugins():

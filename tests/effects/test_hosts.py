@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from labkit.effects.host_face import Plugin
-from labkit.effects.host_probe import measure_lag, noise
 from labkit.effects.hosts import HostedPlugin, PluginError, PluginPool, Source, installed_plugins, open_plugin
+from labkit.effects.hosts.face import Plugin
+from labkit.effects.hosts.probe import measure_lag, noise
 from labkit.effects.registry import EFFECTS
 
 RATE = 44_100
@@ -17,7 +17,7 @@ RATE = 44_100
 ENGINES = '''
 import os, sys, time
 import numpy as np
-from labkit.effects.host_face import PluginParameter
+from labkit.effects.hosts.face import PluginParameter
 
 
 class Gain:
@@ -278,7 +278,7 @@ def test_the_process_ends_with_the_plug_in(opened):
 def test_an_interrupt_leaves_no_answer_behind(opened, monkeypatch):
     plugin = opened("Reset")
     with monkeypatch.context() as patch:
-        patch.setattr("labkit.effects.host_worker.pickle.load", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("labkit.effects.hosts.worker.pickle.load", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             plugin.process(riff(), RATE, np.array([0.1]))
     np.testing.assert_array_equal(plugin.process(riff(seed=3), RATE, np.array([1.0])), riff(seed=3))

@@ -5,9 +5,8 @@ import importlib.util
 import numpy as np
 import pytest
 
-from labkit.effects import host_lv2
-from labkit.effects.host_list import find
-from labkit.effects.hosts import PluginError, installed_plugins, open_plugin
+from labkit.effects.hosts import PluginError, installed_plugins, lv2, open_plugin
+from labkit.effects.hosts.listing import find
 
 RATE = 44_100
 TS9 = "http://guitarix.sourceforge.net/plugins/gxts9#ts9sim"
@@ -188,9 +187,9 @@ def folders(tmp_path, monkeypatch):
     (tmp_path / "Bright.so").touch()
     for variable in ("VST3_PATH", "LV2_PATH", "VST_PATH"):
         monkeypatch.setenv(variable, str(tmp_path))
-    host_lv2.bundles.cache_clear()
+    lv2.bundles.cache_clear()
     yield tmp_path
-    host_lv2.bundles.cache_clear()
+    lv2.bundles.cache_clear()
 
 
 def test_what_is_installed_is_read_from_folders_and_manifests(folders):
@@ -202,7 +201,7 @@ def test_what_is_installed_is_read_from_folders_and_manifests(folders):
         ("Warm", "LV2", "urn:maker:Warm"),
         ("Bright", "VST2", str(folders / "Bright.so")),
     ]
-    assert host_lv2.port_units("urn:maker:Warm") == {"Drive": "dB", "Pitch": "Hz"}
+    assert lv2.port_units("urn:maker:Warm") == {"Drive": "dB", "Pitch": "Hz"}
 
 
 def test_a_name_a_file_or_a_uri_finds_it(folders, monkeypatch):

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from labkit.effects.host_face import Care, PluginError, PluginParameter
-from labkit.effects.host_list import Source
-from labkit.effects.host_probe import REPEAT_TOLERANCE, Habits, find_habits, measure_lag, noise
-from labkit.effects.host_worker import LocalHost, Worker
+from labkit.effects.hosts.face import Care, PluginError, PluginParameter
+from labkit.effects.hosts.listing import Source
+from labkit.effects.hosts.probe import REPEAT_TOLERANCE, Habits, find_habits, measure_lag, noise
+from labkit.effects.hosts.worker import LocalHost, Worker
 from labkit.signal.audio import check_audio, check_rate
 
 _REFERENCE_RATE = 44_100

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.effects.host_face import CARES, Care
+from labkit.effects.hosts.face import CARES, Care
 from labkit.signal.seeds import generator
 
 # A plug-in repeats itself when two renders differ by less than this, full scale 1: the rounding of float32 (6e-8) in

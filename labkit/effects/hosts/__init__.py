@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from labkit.effects.host_face import Plugin, PluginError, PluginInfo, PluginParameter
-from labkit.effects.host_list import Source, find, installed_plugins
-from labkit.effects.host_plugin import HostedPlugin
+from labkit.effects.hosts.face import Plugin, PluginError, PluginInfo, PluginParameter
+from labkit.effects.hosts.listing import Source, find, installed_plugins
+from labkit.effects.hosts.plugin import HostedPlugin
 
 __all__ = [
     "HostedPlugin",

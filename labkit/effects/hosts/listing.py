@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.effects.host_face import Kind, PluginError, PluginInfo
-from labkit.effects.host_lv2 import bundles
+from labkit.effects.hosts.face import Kind, PluginError, PluginInfo
+from labkit.effects.hosts.lv2 import bundles
 from labkit.effects.registry import EFFECTS
 from labkit.signal.paths import plugin_folders
 
-_VST3 = "labkit.effects.host_pedalboard:Vst3Engine"
-_DAWDREAMER = "labkit.effects.host_dawdreamer:DawdreamerEngine"
-_BUILTIN = "labkit.effects.host_builtin:BuiltinEngine"
+_VST3 = "labkit.effects.hosts.pedalboard:Vst3Engine"
+_DAWDREAMER = "labkit.effects.hosts.dawdreamer:DawdreamerEngine"
+_BUILTIN = "labkit.effects.hosts.builtin:BuiltinEngine"
 _ENGINES: dict[Kind, str] = {"builtin": _BUILTIN, "VST3": _VST3, "LV2": _DAWDREAMER, "VST2": _DAWDREAMER}
 _LIBRARIES: dict[Kind, str] = {"builtin": "pedalboard", "VST3": "pedalboard", "LV2": "dawdreamer", "VST2": "dawdreamer"}
 _SUFFIXES: dict[str, Kind] = {".vst3": "VST3", ".so": "VST2", ".dll": "VST2", ".vst": "VST2"}

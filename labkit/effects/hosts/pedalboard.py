@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from labkit.effects.host_face import SETTLE_SECONDS, Care, PluginParameter, number
+from labkit.effects.hosts.face import SETTLE_SECONDS, Care, PluginParameter, number
 from labkit.signal.optional import need
 
 _ENDLESS = 2**31 - 1  # the number of steps that JUCE gives to a continuous knob

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from labkit.effects.host_face import SETTLE_SECONDS, Care, PluginParameter, number
-from labkit.effects.host_lv2 import port_units
+from labkit.effects.hosts.face import SETTLE_SECONDS, Care, PluginParameter, number
+from labkit.effects.hosts.lv2 import port_units
 from labkit.signal.optional import need
 
 _ENDLESS = 2**31 - 1

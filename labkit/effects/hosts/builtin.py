@@ -3,7 +3,7 @@
 import numpy as np
 
 from labkit.effects.effect import Effect
-from labkit.effects.host_face import Care, PluginParameter
+from labkit.effects.hosts.face import Care, PluginParameter
 from labkit.effects.registry import effect
 
 

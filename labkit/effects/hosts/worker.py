@@ -15,9 +15,9 @@ import threading
 import weakref
 from typing import Any
 
-from labkit.effects.host_face import PluginError
+from labkit.effects.hosts.face import PluginError
 
-_PROGRAM = "from labkit.effects.host_worker import serve; serve()"
+_PROGRAM = "from labkit.effects.hosts.worker import serve; serve()"
 # The worker ends itself some time after the caller would have ended it: then the caller is gone.
 _GRACE_SECONDS = 10.0
 
