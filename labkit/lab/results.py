@@ -35,7 +35,9 @@ HEADLINES = {
         "*/macro F1",
         "*/exact chain, 8 s heard",
         "*/exact chain, dry known, refined",
+        "*/exact chain, inert pedals left out",
         "*/the unit is named",
+        "*/the pedal is named",
     ),
     "saturation": (
         "clean and wet, up to 10 ms*/*/depth error",
