@@ -48,7 +48,9 @@ class Saturation:
             print(
                 f"least squares: {found.fit.curve}   depth {found.fit.depth:.4f}   left over {found.fit.residual:.2%}"
             )
-            print("together: {}   depth {:.4f}".format(*found.refined))
+        if found.filled is not None:
+            print(f"gaps of flat peaks filled in, if it is tanh: depth {found.filled:.2f}")
+        print("together: {}   depth {:.4f}".format(*found.refined))
         return 0
 
 

@@ -26,8 +26,8 @@ from labkit.systems.saturation.compare import compare_losses
 from labkit.systems.saturation.config import NAMES
 from labkit.systems.saturation.evaluate import AIMS, pedal_rows
 from labkit.systems.saturation.model import Answer, build, summary
-from labkit.systems.saturation.oracles import align
-from labkit.systems.saturation.predict import interval
+from labkit.systems.saturation.oracles import align, gaps_filled
+from labkit.systems.saturation.predict import Identification, interval
 from labkit.systems.saturation.train import audio_distance, calibrate, collect, loss_of
 
 RATE = 16000
@@ -451,8 +451,28 @@ def test_with_a_pair_least_squares_refines_what_has_no_memory(pool):
     strange = one(pool, "unpaired")
     other = replace(saturation.predict(model, strange.wet[None], RATE, clean=strange.reference[None]), curve="tanh")
     assert other.fit.residual > 0.2
-    assert other.refined == ("tanh", other.depth)
+    assert replace(other, filled=None).refined == ("tanh", other.depth)
     assert saturation.predict(model, example.wet[None], RATE).fit is None
+
+
+def test_filled_gaps_tell_the_depth_of_flat_peaks_and_nothing_of_others():
+    """Three partials at depth 7, in 16 bits and at any level; noise on the peaks silences the formula."""
+    t = np.arange(RATE) / RATE
+    clean = sum(a * np.sin(2 * np.pi * 147 * k * t + k) for k, a in ((1, 1.0), (2, 0.6), (3, 0.3))) * np.exp(-2 * t)
+    clean = clean / np.abs(clean).max()
+    for amplitude in (0.9, 0.2):
+        wet = np.round(amplitude * np.tanh(7 * clean) * 32767) / 32767
+        assert gaps_filled(wet) == pytest.approx(7.0, rel=0.05)
+    assert gaps_filled(np.tanh(3.0 * clean)) is None
+    assert gaps_filled(wet + 0.002 * np.random.default_rng(0).standard_normal(len(wet))) is None
+    assert gaps_filled(np.zeros(100)) is None
+
+
+def test_filled_gaps_move_the_depth_of_tanh_alone():
+    found = Identification("tanh", 5.0, 4.0, 6.0, {"tanh": 1.0}, filled=8.0)
+    assert found.refined == ("tanh", pytest.approx(5.0**0.4 * 8.0**0.6))
+    assert replace(found, curve="cubic").refined == ("cubic", 5.0)
+    assert replace(found, filled=None).refined == ("tanh", 5.0)
 
 
 def test_a_pair_is_heard_where_the_clean_signal_was_at_its_peak():

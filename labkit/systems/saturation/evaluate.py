@@ -20,7 +20,7 @@ from labkit.systems.saturation.baselines import Ridge, hand_features
 from labkit.systems.saturation.config import CONDITIONS, MODELS, NAMES, Condition, Config
 from labkit.systems.saturation.data import Example, render, targets
 from labkit.systems.saturation.model import Answer, SaturationModel
-from labkit.systems.saturation.oracles import PairFit, closed_form, cramer_rao, peak_leak
+from labkit.systems.saturation.oracles import PairFit, closed_form, cramer_rao, gaps_filled, peak_leak
 from labkit.systems.saturation.predict import interval, pair_fit, predict, refine
 from labkit.systems.saturation.train import answers, pool
 from labkit.systems.saturation.views import hear
@@ -33,6 +33,7 @@ AIMS = {
     ("mp3", "light", "depth error"): 0.25,
     ("mp3", "light, refined", "depth error"): 0.25,
     ("wet", "light", "depth error"): 0.30,
+    ("wet", "light, refined", "depth error"): 0.30,
     ("curve", "light", "curve named"): 0.97,
     ("curve", "light, refined", "curve named"): 0.97,
     ("wet_curve", "light", "curve named"): 0.85,
@@ -261,16 +262,22 @@ def _model_rows(
         right = (named == heard["curve"]).double().numpy()
         facts = {"chance": 1 / len(NAMES), "control": float((named[other] == heard["curve"]).double().mean())}
         rows.append(_row(tests, name, right, metric="curve named", **shared, **facts))
-    return rows + (_refined_rows(f"{name}, refined", tests, told, named, ends[:, 1], shared) if told else [])
+    return rows + _refined_rows(f"{name}, refined", tests, told, named, ends[:, 1], shared)
 
 
 def _refined_rows(
-    name: str, tests: EvaluationSet, told: list[PairFit], named: Tensor, depth: np.ndarray, shared: dict[str, object]
+    name: str,
+    tests: EvaluationSet,
+    told: list[PairFit] | None,
+    named: Tensor,
+    depth: np.ndarray,
+    shared: dict[str, object],
 ) -> list[Row]:
-    """What network and least squares say together of pairs."""
-    said = [refine(NAMES[k], float(d), fit) for k, d, fit in zip(named.tolist(), depth, told, strict=True)]
+    """What network and formulas say together."""
+    heard = zip(named.tolist(), depth, told or [None] * len(depth), tests.examples, strict=True)
+    said = [refine(NAMES[k], float(d), fit, gaps_filled(e.wet)) for k, d, fit, e in heard]
     rows = [_row(tests, name, np.abs(np.array([d for _, d in said]) - tests.depth), **shared)]
-    if len(tests.condition.curves) > 1:
+    if told and len(tests.condition.curves) > 1:
         right = np.array([curve == e.curve for (curve, _), e in zip(said, tests.examples, strict=True)], float)
         rows.append(_row(tests, name, right, metric="curve named", **shared))
     return rows

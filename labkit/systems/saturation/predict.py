@@ -12,11 +12,13 @@ from labkit.effects.saturation import MEMORYLESS, SPACE, check_curve
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
 from labkit.systems.saturation.config import NAMES, Config
 from labkit.systems.saturation.model import Answer, SaturationModel
-from labkit.systems.saturation.oracles import PairFit, align, best_curve, least_squares
+from labkit.systems.saturation.oracles import PairFit, align, best_curve, gaps_filled, least_squares
 from labkit.systems.saturation.views import hear
 
 # Of the wet energy, what a fit may leave over: twice what noise 10 dB below leaves.
 _EXPLAINED = 0.2
+# How much the filled gaps count beside the network, on the logarithm of the depth; chosen on validation sources.
+_FILLED_WEIGHT = 0.6
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Identification:
         high: upper end.
         shares: the probability of each curve.
         fit: with a clean signal, what least squares finds after sliding, which is exact where it applies.
+        filled: the depth of tanh by `gaps_filled`, from the wet signal alone; None where it cannot say.
     """
 
     curve: str
@@ -38,22 +41,26 @@ class Identification:
     high: float
     shares: dict[str, float]
     fit: PairFit | None = None
+    filled: float | None = None
 
     @property
     def refined(self) -> tuple[str, float]:
-        """Curve and depth by both: the network says whether there is a memory, least squares the rest.
+        """Curve and depth by network and formulas together.
 
-        Where nothing was fitted, the fit leaves much of the wet signal over (another performance), or the network
-        hears a memory (which no fit here has), they are the network's.
+        Of a pair, the network says whether there is a memory, which no fit here has, and least squares the rest.
+        Without a clean signal, or where the fit leaves much of the wet one over (another performance), the network
+        names the curve; if that is tanh and its peaks are flat, the depth is a mean of the network's and `filled`.
         """
-        return refine(self.curve, self.depth, self.fit)
+        return refine(self.curve, self.depth, self.fit, self.filled)
 
 
-def refine(curve: str, depth: float, fit: PairFit | None) -> tuple[str, float]:
+def refine(curve: str, depth: float, fit: PairFit | None, filled: float | None) -> tuple[str, float]:
     """See `Identification.refined`."""
-    if fit is None or fit.residual > _EXPLAINED or curve not in MEMORYLESS:
-        return curve, depth
-    return fit.curve, fit.depth
+    if fit is not None and fit.residual <= _EXPLAINED and curve in MEMORYLESS:
+        return fit.curve, fit.depth
+    if filled is not None and curve == "tanh":
+        return curve, depth ** (1 - _FILLED_WEIGHT) * filled**_FILLED_WEIGHT
+    return curve, depth
 
 
 def interval(answer: Answer, curve: torch.Tensor, factor: float, *, confidence: float = 0.8) -> torch.Tensor:
@@ -119,7 +126,8 @@ def predict(
     shares = answer.curve_logits.softmax(1)[0]
     named = NAMES.index(curve) if curve is not None else int(shares.argmax())
     low, depth, high = interval(answer, torch.tensor([named]), float(model.spread_factor))[0].tolist()
-    found = Identification(NAMES[named], depth, low, high, dict(zip(NAMES, shares.tolist(), strict=True)))
+    told = dict(zip(NAMES, shares.tolist(), strict=True))
+    found = Identification(NAMES[named], depth, low, high, told, filled=gaps_filled(cut))
     return found if reference is None else replace(found, fit=pair_fit(reference, cut, curve))
 
 
