@@ -23,9 +23,9 @@ class EvaluateGradients(Evaluation):
 
     system: ClassVar[str] = "gradients"
 
-    n: int = 12
-    n_eps: int = 3
-    n_descents: int = 2
+    n: int = 48
+    n_eps: int = 12
+    n_descents: int = 8
     renders: int = 126
     proxy_steps: int = 100
 

@@ -425,7 +425,7 @@ def _in_float32(proxy: torch.nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def evaluate(
-    *, n: int = 12, n_eps: int = 3, n_descents: int = 2, renders: int = 126, proxy_steps: int = 100, seed: int = 1
+    *, n: int = 48, n_eps: int = 12, n_descents: int = 8, renders: int = 126, proxy_steps: int = 100, seed: int = 1
 ) -> list[Row]:
     """The zoo, as `labkit evaluate gradients` writes it.
 
