@@ -1,6 +1,7 @@
 """The hosts' face: the lab's own pedals, and engines that lag, leak, hang, crash and lie."""
 
 import pickle
+import subprocess
 import sys
 import time
 
@@ -410,3 +411,17 @@ def test_a_pool_refuses_what_does_not_fit():
         pytest.raises(ValueError, match=r"params_unit must have shape \(2, n_parameters\), got \(3, 1\)"),
     ):
         pool.map([riff(), riff()], RATE, np.zeros((3, 1)))
+
+
+def test_a_worker_starts_without_torch():
+    program = "import sys, labkit.effects.hosts.worker, labkit.effects.hosts.pedalboard; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_the_package_has_what_it_says():
+    from labkit.effects import hosts
+
+    assert all(getattr(hosts, name).__name__ == name for name in hosts.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        hosts.nothing  # noqa: B018
