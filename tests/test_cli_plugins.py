@@ -37,7 +37,7 @@ def test_checking_opens_all_and_fails_where_one_does_not_open(capsys, monkeypatc
     assert main(["plugins", "--kinds", "builtin", "--check"]) == 0
     assert "4 knobs, lag 0 samples, repeats itself (its reset)" in capsys.readouterr().out
     find = listing.find
-    monkeypatch.setattr("labkit.effects.hosts.find", lambda name: fault(name) if "gone" in name else find(name))
+    monkeypatch.setattr("labkit.effects.hosts.pool.find", lambda name: fault(name) if "gone" in name else find(name))
     assert main(["plugins", "--check"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].endswith("gone.vst3   it crashed (SIGSEGV)")

@@ -52,7 +52,7 @@ def test_equaliser_spans_the_ear():
         (lambda: Pedal("peak", {"drive_db": 1.0}), r"fixed must name knobs of peak, got \['drive_db'\]"),
         (lambda: equaliser(1, RATE), "n_bands must be at least 2"),
         (lambda: equaliser(4, RATE).render(noise(), np.zeros(3)), "must hold 4 values, got 3"),
-        (lambda: zoo.evaluate(n=1), "must be at least 2, got 1, 3 and 2"),
+        (lambda: zoo.evaluate(n=1), "must be at least 2, got 1, 12 and 8"),
         (lambda: zoo.descend(easy_problem(), SPSA(), renders=2, seed=0), "must pay for one gradient, got 2"),
         (lambda: match.Config(reach=0.7), r"reach must lie in \(0, 0.5\]"),
         (lambda: match.predict(match.build(TINY), noise(), noise(), 48_000), "sample_rate must be 22050 Hz, got 48000"),
