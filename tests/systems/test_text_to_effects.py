@@ -3,6 +3,7 @@
 import importlib
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pedalboard
@@ -14,7 +15,7 @@ from labkit.measure.loudness import loudness_lufs
 from labkit.signal.files import AudioError
 from labkit.signal.seeds import generator
 from labkit.systems import text_to_effects
-from labkit.systems.text_to_effects import descriptors, grammar, inputs, response, stream
+from labkit.systems.text_to_effects import descriptors, direction, grammar, inputs, response, stream
 from labkit.systems.text_to_effects.config import Config
 from labkit.systems.text_to_effects.evaluate import OPERATORS, figures, operator_verdicts
 from labkit.systems.text_to_effects.lexicon import lexicon
@@ -450,3 +451,18 @@ def test_no_reverb_acts_on_the_present_settings_and_not_thin_moves_what_was_name
     assert dry == replace(everything_on(), reverb=dict(everything_on().reverb) | {"wet": 0.0})
     bright, kept = (text_to_effects.predict(None, audio, RATE, p).preset for p in ("bright", "bright but not thin"))
     assert 0 < kept.tilt_db < bright.tilt_db
+
+
+def test_the_direction_of_a_rendered_sound_is_that_of_the_curve_it_was_given(monkeypatch):
+    """Noise through a high shelf: the change of its bands is the shelf, and another word's curve is not."""
+    rate, hz = 44100, np.array(response.BANDS_HZ)
+    audio = 0.1 * np.random.default_rng(0).standard_normal((1, 2 * rate)).astype(np.float32)
+    flat = direction.band_levels_db(audio[0], rate)
+    shelf = Preset(eq=(*Preset().eq[:4], Band("high_shelf", 2000.0, 6.0, 0.7)))
+    moved = direction.band_levels_db(shelf.board(rate)(audio, rate)[0], rate) - flat
+    assert moved[hz > 5000].mean() == pytest.approx(6.0, abs=0.5)
+    assert abs(moved[hz < 500].mean()) < 0.5
+    monkeypatch.setattr(direction, "predict", lambda *_: SimpleNamespace(preset=shelf))
+    words = [SimpleNamespace(word="bright"), SimpleNamespace(word="dark")]
+    right, wrong = direction.correlations(None, words, np.stack([moved, -moved]), audio, rate)
+    assert (right, wrong) == (pytest.approx(1.0), pytest.approx(-1.0))

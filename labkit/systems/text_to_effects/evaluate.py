@@ -23,6 +23,7 @@ from labkit.systems.text_to_effects.descriptors import (
     stem,
     test_words,
 )
+from labkit.systems.text_to_effects.direction import direction_rows
 from labkit.systems.text_to_effects.grammar import apply_items, parse
 from labkit.systems.text_to_effects.model import Settings, TextToEffects, begin, build
 from labkit.systems.text_to_effects.preset import Preset
@@ -257,6 +258,7 @@ def evaluate(
     rows += _tilt_rows(judge, {**found, "network": told.curves}, seed)
     rows.append(_reverb_row(told, seed))
     rows.append(_seen_row(judge, model, seed, checkpoint))
+    rows += direction_rows(model, judge.words, judge.truth, seed, checkpoint)
     rows.append(_operator_row(seed))
     rows.append(_speed_row(model, seed, checkpoint))
     spent = time.perf_counter() - started
