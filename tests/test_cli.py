@@ -158,6 +158,7 @@ def test_six_pedals_on_the_shelf(capsys, tmp_path, wet_file, checkpoint):
         ["evaluate", "pedal_order", "--memory-bytes", "1"],
         ["train", "codec", "--start", "mine.safetensors"],
         ["train", "saturation", "--adversarial", "0.2"],
+        ["train", "text", "--kinds", "generated"],
     ],
 )
 def test_a_system_refuses_the_options_of_another(capsys, arguments):

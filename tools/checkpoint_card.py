@@ -1,4 +1,4 @@
-"""Write the card of a shipped checkpoint: hash, size and fixed score, with how it was made.
+"""Write the card of a shipped checkpoint: hash, size and, where the system has one, fixed score, with how it was made.
 
 Run: python tools/checkpoint_card.py SYSTEM COMMAND COMMIT HARDWARE HOURS
 """
@@ -11,15 +11,16 @@ from dataclasses import asdict
 
 from labkit.signal.paths import replace_text
 
-SYSTEMS = ("pedal_order", "saturation")
+SYSTEMS = {"pedal_order": "pedal_order", "saturation": "saturation", "text": "text_to_effects"}
 
 
 def main(system: str, command: str, commit: str, hardware: str, hours: str) -> None:
     """Examine the shipped checkpoint of a system and write its card beside it."""
     if system not in SYSTEMS:
         raise ValueError(f"system must be one of {', '.join(SYSTEMS)}, got {system!r}")
-    room = importlib.import_module(f"labkit.systems.{system}")
-    examine = importlib.import_module(f"labkit.systems.{system}.evaluate").fixed_score
+    name = f"labkit.systems.{SYSTEMS[system]}"
+    room = importlib.import_module(name)
+    examine = getattr(importlib.import_module(f"{name}.evaluate"), "fixed_score", None)
     path = room.shipped_path()
     model = room.load(path)
     card = {
@@ -30,7 +31,7 @@ def main(system: str, command: str, commit: str, hardware: str, hours: str) -> N
         "commit": commit,
         "hardware": hardware,
         "hours": float(hours),
-        "fixed_score_of_48": examine(model),
+        **({"fixed_score": examine(model)} if examine else {}),
         "config": asdict(model.config),
     }
     replace_text(path.with_suffix(".json"), json.dumps(card, indent=1) + "\n")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from labkit.cli.options import ALL_SOURCES, Evaluation, Sources, Training, say
+from labkit.cli.options import ALL_SOURCES, KINDS, Evaluation, Kind, Sources, Training, say
 
 if TYPE_CHECKING:
     from labkit.measure.results import Row
@@ -15,11 +15,13 @@ class TrainCodec(Training):
     """Train a small codec of our own; every example is made afresh.
 
     Attributes:
+        kinds: of dry sources; sampled needs a soundfont.
         adversarial: weight of a discriminator trained along; .2 is a start, on a GPU.
     """
 
     system: ClassVar[str] = "codec"
 
+    kinds: tuple[Kind, ...] = KINDS
     adversarial: float = 0.0
 
     def train(self, run_dir: Path, target: Path) -> str:

@@ -22,7 +22,6 @@ class Training:
         run_dir: checkpoints, log and TensorBoard's files; the same folder again resumes; runs/SYSTEM by default.
         steps: optimiser steps; the system's own number by default.
         batch_size: examples a step; the system's own number by default.
-        kinds: of dry sources; sampled needs a soundfont.
         fresh: start over where the folder already holds a run.
         precision: 32-true, or bf16-mixed where the processor has it.
         workers: processes that render examples.
@@ -34,7 +33,6 @@ class Training:
     run_dir: Path | None = None
     steps: int | None = None
     batch_size: int | None = None
-    kinds: tuple[Kind, ...] = KINDS
     fresh: bool = False
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     workers: int = 2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tyro.conf import Positional
 
-from labkit.cli.options import ALL_SOURCES, Evaluation, Sources, Training, say
+from labkit.cli.options import ALL_SOURCES, KINDS, Evaluation, Kind, Sources, Training, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,6 +95,7 @@ class TrainPedalOrder(Training):
     """Train the network that hears chains of pedals.
 
     Attributes:
+        kinds: of dry sources; sampled needs a soundfont.
         n_examples: different examples; a longer run shows each again.
         n_dry: dry clips of each kind in a pool; 0 makes one for every example.
         start: a checkpoint to begin from instead of random weights.
@@ -102,6 +103,7 @@ class TrainPedalOrder(Training):
 
     system: ClassVar[str] = "pedal_order"
 
+    kinds: tuple[Kind, ...] = KINDS
     n_examples: int = 256000
     n_dry: int = 0
     start: Path | None = None

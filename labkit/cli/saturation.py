@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tyro.conf import Positional
 
-from labkit.cli.options import ALL_SOURCES, Evaluation, Sources, Training, say
+from labkit.cli.options import ALL_SOURCES, KINDS, Evaluation, Kind, Sources, Training, say
 
 if TYPE_CHECKING:
     from labkit.measure.results import Row
@@ -59,6 +59,7 @@ class TrainSaturation(Training):
     """Train the network that hears how deep a sound was driven into which curve.
 
     Attributes:
+        kinds: of dry sources; sampled needs a soundfont.
         n_dry: dry clips of each kind in a pool; 0 makes one for every example.
         model: light, or big: the size of the network that this system was modelled on.
         loss: parameter, audio (through the curve), or both.
@@ -67,6 +68,7 @@ class TrainSaturation(Training):
 
     system: ClassVar[str] = "saturation"
 
+    kinds: tuple[Kind, ...] = KINDS
     n_dry: int = 0
     model: Literal["light", "big"] = "light"
     loss: Literal["parameter", "audio", "both"] = "parameter"
