@@ -35,8 +35,8 @@ def locked():
 
 
 def split(requirements):
-    """{"torch==2.11.0"} -> {("torch", "2.11.0")}; anything that is not an exact pin fails."""
-    pairs = [requirement.split("==") for requirement in requirements]
+    """{"torch==2.11.0 ; for this system"} -> {("torch", "2.11.0")}; anything that is not an exact pin fails."""
+    pairs = [requirement.split(" ;")[0].split("==") for requirement in requirements]
     assert all(len(pair) == 2 for pair in pairs), requirements
     return {(name, version) for name, version in pairs}
 
