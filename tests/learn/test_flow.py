@@ -1,0 +1,251 @@
+"""The flow: samplers against closed forms, guidance at its limits, pairing, and a field that learns two modes."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from labkit.learn.fields import Conditioned, MLPField, Regressor, TokenField
+from labkit.learn.flow import Averaged, flow_loss, guided, integrate, pair, sample
+from labkit.signal.seeds import torch_generator
+
+KINDS, SLOTS = (0, 1, 2) * 3, (0, 0, 0, 1, 1, 1, 2, 2, 2)
+
+
+def rng(*purpose):
+    return torch_generator(0, "flow tests", *purpose)
+
+
+def fields():
+    torch.manual_seed(0)
+    made = [
+        MLPField(9, 5, width=32, n_layers=2),
+        TokenField(9, 5, n_tokens=4, width=16, n_layers=2),
+        TokenField(9, 5, width=16, n_layers=2, kinds=KINDS, slots=SLOTS),
+    ]
+    with torch.no_grad():  # gates start closed; open ones show what the condition does
+        for parameter in itertools.chain(*(field.parameters() for field in made)):
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return [field.double().eval() for field in made]
+
+
+every_field = pytest.mark.parametrize("field", fields(), ids=["mlp", "tokens", "slots"])
+
+
+def spiral(x, time):
+    """dx/dt = t + turned x; closed form below."""
+    return torch.stack([-x[:, 1], x[:, 0]], 1) + time[:, None]
+
+
+def spiral_end(x):
+    # As a complex number: z' = i z + t s with s = 1 + i. A straight line solves it, i s t + s; what is left turns.
+    z, s, turn = torch.complex(x[:, 0], x[:, 1]), complex(1, 1), complex(math.cos(1), math.sin(1))
+    end = (z - s) * turn + 1j * s + s
+    return torch.stack([end.real, end.imag], 1)
+
+
+def test_rk4_meets_a_closed_form():
+    start = torch.randn(7, 2, generator=rng("spiral")).double()
+    path = integrate(spiral, start, steps=10, solver="rk4")
+    assert path.shape == (11, 7, 2)
+    torch.testing.assert_close(path[-1], spiral_end(start), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("midpoint", 2), ("rk4", 4)])
+def test_every_solver_has_its_order(solver, order):
+    start = torch.tensor([[1.0, -0.5]]).double()
+    errors = [
+        (integrate(spiral, start, steps=steps, solver=solver)[-1] - spiral_end(start)).norm() for steps in (20, 40)
+    ]
+    # Half the step, 2**order times less error; the next term of the series is a tenth of that at 20 steps.
+    assert errors[0] / errors[1] == pytest.approx(2**order, rel=0.1)
+
+
+@pytest.mark.parametrize("given", [{"steps": 0}, {"steps": 3, "solver": "heun"}])
+def test_a_sampler_says_what_it_cannot_do(given):
+    with pytest.raises(ValueError, match=next(reversed(given))):
+        integrate(spiral, torch.zeros(1, 2), **given)
+
+
+@every_field
+def test_guidance_has_its_limits_exactly(field):
+    x, time = torch.randn(6, 9, generator=rng("x")).double(), torch.linspace(0, 1, 6).double()
+    condition = torch.randn(6, 5, generator=rng("c")).double()
+    told, free = field(x, time, condition), field(x, time, None)
+    assert (told - free).abs().max() > 1e-2
+    for guidance, expected in ((0, free), (1, told), (2.5, free + 2.5 * (told - free))):
+        torch.testing.assert_close(guided(field, condition, guidance)(x, time), expected, atol=1e-5, rtol=0)
+    # The path of "both" tends to the limits, where a shortcut is taken.
+    for guidance, expected in ((1e-7, free), (1 + 1e-7, told)):
+        torch.testing.assert_close(guided(field, condition, guidance)(x, time), expected, atol=1e-5, rtol=0)
+
+
+@every_field
+def test_rows_without_a_condition_do_not_see_it(field):
+    x, time = torch.randn(4, 9, generator=rng("x")).double(), torch.rand(4, generator=rng("t")).double()
+    kept = torch.tensor([True, False, True, False])
+    first, second = (field(x, time, torch.randn(4, 5, generator=rng("c", k)).double(), kept).detach() for k in range(2))
+    torch.testing.assert_close(first[~kept], second[~kept], atol=0, rtol=0)
+    assert (first[kept] - second[kept]).abs().max() > 1e-2
+
+
+@every_field
+def test_the_token_that_stands_for_no_condition_is_trained(field):
+    target = torch.randn(64, 9, generator=rng("target")).double()
+    condition = torch.randn(64, 5, generator=rng("c")).double()
+    for drop, trained in ((0.5, True), (0.0, False)):
+        field.zero_grad()
+        flow_loss(field, target, condition, rng("loss"), drop=drop).backward()
+        assert bool(field.conditioning.null.grad.abs().max() > 0) is trained
+
+
+@every_field
+def test_every_weight_takes_part(field):
+    field.zero_grad()
+    condition = torch.randn(16, 5, generator=rng("c")).double()
+    loss = flow_loss(field, torch.randn(16, 9, generator=rng("t")).double(), condition, rng("loss"), drop=0.3)
+    loss.backward()
+    assert [name for name, p in field.named_parameters() if not p.grad.abs().max() > 0] == []
+
+
+def test_exchanged_slots_exchange_velocities():
+    field = fields()[2]
+    x, time = torch.randn(4, 9, generator=rng("x")).double(), torch.rand(4, generator=rng("t")).double()
+    condition = torch.randn(4, 5, generator=rng("c")).double()
+    swapped = torch.tensor([3, 4, 5, 6, 7, 8, 0, 1, 2])
+    ours = field(x, time, condition)
+    torch.testing.assert_close(field(x[:, swapped], time, condition), ours[:, swapped], atol=1e-9, rtol=0)
+    assert (ours[:, swapped] - ours).abs().max() > 1e-2
+    learned = fields()[1]
+    unlike = learned(x[:, swapped], time, condition) - learned(x, time, condition)[:, swapped]
+    assert unlike.abs().max() > 1e-3
+
+
+def test_a_penalty_makes_the_assignment_sparse():
+    field = TokenField(6, 2, n_tokens=3, width=8)
+    assert field.assignment_penalty().item() == pytest.approx(field.assignment.abs().mean().item())
+    field.assignment_penalty().backward()
+    assert torch.equal(field.assignment.grad.sign(), field.assignment.sign())
+
+
+@pytest.mark.parametrize("given", [{"kinds": KINDS}, {"kinds": KINDS, "slots": (0, 1)}])
+def test_parts_must_fit(given):
+    with pytest.raises(ValueError, match="slots"):
+        TokenField(9, 2, width=8, **given)
+
+
+def test_pairing_is_the_cheapest_of_all():
+    noise, target = torch.randn(6, 3, generator=rng("noise")), torch.randn(6, 3, generator=rng("target"))
+    costs = [
+        (noise[list(order)] - target).square().sum().item() for order in itertools.permutations(range(6))
+    ]  # all 720
+    paired = pair(noise, target)
+    assert (paired - target).square().sum().item() == pytest.approx(min(costs), rel=1e-5)
+    assert sorted(paired.tolist()) == sorted(noise.tolist())
+
+
+def test_the_loss_of_the_right_field_is_nothing():
+    """All targets are one point: the field (target - x) / (1 - t) is the straight way there."""
+    point = torch.tensor([0.3, -0.2])
+
+    def right(x, time, _condition, _kept):
+        return (point - x) / (1 - time[:, None])
+
+    target = point.expand(256, 2)
+    # Float32, divided by 1 - t, which is seldom below 1/256.
+    assert flow_loss(right, target, None, rng("loss")).item() < 1e-6
+    assert flow_loss(lambda x, *_: torch.zeros_like(x), target, None, rng("loss")).item() > 0.5
+
+
+@pytest.mark.parametrize(("given", "words"), [({"pairing": "best"}, "pairing"), ({}, "target")])
+def test_the_loss_says_what_is_wrong(given, words):
+    target = torch.zeros(4, 2) if given else torch.zeros(4)
+    with pytest.raises(ValueError, match=words):
+        flow_loss(lambda x, *_: x, target, None, rng("loss"), **given)
+
+
+def train_two_modes(pairing, steps=250):
+    """One value, -1 or +1 at a coin's toss, and a condition that says which."""
+    torch.manual_seed(0)
+    field, source = MLPField(1, 1, width=32, n_layers=1), rng("modes")
+    optimizer = torch.optim.Adam(field.parameters(), lr=5e-3)
+    for _ in range(steps):
+        sign = torch.randint(0, 2, (128, 1), generator=source) * 2.0 - 1
+        loss = flow_loss(field, sign, sign, source, drop=0.3, pairing=pairing)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return field.eval()
+
+
+@pytest.mark.parametrize("pairing", ["random", "optimal"])
+def test_a_field_learns_two_modes_where_a_mean_would_be_none(pairing):
+    field = train_two_modes(pairing)
+    free = sample(field, torch.zeros(400, 1), steps=8, guidance=0, rng=rng("draw"))[:, 0, 0]
+    # Both modes, each about half: four standard deviations of a coin tossed 400 times are .1. Few in the middle.
+    assert (free > 0).float().mean().item() == pytest.approx(0.5, abs=0.15)
+    assert (free.abs() < 0.5).float().mean().item() < 0.1
+    told = sample(field, torch.tensor([[-1.0], [1.0]]), steps=8, rng=rng("draw"), n_samples=100)[..., 0]
+    assert told.shape == (2, 100)
+    obeyed = ((told[0] < 0).float().mean() + (told[1] > 0).float().mean()).item() / 2
+    # The price of pairing by distance: the noise says which mode, and the condition is no longer asked.
+    assert obeyed > 0.95 if pairing == "random" else 0.4 < obeyed < 0.8
+
+
+def test_draws_repeat_with_their_generator():
+    field, condition = MLPField(4, 2, width=16, n_layers=1), torch.zeros(3, 2)
+    first, again, other = (
+        sample(field, condition, steps=2, rng=rng("draw", k), n_samples=2, guidance=1.5) for k in (0, 0, 1)
+    )
+    assert first.shape == (3, 2, 4)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_an_encoder_is_trained_with_its_field():
+    model = Conditioned(torch.nn.Linear(7, 5), MLPField(3, 5, width=16, n_layers=1))
+    with torch.no_grad():  # closed gates would hide the condition at the first step
+        model.field.blocks[0].modulation[1].weight.normal_(0, 0.1)
+    flow_loss(model, torch.randn(8, 3), torch.randn(8, 7), rng("loss")).backward()
+    assert model.encoder.weight.grad.abs().max() > 0
+
+
+def test_the_mean_of_the_weights_follows():
+    model = Averaged(torch.nn.Linear(1, 1, bias=False), decay=0.9)
+    seen = []
+    for value in (1.0, 2.0, 4.0):
+        with torch.no_grad():
+            model.online.weight.fill_(value)
+        model.follow()
+        seen.append(model.best.weight.item())
+    assert seen == pytest.approx([1.0, 1.1, 0.9 * 1.1 + 0.4])
+    one = torch.ones(1, 1)
+    assert model.train()(one).item() == 4.0
+    assert model.eval()(one).item() == pytest.approx(seen[-1])
+    assert not any(p.requires_grad for p in model.mean.parameters())
+    assert "mean.module.weight" in model.state_dict()
+
+
+def test_a_regressor_learns_a_line():
+    torch.manual_seed(0)
+    model = Regressor(2, 3, width=16, n_layers=1)
+    x = torch.randn(64, 3, generator=rng("line"))
+    y = x @ torch.randn(3, 2, generator=rng("slope"))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(150):
+        loss = (model(x) - y).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.1 * y.var().item()
+
+
+def test_moments_are_told_apart():
+    from labkit.learn.fields import time_features
+
+    told = time_features(torch.linspace(0, 1, 101))
+    apart = torch.cdist(told, told)[~torch.eye(101, dtype=torch.bool)]
+    assert apart.min() > 0.1
+    assert np.isfinite(told.numpy()).all()
