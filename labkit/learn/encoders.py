@@ -1,9 +1,11 @@
-"""From log-mel pictures to sequences of vectors."""
+"""From log-mel pictures, and from frames of a codec, to sequences of vectors."""
 
 import itertools
 
 import torch
 from torch import Tensor, nn
+
+from labkit.learn.codec import CodeEmbedding
 
 
 def _block(n_in: int, n_out: int, *, stride: int = 1) -> nn.Sequential:
@@ -40,3 +42,32 @@ class ConvStem(nn.Module):
         low, high = self.layers(log_mel.unsqueeze(1)).chunk(2, dim=2)
         pooled = torch.cat([low.mean(2), high.mean(2), low.amax(2), high.amax(2)], dim=1)
         return self.project(pooled.transpose(1, 2))
+
+
+class FrameStem(nn.Module):
+    """A stem for frames that a codec made: one vector for every 4 of them.
+
+    Codes are embedded, a table for each codebook, and summed; latents are normalised. Two strided convolutions over
+    time follow.
+
+    Args:
+        n_rows: codebooks, or dimensions of the latents.
+        width: size of the vectors.
+        n_words: words in each codebook; 0 for latents, which are numbers.
+
+    Notebook: 04.
+    """
+
+    def __init__(self, n_rows: int, width: int, *, n_words: int = 0) -> None:
+        super().__init__()
+        self.embed = CodeEmbedding(n_rows, n_words, width) if n_words else None
+        self.normal = nn.Sequential(nn.BatchNorm1d(n_rows), nn.Conv1d(n_rows, width, 1)) if not n_words else None
+        halves = (nn.Conv1d(width, width, 5, stride=2, padding=2), nn.BatchNorm1d(width), nn.ReLU(inplace=True))
+        quarters = (nn.Conv1d(width, width, 5, stride=2, padding=2), nn.BatchNorm1d(width), nn.ReLU(inplace=True))
+        self.layers = nn.Sequential(*halves, *quarters)
+        self.project = nn.Linear(width, width)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(batch, n_rows, frames) latents, or codes as whole floats -> (batch, ceil(frames / 4), width)."""
+        vectors = self.normal(frames) if self.embed is None else self.embed(frames.long()).transpose(1, 2)
+        return self.project(self.layers(vectors).transpose(1, 2))

@@ -16,8 +16,8 @@ from labkit.signal.sources import Clip, GeneratedGuitars
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order import baselines, decode
 from labkit.systems.pedal_order.data import Examples, render, targets, vary
+from labkit.systems.pedal_order.front_ends import picture
 from labkit.systems.pedal_order.information import prior_split, spent_nats
-from labkit.systems.pedal_order.model import picture
 from labkit.systems.pedal_order.predict import windows
 from labkit.systems.pedal_order.tokens import END, PAD
 from labkit.systems.pedal_order.train import begin_from, hint_loss, sequence_loss

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -73,6 +74,9 @@ class Config:
         input_rms_dbfs: level at which the dry sound enters the chain (drive is only known relative to it).
         input_jitter_db: half-width of a uniform change of that level, in training only.
         augment_strength: of the dry signal's augmentation in training, 0 turns it off.
+        front_end: what is heard of a clip: a log-mel picture, or the codes or the latents of the shipped codec.
+        fix_level: hear every clip at one loudness.
+        hear_dry: hear the dry clip beside the wet one.
         n_fft, hop_length, n_mels, low_hz, high_hz: the log-mel front end.
         n_bins: cells per knob.
         width, n_heads, encoder_layers, decoder_layers, channels, dropout: the model.
@@ -94,6 +98,9 @@ class Config:
     input_rms_dbfs: float = -20.0
     input_jitter_db: float = 3.0
     augment_strength: float = 1.0
+    front_end: Literal["mel", "codes", "latents"] = "mel"
+    fix_level: bool = True
+    hear_dry: bool = False
     n_fft: int = 4096
     hop_length: int = 1024
     n_mels: int = 128
@@ -125,6 +132,8 @@ class Config:
         unknown = set(self.protocols) - set(PROTOCOLS)
         if unknown or not self.protocols:
             raise ValueError(f"protocols must be among {tuple(PROTOCOLS)}, got {self.protocols}")
+        if self.front_end not in ("mel", "codes", "latents"):
+            raise ValueError(f"front_end must be mel, codes or latents, got {self.front_end!r}")
         for name in ("seconds", "steps", "batch_size", "sample_rate", "n_bins", "checkpoint_every", "n_examples"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")

@@ -19,7 +19,7 @@ from labkit.signal.seeds import generator
 from labkit.signal.sources import Clip
 from labkit.signal.units import set_rms
 from labkit.systems.pedal_order.config import PROTOCOLS, SIX, Config, Protocol
-from labkit.systems.pedal_order.model import picture
+from labkit.systems.pedal_order.front_ends import hidden_word, picture, shape
 from labkit.systems.pedal_order.tokens import PAD
 
 
@@ -40,6 +40,11 @@ class Example:
     chain: Chain
     protocol: Protocol
     source_id: str
+
+    @property
+    def dry_beside(self) -> np.ndarray:
+        """The part of the dry sound that `wet` was made of, (1, samples)."""
+        return self.dry[:, -self.wet.shape[1] :]
 
     def apply(self, chain: Chain, sample_rate: int) -> np.ndarray:
         """Another chain on the same dry sound: (1, samples), aligned with `wet`."""
@@ -125,20 +130,19 @@ class Examples(Dataset):
 
     def cached(self, folder: Path) -> "Examples":
         """These examples, with rendered pictures kept in `folder` (float16) between rounds and runs."""
-        frames = 1 + self.config.samples // self.config.hop_length
-        self._cache = PictureCache(folder, (self.config.n_examples, self.config.n_mels, frames))
+        self._cache = PictureCache(folder, (self.config.n_examples, *shape(self.config)))
         return self
 
     def __len__(self) -> int:
         return self.config.steps * self.config.batch_size
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """`picture` (n_mels, frames), `tokens` (max_length,) padded, `shelf` and `place` (n_pedals,)."""
+        """`picture` (rows, frames), `tokens` (max_length,) padded, `shelf` and `place` (n_pedals,)."""
         number, rng, pool, clip, protocol, chain = self._drawn(index)
         mel = self._cache.read(number) if self._cache else None
         if mel is None:
             example = render(self.config, pool.clip(clip), protocol, rng, training=self.training, chain=chain)
-            mel = picture(torch.from_numpy(example.wet[0]), self.config).half()
+            mel = seen(example, self.config).half()  # exact for codes, which stay below 2048
             if self._cache:
                 self._cache.write(number, mel)
         mel = mel.float()
@@ -181,6 +185,11 @@ class DryExamples(Dataset):
         return item | targets(config, chain, protocol.pedals)
 
 
+def seen(example: Example, config: Config) -> Tensor:
+    """The `picture` of an example."""
+    return picture(torch.from_numpy(example.wet[0]), config, torch.from_numpy(example.dry_beside[0]))
+
+
 def written(chain: Chain) -> Tensor:
     """A chain as numbers, (most pedals, 1 + most knobs): each pedal's place in `SIX` or -1, then its knobs, then 0."""
     widest = max(len(effect(name).space) for name in SIX)
@@ -205,8 +214,12 @@ def read(numbers: Tensor) -> list[tuple[str, dict[str, float]]]:
 def wets(config: Config, batch: Mapping[str, Tensor]) -> Tensor:
     """What comes out of the chains of a batch of `DryExamples`, (batch, samples), by the torch pedals on its device."""
     wet = render_chains(batch["dry"][:, None], config.sample_rate, [read(row) for row in batch["chain"].cpu()])[:, 0]
-    kept = torch.arange(config.samples, device=wet.device) + batch["start"][:, None]
-    return wet.gather(1, kept)
+    return _clipped(wet, config, batch)
+
+
+def _clipped(audio: Tensor, config: Config, batch: Mapping[str, Tensor]) -> Tensor:
+    kept = torch.arange(config.samples, device=audio.device) + batch["start"][:, None]
+    return audio.gather(1, kept)
 
 
 @torch.no_grad()
@@ -222,7 +235,7 @@ def rendered(config: Config, batch: Mapping[str, Tensor], seed: int, *, training
     Returns:
         `picture`, `tokens`, `shelf` and `place`, one row per item.
     """
-    mels = picture(wets(config, batch), config).half().float()
+    mels = picture(wets(config, batch), config, _clipped(batch["dry"], config, batch)).half().float()
     if training:
         for mel, index in zip(mels, batch["index"].tolist(), strict=True):
             vary(mel, config, generator(seed, "variation", index))
@@ -235,12 +248,13 @@ def _order(seed: int, turn: int, n: int) -> np.ndarray:
 
 
 def vary(mel: Tensor, config: Config, rng: np.random.Generator) -> None:
-    """Tilt a picture (n_mels, frames) and hide a stripe of bands and one of frames, in place."""
+    """Tilt a picture (rows, frames), if log-mel, and hide a stripe of rows and one of frames, in place."""
     bands, frames = mel.shape
-    mel += torch.linspace(-1, 1, bands, device=mel.device).unsqueeze(1) * (config.tilt_db * rng.uniform(-1, 1) / 20.0)
+    tilt = config.tilt_db if config.front_end == "mel" else 0.0
+    mel += torch.linspace(-1, 1, bands, device=mel.device).unsqueeze(1) * (tilt * rng.uniform(-1, 1) / 20.0)
     for axis, size in ((0, bands), (1, frames)):
         width = int(rng.integers(int(config.mask * size) + 1))
-        mel.narrow(axis, int(rng.integers(size - width + 1)), width).fill_(0.0)
+        mel.narrow(axis, int(rng.integers(size - width + 1)), width).fill_(hidden_word(config))
 
 
 class PictureCache:
@@ -250,7 +264,7 @@ class PictureCache:
 
     Args:
         folder: created when missing; another shape than the one it was made for is refused.
-        shape: (examples, n_mels, frames).
+        shape: (examples, rows, frames).
 
     Raises:
         ValueError: if `folder` holds pictures of another shape.

@@ -13,7 +13,8 @@ from labkit.systems.pedal_order.baselines import canonical_names, statistics_flo
 from labkit.systems.pedal_order.config import PROTOCOLS, Protocol
 from labkit.systems.pedal_order.decode import Prediction, decode
 from labkit.systems.pedal_order.examination import EvaluationSet, evaluation_set, predictions
-from labkit.systems.pedal_order.model import PedalOrderModel, picture
+from labkit.systems.pedal_order.front_ends import picture
+from labkit.systems.pedal_order.model import PedalOrderModel
 from labkit.systems.pedal_order.predict import windows
 from labkit.systems.pedal_order.refine import Refined, refine
 from labkit.systems.pedal_order.rows import interval, rows_of

@@ -8,9 +8,9 @@ from torch import Tensor
 from labkit.signal.seeds import generator
 from labkit.signal.sources import Clip, recordings
 from labkit.systems.pedal_order.config import Config, Protocol
-from labkit.systems.pedal_order.data import Example, render
+from labkit.systems.pedal_order.data import Example, render, seen
 from labkit.systems.pedal_order.decode import Prediction, decode
-from labkit.systems.pedal_order.model import PedalOrderModel, picture
+from labkit.systems.pedal_order.model import PedalOrderModel
 from labkit.systems.pedal_order.train import pool
 
 REAL_FOLDERS = ("guitar_di", "guitar_acoustic")
@@ -24,7 +24,7 @@ class EvaluationSet:
         protocol: what the chains were drawn from.
         sources: ``"generated"``, ``"sampled"`` or ``"real"``.
         examples: with dry and wet sound.
-        pictures: (n, n_mels, frames).
+        pictures: (n, rows, frames).
     """
 
     protocol: Protocol
@@ -67,7 +67,7 @@ def evaluation_set(
     for i, clip in enumerate(clips):
         rng = generator(seed, "evaluation", protocol.name, sources, split, i)
         examples.append(render(config, clip, protocol, rng, training=False))
-    pictures = torch.stack([picture(torch.from_numpy(example.wet[0]), config) for example in examples])
+    pictures = torch.stack([seen(example, config) for example in examples])
     return EvaluationSet(protocol, sources, examples, pictures)
 
 

@@ -1,18 +1,17 @@
-"""The network: log-mel picture and shelf in, next-token logits out."""
+"""The network: a clip's picture and shelf in, next-token logits out."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from labkit.learn.encoders import ConvStem
 from labkit.learn.transformer import Decoder, Encoder
-from labkit.signal.spectra import log_mel
 from labkit.systems.pedal_order.config import Config
+from labkit.systems.pedal_order.front_ends import shape, stem
 
 
 class PedalOrderModel(nn.Module):
-    """Reads a wet log-mel picture and writes the chain's sentence.
+    """Reads the picture of a wet clip and writes the chain's sentence.
 
     Three more vectors stand in the memory that the decoder attends to: the shelf (which pedals may occur), a summary
     of the whole clip, and advice. From the summary the model is also asked for hints: which pedals are there, and of
@@ -27,10 +26,9 @@ class PedalOrderModel(nn.Module):
         super().__init__()
         self.config = config
         tokens, width = config.tokens, config.width
-        frames = 1 + config.samples // config.hop_length
         sizes = {"width": width, "n_heads": config.n_heads, "dropout": config.dropout}
-        self.stem = ConvStem(config.n_mels, width, config.channels)
-        self.encoder = Encoder(n_layers=config.encoder_layers, max_length=frames, **sizes)
+        self.stem = stem(config)
+        self.encoder = Encoder(n_layers=config.encoder_layers, max_length=shape(config)[1], **sizes)
         self.decoder = Decoder(tokens.n_tokens, n_layers=config.decoder_layers, max_length=tokens.max_length, **sizes)
         n_pedals = len(tokens.pedals)
         self.shelf = nn.Linear(n_pedals, width)
@@ -42,7 +40,7 @@ class PedalOrderModel(nn.Module):
         """What the decoder attends to, and the hints.
 
         Args:
-            pictures: (b, n_mels, frames), scaled as by `picture`.
+            pictures: (b, rows, frames), as `picture` gives them.
             shelf: (b, n_pedals) 0/1.
 
         Returns:
@@ -77,26 +75,3 @@ def build(config: Config) -> PedalOrderModel:
     # Channels last: the same numbers, a faster convolution.
     model.stem.to(memory_format=torch.channels_last)
     return model
-
-
-def picture(audio: Tensor, config: Config) -> Tensor:
-    """What the network sees of a wet clip: log-mel at a fixed loudness.
-
-    Args:
-        audio: (..., samples) at `config.sample_rate`. Its level does not matter; silence gives a constant picture.
-        config: the front end.
-
-    Returns:
-        (..., n_mels, frames) float32 of roughly unit variance.
-    """
-    rms = audio.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-8)
-    mel = log_mel(
-        0.1 * audio / rms,
-        config.sample_rate,
-        n_fft=config.n_fft,
-        hop_length=config.hop_length,
-        n_mels=config.n_mels,
-        low_hz=config.low_hz,
-        high_hz=config.high_hz,
-    )
-    return (mel + 60.0) / 20.0

@@ -8,7 +8,8 @@ import torch
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
 from labkit.systems.pedal_order.config import THREE
 from labkit.systems.pedal_order.decode import Prediction, decode
-from labkit.systems.pedal_order.model import PedalOrderModel, picture
+from labkit.systems.pedal_order.front_ends import picture
+from labkit.systems.pedal_order.model import PedalOrderModel
 
 # A clip this far below the loudest window of its recording says little of the chain.
 QUIET_DB = 30.0
