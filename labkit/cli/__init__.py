@@ -10,7 +10,7 @@ from tyro.conf import subcommand
 from labkit.cli.codec import EvaluateCodec, TrainCodec
 from labkit.cli.gradients import EvaluateGradients
 from labkit.cli.house import Data, Doctor, Results
-from labkit.cli.pedal_order import Chain, EvaluateDecoding, EvaluatePedalOrder, TrainPedalOrder
+from labkit.cli.pedal_order import Chain, EvaluateDecoding, EvaluatePedalOrder, EvaluateVariants, TrainPedalOrder
 from labkit.cli.plugins import Plugins
 from labkit.cli.saturation import EvaluateSaturation, Saturation, TrainSaturation
 from labkit.cli.text import EvaluateText, Text, TrainText
@@ -68,6 +68,7 @@ class Evaluate:
         | Annotated[EvaluateTwins, subcommand("twins", prefix_name=False)]
         | Annotated[EvaluateGradients, subcommand("gradients", prefix_name=False)]
         | Annotated[EvaluateDecoding, subcommand("decoding", prefix_name=False)]
+        | Annotated[EvaluateVariants, subcommand("variants", prefix_name=False)]
     )
 
     def run(self) -> int:

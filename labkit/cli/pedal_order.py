@@ -166,3 +166,29 @@ class EvaluateDecoding(Evaluation):
         from labkit.systems import decoding
 
         return decoding.evaluate(seed=self.seed)
+
+
+@dataclass(frozen=True)
+class EvaluateVariants(Evaluation):
+    """What front end, level, dry sound and sources are worth: small networks trained alike but for one thing.
+
+    Attributes:
+        run_dir: a run for each; the same folder again resumes.
+        steps: optimiser steps of each.
+        n: clips of each kind of sources.
+        sources: kinds of dry sources; real needs recordings (LABKIT_REAL_DATA).
+    """
+
+    system: ClassVar[str] = "variants"
+
+    run_dir: Path = Path("runs/variants")
+    steps: int = 600
+    n: int = 300
+    sources: tuple[Sources, ...] = ALL_SOURCES
+
+    def rows(self) -> "list[Row]":
+        """Every figure of the results table."""
+        from labkit.systems.pedal_order.variants import BASE, evaluate_variants
+
+        base = replace(BASE, steps=self.steps)
+        return evaluate_variants(self.run_dir, base=base, n=self.n, sources=self.sources, seed=self.seed)

@@ -12,7 +12,7 @@ import numpy as np
 from labkit.signal.files import AudioFileError
 from labkit.signal.paths import cache_dir
 from labkit.signal.seeds import generator
-from labkit.signal.sources import Clip, GeneratedGuitars, Sampled, Source, check_split
+from labkit.signal.sources import Clip, GeneratedGuitars, Sampled, SingleNotes, Source, SplicedNotes, check_split
 
 _PEAK = 10 ** (-1 / 20)  # clips are stored at a peak of -1 dBFS, so that 16 bits are well used
 _LIBRARIES = ("labkit", "numpy", "scipy", "soxr", "soundfile", "pyfluidsynth")
@@ -79,7 +79,9 @@ def build_pool(
     return DryPool.open(path)
 
 
-SOURCES: dict[str, type[Source]] = {"generated": GeneratedGuitars, "sampled": Sampled}
+SOURCES: dict[str, type[Source]] = {
+    source.kind: source for source in (GeneratedGuitars, Sampled, SingleNotes, SplicedNotes)
+}
 # Guitars of fresh clips: nearly one a clip. Their seed is not that of the pools, whose validation and test guitars
 # they must not meet. Sampled programs are split by themselves.
 _FRESH_GUITARS = (200_000, 200, 400)
@@ -89,7 +91,7 @@ def dry_pool(kind: str, split: str, n: int, *, seconds: float, sample_rate: int,
     """Dry clips: a pool in the cache, built when it is not there yet, or with `n` 0 a fresh clip at every number.
 
     Args:
-        kind: ``"generated"`` or ``"sampled"`` (needs a soundfont).
+        kind: ``"generated"``, ``"notes"``, ``"spliced"``, or ``"sampled"`` (needs a soundfont).
         split: "train", "validation" or "test".
         n: clips, or 0.
         seconds: length of a clip, > 0.
@@ -105,7 +107,7 @@ def dry_pool(kind: str, split: str, n: int, *, seconds: float, sample_rate: int,
     """
     sizes = {"seconds": seconds, "sample_rate": sample_rate}
     if n == 0:
-        own = {"seed": seed + 1, "guitars": _FRESH_GUITARS} if kind == "generated" else {}
+        own = {} if kind == "sampled" else {"seed": seed + 1, "guitars": _FRESH_GUITARS}
         return FreshClips(SOURCES[kind](**sizes, **own), split, seed)
     name = f"{kind}-{split}-{n}x{round(seconds * sample_rate)}-{sample_rate}-seed{seed}.npy"
     return build_pool(cache_dir() / "pools" / name, SOURCES[kind](**sizes), split, n, seed)

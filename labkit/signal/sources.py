@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from labkit.signal.files import AudioError, AudioFileError, read_audio
 from labkit.signal.paths import real_data_dir
 from labkit.signal.sampled import SPLITS, SampledInstruments
 from labkit.signal.seeds import generator
+from labkit.signal.units import db_to_amplitude
+
+if TYPE_CHECKING:
+    from labkit.signal.guitar import GuitarModel
 
 _SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff"}
 
@@ -29,7 +33,7 @@ class Clip:
         audio: float32 `(1, samples)`, full scale 1.
         sample_rate: Hz.
         source_id: its group, unique over all sources.
-        kind: "generated", "sampled" or "real".
+        kind: "generated", "sampled" or "real"; "notes" or "spliced" where the generator plays single notes.
     """
 
     audio: np.ndarray
@@ -120,16 +124,62 @@ class GeneratedGuitars:
 
     def clip(self, rng: np.random.Generator, split: str) -> Clip:
         """A phrase on a random guitar of the split."""
-        from labkit.signal.guitar import GuitarModel, phrase
+        from labkit.signal.guitar import GuitarModel
 
         guitars = self._guitars[check_split(split)]
         index = guitars[int(rng.integers(len(guitars)))]
         model = GuitarModel.draw(generator(self.seed, "guitar model", index))
-        audio = phrase(rng, model=model, sample_rate=self.sample_rate, seconds=self.seconds)
-        return Clip(audio, self.sample_rate, self._id(index), self.kind)
+        return Clip(self._play(rng, model), self.sample_rate, self._id(index), self.kind)
+
+    def _play(self, rng: np.random.Generator, model: "GuitarModel") -> np.ndarray:
+        from labkit.signal.guitar import phrase
+
+        return phrase(rng, model=model, sample_rate=self.sample_rate, seconds=self.seconds)
 
     def _id(self, index: int) -> str:
         return f"guitar/{self.seed}-{index:05d}"
+
+
+class SingleNotes(GeneratedGuitars):
+    """One note in each clip, as in collections of single notes; arguments and errors as `GeneratedGuitars`.
+
+    Notebook: 04
+    """
+
+    kind = "notes"
+
+    def _play(self, rng: np.random.Generator, model: "GuitarModel") -> np.ndarray:
+        note = self._note(rng, model, self.seconds, float(rng.uniform(-33, -3)))
+        late = int(rng.uniform(0, 0.5 * min(1.0, self.seconds)) * self.sample_rate)
+        return np.pad(note, ((0, 0), (late, 0)))[:, : note.shape[1]]
+
+    def _note(self, rng: np.random.Generator, model: "GuitarModel", seconds: float, peak_dbfs: float) -> np.ndarray:
+        from labkit.signal.guitar import pluck
+
+        frequency_hz = 440.0 * 2.0 ** ((rng.integers(40, 85) - 69) / 12)
+        sizes = {"sample_rate": self.sample_rate, "seconds": seconds, "model": model, "rng": rng}
+        muted = 0.6 * float(rng.random() < 0.2)
+        return pluck(frequency_hz, velocity=db_to_amplitude(peak_dbfs), mute=muted, **sizes)
+
+
+class SplicedNotes(SingleNotes):
+    """Single notes cut off and put one behind the other until the clip is full; arguments and errors as before.
+
+    Notebook: 04
+    """
+
+    kind = "spliced"
+
+    def _play(self, rng: np.random.Generator, model: "GuitarModel") -> np.ndarray:
+        samples, notes, filled = round(self.seconds * self.sample_rate), [], 0
+        loudest_dbfs = float(rng.uniform(-24, -3))
+        while filled < samples:
+            note = self._note(rng, model, float(rng.uniform(0.12, 0.8)), loudest_dbfs - float(rng.uniform(0, 9)))
+            fade = min(note.shape[1], round(0.005 * self.sample_rate))  # a cut without it is a click
+            note[:, note.shape[1] - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+            notes.append(note)
+            filled += note.shape[1]
+        return np.concatenate(notes, axis=1)[:, :samples]
 
 
 class Sampled(SampledInstruments):

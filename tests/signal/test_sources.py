@@ -5,7 +5,16 @@ import pytest
 
 from labkit.signal.files import AudioError, AudioFileError, write_audio
 from labkit.signal.soundfont import SoundFontMissingError, find_soundfont
-from labkit.signal.sources import AudioFolder, Clip, GeneratedGuitars, Mixture, Sampled, disjoint
+from labkit.signal.sources import (
+    AudioFolder,
+    Clip,
+    GeneratedGuitars,
+    Mixture,
+    Sampled,
+    SingleNotes,
+    SplicedNotes,
+    disjoint,
+)
 
 SPLITS = ("train", "validation", "test")
 
@@ -23,7 +32,7 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=["generated", "sampled", "folder", "mixture"])
+@pytest.fixture(params=["generated", "notes", "spliced", "sampled", "folder", "mixture"])
 def source(request, folder):
     if request.param in ("sampled", "mixture"):
         try:
@@ -32,11 +41,13 @@ def source(request, folder):
             pytest.skip(f"no soundfont: {error}")
     made = {
         "generated": lambda: GeneratedGuitars(seconds=0.3, sample_rate=16_000, guitars=(20, 5, 5)),
+        "notes": lambda: SingleNotes(seconds=0.3, sample_rate=16_000, guitars=(20, 5, 5)),
+        "spliced": lambda: SplicedNotes(seconds=0.3, sample_rate=16_000, guitars=(20, 5, 5)),
         "sampled": lambda: Sampled(seconds=0.3, sample_rate=16_000, phrases=20),
         "folder": lambda: AudioFolder(folder, seconds=0.3, sample_rate=16_000),
     }
     if request.param == "mixture":
-        return Mixture([make() for make in made.values()], [1, 1, 2])
+        return Mixture([made[name]() for name in ("generated", "sampled", "folder")], [1, 1, 2])
     return made[request.param]()
 
 
@@ -57,7 +68,7 @@ def test_clips_belong_to_their_split(source):
             assert (clip.audio.shape, clip.audio.dtype, clip.sample_rate) == ((1, 4_800), np.float32, 16_000)
             assert np.isfinite(clip.audio).all()
             assert clip.source_id in groups
-            assert clip.kind in ("generated", "sampled", "real")
+            assert clip.kind in ("generated", "notes", "spliced", "sampled", "real")
 
 
 def test_same_stream_same_clip(source):
@@ -156,3 +167,15 @@ def test_mixture_errors(folder):
 def test_generated_guitars_errors():
     with pytest.raises(ValueError, match="guitars three counts"):
         GeneratedGuitars(guitars=(10, 0, 1))
+
+
+def test_a_single_note_begins_once_and_spliced_notes_begin_often():
+    def onsets(source, seed):
+        audio = source.clip(np.random.default_rng(seed), "train").audio[0]
+        level = np.sqrt(np.square(audio.reshape(-1, 320)).mean(1)) + 1e-6  # 20 ms
+        rises = np.flatnonzero(level[1:] > 3 * level[:-1])
+        return int((np.diff(rises, prepend=-10) > 3).sum())
+
+    sizes = {"seconds": 2.0, "sample_rate": 16_000, "guitars": (20, 5, 5)}
+    single, spliced = ([onsets(kind(**sizes), s) for s in range(12)] for kind in (SingleNotes, SplicedNotes))
+    assert np.mean(single) < 1.2 < 1.7 < np.mean(spliced)  # of about four: joins of equally loud notes do not rise

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labkit.learn import codec
 from labkit.learn.attention import Attention
 from labkit.learn.checkpoints import file_hash
 from labkit.learn.training import Plan, fit
@@ -136,6 +137,8 @@ def train(
         begin_from(model, load(start))
     plan = Plan(**{name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)})
     described = asdict(config) | {"n_dry": n_dry, "kinds": list(kinds), "start": file_hash(start) if start else None}
+    if config.front_end != "mel":
+        described["codec"] = file_hash(codec.shipped_path())
     drawn = examples(config, "train", config.seed, n_dry=n_dry, kinds=kinds)
     on_gpu = torch.cuda.is_available()
     fit(
