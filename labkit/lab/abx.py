@@ -1,7 +1,9 @@
 """Blind A/B/X listening: one clock, no gap, equal loudness, and a score that says when it could be luck."""
 
 import html
+import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import anywidget
@@ -64,7 +66,8 @@ class AbxWidget(anywidget.AnyWidget):
     p_value = traitlets.Float(1.0).tag(sync=True)
     verdict = traitlets.Unicode(abx_verdict(0, 0)).tag(sync=True)
 
-    def __init__(self, a: bytes, b: bytes, *, caption: str, seed: int | None) -> None:
+    def __init__(self, a: bytes, b: bytes, *, caption: str, seed: int | None, log: Path | None = None) -> None:
+        self._log = log
         self._stream = np.random.default_rng() if seed is None else generator(seed, "abx")
         super().__init__(a=a, b=b, caption=caption, x_is_b=bool(self._stream.integers(2)))
         self.on_msg(self._on_message)
@@ -88,6 +91,7 @@ class AbxWidget(anywidget.AnyWidget):
         if x_is not in ("A", "B"):
             raise ValueError(f"x_is must be 'A' or 'B', got {x_is!r}")
         right = (x_is == "B") == self.x_is_b
+        self._note(x_is, right)
         with self.hold_sync():
             self.n_trials += 1
             self.n_correct += right
@@ -96,8 +100,15 @@ class AbxWidget(anywidget.AnyWidget):
             self.x_is_b = bool(self._stream.integers(2))
         return right
 
+    def _note(self, x_is: str, right: bool) -> None:
+        if self._log is not None:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            when = datetime.now(UTC).isoformat(timespec="seconds")
+            with open(self._log, "a", encoding="utf-8") as lines:
+                lines.write(json.dumps({"when": when, "test": self.caption, "said": x_is, "right": right}) + "\n")
+
     def reset(self) -> None:
-        """Forget the score."""
+        """Forget the score that is shown; the log keeps every trial."""
         with self.hold_sync():
             self.n_trials, self.n_correct, self.p_value, self.verdict = 0, 0, 1.0, abx_verdict(0, 0)
 
@@ -131,7 +142,13 @@ def _pair(a: np.ndarray, b: np.ndarray, sample_rate: int, target_lufs: float) ->
 
 
 def abx(
-    a: np.ndarray, b: np.ndarray, sample_rate: int, *, target_lufs: float = -23.0, seed: int | None = None
+    a: np.ndarray,
+    b: np.ndarray,
+    sample_rate: int,
+    *,
+    target_lufs: float = -23.0,
+    seed: int | None = None,
+    log: str | Path | None = None,
 ) -> AbxWidget:
     """A blind listening test: is X the same as A or as B? Both run on one clock and switch without a gap.
 
@@ -145,6 +162,7 @@ def abx(
         sample_rate: Hz, of both.
         target_lufs: in -70..0.
         seed: fixes which trials have X = A, for tests; None draws afresh, as a blind test must.
+        log: a file on this machine to which every trial adds a line of JSON; none is kept when None.
 
     Returns:
         A widget with `n_trials`, `n_correct`, `p_value` and `verdict`.
@@ -155,7 +173,8 @@ def abx(
     Notebook: 00.
     """
     a, b, caption = _pair(a, b, sample_rate, target_lufs)
-    return AbxWidget(wav_bytes(a, sample_rate), wav_bytes(b, sample_rate), caption=caption, seed=seed)
+    sounds = (wav_bytes(clip, sample_rate) for clip in (a, b))
+    return AbxWidget(*sounds, caption=caption, seed=seed, log=None if log is None else Path(log))
 
 
 def abx_static(

@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 import re
 import wave
 
@@ -143,6 +144,19 @@ def test_the_widget_counts_blind_trials() -> None:
     assert (test.n_trials, test.verdict) == (0, "no trials yet")
     with pytest.raises(ValueError, match="x_is must be 'A' or 'B', got 'X'"):
         test.answer("X")
+
+
+def test_every_trial_is_kept_in_a_file_where_one_is_named(tmp_path) -> None:
+    log = tmp_path / "new" / "trials.jsonl"
+    for seed in (1, 2):  # two sittings
+        test = listen.abx(sine(0.5), sine(0.1, 0.5), RATE, seed=seed, log=log)
+        assert log.exists() == (seed == 2)  # nothing is written before an answer
+        test.answer("B" if test.x_is_b else "A")
+        test.answer("A" if test.x_is_b else "B")
+        test.reset()
+    kept = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [trial["right"] for trial in kept] == [True, False, True, False]
+    assert all(trial["said"] in "AB" and "LUFS" in trial["test"] for trial in kept)
 
 
 def test_guessing_is_right_half_the_time() -> None:
