@@ -13,6 +13,7 @@ from labkit.cli.house import Data, Doctor, Results
 from labkit.cli.pedal_order import Chain, EvaluateDecoding, EvaluatePedalOrder, EvaluateVariants, TrainPedalOrder
 from labkit.cli.plugins import Plugins
 from labkit.cli.saturation import EvaluateSaturation, Saturation, TrainSaturation
+from labkit.cli.style import EvaluateStyle, Style, TrainStyle
 from labkit.cli.text import EvaluateText, Text, TrainText
 from labkit.cli.twins import EvaluateTwins
 
@@ -24,6 +25,7 @@ examples:
   labkit chain wet.flac --dry dry.flac --refine    ... its knobs fitted until both agree
   labkit saturation clean.wav wet.wav              the curve between them and its depth; or of wet.wav alone
   labkit text --input-audio riff.wav --prompt "warm and spacious"
+  labkit style voice.wav --reference radio.wav     equalised and compressed like the other one
   labkit train pedal_order --steps 500 --run-dir runs/mine
   labkit evaluate pedal_order --n 200
   labkit data list
@@ -49,6 +51,7 @@ class Train:
         | Annotated[TrainSaturation, subcommand("saturation", prefix_name=False)]
         | Annotated[TrainCodec, subcommand("codec", prefix_name=False)]
         | Annotated[TrainText, subcommand("text", prefix_name=False)]
+        | Annotated[TrainStyle, subcommand("style", prefix_name=False)]
     )
 
     def run(self) -> int:
@@ -65,6 +68,7 @@ class Evaluate:
         | Annotated[EvaluateSaturation, subcommand("saturation", prefix_name=False)]
         | Annotated[EvaluateCodec, subcommand("codec", prefix_name=False)]
         | Annotated[EvaluateText, subcommand("text", prefix_name=False)]
+        | Annotated[EvaluateStyle, subcommand("style", prefix_name=False)]
         | Annotated[EvaluateTwins, subcommand("twins", prefix_name=False)]
         | Annotated[EvaluateGradients, subcommand("gradients", prefix_name=False)]
         | Annotated[EvaluateDecoding, subcommand("decoding", prefix_name=False)]
@@ -76,7 +80,7 @@ class Evaluate:
         return self.system.run()
 
 
-COMMANDS = Chain | Saturation | Text | Train | Evaluate | Data | Plugins | Results | Doctor
+COMMANDS = Chain | Saturation | Text | Style | Train | Evaluate | Data | Plugins | Results | Doctor
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -90,3 +90,42 @@ def mr_stft_loss(sample_rate: int, *, n_ffts: Sequence[int] = (1024, 2048, 8192)
     return need("auraloss").freq.MultiResolutionSTFTLoss(
         fft_sizes=list(n_ffts), hop_sizes=hops, win_lengths=windows, sample_rate=sample_rate
     )
+
+
+def magnitude_distance(
+    estimate: Tensor, target: Tensor, *, n_ffts: Sequence[int] = (32, 128, 512, 2048, 8192, 32_768)
+) -> Tensor:
+    """Log and linear magnitudes of short-time spectra compared, levels as they are: to train with and to score.
+
+    Args:
+        estimate: (b, channels, samples), full scale 1, longer than half the longest frame.
+        target: the same shape.
+        n_ffts: frame lengths; hops are half of them.
+
+    Returns:
+        (b,), the mean absolute difference of log magnitudes (nepers) plus that of magnitudes, averaged over the frame
+        lengths; differentiable.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Source: Steinmetz, Bryan and Reiss 2022 (DeepAFx-ST), section 3.2 with its frame lengths, as auraloss has it, but
+        one value for each item, and without the phase, which takes a third of the time.
+    Notebook: 06.
+    """
+    if estimate.shape != target.shape:
+        raise ValueError(f"shapes must agree, got {tuple(estimate.shape)} and {tuple(target.shape)}")
+    distances = []
+    for n_fft in n_ffts:
+        pair = [_magnitude(audio, n_fft) for audio in (estimate, target)]
+        linear = (pair[0] - pair[1]).abs().mean((1, 2))
+        distances.append(linear + (pair[0].log() - pair[1].log()).abs().mean((1, 2)))
+    per_channel = torch.stack(distances).mean(0)
+    return per_channel.view(*estimate.shape[:2]).mean(1)
+
+
+def _magnitude(audio: Tensor, n_fft: int) -> Tensor:
+    window = torch.hann_window(n_fft, dtype=audio.dtype, device=audio.device)
+    flat = audio.reshape(-1, audio.shape[-1])
+    spectrum = torch.stft(flat, n_fft, n_fft // 2, window=window, return_complex=True)
+    return (spectrum.real.square() + spectrum.imag.square()).clamp_min(1e-8).sqrt()
