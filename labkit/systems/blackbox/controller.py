@@ -1,0 +1,69 @@
+"""The controller: hears a recording as a log-mel picture, and sets every knob of its task's chain."""
+
+import torch
+from torch import Tensor, nn
+
+from labkit.learn.mobilenet import MobileNetV2
+from labkit.signal.seeds import torch_generator
+from labkit.signal.spectra import log_mel
+from labkit.systems.blackbox.config import Config
+
+_FLOOR_DB = -90.0
+# Of each band over time: the quiet moments, the usual ones, the loud ones.
+_QUANTILES = (0.1, 0.5, 0.9)
+
+
+class Controller(nn.Module):
+    """A picture becomes knobs.
+
+    Beside the MobileNetV2's vector the last layers get three figures of every band, how loud it is in quiet, usual and
+    loud moments: averages of a normalised network lose levels, and thresholds are levels.
+
+    Args:
+        config: sizes and task.
+
+    Source: Ramírez et al., ICASSP 2021, section 3.1 (log-mel, MobileNetV2, sigmoid). Theirs is taught the plug-ins'
+        defaults in a training of its own; ours stands there from the beginning, by its last bias.
+    Notebook: 06.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = MobileNetV2(config.embedding, width=config.width)
+        n_heard = config.embedding + len(_QUANTILES) * config.n_mels
+        self.head = nn.Sequential(
+            nn.Linear(n_heard, config.hidden),
+            nn.GELU(),
+            nn.Linear(config.hidden, config.hidden),
+            nn.GELU(),
+            nn.Linear(config.hidden, len(config.chain.knobs)),
+        )
+        start = torch.tensor([knob.start for knob in config.chain.knobs])
+        nn.init.zeros_(self.head[-1].weight)
+        with torch.no_grad():
+            self.head[-1].bias.copy_(torch.logit(start))
+
+    def hear(self, audio: Tensor) -> Tensor:
+        """(b, channels, samples) at the config's rate -> (b, n_mels, frames) around 0; channels are averaged."""
+        c = self.config
+        sizes = {"n_fft": c.n_fft, "hop_length": c.hop_length, "n_mels": c.n_mels}
+        return log_mel(audio.mean(1), c.sample_rate, high_hz=16_000.0, floor_db=_FLOOR_DB, **sizes) / 30 + 1.5
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """(b, channels, samples) at the config's rate -> (b, knobs) in 0..1."""
+        with torch.no_grad():
+            picture = self.hear(audio)
+            levels = torch.quantile(picture, torch.tensor(_QUANTILES, dtype=picture.dtype), dim=2)
+        heard = [self.encoder(picture[:, None]), levels.permute(1, 0, 2).flatten(1)]
+        return torch.sigmoid(self.head(torch.cat(heard, dim=1)))
+
+
+def build(config: Config) -> Controller:
+    """An untrained controller; its weights are drawn from the config's seed.
+
+    Notebook: 06.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_generator(config.seed, "blackbox controller").initial_seed())
+        return Controller(config)
