@@ -1,0 +1,109 @@
+"""Parameter sets: vectors and back, gates, points."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labkit.effects.synths.spec import Choice, Knob, SynthSpec
+from labkit.effects.synths.vital import FULL, SETS, SIMPLE
+from labkit.signal.seeds import generator
+
+SMALL = SynthSpec(
+    "small",
+    (
+        Knob("level", 0.5, 1.0, steps=2, point=0.0, point_share=0.5),
+        Choice("kind", ("off", "low", "high"), (0.2, 0.4, 0.4), gate="level"),
+        Knob("cutoff", 20.0, 40.0, steps=4, gate="kind"),
+    ),
+)
+
+
+@pytest.mark.parametrize("spec", SETS.values(), ids=SETS)
+@given(seed=st.integers(0, 10**6))
+def test_vectors_come_back_exactly(spec: SynthSpec, seed: int) -> None:
+    values = spec.draw(generator(seed, "patch"))
+    vector = spec.encode(values)
+    assert vector.shape == (spec.size,)
+    assert vector.dtype == np.float32
+    assert spec.decode(vector) == values
+
+
+def test_a_vector_by_hand() -> None:
+    # 0.75 is the middle of the grid; the point is drawn half the time, so that its place holds -1 or 1;
+    # (1 - .4) / sqrt(.24) = 1.2247 and (0 - .2) / .4 = -.5; 35 lies a quarter of the range above the middle.
+    code = SMALL.encode({"level": 0.75, "kind": "low", "cutoff": 35.0})
+    np.testing.assert_allclose(code, [0, -1, -0.5, 1.2247449, -0.8164966, 0.25 * np.sqrt(12)], atol=1e-6)
+
+
+def test_what_is_not_heard_rests() -> None:
+    assert SMALL.settle({"level": 0.0, "kind": "low", "cutoff": 35.0}) == {"level": 0.0, "kind": "off", "cutoff": 30.0}
+    assert SMALL.settle({"level": 1.0, "kind": "off", "cutoff": 35.0})["cutoff"] == 30.0
+    assert SMALL.active({"level": 1.0, "kind": "low", "cutoff": 35.0}) == {"level": True, "kind": True, "cutoff": True}
+
+
+@given(numbers=st.lists(st.floats(-50, 50), min_size=SIMPLE.size, max_size=SIMPLE.size))
+def test_any_vector_is_a_patch(numbers: list[float]) -> None:
+    values = SIMPLE.decode(np.array(numbers))
+    SIMPLE.check(values)
+    assert SIMPLE.decode(SIMPLE.encode(values)) == values
+
+
+@pytest.mark.parametrize("spec", SETS.values(), ids=SETS)
+def test_free_fields_have_about_unit_variance(spec: SynthSpec) -> None:
+    codes = np.stack([spec.encode(spec.draw(generator(k, "patch"))) for k in range(1500)])
+    free = [column for f in spec.fields if f.gate is None for column in range(*spec.columns[f.name].indices(10**6))]
+    # A point mass of .8 takes that share of the variance of the value beside it.
+    assert (codes[:, free].std(0) > 0.4).all()
+    assert (codes[:, free].std(0) < 1.15).all()
+    assert (np.abs(codes[:, free].mean(0)) < 0.12).all()  # 4 standard errors of 1500 draws
+
+
+def test_points_are_drawn_at_their_share() -> None:
+    draws = [SIMPLE.draw(generator(k, "patch"))["distortion_drive"] for k in range(2000)]
+    assert np.mean(np.array(draws) == 0.0) == pytest.approx(0.65, abs=0.04)  # 4 standard errors
+
+
+def test_envelopes_are_capped() -> None:
+    for k in range(200):
+        values = FULL.draw(generator(k, "patch"))
+        assert values["env_1_attack"] ** 4 < 0.83  # Vital's knob is the fourth root of seconds
+        assert max(values["env_1_decay"], values["env_1_release"]) ** 4 < 2.1
+
+
+def test_a_set_is_its_json() -> None:
+    assert SynthSpec.from_json(FULL.to_json()) == FULL
+    with pytest.raises(ValueError, match="not a parameter set"):
+        SynthSpec.from_json("{}")
+
+
+def test_sizes() -> None:
+    assert len(SIMPLE.fields) == 30
+    assert len(FULL.fields) > 60
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Knob("a", 1.0, 1.0), "low must be below high"),
+        (lambda: Knob("a", 0.0, 1.0, steps=0), "steps"),
+        (lambda: Knob("a", 0.5, 1.0, point=0.0), "point"),
+        (lambda: Knob("a", 0.0, 1.0, point=0.5, point_share=0.1), "outside"),
+        (lambda: Choice("a", ("x",), (1.0,)), "two or more"),
+        (lambda: Choice("a", ("x", "y"), (0.5, 0.6)), "share"),
+        (lambda: SynthSpec("s", (Knob("a", 0.0, 1.0), Knob("a", 0.0, 1.0))), "unique"),
+        (lambda: SynthSpec("s", (Knob("a", 0.0, 1.0, gate="b"),)), "gates named before"),
+        (lambda: SMALL.encode({"level": 1.0}), "kind"),
+        (lambda: SMALL.encode({"level": 1.0, "kind": "loud", "cutoff": 20.0}), "one of off, low, high"),
+        (lambda: SMALL.encode({"level": 3.0, "kind": "low", "cutoff": 20.0}), "level must lie in"),
+        (lambda: SMALL.decode(np.zeros(3)), "6 finite numbers"),
+    ],
+)
+def test_bad_sets_and_patches_are_named(make, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+def test_an_unknown_field_is_named() -> None:
+    with pytest.raises(KeyError, match="cutof"):
+        SMALL["cutof"]
