@@ -19,8 +19,10 @@ FILES = {
     "audealize_eqdescriptors.json": "640c196665e251b72df9e199ead06dfa1f352a5f09de28de2de7e1e8f9fb7353",
     "audealize_reverbdescriptors.json": "fb43b029a57c6e4db9f0ede13be91a9e57de5b03d3255c4c359adf16b8b97fe1",
     "socialfx_comp.csv": "c67a24228cb54d444b231a577fc411b89dfa453a5fafdb921902fd7a480cd2c7",
+    "socialfx_reverb.csv": "994c83c8b286497624d30a4c4a0b78170a9797d6d3234a9a9c264a5cd86919bf",
 }
 MIN_CONTRIBUTORS = 5
+MIN_LISTENERS = 15
 REVERB_KNOBS = ("room_size", "pre_delay_ms", "diffusion", "damping", "wet")
 _SUFFIX = re.compile(r"(ing|ed|er|est|ness|ful|ous|y|s|e)$")
 
@@ -45,6 +47,11 @@ class Word:
 def stem(word: str) -> str:
     """The word without a common ending: bright, brighter and brightness are one word for a fair split."""
     return _SUFFIX.sub("", word.lower())
+
+
+def parts(word: str) -> frozenset[str]:
+    """The stems of a word and of what it is put together from: *big-church* is about *church* too."""
+    return frozenset({stem(word), *(stem(part) for part in re.split(r"[-\s]+", word) if part)})
 
 
 def folder() -> Path:
@@ -90,6 +97,47 @@ def reverb_words() -> tuple[Word, ...]:
     """
     rows = json.loads(_text("audealize_reverbdescriptors.json"))
     return tuple(_words(rows, lambda row: _reverb_unit(*row["settings"][:5])))
+
+
+@cache
+def heard_rooms(at_least: int = MIN_LISTENERS) -> tuple[Word, ...]:
+    """What was playing when listeners wrote a word, or agreed with somebody else's: the mean over these settings.
+
+    The 256 settings were dealt out by chance, so a mean says what the word is for; the published setting of a word
+    (`reverb_words`) is one of about 120, and whoever knows what its own listeners heard guesses it no better.
+
+    Args:
+        at_least: listeners of a word.
+
+    Returns:
+        English words in alphabetical order, knobs as in `reverb_words` but for the share of effect, which these
+        settings give as a ratio and which is taken in its logarithm; `agreement` is the share of those asked who
+        agreed. Raises as `eq_words`.
+    """
+    heard: dict[str, list[np.ndarray]] = {}
+    refused: dict[str, int] = {}
+    for row in csv.DictReader(_text("socialfx_reverb.csv").splitlines()):
+        if row["language"] == "English":
+            unit = _heard_unit(*(float(row[name]) for name in ("d_s", "g", "m_s", "f_hz", "E")))
+            for word in _listed(f"{row['rawwords']},{row['agreed']}"):
+                heard.setdefault(word, []).append(unit)
+            for word in _listed(row["didnotagree"]):
+                refused[word] = refused.get(word, 0) + 1
+    return tuple(
+        Word(word, np.mean(units, axis=0), len(units) / (len(units) + refused.get(word, 0)), len(units))
+        for word, units in sorted(heard.items())
+        if len(units) >= at_least
+    )
+
+
+def _listed(words: str) -> set[str]:
+    found = {word.strip().lower() for word in words.split(",")} - {"none of the above"}
+    return {word for word in found if re.search("[a-z]", word)}
+
+
+def _heard_unit(delay_s: float, feedback: float, modulation_s: float, cutoff_hz: float, ratio: float) -> np.ndarray:
+    effect = np.log(max(ratio, 0.3) / 0.3) / np.log(2700.0 / 0.3)
+    return _reverb_unit(delay_s, feedback, modulation_s, cutoff_hz, effect)
 
 
 def _reverb_unit(delay_s: float, feedback: float, modulation_s: float, cutoff_hz: float, effect: float) -> np.ndarray:

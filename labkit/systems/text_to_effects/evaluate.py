@@ -19,7 +19,8 @@ from labkit.systems.text_to_effects.descriptors import (
     Word,
     band_spread,
     eq_words,
-    reverb_words,
+    heard_rooms,
+    parts,
     stem,
     test_words,
 )
@@ -28,6 +29,7 @@ from labkit.systems.text_to_effects.grammar import apply_items, parse
 from labkit.systems.text_to_effects.model import Settings, TextToEffects, begin, build
 from labkit.systems.text_to_effects.preset import Preset
 from labkit.systems.text_to_effects.response import BANDS_HZ
+from labkit.systems.text_to_effects.rooms import room_rows
 from labkit.systems.text_to_effects.table import Lesson, lessons, lexicon_curve, sounds, tensors
 from labkit.systems.text_to_effects.train import shape_of, train_quickly
 
@@ -142,14 +144,14 @@ class HeldOut:
     Attributes:
         curves: (62, 40), by the network.
         guesses: (62, 40), by the first guess alone, before any gradient step.
-        reverb: (n, 5) units for all reverb words, by the network.
-        reverb_mean: (n, 5), the mean of the words that each fold trained on.
+        rooms: (n, 5) units for the words of `heard_rooms`, by the network.
+        room_guesses: (n, 5), by the first guess alone.
     """
 
     curves: np.ndarray
     guesses: np.ndarray
-    reverb: np.ndarray
-    reverb_mean: np.ndarray
+    rooms: np.ndarray
+    room_guesses: np.ndarray
 
 
 def held_out(judge: Judge, *, seed: int, config: Config = QUICK, shuffled: bool = False) -> HeldOut:
@@ -165,25 +167,36 @@ def held_out(judge: Judge, *, seed: int, config: Config = QUICK, shuffled: bool 
     table, heard = tensors(rows), sounds(config, "train", 24)
     if shuffled:
         table = _shuffled(table, seed)
-    rooms = reverb_words()
-    asked = {
-        "eq": _asked([word.word for word in judge.words], config),
-        "reverb": _asked([word.word for word in rooms], config),
-    }
-    curves, guesses = np.zeros((2, len(judge.words), len(BANDS_HZ)))
-    reverb, means = np.zeros((2, len(rooms), 5))
+    words = {"eq": judge.words, "room": heard_rooms()}
+    asked = {part: _asked([word.word.replace("-", " ") for word in found], config) for part, found in words.items()}
+    said = {part: np.zeros((2, len(found), len(found[0].settings))) for part, found in words.items()}
     for fold in range(N_FOLDS):
-        kept = np.array([k for k, row in enumerate(rows) if fold not in map(fold_of, row.words)])
-        model = train_quickly(config, table, heard, kept, seed=seed + fold)
-        first = build(config).eval()
+        kept = taught_rows(rows, fold, [word.word for found in words.values() for word in found])
+        model, first = train_quickly(config, table, heard, kept, seed=seed + fold), build(config).eval()
         begin(first, table, torch.from_numpy(kept))
-        eq = np.array([fold_of(word.word) == fold for word in judge.words])
-        room = np.array([fold_of(word.word) == fold for word in rooms])
-        curves[eq] = said_curves(model, asked["eq"])[eq]
-        guesses[eq] = said_curves(first, asked["eq"])[eq]
-        reverb[room] = answer(model, asked["reverb"]).units["reverb"].double().numpy()[room]
-        means[room] = np.array([w.settings for w, out in zip(rooms, room, strict=True) if not out]).mean(0)
-    return HeldOut(curves, guesses, reverb, means)
+        for part, found in words.items():
+            out = np.array([fold_of(word.word) == fold for word in found])
+            for k, one in enumerate((model, first)):
+                said[part][k, out] = _said(one, asked[part], part)[out]
+    return HeldOut(*said["eq"], *said["room"])
+
+
+def taught_rows(rows: Sequence[Lesson], fold: int, asked: Sequence[str]) -> np.ndarray:
+    """Indices of the lessons that share no part of a word with what a fold is asked.
+
+    Args:
+        rows: of `lessons`.
+        fold: 0 to 3.
+        asked: all words of the test; the fold's are looked up.
+    """
+    held = frozenset().union(*(parts(word) for word in asked if fold_of(word) == fold))
+    return np.array(
+        [k for k, row in enumerate(rows) if not any(fold_of(w) == fold or parts(w) & held for w in row.words)]
+    )
+
+
+def _said(model: TextToEffects, batch: Mapping[str, Tensor], part: str) -> np.ndarray:
+    return said_curves(model, batch) if part == "eq" else answer(model, batch).units["reverb"].double().numpy()
 
 
 def _shuffled(table: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
@@ -250,13 +263,13 @@ def evaluate(
     say(", ".join(f"{name} {score:.3f}" for name, score in scores.items()))
     told = held_out(judge, seed=seed)
     say(f"network {judge.errors(told.curves).mean():.3f}, its first guess {judge.errors(told.guesses).mean():.3f}")
-    if control:
-        mixed = held_out(judge, seed=seed, shuffled=True)
+    mixed = held_out(judge, seed=seed, shuffled=True) if control else None
+    if mixed:
         beside["control"] = float(judge.errors(mixed.curves).mean())
     rows.append(_eq_row(judge, "first guess", told.guesses, seed, **beside | {"control": None}))
     rows.append(_eq_row(judge, "network", told.curves, seed, **beside))
     rows += _tilt_rows(judge, {**found, "network": told.curves}, seed)
-    rows.append(_reverb_row(told, seed))
+    rows += room_rows(told.room_guesses, told.rooms, mixed.rooms if mixed else None, seed)
     rows.append(_seen_row(judge, model, seed, checkpoint))
     rows += direction_rows(model, judge.words, judge.truth, seed, checkpoint)
     rows.append(_operator_row(seed))
@@ -293,17 +306,6 @@ def _tilt_rows(judge: Judge, said: Mapping[str, np.ndarray], seed: int) -> list[
         facts = {"low": low, "high": high, "chance": 0.5}
         rows.append(_row("tilt of a word never seen", name, "right way", share, len(right), seed, **facts))
     return rows
-
-
-def _reverb_row(told: HeldOut, seed: int) -> Row:
-    rooms = reverb_words()
-    truth, weight = np.array([word.settings for word in rooms]), np.array([word.agreement for word in rooms])
-    weight = weight / weight.mean()
-    ours, mean = (weight * np.abs(said - truth).mean(1) for said in (told.reverb, told.reverb_mean))
-    low, high = bootstrap_interval(ours, [stem(word.word) for word in rooms], seed=seed)
-    facts = {"low": low, "high": high, "prior": float(mean.mean())}
-    protocol = "reverb settings of a word never seen"
-    return _row(protocol, "network", "MAE of the unit range", float(ours.mean()), len(rooms), seed, **facts)
 
 
 def _seen_row(judge: Judge, model: TextToEffects, seed: int, checkpoint: str) -> Row:

@@ -21,6 +21,8 @@ EFFECTS = tuple(SPACES)
 N_ANCHORS = len(ANCHORS_HZ)
 # How far a curve of the lexicon reaches, in units of 4 dB over its six anchors.
 NEARNESS = 1.5
+# What a hint counts beside the 384 numbers of a sentence in the first guess of the room.
+_HINT_SHARE = 0.3
 # Where the heads start, as units: nothing is done to the sound.
 _START_UNIT = {
     "pitch": (0.5,),
@@ -51,6 +53,13 @@ class Settings(NamedTuple):
         """The same with every band of one type alone, as an equaliser must be."""
         shares = functional.one_hot(self.type_shares.argmax(-1), len(TYPES)).to(self.type_shares)
         return self._replace(type_shares=shares)
+
+    def straight(self) -> "Settings":
+        """As `hard` where it is heard, as the mixture where gradients pass: what is trained is what will be used.
+
+        Source: Bengio, Leonard and Courville 2013 (straight-through estimator).
+        """
+        return self._replace(type_shares=self.hard().type_shares + self.type_shares - self.type_shares.detach())
 
     def preset(self, row: int) -> Preset:
         """One of the batch as a preset."""
@@ -130,6 +139,7 @@ class TextToEffects(nn.Module):
         self.drop = nn.Dropout(config.dropout)
         self.register_buffer("centres", hint_centres())
         self.guess = nn.Linear(len(self.centres), len(START))
+        self.guess_room = nn.Linear(PIECE_WIDTH + HINT_WIDTH, len(SPACES["reverb"]))
         parts = (width, config.n_heads, config.dropout)
         self.exchanges = nn.ModuleList(Exchange(*parts) for _ in range(config.n_layers))
         self.queries = nn.Parameter(torch.randn(len(START) + len(EFFECTS), width))
@@ -149,9 +159,13 @@ class TextToEffects(nn.Module):
                 head.bias.copy_(torch.cat([torch.logit(torch.tensor(units)), kinds]))
             self.guess.weight.zero_()
             self.guess.bias.zero_()
+            self.guess_room.weight.zero_()
+            self.guess_room.bias.copy_(torch.tensor(_START_UNIT["reverb"]))
             for name, head in self.effect_heads.items():
                 head.weight.mul_(0.3)
                 head.bias.copy_(torch.logit(torch.tensor(_START_UNIT[name])))
+            self.effect_heads["reverb"].bias.zero_()  # `guess_room` says where the room starts
+            self.effect_heads["reverb"].weight.mul_(0.1)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Settings:
         """Settings for a batch of `inputs.read_prompts`, with `picture` (b, f, m) and `level_db` (b,)."""
@@ -168,10 +182,9 @@ class TextToEffects(nn.Module):
             asked = ask(asked, memory, known)
         asked = self.norm(self.agree(asked, asked))
         bands = torch.stack([head(asked[:, k]) for k, head in enumerate(self.band_heads)], dim=1)
-        units = {
-            name: torch.sigmoid(head(asked[:, len(START) + k]))
-            for k, (name, head) in enumerate(self.effect_heads.items())
-        }
+        said = {name: head(asked[:, len(START) + k]) for k, (name, head) in enumerate(self.effect_heads.items())}
+        said["reverb"] = said["reverb"] + torch.logit(self.guessed_room(batch))
+        units = {name: torch.sigmoid(value) for name, value in said.items()}
         knobs, kinds = bands.split([len(BAND), len(TYPES)], dim=-1)
         # 18 dB a band: the sigmoid's slope turns 9 dB into one unit of its input.
         gain = functional.pad(self.guess_db(batch)[..., None] / 9.0, (1, 1))
@@ -182,6 +195,10 @@ class TextToEffects(nn.Module):
         """(b, 5) dB: a first guess at the gains, a smooth function of what the hints ask for together."""
         asked = (batch["hints"][..., :N_ANCHORS] * batch["hints_mask"][..., None]).sum(1)
         return self.guess(self.nearness(asked))
+
+    def guessed_room(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """(b, 5) units: a first guess at the room, linear in the sentence's vector and what the hints ask for."""
+        return self.guess_room(told_of(batch)).clamp(0.02, 0.98)
 
     def guessed_bands(self, batch: Mapping[str, Tensor], row: int) -> tuple[Band, ...]:
         """The first guess of one of the batch as an equaliser: every item for itself, times its signed degree.
@@ -202,6 +219,12 @@ class TextToEffects(nn.Module):
         return torch.exp(-(asked[:, None] - self.centres).square().sum(-1) / (2 * NEARNESS**2))
 
 
+def told_of(batch: Mapping[str, Tensor]) -> Tensor:
+    """(b, 405): the sentence as one vector of length 1, and beside it the sum of the hints."""
+    sentence = functional.normalize((batch["pieces"] * batch["pieces_mask"][..., None]).sum(1), dim=-1)
+    return torch.cat([sentence, _HINT_SHARE * (batch["hints"] * batch["hints_mask"][..., None]).sum(1)], dim=-1)
+
+
 def hint_centres() -> Tensor:
     """(n, 6): the different curves of the lexicon, in units of 4 dB."""
     curves = {meaning.eq_db for meaning in vocabulary().values() if any(meaning.eq_db)}
@@ -210,29 +233,40 @@ def hint_centres() -> Tensor:
 
 @torch.no_grad()
 def begin(model: TextToEffects, table: Mapping[str, Tensor], rows: Tensor, *, penalty: float = 0.3) -> None:
-    """Set the first guess to the ridge regression from nearness to people's gains, and the room to its median.
+    """Set the first guesses: ridge regressions from nearness to people's gains, and from the sentence to their room.
 
     Args:
-        model: its `guess` is overwritten, and where the head of the reverb starts.
+        model: its `guess` and `guess_room` are overwritten.
         table: of `table.tensors`.
         rows: indices into it; each part learns from those that know it.
-        penalty: of the squared weights, against the sum of the rows' weights.
+        penalty: of the squared weights of the first, against the sum of the rows' weights; the second's is 1.
 
     Source: radial basis functions with given centres (Broomhead and Lowe 1988).
     Notebook: 08.
     """
-    rooms = table["reverb"][rows[table["reverb_weight"][rows] > 0]] if "reverb" in table else torch.zeros(0)
+    toned = rows[table["curve_weight"][rows] > 0]
+    if len(toned):
+        asked = (table["hints"][toned][..., :N_ANCHORS] * table["hints_mask"][toned][..., None]).sum(1)
+        curves = model.config.db_per_unit * table["curve"][toned].double().numpy()
+        gains = torch.from_numpy(np.stack([fitted_gains_db(curve) for curve in curves]))
+        # Not centred: what is near nothing in the lexicon gets the mean gain.
+        _ridge(model.guess, model.nearness(asked), gains, table["curve_weight"][toned], penalty, centred=False)
+    rooms = rows[table["reverb_weight"][rows] > 0] if "reverb" in table else rows[:0]
     if len(rooms):
-        model.effect_heads["reverb"].bias.copy_(torch.logit(rooms.median(0).values.clamp(0.02, 0.98)))
-    rows = rows[table["curve_weight"][rows] > 0]
-    asked = (table["hints"][rows][..., :N_ANCHORS] * table["hints_mask"][rows][..., None]).sum(1)
-    near, weight = model.nearness(asked).double(), table["curve_weight"][rows].double()[:, None]
-    curves = model.config.db_per_unit * table["curve"][rows].double().numpy()
-    gains = torch.from_numpy(np.stack([fitted_gains_db(curve) for curve in curves]))
-    mean = (weight * gains).sum(0) / weight.sum()
-    normal = near.T @ (weight * near) + penalty * torch.eye(near.shape[1]).double()
-    model.guess.weight.copy_(torch.linalg.solve(normal, near.T @ (weight * (gains - mean))).T)
-    model.guess.bias.copy_(mean)
+        told = told_of({name: table[name][rooms] for name in ("pieces", "pieces_mask", "hints", "hints_mask")})
+        _ridge(model.guess_room, told, table["reverb"][rooms], table["reverb_weight"][rooms], 1.0, centred=True)
+
+
+def _ridge(layer: nn.Linear, inputs: Tensor, outputs: Tensor, weight: Tensor, penalty: float, *, centred: bool) -> None:
+    """The weighted least squares from inputs to outputs with a penalty, put into a layer."""
+    inputs, outputs, weight = inputs.double(), outputs.double(), weight.double()[:, None]
+    mean = (weight * outputs).sum(0) / weight.sum()
+    middle = inputs.mean(0) if centred else torch.zeros_like(inputs[0])
+    apart = inputs - middle
+    normal = apart.T @ (weight * apart) + penalty * torch.eye(inputs.shape[1]).double()
+    solved = torch.linalg.solve(normal, apart.T @ (weight * (outputs - mean))).T
+    layer.weight.copy_(solved)
+    layer.bias.copy_(mean - solved @ middle)
 
 
 def build(config: Config) -> TextToEffects:

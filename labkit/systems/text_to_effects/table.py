@@ -10,7 +10,7 @@ from torch import Tensor
 from labkit.signal.seeds import generator
 from labkit.signal.shipped import load_phrase, phrase_names
 from labkit.systems.text_to_effects.config import Config
-from labkit.systems.text_to_effects.descriptors import compressor_words, eq_words, reverb_words, stem
+from labkit.systems.text_to_effects.descriptors import compressor_words, eq_words, heard_rooms, parts
 from labkit.systems.text_to_effects.grammar import parse, preset_of, wanted_eq_db
 from labkit.systems.text_to_effects.inputs import picture, read_prompts
 from labkit.systems.text_to_effects.model import EFFECTS
@@ -55,17 +55,20 @@ def lessons(config: Config, *, without: frozenset[str] = frozenset(), n_pairs: i
     Raises:
         FileNotFoundError: if the descriptors are not here.
     """
-    curves = [w for w in eq_words() if stem(w.word) not in without]
+    curves = [w for w in eq_words() if not parts(w.word) & without]
     made = []
     for k, word in enumerate(curves):
         weight = word.agreement * word.n / (word.n + 2.0)
         text = TEMPLATES[k % len(TEMPLATES)].format(word.word)
         made += [Lesson(p, (word.word,), word.settings, weight=weight) for p in {word.word, text}]
-    for word in reverb_words():
-        if stem(word.word) not in without:
-            made.append(Lesson(word.word, (word.word,), units={"reverb": word.settings}, weight=2 * word.agreement))
+    for word in heard_rooms():
+        if not parts(word.word) & without:
+            weight = word.n / (word.n + 20.0)
+            made.append(
+                Lesson(word.word.replace("-", " "), (word.word,), units={"reverb": word.settings}, weight=weight)
+            )
     for heard in compressor_words():
-        if stem(heard.word) not in without:
+        if not parts(heard.word) & without:
             units = {"compressor": _compressor_unit(heard.squeeze_db, heard.ratio, heard.attack_ms, heard.release_ms)}
             made.append(Lesson(heard.word, (heard.word,), units=units, weight=heard.n / (heard.n + 20.0)))
     rng = generator(config.seed, "pairs of words")
@@ -83,7 +86,7 @@ def _lexicon_lessons(without: frozenset[str]) -> list[Lesson]:
 
     made = []
     for word, meaning in vocabulary().items():
-        if stem(word) not in without:
+        if not parts(word) & without:
             preset = preset_of(parse(word))
             units = {name: SPACES[name].to_unit(getattr(preset, name)) for name in ("pitch", "distortion")}
             weight = 1.0 if meaning.semitones or meaning.drive_db else 0.2

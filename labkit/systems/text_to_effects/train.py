@@ -69,7 +69,7 @@ def loss_of(
     """The loss of a batch: squared distance of EQ curves in units of `spread` (40,), and of knobs in 0..1."""
 
     def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        said = model({name: batch[name] for name in _INPUTS})
+        said = model({name: batch[name] for name in _INPUTS}).straight()
         error = (shape_of(said.eq_curve_db(), config) - batch["curve"]) / spread.to(batch["curve"])
         parts = {"eq": _weighted(error.square().mean(-1), batch["curve_weight"])}
         for name in EFFECTS:
