@@ -7,6 +7,7 @@ from typing import Annotated, Protocol
 import tyro
 from tyro.conf import subcommand
 
+from labkit.cli.blackbox import Enhance, EvaluateBlackbox, TrainBlackbox
 from labkit.cli.codec import EvaluateCodec, TrainCodec
 from labkit.cli.gradients import EvaluateGradients
 from labkit.cli.house import Data, Doctor, Results
@@ -14,6 +15,7 @@ from labkit.cli.pedal_order import Chain, EvaluateDecoding, EvaluatePedalOrder, 
 from labkit.cli.plugins import Plugins
 from labkit.cli.saturation import EvaluateSaturation, Saturation, TrainSaturation
 from labkit.cli.style import EvaluateStyle, Style, TrainStyle
+from labkit.cli.synth import EvaluateSynth, Synth, TrainSynth
 from labkit.cli.text import EvaluateText, Text, TrainText
 from labkit.cli.twins import EvaluateTwins
 
@@ -25,7 +27,9 @@ examples:
   labkit chain wet.flac --dry dry.flac --refine    ... its knobs fitted until both agree
   labkit saturation clean.wav wet.wav              the curve between them and its depth; or of wet.wav alone
   labkit text --input-audio riff.wav --prompt "warm and spacious"
+  labkit enhance talk.wav --task speech            without breaths and room; or distortion, or mastering
   labkit style voice.wav --reference radio.wav     equalised and compressed like the other one
+  labkit synth note.wav --refine 200               a preset of the synthesizer Vital that sounds like it
   labkit train pedal_order --steps 500 --run-dir runs/mine
   labkit evaluate pedal_order --n 200
   labkit data list
@@ -49,9 +53,11 @@ class Train:
     system: (
         Annotated[TrainPedalOrder, subcommand("pedal_order", prefix_name=False)]
         | Annotated[TrainSaturation, subcommand("saturation", prefix_name=False)]
+        | Annotated[TrainBlackbox, subcommand("blackbox", prefix_name=False)]
         | Annotated[TrainCodec, subcommand("codec", prefix_name=False)]
         | Annotated[TrainText, subcommand("text", prefix_name=False)]
         | Annotated[TrainStyle, subcommand("style", prefix_name=False)]
+        | Annotated[TrainSynth, subcommand("synth", prefix_name=False)]
     )
 
     def run(self) -> int:
@@ -66,9 +72,11 @@ class Evaluate:
     system: (
         Annotated[EvaluatePedalOrder, subcommand("pedal_order", prefix_name=False)]
         | Annotated[EvaluateSaturation, subcommand("saturation", prefix_name=False)]
+        | Annotated[EvaluateBlackbox, subcommand("blackbox", prefix_name=False)]
         | Annotated[EvaluateCodec, subcommand("codec", prefix_name=False)]
         | Annotated[EvaluateText, subcommand("text", prefix_name=False)]
         | Annotated[EvaluateStyle, subcommand("style", prefix_name=False)]
+        | Annotated[EvaluateSynth, subcommand("synth", prefix_name=False)]
         | Annotated[EvaluateTwins, subcommand("twins", prefix_name=False)]
         | Annotated[EvaluateGradients, subcommand("gradients", prefix_name=False)]
         | Annotated[EvaluateDecoding, subcommand("decoding", prefix_name=False)]
@@ -80,7 +88,7 @@ class Evaluate:
         return self.system.run()
 
 
-COMMANDS = Chain | Saturation | Text | Style | Train | Evaluate | Data | Plugins | Results | Doctor
+COMMANDS = Chain | Saturation | Enhance | Text | Style | Synth | Train | Evaluate | Data | Plugins | Results | Doctor
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """What belongs to no system: data, results, doctor."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from tyro.conf import Positional
@@ -8,20 +9,35 @@ from tyro.conf import Positional
 
 @dataclass(frozen=True)
 class Data:
-    """What data there is: list the public sets, get one, or make what ships in data/.
+    """What data there is: list the public sets, get one, make what ships in data/, or render notes of a synthesizer.
 
     Attributes:
-        action: list, get or make.
+        action: list, get, make or render-synth; the rest but the licence is for the last.
         name: the set to get.
         accept_licence: say that you keep to its licence.
+        config: JSON with any fields of `RenderConfig`; the defaults are what the shipped network learnt from.
+        out: folder of the rendered set; one in the cache by default. The same folder again goes on.
+        n: notes to learn from, in place of the config's.
+        workers: processes of a local cluster.
+        scheduler: address of a dask scheduler to use instead, e.g. tcp://host:8786.
     """
 
-    action: Positional[Literal["list", "get", "make"]]
+    action: Positional[Literal["list", "get", "make", "render-synth"]]
     name: Positional[str | None] = None
     accept_licence: bool = False
+    config: Path | None = None
+    out: Path | None = None
+    n: int | None = None
+    workers: int = 2
+    scheduler: str | None = None
 
     def run(self) -> int:
         """Do it."""
+        if self.action == "render-synth":
+            from labkit.cli.synth import render_synth
+
+            return render_synth(self.config, self.out, self.n, self.workers, self.scheduler)
+
         from labkit.signal import datasets, shipped
         from labkit.signal.paths import data_dir
 
