@@ -44,12 +44,6 @@ _BESIDE = {
     "control": "shuffled",
     "oracle": "oracle",
 }
-    "chance": "random, 1 render",
-    "prior": "constant",
-    "floor": "rules",
-    "control": "shuffled",
-    "oracle": "oracle",
-}
 
 Metric = Callable[[np.ndarray, np.ndarray, int], float]
 METRICS: dict[str, tuple[str, Metric]] = {
