@@ -28,9 +28,10 @@ from labkit.signal.voice import Speaker, non_speech, speak
 from labkit.systems.blackbox.config import Config, Task
 
 # Raise it when what the seeds make changes: cached clips are made anew.
-_VERSION = 1
-_PEDAL, _PEDAL_SETTING = "gxts9", {"drive": 0.75, "tone": 0.5, "level": 0.6}
-# The level at which a guitar meets the pedal whose sound is wanted, and that of a mix as it comes.
+_VERSION = 2
+_PEDAL, _PEDAL_SETTING = "gxts9", {"drive": 0.1, "tone": 0.5, "level": 0.8}
+# The level at which a guitar meets the pedal whose sound is wanted: between clean and distorted, where it matters.
+PEDAL_DBFS = -34.0
 GUITAR_DBFS, MIX_DBFS = -20.0, -20.0
 MASTER_LUFS = -14.0
 _VOICES = {"train": range(4000), "validation": range(4000, 4200), "test": range(4200, 4600)}
@@ -112,8 +113,8 @@ def the_pedal() -> HostedPlugin:
 
 
 def driven(pedal: HostedPlugin, dry: np.ndarray, sample_rate: int) -> np.ndarray:
-    """A guitar of any level through the pedal, which it meets at -20 dBFS RMS."""
-    placed = set_rms(dry, GUITAR_DBFS).astype(np.float32)
+    """A guitar of any level through the pedal, which it meets at -34 dBFS RMS."""
+    placed = set_rms(dry, PEDAL_DBFS).astype(np.float32)
     return pedal.process(placed, sample_rate, np.array(list(_PEDAL_SETTING.values())))
 
 
