@@ -28,6 +28,9 @@ GRADIENTS: tuple[Gradient, ...] = ("autodiff", "spsa", "proxy", "regression")
 # Every sound goes in and comes out with this peak, -12 dBFS: how loud a recording is, is not its style.
 PEAK = 10 ** (-12 / 20)
 _SILENT = 1e-5
+_FLOOR_DB = -110.0
+_PICTURE_MIDDLE_DB, _PICTURE_DB = -65.0, 35.0
+_LEVELS = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # quantiles of the frames' levels
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,11 @@ class Config:
     heard_seconds: float = 3.0
     n_mels: int = 64
     width: int = 128
-    renders: int = 28_800
+    renders: int = 19_200
     proxy_share: float = 0.5
     n_examples: int = 4000
     batch_size: int = 8
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     warmup_steps: int = 50
     clip_norm: float = 1.0
     checkpoint_every: int = 200
@@ -162,30 +165,50 @@ def at_peak(audio: np.ndarray) -> np.ndarray:
 class Encoder(nn.Module):
     """A log-mel picture of any length becomes one vector.
 
-    Convolutions over time; then, over the frames, a weighted mean and deviation of what they found, and of every band
-    mean, deviation and three quantiles: the average spectrum and how far it moves are what a style changes.
+    What a style changes is the average spectrum and how far the level moves. So each band's power, mean, deviation
+    and quantiles over time, and the quantiles of the frames' levels, are measured; beside them stands what
+    convolutions find, averaged by a learnt weight. The vector is a linear function of the measures plus a bent one of
+    everything: the difference of two vectors then holds the change of the spectrum itself.
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         width, self.config = config.width, config
+        n_measures = 6 * config.n_mels + len(_LEVELS) + 1
+        self.register_buffer("middle", torch.zeros(n_measures))
+        self.register_buffer("scale", torch.ones(n_measures))
+        self.straight = nn.Linear(n_measures, width)
         self.enter = nn.Conv1d(config.n_mels, width, 5, stride=2, padding=2)
-        self.blocks = nn.ModuleList(nn.Conv1d(width, width, 3, padding=2**k, dilation=2**k) for k in range(3))
-        self.look = nn.Conv1d(width, 1, 1)
-        self.leave = nn.Sequential(nn.Linear(2 * width + 5 * config.n_mels, width), nn.GELU(), nn.Linear(width, width))
-        self.register_buffer("levels", torch.tensor([0.1, 0.5, 0.9]), persistent=False)
+        self.blocks = nn.ModuleList(nn.Conv1d(width, width, 3, padding=2**k, dilation=2**k) for k in range(2))
+        self.look = nn.Conv1d(width, 1, 1, bias=False)
+        self.bent = nn.Sequential(nn.Linear(2 * width + n_measures, width), nn.GELU(), nn.Linear(width, width))
+
+    def centre(self, pictures: Tensor) -> None:
+        """Measure (n, n_mels, frames) of training once, so that later every measure has mean 0 and deviation 1."""
+        measured = measures(pictures)
+        self.middle.copy_(measured.mean(0))
+        self.scale.copy_(measured.std(0) + 0.01)
 
     def forward(self, picture: Tensor) -> Tensor:
         """(b, n_mels, frames), as `hear` gives it -> (b, width)."""
+        measured = (measures(picture) - self.middle) / self.scale
         h = nn.functional.gelu(self.enter(picture))
         for block in self.blocks:
             h = h + nn.functional.gelu(block(h))
         share = self.look(h).softmax(-1)
         mean = (share * h).sum(-1)
         spread = (share * (h - mean[..., None]).square()).sum(-1).add(1e-5).sqrt()
-        moments = torch.cat([picture.mean(-1), picture.std(-1)], dim=1)
-        quantiles = torch.quantile(picture, self.levels, dim=-1).permute(1, 0, 2).flatten(1)
-        return self.leave(torch.cat([mean, spread, moments, quantiles], dim=1))
+        return self.straight(measured) + self.bent(torch.cat([mean, spread, measured], dim=1))
+
+
+def measures(picture: Tensor) -> Tensor:
+    """(b, n_mels, frames) -> (b, 6 n_mels + 9): each band's and the whole sound's level over time."""
+    power = 10 ** (picture * (_PICTURE_DB / 10))
+    levels = [torch.log10(power.mean(-1)), picture.mean(-1), picture.std(-1)]
+    quantiles = torch.quantile(picture, picture.new_tensor((0.1, 0.5, 0.9)), dim=-1)
+    loud = torch.log10(power.sum(1))
+    moves = [torch.quantile(loud, loud.new_tensor(_LEVELS), dim=-1).T, loud.std(-1, keepdim=True)]
+    return torch.cat([*levels, *quantiles, *moves], dim=1)
 
 
 class StyleModel(nn.Module):
@@ -195,22 +218,21 @@ class StyleModel(nn.Module):
         super().__init__()
         self.config, self.box = config, Box(config.sample_rate)
         self.encoder = Encoder(config)
-        n_knobs = len(self.box.board)
-        self.controller = nn.Sequential(
-            nn.Linear(3 * config.width, config.width),
-            nn.GELU(),
-            nn.Linear(config.width, config.width),
-            nn.GELU(),
-            nn.Linear(config.width, n_knobs),
+        width, n_knobs = config.width, len(self.box.board)
+        self.straight = nn.Linear(3 * width, n_knobs)
+        self.bent = nn.Sequential(
+            nn.Linear(3 * width, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, n_knobs)
         )
         # It begins in the middle of all knobs, where the equaliser is flat.
-        nn.init.zeros_(self.controller[-1].weight)
-        nn.init.zeros_(self.controller[-1].bias)
+        for layer in (self.straight, self.bent[-1]):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, plain: Tensor, reference: Tensor) -> Tensor:
         """Two pictures (b, n_mels, frames) -> knobs (b, 9) in 0..1."""
         a, b = self.encoder(plain), self.encoder(reference)
-        return torch.sigmoid(self.controller(torch.cat([a, b, b - a], dim=1)))
+        both = torch.cat([a, b, b - a], dim=1)
+        return torch.sigmoid(self.straight(both) + self.bent(both))
 
 
 def build(config: Config) -> StyleModel:
@@ -223,9 +245,9 @@ def build(config: Config) -> StyleModel:
 def hear(config: Config, audio: Tensor) -> Tensor:
     """(b, samples) at a peak of -12 dBFS -> (b, n_mels, frames), about -1 to 1."""
     picture = log_mel(
-        audio, config.sample_rate, n_fft=2048, hop_length=512, n_mels=config.n_mels, low_hz=30.0, floor_db=-110.0
+        audio, config.sample_rate, n_fft=2048, hop_length=512, n_mels=config.n_mels, low_hz=30.0, floor_db=_FLOOR_DB
     )
-    return (picture + 65.0) / 35.0
+    return (picture - _PICTURE_MIDDLE_DB) / _PICTURE_DB
 
 
 def shipped_path() -> Path:
@@ -297,8 +319,8 @@ def predict(
     Notebook: 06.
     """
     audio = check_audio(audio, sample_rate)
-    plain = _heard(model.config, audio, sample_rate, "audio")
-    wanted = _heard(model.config, reference, reference_rate or sample_rate, "reference")
+    plain = picture(model.config, audio, sample_rate)
+    wanted = picture(model.config, reference, reference_rate or sample_rate, name="reference")
     with torch.no_grad():
         knobs = model(plain, wanted)[0].double().numpy()
     box, given = Box(sample_rate), at_peak(audio)
@@ -328,10 +350,25 @@ def write(found: Transfer, sample_rate: int, folder: str | Path) -> list[Path]:
     return [sound, settings, code]
 
 
-def _heard(config: Config, audio: np.ndarray, sample_rate: int, name: str) -> Tensor:
+def picture(config: Config, audio: np.ndarray, sample_rate: int, *, name: str = "audio") -> Tensor:
+    """What the encoder is shown of any recording: (1, n_mels, frames), digital silence cut out.
+
+    Args:
+        config: of the model.
+        audio: (channels, samples); channels are averaged.
+        sample_rate: Hz.
+        name: of the argument, for errors.
+
+    Returns:
+        As `hear`, at a peak of -12 dBFS whatever the level.
+
+    Raises:
+        AudioError: if audio is empty, silent or not finite.
+    """
     mono = resample(to_mono(check_audio(audio, sample_rate, name=name)), sample_rate, config.sample_rate)
     if float(np.abs(mono).max()) < _SILENT:
         raise AudioError(f"{name} is silent (peak below -100 dBFS): there is no style to hear")
-    shortest = 2048  # a frame
-    mono = np.pad(mono, ((0, 0), (0, max(0, shortest - mono.shape[1]))))
-    return hear(config, torch.from_numpy(at_peak(mono)))
+    heard = hear(config, torch.from_numpy(at_peak(mono)))
+    sounds = heard[0].amax(0) > (_FLOOR_DB + 0.1 - _PICTURE_MIDDLE_DB) / _PICTURE_DB
+    heard = heard[..., sounds]
+    return heard if heard.shape[-1] > 1 else heard.repeat(1, 1, 2)  # one frame has no deviation

@@ -102,11 +102,21 @@ def _halves(
 
 
 def _coloured(rng: np.random.Generator, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """As another microphone hears it, over a little noise: real recordings are never digitally silent."""
+    """As another microphone hears it in a room with noise, and as files keep it: often without the highest treble."""
     out = colour(audio, draw_response(sample_rate, rng, strength=0.8))
-    floor = noise(rng, out.shape[1], pink=bool(rng.integers(2)))
-    floor *= np.abs(out).max() * 10 ** (rng.uniform(-95, -55) / 20) / np.sqrt(np.mean(floor**2))
-    return (out + floor).astype(np.float32)
+    out = out + _floor(rng, out, rng.uniform(-85, -45))
+    if rng.random() < 0.5:
+        spectrum = np.fft.rfft(out, axis=1)
+        hz = np.fft.rfftfreq(out.shape[1], 1 / sample_rate)
+        limit_hz = rng.choice((4000.0, 5500.0, 8000.0, 8000.0)) * rng.uniform(0.9, 1.0)
+        out = np.fft.irfft(spectrum * np.clip((limit_hz * 1.05 - hz) / (0.05 * limit_hz), 0, 1), out.shape[1], axis=1)
+    return (out + _floor(rng, out, rng.uniform(-105, -80))).astype(np.float32)
+
+
+def _floor(rng: np.random.Generator, audio: np.ndarray, level_db: float) -> np.ndarray:
+    """Noise, so many dB below a peak: real recordings are never digitally silent."""
+    floor = noise(rng, audio.shape[1], pink=bool(rng.integers(2)))
+    return floor * (np.abs(audio).max() * 10 ** (level_db / 20) / np.sqrt(np.mean(floor**2)))
 
 
 class Drawn(Dataset):

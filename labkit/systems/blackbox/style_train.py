@@ -42,6 +42,7 @@ def train(
     Notebook: 06.
     """
     drawn, model = Drawn(config), build(config)
+    model.encoder.centre(torch.cat([drawn.tensors[name][:500].float() for name in ("heard_plain", "heard_reference")]))
     proxy = taught_proxy(config, drawn, Path(run_dir)) if config.gradient == "proxy" else None
     settings = {name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)}
     fit(model, drawn, Loss(config, proxy), Plan(**settings), run_dir, config=asdict(config), on_log=on_log)
