@@ -11,16 +11,21 @@ from dataclasses import asdict
 
 from labkit.signal.paths import replace_text
 
-SYSTEMS = {"pedal_order": "pedal_order", "saturation": "saturation", "text": "text_to_effects"}
+# The room (or module) with the checkpoint, and where it is examined.
+SYSTEMS = {
+    "pedal_order": ("pedal_order", "pedal_order.evaluate"),
+    "saturation": ("saturation", "saturation.evaluate"),
+    "text": ("text_to_effects", "text_to_effects.evaluate"),
+    "style": ("blackbox.style", "blackbox.style_evaluate"),
+}
 
 
 def main(system: str, command: str, commit: str, hardware: str, hours: str) -> None:
     """Examine the shipped checkpoint of a system and write its card beside it."""
     if system not in SYSTEMS:
         raise ValueError(f"system must be one of {', '.join(SYSTEMS)}, got {system!r}")
-    name = f"labkit.systems.{SYSTEMS[system]}"
-    room = importlib.import_module(name)
-    examine = getattr(importlib.import_module(f"{name}.evaluate"), "fixed_score", None)
+    room, judge = (importlib.import_module(f"labkit.systems.{name}") for name in SYSTEMS[system])
+    examine = getattr(judge, "fixed_score", None)
     path = room.shipped_path()
     model = room.load(path)
     card = {
