@@ -65,3 +65,34 @@ def word_map(places: Mapping[str, tuple[float, float]], *, xlabel: str, ylabel: 
         axes.annotate(word, (at, up), fontsize=7, xytext=(2, 2), textcoords="offset points")
     axes.set(xlabel=xlabel, ylabel=ylabel)
     return figure
+
+
+def group_map(groups: Mapping[str, np.ndarray], *, title: str = "") -> LabFigure:
+    """Vectors of several groups on the plane in which they spread most.
+
+    Args:
+        groups: name -> (n, d), d at least 2.
+        title: above the axes.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: if there are fewer than three vectors in all.
+
+    Source: principal components.
+    Notebook: 06.
+    """
+    vectors = np.concatenate(list(groups.values()))
+    if len(vectors) < 3:
+        raise ValueError(f"groups must hold at least three vectors, got {len(vectors)}")
+    middle = vectors.mean(0)
+    axes_2d = np.linalg.svd(vectors - middle, full_matrices=False)[2][:2].T
+    figure = new_figure(f"{len(groups)} groups on a plane: {', '.join(groups)}", width=5.2, height=3.6)
+    with styled():
+        axes = figure.subplots()
+    for k, (name, some) in enumerate(groups.items()):
+        axes.scatter(*((some - middle) @ axes_2d).T, s=18, color=COLOURS[k % len(COLOURS)], label=name)
+    axes.set(xlabel="first component", ylabel="second component", title=title)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
