@@ -8,7 +8,7 @@ from labkit.signal.seeds import torch_generator
 from labkit.signal.spectra import log_mel
 from labkit.systems.blackbox.config import Config
 
-_FLOOR_DB = -90.0
+_FLOOR_DB, _HIGHEST_HZ = -90.0, 16_000.0
 # Of each band over time: the quiet moments, the usual ones, the loud ones.
 _QUANTILES = (0.1, 0.5, 0.9)
 
@@ -47,8 +47,8 @@ class Controller(nn.Module):
     def hear(self, audio: Tensor) -> Tensor:
         """(b, channels, samples) at the config's rate -> (b, n_mels, frames) around 0; channels are averaged."""
         c = self.config
-        sizes = {"n_fft": c.n_fft, "hop_length": c.hop_length, "n_mels": c.n_mels}
-        return log_mel(audio.mean(1), c.sample_rate, high_hz=16_000.0, floor_db=_FLOOR_DB, **sizes) / 30 + 1.5
+        sizes = {"n_fft": c.n_fft, "hop_length": c.hop_length, "n_mels": c.n_mels, "floor_db": _FLOOR_DB}
+        return log_mel(audio.mean(1), c.sample_rate, high_hz=min(_HIGHEST_HZ, c.sample_rate / 2), **sizes) / 30 + 1.5
 
     def forward(self, audio: Tensor) -> Tensor:
         """(b, channels, samples) at the config's rate -> (b, knobs) in 0..1."""
