@@ -84,8 +84,8 @@ class EvaluateBlackbox(Evaluation):
     """Controllers beside rules, the best constant, random settings, CMA-ES, shuffled sound and an oracle.
 
     Attributes:
-        task: one of them; those with a shipped checkpoint by default.
-        all: every task that ships, also with a checkpoint given.
+        task: one of them; the rows of the others stay as they are in the results file.
+        all: every task that ships; the same without a task.
         n: generated recordings of each task.
         n_real: real ones (LABKIT_REAL_DATA).
         checkpoint: another controller than the shipped one; of its own task.
@@ -95,16 +95,24 @@ class EvaluateBlackbox(Evaluation):
 
     task: TaskName | None = None
     all: bool = False
-    n: int = 16
-    n_real: int = 12
+    n: int = 12
+    n_real: int = 8
     checkpoint: Path | None = None
 
     def rows(self) -> "list[Row]":
         """Every figure of the results table."""
+        from labkit.measure.results import read, results_path
         from labkit.systems.blackbox import tasks
 
-        named = [self.task] if self.task and not self.all else list(tasks.TASKS)
-        shipped = [path for path in map(tasks.shipped_path, named) if path.exists()] or [tasks.shipped_path(named[0])]
-        paths = [self.checkpoint] if self.checkpoint and not self.all else shipped
+        if self.checkpoint:
+            paths = [self.checkpoint]
+        else:
+            names = [self.task] if self.task and not self.all else list(tasks.TASKS)
+            every = [tasks.shipped_path(name) for name in names]
+            paths = [path for path in every if path.exists()] or every[:1]
         given = {"n": self.n, "n_real": self.n_real, "seed": self.seed}
-        return [row for path in paths for row in tasks.evaluate(tasks.load(path), checkpoint=path.name, **given)]
+        made = [row for path in paths for row in tasks.evaluate(tasks.load(path), checkpoint=path.name, **given)]
+        target = self.out or results_path(self.system)
+        old = read(self.system, path=target) if target.is_file() else []
+        kept = {row.protocol for row in old} - {row.protocol for row in made}
+        return sorted([row for row in old if row.protocol in kept] + made, key=lambda row: row.protocol.split(":")[0])

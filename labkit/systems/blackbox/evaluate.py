@@ -147,9 +147,9 @@ class Effort:
     """
 
     few: int = 10
-    oracle: int = 150
-    constant: int = 120
-    n_constant: int = 8
+    oracle: int = 100
+    constant: int = 100
+    n_constant: int = 6
     n_references: int = 12
 
 
@@ -279,8 +279,8 @@ def _row(common: dict, metric: str, unit: str, scores: Mapping[str, np.ndarray],
 def evaluate(
     model: Controller,
     *,
-    n: int = 16,
-    n_real: int = 12,
+    n: int = 12,
+    n_real: int = 8,
     seed: int = 1,
     effort: Effort | None = None,
     checkpoint: str | None = None,
