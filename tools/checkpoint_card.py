@@ -11,12 +11,15 @@ from dataclasses import asdict
 
 from labkit.signal.paths import replace_text
 
-# The room (or module) with the checkpoint, and where it is examined.
+# The room (or module) with the checkpoint, where it is examined, and which of the room's checkpoints it is.
 SYSTEMS = {
     "pedal_order": ("pedal_order", "pedal_order.evaluate"),
     "saturation": ("saturation", "saturation.evaluate"),
     "text": ("text_to_effects", "text_to_effects.evaluate"),
     "style": ("blackbox.style", "blackbox.style_evaluate"),
+    "blackbox_distortion": ("blackbox.tasks", "blackbox.evaluate", "distortion"),
+    "blackbox_speech": ("blackbox.tasks", "blackbox.evaluate", "speech"),
+    "blackbox_mastering": ("blackbox.tasks", "blackbox.evaluate", "mastering"),
 }
 
 
@@ -24,9 +27,9 @@ def main(system: str, command: str, commit: str, hardware: str, hours: str) -> N
     """Examine the shipped checkpoint of a system and write its card beside it."""
     if system not in SYSTEMS:
         raise ValueError(f"system must be one of {', '.join(SYSTEMS)}, got {system!r}")
-    room, judge = (importlib.import_module(f"labkit.systems.{name}") for name in SYSTEMS[system])
+    room, judge = (importlib.import_module(f"labkit.systems.{name}") for name in SYSTEMS[system][:2])
     examine = getattr(judge, "fixed_score", None)
-    path = room.shipped_path()
+    path = room.shipped_path(*SYSTEMS[system][2:])
     model = room.load(path)
     card = {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),

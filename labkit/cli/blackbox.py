@@ -113,6 +113,6 @@ class EvaluateBlackbox(Evaluation):
         given = {"n": self.n, "n_real": self.n_real, "seed": self.seed}
         made = [row for path in paths for row in tasks.evaluate(tasks.load(path), checkpoint=path.name, **given)]
         target = self.out or results_path(self.system)
-        old = read(self.system, path=target) if target.is_file() else []
+        old = read(self.system, path=target) if target.is_file() and (self.task or self.checkpoint) else []
         kept = {row.protocol for row in old} - {row.protocol for row in made}
         return sorted([row for row in old if row.protocol in kept] + made, key=lambda row: row.protocol.split(":")[0])
