@@ -90,11 +90,13 @@ class TrainSynth(Training):
 
     Attributes:
         folder: of the data set; the usual one by default.
+        start: a checkpoint to begin with.
     """
 
     system: ClassVar[str] = "synth"
 
     folder: Path | None = None
+    start: Path | None = None
     workers: int = 0
 
     def train(self, run_dir: Path, target: Path) -> str:
@@ -106,7 +108,7 @@ class TrainSynth(Training):
 
         config = replace(Config(), **self.chosen)
         print(summary(build(config)))
-        return save(train(config, run_dir, folder=self.folder, on_log=say), target)
+        return save(train(config, run_dir, folder=self.folder, start=self.start, on_log=say), target)
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,8 @@ def _finished(synth: Vital, values: dict, target: np.ndarray, tried: Sequence[fl
     loudness = loudness_lufs(features.mono(synth.render(values, seconds=seconds)), SAMPLE_RATE)
     missing_db = loudness_lufs(target[None], SAMPLE_RATE) - loudness
     volume_db = float(np.clip(missing_db, -70.0, 12.0)) if math.isfinite(missing_db) else 0.0
-    audio = synth.render(values, seconds=seconds, volume_db=volume_db)
+    # As whoever opens the preset hears it: a synthesizer's first note begins a little otherwise than its later ones.
+    audio = synth.play(synth.preset(values, volume_db=volume_db), values, seconds=seconds)
     found = distance(features.mono(audio)[0], target)
     return Match(values, volume_db, audio, found, tuple(tried), renders, target)
 
@@ -192,7 +193,7 @@ def refined(
     seed: int = 0,
     spread: float = 0.3,
 ) -> dict[str, float | str]:
-    """The best patch that CMA-ES finds around one: knobs only, switches and choices stay.
+    """The best patch that neighbouring keys, then CMA-ES, find around one: switches and choices stay.
 
     Args:
         spec: of the patch.
@@ -205,13 +206,18 @@ def refined(
     Returns:
         The best patch asked about, or `values` themselves.
     """
-    heard, code = spec.active(values), spec.encode(values).astype(np.float64)
+    best, lowest, asked = dict(values), cost(values), 1
+    for key in _keys_near(spec, values)[: renders - 1]:
+        moved = {**values, "note_pitch": key}
+        asked += 1
+        if (found := cost(moved)) < lowest:
+            best, lowest = moved, found
+    heard, code = spec.active(best), spec.encode(best).astype(np.float64)
     free = [
         spec.columns[f.name].start
         for f in spec.fields
-        if isinstance(f, Knob) and heard[f.name] and values[f.name] != f.point and f.name != "note_pitch"
+        if isinstance(f, Knob) and heard[f.name] and best[f.name] != f.point and f.name != "note_pitch"
     ]
-    best, lowest, asked = dict(values), cost(values), 1
     options = {"seed": 1 + int(generator(seed, "synth", "cma").integers(2**31)), "verbose": -9, "popsize": 8}
     search = need("cma").CMAEvolutionStrategy(code[free], spread, options)
     while asked + 8 <= renders and not search.stop():
@@ -223,6 +229,12 @@ def refined(
         if min(costs) < lowest:
             best, lowest = patches[int(np.argmin(costs))], min(costs)
     return best
+
+
+def _keys_near(spec: SynthSpec, values: Values) -> list[float]:
+    key, knob = float(values["note_pitch"]), spec["note_pitch"]
+    near = (key + step for step in (-1, 1, -12, 12, -2, 2, -7, 7, -5, 5))
+    return [other for other in near if knob.low <= other <= knob.high]
 
 
 def _with(code: np.ndarray, places: list[int], point: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from labkit.learn import checkpoints
 from labkit.learn.flow import Averaged
 from labkit.learn.training import Batch, Plan, fit
 from labkit.systems.synth_matching.config import Config
@@ -20,6 +21,7 @@ def train(
     run_dir: str | Path,
     *,
     folder: Path | None = None,
+    start: Path | None = None,
     on_log: Callable[[dict[str, float]], None] | None = None,
     validate_every: int = 250,
 ) -> SynthModel:
@@ -29,6 +31,7 @@ def train(
         config: of the run.
         run_dir: checkpoint, log, TensorBoard.
         folder: of the data set; the usual one when None.
+        start: a checkpoint of equal sizes to begin with; fresh weights when None.
         on_log: called with each logged row.
         validate_every: steps between looks at the validation split.
 
@@ -43,6 +46,8 @@ def train(
     folder = folder or default_folder(config.parameters)
     notes, kept = read_notes(folder, "train"), read_notes(folder, "validation")
     model = build(config)
+    if start is not None:
+        model.load_state_dict(checkpoints.read(start, system="synth")[1])
     model.ear.set_statistics(read_statistics(folder))
     averaged = Averaged(model, decay=config.averaging)
     plan = Plan(**{name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)})
@@ -58,7 +63,7 @@ def train(
         loss,
         plan,
         run_dir,
-        config=asdict(config) | {"folder": str(folder), "n_train": len(notes)},
+        config=asdict(config) | {"folder": str(folder), "n_train": len(notes), "start": str(start)},
         on_log=on_log,
         validate=lambda held: validate(held.best, kept),
         validate_every=validate_every,

@@ -1,0 +1,143 @@
+"""Vital: what a patch sounds like, its preset, and what a crash does."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from labkit.effects.hosts.face import PluginError
+from labkit.effects.synths.spec import Knob, SynthSpec
+from labkit.effects.synths.vital import FULL, SAMPLE_RATE, SETS, SIMPLE, Vital, controls_of, waves
+from labkit.signal.seeds import generator
+
+pytest.importorskip("vita", reason="the package vita is not installed")
+
+
+@pytest.fixture(scope="module")
+def vital() -> Iterator[Vital]:
+    with Vital(SIMPLE) as synth:
+        yield synth
+
+
+def plain(**changed: float | str) -> dict[str, float | str]:
+    """One sine, held, nothing else."""
+    values = {field.name: field.rest for field in SIMPLE.fields}
+    off = {f.name: f.point for f in SIMPLE.fields if isinstance(f, Knob) and f.point is not None}
+    note = {"env_1_attack": 0.05, "env_1_sustain": 1.0, "env_1_release": 0.2, "note_pitch": 69.0, "note_seconds": 1.0}
+    return SIMPLE.settle(values | off | note | {"osc_1_level": 0.65, "osc_1_wave_frame": 0.0} | changed)
+
+
+def peak_hz(audio: np.ndarray) -> float:
+    held = audio.mean(0)[4410:35280] * np.hanning(30870)
+    return float(np.abs(np.fft.rfft(held)).argmax() * SAMPLE_RATE / 30870)
+
+
+@pytest.mark.parametrize(("key", "transpose", "hz"), [(69.0, "0", 440.0), (57.0, "12", 440.0), (57.0, "24", 880.0)])
+def test_a_sine_has_the_pitch_of_its_key(vital: Vital, key: float, transpose: str, hz: float) -> None:
+    audio = vital.render(plain(note_pitch=key, osc_1_transpose=transpose), seconds=1.0)
+    assert audio.shape == (2, SAMPLE_RATE)
+    assert audio.dtype == np.float32
+    assert peak_hz(audio) == pytest.approx(hz, abs=1.5)  # a bin is 1.43 Hz
+
+
+def test_a_note_ends(vital: Vital) -> None:
+    audio = vital.render(plain(note_seconds=0.5), seconds=1.5)
+    held, after = audio[:, 8820:22050], audio[:, 48510:]  # the release is 0.2 ** 4 s
+    assert np.abs(after).max() < 1e-3 * np.abs(held).max()
+
+
+def test_volume_is_decibels(vital: Vital) -> None:
+    loud, quiet = (vital.render(plain(note_seconds=0.4), seconds=0.5, volume_db=db) for db in (0.0, -12.0))
+    held = slice(4410, 13230)  # a synthesizer's first note begins otherwise than its later ones
+    assert 20 * np.log10(loud[:, held].std() / quiet[:, held].std()) == pytest.approx(12.0, abs=0.05)
+
+
+def test_the_filter_takes_away_what_lies_above(vital: Vital) -> None:
+    saw = {"osc_1_wave_frame": 128.0, "note_pitch": 45.0}
+    low = {"filter_1_type": "low 24", "filter_1_cutoff": 45.0, "filter_1_resonance": 0.0}
+    open_, shut = (vital.render(plain(**saw, **more), seconds=0.5) for more in ({}, low))
+    spectra = [np.abs(np.fft.rfft(x.mean(0))) for x in (open_, shut)]
+    highs = [s[2000:].sum() / s[:2000].sum() for s in spectra]  # bins are 2 Hz: above and below 4 kHz
+    assert highs[1] < 0.1 * highs[0]
+
+
+def test_the_same_from_a_new_synthesizer() -> None:
+    values = SIMPLE.draw(generator(3, "patch")) | {"chorus_dry_wet": 0.0}
+    sounds = []
+    for _ in range(2):
+        with Vital(SIMPLE) as synth:
+            sounds.append(synth.render(values, seconds=0.5, phases=np.array([0.1, 0.7, 0.0])))
+    np.testing.assert_array_equal(*sounds)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_preset_opens_again_and_sounds_the_same(seed: int) -> None:
+    values = SIMPLE.settle(SIMPLE.draw(generator(seed, "q")) | {"chorus_dry_wet": 0.0, "reverb_dry_wet": 0.0})
+    with Vital(SIMPLE) as synth:
+        played = synth.render(values, seconds=1.0, volume_db=-3.0)
+        text = synth.preset(values, name="mine", volume_db=-3.0)
+        opened = synth.play(text, values, seconds=1.0)
+    assert json.loads(text)["preset_name"] == "mine"
+    assert np.abs(played).max() > 1e-3
+    np.testing.assert_allclose(opened, played, atol=1e-6)  # float32 rounding
+
+
+@pytest.mark.parametrize("spec", SETS.values(), ids=SETS)
+def test_vital_knows_every_control(vital: Vital, spec: SynthSpec) -> None:
+    known = set(json.loads(vital.preset(plain()))["settings"])
+    told = set().union(*(controls_of(spec.draw(generator(seed, "patch"))) for seed in range(40)))
+    assert told <= known
+
+
+def test_every_patch_of_the_full_set_can_be_played() -> None:
+    with Vital(FULL) as synth:
+        sounds = [synth.render(FULL.draw(generator(seed, "patch")), seconds=0.5) for seed in range(6)]
+    assert all(np.isfinite(sound).all() for sound in sounds)
+    assert sum(np.abs(sound).max() > 1e-3 for sound in sounds) >= 4
+
+
+def test_a_crash_is_an_error_and_the_next_note_plays(vital: Vital) -> None:
+    note = plain(note_seconds=0.25)
+    before = vital.render(note, seconds=0.4)
+    os.kill(vital._worker._process.pid, signal.SIGSEGV)
+    with pytest.raises(PluginError, match="crashed"):
+        vital.render(note, seconds=0.4)
+    after = vital.render(note, seconds=0.4)
+    assert after.std() == pytest.approx(before.std(), rel=0.05)  # a synthesizer's first note begins otherwise
+
+
+def test_what_is_no_preset_is_refused(vital: Vital) -> None:
+    with pytest.raises(PluginError, match="does not read"):
+        vital.play("{", {"note_pitch": 60.0, "note_seconds": 0.5})
+
+
+def test_this_process_keeps_its_small_numbers(vital: Vital) -> None:
+    vital.render(plain(), seconds=0.2)
+    assert np.float32(1e-40) * np.float32(1) != 0  # Vital flushes them to zero, in its own process
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda v: v.render({"osc_1_level": 1.0}), "must name the fields"),
+        (lambda v: v.render(plain(), seconds=0.0), "seconds must be positive"),
+        (lambda _: Vital(SynthSpec("mine", SIMPLE.fields)), "vital_simple, vital_full"),
+    ],
+)
+def test_bad_requests_are_named(vital: Vital, act, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        act(vital)
+
+
+def test_waves_are_what_they_are_called() -> None:
+    sine, triangle, saw, square, pulse = waves()
+    turn = 2 * np.pi * np.arange(2048) / 2048
+    np.testing.assert_allclose(sine, np.sin(turn), atol=1e-12)
+    spectra = np.abs(np.fft.rfft(np.stack([triangle, saw, square, pulse])))
+    np.testing.assert_allclose(spectra[1, 2] / spectra[1, 1], 1 / 2, atol=1e-9)  # saw: 1 / k
+    np.testing.assert_allclose(spectra[2, [2, 3]] / spectra[2, 1], [0, 1 / 3], atol=1e-9)  # square: odd, 1 / k
+    np.testing.assert_allclose(spectra[0, [2, 3]] / spectra[0, 1], [0, 1 / 9], atol=1e-9)  # triangle: odd, 1 / k ** 2
+    np.testing.assert_allclose(np.abs(waves()).max(1), 1.0)
