@@ -68,7 +68,7 @@ class Config:
     proxy_share: float = 0.5
     n_examples: int = 4000
     batch_size: int = 8
-    learning_rate: float = 2e-3
+    learning_rate: float = 7e-4
     warmup_steps: int = 50
     clip_norm: float = 1.0
     checkpoint_every: int = 200
