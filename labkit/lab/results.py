@@ -19,7 +19,7 @@ _BESIDE = {
     "reference": "published",
 }
 # Systems first, in the order of the notebooks; then their parts.
-_ORDER = ("pedal_order", "saturation", "gradients", "blackbox", "synth", "text", "codec", "decoding", "twins")
+_ORDER = ("pedal_order", "saturation", "gradients", "blackbox", "style", "synth", "text", "codec", "decoding", "twins")
 # What the front page shows of each system, as patterns of task/model/metric; the whole is in data/results/README.md.
 HEADLINES = {
     "decoding": ("write 256 tokens*/with a cache/speed*", "write 256 tokens*/*learned positions/cache per token"),
@@ -47,6 +47,7 @@ HEADLINES = {
         "real overdrives*/*/neighbours*",
         "speed/*/*share*",
     ),
+    "style": ("treat A like B, real speech/*/MR-STFT*", "five styles, real speech/encoder, autodiff/*"),
     "twins": ("*/speed", "*/SI-SDR above 30 dB"),
 }
 
