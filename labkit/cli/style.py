@@ -88,7 +88,7 @@ class EvaluateStyle(Evaluation):
 
     system: ClassVar[str] = "style"
 
-    n: int = 60
+    n: int = 40
     checkpoints: tuple[Path, ...] = ()
 
     def rows(self) -> "list[Row]":
@@ -96,5 +96,5 @@ class EvaluateStyle(Evaluation):
         from labkit.systems.blackbox import style, style_evaluate
 
         paths = (style.shipped_path(), *self.checkpoints)
-        models = {path.name: style.load(path) for path in paths}
-        return style_evaluate.evaluate(models, n=self.n, seed=self.seed)
+        models, names = [style.load(path) for path in paths], [path.name for path in paths]
+        return style_evaluate.evaluate(models, n=self.n, seed=self.seed, checkpoints=names)

@@ -184,8 +184,8 @@ def test_probe_names_what_can_be_told_apart_only():
 
 def test_rows_stand_beside_what_they_must():
     config = replace(SMALL, heard_seconds=1.0)
-    model = style.build(config).eval()
-    rows = style_evaluate.evaluate({"autodiff": model, "SPSA": model}, n=4, kinds=["voices"], say=lambda _: None)
+    models = [style.build(replace(config, gradient=gradient)).eval() for gradient in ("autodiff", "spsa")]
+    rows = style_evaluate.evaluate(models, n=4, kinds=["voices"], say=lambda _: None)
     row = next(r for r in rows if (r.name, r.metric) == ("autodiff", "MR-STFT"))
     assert row.oracle == pytest.approx(0.0, abs=1e-6)
     assert row.ours == pytest.approx(row.prior)  # untrained, it leaves the knobs in the middle
