@@ -198,7 +198,7 @@ class Config:
 # What is trained where nothing else is asked for. Pauses need longer clips.
 CONFIGS = MappingProxyType(
     {
-        "distortion": Config(task="distortion"),
+        "distortion": Config(task="distortion", steps=500),
         "speech": Config(task="speech", seconds=1.5, batch_size=8),
         "mastering": Config(task="mastering"),
     }
