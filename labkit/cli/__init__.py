@@ -11,6 +11,7 @@ from labkit.cli.blackbox import Enhance, EvaluateBlackbox, TrainBlackbox
 from labkit.cli.codec import EvaluateCodec, TrainCodec
 from labkit.cli.gradients import EvaluateGradients
 from labkit.cli.house import Data, Doctor, Results
+from labkit.cli.kosc import EvaluateKosc
 from labkit.cli.pedal_order import Chain, EvaluateDecoding, EvaluatePedalOrder, EvaluateVariants, TrainPedalOrder
 from labkit.cli.plugins import Plugins
 from labkit.cli.saturation import EvaluateSaturation, Saturation, TrainSaturation
@@ -80,6 +81,7 @@ class Evaluate:
         | Annotated[EvaluateTwins, subcommand("twins", prefix_name=False)]
         | Annotated[EvaluateGradients, subcommand("gradients", prefix_name=False)]
         | Annotated[EvaluateDecoding, subcommand("decoding", prefix_name=False)]
+        | Annotated[EvaluateKosc, subcommand("kosc", prefix_name=False)]
         | Annotated[EvaluateVariants, subcommand("variants", prefix_name=False)]
     )
 

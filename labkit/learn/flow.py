@@ -54,7 +54,7 @@ def flow_loss(
     rng: torch.Generator,
     *,
     drop: float = 0.1,
-    pairing: Pairing = "random",
+    pairing: Pairing | Callable[[Tensor, Tensor], Tensor] = "random",
 ) -> Tensor:
     """Mean squared error of the velocity on the straight way from noise to target, at random moments.
 
@@ -64,7 +64,8 @@ def flow_loss(
         condition: what the field takes, b rows, or None.
         rng: on the CPU; of noise, moments and dropped conditions.
         drop: share of rows whose condition is replaced by the trained token.
-        pairing: which noise goes with which target: ``"random"``, or ``"optimal"``, see `pair` for its price.
+        pairing: which noise goes with which target: ``"random"``, ``"optimal"`` (see `pair` for its price), or a
+            function of noise and target that gives the noise to use; over all targets it must stay standard normal.
 
     Returns:
         A scalar.
@@ -77,13 +78,13 @@ def flow_loss(
     """
     if target.ndim != 2:
         raise ValueError(f"target must be (batch, values), got {tuple(target.shape)}")
-    if pairing not in ("optimal", "random"):
+    if not callable(pairing) and pairing not in ("optimal", "random"):
         raise ValueError(f"pairing must be optimal or random, got {pairing!r}")
     noise = torch.randn(target.shape, generator=rng).to(target)
     time = torch.rand(len(target), generator=rng).to(target)
     kept = (torch.rand(len(target), generator=rng) >= drop).to(target.device)
-    if pairing == "optimal":
-        noise = pair(noise, target)
+    if pairing != "random":
+        noise = (pairing if callable(pairing) else pair)(noise, target)
     point = torch.lerp(noise, target, time[:, None])
     said = field(point, time, condition, kept)
     return (said - (target - noise)).square().mean()

@@ -1,0 +1,1 @@
+"""Synthesizers: a vector of settings becomes a sound."""

@@ -1,0 +1,1 @@
+"""Synth matching: from a sound to the settings of a synthesizer that makes it."""
