@@ -25,6 +25,7 @@ class Config:
         dropout: on what was heard.
         noise_db: deviation of noise on the features in training.
         swap: whether equal oscillators change places at random in training, which no sound can tell.
+        vary: whether notes are transposed and stretched in training, see `data.Examples`.
         regression_weight: of the regressor's loss beside the flow's.
         averaging: share of the running mean of the weights that stays at a step.
         steps, batch_size, learning_rate, warmup_steps, decay_share, weight_decay, checkpoint_every, n_workers,
@@ -41,17 +42,18 @@ class Config:
     n_layers: int = 3
     draws: int = 4
     drop: float = 0.1
-    dropout: float = 0.1
-    noise_db: float = 1.0
+    dropout: float = 0.2
+    noise_db: float = 2.0
     swap: bool = True
+    vary: bool = True
     regression_weight: float = 1.0
-    averaging: float = 0.998
-    steps: int = 4000
+    averaging: float = 0.99
+    steps: int = 1500
     batch_size: int = 128
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     decay_share: float = 0.5
-    weight_decay: float = 0.01
+    weight_decay: float = 0.05
     checkpoint_every: int = 100
     n_workers: int = 0
     precision: str = "32-true"

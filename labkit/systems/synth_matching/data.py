@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from labkit.effects.synths.spec import SynthSpec
+from labkit.effects.synths.spec import Field, SynthSpec, Values
 from labkit.signal.paths import cache_dir
 from labkit.signal.seeds import generator
+from labkit.systems.synth_matching import features
 from labkit.systems.synth_matching.config import Config
 from labkit.systems.synth_matching.schema import RenderConfig, Split, jobs, read_shard
 
@@ -79,7 +80,11 @@ def twins(spec: SynthSpec) -> np.ndarray | None:
 
 
 class Examples(Dataset):
-    """Notes for training, in an order and with noise of their own in every round.
+    """Notes for training, in an order and with changes of their own in every round: transposed and stretched a little.
+
+    A note that is transposed is the note of a patch with its key and its cutoff moved; one that is stretched has
+    longer envelopes. Both are done on the picture: a thousand notes become many more, at the price of small errors
+    where chorus and reverb do not follow.
 
     Args:
         notes: of the split.
@@ -90,6 +95,7 @@ class Examples(Dataset):
     def __init__(self, notes: Notes, config: Config, n: int) -> None:
         self.notes, self.config, self.n = notes, config, n
         self._twins = twins(config.spec)
+        self._values = [config.spec.decode(code) for code in notes.parameters]
 
     def __len__(self) -> int:
         return self.n
@@ -99,17 +105,93 @@ class Examples(Dataset):
         turn, place = divmod(number, len(self.notes))
         k = int(_order(self.config.seed, turn, len(self.notes))[place])
         rng = np.random.default_rng((self.config.seed, number))  # thousands a second: no hash
-        target = self.notes.parameters[k]
+        mel, lines, values = (
+            self.notes.mel[k].astype(np.float32),
+            self.notes.lines[k].astype(np.float32),
+            self._values[k],
+        )
+        if self.config.vary:
+            mel, lines, values = varied(mel, lines, values, self.config.spec, rng)
+        target = self.config.spec.encode(values)
         if self.config.swap and self._twins is not None and rng.random() < 0.5:
             target = target[self._twins]
-        views = {
-            name: torch.from_numpy(self._noisy(getattr(self.notes, name)[k].astype(np.float32), rng))
-            for name in ("mel", "lines")
-        }
+        views = {name: torch.from_numpy(self._noisy(view, rng)) for name, view in (("mel", mel), ("lines", lines))}
         return {**views, "parameters": torch.from_numpy(target), "number": torch.tensor(number)}
 
     def _noisy(self, view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return view + np.float32(self.config.noise_db) * rng.standard_normal(view.shape, dtype=np.float32)
+
+
+_SEMITONES, _STRETCHES = 12, 2.0 ** (np.arange(-6, 7) / 12)
+_TIMES = ("env_1_attack", "env_1_decay", "env_1_release", "env_2_attack", "env_2_decay")
+
+
+def varied(
+    mel: np.ndarray, lines: np.ndarray, values: Values, spec: SynthSpec, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, dict[str, float | str]]:
+    """A heard note at another pitch and speed, and the patch that goes with it, as far as the knobs' ranges let it.
+
+    Args:
+        mel: (N_MELS, frames), dB.
+        lines: (N_LINES,), dB.
+        values: the patch behind both.
+        spec: of the patch.
+        rng: of the change: up to an octave either way, up to the square root of 2 slower or faster.
+
+    Returns:
+        The three, changed.
+    """
+    semitones, stretch = int(rng.integers(-_SEMITONES, _SEMITONES + 1)), int(rng.integers(len(_STRETCHES)))
+    heard, changed = spec.active(values), dict(values)
+    moves = {"note_pitch": semitones, "filter_1_cutoff": semitones}
+    moved = {name: values[name] + step for name, step in moves.items() if name in changed and heard[name]}
+    noisy = values.get("sample_level", 0.0) > 0  # noise has no key: its colour would move and the patch would not
+    if not noisy and all(spec[name].low <= value <= spec[name].high for name, value in moved.items()):
+        changed |= moved
+        mel, lines = _transposed(semitones, mel.shape[0]) @ mel, _shifted(lines, 3 * semitones)
+    factor = _STRETCHES[stretch]
+    slower = {name: values[name] * factor**0.25 for name in _TIMES if name in changed and heard[name]}
+    slower["note_seconds"] = values["note_seconds"] * factor
+    if "reverb_decay_time" in changed and heard["reverb_decay_time"]:
+        slower["reverb_decay_time"] = values["reverb_decay_time"] + float(np.log2(factor))
+    if all(spec[name].low <= value <= spec[name].high for name, value in slower.items()):
+        changed |= slower
+        mel = mel @ _stretched(stretch, mel.shape[1])
+    return mel.astype(np.float32), lines, {name: _on_grid(spec[name], value) for name, value in changed.items()}
+
+
+def _on_grid(field: Field, value: float | str) -> float | str:
+    return value if isinstance(value, str) or value == field.point else field.at(field.step(value))
+
+
+def _shifted(lines: np.ndarray, step: int) -> np.ndarray:
+    places = np.clip(np.arange(len(lines)) - step, 0, len(lines) - 1)
+    return lines[places]
+
+
+@lru_cache(maxsize=64)
+def _transposed(semitones: int, n_mels: int) -> np.ndarray:
+    """(bands, bands): where every band's new content comes from, by straight lines between the bands."""
+    edges = 2595 * np.log10(1 + np.array([features.LOW_HZ, features.HIGH_HZ]) / 700)
+    mel = np.linspace(*edges, n_mels + 2)[1:-1]
+    came_from = 700 * (10 ** (mel / 2595) - 1) * 2 ** (-semitones / 12)
+    return _reading((2595 * np.log10(1 + came_from / 700) - mel[0]) / (mel[1] - mel[0]), n_mels).T
+
+
+@lru_cache(maxsize=64)
+def _stretched(index: int, n: int) -> np.ndarray:
+    """(frames, frames), likewise."""
+    return _reading(np.arange(n) / _STRETCHES[index], n)
+
+
+def _reading(places: np.ndarray, n: int) -> np.ndarray:
+    """(n, places): reads n values at fractional places, the ends beyond them."""
+    low = np.clip(np.floor(places).astype(int), 0, n - 2)
+    share = np.clip(places - low, 0, 1)
+    matrix = np.zeros((n, len(places)), dtype=np.float32)
+    matrix[low, np.arange(len(places))] = 1 - share
+    matrix[low + 1, np.arange(len(places))] = share
+    return matrix
 
 
 @lru_cache(maxsize=2)

@@ -1,5 +1,7 @@
 """The network: an ear for picture and fine spectrum, a field that turns noise into patches, and a plain regressor."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -8,6 +10,9 @@ from labkit.learn.flow import flow_loss
 from labkit.signal.seeds import torch_generator
 from labkit.systems.synth_matching import features
 from labkit.systems.synth_matching.config import Config
+
+# Keys from C1 on, one for each three lines.
+_N_KEYS = 96
 
 
 class Ear(nn.Module):
@@ -27,8 +32,9 @@ class Ear(nn.Module):
             n_flat = self.picture(torch.zeros(1, 1, features.N_MELS, config.n_frames)).shape[1]
         self.from_picture = nn.Linear(n_flat, config.hidden)
         self.spectrum = nn.Sequential(
-            nn.Linear(features.N_LINES, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.hidden)
+            nn.Linear(features.N_LINES + _N_KEYS, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.hidden)
         )
+        self.register_buffer("comb", _comb(), persistent=False)
         self.together = nn.Sequential(
             nn.LayerNorm(2 * config.hidden),
             nn.GELU(),
@@ -45,9 +51,24 @@ class Ear(nn.Module):
     def forward(self, mel: Tensor, lines: Tensor) -> Tensor:
         """(b, N_MELS, frames) and (b, N_LINES), dB -> (b, condition)."""
         mel = (mel - self.mel_mean[:, None]) / self.mel_deviation[:, None]
-        lines = (lines - self.lines_mean) / self.lines_deviation
+        # How much stands on the harmonics of every key: the network need not learn what a pitch is.
+        keys = (lines - lines.mean(1, keepdim=True)) @ self.comb / 10
+        lines = torch.cat([(lines - self.lines_mean) / self.lines_deviation, keys], dim=1)
         heard = self.from_picture(self.picture(mel[:, None])), self.spectrum(lines)
         return self.together(torch.cat(heard, dim=1))
+
+
+def _comb() -> Tensor:
+    """(N_LINES, _N_KEYS): the first ten harmonics of each key, later ones less; the gaps below them against it."""
+    comb = torch.zeros(features.N_LINES, _N_KEYS)
+    for key in range(_N_KEYS):
+        for k in range(1, 11):
+            line = round(3 * key + features.PER_OCTAVE * math.log2(k))
+            gap = round(3 * key + features.PER_OCTAVE * math.log2(k - 0.5))
+            for place, sign in ((line, 1.0), (gap, -1.0)):
+                if 0 <= place < features.N_LINES:
+                    comb[place, key] += sign * 0.84 ** (k - 1)
+    return comb / 4
 
 
 def _convolutions(channels: tuple[int, ...]) -> list[nn.Module]:

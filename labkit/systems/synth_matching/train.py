@@ -23,7 +23,7 @@ def train(
     folder: Path | None = None,
     start: Path | None = None,
     on_log: Callable[[dict[str, float]], None] | None = None,
-    validate_every: int = 250,
+    validate_every: int = 200,
 ) -> SynthModel:
     """Train, or go on with the run in `run_dir`.
 
