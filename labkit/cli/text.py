@@ -102,7 +102,7 @@ class EvaluateText(Evaluation):
     """EQ curves and rooms of words never seen, beside constants, neighbours, regressions, oracle and shuffled text.
 
     Attributes:
-        all: with the control, models trained on shuffled sentences.
+        all: with the control (models trained on shuffled sentences), the contrastive encoder, and searches.
         checkpoint: another checkpoint than the shipped one.
     """
 

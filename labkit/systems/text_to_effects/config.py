@@ -17,6 +17,8 @@ class Config:
         hint_dropout, piece_dropout: shares of training sentences without their hints, or without their pieces.
         hint_noise: standard deviation of what is added to hints in training.
         eq_weight, reverb_weight, prior_weight, dynamics_weight: of the parts of the loss.
+        sound_weight: of the change that is measured in the rendered sound, beside the curve's own formula.
+        sound_items: sentences of a batch that are rendered for it.
         taught: stems of the words whose curves a model has seen; `train` fills it in.
         steps, batch_size, learning_rate, warmup_steps, weight_decay, checkpoint_every, n_workers, precision, seed:
             as in `labkit.learn.training.Plan`.
@@ -38,6 +40,8 @@ class Config:
     reverb_weight: float = 1.0
     prior_weight: float = 0.3
     dynamics_weight: float = 0.3
+    sound_weight: float = 0.0
+    sound_items: int = 8
     taught: tuple[str, ...] = ()
     steps: int = 2000
     batch_size: int = 64

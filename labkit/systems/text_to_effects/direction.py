@@ -16,7 +16,7 @@ from labkit.systems.text_to_effects.response import BANDS_HZ
 _REAL_FOLDERS = ("guitar_di", "music", "speech")
 _BLOCK, _SECONDS = 65536, 8.0
 # Of a band, a third of an octave wide; bands this far below the loudest one hold nothing that could change.
-_HALF_WIDTH, _SILENT_DB = 2.0**0.17, 55.0
+_HALF_WIDTH, SILENT_DB = 2.0**0.17, 55.0
 
 
 def band_levels_db(audio: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -49,7 +49,7 @@ def correlations(
         (n,) Pearson correlations over the bands that hold any sound.
     """
     before = band_levels_db(audio[0], sample_rate)
-    heard = before > before.max() - _SILENT_DB
+    heard = before > before.max() - SILENT_DB
     found = []
     for word, curve in zip(words, curves, strict=True):
         wet = predict(model, audio, sample_rate, word.word).preset.board(sample_rate)(audio, sample_rate)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 
 import numpy as np
 import torch
@@ -16,9 +15,11 @@ from labkit.signal.shipped import load_phrase
 from labkit.systems.text_to_effects.config import Config
 from labkit.systems.text_to_effects.descriptors import (
     MIN_CONTRIBUTORS,
+    N_FOLDS,
     Word,
     band_spread,
     eq_words,
+    fold_of,
     heard_rooms,
     parts,
     stem,
@@ -28,8 +29,10 @@ from labkit.systems.text_to_effects.direction import direction_rows
 from labkit.systems.text_to_effects.grammar import apply_items, parse
 from labkit.systems.text_to_effects.model import Settings, TextToEffects, begin, build
 from labkit.systems.text_to_effects.preset import Preset
+from labkit.systems.text_to_effects.ranking import fold_encoders, ranking_rows
 from labkit.systems.text_to_effects.response import BANDS_HZ
 from labkit.systems.text_to_effects.rooms import room_rows
+from labkit.systems.text_to_effects.search import contest_rows
 from labkit.systems.text_to_effects.table import Lesson, lessons, lexicon_curve, sounds, tensors
 from labkit.systems.text_to_effects.train import shape_of, train_quickly
 
@@ -49,7 +52,6 @@ QUICK = Config(
     steps=60,
     learning_rate=1e-3,
 )
-N_FOLDS = 4
 
 
 @dataclass(frozen=True)
@@ -130,11 +132,6 @@ def _ridge(
         gram = vectors[kept] @ vectors[kept].T + 10.0 * np.eye(kept.sum())
         said.append(mean + vectors[row] @ vectors[kept].T @ np.linalg.solve(gram, scores) @ axes[:components])
     return np.array(said)
-
-
-def fold_of(word: str) -> int:
-    """0 to 3, by the word's stem alone, so that bright and brighter fall together."""
-    return int(sha256(stem(word).encode()).hexdigest(), 16) % N_FOLDS
 
 
 @dataclass(frozen=True)
@@ -243,7 +240,8 @@ def evaluate(
         model: the shipped one, for words that it was trained on.
         seed: of the evaluation and of its small models.
         checkpoint: name recorded in each row.
-        control: with models trained on shuffled sentences, which doubles the time.
+        control: with models trained on shuffled sentences, the contrastive encoder, and searches: five minutes on one
+            quiet core instead of one.
         say: told about progress.
 
     Returns:
@@ -272,6 +270,12 @@ def evaluate(
     rows += room_rows(told.room_guesses, told.rooms, mixed.rooms if mixed else None, seed)
     rows.append(_seen_row(judge, model, seed, checkpoint))
     rows += direction_rows(model, judge.words, judge.truth, seed, checkpoint)
+    if control:
+        say("the contrastive encoder, and searches that ask it")
+        encoders = fold_encoders(judge.words, seed=seed)
+        rows += ranking_rows(judge.words, told.guesses, judge.spread, encoders, seed)
+        shapes = {"network": told.curves, "first guess": told.guesses, "lexicon alone": found["lexicon alone"]}
+        rows += contest_rows(encoders, judge.words, judge.spread, shapes, seed)
     rows.append(_operator_row(seed))
     rows.append(_speed_row(model, seed, checkpoint))
     spent = time.perf_counter() - started

@@ -193,8 +193,7 @@ class TextToEffects(nn.Module):
 
     def guess_db(self, batch: Mapping[str, Tensor]) -> Tensor:
         """(b, 5) dB: a first guess at the gains, a smooth function of what the hints ask for together."""
-        asked = (batch["hints"][..., :N_ANCHORS] * batch["hints_mask"][..., None]).sum(1)
-        return self.guess(self.nearness(asked))
+        return self.guess(self.nearness(asked_of(batch)))
 
     def guessed_room(self, batch: Mapping[str, Tensor]) -> Tensor:
         """(b, 5) units: a first guess at the room, linear in the sentence's vector and what the hints ask for."""
@@ -215,14 +214,24 @@ class TextToEffects(nn.Module):
         return tuple(Band(kind, hz, gain, q) for (kind, hz, q), gain in zip(START, gains, strict=True))
 
     def nearness(self, asked: Tensor) -> Tensor:
-        """(b, 6), the curve asked for in units of 4 dB -> (b, centres), how near it is to each one in the lexicon."""
-        return torch.exp(-(asked[:, None] - self.centres).square().sum(-1) / (2 * NEARNESS**2))
+        """As the function `nearness`, to the model's own centres."""
+        return nearness(asked, self.centres)
 
 
 def told_of(batch: Mapping[str, Tensor]) -> Tensor:
     """(b, 405): the sentence as one vector of length 1, and beside it the sum of the hints."""
     sentence = functional.normalize((batch["pieces"] * batch["pieces_mask"][..., None]).sum(1), dim=-1)
     return torch.cat([sentence, _HINT_SHARE * (batch["hints"] * batch["hints_mask"][..., None]).sum(1)], dim=-1)
+
+
+def asked_of(batch: Mapping[str, Tensor]) -> Tensor:
+    """(b, 6): the curve that the hints ask for together, in units of 4 dB."""
+    return (batch["hints"][..., :N_ANCHORS] * batch["hints_mask"][..., None]).sum(1)
+
+
+def nearness(asked: Tensor, centres: Tensor) -> Tensor:
+    """(b, 6), a curve asked for in units of 4 dB -> (b, centres), how near it is to each of the lexicon's curves."""
+    return torch.exp(-(asked[:, None] - centres).square().sum(-1) / (2 * NEARNESS**2))
 
 
 def hint_centres() -> Tensor:
@@ -246,19 +255,31 @@ def begin(model: TextToEffects, table: Mapping[str, Tensor], rows: Tensor, *, pe
     """
     toned = rows[table["curve_weight"][rows] > 0]
     if len(toned):
-        asked = (table["hints"][toned][..., :N_ANCHORS] * table["hints_mask"][toned][..., None]).sum(1)
+        near = model.nearness(asked_of({name: table[name][toned] for name in ("hints", "hints_mask")}))
         curves = model.config.db_per_unit * table["curve"][toned].double().numpy()
         gains = torch.from_numpy(np.stack([fitted_gains_db(curve) for curve in curves]))
         # Not centred: what is near nothing in the lexicon gets the mean gain.
-        _ridge(model.guess, model.nearness(asked), gains, table["curve_weight"][toned], penalty, centred=False)
+        ridge_into(model.guess, near, gains, table["curve_weight"][toned], penalty, centred=False)
     rooms = rows[table["reverb_weight"][rows] > 0] if "reverb" in table else rows[:0]
     if len(rooms):
         told = told_of({name: table[name][rooms] for name in ("pieces", "pieces_mask", "hints", "hints_mask")})
-        _ridge(model.guess_room, told, table["reverb"][rooms], table["reverb_weight"][rooms], 1.0, centred=True)
+        ridge_into(model.guess_room, told, table["reverb"][rooms], table["reverb_weight"][rooms], 1.0, centred=True)
 
 
-def _ridge(layer: nn.Linear, inputs: Tensor, outputs: Tensor, weight: Tensor, penalty: float, *, centred: bool) -> None:
-    """The weighted least squares from inputs to outputs with a penalty, put into a layer."""
+@torch.no_grad()
+def ridge_into(
+    layer: nn.Linear, inputs: Tensor, outputs: Tensor, weight: Tensor, penalty: float, *, centred: bool
+) -> None:
+    """The weighted least squares from inputs (n, k) to outputs (n, m) with a penalty, put into a layer.
+
+    Args:
+        layer: k inputs, m outputs; overwritten.
+        inputs: (n, k).
+        outputs: (n, m).
+        weight: (n,).
+        penalty: of the squared weights.
+        centred: take the mean out of the inputs first.
+    """
     inputs, outputs, weight = inputs.double(), outputs.double(), weight.double()[:, None]
     mean = (weight * outputs).sum(0) / weight.sum()
     middle = inputs.mean(0) if centred else torch.zeros_like(inputs[0])

@@ -20,6 +20,8 @@ TEMPLATES = ("{}", "make it sound {}", "a {} sound")
 PAIRS = ("{} and {}", "{} but {}", "a {}, {} sound")
 # The threshold stands for the audio's level less this many dB in tables; the loss puts the level in.
 _SQUEEZE_RANGE_DB = 40.0
+# As much of a clip as is rendered in training.
+_HEARD_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def sounds(config: Config, split: str, n: int) -> dict[str, Tensor]:
         n: clips.
 
     Returns:
-        `picture` (n, frames, mels) and `level_db` (n,).
+        `picture` (n, frames, mels), `level_db` (n,), and the beginning of each clip, `audio` (n, samples), untilted.
     """
     names = phrase_names()
     chosen = names[1:] if split == "train" else names[:1]
@@ -143,5 +145,7 @@ def sounds(config: Config, split: str, n: int) -> dict[str, Tensor]:
         start = int(rng.integers(max(1, audio.shape[1] - samples)))
         seen, _ = picture(audio[:, start : start + samples], replace(config, sample_rate=rate))
         slope = torch.linspace(-1, 1, config.n_mels) * float(rng.uniform(-0.6, 0.6))
-        made.append((seen + slope, float(rng.uniform(-45.0, -10.0))))
-    return {"picture": torch.stack([seen for seen, _ in made]), "level_db": torch.tensor([db for _, db in made])}
+        begun = torch.from_numpy(audio[0, start : start + round(_HEARD_SECONDS * rate)])
+        made.append((seen + slope, float(rng.uniform(-45.0, -10.0)), begun))
+    pictures, levels, begun = zip(*made, strict=True)
+    return {"picture": torch.stack(pictures), "level_db": torch.tensor(levels), "audio": torch.stack(begun)}

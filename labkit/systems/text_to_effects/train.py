@@ -14,8 +14,9 @@ from labkit.learn.training import Plan, fit
 from labkit.signal.seeds import generator, torch_generator
 from labkit.systems.text_to_effects.config import Config
 from labkit.systems.text_to_effects.descriptors import band_spread, stem
-from labkit.systems.text_to_effects.model import EFFECTS, TextToEffects, begin, build
+from labkit.systems.text_to_effects.model import EFFECTS, Settings, TextToEffects, begin, build
 from labkit.systems.text_to_effects.preset import SPACES
+from labkit.systems.text_to_effects.render import band_change_db, equalised
 from labkit.systems.text_to_effects.table import Lesson, lessons, sounds, tensors
 
 _INPUTS = ("pieces", "pieces_mask", "hints", "hints_mask", "picture", "level_db")
@@ -47,7 +48,8 @@ class Lessons(Dataset):
         example["hints"] = example["hints"] + self.config.hint_noise * torch.from_numpy(noise).float()
         shift_db = float(rng.uniform(-10, 10))
         level_db = (self.sounds["level_db"][sound] + shift_db).clamp(-60, -6)
-        return example | {"picture": self.sounds["picture"][sound], "level_db": level_db}
+        heard = {"audio": self.sounds["audio"][sound]} if self.config.sound_weight else {}
+        return example | heard | {"picture": self.sounds["picture"][sound], "level_db": level_db}
 
 
 def examples(config: Config, split: str, seed: int, *, without: frozenset[str] = frozenset()) -> Lessons:
@@ -82,10 +84,30 @@ def loss_of(
             "pitch": config.prior_weight,
             "distortion": config.prior_weight,
         }
+        if config.sound_weight:
+            parts["sound"], weights["sound"] = sound_loss(said, batch, config, spread), config.sound_weight
         total = sum(weights[name] * value for name, value in parts.items())
         return total, {f"train/{name}": value.item() for name, value in parts.items()}
 
     return loss
+
+
+def sound_loss(said: Settings, batch: Mapping[str, Tensor], config: Config, spread: Tensor) -> Tensor:
+    """How far the change in the rendered sound is from people's curve, over bands that hold any sound.
+
+    Args:
+        said: what the network says of the batch.
+        batch: with `audio` (b, samples), `curve` and its weight.
+        config: how many items are rendered, and dB of a unit.
+        spread: (40,), the unit of the error.
+    """
+    rows = batch["curve_weight"].nonzero()[: config.sound_items, 0]
+    dry, curve = batch["audio"][rows], batch["curve"][rows]
+    wet = equalised(Settings(said.band_unit[rows], said.type_shares[rows], {}), dry[:, None], config.sample_rate)
+    moved, heard = band_change_db(dry, wet[:, 0], config.sample_rate)
+    error = heard * (moved / config.db_per_unit - curve)
+    error = heard * (error - error.sum(-1, keepdim=True) / heard.sum(-1, keepdim=True)) / spread.to(curve)
+    return _weighted(error.square().sum(-1) / heard.sum(-1), batch["curve_weight"][rows])
 
 
 def _weighted(values: Tensor, weights: Tensor) -> Tensor:
@@ -191,4 +213,4 @@ def _drawn(
     batch = batch | without_some(batch, dropped, config)
     noise = torch.from_numpy(rng.standard_normal(batch["hints"].shape)).float()
     batch["hints"] = batch["hints"] + config.hint_noise * noise
-    return batch | {"picture": heard["picture"][sound], "level_db": heard["level_db"][sound]}
+    return batch | {name: column[sound] for name, column in heard.items()}
