@@ -359,6 +359,18 @@ def test_bad_files_are_refused(small, tmp_path):
     assert not (tmp_path / "out.wav").exists()
 
 
+def test_rails_keep_strange_sounds_where_the_training_was(small):
+    model = tasks.build(small()).eval()
+    torch.nn.init.normal_(model.head[-1].weight, std=3.0, generator=torch.Generator().manual_seed(0))
+    usual, strange = torch.from_numpy(noise(40, 1, 11_025)), torch.from_numpy(30 * noise(2, 1, 11_025))
+    free, wild = model(usual), model(strange)
+    model.set_rails(usual, share=0.1)
+    assert ((wild < free.min(0).values) | (wild > free.max(0).values)).any()
+    kept = model(strange)
+    assert (kept >= free.quantile(0.1, 0) - 1e-6).all()
+    assert (kept <= free.quantile(0.9, 0) + 1e-6).all()
+
+
 # Tables, checkpoints
 
 

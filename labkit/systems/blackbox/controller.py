@@ -40,6 +40,7 @@ class Controller(nn.Module):
             nn.Linear(config.hidden, len(config.chain.knobs)),
         )
         start = torch.tensor([knob.start for knob in config.chain.knobs])
+        self.register_buffer("rails", torch.stack([torch.zeros_like(start), torch.ones_like(start)]))
         nn.init.zeros_(self.head[-1].weight)
         with torch.no_grad():
             self.head[-1].bias.copy_(torch.logit(start))
@@ -51,12 +52,26 @@ class Controller(nn.Module):
         return log_mel(audio.mean(1), c.sample_rate, high_hz=min(_HIGHEST_HZ, c.sample_rate / 2), **sizes) / 30 + 1.5
 
     def forward(self, audio: Tensor) -> Tensor:
-        """(b, channels, samples) at the config's rate -> (b, knobs) in 0..1."""
+        """(b, channels, samples) at the config's rate -> (b, knobs) in 0..1; in evaluation mode, between the rails."""
         with torch.no_grad():
             picture = self.hear(audio)
             levels = torch.quantile(picture, torch.tensor(_QUANTILES, dtype=picture.dtype), dim=2)
         heard = [self.encoder(picture[:, None]), levels.permute(1, 0, 2).flatten(1)]
-        return torch.sigmoid(self.head(torch.cat(heard, dim=1)))
+        knobs = torch.sigmoid(self.head(torch.cat(heard, dim=1)))
+        return knobs if self.training else knobs.clamp(*self.rails)
+
+    @torch.no_grad()
+    def set_rails(self, audio: Tensor, *, share: float = 0.02) -> None:
+        """Keep the knobs of sounds unlike any that was trained on to where they stood for those that were.
+
+        Args:
+            audio: (n, channels, samples), from the training.
+            share: of them that may lie beyond either rail.
+        """
+        self.eval()
+        self.rails.copy_(torch.tensor([[0.0], [1.0]]))
+        knobs = torch.cat([self(part) for part in audio.split(16)])
+        self.rails.copy_(torch.quantile(knobs, torch.tensor([share, 1 - share]), dim=0))
 
 
 def build(config: Config) -> Controller:

@@ -108,7 +108,7 @@ def train(
         on_log: called with each logged row.
 
     Returns:
-        The controller, in evaluation mode.
+        The controller, in evaluation mode, its knobs kept to where they stood on the sounds of the training.
 
     Raises:
         ValueError, FloatingPointError: as `fit`.
@@ -128,12 +128,19 @@ def train(
             loss_of(config, rack),
             plan,
             run_dir,
-            config=asdict(config) | {"pairs": [str(folder) for folder in pairs or ()]},
+            config=asdict(config) | {"folders": [str(folder) for folder in pairs or ()]},
             on_log=on_log,
             validate=Examiner(config, held, rack),
             validate_every=validate_every,
         )
-    return model.cpu().eval()
+    model.cpu().set_rails(heard_in_training(config, made))
+    return model
+
+
+def heard_in_training(config: Config, made: Examples, n: int = 256) -> Tensor:
+    """The first recordings of a training, (n, 1, samples)."""
+    data = Dressed(config, made)
+    return torch.stack([data[k]["dry"] for k in range(min(n, len(data)))])
 
 
 def _clips(config: Config, pairs: Folders | None, n_validation: int) -> tuple[Examples, Examples]:
