@@ -22,6 +22,11 @@ _BESIDE = {
 _ORDER = ("pedal_order", "saturation", "gradients", "blackbox", "style", "synth", "text", "codec", "decoding", "twins")
 # What the front page shows of each system, as patterns of task/model/metric; the whole is in data/results/README.md.
 HEADLINES = {
+    "blackbox": (
+        "*/controller, 1 render/MR-STFT left",
+        "*/rules/MR-STFT left",
+        "*/CMA-ES, blind, 10 renders/MR-STFT left",
+    ),
     "decoding": ("write 256 tokens*/with a cache/speed*", "write 256 tokens*/*learned positions/cache per token"),
     "gradients": (
         "*/central differences/cosine, worst*",
