@@ -14,7 +14,7 @@ from labkit.signal.speech import utterance
 from labkit.systems.blackbox import style, style_data, style_evaluate
 from labkit.systems.blackbox.style_train import Loss, train
 
-SMALL = style.Config(n_mels=32, width=16, seconds=0.4, heard_seconds=0.6, n_examples=8, renders=96, batch_size=4)
+SMALL = style.Config(n_mels=32, width=16, seconds=0.25, heard_seconds=0.6, n_examples=8, renders=96, batch_size=4)
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_spsa_is_autodiff_on_average(batch):
 
 
 def test_it_learns_and_resumes(tmp_path):
-    config = replace(SMALL, renders=8 * 120, batch_size=8, learning_rate=3e-3, warmup_steps=5)
+    config = replace(SMALL, renders=8 * 70, batch_size=8, learning_rate=3e-3, warmup_steps=5)
     rows = []
     model = train(config, tmp_path, on_log=rows.append)
     # Eight examples are learnt by heart: what the knobs in the middle leave is halved.
