@@ -158,10 +158,9 @@ def judge(
     def play(values: Values) -> np.ndarray:
         return features.mono(synth.render(values, seconds=seconds))[0]
 
-    found = []
+    found, average = [], play(spec.decode(mean))
     for k, sound in enumerate(sounds):
         ways = {
-            "mean patch": mean,
             "nearest neighbour": nearest(sound.mel, sound.lines),
             "regression": plain[k],
             "flow, one draw": drawn[k, 0],
@@ -170,7 +169,8 @@ def judge(
         patches: dict[str, Values] = {way: spec.decode(code) for way, code in ways.items()}
         if sound.truth is not None:
             patches["oracle"] = sound.truth
-        played = {way: play(values) for way, values in patches.items()}
+        played = {way: play(values) for way, values in patches.items()} | {"mean patch": average}
+        patches["mean patch"] = spec.decode(mean)
         draws = [patches["flow, one draw"], *(spec.decode(code) for code in drawn[k, 1:])]
         sounded = [played["flow, one draw"], *(play(values) for values in draws[1:])]
         best = int(np.argmin([distance(audio, sound.target) for audio in sounded]))
