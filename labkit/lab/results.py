@@ -53,6 +53,15 @@ HEADLINES = {
         "speed/*/*share*",
     ),
     "style": ("treat A like B, real speech/*/MR-STFT*", "five styles, real speech/encoder, autodiff/*"),
+    "text": (
+        "EQ curve of a word never seen*/network/*",
+        "EQ curve of a word seen*/network/*",
+        "tilt of a word never seen/network/*",
+        "room of a word never seen, as its listeners*/network/*",
+        "rendered sound*/network/right direction",
+        "word never seen, from*/contrastive encoder/top 5 of the fold*",
+        "*searches beside answers/*/RMSE*",
+    ),
     "twins": ("*/speed", "*/SI-SDR above 30 dB"),
 }
 
