@@ -17,6 +17,7 @@ EXPECTED = [
     "04_pedal_order",
     "05_saturation_identification",
     "06_gradient_approximation",
+    "07_synth_matching",
     "08_text_to_effects",
 ]
 MAX_LINES, MAX_MEDIAN_LINES, MAX_BYTES = 25, 6, 500_000
