@@ -11,6 +11,7 @@ from labkit.systems.text_to_effects.config import Config
 from labkit.systems.text_to_effects.model import Settings, build
 from labkit.systems.text_to_effects.preset import BAND, SPACES, Band, Preset
 from labkit.systems.text_to_effects.response import START, TYPES
+from labkit.systems.text_to_effects.train import sound_loss
 
 RATE = 44100
 TINY = Config(width=16, n_heads=2, n_mels=8, n_frames=4, dropout=0.0)
@@ -96,3 +97,15 @@ def test_the_change_of_the_bands_is_the_curve_of_the_equaliser():
     assert heard.all()
     # 0.5 dB: a band is a third of an octave wide, and the curve bends within it; below 60 Hz noise has few bins there
     assert moved[0, 3:].numpy() == pytest.approx(settings.eq_curve_db()[0, 3:].numpy(), abs=0.5)
+
+
+def test_the_loss_of_the_sound_is_small_for_the_right_curve_alone():
+    eq = tuple(Band(kind, hz, gain, q) for (kind, hz, q), gain in zip(START, (4, -3, 0, 5, -6), strict=True))
+    settings, config = settings_of(Preset(eq)), Config()
+    curve = settings.eq_curve_db() - settings.eq_curve_db().mean()
+    batch = {"audio": noise(2.0)[:, 0], "curve": curve / config.db_per_unit, "curve_weight": torch.ones(1)}
+    right = sound_loss(settings, batch, config, torch.ones(40))
+    wrong = sound_loss(settings, batch | {"curve": -batch["curve"]}, config, torch.ones(40))
+    assert right < 0.02 * wrong  # what is left is the width of the bands
+    silent = batch | {"audio": torch.zeros(1, RATE)}
+    assert torch.isfinite(sound_loss(settings, silent, config, torch.ones(40)))
