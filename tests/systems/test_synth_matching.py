@@ -82,7 +82,7 @@ def test_it_learns_what_is_shown_and_not_what_is_shuffled(toy: Path, tmp_path: P
     mixed = dataclasses.replace(kept, lines=np.roll(kept.lines, 1, 0), mel=np.roll(kept.mel, 1, 0))
     shown, shuffled = validate(model, kept), validate(model, mixed)
     constant = kept.parameters.var(0).mean()
-    assert shown["validation_regression"] < 0.6 * constant
+    assert shown["validation_regression"] < 0.75 * constant
     assert shuffled["validation_regression"] > constant
     assert shown["validation_flow"] < 0.8 * shuffled["validation_flow"]
 
