@@ -16,7 +16,7 @@ class EvaluateKosc(Evaluation):
 
     Attributes:
         run_dir: one folder for each run; the same folder again takes up what is done.
-        k: numbers of oscillators.
+        k: numbers of oscillators; rows of other numbers in the file stay.
         seeds: of the heads.
         n: sounds of a test.
         steps: of each head's training; the system's own number by default.
@@ -36,10 +36,15 @@ class EvaluateKosc(Evaluation):
 
     def rows(self) -> "list[Row]":
         """Every figure of the results table."""
+        from labkit.measure.results import read, results_path
         from labkit.systems.synth_matching import kosc
 
         sizes = {"steps": self.steps, "encoder_steps": self.encoder_steps, "n_train": self.n_train}
         config = replace(kosc.Config(), **{name: size for name, size in sizes.items() if size is not None})
         rows = kosc.evaluate(config, self.run_dir, ks=self.k, seeds=self.seeds, n=self.n, seed=self.seed)
         print("\n".join(kosc.ratios(rows)))
-        return rows
+        path = self.out or results_path(self.system)
+        measured = tuple(f"{k} oscillators" for k in self.k)
+        others = read(self.system, path=path) if path.exists() else []
+        kept = [row for row in others if not row.protocol.startswith(measured)]
+        return sorted(kept + rows, key=lambda row: int(row.protocol.split()[0]))

@@ -188,3 +188,15 @@ def test_a_flow_head_gives_several_answers_and_a_regression_one():
         assert found.min() >= 0
         assert found.max() <= 1
     assert flow_loss(lambda x, *_: 0 * x, torch.zeros(4, 9), None, rng("l"), pairing=ranked).item() > 0
+
+
+def test_the_command_keeps_the_rows_of_other_numbers(tmp_path, capsys):
+    from labkit.cli import main
+    from labkit.measure.results import read
+
+    out = tmp_path / "kosc.json"
+    for k in ("3", "2"):
+        tiny = ["--seeds", "0", "--n", "4", "--steps", "1", "--encoder-steps", "1", "--n-train", "500"]
+        assert main(["evaluate", "kosc", "--k", k, *tiny, "--run-dir", str(tmp_path / "runs"), "--out", str(out)]) == 0
+    assert "of the perceptron flow's" in capsys.readouterr().out
+    assert list(dict.fromkeys(row.protocol.split()[0] for row in read("kosc", path=out))) == ["2", "3"]
