@@ -20,7 +20,7 @@ SYSTEMS = {
     "blackbox_distortion": ("blackbox.tasks", "blackbox.evaluate", "distortion"),
     "blackbox_speech": ("blackbox.tasks", "blackbox.evaluate", "speech"),
     "blackbox_mastering": ("blackbox.tasks", "blackbox.evaluate", "mastering"),
-    "synth": "synth_matching",
+    "synth": ("synth_matching", "synth_matching.evaluate"),
 }
 
 
