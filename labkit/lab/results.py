@@ -62,6 +62,11 @@ HEADLINES = {
         "word never seen, from*/contrastive encoder/top 5 of the fold*",
         "*searches beside answers/*/RMSE*",
     ),
+    "synth": (
+        "*/flow, best of 8/MSS",
+        "*/flow, best of 8/RMS cosine",
+        "*/flow, one draw/MSS, over*",
+    ),
     "twins": ("*/speed", "*/SI-SDR above 30 dB"),
 }
 
