@@ -19,7 +19,19 @@ _BESIDE = {
     "reference": "published",
 }
 # Systems first, in the order of the notebooks; then their parts.
-_ORDER = ("pedal_order", "saturation", "gradients", "blackbox", "style", "synth", "text", "codec", "decoding", "twins")
+_ORDER = (
+    "pedal_order",
+    "saturation",
+    "gradients",
+    "blackbox",
+    "style",
+    "synth",
+    "kosc",
+    "text",
+    "codec",
+    "decoding",
+    "twins",
+)
 # What the front page shows of each system, as patterns of task/model/metric; the whole is in data/results/README.md.
 HEADLINES = {
     "blackbox": (
@@ -35,6 +47,7 @@ HEADLINES = {
         "*/loss left*",
         "*/proxy*/cosine*",
     ),
+    "kosc": ("*alike*/*/LSD*", "*alike*/*/LAC", "*alike*/regression/R2", "*band*/*/LSD"),
     "pedal_order": (
         "*/exact chain",
         "*/macro F1",

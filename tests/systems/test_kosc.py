@@ -192,11 +192,15 @@ def test_a_flow_head_gives_several_answers_and_a_regression_one():
 
 def test_the_command_keeps_the_rows_of_other_numbers(tmp_path, capsys):
     from labkit.cli import main
-    from labkit.measure.results import read
+    from labkit.measure.results import Row, read, write
 
     out = tmp_path / "kosc.json"
-    for k in ("3", "2"):
-        tiny = ["--seeds", "0", "--n", "4", "--steps", "1", "--encoder-steps", "1", "--n-train", "500"]
-        assert main(["evaluate", "kosc", "--k", k, *tiny, "--run-dir", str(tmp_path / "runs"), "--out", str(out)]) == 0
+    old = Row("3 oscillators, alike; 1 seeds", "regression", "generated", "LSD", "dB", 1.0, 0.9, 1.1, 4, 1)
+    write("kosc", [old, dataclasses.replace(old, protocol="2 oscillators, alike; 1 seeds")], path=out)
+    tiny = ["--seeds", "0", "--n", "4", "--steps", "1", "--encoder-steps", "1", "--n-train", "500"]
+    assert main(["evaluate", "kosc", "--k", "2", *tiny, "--run-dir", str(tmp_path / "runs"), "--out", str(out)]) == 0
     assert "of the perceptron flow's" in capsys.readouterr().out
-    assert list(dict.fromkeys(row.protocol.split()[0] for row in read("kosc", path=out))) == ["2", "3"]
+    rows = read("kosc", path=out)
+    assert [row for row in rows if row.protocol.startswith("3")] == [old]
+    assert 1.0 not in [row.ours for row in rows if row.protocol.startswith("2")]
+    assert rows[-1] == old
