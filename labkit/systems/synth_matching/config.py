@@ -48,7 +48,7 @@ class Config:
     vary: bool = True
     regression_weight: float = 1.0
     averaging: float = 0.99
-    steps: int = 1500
+    steps: int = 750
     batch_size: int = 128
     learning_rate: float = 1e-3
     warmup_steps: int = 100

@@ -35,7 +35,7 @@ class RenderConfig:
 
     parameters: str = "vital_simple"
     seconds: float = 1.5
-    n_train: int = 12_288
+    n_train: int = 3_328
     n_validation: int = 512
     n_test: int = 512
     shard_size: int = 128
