@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from labkit.signal.optional import need
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox import rules
-from labkit.systems.blackbox.style import Config, StyleModel, at_peak, build, picture
+from labkit.systems.blackbox.style import Config, StyleModel, Transfer, at_peak, build, picture, predict
 from labkit.systems.blackbox.style_data import Examples, examples, in_style, style_names
 
 # Kind of recordings -> what the table calls it, and whether it is real.
@@ -95,6 +95,46 @@ def by_rules(tests: Examples, sample_rate: int) -> np.ndarray:
     styles = [rules.style_of([row[None]], sample_rate) for row in tests.reference]
     pairs = zip(tests.plain, styles, strict=True)
     return np.concatenate([at_peak(rules.match(a[None], sample_rate, style)[0]) for a, style in pairs])
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A style copied from one half of a recording to the other, beside what was wanted.
+
+    Attributes:
+        found: what the model did.
+        clips: plain A, treated B, A as the model treats it, A as it was wanted; (channels, samples) each.
+        before: MR-STFT of plain A to what was wanted.
+        after: that of the model's.
+    """
+
+    found: Transfer
+    clips: dict[str, np.ndarray]
+    before: float
+    after: float
+
+
+def copied(model: StyleModel, audio: np.ndarray, sample_rate: int, name: str, *, seed: int = 0) -> Copy:
+    """Cut a recording in two, bring both halves into a style, and let the model copy it from the second to the first.
+
+    Args:
+        model: from `load` or `train`.
+        audio: (1, samples), some seconds.
+        sample_rate: Hz, at least 16000.
+        name: of `style_names`.
+        seed: of the style's settings.
+
+    Returns:
+        The sounds and how far they are apart.
+
+    Notebook: 06.
+    """
+    plain, other = map(at_peak, np.array_split(audio, 2, axis=1))
+    wanted, treated_b = (in_style(name, x, sample_rate, generator(seed, "copied", name)) for x in (plain, other))
+    found = predict(model, plain, sample_rate, reference=treated_b)
+    clips = {"A": plain, f"B, {name}": treated_b, "A in B's style": found.audio, f"A, {name}": wanted}
+    before, after = (scores(sound, wanted, sample_rate)["MR-STFT"].item() for sound in (plain, found.audio))
+    return Copy(found, clips, before, after)
 
 
 def evaluate(
