@@ -18,6 +18,7 @@ class EvaluateKosc(Evaluation):
         run_dir: one folder for each run; the same folder again takes up what is done.
         k: numbers of oscillators; rows of other numbers in the file stay.
         seeds: of the heads.
+        all: with the regressions whose losses know of the symmetry, and the flow that has to find it.
         n: sounds of a test.
         steps: of each head's training; the system's own number by default.
         encoder_steps: of the encoder's training, one for each k; the system's own number by default.
@@ -29,6 +30,7 @@ class EvaluateKosc(Evaluation):
     run_dir: Path = Path("runs/kosc")
     k: tuple[int, ...] = (4, 8)
     seeds: tuple[int, ...] = (0, 1, 2)
+    all: bool = False
     n: int = 160
     steps: int | None = None
     encoder_steps: int | None = None
@@ -41,7 +43,8 @@ class EvaluateKosc(Evaluation):
 
         sizes = {"steps": self.steps, "encoder_steps": self.encoder_steps, "n_train": self.n_train}
         config = replace(kosc.Config(), **{name: size for name, size in sizes.items() if size is not None})
-        rows = kosc.evaluate(config, self.run_dir, ks=self.k, seeds=self.seeds, n=self.n, seed=self.seed)
+        given = {"ks": self.k, "seeds": self.seeds, "n": self.n, "seed": self.seed}
+        rows = kosc.evaluate(config, self.run_dir, **given, **({"heads": kosc.HEADS} if self.all else {}))
         print("\n".join(kosc.ratios(rows)))
         path = self.out or results_path(self.system)
         measured = tuple(f"{k} oscillators" for k in self.k)
