@@ -17,7 +17,7 @@ from labkit.signal.paths import real_data_dir
 from labkit.systems.synth_matching import features
 from labkit.systems.synth_matching.data import Notes, default_folder, read_notes, twins
 from labkit.systems.synth_matching.model import SynthModel
-from labkit.systems.synth_matching.predict import distance, prepare, propose, refined
+from labkit.systems.synth_matching.predict import distance, patch_of, prepare, propose, refined
 from labkit.systems.synth_matching.render import draw
 from labkit.systems.synth_matching.schema import RenderConfig
 
@@ -158,7 +158,7 @@ def judge(
     def play(values: Values) -> np.ndarray:
         return features.mono(synth.render(values, seconds=seconds))[0]
 
-    found, average = [], play(spec.decode(mean))
+    found, average = [], play(patch_of(spec, mean))
     for k, sound in enumerate(sounds):
         ways = {
             "nearest neighbour": nearest(sound.mel, sound.lines),
@@ -166,12 +166,12 @@ def judge(
             "flow, one draw": drawn[k, 0],
             "shuffled sound": drawn[k - 1, 0],
         }
-        patches: dict[str, Values] = {way: spec.decode(code) for way, code in ways.items()}
+        patches: dict[str, Values] = {way: patch_of(spec, code) for way, code in ways.items()}
         if sound.truth is not None:
             patches["oracle"] = sound.truth
         played = {way: play(values) for way, values in patches.items()} | {"mean patch": average}
-        patches["mean patch"] = spec.decode(mean)
-        draws = [patches["flow, one draw"], *(spec.decode(code) for code in drawn[k, 1:])]
+        patches["mean patch"] = patch_of(spec, mean)
+        draws = [patches["flow, one draw"], *(patch_of(spec, code) for code in drawn[k, 1:])]
         sounded = [played["flow, one draw"], *(play(values) for values in draws[1:])]
         best = int(np.argmin([distance(audio, sound.target) for audio in sounded]))
         patches["flow, best of 8"], played["flow, best of 8"] = draws[best], sounded[best]
@@ -348,7 +348,7 @@ def fixed_score(model: SynthModel, *, n: int = 12) -> dict[str, float]:
 def _played(synth: Vital, spec: SynthSpec, codes: np.ndarray, sounds: Sequence[Sound]) -> list[float]:
     return [
         distance(
-            features.mono(synth.render(spec.decode(code), seconds=len(sound.target) / SAMPLE_RATE))[0], sound.target
+            features.mono(synth.render(patch_of(spec, code), seconds=len(sound.target) / SAMPLE_RATE))[0], sound.target
         )
         for code, sound in zip(codes, sounds, strict=True)
     ]

@@ -18,7 +18,7 @@ from labkit.signal.seeds import generator, torch_generator
 from labkit.systems.synth_matching import features
 from labkit.systems.synth_matching.model import SynthModel
 
-GUIDANCE, STEPS = 1.5, 12
+GUIDANCE, STEPS = 2.0, 12
 SOLVER: Solver = "midpoint"
 # A patch that is silent at every note is further from any sound than this.
 _SILENT = 100.0
@@ -81,6 +81,23 @@ def propose(
         rng = torch_generator(seed, "synth", "draws")
         drawn = sample(model.field, heard, steps=steps, solver=solver, guidance=guidance, rng=rng, n_samples=n)
         return drawn.numpy(), model.regressor(heard).numpy()
+
+
+def patch_of(spec: SynthSpec, code: np.ndarray) -> dict[str, float | str]:
+    """The patch of a code; where every source of sound would be off, the one that is least so is on.
+
+    Args:
+        spec: of the patch.
+        code: (size,).
+    """
+    values = spec.decode(code)
+    sources = [f.name for f in spec.fields if f.name.endswith("_level")]
+    if any(values[name] != 0.0 for name in sources):
+        return values
+    code = np.array(code, dtype=np.float64)
+    loudest = min(sources, key=lambda name: code[spec.columns[name]][1])
+    code[spec.columns[loudest].start + 1] = -100.0
+    return spec.decode(code)
 
 
 def prepare(audio: np.ndarray, sample_rate: int, seconds: float) -> np.ndarray:
@@ -146,7 +163,7 @@ def predict(
     target = prepare(audio, sample_rate, seconds)
     heard = features.hear(target[None])
     drawn, plain = propose(model, heard.mel[None], heard.lines[None], n=n, seed=seed)
-    patches = [_at_pitch(spec.decode(code), pitch) for code in (*drawn[0], plain[0])]
+    patches = [_at_pitch(patch_of(spec, code), pitch) for code in (*drawn[0], plain[0])]
     own = synth or Vital(spec)
     try:
         play = _player(own, seconds)
