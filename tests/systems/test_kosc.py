@@ -195,8 +195,8 @@ def test_the_command_keeps_the_rows_of_other_numbers(tmp_path, capsys):
     from labkit.measure.results import Row, read, write
 
     out = tmp_path / "kosc.json"
-    old = Row("3 oscillators, alike; 1 seeds", "regression", "generated", "LSD", "dB", 1.0, 0.9, 1.1, 4, 1)
-    write("kosc", [old, dataclasses.replace(old, protocol="2 oscillators, alike; 1 seeds")], path=out)
+    old = Row("3 oscillators, alike; 1 seed", "regression", "generated", "LSD", "dB", 1.0, 0.9, 1.1, 4, 1)
+    write("kosc", [old, dataclasses.replace(old, protocol="2 oscillators, alike; 1 seed")], path=out)
     tiny = ["--seeds", "0", "--n", "4", "--steps", "1", "--encoder-steps", "1", "--n-train", "500"]
     assert main(["evaluate", "kosc", "--k", "2", *tiny, "--run-dir", str(tmp_path / "runs"), "--out", str(out)]) == 0
     assert "of the perceptron flow's" in capsys.readouterr().out

@@ -199,7 +199,8 @@ def _rows(
     config: Config, scores: dict[str, list[Scores]], n_seeds: int, n: int, seed: int, seconds: float
 ) -> list[Row]:
     floor, prior = scores.pop("nearest neighbour")[0], scores.pop("middle")[0]
-    protocol = f"{config.k} oscillators, {'each in a band of its own' if config.broken else 'alike'}; {n_seeds} seeds"
+    seeds = f"{n_seeds} seed{'s' if n_seeds != 1 else ''}"
+    protocol = f"{config.k} oscillators, {'each in a band of its own' if config.broken else 'alike'}; {seeds}"
     rows = []
     for head, runs in scores.items():
         for metric, (name, unit) in METRICS.items():
