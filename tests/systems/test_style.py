@@ -24,7 +24,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="module")
 def voice():
-    return style.at_peak(utterance(generator(0, "style test"), sample_rate=22_050, seconds=1.0))
+    return style.at_peak(utterance(generator(0, "style test"), sample_rate=22_050, seconds=1.6))
 
 
 @pytest.fixture
@@ -117,6 +117,17 @@ def test_it_learns_and_resumes(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
     style.save(model, tmp_path / "style.safetensors")
     assert style.load(tmp_path / "style.safetensors").config == config
+
+
+def test_a_copy_is_judged_by_what_was_wanted(voice):
+    model = style.build(SMALL).eval()
+    copy = style_evaluate.copied(model, voice, 22_050, "telephone")
+    plain, reference, ours, wanted = copy.clips.values()
+    assert plain.shape == ours.shape == wanted.shape
+    assert plain.shape[1] + reference.shape[1] == voice.shape[1]
+    score = style_evaluate.scores(plain, wanted, 22_050)["MR-STFT"].item()
+    assert copy.before == pytest.approx(score)
+    assert copy.before > 0.5  # a telephone takes all but two octaves away
 
 
 def test_a_proxy_is_taught_and_kept(tmp_path):
