@@ -21,7 +21,7 @@ from labkit.systems.synth_matching.data import Notes, read_notes, varied
 from labkit.systems.synth_matching.evaluate import Neighbours, Sound, judge, parameter_error, rows_of
 from labkit.systems.synth_matching.model import build, summary
 from labkit.systems.synth_matching.output import write_match, write_note
-from labkit.systems.synth_matching.predict import Match, predict, prepare, propose, refined
+from labkit.systems.synth_matching.predict import Match, patch_of, predict, prepare, propose, refined
 from labkit.systems.synth_matching.schema import RenderConfig, claim, columns, jobs, write_shard
 from labkit.systems.synth_matching.train import train, validate
 
@@ -141,6 +141,16 @@ def test_refining_goes_down_and_keeps_to_its_budget() -> None:
         n: v for n, v in start.items() if isinstance(v, str)
     }
     assert refined(SIMPLE, start, cost, renders=1) == start
+
+
+def test_a_silent_answer_is_given_a_voice() -> None:
+    values = SIMPLE.settle(patch(0) | {"osc_1_level": 0.0, "osc_2_level": 0.0, "sample_level": 0.0})
+    code = SIMPLE.encode(values)
+    code[SIMPLE.columns["osc_2_level"].start + 1] -= 1.0  # least off, in standard deviations
+    found = patch_of(SIMPLE, code)
+    assert found["osc_2_level"] > 0
+    assert found["osc_1_level"] == found["sample_level"] == 0.0
+    assert patch_of(SIMPLE, SIMPLE.encode(found)) == found
 
 
 def test_a_recording_is_heard_from_its_onset_on() -> None:
