@@ -364,6 +364,18 @@ def test_a_fresh_model_does_nothing_to_the_equaliser_and_says_legal_presets():
         assert {k for band in preset.eq for k in band.params} == set(BAND.names)
 
 
+def test_a_pass_needs_half_of_the_share_and_any_other_type_only_the_most():
+    said = build(TINY).eval()(batch_of(1))
+    shares = torch.tensor([[0.3, 0.1, 0.1, 0.4, 0.1], [0.1, 0.1, 0.1, 0.6, 0.1], [0.2, 0.2, 0.3, 0.2, 0.1]])
+    shares = torch.cat([shares, shares[:2]])[None].requires_grad_()
+    for settings in (said._replace(type_shares=shares).hard(), said._replace(type_shares=shares).straight()):
+        assert settings.type_shares.argmax(-1).tolist() == [[0, 3, 2, 0, 3]]
+        torch.testing.assert_close(settings.type_shares.amax(-1), torch.ones(1, 5))
+    weights = torch.arange(25.0).view(1, 5, 5)
+    (settings.type_shares * weights).sum().backward()
+    torch.testing.assert_close(shares.grad, weights)  # straight: gradients reach the mixture
+
+
 def test_the_first_guess_learns_a_smooth_rule_and_nothing_from_shuffled_text():
     n, rng = 240, generator(0, "rule")
     asked = rng.normal(0, 1, (n, 6))

@@ -55,6 +55,7 @@ def fold_of(word: str) -> int:
     return int(hashlib.sha256(stem(word).encode()).hexdigest(), 16) % N_FOLDS
 
 
+@cache
 def parts(word: str) -> frozenset[str]:
     """The stems of a word and of what it is put together from: *big-church* is about *church* too."""
     return frozenset({stem(word), *(stem(part) for part in re.split(r"[-\s]+", word) if part)})

@@ -50,8 +50,12 @@ class Settings(NamedTuple):
         return curve_db(*(from_unit(BAND, self.band_unit)[name] for name in BAND.names), self.type_shares)
 
     def hard(self) -> "Settings":
-        """The same with every band of one type alone, as an equaliser must be."""
-        shares = functional.one_hot(self.type_shares.argmax(-1), len(TYPES)).to(self.type_shares)
+        """The same with every band of one type alone, as an equaliser must be.
+
+        The likeliest type is taken; a pass, which takes a whole side of the spectrum away, only with half of the share.
+        """
+        rash = self.type_shares.new_tensor([kind.endswith("pass") for kind in TYPES]) * (self.type_shares < 0.5)
+        shares = functional.one_hot((self.type_shares - rash).argmax(-1), len(TYPES)).to(self.type_shares)
         return self._replace(type_shares=shares)
 
     def straight(self) -> "Settings":

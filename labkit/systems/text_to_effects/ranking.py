@@ -21,24 +21,30 @@ _REAL_FOLDERS = ("guitar_di", "music", "speech")
 SYNONYM = 0.3
 
 
-def fold_encoders(
-    words: Sequence[Word], *, seed: int, config: ContrastConfig | None = None, shuffled: bool = False
-) -> list[Encoder]:
-    """An encoder for each fold, taught all words but those that share a part with the fold's.
+def fold_encoder(
+    words: Sequence[Word], fold: int, *, seed: int, config: ContrastConfig | None = None, shuffled: bool = False
+) -> Encoder:
+    """An encoder taught all words but those that share a part with the words of a fold.
 
     Args:
         words: the test words.
-        seed: of the encoders.
-        config: of the encoders; the default where None.
+        fold: 0 to 3.
+        seed: of the encoder.
+        config: of the encoder; the default where None.
         shuffled: as in `train_encoder`.
+
+    Notebook: 08.
     """
-    made = []
-    for fold in range(N_FOLDS):
-        held = frozenset().union(*(parts(word.word) for word in words if fold_of(word.word) == fold))
-        taught = [w for w in eq_words() if fold_of(w.word) != fold and not parts(w.word) & held]
-        given = {"seed": seed + fold, "shuffled": shuffled}
-        made.append(train_encoder(config or ContrastConfig(), taught, band_spread(), **given))
-    return made
+    held = frozenset().union(*(parts(word.word) for word in words if fold_of(word.word) == fold))
+    taught = [w for w in eq_words() if fold_of(w.word) != fold and not parts(w.word) & held]
+    return train_encoder(config or ContrastConfig(), taught, band_spread(), seed=seed + fold, shuffled=shuffled)
+
+
+def fold_encoders(
+    words: Sequence[Word], *, seed: int, config: ContrastConfig | None = None, shuffled: bool = False
+) -> list[Encoder]:
+    """`fold_encoder` of every fold."""
+    return [fold_encoder(words, fold, seed=seed, config=config, shuffled=shuffled) for fold in range(N_FOLDS)]
 
 
 def unseen_clips(kind: str, config: ContrastConfig, *, seed: int) -> Iterator[np.ndarray]:
