@@ -65,7 +65,11 @@ HEADLINES = {
         "real overdrives*/*/neighbours*",
         "speed/*/*share*",
     ),
-    "style": ("treat A like B, real speech/*/MR-STFT*", "five styles, real speech/encoder, autodiff/*"),
+    "style": (
+        "*, real speech/autodiff/MR-STFT*",
+        "*, real speech/SPSA/MR-STFT*",
+        "five styles, real speech/encoder, autodiff/*",
+    ),
     "text": (
         "EQ curve of a word never seen*/network/*",
         "EQ curve of a word seen*/network/*",
