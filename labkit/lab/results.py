@@ -47,7 +47,7 @@ HEADLINES = {
         "*/loss left*",
         "*/proxy*/cosine*",
     ),
-    "kosc": ("*alike*/*/LSD*", "*alike*/*/LAC", "*alike*/regression/R2", "*band*/*/LSD"),
+    "kosc": ("4 oscillators, alike*/*/LSD", "4 oscillators, alike*/regression/R2"),
     "pedal_order": (
         "*/exact chain",
         "*/macro F1",
