@@ -21,7 +21,7 @@ class Enhance:
     Attributes:
         file: wav, flac, aiff, ogg or mp3; any rate, any number of channels.
         task: distortion, speech (without breaths, clicks and room), or mastering.
-        out: a .wav; FILE_TASK.wav beside the file by default. Settings and curve come beside it, as .json.
+        out: a .wav; output/FILE_TASK.wav by default. Settings and curve come beside it, as .json.
         hop: seconds from one setting to the next.
         checkpoint: another controller than the shipped one.
     """
@@ -39,7 +39,7 @@ class Enhance:
         model = tasks.load(self.checkpoint, task=self.task)
         if model.config.task != self.task:
             raise ValueError(f"checkpoint must be one for {self.task}, got one for {model.config.task}")
-        target = self.out or self.file.with_name(f"{self.file.stem}_{self.task}.wav")
+        target = self.out or Path("output") / f"{self.file.stem}_{self.task}.wav"
         facts = tasks.enhance_file(model, self.file, target, hop_s=self.hop)
         for name, value in facts["setting"].items():
             print(f"  {name:32s} {value:.2f}")

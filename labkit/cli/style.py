@@ -19,7 +19,7 @@ class Style:
     Attributes:
         file: the recording: wav, flac, mp3, ogg; from 16 kHz on, any length, stereo stays stereo.
         reference: a recording of anything, in the style that is wanted.
-        out: the folder; FILE_like_REFERENCE beside the recording by default.
+        out: the folder; output/FILE_like_REFERENCE by default.
         checkpoint: another checkpoint than the shipped one.
     """
 
@@ -39,7 +39,7 @@ class Style:
 
         model = style.load(self.checkpoint)
         found = style.predict(model, audio, sample_rate, reference=reference, reference_rate=reference_rate)
-        folder = self.out or self.file.with_name(f"{self.file.stem}_like_{self.reference.stem}")
+        folder = self.out or Path("output") / f"{self.file.stem}_like_{self.reference.stem}"
         for name, value in found.settings.items():
             print(f"  {name:14s} {value:8.2f}")
         for path in style.write(found, sample_rate, folder):

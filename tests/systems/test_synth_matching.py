@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from labkit.systems.synth_matching.data import Notes, read_notes, varied
 from labkit.systems.synth_matching.evaluate import Neighbours, Sound, judge, parameter_error, rows_of
 from labkit.systems.synth_matching.model import build, summary
 from labkit.systems.synth_matching.output import write_match, write_note
-from labkit.systems.synth_matching.predict import Match, patch_of, predict, prepare, propose, refined
+from labkit.systems.synth_matching.predict import Match, patch_of, predict, prepare, propose, refined, transposed
 from labkit.systems.synth_matching.schema import RenderConfig, claim, columns, jobs, write_shard
 from labkit.systems.synth_matching.train import train, validate
 
@@ -163,6 +164,30 @@ def test_a_recording_is_heard_from_its_onset_on() -> None:
     assert len(prepare(note[None, :2000], 22_050, 1.5)) == 66_150
     with pytest.raises(AudioError, match="silent"):
         prepare(np.zeros((1, 4000), dtype=np.float32), 22_050, 0.5)
+
+
+def test_the_keys_around_stay_within_the_range() -> None:
+    low = patch(0) | {"note_pitch": 38.0}
+    others = transposed(SIMPLE, low)
+    assert [one["note_pitch"] for one in others] == [36.0, 37.0, *map(float, range(39, 51))]
+    assert all({**one, "note_pitch": 38.0} == low for one in others)
+
+
+def test_a_patch_that_lies_beside_the_key_is_put_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one patch that the network says is the true one, three semitones too low."""
+    pytest.importorskip("vita", reason="the package vita is not installed")
+    module = sys.modules["labkit.systems.synth_matching.predict"]  # the package's `predict` is the function
+    truth = SIMPLE.decode(np.zeros(SIMPLE.size)) | {"osc_1_level": 0.8, "note_pitch": 55.0}
+    said = SIMPLE.encode(truth | {"note_pitch": 52.0})[None]
+    monkeypatch.setattr(module, "propose", lambda *_, **__: (said[None], said))
+    with Vital() as synth:
+        audio = synth.render(truth, seconds=TINY.seconds)
+        found = predict(build(TINY).eval(), audio, 44_100, n=1, synth=synth)
+        kept = predict(build(TINY).eval(), audio, 44_100, n=1, pitch=52, synth=synth)
+    assert found.values["note_pitch"] == 55.0
+    assert found.renders == 2 + 24 + 2
+    assert kept.values["note_pitch"] == 52.0
+    assert found.distance < kept.distance
 
 
 @pytest.fixture(scope="module")

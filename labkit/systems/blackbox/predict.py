@@ -255,6 +255,7 @@ def enhance_file(
 
 
 def _write(target: Path, sound: _File, blocks: Iterator[np.ndarray]) -> float:
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp.wav")
     peak, left = 0.0, sound.samples
     try:

@@ -23,6 +23,8 @@ SOLVER: Solver = "midpoint"
 # A patch that is silent at every note is further from any sound than this.
 _SILENT = 100.0
 _ONSET_DB = -40.0
+# Keys beside the one that the network said: it hears what a note is made of better than where it lies.
+_KEYS = (*range(-12, 0), *range(1, 13))
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ def predict(
         model: from `load` or `train`.
         audio: (channels, samples) float32, any level; what the network hears of it begins at its onset.
         sample_rate: Hz.
-        n: draws of the flow, each of which is played; the regressor's patch is played too.
+        n: draws of the flow, each of which is played; the regressor's patch is played too. The nearest one is played
+            at the keys around its own, where `pitch` is not known.
         refine: more notes to play, for CMA-ES on the knobs of the best patch.
         pitch: MIDI key, 36 to 84, where it is known.
         synth: an open Vital, which stays open; a new one when None.
@@ -169,12 +172,22 @@ def predict(
         play = _player(own, seconds)
         tried = tuple(distance(play(values), target) for values in patches)
         best = patches[int(np.argmin(tried))]
+        keys = transposed(spec, best) if pitch is None else []
+        scores = [distance(play(values), target) for values in keys]
+        best = keys[int(np.argmin(scores))] if min(scores, default=np.inf) < min(tried) else best
         if refine:
             best = refined(spec, best, lambda values: distance(play(values), target), renders=refine, seed=seed)
-        return _finished(own, best, target, tried, len(tried) + refine + 2)
+        return _finished(own, best, target, tried, len(tried) + len(keys) + refine + 2)
     finally:
         if synth is None:
             own.close()
+
+
+def transposed(spec: SynthSpec, values: Values) -> list[dict[str, float | str]]:
+    """The same patch at other keys, as far as there are such."""
+    knob = spec["note_pitch"]
+    keys = (float(values["note_pitch"]) + step for step in _KEYS)
+    return [{**values, "note_pitch": key} for key in keys if knob.low <= key <= knob.high]
 
 
 def _at_pitch(values: dict[str, float | str], pitch: int | None) -> dict[str, float | str]:
