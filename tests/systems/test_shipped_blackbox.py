@@ -67,12 +67,13 @@ def test_the_shell_plays_a_stereo_file_of_another_rate(tmp_path, capsys):
     time = np.arange(48_000) / 48_000
     tones = [0.05 * np.sin(2 * np.pi * f * time) for f in (220, 330)]
     soundfile.write(tmp_path / "mix.wav", np.stack(tones, axis=1), 48_000)
-    assert main(["enhance", str(tmp_path / "mix.wav"), "--task", "mastering"]) == 0
-    out, rate = soundfile.read(tmp_path / "mix_mastering.wav")
+    target = tmp_path / "new" / "out.wav"  # a folder that is not there yet
+    assert main(["enhance", str(tmp_path / "mix.wav"), "--task", "mastering", "--out", str(target)]) == 0
+    out, rate = soundfile.read(target)
     assert (out.shape, rate) == ((48_000, 2), 48_000)
     assert np.isfinite(out).all()
     assert np.sqrt((out**2).mean()) > 1.5 * np.sqrt(np.mean(np.square(tones)))  # a soft mix comes out louder
-    facts = json.loads((tmp_path / "mix_mastering.json").read_text())
+    facts = json.loads(target.with_suffix(".json").read_text())
     assert set(facts["setting"]) == set(tasks.TASKS["mastering"].names)
     assert "wrote" in capsys.readouterr().out
     assert main(["enhance", str(tmp_path / "none.wav"), "--task", "mastering"]) == 1
