@@ -264,14 +264,7 @@ def _alone(common: dict, name: str, metric: str, unit: str, values: np.ndarray, 
 def _row(common: dict, metric: str, unit: str, scores: Mapping[str, np.ndarray], groups: Sequence[str]) -> Row:
     ours = scores["controller"]
     low, high = bootstrap_interval(ours, groups, seed=common["seed"])
-    beside = {
-        "chance": "random, 1 render",
-        "prior": "constant",
-        "floor": "rules",
-        "control": "shuffled",
-        "oracle": "oracle",
-    }
-    figures = {field: float(scores[method].mean()) for field, method in beside.items()}
+    figures = {field: float(scores[method].mean()) for field, method in _BESIDE.items()}
     mean, name = float(ours.mean()), "controller, 1 render"
     return Row(name=name, metric=metric, unit=unit, ours=mean, low=low, high=high, **figures, **common)
 
