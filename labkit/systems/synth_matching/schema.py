@@ -122,7 +122,9 @@ def write_shard(path: Path, job: Job, rows: Mapping[str, np.ndarray]) -> None:
             data = np.asarray(rows[name], dtype=kind)
             if data.shape != (job.stop - job.start, *shape):
                 raise ValueError(f"{name} must have shape {(job.stop - job.start, *shape)}, got {data.shape}")
-            file.create_dataset(name, data=data, chunks=(min(32, len(data)), *shape), compression="lzf", shuffle=True)
+            chunks = (min(32, len(data)), *shape)
+            # Not lzf: its hash table is never cleared (INIT_HTAB 0 in h5py), so the same rows may give other bytes.
+            file.create_dataset(name, data=data, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True)
     temporary.replace(path)
 
 
