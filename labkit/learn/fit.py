@@ -1,9 +1,8 @@
 """Settings from sound, given the order: a window that grows over the clip, and CMA-ES on the whole of it beside it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from labkit.effects.chain import Chain, Step
 from labkit.effects.parameters import ParameterSpace
 from labkit.effects.registry import effect
+from labkit.learn.evolution import strategy
 from labkit.learn.fit_search import Search, grow
 from labkit.measure.losses import log_spectral_distance
 from labkit.measure.metrics import si_sdr_db
@@ -171,28 +171,18 @@ def fit_chain_cma(
     rng, goal, size = generator(seed, "fit cma"), torch.from_numpy(wet), 4 + int(3 * np.log(n_knobs))
     bar = need("tqdm").tqdm(total=None if seconds < np.inf else renders, desc="CMA-ES", disable=not progress)
     while done < renders and time.perf_counter() - begun < seconds:
-        strategy = _strategy(middle, size, rng)
-        while not strategy.stop() and done < renders and time.perf_counter() - begun < seconds:
-            rows = strategy.ask()
+        search = strategy(middle, 0.3, rng, population=size)
+        while not search.stop() and done < renders and time.perf_counter() - begun < seconds:
+            rows = search.ask()
             clips = [_chain(names, spaces, row).render(dry, sample_rate) for row in rows]
             losses = _distance(torch.from_numpy(np.stack(clips)), goal).tolist()
-            strategy.tell(rows, losses)
+            search.tell(rows, losses)
             best = min(best, (min(losses), rows[int(np.argmin(losses))]), key=lambda pair: pair[0])
             done += len(rows)
             bar.update(len(rows))
         middle, size = rng.random(n_knobs), 2 * size
     bar.close()
     return _scored(_chain(names, spaces, best[1]), dry, wet, sample_rate, done, begun)
-
-
-def _strategy(middle: np.ndarray, size: int, rng: np.random.Generator) -> Any:
-    # A seed that is not a number: the package leaves NumPy's global state alone and draws from ours.
-    options = {"bounds": [0, 1], "popsize": size, "verbose": -9, "seed": np.nan, "randn": _normal(rng)}
-    return need("cma").CMAEvolutionStrategy(middle, 0.3, options)
-
-
-def _normal(rng: np.random.Generator) -> Callable[..., np.ndarray]:
-    return lambda *shape: rng.standard_normal(shape)
 
 
 def _checked(dry: np.ndarray, wet: np.ndarray, sample_rate: int, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 import torch
 
+from labkit.learn.evolution import strategy
 from labkit.measure.alignment import aligned_distance
 from labkit.measure.loudness import loudness_lufs
-from labkit.signal.optional import need
 from labkit.systems.blackbox.rack import Rack
 from labkit.systems.blackbox.rules import Style, style_of
 
@@ -62,18 +62,18 @@ def search(method: Method, cost: Cost, start: np.ndarray, renders: int, rng: np.
         best = int(np.argmin(costs))
         return Found(tried[best], float(costs[best]), renders)
     best_setting, best_cost = start, float(cost(start[None])[0])
-    spent, options = 1, {"bounds": [0, 1], "seed": int(rng.integers(1, 2**31)), "verbose": -9}
-    strategy = need("cma").CMAEvolutionStrategy(start, _SIGMA, options) if renders > 1 else None
+    spent, own = 1, np.random.RandomState(int(rng.integers(1, 2**31)))
+    evolution = strategy(start, _SIGMA, own) if renders > 1 else None
     while spent < renders:
-        asked = np.clip(strategy.ask(), 0, 1)
+        asked = np.clip(evolution.ask(), 0, 1)
         tried = asked[: renders - spent]
         costs = cost(tried)
         spent += len(tried)
         if costs.min() < best_cost:
             best_setting, best_cost = tried[int(np.argmin(costs))], float(costs.min())
-        if len(tried) < len(asked) or strategy.stop():
+        if len(tried) < len(asked) or evolution.stop():
             break
-        strategy.tell(list(tried), costs.tolist())
+        evolution.tell(list(tried), costs.tolist())
     return Found(best_setting, best_cost, spent)
 
 

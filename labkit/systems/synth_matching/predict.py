@@ -9,11 +9,11 @@ import torch
 
 from labkit.effects.synths.spec import Knob, SynthSpec, Values
 from labkit.effects.synths.vital import SAMPLE_RATE, Vital
+from labkit.learn.evolution import strategy
 from labkit.learn.flow import Solver, sample
 from labkit.measure.loudness import loudness_lufs
 from labkit.measure.timbre import multi_scale_spectral
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
-from labkit.signal.optional import need
 from labkit.signal.seeds import generator, torch_generator
 from labkit.systems.synth_matching import features
 from labkit.systems.synth_matching.model import SynthModel
@@ -248,8 +248,7 @@ def refined(
         for f in spec.fields
         if isinstance(f, Knob) and heard[f.name] and best[f.name] != f.point and f.name != "note_pitch"
     ]
-    options = {"seed": 1 + int(generator(seed, "synth", "cma").integers(2**31)), "verbose": -9, "popsize": 8}
-    search = need("cma").CMAEvolutionStrategy(code[free], spread, options)
+    search = strategy(code[free], spread, generator(seed, "synth", "cma"), population=8, bounded=False)
     while asked + 8 <= renders and not search.stop():
         points = search.ask()
         patches = [spec.decode(_with(code, free, point)) for point in points]

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from labkit.effects.twins import twin
 from labkit.effects.twins.board import from_unit
+from labkit.learn.evolution import strategy
 from labkit.measure.results import Row, bootstrap_interval, wilson_interval
 from labkit.signal.audio import check_audio, to_mono
-from labkit.signal.optional import need
 from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.shipped import load_phrase, phrase_names
 from labkit.systems.text_to_effects.contrast import Encoder, moments, played
@@ -132,11 +132,9 @@ def evolve(
     dry, begun = _heard(encoder, audio, sample_rate, renders), time.process_time()
     before = moments(dry[:, 0], encoder.config)
     target, start, rng = _target(encoder, prompt, loss), _start().flatten().numpy(), generator(seed, "text cma")
-    # A seed that is not a number: the package leaves NumPy's global state alone and draws from ours.
-    options = {"bounds": [0, 1], "verbose": -9, "seed": np.nan, "randn": lambda *shape: rng.standard_normal(shape)}
-    strategy, best, done = need("cma").CMAEvolutionStrategy(start, 0.15, options), (np.inf, start), 0
-    while done < renders and not strategy.stop():
-        rows = strategy.ask()[: renders - done]
+    search, best, done = strategy(start, 0.15, rng), (np.inf, start), 0
+    while done < renders and not search.stop():
+        rows = search.ask()[: renders - done]
         boards = [preset_of_unit(torch.from_numpy(row).view(-1, 3)).board(sample_rate) for row in rows]
         wet = torch.from_numpy(np.stack([board(dry[0].numpy(), sample_rate)[0] for board in boards]))
         with torch.no_grad():
@@ -144,9 +142,9 @@ def evolve(
             apart = (1 - _closeness(encoder, before.expand_as(after), after, target, loss)).tolist()
         done += len(rows)
         best = min(best, (min(apart), rows[int(np.argmin(apart))]), key=lambda pair: pair[0])
-        if len(rows) < strategy.popsize:
+        if len(rows) < search.popsize:
             break
-        strategy.tell(rows, apart)
+        search.tell(rows, apart)
     return Found(preset_of_unit(torch.from_numpy(best[1]).view(-1, 3)), done, time.process_time() - begun)
 
 
