@@ -121,7 +121,10 @@ class Codec(nn.Module):
             ``audio`` (b, 1, samples), ``codes`` (b, n, frames), ``latents`` (b, n * codebook_dim, frames): the frames
             as each codebook looked them up, and the scalars ``commitment`` and ``codebook``.
         """
-        z, codes, latents, commitment, codebook = self.network.encode(audio)
+        frames = self.network.encoder(audio)
+        # Words that lie close are told apart by less than bfloat16 can hold, whatever the training's precision.
+        with torch.autocast(audio.device.type, enabled=False):
+            z, codes, latents, commitment, codebook = self.network.quantizer(frames.float())
         decoded = self.network.decode(z)
         return {"audio": decoded, "codes": codes, "latents": latents, "commitment": commitment, "codebook": codebook}
 
