@@ -26,6 +26,13 @@ def clips(n: int) -> torch.Tensor:
     return torch.from_numpy(np.stack([(1 - 0.1 * k) * np.roll(guitar, 501 * k, axis=1) for k in range(n)]))
 
 
+def middle(name: str) -> dict[str, float]:
+    if name not in EFFECTS:
+        return {"cutoff_hz": 800.0, "resonance": 0.4, "drive": 3.0}
+    space = effect(name).space
+    return space.from_unit(np.full(len(space), 0.5))
+
+
 def test_every_pedal_of_the_registry_has_a_twin():
     assert set(EFFECTS) <= set(NAMES)
     for name in NAMES:
@@ -56,6 +63,45 @@ def test_gradients_reach_the_knobs_of_their_own_item_alone():
     assert slopes[1] > 0.0  # more drive, more energy
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sound_in_half_precision_leaves_the_knobs_alone(dtype):
+    steps = [("delay", {"delay_seconds": 0.0123, "feedback": 0.3, "mix": 0.5}), ("lowpass", middle("lowpass"))]
+    wet = render_chains(clips(2).to(dtype), RATE, [steps, steps])
+    assert wet.dtype == dtype
+    # The rounding of the sound, three times: a step of bfloat16 is 2^-8. A delay some samples off leaves 0 dB.
+    assert relative_error_db(render_chains(clips(2), RATE, [steps, steps]), wet.float()) < -40.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_no_number_shows_and_stays_where_it_is(name):
+    audio = clips(3)
+    for knob in middle(name):
+        knobs = {key: torch.full((3,), float(value)) for key, value in middle(name).items()}
+        knobs[knob][1] = torch.nan
+        assert twin(name)(audio, RATE, **knobs).isnan().any(2).flatten().tolist() == [False, True, False], knob
+    audio[1, 0, 100] = torch.nan
+    leaf, knobs = audio.requires_grad_(), {key: torch.full((3,), float(v)) for key, v in middle(name).items()}
+    knobs = {key: value.requires_grad_() for key, value in knobs.items()}
+    wet = twin(name)(leaf, RATE, **knobs)
+    assert wet.isnan().any(2).flatten().tolist() == [False, True, False]
+    assert not wet[1, :, :100].isnan().any()
+    wet.square().sum().backward()
+    for grad in (leaf.grad, *(value.grad for value in knobs.values())):
+        assert grad[[0, 2]].isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rate_is_a_number_of_any_kind(name):
+    audio = clips(1)[..., :6000]
+    expected = twin(name)(audio, RATE, **middle(name))
+    for rate in (float(RATE), np.int64(RATE)):
+        torch.testing.assert_close(twin(name)(audio, rate, **middle(name)), expected, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="sample_rate must be positive, got nan Hz"):
+        twin(name)(audio, float("nan"), **middle(name))
+    with pytest.raises(TypeError, match="audio must be a floating-point tensor, got ndarray"):
+        twin(name)(audio.numpy(), RATE, **middle(name))
+
+
 @pytest.mark.parametrize(
     ("orders", "n_launches"),
     [
@@ -64,6 +110,8 @@ def test_gradients_reach_the_knobs_of_their_own_item_alone():
         ([("delay", "reverb")] * 4, 2),
         ([("delay", "reverb"), ("reverb", "delay")], 3),
         ([("chorus", "delay", "reverb"), ("delay", "reverb"), ("reverb",)], 3),
+        # The few that begin like the second and go on like the first must not wait for both.
+        ([("delay",) * 3] * 3 + [("reverb",) * 3] * 2 + [("reverb", "delay", "delay")], 6),
     ],
 )
 def test_pedals_wait_for_each_other(orders, n_launches):

@@ -19,8 +19,8 @@ Steps = Iterable[tuple[str, Knobs]]
 def render_chains(audio: Tensor, sample_rate: int, chains: Sequence[Steps]) -> Tensor:
     """Every item through its own chain.
 
-    At each launch the pedal that most items wait for is run on all of them at once, so that B chains of at most K
-    pedals over a shelf of P take at most K * P launches, and as many as pedals when all orders agree.
+    Each launch runs one pedal on all items that wait for it at once, so that chains of at most K pedals over a shelf of
+    P take at most K * P launches however many they are, and as many as pedals when all orders agree.
 
     Args:
         audio: (batch, channels, samples), dry.
@@ -62,6 +62,10 @@ def render_numpy(chain: Steps, audio: np.ndarray, sample_rate: int) -> np.ndarra
 def launches(orders: Sequence[Sequence[str]]) -> list[tuple[str, list[int]]]:
     """Which pedal runs on which items, step by step.
 
+    Of the pedals that the items with most left wait for, the one that most items wait for comes next. After at most as
+    many launches as there are pedals all the longest have got shorter; by the number waiting alone, a few could stay
+    behind for long.
+
     Args:
         orders: the pedals of every item, first pedal first.
 
@@ -71,8 +75,8 @@ def launches(orders: Sequence[Sequence[str]]) -> list[tuple[str, list[int]]]:
     left = [list(order) for order in orders]
     plan = []
     while any(left):
-        waiting = Counter(order[0] for order in left if order)
-        name = max(sorted(waiting), key=waiting.__getitem__)
+        waiting, longest = Counter(order[0] for order in left if order), max(map(len, left))
+        name = max(sorted({order[0] for order in left if len(order) == longest}), key=waiting.__getitem__)
         items = [i for i, order in enumerate(left) if order and order[0] == name]
         for item in items:
             left[item].pop(0)
@@ -81,7 +85,7 @@ def launches(orders: Sequence[Sequence[str]]) -> list[tuple[str, list[int]]]:
 
 
 def stack_knobs(rows: Sequence[Knobs], audio: Tensor) -> dict[str, Tensor]:
-    """The knobs of one pedal for many items: name -> (items,), in the dtype and on the device of `audio`."""
+    """The knobs of one pedal for many items: name -> (items,), at least float32, on the device of `audio`."""
     names = rows[0].keys()
     for row in rows:
         if row.keys() != names:
@@ -92,9 +96,10 @@ def stack_knobs(rows: Sequence[Knobs], audio: Tensor) -> dict[str, Tensor]:
 def _stacked(values: Sequence[Tensor | float], audio: Tensor) -> Tensor:
     """(items,), put together where the values are: thousands of small copies to a GPU would take longer than it."""
     home = next((value.device for value in values if isinstance(value, Tensor)), None)
+    dtype = torch.promote_types(audio.dtype, torch.float32)  # half precision moves a delay by dozens of samples
     if home is None:
-        return torch.tensor(values, dtype=audio.dtype, device=audio.device)
-    return torch.stack([torch.as_tensor(value, dtype=audio.dtype, device=home) for value in values]).to(audio.device)
+        return torch.tensor(values, dtype=dtype, device=audio.device)
+    return torch.stack([torch.as_tensor(value, dtype=dtype, device=home) for value in values]).to(audio.device)
 
 
 def from_unit(space: ParameterSpace, unit: Tensor) -> dict[str, Tensor]:

@@ -14,10 +14,11 @@ from torch import Tensor
 def check_audio(audio: Tensor, sample_rate: int) -> None:
     """Raise unless `audio` is a floating (batch, channels, samples) tensor with samples, and the rate is positive."""
     if not isinstance(audio, Tensor) or not audio.is_floating_point():
-        raise TypeError(f"audio must be a floating-point tensor, got {getattr(audio, 'dtype', type(audio).__name__)}")
+        given = audio.dtype if isinstance(audio, Tensor) else type(audio).__name__
+        raise TypeError(f"audio must be a floating-point tensor, got {given}")
     if audio.ndim != 3 or audio.shape[-1] == 0:
         raise ValueError(f"audio must be (batch, channels, samples) with at least one sample, got {tuple(audio.shape)}")
-    if sample_rate <= 0:
+    if not sample_rate > 0:  # nor what is not a number
         raise ValueError(f"sample_rate must be positive, got {sample_rate} Hz")
 
 

@@ -49,7 +49,8 @@ def delay(
     dry = at_least_float32(audio)
     seconds = per_item(delay_seconds, dry, "delay_seconds").clamp(0, LONGEST_SECONDS).float()
     wet = _Echoes.apply(dry, per_item(feedback, dry, "feedback"), seconds.double() * sample_rate, sample_rate)
-    share = over_time(per_item(mix, dry, "mix") * (seconds > 0))
+    is_delayed = seconds.detach().ceil().clamp_max(1)  # 0 or 1; a delay that is not a number shows
+    share = over_time(per_item(mix, dry, "mix") * is_delayed)
     return (dry * (1 - share) + share * wet).to(audio.dtype)
 
 
@@ -97,7 +98,7 @@ class _Echoes(torch.autograd.Function):
     def forward(ctx, audio: Tensor, feedback: Tensor, delay_samples: Tensor, sample_rate: int) -> Tensor:
         whole = delay_samples.long()
         # A read before the write of the same sample meets what was written one turn of the line ago.
-        whole = torch.where(whole > 0, whole, LONGEST_SECONDS * sample_rate + 1)
+        whole = torch.where(whole > 0, whole, int(LONGEST_SECONDS * sample_rate) + 1)
         wet = echoes(audio, feedback, whole)
         ctx.save_for_backward(wet, feedback, whole)
         return wet

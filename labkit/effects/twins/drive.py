@@ -156,4 +156,4 @@ class _Rounded(torch.autograd.Function):
 def amplitude(level_db: Tensor) -> Tensor:
     """Amplitude of a level in dB: the same shape and dtype, the power taken in float64 and rounded once."""
     tenths = level_db * 0.05
-    return torch.where(level_db > SILENT_DB, 10 ** tenths.double(), 0.0).to(level_db.dtype)
+    return torch.where(level_db <= SILENT_DB, 0.0, 10 ** tenths.double()).to(level_db.dtype)

@@ -89,8 +89,8 @@ def compressor(
         sample_rate: Hz.
         threshold_db: number or (batch,), dB re full scale, above -200.
         ratio: number or (batch,), at least 1.
-        attack_ms: number or (batch,), ms.
-        release_ms: number or (batch,), ms.
+        attack_ms: number or (batch,), ms, at least 0.
+        release_ms: number or (batch,), ms, at least 0.
 
     Returns:
         Like `audio`; differentiable in audio and all knobs.
@@ -127,7 +127,7 @@ def limiter(audio: Tensor, sample_rate: int, *, threshold_db: Tensor | float, re
         audio: (batch, channels, samples), any floating dtype.
         sample_rate: Hz.
         threshold_db: number or (batch,), dB re full scale, above -200.
-        release_ms: number or (batch,), ms.
+        release_ms: number or (batch,), ms, at least 0.
 
     Returns:
         Like `audio`, within -1 to 1; differentiable in audio and both knobs.
@@ -182,8 +182,8 @@ def noise_gate(
         sample_rate: Hz.
         threshold_db: number or (batch,), dB re full scale, above -200.
         ratio: number or (batch,), at least 1.
-        attack_ms: number or (batch,), ms.
-        release_ms: number or (batch,), ms.
+        attack_ms: number or (batch,), ms, at least 0.
+        release_ms: number or (batch,), ms, at least 0.
 
     Returns:
         Like `audio`; differentiable in audio and all knobs.

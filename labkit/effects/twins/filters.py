@@ -295,7 +295,7 @@ def _root_gain_and_angle(cutoff_frequency_hz: Tensor, gain_db: Tensor, sample_ra
     """The square root of the amplitude, and cosine and sine of the frequency in radians per sample."""
     held_hz = cutoff_frequency_hz.clamp(LOWEST_HZ, sample_rate / 2 - BELOW_NYQUIST_HZ)
     angle = 2 * pi * held_hz / sample_rate
-    amplitude = torch.where(gain_db > SILENT_DB, _as_in_c(_power_of_ten, 0.05 * gain_db), 0.0)
+    amplitude = torch.where(gain_db <= SILENT_DB, 0.0, _as_in_c(_power_of_ten, 0.05 * gain_db))
     return _square_root(amplitude.clamp_min(LEAST_AMPLITUDE)), _as_in_c(torch.cos, angle), _as_in_c(torch.sin, angle)
 
 
