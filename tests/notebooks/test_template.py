@@ -109,3 +109,10 @@ def test_has_two_exercises_that_check_themselves(path):
 def test_uses_nothing_that_stalls_or_misleads(path, pattern):
     found = re.search(pattern, "\n".join(sources(read(path), "code")))
     assert not found, f"{found[0]}: {FORBIDDEN[pattern]}"
+
+
+@every_notebook
+def test_a_training_cell_that_is_run_again_goes_on(path):
+    trains = re.compile(r"\.train\([^()]*\brun_dir\b")
+    fresh = [source for source in sources(read(path), "code") if "mkdtemp(" in source and trains.search(source)]
+    assert not fresh, "every run of this cell begins in a new folder: make the folder in the cell before"
