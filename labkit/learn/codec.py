@@ -48,9 +48,9 @@ class CodecConfig:
 
     sample_rate: int = 44_100
     rates: tuple[int, ...] = (4, 4, 4, 8)
-    encoder_dim: int = 16
-    latent_dim: int = 256
-    decoder_dim: int = 256
+    encoder_dim: int = 8
+    latent_dim: int = 128
+    decoder_dim: int = 128
     n_codebooks: int = 8
     codebook_size: int = 1024
     codebook_dim: int = 8
