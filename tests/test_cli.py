@@ -181,7 +181,20 @@ def test_data_list_names_every_set_with_its_licence(capsys):
     assert [line.split()[0] for line in lines] == list(datasets.records())
     for line, record in zip(lines, datasets.records().values(), strict=True):
         assert record.licence in line
+        assert f" {record.gigabytes:.1f} GB " in line
         assert record.page in line
+
+
+def test_data_get_takes_some_files_of_a_set(capsys, monkeypatch):
+    monkeypatch.setattr(datasets, "get", lambda name, **options: (name, options["files"]))
+    assert main(["data", "get", "egfxset", "--files", "Clean.zip", "RAT.zip"]) == 0
+    assert main(["data", "get", "egfxset"]) == 0
+    told = capsys.readouterr().out
+    assert told == "('egfxset', ('Clean.zip', 'RAT.zip'))\n('egfxset', None)\n"
+
+
+def test_an_evaluation_of_nothing_is_refused(capsys):
+    assert fails(capsys, "evaluate", "pedal_order", "--n", "0") == "labkit: --n must be at least 1, got 0\n"
 
 
 def test_data_get_wants_a_name_and_the_licence(capsys):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+import tomllib
 
 import pytest
 
@@ -120,6 +121,12 @@ def test_every_red_or_optional_line_of_this_machine_says_what_mends_it():
         "LV2 plug-ins",
         "checkpoints",
     } <= set(names)
+
+
+def test_no_direct_dependency_is_forgotten():
+    project = tomllib.loads((doctor.data_dir().parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    direct = {line.split("==")[0] for line in project["dependencies"]} - {"torch", "torchaudio"}
+    assert direct <= {check.name for check in doctor.report()}
 
 
 def test_a_part_that_cannot_be_examined_is_a_red_line(monkeypatch):

@@ -12,9 +12,10 @@ class Data:
     """What data there is: list the public sets, get one, make what ships in data/, or render notes of a synthesizer.
 
     Attributes:
-        action: list, get, make or render-synth; the rest but the licence is for the last.
+        action: list, get, make, or render-synth, which `config` and what follows it are for.
         name: the set to get.
         accept_licence: say that you keep to its licence.
+        files: of the set, when not all are wanted, e.g. Clean.zip.
         config: JSON with any fields of `RenderConfig`; the defaults are what the shipped network learnt from.
         out: folder of the rendered set; one in the cache by default. The same folder again goes on.
         n: notes to learn from, in place of the config's.
@@ -25,6 +26,7 @@ class Data:
     action: Positional[Literal["list", "get", "make", "render-synth"]]
     name: Positional[str | None] = None
     accept_licence: bool = False
+    files: tuple[str, ...] = ()
     config: Path | None = None
     out: Path | None = None
     n: int | None = None
@@ -46,12 +48,13 @@ class Data:
                 print(f"{name}  {digest}")
         elif self.action == "list":
             for record in datasets.records().values():
-                print(f"{record.name:24s} {record.licence:18s} {record.title}  {record.page}")
+                size = f"{record.gigabytes:.1f} GB"
+                print(f"{record.name:18s} {record.licence:16s} {size:>7s}  {record.title}  {record.page}")
         elif self.name is None:
             raise ValueError(f"name a data set to get: {', '.join(datasets.records())}")
         else:
             try:
-                print(datasets.get(self.name, accept_licence=self.accept_licence))
+                print(datasets.get(self.name, accept_licence=self.accept_licence, files=self.files or None))
             except datasets.LicenceError as error:
                 said = str(error).replace("pass accept_licence=True", "add --accept-licence")
                 raise ValueError(said) from None

@@ -84,6 +84,9 @@ class Evaluation:
         from labkit.lab.results import table
         from labkit.measure.results import write
 
+        n = getattr(self, "n", 1)
+        if n < 1:
+            raise ValueError(f"--n must be at least 1, got {n}")
         rows = self.rows()
         print(table(rows))
         print(f"wrote {write(self.system, rows, path=self.out)}")

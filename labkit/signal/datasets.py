@@ -175,7 +175,7 @@ def get(
     record = name if isinstance(name, Record) else _find(records(), name, "data set")
     wanted = {file.name: file for file in record.files}
     chosen = [_find(wanted, file, f"file of {record.name}") for file in files or wanted]
-    terms = f"{record.title} ({record.page}) is licensed {record.licence}. {record.note}"
+    terms = f"{record.title} ({record.page}), {record.gigabytes:g} GB, is licensed {record.licence}. {record.note}"
     if record.restricted:
         terms += " Warning: no commercial use, and nothing derived from it may be published."
     if not accept_licence:

@@ -111,7 +111,8 @@ def _read(path: Path, shown: Path, max_seconds: float | None) -> tuple[np.ndarra
             truncated = _truncated(file, audio.shape[1], limit)
             rate = file.samplerate
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
-        raise AudioFileError(f"{shown}: audio expected (wav, flac, mp3, ogg, opus, m4a), found {error}") from error
+        said = getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(". ")  # no repr of our stream
+        raise AudioFileError(f"{shown}: audio expected (wav, flac, mp3, ogg, opus, m4a), found: {said}") from error
     if audio.shape[1] == 0:
         raise AudioFileError(f"{shown}: audio expected, the file has a header but no samples")
     if truncated:

@@ -91,7 +91,7 @@ def test_download_and_unpack(server, tmp_path):
     assert (folder / "data" / "folder" / "a").read_text() == "sound " * 50_000
     assert sorted(p.name for p in folder.iterdir()) == ["data"]  # no archive, no junk, nothing half done
     assert not (folder / "data" / "__MACOSX").exists()
-    assert said[0].startswith("Toy (https://example.org/toy) is licensed CC BY 4.0.")
+    assert said[0].startswith("Toy (https://example.org/toy), 0.001 GB, is licensed CC BY 4.0.")
     fetch(record(server.url), folder)
     assert len(server.asked) == 1  # the second time nothing is asked for
 
