@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.transforms import Bbox
 
 from labkit.lab.figures import COLOURS, LabFigure, new_figure, styled
 
@@ -61,9 +62,23 @@ def word_map(places: Mapping[str, tuple[float, float]], *, xlabel: str, ylabel: 
         axes = figure.subplots()
     x, y = np.array(list(places.values())).T
     axes.scatter(x, y, s=6, color=COLOURS[5])
-    for word, (at, up) in places.items():
-        axes.annotate(word, (at, up), fontsize=7, xytext=(2, 2), textcoords="offset points")
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    figure.draw_without_rendering()  # lays out the axes, in which the words are measured
+    # Left to right, each word in the first corner of its point where it covers none before it.
+    taken: list[Bbox] = []
+    for word in ends:
+        for dx, dy in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+            side = {"ha": "left" if dx > 0 else "right", "va": "bottom" if dy > 0 else "top"}
+            label = axes.annotate(
+                word, places[word], xytext=(2 * dx, 2 * dy), textcoords="offset points", fontsize=7, **side
+            )
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                break
+            label.remove()
+        else:
+            axes.add_artist(label)
+        taken.append(box)
     return figure
 
 
