@@ -3,7 +3,12 @@
 import importlib
 from types import ModuleType
 
-_PIP_NAME = {"fluidsynth": "pyfluidsynth", "dac": "descript-audio-codec", "lightning_fabric": "lightning-fabric"}
+_PIP_NAME = {
+    "fluidsynth": "pyfluidsynth",
+    "dac": "descript-audio-codec",
+    "lightning_fabric": "lightning-fabric",
+    "sklearn": "scikit-learn",
+}
 
 
 def need(module: str) -> ModuleType:
@@ -21,5 +26,6 @@ def need(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        package = _PIP_NAME.get(module.split(".")[0], module.split(".")[0])
+        missing = (error.name or module).split(".")[0]  # torch.utils.tensorboard is there and lacks tensorboard
+        package = _PIP_NAME.get(missing, missing)
         raise ModuleNotFoundError(f"{module} is needed here and not installed: pip install {package}") from error
