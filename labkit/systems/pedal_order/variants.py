@@ -35,7 +35,7 @@ class Variant:
 
 
 # A third of the shipped network's size, so that all of them train in an hour on two cores.
-BASE = Config(protocols=("three",), width=128, channels=(8, 16, 32, 64, 96), n_examples=9600, steps=600)
+BASE = Config(protocols=("three",), width=128, channels=(8, 16, 32, 64, 96), n_examples=3200, steps=600)
 VARIANTS = (
     Variant("log-mel"),
     Variant("DAC codes", {"front_end": "codes"}),
