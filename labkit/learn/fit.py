@@ -63,11 +63,11 @@ def fit_chain(
     Over a whole clip the error is a landscape of valleys: an oscillator half a turn off, an echo some samples late.
     Over its first milliseconds it is not, for an oscillator has hardly moved and no echo has come. So the search fits
     the first 12 ms, then longer and longer windows, each from where the last one ended: damped Gauss-Newton steps, in
-    unit space (every knob on its own scale, 0..1), with slopes from the twins: difference quotients in float64, all
-    of a pedal's in one batch. What a window does not tell about a knob the next one may; so `starts` settings are carried along while windows are short. Where the
-    steps fail, the window ends just behind the place where the error sets in, new settings are drawn from what the
-    last window left open (the Laplace approximation of its posterior), and the sample at which a delayed sound
-    comes in is tried one by one.
+    unit space (every knob on its own scale, 0..1), with slopes from the twins: difference quotients in float64, all of
+    a pedal's in one batch. What a window does not tell about a knob the next one may; so `starts` settings are carried
+    along while windows are short. Where the steps fail, the window ends just behind the place where the error sets in,
+    new settings are drawn from what the last window left open (the Laplace approximation of its posterior), and the
+    sample at which a delayed sound comes in is tried one by one.
 
     A round that fails is followed by another, with other draws; every second one begins where the dry sound first gets
     loud. The first round whose end agrees with `wet` ends the search.
