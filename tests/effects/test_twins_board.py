@@ -148,3 +148,17 @@ def test_errors_say_what_is_wrong():
         Chain((Step("gain", {"gain_db": 0.0}),)).render(np.zeros((1, 8), np.float32), RATE, backend="jax")
     with pytest.raises(ValueError, match="audio is empty"):
         Chain().render(np.zeros((1, 0), np.float32), RATE, backend="torch")
+
+
+@pytest.mark.parametrize(
+    ("chain", "error", "said"),
+    [
+        ([("gain", {"gain_db": "loud"})], TypeError, "gain_db must be a number"),
+        ([("gain", {"gain_db": None})], TypeError, "gain_db must be a number"),
+        ([("gain", {"gain_db": 1.0, "gian_db": 1.0})], ValueError, "gain: .*gian_db"),
+        ([("delay", {"feedback": 0.5})], ValueError, "delay: .*delay_seconds"),
+    ],
+)
+def test_knobs_that_cannot_be_used_are_named(chain: list, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        render_chains(torch.zeros(1, 1, 8), 44_100, [chain])

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
 
 import numpy as np
 import torch
@@ -32,7 +33,8 @@ def render_chains(audio: Tensor, sample_rate: int, chains: Sequence[Steps]) -> T
         (batch, channels, samples), a new tensor; an item with an empty chain is a copy.
 
     Raises:
-        ValueError: if there are not as many chains as items, or a twin refuses its arguments.
+        ValueError: if there are not as many chains as items, a knob is missing or unknown, or a twin refuses a value.
+        TypeError: for a knob that is no number.
         KeyError: for a pedal without a twin.
 
     Notebook: 02.
@@ -44,6 +46,10 @@ def render_chains(audio: Tensor, sample_rate: int, chains: Sequence[Steps]) -> T
     out = walkable(audio).clone()
     for name, items in launches([[name for name, _ in steps] for steps in left]):
         knobs = stack_knobs([left[item].pop(0)[1] for item in items], audio)
+        try:
+            signature(twin(name)).bind(out, sample_rate, **knobs)
+        except TypeError as error:
+            raise ValueError(f"{name}: {error}") from None
         if len(items) == len(audio):
             out = twin(name)(out, sample_rate, **knobs)
         else:
@@ -90,7 +96,14 @@ def stack_knobs(rows: Sequence[Knobs], audio: Tensor) -> dict[str, Tensor]:
     for row in rows:
         if row.keys() != names:
             raise ValueError(f"knobs must be {sorted(names)} for every item, got {sorted(row)}")
-    return {name: _stacked([row[name] for row in rows], audio) for name in names}
+    stacked = {}
+    for name in names:
+        values = [row[name] for row in rows]
+        try:
+            stacked[name] = _stacked(values, audio)
+        except (TypeError, ValueError):
+            raise TypeError(f"{name} must be a number for every item, got {values}") from None
+    return stacked
 
 
 def _stacked(values: Sequence[Tensor | float], audio: Tensor) -> Tensor:
