@@ -120,7 +120,12 @@ def _settings(parameters: Mapping[str, object]) -> str:
 
 
 def attention(
-    weights: np.ndarray, x_labels: Sequence[str], y_labels: Sequence[str], *, xlabel: str = "audio frame"
+    weights: np.ndarray,
+    x_labels: Sequence[str],
+    y_labels: Sequence[str],
+    *,
+    xlabel: str = "audio frame",
+    n_named: int = 0,
 ) -> LabFigure:
     """Where each output token looks.
 
@@ -129,6 +134,7 @@ def attention(
         x_labels: names of the inputs; where there are more than 12, every so many are shown.
         y_labels: names of the outputs.
         xlabel: what the inputs are, with the unit.
+        n_named: so many first inputs are no frames and show their names whatever the number of labels, upright.
 
     Returns:
         The figure.
@@ -148,7 +154,10 @@ def attention(
         axes = figure.subplots()
     image = axes.imshow(weights, aspect="auto", cmap="viridis", vmin=0)
     every = max(1, -(-len(x_labels) // 12))
-    axes.set_xticks(range(0, len(x_labels), every), x_labels[::every])
+    ticks = [*range(n_named), *range(n_named, len(x_labels), every)]
+    axes.set_xticks(ticks, [x_labels[tick] for tick in ticks])
+    for label in axes.get_xticklabels()[:n_named]:
+        label.set_rotation("vertical")
     axes.set_yticks(range(len(y_labels)), y_labels)
     axes.set(xlabel=xlabel, ylabel="output token")
     figure.colorbar(image, ax=axes, label="weight")
