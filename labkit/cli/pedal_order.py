@@ -46,6 +46,7 @@ class Chain:
 
         if self.refine and self.dry is None:
             raise ValueError("--refine compares with the dry recording: give --dry too")
+        self.out.mkdir(parents=True, exist_ok=True)
         wet, sample_rate = read_audio(self.file)
         dry, dry_rate = read_audio(self.dry) if self.dry is not None else (None, 0)
 
@@ -61,7 +62,6 @@ class Chain:
         if self.refine:
             found = _refine(found, dry, dry_rate, wet, sample_rate)
         print(f"\n{found.chain.to_code()}\n")
-        self.out.mkdir(parents=True, exist_ok=True)
         target = self.out / f"{self.file.stem}.chain.json"
         found.chain.save(target)
         print(f"wrote {target}")

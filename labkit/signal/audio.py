@@ -79,10 +79,15 @@ def to_mono(audio: np.ndarray) -> np.ndarray:
         float32 `(1, samples)`.
 
     Raises:
-        AudioError: if `audio` is not usable.
+        AudioError: if `audio` is not usable, or its channels cancel: the mean lies 60 dB below one of them.
     """
     audio = check_audio(audio, 1)
-    return audio if audio.shape[0] == 1 else audio.mean(axis=0, keepdims=True, dtype=np.float32)
+    if audio.shape[0] == 1:
+        return audio
+    mono = audio.mean(axis=0, keepdims=True, dtype=np.float32)
+    if np.square(mono).mean() < 1e-6 * np.square(audio).mean(axis=1).max():
+        raise AudioError("channels cancel in their mean: opposite polarity? Turn one over, or give one alone")
+    return mono
 
 
 def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:

@@ -216,6 +216,15 @@ def test_check_audio_passes_good_audio_through():
     assert check_audio(np.zeros(4), 44_100).shape == (1, 4)
 
 
+def test_channels_that_cancel_are_named_and_silence_is_silence():
+    left = np.random.default_rng(0).normal(0, 0.1, (1, 4000)).astype(np.float32)
+    for right in (-left, np.round(-left * 32767) / 32767):  # exactly, and but for 16 bits
+        with pytest.raises(AudioError, match="channels cancel"):
+            to_mono(np.concatenate([left, right]))
+    np.testing.assert_array_equal(to_mono(np.concatenate([left, 0 * left])), left / 2)
+    assert not to_mono(np.zeros((2, 10), np.float32)).any()
+
+
 def test_to_mono_is_the_mean():
     mono = to_mono(np.array([[1.0, 0.0], [0.0, 0.5]], np.float32))
     np.testing.assert_array_equal(mono, [[0.5, 0.25]])
