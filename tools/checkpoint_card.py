@@ -13,14 +13,15 @@ from labkit.signal.paths import replace_text
 
 # The room (or module) with the checkpoint, where it is examined, and which of the room's checkpoints it is.
 SYSTEMS = {
-    "pedal_order": ("pedal_order", "pedal_order.evaluate"),
-    "saturation": ("saturation", "saturation.evaluate"),
-    "text": ("text_to_effects", "text_to_effects.evaluate"),
-    "style": ("blackbox.style", "blackbox.style_evaluate"),
-    "blackbox_distortion": ("blackbox.tasks", "blackbox.evaluate", "distortion"),
-    "blackbox_speech": ("blackbox.tasks", "blackbox.evaluate", "speech"),
-    "blackbox_mastering": ("blackbox.tasks", "blackbox.evaluate", "mastering"),
-    "synth": ("synth_matching", "synth_matching.evaluate"),
+    "pedal_order": ("systems.pedal_order", "systems.pedal_order.evaluate"),
+    "saturation": ("systems.saturation", "systems.saturation.evaluate"),
+    "text": ("systems.text_to_effects", "systems.text_to_effects.evaluate"),
+    "style": ("systems.blackbox.style", "systems.blackbox.style_evaluate"),
+    "blackbox_distortion": ("systems.blackbox.tasks", "systems.blackbox.evaluate", "distortion"),
+    "blackbox_speech": ("systems.blackbox.tasks", "systems.blackbox.evaluate", "speech"),
+    "blackbox_mastering": ("systems.blackbox.tasks", "systems.blackbox.evaluate", "mastering"),
+    "synth": ("systems.synth_matching", "systems.synth_matching.evaluate"),
+    "codec": ("learn.codec", "learn.codec_scores"),
 }
 
 
@@ -28,7 +29,7 @@ def main(system: str, command: str, commit: str, hardware: str, hours: str) -> N
     """Examine the shipped checkpoint of a system and write its card beside it."""
     if system not in SYSTEMS:
         raise ValueError(f"system must be one of {', '.join(SYSTEMS)}, got {system!r}")
-    room, judge = (importlib.import_module(f"labkit.systems.{name}") for name in SYSTEMS[system][:2])
+    room, judge = (importlib.import_module(f"labkit.{name}") for name in SYSTEMS[system][:2])
     examine = getattr(judge, "fixed_score", None)
     path = room.shipped_path(*SYSTEMS[system][2:])
     model = room.load(path)

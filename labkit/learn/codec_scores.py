@@ -285,6 +285,22 @@ def evaluate(
     return rows
 
 
+def fixed_score(codec: Codec, *, n: int = 12) -> dict[str, float]:
+    """Mean mel distance on the same few test clips every time: what the card says and a test repeats.
+
+    Args:
+        codec: in evaluation mode.
+        n: clips of generated guitars, through pedals.
+
+    Returns:
+        dB.
+    """
+    rate = codec.config.sample_rate
+    tests = clips("generated", n, wet=True, seconds=1.0, sample_rate=rate, seed=0)
+    audio = torch.stack([torch.from_numpy(clip.audio) for clip in tests])
+    return {"mel_distance_db": round(float(mel_distance_db(codec.round_trip(audio, rate), audio, rate).mean()), 3)}
+
+
 def coders(codec: Codec, *, name: str = "our codec") -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Name -> (1, samples) at the codec's rate, coded and decoded: the codec, then the plain ones at its bit rate."""
     rate, bits = codec.config.sample_rate, codec.config.bits_per_second()

@@ -78,7 +78,7 @@ class Recipe:
     batch_size: int = 8
     learning_rate: float = 5e-4
     warmup_steps: int = 100
-    decay_share: float = 0.4
+    decay_share: float = 0.2
     clip_norm: float = 10.0
     checkpoint_every: int = 200
     precision: str = "32-true"
