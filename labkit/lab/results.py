@@ -29,6 +29,7 @@ _ORDER = (
     "kosc",
     "text",
     "codec",
+    "variants",
     "decoding",
     "twins",
 )
@@ -39,6 +40,7 @@ HEADLINES = {
         "*/rules/MR-STFT left",
         "*/CMA-ES, blind, 10 renders/MR-STFT left",
     ),
+    "codec": ("through pedals*/*/mel distance", "through pedals*/our codec/entropy*"),
     "decoding": ("write 256 tokens*/with a cache/speed*", "write 256 tokens*/*learned positions/cache per token"),
     "gradients": (
         "*/central differences/cosine, worst*",
@@ -82,9 +84,10 @@ HEADLINES = {
     "synth": (
         "*/flow, best of 8/MSS",
         "*/flow, best of 8/RMS cosine",
-        "*/flow, one draw/MSS, over*",
+        "*/flow*/MSS, over*",
     ),
     "twins": ("*/speed", "*/speed: *", "*/SI-SDR above 30 dB"),
+    "variants": ("*/*/exact chain",),
 }
 
 
