@@ -1,8 +1,9 @@
 """Settings from sound, given the order: a window that grows over the clip, and CMA-ES on the whole of it beside it."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ class Fit:
         distance: what is left of the loss (spectral distance in nepers plus a tenth of the log error of the wave).
         renders: how much was rendered on the way, in clips of full length through the whole chain.
         seconds: wall time.
+        lag_samples: by how much the wet recording was found to be late, and was moved; negative where it was early.
     """
 
     chain: Chain
@@ -41,6 +43,7 @@ class Fit:
     distance: float
     renders: int
     seconds: float
+    lag_samples: int = 0
 
 
 def fit_chain(
@@ -54,6 +57,7 @@ def fit_chain(
     steps: int = 8,
     rounds: int = 4,
     seconds: float = np.inf,
+    max_lag_seconds: float = 0.0,
     seed: int = 0,
     device: str = "cpu",
     progress: bool = False,
@@ -73,7 +77,7 @@ def fit_chain(
     loud. The first round whose end agrees with `wet` ends the search.
 
     Args:
-        dry: (channels, samples), as it entered the chain, aligned with `wet`.
+        dry: (channels, samples), as it entered the chain, aligned with `wet` but for `max_lag_seconds`.
         wet: the same shape, not silent.
         sample_rate: Hz.
         names: the pedals in order, all with twins.
@@ -82,6 +86,9 @@ def fit_chain(
         steps: of Gauss-Newton in each window, 1 or more.
         rounds: how often the search begins, at most; 1 or more.
         seconds: wall time after which no round begins, and the one under way goes no further.
+        max_lag_seconds: how late or early the wet recording may lie, by a converter's latency, say. Where the fit as
+            it lies does not arrive, others follow with the recording moved to where its whitened correlation with the
+            dry one peaks. 0: they are aligned.
         seed: of the draws.
         device: torch's.
         progress: show a bar.
@@ -104,6 +111,10 @@ def fit_chain(
             raise ValueError(f"{name} must be at least {least}, got {value}")
     if starts > draws:
         raise ValueError(f"starts must lie in 1..draws = 1..{draws}, got {starts}")
+    if max_lag_seconds:
+        given = {"draws": draws, "starts": starts, "steps": steps, "rounds": rounds, "seconds": seconds}
+        given |= {"seed": seed, "device": device, "progress": progress}
+        return _fit_at_lags(dry, wet, sample_rate, names, _lag(dry, wet, sample_rate, max_lag_seconds), given)
     begun = time.perf_counter()
     search = Search(dry, wet, sample_rate, names, device)
     bar = need("tqdm").tqdm(total=1.0, desc="fit", disable=not progress, bar_format="{desc}: {percentage:3.0f}%|{bar}|")
@@ -121,6 +132,38 @@ def fit_chain(
     row = min(found, key=lambda pair: pair[0])[1]
     chain = _chain(names, search.spaces, row.double().cpu().numpy())
     return _scored(chain, dry, wet, sample_rate, search.renders, begun)
+
+
+def _fit_at_lags(
+    dry: np.ndarray, wet: np.ndarray, sample_rate: int, names: Sequence[str], lag: int, given: Mapping[str, Any]
+) -> Fit:
+    """The first fit that arrives, or the best: as the recordings lie, moved by `lag`, by a sample less.
+
+    A filter is half a sample late itself, which may round up.
+    """
+    found: list[Fit] = []
+    for shift in dict.fromkeys((0, lag, lag - 1)):
+        early, late = max(0, -shift), max(0, shift)
+        pair = dry[:, early : dry.shape[1] - late], wet[:, late : wet.shape[1] - early]
+        found.append(replace(fit_chain(*pair, sample_rate, names, **given), lag_samples=shift))
+        if found[-1].si_sdr_db >= ENOUGH_DB:
+            break
+    spent = {"renders": sum(fit.renders for fit in found), "seconds": sum(fit.seconds for fit in found)}
+    return replace(max(found, key=lambda fit: fit.si_sdr_db), **spent)
+
+
+def _lag(dry: np.ndarray, wet: np.ndarray, sample_rate: int, max_lag_seconds: float) -> int:
+    """Samples by which `wet` is late: the highest peak, of either sign, of the whitened cross-correlation.
+
+    Source: the phase transform, Knapp and Carter 1976. A filter's own delay moves the plain correlation's peak.
+    """
+    most, samples = round(max_lag_seconds * sample_rate), dry.shape[1]
+    if not 0 <= most < samples // 2:
+        raise ValueError(f"max_lag_seconds must be in 0..{samples / 2 / sample_rate:g}, got {max_lag_seconds}")
+    cross = np.fft.rfft(wet.sum(0), 2 * samples) * np.fft.rfft(dry.sum(0), 2 * samples).conj()
+    product = np.abs(np.fft.irfft(cross / np.maximum(np.abs(cross), 1e-12 * np.abs(cross).max())))
+    lags = np.arange(-most, most + 1)
+    return int(lags[product[lags].argmax()])
 
 
 def fit_chain_cma(

@@ -35,6 +35,18 @@ def test_an_echo_is_found_to_the_sample():
     assert found.si_sdr_db > 30.0
 
 
+@pytest.mark.parametrize("lag", [0, 300, -200])
+def test_a_recording_that_lies_late_or_early_is_moved(lag: int) -> None:
+    wet = np.roll(HIDDEN.render(DRY, RATE), lag, axis=1)
+    wet[:, : max(0, lag)] = wet[:, wet.shape[1] + min(0, lag) :] = 0
+    found = fit_chain(DRY, wet, RATE, HIDDEN.names, max_lag_seconds=0.01, **FEW)
+    assert found.lag_samples == lag
+    assert knob_errors(HIDDEN, found.chain).max() < 0.005
+    assert found.si_sdr_db > 40.0
+    if lag:
+        assert fit_chain(DRY, wet, RATE, HIDDEN.names, **FEW).si_sdr_db < 20.0
+
+
 def test_an_oscillator_is_found_though_its_error_has_valleys():
     params = effect("chorus").space.from_unit(np.array([0.9, 0.8, 0.3, 0.5, 0.7]))
     hidden = Chain((Step("chorus", params),))
@@ -103,6 +115,9 @@ def test_what_cannot_be_fitted_is_refused():
     for name in ("starts", "steps", "rounds"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
             fit_chain(DRY, wet, RATE, HIDDEN.names, **{name: 0})
+    for seconds in (-0.1, 0.3):
+        with pytest.raises(ValueError, match="max_lag_seconds must be in"):
+            fit_chain(DRY, wet, RATE, HIDDEN.names, max_lag_seconds=seconds)
     with pytest.raises(ValueError, match="renders must be at least 1, got 0"):
         fit_chain_cma(DRY, wet, RATE, HIDDEN.names, renders=0)
     for search in (fit_chain, fit_chain_cma):
