@@ -134,7 +134,7 @@ def attention(
         x_labels: names of the inputs; where there are more than 12, every so many are shown.
         y_labels: names of the outputs.
         xlabel: what the inputs are, with the unit.
-        n_named: so many first inputs are no frames and show their names whatever the number of labels, upright.
+        n_named: so many first inputs are no frames: their names stand above the picture.
 
     Returns:
         The figure.
@@ -154,10 +154,11 @@ def attention(
         axes = figure.subplots()
     image = axes.imshow(weights, aspect="auto", cmap="viridis", vmin=0)
     every = max(1, -(-len(x_labels) // 12))
-    ticks = [*range(n_named), *range(n_named, len(x_labels), every)]
-    axes.set_xticks(ticks, [x_labels[tick] for tick in ticks])
-    for label in axes.get_xticklabels()[:n_named]:
-        label.set_rotation("vertical")
+    frames = range(n_named, len(x_labels), every)
+    axes.set_xticks(frames, [x_labels[frame] for frame in frames])
+    if n_named:
+        above = axes.secondary_xaxis("top")
+        above.set_xticks(range(n_named), x_labels[:n_named], rotation="vertical", fontsize=6)
     axes.set_yticks(range(len(y_labels)), y_labels)
     axes.set(xlabel=xlabel, ylabel="output token")
     figure.colorbar(image, ax=axes, label="weight")
