@@ -123,8 +123,9 @@ def write_shard(path: Path, job: Job, rows: Mapping[str, np.ndarray]) -> None:
             if data.shape != (job.stop - job.start, *shape):
                 raise ValueError(f"{name} must have shape {(job.stop - job.start, *shape)}, got {data.shape}")
             chunks = (min(32, len(data)), *shape)
-            # Not lzf: its hash table is never cleared (INIT_HTAB 0 in h5py), so the same rows may give other bytes.
+            # Not lzf, whose hash table is never cleared (INIT_HTAB 0 in h5py): it may encode equal rows in two ways.
             file.create_dataset(name, data=data, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True)
+            file.flush()  # beside other threads h5py closes a data set late: its chunk would come to lie elsewhere
     temporary.replace(path)
 
 
