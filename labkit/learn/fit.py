@@ -88,7 +88,7 @@ def fit_chain(
         seconds: wall time after which no round begins, and the one under way goes no further.
         max_lag_seconds: how late or early the wet recording may lie, by a converter's latency, say. Where the fit as
             it lies does not arrive, others follow with the recording moved to where its whitened correlation with the
-            dry one peaks. 0: they are aligned.
+            dry one peaks; they share `seconds`. 0: they are aligned.
         seed: of the draws.
         device: torch's.
         progress: show a bar.
@@ -142,10 +142,13 @@ def _fit_at_lags(
     A filter is half a sample late itself, which may round up.
     """
     found: list[Fit] = []
-    for shift in dict.fromkeys((0, lag, lag - 1)):
+    shifts = list(dict.fromkeys((0, lag, lag - 1)))
+    ends = time.perf_counter() + given["seconds"]
+    for k, shift in enumerate(shifts):
         early, late = max(0, -shift), max(0, shift)
         pair = dry[:, early : dry.shape[1] - late], wet[:, late : wet.shape[1] - early]
-        found.append(replace(fit_chain(*pair, sample_rate, names, **given), lag_samples=shift))
+        share = max(0.0, ends - time.perf_counter()) / (len(shifts) - k)
+        found.append(replace(fit_chain(*pair, sample_rate, names, **given | {"seconds": share}), lag_samples=shift))
         if found[-1].si_sdr_db >= ENOUGH_DB:
             break
     spent = {"renders": sum(fit.renders for fit in found), "seconds": sum(fit.seconds for fit in found)}
@@ -161,7 +164,8 @@ def _lag(dry: np.ndarray, wet: np.ndarray, sample_rate: int, max_lag_seconds: fl
     if not 0 <= most < samples // 2:
         raise ValueError(f"max_lag_seconds must be in 0..{samples / 2 / sample_rate:g}, got {max_lag_seconds}")
     cross = np.fft.rfft(wet.sum(0), 2 * samples) * np.fft.rfft(dry.sum(0), 2 * samples).conj()
-    product = np.abs(np.fft.irfft(cross / np.maximum(np.abs(cross), 1e-12 * np.abs(cross).max())))
+    floor = max(1e-12 * np.abs(cross).max(), np.finfo(np.float64).tiny)  # dry may be silence
+    product = np.abs(np.fft.irfft(cross / np.maximum(np.abs(cross), floor)))
     lags = np.arange(-most, most + 1)
     return int(lags[product[lags].argmax()])
 

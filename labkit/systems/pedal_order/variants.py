@@ -34,7 +34,7 @@ class Variant:
     kinds: tuple[str, ...] = ("generated", "sampled")
 
 
-# A third of the shipped network's size, so that all of them train in an hour on two cores.
+# A third of the shipped network's size and few examples, so that two cores can train all of them.
 BASE = Config(protocols=("three",), width=128, channels=(8, 16, 32, 64, 96), n_examples=3200, steps=600)
 VARIANTS = (
     Variant("log-mel"),
