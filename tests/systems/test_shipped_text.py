@@ -19,7 +19,8 @@ def test_the_file_is_the_one_described():
     card, content = json.loads(PATH.with_suffix(".json").read_text()), PATH.read_bytes()
     assert hashlib.sha256(content).hexdigest() == card["sha256"]
     assert len(content) == card["bytes"]
-    assert json.loads(json.dumps(asdict(text_to_effects.load().config))) == card["config"]
+    told = text_to_effects.Config(**card["config"])  # a setting that is younger than the card has its default
+    assert json.dumps(asdict(text_to_effects.load().config)) == json.dumps(asdict(told))
 
 
 def test_it_scores_again_what_the_table_says(real_data):

@@ -423,7 +423,7 @@ def test_words_that_nobody_taught_get_the_first_guess(monkeypatch):
     with torch.no_grad():
         model.guess.bias.copy_(torch.tensor([5.0, 0.0, 0.0, 0.0, -5.0]))
         model.band_heads[2].bias[1] = 3.0  # the network's own opinion
-    monkeypatch.setattr(predict_module, "read_prompts", lambda _: {k: v[:1] for k, v in batch_of(2).items()})
+    monkeypatch.setattr(predict_module, "read_prompts", lambda *_: {k: v[:1] for k, v in batch_of(2).items()})
     audio = noise(0.5)
     taught, untaught = (text_to_effects.predict(model.eval(), audio, RATE, p).preset for p in ("warm", "dark"))
     assert [b.gain_db for b in untaught.eq] == pytest.approx([5.0, 0.0, 0.0, 0.0, -5.0], abs=1e-4)

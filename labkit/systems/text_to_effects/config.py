@@ -1,6 +1,10 @@
 """Everything that a run of text to effects depends on."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+# Sizes of a sentence encoder's vectors.
+SENTENCE_WIDTHS = {"minilm": 384, "mpnet": 768}
 
 
 @dataclass(frozen=True)
@@ -10,6 +14,7 @@ class Config:
     Attributes:
         sample_rate: Hz, of the audio that the model hears.
         seconds: of a clip that it hears.
+        sentences: which encoder reads sentences: ``"minilm"``, or ``"mpnet"`` (see `labkit.learn.pretrained`).
         n_mels, n_frames: of the picture: mel bands, and moments that the clip is averaged into.
         width, n_heads, n_layers: of the network.
         dropout: everywhere in it.
@@ -26,6 +31,7 @@ class Config:
 
     sample_rate: int = 44100
     seconds: float = 2.0
+    sentences: Literal["minilm", "mpnet"] = "minilm"
     n_mels: int = 32
     n_frames: int = 12
     width: int = 48
@@ -57,5 +63,7 @@ class Config:
         for name in ("sample_rate", "seconds", "n_mels", "n_frames", "width", "steps", "batch_size", "db_per_unit"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.sentences not in SENTENCE_WIDTHS:
+            raise ValueError(f"sentences must be one of {', '.join(SENTENCE_WIDTHS)}, got {self.sentences!r}")
         if self.width % self.n_heads:
             raise ValueError(f"width must be a multiple of n_heads, got {self.width} and {self.n_heads}")

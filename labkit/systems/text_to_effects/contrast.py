@@ -13,6 +13,7 @@ from torchaudio.functional import melscale_fbanks
 from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.sources import GeneratedGuitars
 from labkit.signal.spectra import power, stft
+from labkit.systems.text_to_effects.config import SENTENCE_WIDTHS
 from labkit.systems.text_to_effects.descriptors import Word
 from labkit.systems.text_to_effects.inputs import read_prompts
 from labkit.systems.text_to_effects.model import asked_of, hint_centres, nearness, ridge_into, told_of
@@ -117,7 +118,7 @@ class Encoder(nn.Module):
         self.config, width = config, config.width
         self.register_buffer("centres", hint_centres())
         self.guess = nn.Linear(len(self.centres), len(START)).requires_grad_(False)
-        given = len(START) if config.reads == "lexicon" else 384
+        given = len(START) if config.reads == "lexicon" else SENTENCE_WIDTHS["minilm"]
         pictures = 2 if config.hears == "pair" else 1
         drop = config.dropout
         self.each_moment = nn.Sequential(nn.Linear(pictures * config.n_mels, width), nn.GELU(), nn.Dropout(drop))
@@ -133,9 +134,18 @@ class Encoder(nn.Module):
         )
         self.sharpness = nn.Parameter(torch.tensor(2.0))
 
+    @property
+    def sample_rate(self) -> int:
+        """Hz of what it hears."""
+        return self.config.sample_rate
+
+    def moments(self, audio: Tensor) -> Tensor:
+        """(b, samples) -> what `hear_powers` takes, as the function `moments`."""
+        return moments(audio, self.config)
+
     def hear(self, dry: Tensor, wet: Tensor) -> Tensor:
         """(b, samples) twice -> (b, embedding) of length 1, differentiable in both."""
-        return self.hear_powers(moments(dry, self.config), moments(wet, self.config))
+        return self.hear_powers(self.moments(dry), self.moments(wet))
 
     def hear_powers(self, dry: Tensor, wet: Tensor) -> Tensor:
         """As `hear`, from what `moments` gives."""
@@ -166,7 +176,9 @@ class Encoder(nn.Module):
 def told(prompts: Sequence[str], config: ContrastConfig, centres: Tensor) -> Tensor:
     """Sentences -> what the word's branch is given, before anything that is learnt."""
     batch = read_prompts(prompts)
-    return nearness(asked_of(batch), centres) if config.reads == "lexicon" else told_of(batch)[:, :384]
+    if config.reads == "lexicon":
+        return nearness(asked_of(batch), centres)
+    return told_of(batch)[:, : SENTENCE_WIDTHS["minilm"]]
 
 
 @cache

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.learn.text import minilm, ngram_vectors
+from labkit.learn import pretrained
+from labkit.learn.text import Encoded, minilm, ngram_vectors
 from labkit.measure.results import Row, bootstrap_interval, wilson_interval
 from labkit.signal.seeds import generator
 from labkit.signal.shipped import load_phrase
@@ -87,37 +88,48 @@ class Judge:
         return self.weights * np.sqrt((((said - self.truth) / self.spread) ** 2).mean(1))
 
 
-def baselines(judge: Judge) -> dict[str, np.ndarray]:
+def baselines(judge: Judge, others: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
     """(62, 40) for each rival: what it says of every test word without that word, from all others.
+
+    Args:
+        judge: the protocol.
+        others: more sentence encoders by name, each with (n, width) vectors of `every_word`.
 
     Returns:
         ``flat``, ``mean``, ``nearest by spelling``, ``nearest by MiniLM``, ``ridge on MiniLM``, ``lexicon alone`` and
-        ``nearest curve``, which knows the answer and picks another test word's curve.
+        ``nearest curve``, which knows the answer and picks another test word's curve; for each of `others` what there
+        is for MiniLM.
     """
     every = eq_words()
     curves, truth = np.array([word.settings for word in every]), judge.truth
     where = np.array([[word.word for word in every].index(word.word) for word in judge.words])
     other = np.array([[stem(a.word) != stem(b.word) for b in every] for a in judge.words])
-    names = [word.word for word in every]
-    spelt, meant = ngram_vectors(names), sentence_vectors(names)
+    names = every_word()
+    spelt, meant = ngram_vectors(names), {"MiniLM": sentence_vectors(names)} | dict(others or {})
     distance = np.sqrt((((truth[:, None] - truth[None]) / judge.spread) ** 2).mean(2))
     np.fill_diagonal(distance, np.inf)
     tests = len(truth)
+    nearest = {name: np.where(other, (rows @ rows.T)[where], -1).argmax(1) for name, rows in meant.items()}
     return {
         "flat": np.zeros_like(truth),
         "mean": (truth.sum(0) - truth) / (tests - 1),
         "nearest by spelling": curves[np.where(other, (spelt @ spelt.T)[where], -1).argmax(1)],
-        "nearest by MiniLM": curves[np.where(other, (meant @ meant.T)[where], -1).argmax(1)],
-        "ridge on MiniLM": _ridge(meant, curves, where, other),
+        **{f"nearest by {name}": curves[rows] for name, rows in nearest.items()},
+        **{f"ridge on {name}": _ridge(rows, curves, where, other) for name, rows in meant.items()},
         "lexicon alone": np.array([lexicon_curve(word.word, Config()) for word in judge.words]),
         "nearest curve": truth[distance.argmin(1)],
     }
 
 
-def sentence_vectors(texts: Sequence[str]) -> np.ndarray:
-    """(n, 384) by MiniLM."""
-    parts = [minilm()(texts[i : i + 64]).sentence for i in range(0, len(texts), 64)]
-    return torch.cat(parts).double().numpy()
+def every_word() -> list[str]:
+    """All English words that people gave curves for."""
+    return [word.word for word in eq_words()]
+
+
+def sentence_vectors(texts: Sequence[str], encoder: Callable[[Sequence[str]], Encoded] | None = None) -> np.ndarray:
+    """(n, width), MiniLM's unless another encoder is given."""
+    read = encoder or minilm()
+    return torch.cat([read(texts[i : i + 64]).sentence for i in range(0, len(texts), 64)]).double().numpy()
 
 
 def _ridge(
@@ -161,7 +173,7 @@ def held_out(judge: Judge, *, seed: int, config: Config = QUICK, shuffled: bool 
         shuffled: give every training sentence another one's settings: the control.
     """
     rows = [r for r in lessons(config, n_pairs=0) if r.curve is not None or "reverb" in (r.units or {})]
-    table, heard = tensors(rows), sounds(config, "train", 24)
+    table, heard = tensors(rows, config.sentences), sounds(config, "train", 24)
     if shuffled:
         table = _shuffled(table, seed)
     words = {"eq": judge.words, "room": heard_rooms()}
@@ -210,7 +222,7 @@ def _shuffled(table: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
 
 def _asked(words: Sequence[str], config: Config) -> dict[str, Tensor]:
     """Bare words with one and the same unseen sound at -20 dBFS."""
-    batch = tensors([Lesson(word, (word,)) for word in words])
+    batch = tensors([Lesson(word, (word,)) for word in words], config.sentences)
     seen = sounds(config, "test", 1)["picture"].expand(len(words), -1, -1)
     return batch | {"picture": seen, "level_db": torch.full((len(words),), -20.0)}
 
@@ -241,7 +253,7 @@ def evaluate(
         seed: of the evaluation and of its small models.
         checkpoint: name recorded in each row.
         control: with models trained on shuffled sentences, the contrastive encoder, and searches: five minutes on one
-            quiet core instead of one.
+            quiet core instead of one. With CLAP in the hub's cache, searches ask it too, and take longer.
         say: told about progress.
 
     Returns:
@@ -254,7 +266,10 @@ def evaluate(
     Notebook: 08.
     """
     judge, started = Judge.of_people(), time.perf_counter()
-    found = baselines(judge)
+    hub, names = pretrained.at_hand(), every_word()
+    say(f"of MPNet and CLAP, in the hub's cache: {', '.join(hub) or 'neither, so they are left out'}")
+    vectors = {"MPNet": lambda: sentence_vectors(names, hub["MPNet"]), "CLAP": lambda: hub["CLAP"].read(names)}
+    found = baselines(judge, {name: np.asarray(vectors[name](), dtype=np.float64) for name in hub})
     scores = {name: float(judge.errors(said).mean()) for name, said in found.items()}
     beside = {"prior": scores["mean"], "floor": scores["ridge on MiniLM"], "oracle": scores["nearest curve"]}
     rows = [_eq_row(judge, name, said, seed) for name, said in found.items()]
@@ -275,7 +290,7 @@ def evaluate(
         encoders = fold_encoders(judge.words, seed=seed)
         rows += ranking_rows(judge.words, told.guesses, judge.spread, encoders, seed)
         shapes = {"network": told.curves, "first guess": told.guesses, "lexicon alone": found["lexicon alone"]}
-        rows += contest_rows(encoders, judge.words, judge.spread, shapes, seed)
+        rows += contest_rows(encoders, judge.words, judge.spread, shapes, seed, clap=hub.get("CLAP"))
     rows.append(_operator_row(seed))
     rows.append(_speed_row(model, seed, checkpoint))
     spent = time.perf_counter() - started

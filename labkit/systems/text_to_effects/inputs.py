@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.learn.text import minilm
+from labkit.learn import pretrained, text
 from labkit.signal.audio import check_audio, to_mono
 from labkit.signal.spectra import log_mel
-from labkit.systems.text_to_effects.config import Config
+from labkit.systems.text_to_effects.config import SENTENCE_WIDTHS, Config
 from labkit.systems.text_to_effects.grammar import Item, parse, vocabulary
 from labkit.systems.text_to_effects.lexicon import Meaning
 
@@ -32,52 +32,66 @@ def hint_vector(meaning: Meaning, weight: float, *, known: bool) -> np.ndarray:
     return np.array([*(weight * np.array(asked)), weight * meaning.semitones / 6, weight, float(known), 1.0])
 
 
+def read_sentences(texts: Sequence[str], sentences: str) -> text.Encoded:
+    """Up to some dozens of sentences by the encoder of a config's `sentences`.
+
+    Raises:
+        ModuleNotFoundError, CheckpointError: if its library or its weights are not here.
+    """
+    return (text.minilm() if sentences == "minilm" else pretrained.mpnet())(texts)
+
+
 @cache
-def _lexicon_vectors() -> tuple[Tensor, np.ndarray]:
+def _lexicon_vectors(sentences: str) -> tuple[Tensor, np.ndarray]:
     """The sentence vector of every entry, and its hint."""
     entries = vocabulary()
     words = [word.replace("-", " ") for word in entries]
-    parts = [minilm()(words[i : i + 64]).sentence for i in range(0, len(words), 64)]
+    parts = [read_sentences(words[i : i + 64], sentences).sentence for i in range(0, len(words), 64)]
     return torch.cat(parts), np.array([hint_vector(meaning, 1.0, known=False) for meaning in entries.values()])
 
 
-def hints_of(prompt: str, sentence: Tensor) -> np.ndarray:
+def hints_of(prompt: str, sentence: Tensor, sentences: str = "minilm") -> np.ndarray:
     """(n, 21), n of 1 to 4: a hint for every item, or one blended from the nearest entries where none is known.
 
     Args:
         prompt: the sentence.
-        sentence: (384,), its vector.
+        sentence: its vector.
+        sentences: by which encoder.
     """
     items: Sequence[Item] = parse(prompt)
     if items:
         return np.array([hint_vector(i.meaning, i.weight, known=True) for i in items[:MAX_HINTS]])
-    keys, values = _lexicon_vectors()
+    keys, values = _lexicon_vectors(sentences)
     return (_SHARPNESS * keys @ sentence).softmax(0).numpy()[None].astype(float) @ values
 
 
-def read_prompts(prompts: Sequence[str]) -> dict[str, Tensor]:
+def read_prompts(prompts: Sequence[str], sentences: str = "minilm") -> dict[str, Tensor]:
     """Sentences as the network takes them.
 
+    Args:
+        prompts: any number.
+        sentences: the encoder, as in `Config`.
+
     Returns:
-        `pieces` (b, 16, 384) and `pieces_mask` (b, 16), `hints` (b, 4, 21) and `hints_mask` (b, 4); masks are True
-        where there is something.
+        `pieces` (b, 16, width), of width 384 by MiniLM, and `pieces_mask` (b, 16), `hints` (b, 4, 21) and `hints_mask`
+        (b, 4); masks are True where there is something.
     """
     n = len(prompts)
     batch = {
-        "pieces": torch.zeros(n, MAX_PIECES, minilm().word.embedding_dim),
+        "pieces": torch.zeros(n, MAX_PIECES, SENTENCE_WIDTHS[sentences]),
         "pieces_mask": torch.zeros(n, MAX_PIECES, dtype=torch.bool),
         "hints": torch.zeros(n, MAX_HINTS, HINT_WIDTH),
         "hints_mask": torch.zeros(n, MAX_HINTS, dtype=torch.bool),
     }
     for start in range(0, n, 64):
         chosen = prompts[start : start + 64]
-        found = minilm()(chosen)
+        found = read_sentences(chosen, sentences)
         kept = min(MAX_PIECES, found.tokens.shape[1])
         for k, prompt in enumerate(chosen):
             row = start + k
             batch["pieces"][row, :kept] = found.tokens[k, :kept]
             batch["pieces_mask"][row, :kept] = found.mask[k, :kept]
-            hints = torch.from_numpy(hints_of(prompt, found.sentence[k])).float()
+            hints = torch.from_numpy(hints_of(prompt, found.sentence[k], sentences)).float()
             batch["hints"][row, : len(hints)] = hints
             batch["hints_mask"][row, : len(hints)] = True
     return batch

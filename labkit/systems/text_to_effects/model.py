@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from labkit.effects.twins.board import from_unit
-from labkit.learn.text import WIDTH as PIECE_WIDTH
-from labkit.systems.text_to_effects.config import Config
+from labkit.systems.text_to_effects.config import SENTENCE_WIDTHS, Config
 from labkit.systems.text_to_effects.grammar import vocabulary
 from labkit.systems.text_to_effects.inputs import HINT_DEGREE, HINT_WIDTH
 from labkit.systems.text_to_effects.lexicon import ANCHORS_HZ
@@ -134,7 +133,8 @@ class TextToEffects(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config, width = config, config.width
-        self.read_pieces = nn.Sequential(nn.Linear(PIECE_WIDTH, width), nn.LayerNorm(width))
+        piece_width = SENTENCE_WIDTHS[config.sentences]
+        self.read_pieces = nn.Sequential(nn.Linear(piece_width, width), nn.LayerNorm(width))
         self.read_hints = nn.Sequential(
             nn.Linear(HINT_WIDTH, 2 * width), nn.GELU(), nn.Linear(2 * width, width), nn.LayerNorm(width)
         )
@@ -143,7 +143,7 @@ class TextToEffects(nn.Module):
         self.drop = nn.Dropout(config.dropout)
         self.register_buffer("centres", hint_centres())
         self.guess = nn.Linear(len(self.centres), len(START))
-        self.guess_room = nn.Linear(PIECE_WIDTH + HINT_WIDTH, len(SPACES["reverb"]))
+        self.guess_room = nn.Linear(piece_width + HINT_WIDTH, len(SPACES["reverb"]))
         parts = (width, config.n_heads, config.dropout)
         self.exchanges = nn.ModuleList(Exchange(*parts) for _ in range(config.n_layers))
         self.queries = nn.Parameter(torch.randn(len(START) + len(EFFECTS), width))

@@ -109,7 +109,8 @@ def _taught(
 ) -> Preset:
     """The lexicon's preset with what people taught the network in its place."""
     device = next(model.parameters()).device
-    batch = read_prompts([prompt]) | {"picture": heard[None], "level_db": torch.tensor([level_db])}
+    batch = read_prompts([prompt], model.config.sentences)
+    batch |= {"picture": heard[None], "level_db": torch.tensor([level_db])}
     batch = {name: column.to(device) for name, column in batch.items()}
     said, found = model(batch).hard().preset(0), lexicon
     toned = not named or any(any(item.meaning.eq_db) for item in named)

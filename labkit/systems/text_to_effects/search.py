@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from labkit.measure.results import Row, bootstrap_interval, wilson_interval
 from labkit.signal.audio import check_audio, to_mono
 from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.shipped import load_phrase, phrase_names
-from labkit.systems.text_to_effects.contrast import Encoder, moments, played
+from labkit.systems.text_to_effects.contrast import Encoder, played
 from labkit.systems.text_to_effects.descriptors import N_FOLDS, Word, fold_of
 from labkit.systems.text_to_effects.direction import SILENT_DB, band_levels_db
 from labkit.systems.text_to_effects.preset import BAND, Preset
@@ -28,6 +29,26 @@ _LEARNING_RATE = 1e-2
 _SECONDS = 1.0
 _WORDS_PER_FOLD = 2
 _DB_PER_UNIT = 6.0
+
+
+class Ear(Protocol):
+    """What a search asks: `contrast.Encoder`, or `labkit.learn.pretrained.Clap`."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of what it hears."""
+
+    def moments(self, audio: Tensor) -> Tensor:
+        """(b, samples) -> what `hear_powers` takes, differentiable."""
+
+    def hear_powers(self, before: Tensor, after: Tensor) -> Tensor:
+        """Dry and wet, of `moments` -> (b, embedding), differentiable."""
+
+    def read(self, prompts: Sequence[str]) -> Tensor:
+        """Sentences -> (n, embedding)."""
+
+    def nothing(self) -> Tensor:
+        """(1, embedding) of a sentence that asks for nothing."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +67,7 @@ class Found:
 
 
 def optimise(
-    encoder: Encoder,
+    encoder: Ear,
     audio: np.ndarray,
     sample_rate: int,
     prompt: str,
@@ -61,7 +82,7 @@ def optimise(
     of samples, so that no setting wins by an accident of time.
 
     Args:
-        encoder: of `contrast.train_encoder`.
+        encoder: of `contrast.train_encoder`, or CLAP.
         audio: (channels, samples), not silent, at the encoder's rate; heard in mono.
         sample_rate: Hz.
         prompt: the sentence.
@@ -76,7 +97,7 @@ def optimise(
     Raises:
         ValueError: for another rate than the encoder's, an unknown loss, or no steps.
 
-    Source: Chu et al. 2024 (Text2FX), with our encoder for CLAP and 5 bands for 6.
+    Source: Chu et al. 2024 (Text2FX), with 5 bands for 6, and our encoder where CLAP is not to be had.
     Notebook: 08.
     """
     if loss not in LOSSES:
@@ -88,7 +109,7 @@ def optimise(
     for _ in range(steps):
         rolled = dry.roll(int(torch.randint(dry.shape[-1], (1,), generator=rng)), -1)
         wet = _through(torch.sigmoid(knobs), rolled, sample_rate)
-        before, after = (moments(sound[:, 0], encoder.config) for sound in (rolled, wet))
+        before, after = (encoder.moments(sound[:, 0]) for sound in (rolled, wet))
         distance = 1 - _closeness(encoder, before, after, target, loss)
         optimizer.zero_grad()
         distance.sum().backward()
@@ -97,7 +118,7 @@ def optimise(
 
 
 def evolve(
-    encoder: Encoder,
+    encoder: Ear,
     audio: np.ndarray,
     sample_rate: int,
     prompt: str,
@@ -130,7 +151,7 @@ def evolve(
     if loss not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
     dry, begun = _heard(encoder, audio, sample_rate, renders), time.process_time()
-    before = moments(dry[:, 0], encoder.config)
+    before = encoder.moments(dry[:, 0])
     target, start, rng = _target(encoder, prompt, loss), _start().flatten().numpy(), generator(seed, "text cma")
     search, best, done = strategy(start, 0.15, rng), (np.inf, start), 0
     while done < renders and not search.stop():
@@ -138,7 +159,7 @@ def evolve(
         boards = [preset_of_unit(torch.from_numpy(row).view(-1, 3)).board(sample_rate) for row in rows]
         wet = torch.from_numpy(np.stack([board(dry[0].numpy(), sample_rate)[0] for board in boards]))
         with torch.no_grad():
-            after = moments(wet, encoder.config)
+            after = encoder.moments(wet)
             apart = (1 - _closeness(encoder, before.expand_as(after), after, target, loss)).tolist()
         done += len(rows)
         best = min(best, (min(apart), rows[int(np.argmin(apart))]), key=lambda pair: pair[0])
@@ -160,10 +181,10 @@ def preset_of_unit(unit: Tensor) -> Preset:
     return Preset(tuple(eq))
 
 
-def _heard(encoder: Encoder, audio: np.ndarray, sample_rate: int, renders: int) -> Tensor:
+def _heard(encoder: Ear, audio: np.ndarray, sample_rate: int, renders: int) -> Tensor:
     """(1, 1, samples), peak 1."""
-    if sample_rate != encoder.config.sample_rate:
-        raise ValueError(f"sample_rate must be {encoder.config.sample_rate}, got {sample_rate}")
+    if sample_rate != encoder.sample_rate:
+        raise ValueError(f"sample_rate must be {encoder.sample_rate}, got {sample_rate}")
     if renders < 1:
         raise ValueError(f"renders must be at least 1, got {renders}")
     mono = to_mono(check_audio(audio, sample_rate))
@@ -186,12 +207,12 @@ def _through(unit: Tensor, audio: Tensor, sample_rate: int) -> Tensor:
 
 
 @torch.no_grad()
-def _target(encoder: Encoder, prompt: str, loss: str) -> Tensor:
+def _target(encoder: Ear, prompt: str, loss: str) -> Tensor:
     word = encoder.read([prompt])
     return word if loss == "cosine" else word - encoder.nothing()
 
 
-def _closeness(encoder: Encoder, before: Tensor, after: Tensor, target: Tensor, loss: str) -> Tensor:
+def _closeness(encoder: Ear, before: Tensor, after: Tensor, target: Tensor, loss: str) -> Tensor:
     heard = encoder.hear_powers(before, after)
     if loss == "directional":
         heard = heard - encoder.hear_powers(before, before)
@@ -217,6 +238,7 @@ def contest_rows(
     seed: int,
     *,
     renders: int = 600,
+    clap: Ear | None = None,
 ) -> list[Row]:
     """Rows for searches beside answers that need none, on one clip: curve, direction, and time for a clip.
 
@@ -227,16 +249,19 @@ def contest_rows(
         shapes: other rivals by name, (n, 40) for all of `words`, in standard deviations.
         seed: of searches and clip.
         renders: of each search.
+        clap: asked too where it is given; it may have met the words.
     """
     chosen, (kind, clip, rate) = contest_words(words), contest_clip(encoders[0], seed)
     place = [list(words).index(word) for word in chosen]
     rows = []
     for name, said in shapes.items():
         rows += _verdicts(name, kind, chosen, _DB_PER_UNIT * said[place], clip, rate, spread, seed)
-    for title, search in (("Text2FX", optimise), ("CMA-ES over pedalboard", evolve)):
+    contests = [("Text2FX", optimise, encoders), ("CMA-ES over pedalboard", evolve, encoders)]
+    contests += [("Text2FX on CLAP", optimise, [clap] * N_FOLDS)] if clap else []
+    for title, search, ears in contests:
         for loss in LOSSES:
             given = {"loss": loss, "seed": seed, "steps" if search is optimise else "renders": renders}
-            found = [search(encoders[fold_of(word.word)], clip, rate, word.word, **given) for word in chosen]
+            found = [search(ears[fold_of(word.word)], clip, rate, word.word, **given) for word in chosen]
             curves = np.array([one.preset.eq_curve_db() for one in found])
             rows += _verdicts(f"{title}, {loss}", kind, chosen, curves, clip, rate, spread, seed)
             spent = float(np.mean([one.seconds for one in found]))

@@ -108,10 +108,10 @@ def lexicon_curve(prompt: str, config: Config) -> np.ndarray:
     return wanted_eq_db(parse(prompt)) / config.db_per_unit
 
 
-def tensors(rows: Sequence[Lesson]) -> dict[str, Tensor]:
+def tensors(rows: Sequence[Lesson], sentences: str = "minilm") -> dict[str, Tensor]:
     """All rows as one table: inputs of `read_prompts`, targets, and a weight for each part that is known."""
     n = len(rows)
-    table = read_prompts([row.prompt for row in rows])
+    table = read_prompts([row.prompt for row in rows], sentences)
     table["curve"] = torch.zeros(n, 40)
     table["curve_weight"] = torch.zeros(n)
     for name in EFFECTS:

@@ -32,7 +32,7 @@ class Lessons(Dataset):
     """
 
     def __init__(self, config: Config, rows: Sequence[Lesson], *, n_sounds: int = 48) -> None:
-        self.config, self.rows, self.table = config, rows, tensors(rows)
+        self.config, self.rows, self.table = config, rows, tensors(rows, config.sentences)
         self.sounds = sounds(config, "train", n_sounds)
 
     def __len__(self) -> int:
