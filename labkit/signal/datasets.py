@@ -1,4 +1,4 @@
-"""Public recordings of guitars, downloaded on request: checksummed, resumable, with their licence said aloud.
+"""Public recordings of guitars and voices, downloaded on request: checksummed, resumable, their licence said aloud.
 
 Nothing here runs by itself and nothing in the course needs it; whoever has a connection can train or test on
 more.
@@ -7,6 +7,7 @@ more.
 import hashlib
 import os
 import shutil
+import tarfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -137,9 +138,22 @@ _IDMT_GUITAR = _zenodo(
 )
 
 
+_DAPS = _zenodo(
+    4660670,
+    name="daps",
+    title="DAPS: device and produced speech",
+    licence="CC BY-NC 4.0",
+    gigabytes=16.1,
+    note="Twenty speakers, the first word of a file name; cleanraw holds breaths and lip smacks, clean does not.",
+    restricted=True,
+    # Size and md5 as three public programs that download it have them; nobody here has downloaded it.
+    files=(RemoteFile("daps.tar.gz", "303c130b7ce2e02b59c7ca5cd595a89c", 16_055.8),),
+)
+
+
 def records() -> dict[str, Record]:
     """All data sets by name."""
-    return {record.name: record for record in (_EGFXSET, _GUITAR_TECHS, _GUITARSET, _IDMT_GUITAR)}
+    return {record.name: record for record in (_EGFXSET, _GUITAR_TECHS, _GUITARSET, _IDMT_GUITAR, _DAPS)}
 
 
 def get(
@@ -163,7 +177,7 @@ def get(
         say: takes lines of progress, the licence among them.
 
     Returns:
-        The folder; each zip is unpacked into a subfolder of its name. `AudioFolder` reads it.
+        The folder; each archive is unpacked into a subfolder of its name. `AudioFolder` reads it.
 
     Raises:
         ValueError: an unknown data set or file.
@@ -195,9 +209,9 @@ def _find(known: dict, name: str, what: str):
 
 
 def _have(record: Record, file: RemoteFile, folder: Path, say: Callable[[str], None]) -> None:
-    archive, unpacked = folder / file.name, folder / Path(file.name).stem
-    is_zip = file.name.endswith(".zip")
-    if is_zip and unpacked.is_dir():
+    archive, unpacked = folder / file.name, folder / file.name.removesuffix(".zip").removesuffix(".tar.gz")
+    packed = file.name.endswith((".zip", ".tar.gz"))
+    if packed and unpacked.is_dir():
         return
     by_hand = archive.exists()
     if by_hand:
@@ -206,7 +220,7 @@ def _have(record: Record, file: RemoteFile, folder: Path, say: Callable[[str], N
         size = f", {file.megabytes:.0f} MB" if file.megabytes else ""
         say(f"{file.name}{size}: from {record.url}")
         _download(record, file, archive)
-    if is_zip:
+    if packed:
         _unpack(archive, unpacked)
         if not by_hand:
             archive.unlink()
@@ -277,11 +291,23 @@ def _append(requests, url: str, part: Path) -> None:
 def _unpack(archive: Path, folder: Path) -> None:
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
-        with zipfile.ZipFile(archive) as zipped:
-            members = [name for name in zipped.namelist() if not name.startswith("__MACOSX/")]
-            zipped.extractall(temporary, members)
-        os.replace(temporary, folder)
-    except zipfile.BadZipFile as error:
-        raise DatasetUnavailable(f"{archive} is not a zip file ({error})") from error
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as zipped:
+                members = [name for name in zipped.namelist() if not name.startswith("__MACOSX/")]
+                zipped.extractall(temporary, members)
+            os.replace(temporary, folder)
+        else:
+            with tarfile.open(archive) as tar:
+                tar.extractall(temporary, filter=_no_twins)
+            # A folder around everything, with the archive's own name, is left out.
+            os.replace(temporary / folder.name if (temporary / folder.name).is_dir() else temporary, folder)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        kind = "zip" if archive.suffix == ".zip" else "tar"
+        raise DatasetUnavailable(f"{archive} is not a {kind} file ({error})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _no_twins(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+    """The filter of tarfile, without the ._twins that a Mac adds to every file."""
+    return None if Path(member.name).name.startswith("._") else tarfile.data_filter(member, path)

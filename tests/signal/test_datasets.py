@@ -3,8 +3,10 @@
 import hashlib
 import http.server
 import io
+import tarfile
 import threading
 import zipfile
+from dataclasses import replace
 
 import pytest
 
@@ -188,7 +190,7 @@ def test_unknown_names(tmp_path):
 
 def test_records_are_complete():
     known = records()
-    assert set(known) == {"egfxset", "guitar-techs", "guitarset", "idmt-smt-guitar"}
+    assert set(known) == {"egfxset", "guitar-techs", "guitarset", "idmt-smt-guitar", "daps"}
     for found in known.values():
         assert found.url.startswith("https://zenodo.org/records/")
         assert found.licence.startswith("CC BY")
@@ -199,3 +201,35 @@ def test_records_are_complete():
     assert len(known["egfxset"].files) == 14
     assert len(known["guitar-techs"].files) == 9
     assert known["idmt-smt-guitar"].restricted
+    assert known["daps"].restricted
+    assert known["daps"].url == "https://zenodo.org/records/4660670/files/"
+
+
+def test_a_tar_lies_there_without_its_outer_folder_and_without_twins(tmp_path):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name in ("voices/clean/f1_clean.wav", "voices/clean/._f1_clean.wav", "voices/cleanraw/f1_cleanraw.wav"):
+            member = tarfile.TarInfo(name)
+            member.size = 5
+            tar.addfile(member, io.BytesIO(b"sound"))
+    (tmp_path / "voices.tar.gz").write_bytes(packed.getvalue())
+    file = RemoteFile("voices.tar.gz", hashlib.md5(packed.getvalue()).hexdigest())
+    folder, _ = fetch(replace(record("http://nowhere/"), files=(file,)), tmp_path)
+    found = sorted(str(path.relative_to(folder)) for path in (folder / "voices").rglob("*.wav"))
+    assert found == ["voices/clean/f1_clean.wav", "voices/cleanraw/f1_cleanraw.wav"]
+    assert {path.name for path in tmp_path.iterdir()} == {"voices.tar.gz", "voices"}
+
+
+def test_a_tar_that_leads_outside_or_is_none_is_refused(tmp_path):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("../escaped.wav"))
+    for number, content in enumerate((packed.getvalue(), b"no archive", packed.getvalue()[:60])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "bad.tar.gz").write_bytes(content)
+        file = RemoteFile("bad.tar.gz", hashlib.md5(content).hexdigest())
+        with pytest.raises(DatasetUnavailable, match=r"bad\.tar\.gz is not a tar file"):
+            fetch(replace(record("http://nowhere/"), files=(file,)), folder)
+        assert not (tmp_path / "escaped.wav").exists()
+        assert [path.name for path in folder.iterdir()] == ["bad.tar.gz"]
