@@ -125,7 +125,8 @@ class EvaluatePedalOrder(Evaluation):
         n: clips of each protocol and source.
         n_floor: clips that the statistics floor learns from.
         n_refined: clips of each protocol and source that are refined with the dry sound known; about a minute each.
-        all: everything that the shipped table holds: the default, and 10 clips refined.
+        n_draft: chains of the first draft's protocol for each source, whose head learns from twenty times as many.
+        all: everything that the shipped table holds: the default, 10 clips refined, 200 chains of the first draft.
         sources: kinds of dry sources; real needs recordings (LABKIT_REAL_DATA).
         checkpoint: another checkpoint than the shipped one.
     """
@@ -135,6 +136,7 @@ class EvaluatePedalOrder(Evaluation):
     n: int = 300
     n_floor: int = 2000
     n_refined: int = 0
+    n_draft: int = 0
     all: bool = False
     sources: tuple[Sources, ...] = ALL_SOURCES
     checkpoint: Path | None = None
@@ -149,6 +151,7 @@ class EvaluatePedalOrder(Evaluation):
             n=self.n,
             n_floor=self.n_floor,
             n_refined=self.n_refined or (10 if self.all else 0),
+            n_draft=self.n_draft or (200 if self.all else 0),
             sources=self.sources,
             seed=self.seed,
             checkpoint=path.name,
