@@ -71,7 +71,7 @@ def test_environment_yml_takes_a_python_that_pyproject_allows():
 
 def test_what_is_optional_is_pinned_and_named_in_environment_yml_too():
     extras = pyproject()["project"]["optional-dependencies"]
-    optional = split([*extras["hosts"], *extras["encoders"]])
+    optional = split([*extras["hosts"], *extras["encoders"], *extras["speech"]])
     text = (ROOT / "environment.yml").read_text(encoding="utf-8")
     assert set(re.findall(r"^ +# - ([\w-]+)==([\w.]+) # optional", text, re.MULTILINE)) == optional
     assert not {name for name, _ in optional} & {name for name, _ in locked()}
