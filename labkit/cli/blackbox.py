@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from labkit.measure.results import Row
 
 TaskName = Literal["distortion", "speech", "mastering"]
+ProcessorName = Literal["ts9", "zamtube"]
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,20 @@ class TrainBlackbox(Training):
 
     Attributes:
         task: distortion, speech or mastering.
-        dry: a folder of your own recordings, to train on instead of what the seeds make.
-        wet: the folder of what they should become.
+        processor: whose sound distortion is after: guitarix's TS9, or ZamTube; both are LV2 and need dawdreamer.
+        encoder: of what is heard, MobileNetV2 or one like musicnn.
+        dry: a folder of your own recordings, to train on instead of what the seeds make; any rate and number of
+            channels, each as long as its pair. From DAPS (`labkit data get daps`), for speech: daps/cleanraw.
+        wet: the folder of what they should become, which may be the same: a_wet.wav or a.wav for a_dry.wav or a.wav.
+            From DAPS: daps/clean. Names that agree up to the first underscore are one source, which is trained on or
+            validated on.
     """
 
     system: ClassVar[str] = "blackbox"
 
     task: TaskName = "distortion"
+    processor: ProcessorName = "ts9"
+    encoder: Literal["mobilenet", "musicnn"] = "mobilenet"
     dry: Path | None = None
     wet: Path | None = None
 
@@ -74,7 +82,8 @@ class TrainBlackbox(Training):
 
         if (self.dry is None) != (self.wet is None):
             raise ValueError("dry and wet must be given together: two folders whose recordings have the same names")
-        config = replace(tasks.CONFIGS[self.task], **self.chosen)
+        chosen = self.chosen | {"processor": self.processor, "encoder": self.encoder}
+        config = replace(tasks.CONFIGS[self.task], **chosen)
         pairs = None if self.dry is None else (self.dry, self.wet)
         return tasks.save(tasks.train(config, run_dir, pairs=pairs, on_log=say), target)
 
@@ -89,6 +98,7 @@ class EvaluateBlackbox(Evaluation):
         n: generated recordings of each task.
         n_real: real ones (LABKIT_REAL_DATA).
         checkpoint: another controller than the shipped one; of its own task.
+        only: measure the protocols alone whose names hold this; all other rows stay as they are.
     """
 
     system: ClassVar[str] = "blackbox"
@@ -98,21 +108,24 @@ class EvaluateBlackbox(Evaluation):
     n: int = 12
     n_real: int = 8
     checkpoint: Path | None = None
+    only: str = ""
 
     def rows(self) -> "list[Row]":
         """Every figure of the results table."""
         from labkit.measure.results import read, results_path
         from labkit.systems.blackbox import tasks
 
+        if self.only and not (self.task or self.checkpoint):
+            raise ValueError("only must come with task or checkpoint: the protocols of one task are chosen from")
         if self.checkpoint:
             paths = [self.checkpoint]
         else:
             names = [self.task] if self.task and not self.all else list(tasks.TASKS)
             every = [tasks.shipped_path(name) for name in names]
             paths = [path for path in every if path.exists()] or every[:1]
-        given = {"n": self.n, "n_real": self.n_real, "seed": self.seed}
+        given = {"n": self.n, "n_real": self.n_real, "seed": self.seed, "only": self.only}
         made = [row for path in paths for row in tasks.evaluate(tasks.load(path), checkpoint=path.name, **given)]
         target = self.out or results_path(self.system)
-        old = read(self.system, path=target) if target.is_file() and (self.task or self.checkpoint) else []
+        old = read(self.system, path=target) if target.is_file() and (self.task or self.checkpoint or self.only) else []
         kept = {row.protocol for row in old} - {row.protocol for row in made}
         return sorted([row for row in old if row.protocol in kept] + made, key=lambda row: row.protocol.split(":")[0])

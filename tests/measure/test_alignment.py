@@ -11,6 +11,7 @@ from labkit.measure.closeness import (
     loudness_error_lu,
     mfcc_distance,
     spectral_difference_db,
+    speech_quality,
 )
 from labkit.signal.seeds import generator
 from labkit.signal.voice import Speaker, speak
@@ -92,3 +93,18 @@ def test_noise_makes_speech_harder_to_follow():
     clean = speak(rng, Speaker.draw(rng), seconds=2.0, sample_rate=RATE)
     noisy = clean + 0.1 * rng.standard_normal(clean.shape).astype(np.float32)
     assert intelligibility(clean, clean, RATE) > 0.999 > 0.9 > intelligibility(noisy, clean, RATE)
+
+
+def test_noise_makes_speech_worse_to_hear_and_level_does_not():
+    pytest.importorskip("pesq", reason="pesq is not installed: it needs a C compiler")
+    rng = generator(0, "pesq")
+    clean = speak(rng, Speaker.draw(rng), seconds=2.0, sample_rate=RATE)
+    noisy, noisier = (clean + k * rng.standard_normal(clean.shape).astype(np.float32) for k in (0.005, 0.1))
+    # P.862.2's mapping gives 4.644 to a copy, and brings levels to one.
+    assert speech_quality(clean, clean, RATE) == pytest.approx(4.644, abs=1e-3)
+    assert speech_quality(0.1 * clean, clean, RATE) == pytest.approx(4.644, abs=0.01)
+    assert 4.6 > speech_quality(noisy, clean, RATE) > speech_quality(noisier, clean, RATE) >= 1.0
+    assert speech_quality(0 * clean, clean, RATE) == 1.0
+    for nothing in (0 * clean, clean[:, :500]):
+        with pytest.raises(ValueError, match="target must hold speech"):
+            speech_quality(nothing, nothing, RATE)

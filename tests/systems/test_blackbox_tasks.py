@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -15,8 +16,17 @@ from labkit.signal.files import AudioFileError
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox import config as tasks_config
 from labkit.systems.blackbox import evaluate, tasks
-from labkit.systems.blackbox.config import TASKS, Config, Knob, Task, Unit
-from labkit.systems.blackbox.data import Examples, examples, from_pairs, mastered, paired_files
+from labkit.systems.blackbox.config import ENCODERS, PROCESSORS, TASKS, Config, Knob, Task, Unit
+from labkit.systems.blackbox.data import (
+    Examples,
+    driven,
+    examples,
+    from_pairs,
+    held_out,
+    mastered,
+    opened,
+    paired_files,
+)
 from labkit.systems.blackbox.predict import curve, enhance, enhance_file
 from labkit.systems.blackbox.rack import Rack
 from labkit.systems.blackbox.rules import style_of
@@ -204,6 +214,53 @@ def test_examples_are_repeatable_and_keep_to_their_split(task):
         examples(config, "held out", 3, n=1)
 
 
+@pytest.mark.parametrize("name", list(PROCESSORS))
+def test_a_processor_distorts_at_the_level_that_it_meets_whatever_it_is_given(name):
+    here = {key for info in installed_plugins() if info.usable for key in (info.name, info.where)}
+    if PROCESSORS[name].plugin not in here:
+        pytest.skip(f"{PROCESSORS[name].plugin} is not installed (Debian: guitarix-lv2, zam-plugins; and dawdreamer)")
+    time = np.arange(RATE) / RATE
+    dry = (0.1 * np.sin(2 * np.pi * 220 * time)).astype(np.float32)[None]
+    with opened(name) as plugin:
+        wet, again = (driven(PROCESSORS[name], plugin, k * dry, RATE) for k in (1, 0.01))
+    np.testing.assert_allclose(wet, again, atol=1e-4)
+    spectrum = np.abs(np.fft.rfft(wet[0, RATE // 2 :] * np.hanning(RATE - RATE // 2)))
+    fundamental, harmonics = spectrum[105:116].max(), max(spectrum[215:226].max(), spectrum[325:336].max())
+    assert 0.001 < harmonics / fundamental < 0.5  # a window's leakage lies below 1e-5
+    assert -32 < 20 * np.log10(np.sqrt((wet**2).mean())) < -12
+
+
+def test_every_encoder_hears_and_learns(small):
+    config = small(encoder=ENCODERS[1])
+    model = tasks.build(config)
+    out = model(torch.from_numpy(noise(4, 1, 11_025)))
+    assert out.shape == (4, 3)
+    assert type(model.encoder).__name__ == "Musicnn"
+    assert type(tasks.build(small()).encoder).__name__ == "MobileNetV2"
+
+
+def test_tests_are_what_was_taught_then_what_was_not(monkeypatch):
+    monkeypatch.delenv("LABKIT_REAL_DATA", raising=False)
+    monkeypatch.setattr(evaluate, "real_data_dir", lambda: None)
+    sound = np.zeros((1, 8), np.float32)
+    monkeypatch.setattr(
+        evaluate, "generated_tests",
+        lambda config, **_: evaluate.Tests(evaluate._protocol(config), "generated", [sound], [sound], ["a"]),
+    )  # fmt: skip
+    said = [test.protocol for test in evaluate._every_test(Config(processor="zamtube"), 1, 4, 0)]
+    assert said == [
+        "distortion: any level of guitar, as a ZamTube has it",
+        "distortion: any level of guitar, as a TS9 has it, unlike what was taught",
+    ]
+    assert [test.protocol for test in evaluate._every_test(Config(task="speech"), 1, 4, 0)] == [
+        "speech: without breaths, clicks and room"
+    ]
+    with pytest.raises(ValueError, match="only must be part of the name of a protocol, got 'Marshall'"):
+        evaluate.evaluate(tasks.build(Config()), only="Marshall")
+    assert "STOI" in evaluate.metrics_of("speech")
+    assert evaluate.metrics_of("mastering") == evaluate.METRICS
+
+
 def test_a_master_is_loud_and_below_full_scale():
     from labkit.measure.loudness import loudness_lufs
 
@@ -228,9 +285,12 @@ def test_pairs_are_found_by_their_names(tmp_path):
     pairs = paired_files(raw, clean)
     assert next((a.name, b.name) for a, b in pairs) == ("f1_script1_cleanraw.wav", "f1_script1_clean.wav")
     assert len(pairs) == 2
-    made = from_pairs(Config(sample_rate=RATE, seconds=0.4), pairs, 0, n=3, group=lambda stem: stem[:2])
+    (raw / "._f1_script1_cleanraw.wav").write_bytes(b"what a Mac adds")
+    (clean / "._f1_script1_clean.wav").write_bytes(b"what a Mac adds")
+    assert len(paired_files(raw, clean)) == 2
+    made = from_pairs(Config(sample_rate=RATE, seconds=0.4), pairs, 0, n=9)
     np.testing.assert_allclose(made.target, 0.5 * made.signal, atol=1e-7)
-    assert set(made.groups) <= {"f1", "m2"}
+    assert set(made.groups) == {"f1", "m2"}
     for kind in ("dry", "wet"):
         write(tmp_path / f"riff_{kind}.wav", sound)
     assert [p.name for p in paired_files(tmp_path, tmp_path)[0]] == ["riff_dry.wav", "riff_wet.wav"]
@@ -238,6 +298,31 @@ def test_pairs_are_found_by_their_names(tmp_path):
         paired_files(tmp_path, clean)
     with pytest.raises(AudioFileError, match="a folder of audio files was expected"):
         paired_files(tmp_path / "nowhere", clean)
+
+
+def test_validation_keeps_whole_sources_for_itself():
+    names = [f"{voice}_script{k}" for voice in ("f10", "f1", "f2", "m1") for k in range(5)]
+    pairs = [(Path(f"{name}_cleanraw.wav"), Path(f"{name}_clean.wav")) for name in names]
+    train, kept = held_out(pairs, 0.3)
+    assert [len(train), len(kept)] == [10, 10]  # two voices of five each are the least that is 6
+    assert not {dry.stem.split("_")[0] for dry, _ in train} & {dry.stem.split("_")[0] for dry, _ in kept}
+    train, kept = held_out(pairs[:5])
+    assert [len(train), len(kept)] == [4, 1]
+    assert held_out(pairs[:1]) == (pairs[:1], pairs[:1])
+
+
+def test_a_short_pair_ends_in_silence_and_every_clip_is_from_one_place_of_both(tmp_path):
+    sound = noise(1, 22_050)
+    write(tmp_path / "a_dry.wav", sound)
+    write(tmp_path / "a_wet.wav", -sound)
+    write(tmp_path / "b_dry.wav", sound[:, :4000])
+    write(tmp_path / "b_wet.wav", sound[:, :4100])
+    made = from_pairs(Config(sample_rate=RATE, seconds=0.4), paired_files(tmp_path, tmp_path), 0, n=12)
+    for dry, wet, group in zip(made.signal, made.target, made.groups, strict=True):
+        np.testing.assert_array_equal(wet, -dry if group == "a" else dry)
+        assert not dry[:, 4000:].any() if group == "b" else dry[:, 4000:].any()
+    places = {float(dry[0, 0]) for dry, group in zip(made.signal, made.groups, strict=True) if group == "a"}
+    assert len(places) > 3
 
 
 def test_pairs_of_different_lengths_are_refused(tmp_path):

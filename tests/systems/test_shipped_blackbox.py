@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from labkit.cli import main
 from labkit.effects.hosts import installed_plugins
 from labkit.measure.results import read
 from labkit.systems.blackbox import tasks
+from labkit.systems.blackbox.config import PROCESSORS, Config
 from labkit.systems.blackbox.evaluate import fixed_score
 
 SHIPPED = [name for name in tasks.TASKS if tasks.shipped_path(name).exists()]
@@ -28,7 +28,7 @@ def test_the_file_is_the_one_described(name):
     assert hashlib.sha256(content).hexdigest() == card["sha256"]
     assert len(content) == card["bytes"] <= 4_000_000
     model = tasks.load(task=name)
-    assert json.loads(json.dumps(asdict(model.config))) == card["config"]
+    assert model.config == Config(**card["config"])  # what came later stands at its default
     assert model.config.task == name
 
 
@@ -54,11 +54,18 @@ def test_it_scores_again_what_its_card_says(name):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_table_says_that_it_beats_rules_draws_and_searches(name):
     rows = {row.name: row for row in read("blackbox") if row.metric == "MR-STFT left" and row.sources == "generated"
-            and row.checkpoint == tasks.shipped_path(name).name}  # fmt: skip
+            and row.checkpoint == tasks.shipped_path(name).name and "unlike" not in row.protocol}  # fmt: skip
     ours = rows.pop("controller, 1 render")
     assert ours.ours < ours.control
     assert {"rules", "CMA-ES, blind, 10 renders", "CMA-ES, target known, 10 renders"} <= set(rows)
     assert ours.ours < min(row.ours for row in rows.values())
+
+
+def test_the_table_holds_every_processor_and_every_real_pedal():
+    for sources, wanted in (("generated", PROCESSORS), ("real", [*PROCESSORS, "Tube Screamer", "BD-2", "RAT2"])):
+        said = {row.protocol for row in read("blackbox") if row.sources == sources and row.name == "rules"}
+        titles = [PROCESSORS[name].title if name in PROCESSORS else name for name in wanted]
+        assert all(any(title in protocol for protocol in said) for title in titles)
 
 
 def test_the_shell_plays_a_stereo_file_of_another_rate(tmp_path, capsys):

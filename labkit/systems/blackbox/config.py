@@ -74,6 +74,41 @@ class Task:
         return tuple(f"{unit.plugin}: {knob.name}" for unit in self.units for knob in unit.knobs)
 
 
+@dataclass(frozen=True)
+class Processor:
+    """A processor whose sound *distortion* is after, at one setting.
+
+    Attributes:
+        title: in tables.
+        plugin: what `open_plugin` takes.
+        setting: knob -> 0..1.
+        meets_dbfs: RMS of the guitar that it is given: between clean and distorted, where the level matters.
+        gain_db: of what comes out, so that all processors are about as loud.
+    """
+
+    title: str
+    plugin: str
+    setting: MappingProxyType
+    meets_dbfs: float
+    gain_db: float = 0.0
+
+
+PROCESSORS = MappingProxyType(
+    {
+        # guitarix's model of the circuit.
+        "ts9": Processor("TS9", "gxts9", MappingProxyType({"drive": 0.1, "tone": 0.5, "level": 0.8}), -34.0),
+        # A valve's curves behind a tone stack. As an LV2: the VST3 must be loaded anew for every render.
+        "zamtube": Processor(
+            "ZamTube",
+            "urn:zamaudio:ZamTube",
+            MappingProxyType({"tube_drive": 0.9, "input_level": 0.66}),
+            -26.0,
+            -10.0,
+        ),
+    }
+)
+
+
 def _one(name: str, start: float) -> Knob:
     return Knob(name, (name,), start)
 
@@ -132,17 +167,22 @@ TASKS = MappingProxyType(
 )
 
 
+ENCODERS = ("mobilenet", "musicnn")
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything that decides a controller.
 
     Attributes:
         task: of `TASKS`.
+        processor: of `PROCESSORS`, whose sound *distortion* is after.
+        encoder: of the picture: ``"mobilenet"`` or ``"musicnn"``.
         sample_rate: Hz, of the sound that is heard and rendered.
         seconds: length of a training clip, > 0.25.
         n_clips: clips that training draws from, made once.
         n_fft, hop_length, n_mels: the picture.
-        width: of the MobileNetV2.
+        width: of the encoder.
         embedding: length of its vector.
         hidden: of the layer between that and the knobs.
         eps, pairs: of SPSA: the turn of the knobs, and tosses averaged.
@@ -153,6 +193,8 @@ class Config:
     """
 
     task: str = "distortion"
+    processor: str = "ts9"
+    encoder: str = "mobilenet"
     sample_rate: int = 44_100
     seconds: float = 1.0
     n_clips: int = 500
@@ -178,6 +220,10 @@ class Config:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, got {self.task!r}")
+        if self.processor not in PROCESSORS:
+            raise ValueError(f"processor must be one of {', '.join(PROCESSORS)}, got {self.processor!r}")
+        if self.encoder not in ENCODERS:
+            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, got {self.encoder!r}")
         if not self.seconds > 0.25:
             raise ValueError(f"seconds must be above 0.25, got {self.seconds}")
         for name in ("n_clips", "steps", "batch_size", "n_workers", "pairs", "sample_rate", "width"):

@@ -25,15 +25,13 @@ from labkit.signal.seeds import generator
 from labkit.signal.sources import GeneratedGuitars, check_split
 from labkit.signal.units import set_rms
 from labkit.signal.voice import Speaker, non_speech, speak
-from labkit.systems.blackbox.config import Config, Task
+from labkit.systems.blackbox.config import PROCESSORS, Config, Processor, Task
 
 # Raise it when what the seeds make changes: cached clips are made anew.
 _VERSION = 2
-_PEDAL, _PEDAL_SETTING = "gxts9", {"drive": 0.1, "tone": 0.5, "level": 0.8}
-# The level at which a guitar meets the pedal whose sound is wanted: between clean and distorted, where it matters.
-PEDAL_DBFS = -34.0
 GUITAR_DBFS, MIX_DBFS = -20.0, -20.0
 MASTER_LUFS = -14.0
+_AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
 _VOICES = {"train": range(4000), "validation": range(4000, 4200), "test": range(4200, 4600)}
 
 
@@ -78,13 +76,13 @@ def examples(config: Config, split: str, seed: int, *, n: int, seconds: float | 
 
     Raises:
         ValueError: for an unknown split.
-        PluginError: where the processor that makes the targets is not installed (distortion: guitarix's TS9, an LV2).
+        PluginError: where the processor that makes the targets is not installed (distortion: an LV2).
 
     Notebook: 06.
     """
     check_split(split)
     seconds = config.seconds if seconds is None else seconds
-    maker = MAKERS[config.task](seconds, config.sample_rate)
+    maker = MAKERS[config.task](seconds, config)
     items = [maker(generator(seed, "blackbox", config.task, split, k), split) for k in range(n)]
     signal, extra, target, groups = zip(*items, strict=True)
     return Examples(np.stack(signal), None if extra[0] is None else np.stack(extra), np.stack(target), tuple(groups))
@@ -93,8 +91,9 @@ def examples(config: Config, split: str, seed: int, *, n: int, seconds: float | 
 Item = tuple[np.ndarray, np.ndarray | None, np.ndarray, str]
 
 
-def _distortion(seconds: float, sample_rate: int) -> Callable[[np.random.Generator, str], Item]:
-    source, pedal = GeneratedGuitars(seconds=seconds, sample_rate=sample_rate), the_pedal()
+def _distortion(seconds: float, config: Config) -> Callable[[np.random.Generator, str], Item]:
+    source = GeneratedGuitars(seconds=seconds, sample_rate=config.sample_rate)
+    processor, plugin = PROCESSORS[config.processor], opened(config.processor)
 
     def make(rng: np.random.Generator, split: str) -> Item:
         while True:
@@ -102,35 +101,46 @@ def _distortion(seconds: float, sample_rate: int) -> Callable[[np.random.Generat
             if np.sqrt(np.mean(clip.audio[:, : clip.audio.shape[1] // 2] ** 2)) > 1e-4:
                 break
         dry = set_rms(clip.audio, GUITAR_DBFS).astype(np.float32)
-        return dry, None, driven(pedal, dry, sample_rate), clip.source_id
+        return dry, None, driven(processor, plugin, dry, config.sample_rate), clip.source_id
 
     return make
 
 
-def the_pedal() -> HostedPlugin:
-    """The processor whose sound *distortion* is after: guitarix's TS9, a circuit model."""
-    return open_plugin(_PEDAL, parameters=list(_PEDAL_SETTING))
+def opened(processor: str) -> HostedPlugin:
+    """One of `PROCESSORS`, open. Raises PluginError where it is not installed."""
+    return open_plugin(PROCESSORS[processor].plugin, parameters=list(PROCESSORS[processor].setting))
 
 
-def driven(pedal: HostedPlugin, dry: np.ndarray, sample_rate: int) -> np.ndarray:
-    """A guitar of any level through the pedal, which it meets at -34 dBFS RMS."""
-    placed = set_rms(dry, PEDAL_DBFS).astype(np.float32)
-    return pedal.process(placed, sample_rate, np.array(list(_PEDAL_SETTING.values())))
+def driven(processor: Processor, plugin: HostedPlugin, dry: np.ndarray, sample_rate: int) -> np.ndarray:
+    """A guitar of any level through the processor, which it meets at its own.
+
+    Args:
+        processor: its setting and levels.
+        plugin: the same, open.
+        dry: (channels, samples), audible.
+        sample_rate: Hz.
+
+    Returns:
+        (channels, samples) float32.
+    """
+    placed = set_rms(dry, processor.meets_dbfs).astype(np.float32)
+    wet = plugin.process(placed, sample_rate, np.array(list(processor.setting.values())))
+    return wet * np.float32(10 ** (processor.gain_db / 20))
 
 
-def _speech(seconds: float, sample_rate: int) -> Callable[[np.random.Generator, str], Item]:
+def _speech(seconds: float, config: Config) -> Callable[[np.random.Generator, str], Item]:
     def make(rng: np.random.Generator, split: str) -> Item:
         voices = _VOICES[split]
         voice = voices[int(rng.integers(len(voices)))]
         speaker = Speaker.draw(generator(0, "speaker", voice))
-        clean = speak(rng, speaker, seconds=seconds, sample_rate=sample_rate)
-        return clean, non_speech(rng, clean, sample_rate), clean, f"voice/{voice:04d}"
+        clean = speak(rng, speaker, seconds=seconds, sample_rate=config.sample_rate)
+        return clean, non_speech(rng, clean, config.sample_rate), clean, f"voice/{voice:04d}"
 
     return make
 
 
-def _mastering(seconds: float, sample_rate: int) -> Callable[[np.random.Generator, str], Item]:
-    source = GeneratedMixes(seconds=seconds, sample_rate=sample_rate)
+def _mastering(seconds: float, config: Config) -> Callable[[np.random.Generator, str], Item]:
+    source, sample_rate = GeneratedMixes(seconds=seconds, sample_rate=config.sample_rate), config.sample_rate
 
     def make(rng: np.random.Generator, split: str) -> Item:
         mix, band = source.mix(rng, split)
@@ -181,7 +191,7 @@ def mastered(mix: np.ndarray, sample_rate: int) -> np.ndarray:
 
 def cached(config: Config, split: str, *, n: int) -> Examples:
     """`examples` of the config's seed, kept in half precision in the cache folder, so that they are made once."""
-    names = ("task", "sample_rate", "seconds", "seed")
+    names = ("task", "processor", "sample_rate", "seconds", "seed")
     plan = {name: getattr(config, name) for name in names} | {"split": split, "n": n, "version": _VERSION}
     key = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_dir() / "blackbox" / f"{config.task}-{split}-{key}.npz"
@@ -218,7 +228,8 @@ def paired_files(dry: str | Path, wet: str | Path) -> list[tuple[Path, Path]]:
         if not folder.is_dir():
             raise AudioFileError(f"{folder}: a folder of audio files was expected")
         other = "wet" if word == "dry" else "dry"
-        files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".wav", ".flac", ".mp3", ".ogg", ".aiff")]
+        # Archives made on a Mac hold a ._twin of every file, which is no sound.
+        files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in _AUDIO and not p.name.startswith(".")]
         keys = {_key(p, folder.name, word): p for p in files if not p.stem.endswith(f"_{other}")}
         found.append(keys)
     names = sorted(set(found[0]) & set(found[1]))
@@ -228,12 +239,38 @@ def paired_files(dry: str | Path, wet: str | Path) -> list[tuple[Path, Path]]:
     return [(found[0][name], found[1][name]) for name in names]
 
 
+def source_of(stem: str) -> str:
+    """Whose a recording is, by its name up to the first underscore: ``f1`` of DAPS' ``f1_script1_cleanraw``."""
+    return stem.partition("_")[0]
+
+
+def held_out(pairs: list[tuple[Path, Path]], share: float = 0.1) -> tuple[list, list]:
+    """Pairs to train on and pairs to validate on, of different sources; one source alone is cut by its pairs.
+
+    Args:
+        pairs: from `paired_files`, at least one.
+        share: of the pairs that are kept for validation, at least.
+
+    Returns:
+        (to train on, kept); with a single pair, it is both.
+
+    Notebook: 06.
+    """
+    kept, wanted = [], max(1, round(share * len(pairs)))
+    sources = list(dict.fromkeys(source_of(dry.stem) for dry, _ in pairs))
+    for source in sources[:-1]:
+        if len(kept) < wanted:
+            kept += [pair for pair in pairs if source_of(pair[0].stem) == source]
+    kept = kept or pairs[:wanted]
+    return [pair for pair in pairs if pair not in kept] or pairs, kept
+
+
 def _key(path: Path, folder: str, word: str) -> str:
     return path.stem.removesuffix(f"_{folder}").removesuffix(f"_{word}")
 
 
 def from_pairs(
-    config: Config, pairs: list[tuple[Path, Path]], seed: int, *, n: int, group: Callable[[str], str] | None = None
+    config: Config, pairs: list[tuple[Path, Path]], seed: int, *, n: int, group: Callable[[str], str] = source_of
 ) -> Examples:
     """Clips of anybody's pairs of recordings.
 
@@ -242,7 +279,7 @@ def from_pairs(
         pairs: from `paired_files`.
         seed: of the places that clips are taken from.
         n: how many clips.
-        group: gives the group of a pair from the dry file's stem, e.g. its speaker; each pair is its own by default.
+        group: gives the group of a pair, e.g. its speaker, from the dry file's stem.
 
     Returns:
         The examples; what is shorter than a clip is filled up with silence.
@@ -251,19 +288,25 @@ def from_pairs(
         AudioFileError: for a file that cannot be read.
         ValueError: for a pair whose lengths differ by more than a tenth of a second.
     """
-    samples, rng, sounds = round(config.seconds * config.sample_rate), generator(seed, "pairs"), {}
-    dry, wet, groups = [], [], []
-    for _ in range(n):
-        pair = pairs[int(rng.integers(len(pairs)))]
-        if pair not in sounds:
-            sounds[pair] = [read_audio(path, sample_rate=config.sample_rate, mono=True)[0] for path in pair]
-        a, b = sounds[pair]
-        if abs(a.shape[1] - b.shape[1]) > config.sample_rate / 10:
-            raise ValueError(f"{pair[0].name} and {pair[1].name} must be equally long, got {a.shape[1]}, {b.shape[1]}")
-        length = min(a.shape[1], b.shape[1])
-        start = int(rng.integers(max(1, length - samples + 1)))
-        cut = [np.pad(x[:, start : start + samples], ((0, 0), (0, max(0, samples - length)))) for x in (a, b)]
-        dry.append(check_audio(cut[0], config.sample_rate))
-        wet.append(cut[1])
-        groups.append((group or str)(pair[0].stem))
-    return Examples(np.stack(dry), None, np.stack(wet), tuple(groups))
+    samples, rng = round(config.seconds * config.sample_rate), generator(seed, "pairs")
+    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    chosen = rng.integers(len(pairs), size=n)
+    for index in np.unique(chosen):  # pair by pair: a data set of hours is never in memory
+        a, b = _alike(pairs[index], config.sample_rate)
+        for k in np.flatnonzero(chosen == index):
+            start = int(rng.integers(max(1, a.shape[1] - samples + 1)))
+            cut = [x[:, start : start + samples] for x in (a, b)]
+            found[int(k)] = tuple(np.pad(x, ((0, 0), (0, samples - x.shape[1]))) for x in cut)
+    dry, wet = (np.stack([found[k][side] for k in range(n)]) for side in (0, 1))
+    return Examples(dry, None, wet, tuple(group(pairs[index][0].stem) for index in chosen))
+
+
+def _alike(pair: tuple[Path, Path], sample_rate: int) -> list[np.ndarray]:
+    """Both recordings, mono, (1, samples), cut to the shorter one's length."""
+    sounds = [read_audio(path, sample_rate=sample_rate, mono=True)[0] for path in pair]
+    lengths = [sound.shape[1] for sound in sounds]
+    if abs(lengths[0] - lengths[1]) > sample_rate / 10:
+        raise ValueError(
+            f"{pair[0].name} and {pair[1].name} must be equally long, got {lengths[0]}, {lengths[1]} samples"
+        )
+    return [check_audio(sound[:, : min(lengths)], sample_rate) for sound in sounds]

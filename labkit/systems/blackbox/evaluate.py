@@ -1,8 +1,9 @@
 """How near the controllers come to their targets, beside rules, draws, searches, the best constant and an oracle."""
 
+import importlib.util
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from labkit.measure.closeness import (
     loudness_error_lu,
     mfcc_distance,
     spectral_difference_db,
+    speech_quality,
 )
 from labkit.measure.losses import mr_stft
 from labkit.measure.results import Row, bootstrap_interval
@@ -20,9 +22,9 @@ from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
 from labkit.signal.sources import recordings
 from labkit.signal.voice import non_speech
-from labkit.systems.blackbox.config import Config
+from labkit.systems.blackbox.config import PROCESSORS, Config
 from labkit.systems.blackbox.controller import Controller
-from labkit.systems.blackbox.data import driven, examples, mastered, miscoloured, paired_files, the_pedal
+from labkit.systems.blackbox.data import driven, examples, mastered, miscoloured, opened, paired_files
 from labkit.systems.blackbox.predict import predict
 from labkit.systems.blackbox.rack import Rack
 from labkit.systems.blackbox.rules import Style, match, style_of
@@ -31,7 +33,7 @@ from labkit.systems.blackbox.search import known_style, known_target, search
 SECONDS = 2.0
 _REAL_FOLDERS = {"distortion": ("guitar_di",), "speech": ("speech",), "mastering": ("music",)}
 _PROTOCOL = {
-    "distortion": "distortion: any level of guitar, as a TS9 has it",
+    "distortion": "distortion: any level of guitar, as a {} has it",
     "speech": "speech: without breaths, clicks and room",
     "mastering": "mastering: an askew mix, as a hidden chain has it",
 }
@@ -44,6 +46,8 @@ _BESIDE = {
     "control": "shuffled",
     "oracle": "oracle",
 }
+
+_UNTAUGHT = ", unlike what was taught"
 
 Metric = Callable[[np.ndarray, np.ndarray, int], float]
 METRICS: dict[str, tuple[str, Metric]] = {
@@ -74,12 +78,16 @@ class Tests:
     groups: Sequence[str]
 
 
+def _protocol(config: Config) -> str:
+    return _PROTOCOL[config.task].format(PROCESSORS[config.processor].title)
+
+
 def generated_tests(config: Config, *, n: int, seed: int) -> Tests:
     """Clips of sources that are not trained on, at random levels."""
     made = examples(config, "test", seed, n=n, seconds=SECONDS)
     rng = generator(seed, "blackbox test", config.task)
     dry, target = zip(*(made.dressed(config.chain, k, rng) for k in range(n)), strict=True)
-    return Tests(_PROTOCOL[config.task], "generated", dry, target, made.groups)
+    return Tests(_protocol(config), "generated", dry, target, made.groups)
 
 
 def real_tests(config: Config, *, n: int, seed: int) -> Tests:
@@ -91,22 +99,24 @@ def real_tests(config: Config, *, n: int, seed: int) -> Tests:
     rate = config.sample_rate
     source = recordings(_REAL_FOLDERS[config.task], seconds=SECONDS, sample_rate=rate)
     rng, items = generator(seed, "blackbox real", config.task), []
-    pedal = the_pedal() if config.task == "distortion" else None
+    processor = PROCESSORS[config.processor]
+    plugin = opened(config.processor) if config.task == "distortion" else None
     for _ in range(n):
         clip = source.clip(rng, "test")
         level = np.float32(10 ** (rng.uniform(*config.chain.level_db) / 20))
-        if pedal is not None:
-            items.append((_at(clip.audio, -20.0) * level, driven(pedal, clip.audio, rate), clip.source_id))
+        if plugin is not None:
+            wet = driven(processor, plugin, clip.audio, rate)
+            items.append((_at(clip.audio, -20.0) * level, wet, clip.source_id))
         elif config.task == "speech":
             clean = _at(clip.audio, -22.0)
             items.append(((clean + non_speech(rng, clean, rate)) * level, clean * level, clip.source_id))
         else:
             mix = _at(clip.audio, -20.0)
             items.append((miscoloured(rng, mix, rate) * level, mastered(mix, rate), clip.source_id))
-    if pedal is not None:
-        pedal.close()
+    if plugin is not None:
+        plugin.close()
     dry, target, groups = zip(*items, strict=True)
-    return Tests(_PROTOCOL[config.task], "real", dry, target, groups)
+    return Tests(_protocol(config), "real", dry, target, groups)
 
 
 def _at(audio: np.ndarray, dbfs: float) -> np.ndarray:
@@ -129,9 +139,7 @@ def pedal_tests(config: Config, pedal: str) -> Tests:
         [read_audio(path, sample_rate=config.sample_rate, mono=True)[0][:, :samples] for path in pair] for pair in pairs
     ]
     dry, target = zip(*sounds, strict=True)
-    return Tests(
-        f"distortion: a real {_PEDALS[pedal]}, unlike what was taught", "real", dry, target, [p[0].stem for p in pairs]
-    )
+    return Tests(f"distortion: a real {_PEDALS[pedal]}{_UNTAUGHT}", "real", dry, target, [p[0].stem for p in pairs])
 
 
 @dataclass(frozen=True)
@@ -278,6 +286,7 @@ def evaluate(
     effort: Effort | None = None,
     checkpoint: str | None = None,
     workers: int = 2,
+    only: str = "",
 ) -> list[Row]:
     """Every figure of one controller.
 
@@ -289,6 +298,7 @@ def evaluate(
         effort: renders of the baselines.
         checkpoint: the file's name, for the rows.
         workers: copies of each plug-in.
+        only: the protocols that hold this word alone.
 
     Returns:
         The rows: the rules are the floor, the best constant setting the prior, one random setting chance, another
@@ -296,17 +306,17 @@ def evaluate(
 
     Raises:
         PluginError: where a plug-in is not installed.
+        ValueError: where no protocol holds `only`.
 
     Notebook: 06.
     """
     config, effort = model.config, effort or Effort()
-    metrics = METRICS | ({"STOI": ("", intelligibility)} if config.task == "speech" else {})
+    tests = [one for one in _every_test(config, n, n_real, seed) if only in one.protocol]
+    if not tests:
+        raise ValueError(f"only must be part of the name of a protocol, got {only!r}")
+    metrics = metrics_of(config.task)
     references = examples(config, "train", seed + 100, n=effort.n_references, seconds=SECONDS)
     style = style_of(list(references.target), config.sample_rate)
-    tests = [generated_tests(config, n=n, seed=seed)]
-    if n_real and real_data_dir() is not None:
-        tests.append(real_tests(config, n=n_real, seed=seed))
-        tests += [pedal_tests(config, pedal) for pedal in _PEDALS] if config.task == "distortion" else []
     rows = []
     with Rack(config.chain.units, config.sample_rate, workers=workers) as rack:
         constant = best_constant(model, rack, effort)
@@ -314,9 +324,32 @@ def evaluate(
             began = time.perf_counter()
             made = answers(model, rack, one, style, constant, effort=effort, seed=seed)
             facts = {"seed": seed, "seconds": time.perf_counter() - began, "checkpoint": checkpoint}
-            asked = {"MR-STFT": METRICS["MR-STFT"]} if one.protocol != tests[0].protocol else metrics
+            asked = {"MR-STFT": METRICS["MR-STFT"]} if one.protocol.endswith(_UNTAUGHT) else metrics
             rows += rows_of(one, made, asked, sample_rate=config.sample_rate, **facts)
     return rows
+
+
+def _every_test(config: Config, n: int, n_real: int, seed: int) -> list[Tests]:
+    """What was taught first, generated and real; then for distortion the other processors, and real pedals."""
+    taught = [config]
+    if config.task == "distortion":
+        taught += [replace(config, processor=name) for name in PROCESSORS if name != config.processor]
+    real = bool(n_real) and real_data_dir() is not None
+    tests = []
+    for one in taught:
+        made = [generated_tests(one, n=n, seed=seed), *([real_tests(one, n=n_real, seed=seed)] if real else [])]
+        ending = _UNTAUGHT if one is not config else ""
+        tests += [replace(test, protocol=test.protocol + ending) for test in made]
+    pedals = _PEDALS if real and config.task == "distortion" else ()
+    return [*tests, *(pedal_tests(config, pedal) for pedal in pedals)]
+
+
+def metrics_of(task: str) -> dict[str, tuple[str, Metric]]:
+    """What a task is measured by: name -> (unit, function); for speech STOI, and PESQ where pesq is installed."""
+    if task != "speech":
+        return METRICS
+    quality = {"PESQ": ("", speech_quality)} if importlib.util.find_spec("pesq") else {}
+    return METRICS | {"STOI": ("", intelligibility)} | quality
 
 
 def fixed_score(model: Controller, *, n: int = 6) -> dict[str, float]:

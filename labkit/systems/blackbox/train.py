@@ -16,7 +16,7 @@ from labkit.measure.alignment import aligned_distance
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox.config import Config
 from labkit.systems.blackbox.controller import Controller, build
-from labkit.systems.blackbox.data import Examples, cached, from_pairs, paired_files
+from labkit.systems.blackbox.data import Examples, cached, from_pairs, held_out, paired_files
 from labkit.systems.blackbox.rack import Rack
 
 Folders = tuple[str | Path, str | Path]
@@ -146,9 +146,7 @@ def heard_in_training(config: Config, made: Examples, n: int = 256) -> Tensor:
 def _clips(config: Config, pairs: Folders | None, n_validation: int) -> tuple[Examples, Examples]:
     if pairs is None:
         return cached(config, "train", n=config.n_clips), cached(config, "validation", n=n_validation)
-    files = paired_files(*pairs)
-    kept = files[: max(1, len(files) // 10)]
-    rest = files[len(kept) :] or files
+    rest, kept = held_out(paired_files(*pairs))
     return (
         from_pairs(config, rest, config.seed, n=config.n_clips),
         from_pairs(config, kept, config.seed, n=n_validation),
