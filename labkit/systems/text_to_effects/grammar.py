@@ -16,6 +16,8 @@ DEGREES = {
     1.4: "very really much lot quite strongly considerably",
     1.8: "extremely super totally completely heavily massively ultra way too",
 }
+_DEGREE_OF = {word: value for value, words in DEGREES.items() for word in words.split()}
+_ENDS = frozenset([";", ".", "but", "yet"])
 MORE = frozenset(["more", "add", "increase", "boost", "raise", "enhance", "emphasize", "extra", "bring", "push"])
 LESS = frozenset(["less", "reduce", "decrease", "cut", "lower", "remove", "drop", "tame", "soften", "lose", "fewer"])
 NOT = frozenset(["not", "no", "without", "never", "don't", "dont", "isn't", "non", "avoid", "kill"])
@@ -25,7 +27,36 @@ _DESK = {
     "mids midrange middle": Meaning((-1, 0, 5, 4, 0, -1)),
     "lows low-end bottom-end sub": Meaning((6, 4, 0, 0, 0, 0)),
 }
+DESK = frozenset(word for words in _DESK for word in words.split())
 _RELATIVE_STEP = 0.6
+_MOST = 2.5  # of a degree, however often "very" is said
+# What is said at a desk, in the words that the rules know; tried in this order.
+_LESS_BY, _MORE_BY = r"(?:turn|bring|dial|pull|take|roll|back|ease|tone|strip)", r"(?:turn|bring|dial|crank|push)"
+_SAID = (
+    (r"\b(?:not|without|no) (?:too|so|that|very) much\b|\btoo much\b|\bhalf (?:of )?the\b", "less"),
+    (r"\bnot enough\b|\btoo little\b", "more"),
+    (r"\bnot (?:quite |nearly )?([a-z]+) enough\b", r"more \1"),
+    (r"\bnot (?:too|so|that|very)\b", "not"),
+    (r"\btoo (?=[a-z])", "less "),
+    (rf"\b{_LESS_BY}(?: it)? (?:down|back|off|out|away)\b", "less"),
+    (rf"\b{_MORE_BY}(?: it)? (?:up|in)\b", "more"),
+    (rf"\b{_LESS_BY} ((?:[a-z-]+ ){{1,3}})(?:down|back|off|out|away)\b", r"less \1"),
+    (rf"\b{_MORE_BY} ((?:[a-z-]+ ){{1,3}})(?:up|in)\b", r"more \1"),
+    (r"\b(reverb|echo|ambience|distortion|overdrive|fuzz|compress(?:ion|or)) off\b", r"no \1"),
+    (r"\b(?:get rid of|leave out)\b", "less"),
+    (r"\bdry (?:[a-z]+ )?(?:up|out)\b", "drier"),
+    (r"\bclean (?:[a-z]+ )?up\b", "cleaner"),
+    (r"(?<=[a-z] )(?:gain|drive)\b", "distortion"),
+    (r"\b(compress|squash|crush|smash|muffl|distort|saturat)e? (?=(?:it|this|the|them)\b)", r"\1ed "),
+    (r"\bup (?:by )?(?:an|one|1) octave\b|\boctave (?:higher|above)\b", "octave-up"),
+    (r"\bdown (?:by )?(?:an|one|1) octave\b|\boctave (?:lower|below)\b", "octave-down"),
+    (r"\b(?:raise|higher)(?: the)? pitch\b(?!.*semitone)|\bpitch(?: it)? up\b(?!.*semitone)", "higher-pitched"),
+    (r"\b(?:lower|deeper)(?: the)? pitch\b(?!.*semitone)|\bpitch(?: it)? down\b(?!.*semitone)", "lower-pitched"),
+)
+# What a move towards a word takes away: "drier" is less reverb, "cleaner" less distortion.
+_OPPOSITES = {"dry": "reverb", "clean": "distortion"}
+_NUMBERS = ("a", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven")
+_COUNTS = {word: max(1, n) for n, word in enumerate(_NUMBERS)}
 
 
 @dataclass(frozen=True)
@@ -54,9 +85,9 @@ def vocabulary() -> dict[str, Meaning]:
 
 
 def _base(word: str, words: dict[str, Meaning]) -> tuple[str, bool] | None:
-    """The entry behind a word, and whether the word was a comparative."""
-    comparative = word.endswith("er") and word != "chamber"
-    for ending, put in (("er", ""), ("er", "e"), ("ier", "y")) if comparative else ():
+    """The entry behind a word, and whether the word was a comparative, or a verb made of it ("brighten")."""
+    comparative = word.endswith(("er", "en")) and word != "chamber"
+    for ending, put in (("er", ""), ("er", "e"), ("ier", "y"), ("en", "")) if comparative else ():
         stem = word.removesuffix(ending) + put
         doubled = stem[:-1] if len(stem) > 2 and stem[-1] == stem[-2] else stem
         for tried in (stem, doubled):
@@ -64,7 +95,8 @@ def _base(word: str, words: dict[str, Meaning]) -> tuple[str, bool] | None:
                 return tried, True
     if word in words:
         return word, False
-    for tried in (word.removesuffix("s"), word.removesuffix("ness"), word.removesuffix("ly"), word.removesuffix("ish")):
+    endings = (("s", ""), ("iness", "y"), ("ness", ""), ("ly", ""), ("ish", ""))
+    for tried in (word.removesuffix(ending) + put for ending, put in endings if word.endswith(ending)):
         if tried in words:
             return tried, False
     return None
@@ -87,14 +119,16 @@ def _joined(text: str, words: dict[str, Meaning]) -> list[str]:
 def parse(prompt: str) -> list[Item]:
     """What a sentence asks for, in its order.
 
-    A degree counts for the next word; a negation and `more` or `less` hold over a list until the clause ends.
-    `not`, `without` and `no` before an effect switch it off, before a timbre they ask for half its opposite.
+    A degree counts for the next word. A negation, `more` or `less` holds over a list, "less harsh, muddy and thin", of
+    words that are all timbres or all effects; what follows a lone comma, a comparative, a degree or another negation
+    stands for itself: "less reverb, brighter". `not`, `without` and `no` before an effect switch it off, before a
+    timbre they ask for half its opposite; `too bright` is `less bright`.
 
     Args:
         prompt: English; words that nobody listed are passed over.
 
     Returns:
-        Items; empty where no word is known.
+        Items, each once; empty where no word is known.
 
     Raises:
         ValueError: if the prompt holds no letters.
@@ -103,26 +137,76 @@ def parse(prompt: str) -> list[Item]:
     """
     if not re.search(r"[A-Za-z]", prompt):
         raise ValueError(f"prompt must hold words, got {prompt!r}")
-    words, degrees = vocabulary(), {w: value for value, ws in DEGREES.items() for w in ws.split()}
-    items, degree, direction, negated = [], 1.0, 0, False
-    for word in _joined(prompt, words):
-        if word in (",", ";", ".", "but", "and", "yet"):
-            degree = 1.0
-            direction, negated = (direction, negated) if word in ("and", ",") else (0, False)
+    words, said = vocabulary(), prompt.lower().replace("’", "'")
+    for pattern, meant in _SAID:
+        said = re.sub(pattern, meant, said)
+    tokens, items, held = _joined(said, words), [], _Held()
+    for place, word in enumerate(tokens):
+        if (found := held.heard(word, tokens[place + 1 :], words)) is not None:
+            items += held.items(*found, words)
+    return list(dict.fromkeys(items)) + _numbers(prompt)
+
+
+@dataclass
+class _Held:
+    """What has been said about words that are still to come."""
+
+    degree: float = 1.0
+    direction: int = 0
+    negated: bool = False
+    listed: bool = False  # by a comma or an "and", from the words before
+    effect: bool = False  # what the last word was
+
+    def heard(self, word: str, ahead: Sequence[str], words: dict[str, Meaning]) -> tuple[str, bool] | None:
+        """Take one more word; an entry of the lexicon is given back, as `_base` does."""
+        found = _base(word, words)
+        if word in _ENDS or word in (",", "and"):
+            self.degree, self.listed = 1.0, word == "and" or (word == "," and _closes_a_list(ahead))
+            self.direction, self.negated = (self.direction, self.negated) if self.listed else (0, False)
         elif word in NOT:
-            negated = True
-        elif word in degrees:
-            degree *= degrees[word]
-        elif word in MORE | LESS and (_base(word, words) is None or word in ("lower", "soften")):
-            direction = 1 if word in MORE else -1
-        elif (found := _base(word, words)) is not None:
-            items.append(_item(*found, words[found[0]], degree, direction, negated))
-            degree = 1.0
-    return items + _numbers(prompt)
+            self._afresh()
+            self.negated = True
+        elif word in _DEGREE_OF:
+            self._afresh()
+            self.degree = min(_MOST, self.degree * _DEGREE_OF[word])
+        elif word in MORE | LESS and (found is None or word in ("lower", "soften")):
+            self._afresh()
+            self.direction = 1 if word in MORE else -1
+        elif found is not None:
+            return found
+        return None
+
+    def items(self, word: str, comparative: bool, words: dict[str, Meaning]) -> list[Item]:
+        """The item of an entry, and of what a move towards it takes away."""
+        effect = not any(words[word].eq_db) or word in ("distortion", "overdrive", "fuzz", "saturation")
+        if comparative or effect != self.effect:
+            self._afresh()
+        item = _item(word, comparative, words[word], self.degree, self.direction, self.negated, effect)
+        self.degree, self.listed, self.effect = 1.0, False, effect
+        if item.relative and word in _OPPOSITES:
+            other = _OPPOSITES[word]
+            return [item, Item(other, words[other], -item.weight, relative=True)]
+        return [item]
+
+    def _afresh(self) -> None:
+        """Nothing of a list goes on."""
+        if self.listed:
+            self.direction, self.negated, self.listed = 0, False, False
 
 
-def _item(word: str, comparative: bool, meaning: Meaning, degree: float, direction: int, negated: bool) -> Item:
-    effect = not any(meaning.eq_db) or word in ("distortion", "overdrive", "fuzz", "saturation")
+def _closes_a_list(ahead: Sequence[str]) -> bool:
+    """Whether an "and" or "or" comes before anything that ends a list."""
+    for word in ahead:
+        if word in _ENDS or word in NOT | MORE | LESS:
+            return False
+        if word in ("and", "or"):
+            return True
+    return False
+
+
+def _item(
+    word: str, comparative: bool, meaning: Meaning, degree: float, direction: int, negated: bool, effect: bool
+) -> Item:
     relative = comparative or direction != 0
     sign = -1.0 if (direction < 0) != (negated and relative) else 1.0
     if negated and not relative:
@@ -131,13 +215,15 @@ def _item(word: str, comparative: bool, meaning: Meaning, degree: float, directi
 
 
 def _numbers(prompt: str) -> list[Item]:
-    """Semitones that are given as a number: "pitch down 3 semitones", "two octaves" is not understood."""
-    found = re.search(r"([+-]?\d+(?:\.\d+)?)\s*(?:semitone|half[- ]step)s?", prompt.lower())
-    if not found:
-        return []
-    down = re.search(r"\b(down|lower|deeper|below)\b", prompt.lower())
-    value = float(np.clip(float(found[1]) * (-1 if down else 1), -12, 12))
-    return [Item("pitch", Meaning(semitones=value))]
+    """Semitones that are given as a number: "pitch down 3 semitones", "two semitones higher"."""
+    for clause in re.split(r"[,;]|\b(?:and|but|with|then)\b", prompt.lower()):
+        found = re.search(rf"([+-]?\d+(?:\.\d+)?|\b(?:{'|'.join(_COUNTS)}))\s*(?:semitone|half[- ]step)", clause)
+        if found:
+            size = float(_COUNTS.get(found[1], found[1]))
+            down = re.search(r"\b(down|lower|deeper|below|drop)\b", clause)
+            value = float(np.clip(-abs(size) if down else size, -12, 12))
+            return [Item("pitch", Meaning(semitones=value))]
+    return []
 
 
 def wanted_eq_db(items: Sequence[Item], *, limit_db: float = 14.0) -> np.ndarray:
