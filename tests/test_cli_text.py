@@ -1,10 +1,14 @@
 """`labkit text` from a shell: a folder with sound, preset, code and summary, and plain words for what is wrong."""
 
+from pathlib import Path
+
 import pytest
 
 from labkit.cli import main
+from labkit.cli.text import TrainText
 from labkit.signal.files import read_audio
 from labkit.signal.shipped import phrase_path
+from labkit.systems import text_to_effects
 from labkit.systems.text_to_effects.preset import Preset
 
 
@@ -52,3 +56,12 @@ def test_what_is_wrong_is_said_on_a_line(capsys, command, arguments, said):
     message = capsys.readouterr().err
     assert said in message
     assert message.count("\n") == 1
+
+
+def test_the_sentence_encoder_can_be_chosen(monkeypatch, tmp_path):
+    configs = []
+    monkeypatch.setattr(text_to_effects, "train", lambda config, *_, **__: configs.append(config))
+    monkeypatch.setattr(text_to_effects, "save", lambda *_: "")
+    for given in ({}, {"sentences": "mpnet", "steps": 3}):
+        TrainText(**given).train(Path(tmp_path), tmp_path / "out")
+    assert [(config.sentences, config.steps) for config in configs] == [("minilm", 2000), ("mpnet", 3)]

@@ -85,15 +85,21 @@ class Text:
 
 @dataclass(frozen=True)
 class TrainText(Training):
-    """Train the network that turns sentences into settings, on people's settings for words (LABKIT_REAL_DATA)."""
+    """Train the network that turns sentences into settings, on people's settings for words (LABKIT_REAL_DATA).
+
+    Attributes:
+        sentences: the encoder that reads them; mpnet once its weights are in the hub's cache.
+    """
 
     system: ClassVar[str] = "text"
+
+    sentences: Literal["minilm", "mpnet"] = "minilm"
 
     def train(self, run_dir: Path, target: Path) -> str:
         """Train in `run_dir`, write the checkpoint to `target`; its sha256."""
         from labkit.systems import text_to_effects
 
-        config = replace(text_to_effects.Config(), **self.chosen)
+        config = replace(text_to_effects.Config(), sentences=self.sentences, **self.chosen)
         return text_to_effects.save(text_to_effects.train(config, run_dir, on_log=say), target)
 
 

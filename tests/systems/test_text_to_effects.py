@@ -265,6 +265,13 @@ def test_silence_and_a_blink_are_rendered(tmp_path):
         assert np.isfinite(wet).all()
 
 
+def test_more_channels_than_a_loudness_knows_are_refused(tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(0.2, 7).T, RATE)
+    with pytest.raises(ValueError, match="channels must be 1 to 5 for a loudness, got 7"):
+        stream.render_file(Preset(), tmp_path / "a.wav", tmp_path / "b.wav")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
+
+
 def test_what_is_not_audio_is_refused_and_leaves_nothing(tmp_path):
     (tmp_path / "a.wav").write_text("not audio")
     with pytest.raises(AudioError, match="audio expected"):
@@ -428,6 +435,18 @@ def test_words_that_nobody_taught_get_the_first_guess(monkeypatch):
     taught, untaught = (text_to_effects.predict(model.eval(), audio, RATE, p).preset for p in ("warm", "dark"))
     assert [b.gain_db for b in untaught.eq] == pytest.approx([5.0, 0.0, 0.0, 0.0, -5.0], abs=1e-4)
     assert taught.eq[2].gain_db > 10
+
+
+def test_what_is_like_nothing_that_was_taught_gets_the_lexicon(monkeypatch):
+    model = build(replace(TINY, taught=(descriptors.stem("warm"),)))
+    with torch.no_grad():
+        model.guess.bias.fill_(5.0)
+    monkeypatch.setattr(predict_module, "read_prompts", lambda *_: {k: v[:1] for k, v in batch_of(2).items()})
+    for prompt, by in (("telephone", "lexicon"), ("treble", "lexicon"), ("soothing", "network")):
+        found = text_to_effects.predict(model.eval(), noise(0.5), RATE, prompt)
+        assert found.by == by
+        assert (found.preset.eq == grammar.preset_of(found.items).eq) == (by == "lexicon")
+    assert text_to_effects.predict(model, noise(0.5), RATE, "pitch up 2 semitones").by == "lexicon"
 
 
 def test_a_not_takes_away_what_the_word_alone_would_add():

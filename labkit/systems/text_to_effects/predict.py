@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,18 @@ from labkit.signal.paths import replace_text
 from labkit.signal.seeds import generator
 from labkit.systems.text_to_effects.config import Config
 from labkit.systems.text_to_effects.descriptors import stem
-from labkit.systems.text_to_effects.grammar import Item, apply_items, parse, preset_of
+from labkit.systems.text_to_effects.grammar import DESK, Item, apply_items, parse, preset_of, vocabulary
 from labkit.systems.text_to_effects.inputs import picture, read_prompts
-from labkit.systems.text_to_effects.model import TextToEffects
+from labkit.systems.text_to_effects.lexicon import ANCHORS_HZ
+from labkit.systems.text_to_effects.model import TextToEffects, nearness
 from labkit.systems.text_to_effects.preset import SPACES, Preset
 from labkit.systems.text_to_effects.stream import Rendered, render_file
 
 _HEAR_SECONDS = 30.0
 # Where nobody asked for an effect by name, the network must be surer than its idle value to switch it on.
 _SURE_DRIVE_DB, _SURE_SEMITONES, _SURE_ROOM = 4.0, 1.5, 0.5
+# Below this nearness to all that people taught, a first guess would say next to nothing.
+_FAR = 0.5
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,10 @@ def predict(
     """The settings that a sentence asks for.
 
     Words that name a sound ("warm", "in a cathedral") are answered by the network: equaliser and room as people set
-    them; for words of tone that people did not teach it, the equaliser is its first guess. Pitch and drive, which
-    people were not asked for, and the compressor, of which they say nothing (their thresholds are as good as random),
-    follow the lexicon. Words that move ("brighter", "less reverb", "not thin") then move these settings, or, alone,
-    the present ones.
+    them; for words of tone that people did not teach it, the equaliser is its first guess, or the lexicon's where a
+    word is like nothing that they taught ("telephone"). Pitch and drive, which people were not asked for, and the
+    compressor, of which they say nothing (their thresholds are as good as random), follow the lexicon. Words that move
+    ("brighter", "less reverb", "not thin") then move these settings, or, alone, the present ones.
 
     Args:
         model: of `load` or `train`; None answers by the lexicon alone.
@@ -96,7 +100,8 @@ def predict(
     if model is not None and (named or not items):
         # People were never asked for "not thin" or "brighter": those are the grammar's.
         asked = ", ".join(item.word.replace("-", " ") for item in named) if moves else prompt
-        preset, by = _taught(model, asked, named, preset, heard, level_db), "network"
+        taught = _taught(model, asked, named, preset, heard, level_db)
+        preset, by = taught, "lexicon" if taught == preset else "network"
     if moves and not named:
         preset = current or Preset()
     preset = apply_items(moves, preset, level_db=level_db) if moves else preset
@@ -118,7 +123,7 @@ def _taught(
     if toned:
         # What was measured on words never seen: the first guess is nearer to people than what the network adds to it.
         eq = said.eq if is_familiar(prompt, named, model.config) else model.guessed_bands(batch, 0)
-        found = replace(found, eq=eq)
+        found = found if any(is_far(item, model.config.taught) for item in named) else replace(found, eq=eq)
     if any(item.meaning.room for item in wanted):
         # People's reverberator was always on, its delay that of a comb: they say something of size and colour alone.
         mixed = {name: 0.5 * (said.reverb[name] + lexicon.reverb[name]) for name in ("room_size", "damping")}
@@ -132,6 +137,27 @@ def is_familiar(prompt: str, named: Sequence[Item], config: Config) -> bool:
     if toned:
         return all(stem(item.word) in config.taught for item in toned)
     return any(stem(word) in config.taught for word in split_words(prompt))
+
+
+def is_far(item: Item, taught: tuple[str, ...]) -> bool:
+    """Whether an item's tone is like nothing that people taught: a telephone, a range of the desk. Nobody can guess it.
+
+    Args:
+        item: of the grammar.
+        taught: stems, as in `Config`.
+    """
+    if not any(item.meaning.eq_db) or stem(item.word) in taught:
+        return False
+    known = _taught_curves(taught)
+    asked = torch.tensor([item.meaning.eq_db]) / 4.0
+    return item.word in DESK or not len(known) or float(nearness(asked, known).max()) < _FAR
+
+
+@cache
+def _taught_curves(taught: tuple[str, ...]) -> torch.Tensor:
+    """(n, 6): what the lexicon says of the words that people taught, in units of 4 dB."""
+    curves = {m.eq_db for word, m in vocabulary().items() if any(m.eq_db) and stem(word) in taught}
+    return torch.tensor(sorted(curves)).view(-1, len(ANCHORS_HZ)) / 4.0
 
 
 def _guessed(found: Preset, said: Preset, room: float) -> Preset:

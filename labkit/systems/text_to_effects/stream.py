@@ -34,6 +34,8 @@ class Meter:
     def __init__(self, sample_rate: int, channels: int) -> None:
         if sample_rate < 4000:
             raise ValueError(f"sample_rate must be at least 4000 Hz for a loudness, got {sample_rate}")
+        if not 1 <= channels <= 5:
+            raise ValueError(f"channels must be 1 to 5 for a loudness, got {channels}")
         stages = need("pyloudnorm").Meter(sample_rate)._filters.values()
         self.filters = [[np.asarray(stage.b), np.asarray(stage.a), None, stage.passband_gain] for stage in stages]
         self.hop = round(_HOP_SECONDS * sample_rate)
