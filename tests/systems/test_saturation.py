@@ -1,8 +1,14 @@
 """Saturation as a system: examples from seeds, what the network hears, and that it learns."""
 
 import itertools
+import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -325,6 +331,43 @@ def test_a_run_that_is_killed_ends_where_an_unbroken_one_does(tones, tmp_path, m
     assert list((tmp_path / "whole" / "sounds").iterdir())
     with pytest.raises(ValueError, match="holds a run with another config"):
         saturation.train(replace(SMALL, seed=1), tmp_path / "whole", **sizes)
+
+
+KILLED = """
+import sys
+from test_saturation import LONGER, SIZES
+from labkit.systems import saturation
+saturation.train(LONGER, sys.argv[1], folder=sys.argv[2], **SIZES)
+"""
+LONGER = replace(SMALL, steps=42, checkpoint_every=6)  # a row of the log is written every 20 steps
+SIZES = {"n_validation": 6, "validate_every": 20}
+
+
+def test_a_run_of_a_folder_that_is_killed_in_the_middle_has_the_same_curves(tmp_path):
+    (tmp_path / "own").mkdir()
+    for k in range(8):
+        write_audio(tmp_path / "own" / f"tone{k}.wav", Tones().clip(generator(k, "tone"), "train").audio, RATE)
+    own, environment = tmp_path / "own", os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(own)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed" / "checkpoint.pt").exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, "no checkpoint within two minutes"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    at = torch.load(tmp_path / "killed" / "checkpoint.pt", weights_only=True)["step"]
+    assert 0 < at < LONGER.steps
+    ends = [saturation.train(LONGER, tmp_path / name, folder=own, **SIZES) for name in ("killed", "whole")]
+    for name, tensor in ends[0].state_dict().items():
+        assert torch.equal(tensor, ends[1].state_dict()[name]), name
+    curves = []
+    for name in ("killed", "whole"):
+        rows = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        curves.append([{key: value for key, value in row.items() if key != "seconds"} for row in rows])
+    assert curves[0] == curves[1]
+    assert [row["step"] for row in curves[0]] == [20, 40, 42]
 
 
 def test_evaluation_gives_every_method_its_row(tones, tmp_path):
