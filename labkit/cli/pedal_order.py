@@ -98,6 +98,7 @@ class TrainPedalOrder(Training):
         kinds: of dry sources; sampled needs a soundfont.
         n_examples: different examples; a longer run shows each again.
         n_dry: dry clips of each kind in a pool; 0 makes one for every example.
+        data: a folder of your own dry recordings, as one more source beside kinds.
         start: a checkpoint to begin from instead of random weights.
     """
 
@@ -106,6 +107,7 @@ class TrainPedalOrder(Training):
     kinds: tuple[Kind, ...] = KINDS
     n_examples: int = 256000
     n_dry: int = 0
+    data: Path | None = None
     start: Path | None = None
 
     def train(self, run_dir: Path, target: Path) -> str:
@@ -113,7 +115,7 @@ class TrainPedalOrder(Training):
         from labkit.systems import pedal_order
 
         config = pedal_order.Config(n_examples=self.n_examples, **self.chosen)
-        given = {"n_dry": self.n_dry, "kinds": self.kinds, "start": self.start}
+        given = {"n_dry": self.n_dry, "kinds": self.kinds, "folder": self.data, "start": self.start}
         return pedal_order.save(pedal_order.train(config, run_dir, **given, on_log=say), target)
 
 

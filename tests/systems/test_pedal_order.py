@@ -9,10 +9,10 @@ import torch
 
 from labkit.effects.chain import Chain
 from labkit.learn.checkpoints import CheckpointError
-from labkit.signal.files import AudioError
+from labkit.signal.files import AudioError, AudioFileError, write_audio
 from labkit.signal.pool import build_pool
 from labkit.signal.seeds import generator
-from labkit.signal.sources import Clip, GeneratedGuitars
+from labkit.signal.sources import AudioFolder, Clip, GeneratedGuitars
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order import baselines, decode
 from labkit.systems.pedal_order.data import Examples, render, targets, vary
@@ -234,6 +234,29 @@ def test_training_goes_on_from_a_checkpoint_with_fresh_guitars_of_its_own(small,
     assert fresh not in {name for split in ("validation", "test") for name in GeneratedGuitars().groups(split)}
     with pytest.raises(ValueError, match="another config"):
         pedal_order.train(config, tmp_path / "run", kinds=("generated",))
+
+
+def test_a_folder_of_ones_own_is_a_source_beside_the_others(tmp_path):
+    (tmp_path / "own").mkdir()
+    for k in range(12):
+        noise = 0.1 * np.random.default_rng(k).standard_normal((2, 3000)).astype(np.float32)
+        write_audio(tmp_path / "own" / f"take{k}.wav", noise, RATE)
+    made = pedal_order.examples(SMALL, "train", 0, kinds=("generated",), folder=tmp_path / "own")
+    own = {made.pools[1].clip(k).source_id for k in range(40)}
+    assert own == set(AudioFolder(tmp_path / "own").groups("train"))
+    assert not own & set(AudioFolder(tmp_path / "own").groups("validation"))
+    assert {made._drawn(k)[2] is made.pools[1] for k in range(6)} == {True, False}
+    config = replace(SMALL, steps=1)
+    trained = pedal_order.train(config, tmp_path / "run", kinds=(), folder=tmp_path / "own")
+    assert all(weight.isfinite().all() for weight in trained.parameters())
+    with pytest.raises(ValueError, match="holds a run with another config"):
+        pedal_order.train(config, tmp_path / "run", kinds=("generated",))
+
+
+@pytest.mark.parametrize("missing", [{"kinds": ()}, {"kinds": (), "folder": "nowhere"}])
+def test_training_without_a_source_says_so(missing, tmp_path):
+    with pytest.raises((ValueError, AudioFileError), match=r"a folder of audio files was expected|at least one source"):
+        pedal_order.train(SMALL, tmp_path, **missing)
 
 
 def test_a_deeper_model_begins_where_a_shallower_one_stands(small):

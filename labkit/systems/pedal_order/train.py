@@ -13,6 +13,7 @@ from labkit.learn.attention import Attention
 from labkit.learn.checkpoints import file_hash
 from labkit.learn.training import Plan, fit
 from labkit.signal.pool import DryPool, FreshClips, dry_pool
+from labkit.signal.sources import AudioFolder
 from labkit.systems.pedal_order.checkpoint import load
 from labkit.systems.pedal_order.config import Config
 from labkit.systems.pedal_order.data import DryExamples, Examples, rendered
@@ -30,7 +31,13 @@ def pool(config: Config, kind: str, split: str, n: int) -> DryPool | FreshClips:
 
 
 def examples(
-    config: Config, split: str, seed: int, *, n_dry: int = 0, kinds: Sequence[str] = ("generated", "sampled")
+    config: Config,
+    split: str,
+    seed: int,
+    *,
+    n_dry: int = 0,
+    kinds: Sequence[str] = ("generated", "sampled"),
+    folder: str | Path | None = None,
 ) -> Examples:
     """A data set of fresh examples on the dry sources of one split.
 
@@ -40,11 +47,17 @@ def examples(
         seed: of the examples.
         n_dry: dry clips of each kind; 0 makes one for every example.
         kinds: of dry sources, drawn from evenly.
+        folder: of dry recordings, one more source beside `kinds`, split by file.
 
     Returns:
         A map-style data set of ``picture``, ``tokens``, ``shelf`` and ``place``.
     """
+    if not kinds and folder is None:
+        raise ValueError("kinds and folder must give at least one source of dry sound, got neither")
     pools = [pool(config, kind, split, n_dry) for kind in kinds]
+    if folder is not None:
+        seconds = config.seconds + config.preroll_seconds
+        pools.append(FreshClips(AudioFolder(folder, seconds=seconds, sample_rate=config.sample_rate), split, seed))
     return Examples(config, pools, seed, training=split == "train")
 
 
@@ -104,6 +117,7 @@ def train(
     *,
     n_dry: int = 0,
     kinds: tuple[str, ...] = ("generated", "sampled"),
+    folder: str | Path | None = None,
     start: str | Path | None = None,
     on_log: Callable[[dict[str, float]], None] | None = None,
     validate: Callable[[PedalOrderModel], dict[str, float]] | None = None,
@@ -114,10 +128,11 @@ def train(
     elsewhere by pedalboard, once. The examples are the same within what parity allows.
 
     Args:
-        config: everything that decides the result, with `n_dry` and `kinds`.
+        config: everything that decides the result, with `n_dry`, `kinds` and `folder`.
         run_dir: checkpoints, log, TensorBoard.
         n_dry: dry clips of each kind; 0 makes one for every example.
         kinds: of dry sources: ``"generated"``, ``"sampled"``.
+        folder: of anybody's dry recordings, one more source beside `kinds`.
         start: a checkpoint to begin from, written by `save`, as `begin_from` takes it; random weights when None.
         on_log: called with each logged row.
         validate: figures of the model, logged every thousand steps.
@@ -128,6 +143,7 @@ def train(
     Raises:
         ValueError, FloatingPointError: as `fit`.
         CheckpointError: as `load`, for `start`.
+        AudioError, AudioFileError: as `AudioFolder`, for `folder`.
         RuntimeError: as `begin_from`.
 
     Notebook: 04.
@@ -137,9 +153,11 @@ def train(
         begin_from(model, load(start))
     plan = Plan(**{name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)})
     described = asdict(config) | {"n_dry": n_dry, "kinds": list(kinds), "start": file_hash(start) if start else None}
+    if folder is not None:
+        described["folder"] = str(folder)
     if config.front_end != "mel":
         described["codec"] = file_hash(codec.shipped_path())
-    drawn = examples(config, "train", config.seed, n_dry=n_dry, kinds=kinds)
+    drawn = examples(config, "train", config.seed, n_dry=n_dry, kinds=kinds, folder=folder)
     on_gpu = torch.cuda.is_available()
     fit(
         model,
