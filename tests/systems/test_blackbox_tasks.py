@@ -441,6 +441,15 @@ def test_bad_files_are_refused(small, tmp_path):
         enhance_file(model, tmp_path / "text.wav", tmp_path / "out.wav", rack=Wire())
     with pytest.raises(ValueError, match=r"target must be another file than the source and end in \.wav"):
         enhance_file(model, tmp_path / "text.wav", tmp_path / "text.wav", rack=Wire())
+    soundfile.write(tmp_path / "whole.flac", noise(40_000), RATE)
+    (tmp_path / "cut.flac").write_bytes((tmp_path / "whole.flac").read_bytes()[:9000])
+    with pytest.raises(AudioFileError, match=r"cut\.flac: broken or cut off after \d+ samples"):
+        enhance_file(model, tmp_path / "cut.flac", tmp_path / "out.wav", rack=Wire())
+    spoilt = noise(1, 40_000)
+    spoilt[0, 39_000] = np.nan
+    write(tmp_path / "nan.wav", spoilt)
+    with pytest.raises(AudioFileError, match=r"nan\.wav: finite audio expected, found NaN or infinity"):
+        enhance_file(model, tmp_path / "nan.wav", tmp_path / "out.wav", rack=Wire())
     write(tmp_path / "in.wav", noise(1, 3000))
     with pytest.raises(ValueError, match="hop_s must be above 0"):
         enhance_file(model, tmp_path / "in.wav", tmp_path / "out.wav", hop_s=-1, rack=Wire())

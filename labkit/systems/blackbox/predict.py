@@ -59,6 +59,7 @@ class _File:
             self._file = soundfile.SoundFile(str(path))
         except (soundfile.SoundFileError, OSError) as error:
             raise AudioFileError(f"{path}: audio expected (wav, flac, mp3, ogg, aiff), found {error}") from error
+        self._path, self._broken = path, soundfile.SoundFileError
         self.sample_rate, self.samples, self.channels = self._file.samplerate, self._file.frames, self._file.channels
         if not self.samples:
             raise AudioFileError(f"{path}: audio expected, the file has a header but no samples")
@@ -66,8 +67,13 @@ class _File:
     def read(self, start: int, stop: int) -> np.ndarray:
         """(channels, stop - start); silence beyond the ends."""
         first, last = max(start, 0), min(stop, self.samples)
-        self._file.seek(first)
-        audio = self._file.read(max(0, last - first), dtype="float32", always_2d=True).T
+        try:
+            self._file.seek(first)
+            audio = self._file.read(max(0, last - first), dtype="float32", always_2d=True).T
+        except self._broken as error:
+            raise AudioFileError(f"{self._path}: broken or cut off after {first} samples ({error})") from error
+        if not np.isfinite(audio).all():
+            raise AudioFileError(f"{self._path}: finite audio expected, found NaN or infinity after {first} samples")
         return np.pad(audio, ((0, 0), (first - start, stop - first - audio.shape[1])))
 
     def close(self) -> None:
