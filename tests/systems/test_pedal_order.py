@@ -357,6 +357,8 @@ def test_every_figure_of_an_untrained_network_is_there_and_none_is_good(small, t
         rows
     )
     assert {"exact chain, dry -12 dB", "exact chain, dry +12 dB", "median SI-SDR re-rendered"} <= set(rows)
+    inert = "clips with an inert pedal"
+    assert rows[f"{inert}, dry +12 dB"].ours <= rows[inert].ours <= rows[f"{inert}, dry -12 dB"].ours
     assert (rows["exact chain, 8 s heard"].n, rows["exact chain, dry +12 dB"].n) == (8, 24)
     assert rows["exact chain"].ours < 0.5 < rows["exact chain"].oracle <= 1
     assert rows["exact chain, raw order"].ours <= rows["exact chain"].ours

@@ -18,7 +18,7 @@ from labkit.systems.pedal_order.front_ends import picture
 from labkit.systems.pedal_order.model import PedalOrderModel
 from labkit.systems.pedal_order.predict import windows
 from labkit.systems.pedal_order.refine import Refined, refine
-from labkit.systems.pedal_order.rows import interval, rows_of
+from labkit.systems.pedal_order.rows import audible_rows, interval, rows_of
 from labkit.systems.pedal_order.zero_shot import plugin_rows, unit_rows
 
 LONG_SECONDS = 8.0
@@ -95,13 +95,22 @@ def fixed_score(model: PedalOrderModel, *, n: int = 48, seed: int = 11) -> dict[
 
 
 def _level_rows(model: PedalOrderModel, protocol: Protocol, kind: str, n: int, seed: int, exact: Row) -> list[Row]:
-    """The exact share again when the same clips enter the same chains 12 dB softer and 12 dB hotter."""
-    rows = []
+    """The exact share again when the same clips enter the same chains 12 dB softer and 12 dB hotter.
+
+    A drive bends little of a soft sound: so it is also counted without pedals that do nothing at that level.
+    """
+    rows, bare = (
+        [],
+        {name: getattr(exact, name) for name in ("seed", "checkpoint", "name", "protocol", "sources", "unit")},
+    )
     for shift_db in (-12.0, 12.0):
         shifted = replace(model.config, input_rms_dbfs=model.config.input_rms_dbfs + shift_db)
         tests = evaluation_set(shifted, protocol, kind, n, seed=seed)
         said = predictions(model, tests.pictures, protocol)
         rows.append(_exact_again(exact, f"exact chain, dry {shift_db:+.0f} dB", tests, said))
+        ours = {"ours": [canonical_names(prediction.chain.names) for prediction in said]}
+        audible = audible_rows(shifted, tests, ours, bare, exact.seed)
+        rows += [replace(row, metric=f"{row.metric}, dry {shift_db:+.0f} dB") for row in audible]
     return rows
 
 

@@ -81,7 +81,7 @@ def rows_of(
         facts = {"n": int(kept.sum()), "oracle": limit, "reference": _published(metric, protocol)}
         rows.append(Row(metric=metric, low=low, high=high, **shared | beside | facts))
     rows += _order_rows(tests, answers, shared, seed) + _nats_rows(model, tests, shared, seed)
-    rows += _audible_rows(model.config, tests, answers, shared, seed)
+    rows += audible_rows(model.config, tests, answers, shared, seed)
     f1 = {who: macro_f1(truth, names, protocol.pedals) for who, names in answers.items()}
     f1["prior"] = macro_f1(truth, [protocol.pedals] * len(truth), protocol.pedals)
     facts = {"low": None, "high": None, "oracle": 1.0, "reference": _published("macro F1", protocol)}
@@ -112,10 +112,18 @@ def _order_rows(tests: EvaluationSet, answers: Mapping[str, Sequence[Names]], sh
     return [*rows, Row(metric="exact chain, raw order", low=low, high=high, **shared | facts)]
 
 
-def _audible_rows(
+def audible_rows(
     config: Config, tests: EvaluationSet, answers: Mapping[str, Sequence[Names]], shared: dict, seed: int
 ) -> list[Row]:
-    """How often a clip has a pedal that does nothing, and the exact share when nobody is asked for those."""
+    """How often a clip has a pedal that does nothing, and the exact share when nobody is asked for those.
+
+    Args:
+        config: of the rendering.
+        tests: what was asked.
+        answers: who -> orders; ``"ours"`` and others.
+        shared: what the rows have in common.
+        seed: of the intervals.
+    """
     few = tests.examples[:FEW]
     inert = [inert_pedals(config, example) for example in few]
     lacking = np.array([float(bool(names)) for names in inert])
