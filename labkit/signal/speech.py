@@ -1,4 +1,9 @@
-"""Speech-like sound from a seed: a voice and its hiss through moving formants; the rhythm of speech, and no words."""
+"""Speech-like sound from a seed: a voice and its hiss through moving formants; the rhythm of speech, and no words.
+
+Style transfer learns from it: everything flows together, over a room of its own. What the speech controller learns from
+is `labkit.signal.voice`. The two stay apart because shipped networks were trained on each, and their cards' scores are
+taken on clips of its seeds.
+"""
 
 from dataclasses import dataclass
 
@@ -12,7 +17,7 @@ from labkit.signal.sources import Clip, check_split
 from labkit.signal.spectra import istft, stft
 
 # First three formants of ten vowels of adult men in Hz: Peterson and Barney 1952, table II.
-_VOWELS_HZ = (
+VOWELS_HZ = (
     (270, 2290, 3010),
     (390, 1990, 2550),
     (530, 1840, 2480),
@@ -140,7 +145,7 @@ def _tracks(rng: np.random.Generator, speaker: Speaker, n_frames: int, frame_sec
 def _syllable(rng: np.random.Generator, speaker: Speaker) -> list[tuple[float, tuple[float, ...]]]:
     """(seconds, five formants, voice, hiss, its middle and its octaves) of each phone; now and then a pause."""
     scale = speaker.formant_scale
-    formants = np.array([*_VOWELS_HZ[rng.integers(len(_VOWELS_HZ))], 3500.0, 4500.0]) * scale
+    formants = np.array([*VOWELS_HZ[rng.integers(len(VOWELS_HZ))], 3500.0, 4500.0]) * scale
     hiss_hz, octaves = _HISSES[rng.integers(len(_HISSES))]
     hiss_hz *= scale * rng.uniform(0.85, 1.15)
     unit, loud = speaker.seconds_per_syllable, float(10 ** (rng.normal(0, 3) / 20))

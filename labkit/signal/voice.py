@@ -1,7 +1,9 @@
 """Speech-like sound from seeds, without words: syllables of a voice with pauses, and what a microphone hears besides.
 
 Nobody would take it for a person. It has what a gate must tell apart: voiced and hissed syllables over 20 dB, pauses,
-and in them breaths, clicks of the mouth, and a room.
+and in them breaths, clicks of the mouth, and a room. So its syllables stand alone and its pauses are known to be clean,
+unlike those of `labkit.signal.speech`, whose voices flow over a room of their own. Merging the two would change what
+the seeds make, and with it the clips that shipped networks were trained and are scored on.
 """
 
 from dataclasses import dataclass
@@ -10,11 +12,10 @@ import numpy as np
 from scipy import signal
 
 from labkit.signal.augment import clicks, fade, hum, noise
+from labkit.signal.speech import VOWELS_HZ
 from labkit.signal.units import set_rms
 
-# First three formants of eight vowels of a man, Hz (Peterson and Barney, JASA 24, 1952, table II).
-_VOWELS = ((270, 2290, 3010), (390, 1990, 2550), (530, 1840, 2480), (660, 1720, 2410))
-_VOWELS += ((730, 1090, 2440), (570, 840, 2410), (440, 1020, 2240), (300, 870, 2240))
+_VOWELS_HZ = VOWELS_HZ[:8]
 _BANDWIDTHS_HZ = (80.0, 110.0, 160.0, 250.0)
 _SPEECH_DBFS = -22.0
 # What the quietest of rooms leaves, so that pauses have a spectrum.
@@ -101,7 +102,7 @@ def _vowel(rng: np.random.Generator, speaker: Speaker, samples: int, sample_rate
     pulses = np.diff(np.floor(phase), prepend=0.0).astype(np.float32)
     source = signal.lfilter([1.0], [1.0, -0.96], pulses) + speaker.breathiness * 0.3 * noise(rng, samples, pink=False)
     out = source
-    formants = (*_VOWELS[int(rng.integers(len(_VOWELS)))], 3500)
+    formants = (*_VOWELS_HZ[int(rng.integers(len(_VOWELS_HZ)))], 3500)
     for centre_hz, width_hz in zip(formants, _BANDWIDTHS_HZ, strict=True):
         b, a = _resonator(min(centre_hz / speaker.tract, 0.45 * sample_rate), width_hz, sample_rate)
         out = signal.lfilter(b, a, out)
