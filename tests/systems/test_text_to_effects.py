@@ -449,6 +449,24 @@ def test_what_is_like_nothing_that_was_taught_gets_the_lexicon(monkeypatch):
     assert text_to_effects.predict(model, noise(0.5), RATE, "pitch up 2 semitones").by == "lexicon"
 
 
+def test_a_drive_does_not_take_a_taught_tone_away(monkeypatch):
+    model, asked = build(replace(TINY, taught=(descriptors.stem("dark"),))), []
+
+    def read(prompts, _):
+        asked.extend(prompts)
+        return {k: v[:1] for k, v in batch_of(2).items()}
+
+    monkeypatch.setattr(predict_module, "read_prompts", read)
+    dark, both = (
+        text_to_effects.predict(model.eval(), noise(0.5), RATE, p).preset for p in ("dark", "dark, heavily distorted")
+    )
+    assert asked == ["dark", "dark"]
+    assert both == replace(dark, distortion=both.distortion)
+    assert both.distortion["drive_db"] == 30
+    text_to_effects.predict(model, noise(0.5), RATE, "heavily distorted")
+    assert asked[-1] == "heavily distorted"
+
+
 def test_a_not_takes_away_what_the_word_alone_would_add():
     model = build(TINY)
     with torch.no_grad():

@@ -27,6 +27,8 @@ from labkit.systems.text_to_effects.stream import Rendered, render_file
 _HEAR_SECONDS = 30.0
 # Where nobody asked for an effect by name, the network must be surer than its idle value to switch it on.
 _SURE_DRIVE_DB, _SURE_SEMITONES, _SURE_ROOM = 4.0, 1.5, 0.5
+# From this drive on, a word is about the drive, and its tone goes with it.
+_DRIVEN_DB = 10.0
 # Below this nearness to all that people taught, a first guess would say next to nothing.
 _FAR = 0.5
 
@@ -99,8 +101,9 @@ def predict(
     preset, by = preset_of(named, level_db=level_db), "lexicon"
     if model is not None and (named or not items):
         # People were never asked for "not thin" or "brighter": those are the grammar's.
-        asked = ", ".join(item.word.replace("-", " ") for item in named) if moves else prompt
-        taught = _taught(model, asked, named, preset, heard, level_db)
+        toned = _without_drive(named, model.config.taught)
+        asked = ", ".join(item.word.replace("-", " ") for item in toned) if len(toned) < len(items) else prompt
+        taught = _taught(model, asked, toned, preset, heard, level_db)
         preset, by = taught, "lexicon" if taught == preset else "network"
     if moves and not named:
         preset = current or Preset()
@@ -137,6 +140,12 @@ def is_familiar(prompt: str, named: Sequence[Item], config: Config) -> bool:
     if toned:
         return all(stem(item.word) in config.taught for item in toned)
     return any(stem(word) in config.taught for word in split_words(prompt))
+
+
+def _without_drive(named: Sequence[Item], taught: tuple[str, ...]) -> list[Item]:
+    """Items but for drive that nobody taught, where another tone is named: "dark and distorted" is a dark tone."""
+    plain = [i for i in named if i.meaning.drive_db < _DRIVEN_DB or stem(i.word) in taught]
+    return plain if any(any(item.meaning.eq_db) for item in plain) else list(named)
 
 
 def is_far(item: Item, taught: tuple[str, ...]) -> bool:
