@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 
+from labkit.cli import main
 from labkit.effects.hosts import installed_plugins
 from labkit.learn.training import Plan, fit
 from labkit.signal.files import AudioFileError
@@ -309,6 +310,26 @@ def test_validation_keeps_whole_sources_for_itself():
     train, kept = held_out(pairs[:5])
     assert [len(train), len(kept)] == [4, 1]
     assert held_out(pairs[:1]) == (pairs[:1], pairs[:1])
+
+
+def test_it_trains_on_a_users_own_folders(small, tmp_path, monkeypatch, capsys):
+    """Recordings and what a gain of 6 dB made of them; by the shell, as a user would."""
+    folders = tmp_path / "before", tmp_path / "after"
+    for folder, loud in zip(folders, (1, 2), strict=True):
+        folder.mkdir()
+        for name in ("ann_1", "ann_2", "bob_1"):
+            write(folder / f"{name}.wav", loud * noise(2, 44_100, seed=len(name)), 44_100)
+    monkeypatch.setattr(tasks, "CONFIGS", {"distortion": small("level", n_clips=8, batch_size=2)})
+    options = ["--run-dir", tmp_path / "run", "--steps", 2, "--workers", 1, "--encoder", "musicnn"]
+    command = ["train", "blackbox", "--dry", folders[0], "--wet", folders[1], *options]
+    assert main([str(word) for word in command]) == 0
+    model = tasks.load(tmp_path / "run" / "blackbox.safetensors")
+    assert (model.config.encoder, model.config.steps) == ("musicnn", 2)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["folders"] == [str(folder) for folder in folders]
+    assert main(["train", "blackbox", "--dry", str(folders[0])]) == 1
+    assert "dry and wet must be given together" in capsys.readouterr().err
+    assert main(["evaluate", "blackbox", "--only", "speech"]) == 1
+    assert "only must come with task or checkpoint" in capsys.readouterr().err
 
 
 def test_a_short_pair_ends_in_silence_and_every_clip_is_from_one_place_of_both(tmp_path):
