@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from scipy.signal import lfilter
 
 from labkit.cli import main
 from labkit.effects.hosts import installed_plugins
@@ -435,6 +436,21 @@ def test_a_setting_that_stands_still_renders_as_one(small):
     np.testing.assert_allclose(blocks, whole, atol=1e-5)
 
 
+class Slow(Wire):
+    """A smoothing filter that forgets in 0.1 s, from rest at every call."""
+
+    def render(self, audio, params_unit):  # noqa: ARG002 - it has no knobs
+        pole = np.exp(-1 / (0.1 * RATE))
+        return np.stack([lfilter([1 - pole], [1, -pole], sound).astype(np.float32) for sound in audio])
+
+
+def test_blocks_begin_where_the_plug_in_would_stand_by_then(small):
+    """Half a second before each block is played, too: after five time constants 0.7 % of the rest is left."""
+    audio = np.full((1, 3 * RATE), 0.5, np.float32)
+    blocks, _ = enhance(tasks.build(small()).eval(), audio, RATE, rack=Slow())
+    np.testing.assert_allclose(blocks, Slow().render([audio], None)[0], atol=0.5 * 0.007)
+
+
 def test_memory_does_not_grow_with_the_file(small, tmp_path):
     """Ten minutes against one, in arrays that Python allocates; the file itself would take 13 MB more.
 
@@ -497,7 +513,8 @@ def test_rows_say_what_is_left_and_what_stands_beside():
     tests = evaluate.Tests("p", "generated", sounds, sounds, ("a", "a", "b", "b"))
     other = [s + noise(1, RATE, seed=9) for s in sounds]
     worse = [s + 3 * noise(1, RATE, seed=9) for s in sounds]
-    made = {"nothing": worse, "rules": worse, "constant": other, "controller": other, "shuffled": worse}
+    near = [s + 0.1 * noise(1, RATE, seed=9) for s in sounds]
+    made = {"nothing": worse, "rules": near, "constant": other, "controller": other, "shuffled": worse}
     made |= {"random, 1 render": worse, "CMA-ES, blind, 10 renders": other, "oracle": sounds}
     rows = evaluate.rows_of(
         tests, made, evaluate.METRICS, sample_rate=RATE, seed=1, seconds=0.1, checkpoint="x.safetensors"
@@ -505,10 +522,25 @@ def test_rows_say_what_is_left_and_what_stands_beside():
     first = rows[0]
     assert (first.name, first.metric, first.n) == ("controller, 1 render", "MR-STFT left", 4)
     assert first.oracle == pytest.approx(0, abs=1e-6)
-    assert 0.1 < first.ours < 0.9 < first.floor == first.control == first.chance == pytest.approx(1)
+    assert 0.1 < first.ours < 0.9 < first.control == first.chance == pytest.approx(1)
+    assert first.floor < first.ours  # shares of doing nothing, not of the rules
     assert {row.name for row in rows} == {
         "controller, 1 render", "rules", "random, 1 render", "CMA-ES, blind, 10 renders", "nothing"
     }  # fmt: skip
+
+
+def test_shuffled_is_each_recording_at_the_next_ones_setting(small):
+    model = tasks.build(small()).eval()
+    torch.nn.init.normal_(model.head[-1].weight, std=2.0, generator=torch.Generator().manual_seed(0))
+    sounds = [10.0**-k * noise(1, RATE, seed=k) for k in range(3)]
+    tests = evaluate.Tests("p", "generated", sounds, sounds, ("a", "b", "c"))
+    effort = evaluate.Effort(few=1, oracle=1)
+    with Rack(PAIR.units, RATE) as rack:
+        made = evaluate.answers(model, rack, tests, style_of(sounds[:1], RATE), np.full(3, 0.5), effort=effort, seed=0)
+        own = np.stack([list(evaluate.predict(model, sound, RATE).values()) for sound in sounds])
+        wanted = rack.render(sounds, np.roll(own, -1, axis=0))
+    np.testing.assert_allclose(made["shuffled"], wanted, atol=1e-6)
+    assert np.abs(made["shuffled"][0] - made["controller"][0]).max() > 1e-3
 
 
 def test_a_checkpoint_gives_the_same_knobs(small, tmp_path):

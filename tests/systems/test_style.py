@@ -203,3 +203,8 @@ def test_rows_stand_beside_what_they_must():
     assert row.floor > 0
     times = next(r for r in rows if r.metric == "MR-STFT, times that of autodiff")
     assert times.ours == pytest.approx(1.0)
+
+
+def test_the_peak_is_12_db_below_full_scale():
+    for level in (0.01, 3.0):
+        assert np.abs(style.at_peak(np.full((1, 4), level))).max() == pytest.approx(0.251189, abs=1e-6)
