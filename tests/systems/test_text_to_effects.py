@@ -124,6 +124,16 @@ def test_a_neutral_preset_has_no_plug_in_and_strength_0_makes_one():
     assert np.abs(silent.eq_curve_db()[(hz >= 80) & (hz < 5000)]).max() < 0.6
 
 
+def test_strength_counts_in_decibels_and_in_the_logarithm_of_a_ratio():
+    half, twice = (everything_on().scaled(strength) for strength in (0.5, 2.0))
+    assert (half.compressor["ratio"], twice.compressor["ratio"]) == (pytest.approx(2.0), pytest.approx(16.0))
+    assert (half.eq[1].gain_db, twice.eq[1].gain_db) == (-2.0, -8.0)
+    assert (half.reverb["wet"], twice.reverb["wet"]) == (pytest.approx(0.15), pytest.approx(0.6))
+    assert (half.pitch["semitones"], twice.pitch["semitones"]) == (-1.5, -6.0)
+    assert (half.distortion["drive_db"], half.distortion["colour"]) == (5.0, 0.5)
+    assert half.eq[4].frequency_hz == pytest.approx((12000 * 18000) ** 0.5)  # half of the way to where it does nothing
+
+
 def test_strength_outside_its_range_is_refused():
     with pytest.raises(ValueError, match=r"strength must lie in \[0, 2\], got 3"):
         Preset().scaled(3)
@@ -224,6 +234,14 @@ def test_blocks_of_any_size_give_what_the_whole_gives(channels):
     assert np.array_equal(np.concatenate(parts, axis=1), whole)
 
 
+def test_a_stereo_pair_shares_a_room():
+    audio, preset = noise(0.5, 2), replace(everything_on(), pitch={"semitones": 0.0})
+    audio[1] = 0.0
+    wet = stream.Player(preset, RATE, 2).feed(audio)
+    assert np.array_equal(wet, preset.board(RATE)(audio, RATE))
+    assert np.abs(wet[1]).max() > 1e-3  # the room answers on the other side too
+
+
 def test_a_shifted_pitch_keeps_the_duration(tmp_path):
     t = np.arange(2 * RATE) / RATE
     soundfile.write(tmp_path / "a.wav", 0.3 * np.sin(2 * np.pi * 440 * t), RATE)
@@ -245,6 +263,23 @@ def test_rate_channels_length_and_loudness_stay(tmp_path, rate, channels):
     # 0.1 LU is what players here promise; a peak may stand in the way, and then it is softer
     assert loudness_lufs(wet.T, rate) <= loudness_lufs(dry.T, rate) + 0.1
     assert np.abs(wet).max() <= 1.0
+
+
+def test_what_a_peak_leaves_room_for_is_as_loud_as_it_was(tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(1.5, 2, level=0.02).T, RATE, subtype="FLOAT")
+    done = stream.render_file(everything_on(), tmp_path / "a.wav", tmp_path / "b.wav")
+    wet, _ = soundfile.read(done.path, always_2d=True)
+    assert loudness_lufs(wet.T, RATE) == pytest.approx(done.dry_lufs, abs=0.1)  # what players here promise
+    assert abs(done.shift_db) > 3
+    spiky = noise(1.5, level=0.3)
+    spiky[0, 3000] = 1.0
+    soundfile.write(tmp_path / "a.wav", spiky.T, RATE, subtype="FLOAT")
+    cut = Preset(eq=(*Preset().eq[:4], Band("high_shelf", 2000.0, -12.0, 0.7)))
+    done = stream.render_file(cut, tmp_path / "a.wav", tmp_path / "b.wav")
+    wet, _ = soundfile.read(done.path)
+    # softer than it was, with the peak at -0.1 dB: 24 bits, and nothing clipped
+    assert loudness_lufs(wet[None], RATE) < done.dry_lufs - 1
+    assert 20 * np.log10(np.abs(wet).max()) == pytest.approx(-0.1, abs=1e-3)
 
 
 def test_loudness_of_a_stream_is_that_of_the_whole():
@@ -290,6 +325,13 @@ def test_a_file_through_a_sentence_leaves_a_folder_that_loads_back(tmp_path):
     assert len({one.preset.to_json() for one in written}) == 3
     assert len(list((tmp_path / "out").iterdir())) == 3 * 3 + 1
     exec(written[2].code_path.read_text(), {"pedalboard": pedalboard})
+
+
+def test_candidates_keep_the_pitch_and_what_is_off():
+    for one in text_to_effects.variations(replace(everything_on(), reverb=Preset().reverb), 4, seed=1)[1:]:
+        assert one.pitch["semitones"] == pytest.approx(-3.0)
+        assert one.reverb["wet"] == 0
+        assert one.distortion != everything_on().distortion
 
 
 def test_words_of_movement_start_from_the_present_settings():
@@ -423,6 +465,25 @@ def test_a_picture_does_not_depend_on_the_level_and_the_level_is_told():
     silent, silent_db = inputs.picture(np.zeros((1, 100), np.float32), TINY)
     assert torch.isfinite(silent).all()
     assert silent_db == -80.0
+
+
+def test_the_loudest_stretch_is_heard():
+    quiet, loud = noise(4.0, level=0.001), noise(2.0, level=0.2)
+    audio = np.concatenate([quiet, loud, quiet], axis=1)
+    assert inputs.picture(audio, TINY)[1] == pytest.approx(inputs.picture(loud, TINY)[1], abs=0.01)
+
+
+def test_people_and_lexicon_share_the_room_and_the_lexicon_has_the_rest(monkeypatch):
+    model, batch = build(TINY).eval(), {k: v[:1] for k, v in batch_of(2).items()}
+    monkeypatch.setattr(predict_module, "read_prompts", lambda *_: dict(batch))
+    found = text_to_effects.predict(model, noise(0.5), RATE, "cathedral").preset.reverb
+    heard, level_db = inputs.picture(noise(0.5), TINY)
+    said = model(batch | {"picture": heard[None], "level_db": torch.tensor([level_db])}).preset(0).reverb
+    lexicon_says = grammar.preset_of(grammar.parse("cathedral")).reverb
+    for name in ("room_size", "damping"):
+        assert found[name] == pytest.approx((said[name] + lexicon_says[name]) / 2, abs=1e-5)
+        assert found[name] != pytest.approx(lexicon_says[name], abs=0.01)
+    assert all(found[name] == lexicon_says[name] for name in ("wet", "pre_delay_ms", "diffusion"))
 
 
 def test_words_that_nobody_taught_get_the_first_guess(monkeypatch):
