@@ -96,7 +96,8 @@ class _Array:
 def _curve(model: Controller, sound: _File | _Array, hop_s: float) -> Curve:
     config, rate = model.config, sound.sample_rate
     hop, window = max(1, round(hop_s * rate)), round(config.seconds * rate)
-    n, heard, found = -(-sound.samples // hop), [], []
+    n, heard = -(-sound.samples // hop), []
+    found = np.empty((n, len(config.chain.knobs)))  # at once: small arrays kept between big ones make the heap creep
     for k in range(n):
         start = int(np.clip(k * hop + hop // 2 - window // 2, 0, max(0, sound.samples - window)))
         audio = sound.read(start, min(start + window, sound.samples)).mean(0, keepdims=True)
@@ -106,9 +107,9 @@ def _curve(model: Controller, sound: _File | _Array, hop_s: float) -> Curve:
             sounds = np.stack(heard)
             knobs = model(torch.from_numpy(sounds)).double().numpy()
             knobs[np.sqrt((sounds**2).mean((1, 2))) < _SILENT_RMS] = np.nan
-            found.append(knobs)
+            found[k + 1 - len(heard) : k + 1] = knobs
             heard = []
-    raw = _fill(np.concatenate(found), np.array([knob.start for knob in config.chain.knobs]))
+    raw = _fill(found, np.array([knob.start for knob in config.chain.knobs]))
     smooth = gaussian_filter1d(raw, _SMOOTH_HOPS, axis=0, mode="nearest")
     return Curve(config.chain.names, (np.arange(n) + 0.5) * hop / rate, raw, np.clip(smooth, 0, 1), hop / rate)
 
