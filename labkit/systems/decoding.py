@@ -1,6 +1,7 @@
 """The decoder's cache measured: what it saves for each kind of attention, and how it fares beside a known library."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 
 import torch
@@ -16,6 +17,7 @@ from labkit.systems.pedal_order.tokens import END, PAD, START
 from labkit.systems.twins import wall_seconds
 
 LENGTHS = (16, 64, 128, 256)
+_CONFIG = replace(Config(), decoder_layers=2)
 # Rotary positions change the size of the latent cache alone.
 KINDS: tuple[tuple[Kind, Positions], ...] = (
     ("multi_head", "learned"),
@@ -53,8 +55,8 @@ def evaluate(*, lengths: Sequence[int] = LENGTHS, seed: int = 1) -> list[Row]:
 
 
 def decoder(longest: int, seed: int, *, kind: Kind = "multi_head", positions: Positions = "learned") -> Decoder:
-    """A decoder of the shipped one's sizes that reads `longest` tokens, with random weights."""
-    config = Config()
+    """A decoder of the shipped one's width, of two layers, that reads `longest` tokens, with random weights."""
+    config = _CONFIG
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = Decoder(
@@ -71,7 +73,7 @@ def decoder(longest: int, seed: int, *, kind: Kind = "multi_head", positions: Po
 
 def memory(seed: int) -> Tensor:
     """Something to attend to, (1, s, width)."""
-    return torch.randn(1, SOURCE_POSITIONS, Config().width, generator=torch_generator(seed, "memory"))
+    return torch.randn(1, SOURCE_POSITIONS, _CONFIG.width, generator=torch_generator(seed, "memory"))
 
 
 @torch.inference_mode()
@@ -107,7 +109,7 @@ def library_writer(longest: int, seed: int) -> Callable[[Tensor, int], Tensor]:
     Raises:
         ModuleNotFoundError: if `transformers` is not installed.
     """
-    library, ours = need("transformers"), Config()
+    library, ours = need("transformers"), _CONFIG
     config = library.BartConfig(
         vocab_size=ours.tokens.n_tokens,
         d_model=ours.width,

@@ -91,7 +91,7 @@ class Config:
         seed: of everything random.
     """
 
-    protocols: tuple[str, ...] = ("three", "six", "three", "wide", "six")
+    protocols: tuple[str, ...] = ("six", "six", "three", "wide", "six")
     sample_rate: int = 44100
     seconds: float = 2.0
     preroll_seconds: float = 0.5
@@ -109,14 +109,14 @@ class Config:
     n_bins: int = 16
     width: int = 192
     n_heads: int = 4
-    encoder_layers: int = 1
-    decoder_layers: int = 2
+    encoder_layers: int = 2
+    decoder_layers: int = 3
     channels: tuple[int, ...] = (16, 32, 64, 112, 160)
     dropout: float = 0.0
     n_examples: int = 256000
-    steps: int = 6600
+    steps: int = 5000
     batch_size: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 7e-4
     warmup_steps: int = 200
     weight_decay: float = 0.02
     knob_weight: float = 0.05

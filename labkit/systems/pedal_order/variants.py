@@ -35,7 +35,16 @@ class Variant:
 
 
 # A third of the shipped network's size and few examples, so that two cores can train all of them.
-BASE = Config(protocols=("three",), width=128, channels=(8, 16, 32, 64, 96), n_examples=3200, steps=600)
+BASE = Config(
+    protocols=("three",),
+    width=128,
+    channels=(8, 16, 32, 64, 96),
+    encoder_layers=1,
+    decoder_layers=2,
+    n_examples=3200,
+    steps=600,
+    learning_rate=1e-3,
+)
 VARIANTS = (
     Variant("log-mel"),
     Variant("DAC codes", {"front_end": "codes"}),
