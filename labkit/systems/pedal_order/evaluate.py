@@ -99,10 +99,8 @@ def _level_rows(model: PedalOrderModel, protocol: Protocol, kind: str, n: int, s
 
     A drive bends little of a soft sound: so it is also counted without pedals that do nothing at that level.
     """
-    rows, bare = (
-        [],
-        {name: getattr(exact, name) for name in ("seed", "checkpoint", "name", "protocol", "sources", "unit")},
-    )
+    kept, rows = ("seed", "checkpoint", "name", "protocol", "sources", "unit"), []
+    bare = {name: getattr(exact, name) for name in kept}
     for shift_db in (-12.0, 12.0):
         shifted = replace(model.config, input_rms_dbfs=model.config.input_rms_dbfs + shift_db)
         tests = evaluation_set(shifted, protocol, kind, n, seed=seed)
