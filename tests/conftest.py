@@ -1,5 +1,12 @@
 """Fixtures that every room's tests may ask for."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 
@@ -27,3 +34,25 @@ def real_data():
     if folder is None:
         pytest.skip("no real recordings: set LABKIT_REAL_DATA to a folder that holds them")
     return folder
+
+
+@pytest.fixture
+def kill_at_checkpoint():
+    """A function (script, its test's file, run folder, *arguments) that kills the script at its first checkpoint.
+
+    The script finds the test's own module, by name, and its arguments in ``sys.argv``, the run folder first.
+    """
+
+    def run(script: str, beside: str, folder: Path, *arguments: object) -> None:
+        environment = os.environ | {"PYTHONPATH": str(Path(beside).parent)}
+        command = [sys.executable, "-c", script, *map(str, (folder, *arguments))]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not (folder / "checkpoint.pt").exists():
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline, "no checkpoint within two minutes"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    return run

@@ -42,11 +42,6 @@ class Mpnet(nn.Module):
         self.model, self.tokenizer = _parts(("AutoModel", "AutoTokenizer"), source, download=download)
         self.model.requires_grad_(False).eval()
 
-    @property
-    def width(self) -> int:
-        """Size of a vector."""
-        return int(self.model.config.hidden_size)
-
     @torch.no_grad()
     def forward(self, texts: Sequence[str]) -> Encoded:
         """Sentences -> vectors, of at most 128 pieces."""

@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -85,18 +83,11 @@ torch.save(weights(model), sys.argv[1] + "/end.pt")
 """
 
 
-def test_a_killed_process_resumes_to_the_same_weights(tmp_path):
+def test_a_killed_process_resumes_to_the_same_weights(tmp_path, kill_at_checkpoint):
+    kill_at_checkpoint(SCRIPT, __file__, tmp_path / "killed")
+    assert not (tmp_path / "killed" / "end.pt").exists()
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed")]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "killed" / "checkpoint.pt").exists():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline, "no checkpoint within two minutes"
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "killed" / "end.pt").exists()
     subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
     whole = network()
     fit(whole, Line(), squared_error, PLAN, tmp_path / "whole", log_every=5)

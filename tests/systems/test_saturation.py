@@ -2,13 +2,8 @@
 
 import itertools
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -343,20 +338,12 @@ LONGER = replace(SMALL, steps=22, checkpoint_every=6)  # a row of the log is wri
 SIZES = {"n_validation": 6, "validate_every": 20}
 
 
-def test_a_run_of_a_folder_that_is_killed_in_the_middle_has_the_same_curves(tmp_path):
+def test_a_run_of_a_folder_that_is_killed_in_the_middle_has_the_same_curves(tmp_path, kill_at_checkpoint):
     (tmp_path / "own").mkdir()
     for k in range(8):
         write_audio(tmp_path / "own" / f"tone{k}.wav", Tones().clip(generator(k, "tone"), "train").audio, RATE)
-    own, environment = tmp_path / "own", os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(own)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "killed" / "checkpoint.pt").exists():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline, "no checkpoint within two minutes"
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    own = tmp_path / "own"
+    kill_at_checkpoint(KILLED, __file__, tmp_path / "killed", own)
     at = torch.load(tmp_path / "killed" / "checkpoint.pt", weights_only=True)["step"]
     assert 0 < at < LONGER.steps
     ends = [saturation.train(LONGER, tmp_path / name, folder=own, **SIZES) for name in ("killed", "whole")]

@@ -1,4 +1,4 @@
-"""What is said at a desk: sentences that another person than the grammar's author wrote, and how lists are read."""
+"""What is said at a desk: sentences of a second author, who mended the rules with them, and how lists are read."""
 
 from dataclasses import replace
 
@@ -56,7 +56,8 @@ SEEN = {
     ),
     ("ratio", -1): ("slightly less compressed | no compression | less squashed"),
 }
-# Written after the rules, before they were run: 38 of these 40 were right then; "muddiness" was mended since.
+# Written after the rules, by the one who had mended them, before they were run: 38 of these 40 were right then;
+# "muddiness" was mended since.
 UNSEEN = {
     ("tilt", 1): (
         "please make the vocals brighter | could you lower the bass a bit | more highs, less lows | sharpen it | "
