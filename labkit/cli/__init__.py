@@ -12,7 +12,14 @@ from labkit.cli.codec import EvaluateCodec, TrainCodec
 from labkit.cli.gradients import EvaluateGradients
 from labkit.cli.house import Data, Doctor, Results
 from labkit.cli.kosc import EvaluateKosc
-from labkit.cli.pedal_order import Chain, EvaluateDecoding, EvaluatePedalOrder, EvaluateVariants, TrainPedalOrder
+from labkit.cli.pedal_order import (
+    Chain,
+    EvaluateAdaptation,
+    EvaluateDecoding,
+    EvaluatePedalOrder,
+    EvaluateVariants,
+    TrainPedalOrder,
+)
 from labkit.cli.plugins import Plugins
 from labkit.cli.saturation import EvaluateSaturation, Saturation, TrainSaturation
 from labkit.cli.style import EvaluateStyle, Style, TrainStyle
@@ -83,6 +90,7 @@ class Evaluate:
         | Annotated[EvaluateDecoding, subcommand("decoding", prefix_name=False)]
         | Annotated[EvaluateKosc, subcommand("kosc", prefix_name=False)]
         | Annotated[EvaluateVariants, subcommand("variants", prefix_name=False)]
+        | Annotated[EvaluateAdaptation, subcommand("adaptation", prefix_name=False)]
     )
 
     def run(self) -> int:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from labkit.measure.results import Row
     from labkit.systems.pedal_order.decode import Prediction
+    from labkit.systems.pedal_order.model import PedalOrderModel
+    from labkit.systems.pedal_order.unlabelled import Heard
 
 # Of both recordings, from their beginning: enough for every echo and oscillator to show itself.
 _REFINE_SECONDS = 2.0
@@ -100,6 +102,9 @@ class TrainPedalOrder(Training):
         n_dry: dry clips of each kind in a pool; 0 makes one for every example.
         data: a folder of your own dry recordings, as one more source beside kinds.
         start: a checkpoint to begin from instead of random weights.
+        unlabelled: a folder of wet recordings, one unknown chain each: begins from the shipped weights (or start),
+            and learns from what they are sure of there, beside rendered chains.
+        learning_rate: at its highest; a tenth of the usual one for unlabelled.
     """
 
     system: ClassVar[str] = "pedal_order"
@@ -109,14 +114,36 @@ class TrainPedalOrder(Training):
     n_dry: int = 0
     data: Path | None = None
     start: Path | None = None
+    unlabelled: Path | None = None
+    learning_rate: float | None = None
 
     def train(self, run_dir: Path, target: Path) -> str:
         """Train in `run_dir`, write the checkpoint to `target`; its sha256."""
         from labkit.systems import pedal_order
 
-        config = pedal_order.Config(n_examples=self.n_examples, **self.chosen)
-        given = {"n_dry": self.n_dry, "kinds": self.kinds, "folder": self.data, "start": self.start}
-        return pedal_order.save(pedal_order.train(config, run_dir, **given, on_log=say), target)
+        config, start = pedal_order.Config(n_examples=self.n_examples, **self.chosen), self.start
+        rate, recordings = self.learning_rate or config.learning_rate, []
+        if self.unlabelled is not None:
+            start, rate = start or pedal_order.shipped_path(), self.learning_rate or rate / 10
+            recordings = _heard(pedal_order.load(start), self.unlabelled)
+        given = {"n_dry": self.n_dry, "kinds": self.kinds, "folder": self.data, "start": start}
+        model = pedal_order.train(
+            replace(config, learning_rate=rate), run_dir, **given, recordings=recordings, on_log=say
+        )
+        return pedal_order.save(model, target)
+
+
+def _heard(model: "PedalOrderModel", folder: Path) -> "list[Heard]":
+    from labkit.signal.files import read_audio
+    from labkit.signal.sources import AudioFolder
+    from labkit.systems.pedal_order.unlabelled import SURE, heard
+
+    sizes = {"seconds": model.config.seconds, "sample_rate": model.config.sample_rate}
+    files = AudioFolder(folder, **sizes, split_all="train").files("train")
+    found = heard(model, map(read_audio, files))
+    sure = sum(one.probability >= SURE for one in found)
+    print(f"{sure} of {len(found)} recordings are heard with a probability of {SURE} or more, and learnt from")
+    return found
 
 
 @dataclass(frozen=True)
@@ -197,3 +224,31 @@ class EvaluateVariants(Evaluation):
 
         base = replace(BASE, steps=self.steps)
         return evaluate_variants(self.run_dir, base=base, n=self.n, sources=self.sources, seed=self.seed)
+
+
+@dataclass(frozen=True)
+class EvaluateAdaptation(Evaluation):
+    """What a player's own wet recordings without labels are worth: half of the real files as archive, half to examine.
+
+    Attributes:
+        run_dir: a run for each; the same folder again resumes.
+        steps: optimiser steps of each.
+        n: clips of the examination.
+        n_recordings: of the archive.
+        protocol: of the chains: three, wide or six.
+    """
+
+    system: ClassVar[str] = "adaptation"
+
+    run_dir: Path = Path("runs/adaptation")
+    steps: int = 300
+    n: int = 200
+    n_recordings: int = 120
+    protocol: Literal["three", "wide", "six"] = "three"
+
+    def rows(self) -> "list[Row]":
+        """Every figure of the results table."""
+        from labkit.systems.pedal_order.adaptation import evaluate_adaptation
+
+        given = {"steps": self.steps, "protocol": self.protocol, "n": self.n, "n_recordings": self.n_recordings}
+        return evaluate_adaptation(self.run_dir, **given, seed=self.seed)

@@ -30,11 +30,13 @@ _ORDER = (
     "text",
     "codec",
     "variants",
+    "adaptation",
     "decoding",
     "twins",
 )
 # What the front page shows of each system, as patterns of task/model/metric; the whole is in data/results/README.md.
 HEADLINES = {
+    "adaptation": ("*/*/exact chain", "*/archive/*"),
     "blackbox": (
         "*/controller, 1 render/MR-STFT left",
         "*/rules/MR-STFT left",

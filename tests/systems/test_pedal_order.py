@@ -14,7 +14,7 @@ from labkit.signal.pool import build_pool
 from labkit.signal.seeds import generator
 from labkit.signal.sources import AudioFolder, Clip, GeneratedGuitars
 from labkit.systems import pedal_order
-from labkit.systems.pedal_order import baselines, decode
+from labkit.systems.pedal_order import baselines, decode, unlabelled
 from labkit.systems.pedal_order.data import Examples, render, targets, vary
 from labkit.systems.pedal_order.front_ends import picture
 from labkit.systems.pedal_order.information import prior_split, spent_nats
@@ -71,7 +71,7 @@ def test_the_cache_gives_what_was_rendered_and_later_rounds_vary_it(pool, tmp_pa
     assert rounds[1] != rounds[2]
     mine = rounds[1].index(rounds[0][0])
     assert not torch.equal(cached[0]["picture"], cached[6 + mine]["picture"])
-    with pytest.raises(ValueError, match="holds pictures of shape"):
+    with pytest.raises(ValueError, match="holds arrays of shape"):
         Examples(replace(SMALL, n_examples=7), [pool], 3).cached(tmp_path)
 
 
@@ -250,6 +250,36 @@ def test_a_folder_of_ones_own_is_a_source_beside_the_others(tmp_path):
     trained = pedal_order.train(config, tmp_path / "run", kinds=(), folder=tmp_path / "own")
     assert all(weight.isfinite().all() for weight in trained.parameters())
     with pytest.raises(ValueError, match="holds a run with another config"):
+        pedal_order.train(config, tmp_path / "run", kinds=("generated",))
+
+
+def test_recordings_without_labels_teach_what_they_are_sure_of(small, pool, tmp_path):
+    rng = np.random.default_rng(1)
+    sounds = [(0.1 * rng.standard_normal((2, 3 * RATE)).astype(np.float32), 2 * RATE), (np.zeros((1, RATE), "f"), RATE)]
+    found = unlabelled.heard(small, sounds, shelf=pedal_order.THREE, most_windows=2)
+    assert [len(one.pictures) for one in found] == [2]  # nothing is heard in silence
+    voted = decode.decode(small, found[0].pictures, pedal_order.THREE)
+    assert (found[0].chain, found[0].probability) == (voted.chain, voted.probability)
+    sure, unsure = (replace(found[0], probability=p) for p in (unlabelled.SURE, unlabelled.SURE - 0.01))
+    made = Examples(SMALL, [pool], 3)
+    both = unlabelled.Beside(made, [unsure, sure], 5)
+    assert both.kept == [sure]
+    plain = unlabelled.targets(SMALL, sure.chain, pedal_order.THREE)
+    for index in range(8):
+        item = both[index]
+        if index % 2 == 0:
+            assert torch.equal(item["picture"], made[index // 2]["picture"])
+        else:
+            assert torch.equal(item["tokens"], plain["tokens"])
+            assert torch.equal(item["picture"], both[index]["picture"])
+            assert not any(torch.equal(item["picture"], picture) for picture in sure.pictures)
+    assert both.digest != unlabelled.Beside(made, [replace(sure, shelf=pedal_order.SIX)], 5).digest
+    with pytest.raises(AudioError, match="of 1 recordings none is heard with a probability of 0.5"):
+        unlabelled.Beside(made, [unsure], 5)
+    config = replace(SMALL, steps=1)
+    trained = pedal_order.train(config, tmp_path / "run", kinds=("generated",), recordings=[sure])
+    assert all(weight.isfinite().all() for weight in trained.parameters())
+    with pytest.raises(ValueError, match="another config"):
         pedal_order.train(config, tmp_path / "run", kinds=("generated",))
 
 

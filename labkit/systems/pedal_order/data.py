@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch.utils.data import Dataset
 from labkit.effects.chain import Chain
 from labkit.effects.registry import effect
 from labkit.effects.twins.board import render_chains
+from labkit.learn.rounds import ExampleCache, number_of
 from labkit.signal.augment import augment
 from labkit.signal.pool import DryPool, FreshClips
 from labkit.signal.seeds import generator
@@ -126,11 +126,11 @@ class Examples(Dataset):
         self, config: Config, pools: Sequence[DryPool | FreshClips], seed: int, *, training: bool = True
     ) -> None:
         self.config, self.pools, self.seed, self.training = config, list(pools), seed, training
-        self._cache: PictureCache | None = None
+        self._cache: ExampleCache | None = None
 
     def cached(self, folder: Path) -> "Examples":
         """These examples, with rendered pictures kept in `folder` (float16) between rounds and runs."""
-        self._cache = PictureCache(folder, (self.config.n_examples, *shape(self.config)))
+        self._cache = ExampleCache(folder, (self.config.n_examples, *shape(self.config)))
         return self
 
     def __len__(self) -> int:
@@ -152,8 +152,7 @@ class Examples(Dataset):
 
     def _drawn(self, index: int) -> tuple[int, np.random.Generator, DryPool | FreshClips, int, Protocol, Chain]:
         """The number of an example, its generator, pool, number of the clip, protocol and chain."""
-        turn, place = divmod(index, self.config.n_examples)
-        number = place if turn == 0 else int(_order(self.seed, turn, self.config.n_examples)[place])
+        number = number_of(index, self.config.n_examples, self.seed)
         rng = generator(self.seed, "training example", number)
         pool = self.pools[rng.integers(len(self.pools))]
         protocol = PROTOCOLS[self.config.protocols[rng.integers(len(self.config.protocols))]]
@@ -242,11 +241,6 @@ def rendered(config: Config, batch: Mapping[str, Tensor], seed: int, *, training
     return {"picture": mels} | {name: batch[name] for name in ("tokens", "shelf", "place")}
 
 
-@lru_cache(maxsize=2)
-def _order(seed: int, turn: int, n: int) -> np.ndarray:
-    return generator(seed, "round", turn).permutation(n)
-
-
 def vary(mel: Tensor, config: Config, rng: np.random.Generator) -> None:
     """Tilt a picture (rows, frames), if log-mel, and hide a stripe of rows and one of frames, in place."""
     bands, frames = mel.shape
@@ -255,52 +249,6 @@ def vary(mel: Tensor, config: Config, rng: np.random.Generator) -> None:
     for axis, size in ((0, bands), (1, frames)):
         width = int(rng.integers(int(config.mask * size) + 1))
         mel.narrow(axis, int(rng.integers(size - width + 1)), width).fill_(hidden_word(config))
-
-
-class PictureCache:
-    """Rendered pictures in a memory-mapped file, filled by any number of processes as they go.
-
-    A picture is written before its flag, so a killed process leaves no half picture that counts.
-
-    Args:
-        folder: created when missing; another shape than the one it was made for is refused.
-        shape: (examples, rows, frames).
-
-    Raises:
-        ValueError: if `folder` holds pictures of another shape.
-    """
-
-    def __init__(self, folder: Path, shape: tuple[int, int, int]) -> None:
-        self.folder, self.shape = folder, shape
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, dtype, size in (("pictures.npy", np.float16, shape), ("there.npy", np.uint8, shape[:1])):
-            path = folder / name
-            if not path.exists():
-                np.lib.format.open_memmap(path, "w+", dtype, size).flush()
-            found = np.load(path, mmap_mode="r").shape
-            if found != size:
-                raise ValueError(f"{folder} holds pictures of shape {found}, expected {size}: delete it")
-        self._maps: tuple[np.ndarray, np.ndarray] | None = None
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_maps": None}  # a map of memory belongs to one process
-
-    def read(self, number: int) -> Tensor | None:
-        """Picture `number`, or None when it is not there yet."""
-        pictures, there = self._open()
-        return torch.from_numpy(np.array(pictures[number])) if there[number] else None
-
-    def write(self, number: int, mel: Tensor) -> None:
-        """Keep picture `number`."""
-        pictures, there = self._open()
-        pictures[number] = mel.numpy()
-        there[number] = 1
-
-    def _open(self) -> tuple[np.ndarray, np.ndarray]:
-        if self._maps is None:
-            maps = (np.load(self.folder / name, mmap_mode="r+") for name in ("pictures.npy", "there.npy"))
-            self._maps = tuple(maps)
-        return self._maps
 
 
 def targets(config: Config, chain: Chain, shelf: Sequence[str]) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from labkit.systems.pedal_order.config import Config
 from labkit.systems.pedal_order.data import DryExamples, Examples, rendered
 from labkit.systems.pedal_order.model import PedalOrderModel, build
 from labkit.systems.pedal_order.tokens import PAD, SEPARATOR
+from labkit.systems.pedal_order.unlabelled import Beside, Heard
 
 # (model, batch) -> what to minimise, and figures to log.
 Loss = Callable[[PedalOrderModel, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]
@@ -119,6 +120,7 @@ def train(
     kinds: tuple[str, ...] = ("generated", "sampled"),
     folder: str | Path | None = None,
     start: str | Path | None = None,
+    recordings: Sequence[Heard] = (),
     on_log: Callable[[dict[str, float]], None] | None = None,
     validate: Callable[[PedalOrderModel], dict[str, float]] | None = None,
 ) -> PedalOrderModel:
@@ -134,6 +136,7 @@ def train(
         kinds: of dry sources: ``"generated"``, ``"sampled"``.
         folder: of anybody's dry recordings, one more source beside `kinds`.
         start: a checkpoint to begin from, written by `save`, as `begin_from` takes it; random weights when None.
+        recordings: as `heard` guesses them: half of every batch is windows of these, the other half rendered chains.
         on_log: called with each logged row.
         validate: figures of the model, logged every thousand steps.
 
@@ -143,7 +146,7 @@ def train(
     Raises:
         ValueError, FloatingPointError: as `fit`.
         CheckpointError: as `load`, for `start`.
-        AudioError, AudioFileError: as `AudioFolder`, for `folder`.
+        AudioError, AudioFileError: as `AudioFolder`, for `folder`; as `Beside`, for `recordings`.
         RuntimeError: as `begin_from`.
 
     Notebook: 04.
@@ -158,10 +161,14 @@ def train(
     if config.front_end != "mel":
         described["codec"] = file_hash(codec.shipped_path())
     drawn = examples(config, "train", config.seed, n_dry=n_dry, kinds=kinds, folder=folder)
-    on_gpu = torch.cuda.is_available()
+    on_gpu = torch.cuda.is_available() and not recordings
+    dataset = DryExamples(drawn) if on_gpu else drawn.cached(Path(run_dir) / "cache")
+    if recordings:
+        dataset = Beside(dataset, recordings, config.seed)
+        described["recordings"] = dataset.digest
     fit(
         model,
-        DryExamples(drawn) if on_gpu else drawn.cached(Path(run_dir) / "cache"),
+        dataset,
         rendering(config, sequence_loss(config)) if on_gpu else sequence_loss(config),
         plan,
         run_dir,

@@ -13,7 +13,7 @@ from labkit.measure.results import Row
 from labkit.signal.seeds import generator
 from labkit.systems.pedal_order.baselines import canonical_names, canonical_prior
 from labkit.systems.pedal_order.config import PROTOCOLS, Config
-from labkit.systems.pedal_order.examination import evaluation_set, predictions
+from labkit.systems.pedal_order.examination import EvaluationSet, evaluation_set, predictions
 from labkit.systems.pedal_order.model import PedalOrderModel
 from labkit.systems.pedal_order.rows import interval
 from labkit.systems.pedal_order.train import train
@@ -107,8 +107,21 @@ def evaluate_variants(
 
 
 def _rows(model: PedalOrderModel, name: str, task: str, kind: str, n: int, seed: int) -> list[Row]:
-    protocol = PROTOCOLS["three"]
-    tests = evaluation_set(model.config, protocol, kind, n, seed=seed)
+    tests = evaluation_set(model.config, PROTOCOLS["three"], kind, n, seed=seed)
+    return chain_rows(model, tests, task=task, name=name, seed=seed)
+
+
+def chain_rows(model: PedalOrderModel, tests: EvaluationSet, *, task: str, name: str, seed: int) -> list[Row]:
+    """The shares of exact chains and of right sets, beside the most probable chain and shuffled answers.
+
+    Args:
+        model: in evaluation mode.
+        tests: what it is examined on.
+        task: the rows' protocol.
+        name: the rows' name.
+        seed: of intervals and control.
+    """
+    kind, protocol = tests.sources, tests.protocol
     said = [canonical_names(p.chain.names) for p in predictions(model, tests.pictures, protocol)]
     shuffled = [said[i] for i in generator(seed, "controls", name, kind).permutation(len(said))]
     ours, control = chain_scores(tests.orders, said), chain_scores(tests.orders, shuffled)
