@@ -43,6 +43,32 @@ def fill_gaps(audio: np.ndarray, missing: np.ndarray, *, order: int = 48, rounds
     return found
 
 
+def filled_tops(audio: np.ndarray, height: float, *, stretches: int = 6, around: int = 500) -> np.ndarray:
+    """How high a wave went where it is missing above a height, in the stretches most likely to hold the highest peak.
+
+    Args:
+        audio: (samples,) float, to be trusted up to `height` on either side of 0.
+        height: > 0.
+        stretches: most of them; the ones that are steep at their ends and long.
+        around: samples that are heard before and after each.
+
+    Returns:
+        (k,) float64, k <= `stretches`: the highest sample of each by `fill_gaps`; none where nothing is missing.
+    """
+    missing = np.abs(audio) > height
+    edges = np.diff(np.concatenate([[0], missing.view(np.int8), [0]]))
+    begin, end = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    inside = (begin >= 2) & (end <= len(audio) - 2)
+    begin, end = begin[inside], end[inside]
+    loud, tops = np.abs(audio), []
+    steep = loud[begin - 1] - loud[begin - 2] + loud[end] - loud[end + 1]
+    for k in np.argsort(-steep * (end - begin), kind="stable")[:stretches]:
+        part = slice(max(0, begin[k] - around), end[k] + around)
+        filled = np.abs(fill_gaps(audio[part], missing[part]))
+        tops.append(filled[begin[k] - part.start : end[k] - part.start].max())
+    return np.array(tops)
+
+
 def _predictor(audio: np.ndarray, order: int) -> np.ndarray:
     """(order + 1,) coefficients of the prediction error filter, by the autocorrelation method."""
     lags = np.array([audio[: len(audio) - lag] @ audio[lag:] for lag in range(order + 1)])

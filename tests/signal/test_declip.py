@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labkit.signal.declip import fill_gaps
+from labkit.signal.declip import fill_gaps, filled_tops
 
 
 def _tones(samples: int = 1000) -> np.ndarray:
@@ -42,3 +42,13 @@ def test_nothing_missing_nothing_changed():
 def test_bad_shapes_are_named(samples, places):
     with pytest.raises(ValueError, match="49 samples or more"):
         fill_gaps(np.zeros(samples), np.zeros(places, bool))
+
+
+def test_the_highest_peaks_of_a_cut_wave_are_found():
+    audio = _tones(4000)
+    tops = filled_tops(np.clip(audio, -1.5, 1.5), 1.49, stretches=4)
+    assert len(tops) == 4
+    assert tops.max() == pytest.approx(np.abs(audio).max(), rel=0.05)
+    assert tops.min() > 1.49
+    assert len(filled_tops(audio, 3.0)) == 0  # nothing is missing
+    assert len(filled_tops(np.ones(100), 0.5)) == 0  # neither end of the stretch is there

@@ -163,6 +163,35 @@ def test_a_buffer_keeps_what_fits_and_renews_it():
         BufferedClips(Tones(), "train", 0, gigabytes=0)
 
 
+def test_kept_examples_are_those_that_were_made(pool, tmp_path):
+    config = replace(SMALL, n_examples=6)
+    made, kept = data.Examples(config, [pool], 3), data.Examples(config, [pool], 3).cached(tmp_path / "kept")
+    first, second = [kept[i] for i in range(6)], [kept[6 + i] for i in range(6)]
+    for index, one in enumerate(first):
+        for name, value in made[index].items():
+            assert one[name].dtype == value.dtype
+            torch.testing.assert_close(one[name], value, rtol=1e-3, atol=1e-4)
+    shown = [[one["log_depth"].item() for one in turn] for turn in (first, second)]
+    assert sorted(shown[0]) == sorted(shown[1])
+    assert shown[0] != shown[1]
+    with pytest.raises(ValueError, match="kept without their sound, which loss 'audio' needs"):
+        data.Examples(replace(config, loss="audio"), [pool], 3).cached(tmp_path / "audio")
+
+
+def test_a_reference_that_is_not_there_is_not_looked_at(pool):
+    """Whatever stands in its place: the answer to a wet sound alone is the same in any company."""
+    model = saturation.build(SMALL).eval()
+    alone = default_collate([views.hear(SMALL, one(pool, "wet", k).wet, None) for k in range(2)])
+    pair = default_collate([views.hear(SMALL, (e := one(pool, "level", k)).wet, e.reference) for k in range(2)])
+    mixed = {name: torch.cat([alone[name], pair[name]]) for name in alone}
+    mixed["reference"][:2] = 9.0
+    with torch.no_grad():
+        together = model(mixed)
+        for part, rows in ((alone, slice(0, 2)), (pair, slice(2, 4))):
+            for apart, said in zip(model(part), together, strict=True):
+                torch.testing.assert_close(apart, said[rows], rtol=1e-4, atol=1e-5)
+
+
 def test_what_is_heard_ignores_levels_and_takes_silence(pool):
     example = one(pool, "level")
     heard = views.hear(SMALL, example.wet, example.reference)

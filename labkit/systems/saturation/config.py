@@ -55,11 +55,14 @@ CONDITIONS = {condition.name: condition for condition in _ALL}
 
 
 def draw_condition(rng: np.random.Generator) -> Condition:
-    """What training meets: every reference, curve and disturbance, each on its own."""
+    """What training meets: every reference, curve and disturbance, each on its own.
+
+    Mostly the wet sound alone: a pair needs the network for little, least squares does the rest.
+    """
     return Condition(
         "training",
         "all conditions mixed",
-        reference=str(rng.choice(["paired", "unpaired", "none"], p=[0.4, 0.15, 0.45])),
+        reference=str(rng.choice(["paired", "unpaired", "none"], p=[0.3, 0.1, 0.6])),
         curves=(str(rng.choice(NAMES, p=[0.4, 0.15, 0.15, 0.15, 0.15])),),
         snr_db=float(rng.uniform(10, 60)) if rng.random() < 0.5 else None,
         mp3=bool(rng.random() < 0.15),
@@ -89,6 +92,8 @@ class Config:
         loss: ``"parameter"``, ``"audio"`` (through the processor and the multi-resolution STFT), or ``"both"``. The
             curve is always learnt by its name.
         curve_weight, audio_weight: of their parts of the loss.
+        n_examples: different examples; a longer run shows each again. Sounds of a folder are always new, and so is
+            what a loss on audio hears.
         steps, batch_size, learning_rate, warmup_steps, weight_decay, checkpoint_every, n_workers, precision, seed:
             as in `labkit.learn.training.Plan`.
     """
@@ -114,6 +119,7 @@ class Config:
     loss: Literal["parameter", "audio", "both"] = "parameter"
     curve_weight: float = 0.3
     audio_weight: float = 1.0
+    n_examples: int = 64000
     steps: int = 8000
     batch_size: int = 32
     learning_rate: float = 1e-3
@@ -128,7 +134,16 @@ class Config:
         for name, allowed in (("picture", ("mel", "stft")), ("loss", ("parameter", "audio", "both"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        for name in ("samples", "steps", "batch_size", "sample_rate", "checkpoint_every", "width", "n_fft"):
+        for name in (
+            "samples",
+            "steps",
+            "batch_size",
+            "sample_rate",
+            "checkpoint_every",
+            "width",
+            "n_fft",
+            "n_examples",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if round(self.clip_seconds * self.sample_rate) < self.samples + 4 * self.margin:

@@ -1,7 +1,9 @@
 """Examples of saturation: a clean clip, a curve at a depth, and what a listener is given of both."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from labkit.effects.saturation import SPACE, saturate
+from labkit.learn.rounds import ExampleCache, number_of
 from labkit.signal.augment import augment
 from labkit.signal.optional import need
 from labkit.signal.pool import DryPool, FreshClips
@@ -16,7 +19,7 @@ from labkit.signal.seeds import generator
 from labkit.signal.sources import Clip
 from labkit.systems.saturation.buffer import BufferedClips
 from labkit.systems.saturation.config import NAMES, Condition, Config, draw_condition
-from labkit.systems.saturation.views import hear
+from labkit.systems.saturation.views import N_VIEWS, hear, picture
 
 Pool = DryPool | FreshClips | BufferedClips
 
@@ -165,6 +168,18 @@ class Examples(Dataset):
     ) -> None:
         self.config, self.pools, self.seed, self.training = config, list(pools), seed, training
         self.condition = condition
+        self._cache: ExampleCache | None = None
+
+    def cached(self, folder: Path) -> "Examples":
+        """These examples, `config.n_examples` of them in rounds, kept in `folder` (float16) once they are made.
+
+        Raises:
+            ValueError: if the config's loss is on audio, which is not kept.
+        """
+        if self.config.loss != "parameter":
+            raise ValueError(f"examples are kept without their sound, which loss {self.config.loss!r} needs")
+        self._cache = ExampleCache(folder, (self.config.n_examples, _length(self.config)))
+        return self
 
     def __len__(self) -> int:
         return self.config.steps * self.config.batch_size
@@ -180,8 +195,43 @@ class Examples(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """What the model hears of example `index`, and its targets."""
-        example = self.example(index)
+        if self._cache is None:
+            return self._made(index)
+        number = number_of(index, self.config.n_examples, self.seed)
+        row = self._cache.read(number)
+        if row is None:
+            row = _row(self._made(number))
+            self._cache.write(number, row)
+        return _unpacked(self.config, row)
+
+    def _made(self, number: int) -> dict[str, Tensor]:
+        example = self.example(number)
         return hear(self.config, example.wet, example.reference) | targets(self.config, example)
+
+
+_FIGURES = ("given", "log_depth", "curve")
+
+
+@cache
+def _shape(config: Config) -> torch.Size:
+    return picture(torch.zeros(config.samples), config).shape
+
+
+def _length(config: Config) -> int:
+    return 2 * _shape(config).numel() + N_VIEWS + len(_FIGURES)
+
+
+def _row(item: Mapping[str, Tensor]) -> Tensor:
+    parts = [item[name] for name in ("wet", "reference", "views", *_FIGURES)]
+    return torch.cat([part.flatten().float() for part in parts]).half()
+
+
+def _unpacked(config: Config, row: Tensor) -> dict[str, Tensor]:
+    row, shape = row.float(), _shape(config)
+    sizes = [shape.numel(), shape.numel(), N_VIEWS, 1, 1, 1]
+    wet, reference, views, given, log_depth, curve = row.split(sizes)
+    item = {"wet": wet.view(shape), "reference": reference.view(shape), "views": views}
+    return item | {"given": given[0], "log_depth": log_depth[0], "curve": curve[0].long()}
 
 
 def _number(pool: Pool, index: int, rng: np.random.Generator) -> int:

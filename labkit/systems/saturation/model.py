@@ -95,10 +95,11 @@ class SaturationModel(nn.Module):
 
     def forward(self, heard: Mapping[str, Tensor]) -> Answer:
         """The answer to a batch of what `hear` gives."""
-        pictures = torch.cat([heard["wet"], heard["reference"]])
-        wet, reference = self.encoder(pictures).chunk(2)
-        given = heard["given"][:, None]
-        parts = [wet, given * reference + (1 - given) * self.absent]
+        n, given = len(heard["wet"]), heard["given"] > 0
+        seen = self.encoder(torch.cat([heard["wet"], heard["reference"][given]]))
+        reference = self.absent.to(seen.dtype).repeat(n, 1)
+        reference[given] = seen[n:]
+        parts = [seen[:n], reference]
         if self.views is not None:
             parts.append(self.views(heard["views"]))
         said = self.controller(torch.cat(parts, dim=1)).float()

@@ -10,7 +10,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.optimize import minimize_scalar
 
 from labkit.effects.saturation import MEMORYLESS, SPACE, check_curve
-from labkit.signal.declip import fill_gaps
+from labkit.signal.declip import filled_tops
 
 _LOW, _HIGH = SPACE["depth"].low, SPACE["depth"].high
 # Samples of the first, coarse search; the last one takes them all.
@@ -18,7 +18,6 @@ _FEW = 4096
 # Of a wet signal at peak 1 whose peaks are flat: the heights of atanh(wet) up to which 16 bits can be trusted; what
 # stands for the peak itself; the stretches that are filled in, with their surroundings; from where on it can be said.
 _TRUSTED, _CLOSEST = (3.0, 3.7), 0.9998
-_STRETCHES, _AROUND = 6, 500
 _FROM, _FLAT_SHARE = 4.0, 0.1
 
 
@@ -196,25 +195,9 @@ def gaps_filled(wet: NDArray[np.floating]) -> float | None:
     if (share > 0.9985).sum() < _FLAT_SHARE * high:
         return None
     undone = np.arctanh(np.clip(np.asarray(wet, np.float64) / peak, -_CLOSEST, _CLOSEST))
-    tops = [min(_highest(undone, height), 1.2 * _HIGH) for height in _TRUSTED]
+    tops = [min(filled_tops(undone, height).max(initial=height), 1.2 * _HIGH) for height in _TRUSTED]
     depth = float(np.mean(tops))
     return min(depth, _HIGH) if depth > _FROM else None
-
-
-def _highest(undone: NDArray[np.float64], height: float) -> float:
-    """The highest peak of a wave that is missing above `height`, of the stretches most likely to hold it."""
-    missing = np.abs(undone) > height
-    edges = np.diff(np.concatenate([[0], missing.view(np.int8), [0]]))
-    begin, end = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    inside = (begin >= 2) & (end <= len(undone) - 2)
-    begin, end = begin[inside], end[inside]
-    loud, highest = np.abs(undone), height
-    steep = loud[begin - 1] - loud[begin - 2] + loud[end] - loud[end + 1]
-    for k in np.argsort(-steep * (end - begin), kind="stable")[:_STRETCHES]:
-        part = slice(max(0, begin[k] - _AROUND), end[k] + _AROUND)
-        filled = np.abs(fill_gaps(undone[part], missing[part]))
-        highest = max(highest, filled[begin[k] - part.start : end[k] - part.start].max())
-    return highest
 
 
 def align(reference: NDArray[np.floating], wet: NDArray[np.floating]) -> tuple[NDArray[np.floating], float]:

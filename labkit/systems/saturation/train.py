@@ -242,9 +242,10 @@ def train(
     examiner = Examiner(config, collect(validation, n_validation), run_dir)
     model = build(config)
     plan = Plan(**{name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)})
+    drawn = examples(config, "train", config.seed, **given)
     fit(
         model,
-        examples(config, "train", config.seed, **given),
+        drawn if folder or config.loss != "parameter" else drawn.cached(Path(run_dir) / "cache"),
         loss_of(config),
         plan,
         run_dir,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from labkit.effects.saturation import CURVES, MEMORYLESS
+from labkit.signal.declip import filled_tops
 from labkit.signal.spectra import log_mel, stft
 from labkit.systems.saturation.config import Config
 from labkit.systems.saturation.oracles import align
@@ -28,13 +29,17 @@ _HEIGHTS = {
     "hard_clip": (0.4, 0.8, 0.95, 0.98),
     "cubic": (0.5, 1.1, 1.45),
 }
+# Above these the samples of curves that go flat are taken to be missing, and are filled in.
+_FLAT = {"tanh": (2.0, 3.0, 3.7), "hard_clip": (0.97,), "cubic": (1.45,)}
+_FILLED = 3
 _INPUTS = 48
 _FEW = 4096
 # Mean and deviation of power-law magnitudes over music, as published with the network that this one follows.
 _MEAN, _DEVIATION = 0.322970, 0.278452
 
 _N_HEIGHTS = sum(map(len, _HEIGHTS.values()))
-BLIND = _QUANTILES + 2 * _N_HEIGHTS + len(_UNDONE) * _UNDO_DEPTHS * _BANDS
+_N_FLAT = sum(map(len, _FLAT.values()))
+BLIND = _QUANTILES + 2 * (_N_HEIGHTS + _N_FLAT) + len(_UNDONE) * _UNDO_DEPTHS * _BANDS
 PAIRED = _QUANTILES + 4 * _INPUTS + len(MEMORYLESS) * _BEND_DEPTHS + 1
 N_VIEWS = BLIND + PAIRED + 1
 
@@ -110,7 +115,8 @@ def blind_view(wet: np.ndarray, sample_rate: int) -> np.ndarray:
     Returns:
         (BLIND,) float32: log quantiles of its amplitudes; then, for each curve that can be undone and each of
         9 depths, how much power of the undone sound lies in each of 10 bands, as a log share (at the true depth the
-        harmonics that the curve made are gone); then for each curve and several heights the `summits`.
+        harmonics that the curve made are gone); then for each curve and several heights the `summits`, and for curves
+        that go flat the `filled_tops`.
     """
     blocks = wet[: len(wet) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
     loudest = np.argsort(-np.square(blocks).sum(1), kind="stable")[:_BLOCKS]
@@ -129,8 +135,9 @@ def _all_summits(wet: np.ndarray) -> np.ndarray:
     found = []
     for name, heights in _HEIGHTS.items():
         straighten = CURVES[name].straighten or torch.clone
-        undone = straighten(torch.from_numpy(np.abs(wet)).clamp(max=0.9998)).numpy()
-        found += [summits(undone, height) for height in heights]
+        undone = straighten(torch.from_numpy(wet).clamp(-0.9998, 0.9998)).numpy()
+        found += [summits(np.abs(undone), height) for height in heights]
+        found += [_filled(undone, height) for height in _FLAT.get(name, ())]
     return np.log(np.concatenate(found)).astype(np.float32)
 
 
@@ -157,6 +164,12 @@ def summits(loud: np.ndarray, height: float) -> np.ndarray:
     begin, end = up + (height - loud[up]) / rise, down + (loud[down] - height) / fall
     tops = np.sort(height + 0.5 * (rise + fall) * (end - begin) / 4)
     return np.array([tops[-1], tops[-4:].mean()])
+
+
+def _filled(undone: np.ndarray, height: float) -> np.ndarray:
+    """(2,) the highest of the `filled_tops` and their mean, up to 30 times `height`; `height` where none is."""
+    tops = filled_tops(undone, height, stretches=_FILLED)
+    return np.clip([tops.max(), tops.mean()], height, 30 * height) if len(tops) else np.full(2, height)
 
 
 @cache
