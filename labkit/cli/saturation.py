@@ -61,7 +61,7 @@ class TrainSaturation(Training):
     Attributes:
         kinds: of dry sources; sampled needs a soundfont.
         n_dry: dry clips of each kind in a pool; 0 makes one for every example.
-        model: light, or big: the size of the network that this system was modelled on.
+        model: light; big, the size of the network that this system was modelled on; or big_stft, with its front end.
         loss: parameter, audio (through the curve), or both.
         data: a folder of recordings to train on instead of kinds.
     """
@@ -70,7 +70,7 @@ class TrainSaturation(Training):
 
     kinds: tuple[Kind, ...] = KINDS
     n_dry: int = 0
-    model: Literal["light", "big"] = "light"
+    model: Literal["light", "big", "big_stft"] = "light"
     loss: Literal["parameter", "audio", "both"] = "parameter"
     data: Path | None = None
 

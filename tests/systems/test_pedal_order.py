@@ -274,7 +274,7 @@ def test_recordings_without_labels_teach_what_they_are_sure_of(small, pool, tmp_
             assert torch.equal(item["picture"], both[index]["picture"])
             assert not any(torch.equal(item["picture"], picture) for picture in sure.pictures)
     assert both.digest != unlabelled.Beside(made, [replace(sure, shelf=pedal_order.SIX)], 5).digest
-    with pytest.raises(AudioError, match="of 1 recordings none is heard with a probability of 0.5"):
+    with pytest.raises(AudioError, match=r"of 1 recordings none is heard with a probability of 0\.5"):
         unlabelled.Beside(made, [unsure], 5)
     config = replace(SMALL, steps=1)
     trained = pedal_order.train(config, tmp_path / "run", kinds=("generated",), recordings=[sure])

