@@ -105,6 +105,7 @@ class TrainPedalOrder(Training):
         unlabelled: a folder of wet recordings, one unknown chain each: begins from the shipped weights (or start),
             and learns from what they are sure of there, beside rendered chains.
         learning_rate: at its highest; a tenth of the usual one for unlabelled.
+        devices: GPUs, or processes where there is none, that share every batch.
     """
 
     system: ClassVar[str] = "pedal_order"
@@ -116,12 +117,14 @@ class TrainPedalOrder(Training):
     start: Path | None = None
     unlabelled: Path | None = None
     learning_rate: float | None = None
+    devices: int = 1
 
     def train(self, run_dir: Path, target: Path) -> str:
         """Train in `run_dir`, write the checkpoint to `target`; its sha256."""
         from labkit.systems import pedal_order
 
-        config, start = pedal_order.Config(n_examples=self.n_examples, **self.chosen), self.start
+        sizes = {"n_examples": self.n_examples, "n_devices": self.devices}
+        config, start = pedal_order.Config(**sizes, **self.chosen), self.start
         rate, recordings = self.learning_rate or config.learning_rate, []
         if self.unlabelled is not None:
             start, rate = start or pedal_order.shipped_path(), self.learning_rate or rate / 10

@@ -34,8 +34,13 @@ class Plan:
         clip_norm: largest gradient norm.
         checkpoint_every: steps between checkpoints (one more at the end).
         precision: Lightning Fabric's.
-        n_workers: processes that make examples beside the training one.
+        n_workers: processes that make examples beside each training one.
+        n_devices: GPUs, or where there is none processes, that share every batch evenly; they are started by running
+            the script or command again, so more than one is not for notebooks.
         seed: of dropout and the like; the data set brings its own.
+
+    Raises:
+        ValueError: if the devices cannot share a batch evenly.
     """
 
     steps: int
@@ -48,7 +53,12 @@ class Plan:
     checkpoint_every: int = 200
     precision: str = "32-true"
     n_workers: int = 0
+    n_devices: int = 1
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.n_devices < 1 or self.batch_size % self.n_devices:
+            raise ValueError(f"n_devices must divide batch_size {self.batch_size}, got {self.n_devices}")
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, 0-based."""
@@ -82,6 +92,8 @@ def fit(
 
     Example ``i`` of `dataset` must depend on ``i`` alone: step ``s`` takes examples ``s * batch_size`` onwards, so a
     resumed run sees what the unbroken one would have seen. Dropout's generator state is part of the checkpoint.
+    Several devices see the same batches in parts, and the first one's figures are logged; their gradients meet in calls
+    of `model` itself, so `loss` must make one such call.
 
     Args:
         model: a module; moved to the accelerator that Lightning Fabric finds.
@@ -104,7 +116,10 @@ def fit(
     """
     run_dir = Path(run_dir)
     _claim(run_dir, config)
-    fabric = need("lightning_fabric").Fabric(accelerator="auto", devices=1, precision=plan.precision)
+    strategy = "ddp" if plan.n_devices > 1 else "auto"
+    given = {"devices": plan.n_devices, "strategy": strategy, "precision": plan.precision}
+    fabric = need("lightning_fabric").Fabric(accelerator="auto", **given)
+    fabric.launch()
     torch.manual_seed(torch_generator(plan.seed, "training").initial_seed())
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
@@ -112,10 +127,10 @@ def fit(
     adamw = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.98), fused=True)
     wrapped, optimizer = fabric.setup(model, adamw)
     step, rows = _resume(run_dir, model, optimizer)
-    writer = need("torch.utils.tensorboard").SummaryWriter(run_dir, purge_step=step)
-    started = time.perf_counter()
+    first, started = fabric.is_global_zero, time.perf_counter()
+    writer = need("torch.utils.tensorboard").SummaryWriter(run_dir, purge_step=step) if first else None
     wrapped.train()
-    for batch in _batches(dataset, plan, step):
+    for batch in _batches(dataset, plan, step, fabric.global_rank):
         for group in optimizer.param_groups:
             group["lr"] = plan.rate(step)
         value, figures = loss(wrapped, {k: v.to(fabric.device) for k, v in batch.items()})
@@ -127,15 +142,19 @@ def fit(
         optimizer.zero_grad()
         step += 1
         last = step == plan.steps
-        if step % log_every == 0 or last:
+        if first and (step % log_every == 0 or last):
             row = {"step": step, "loss": value.item(), **figures, "seconds": time.perf_counter() - started}
             if validate and (step % validate_every == 0 or last):
                 row |= validate(model.eval())
                 wrapped.train()
             _log(row, rows, writer, on_log)
-        if step % plan.checkpoint_every == 0 or last:
+        if first and (step % plan.checkpoint_every == 0 or last):
             _checkpoint(run_dir, step, model, optimizer, rows)
-    writer.close()
+    if writer:
+        writer.close()
+    fabric.barrier()
+    if not first:  # running figures, which every device has of its own part
+        rows = _resume(run_dir, model, optimizer)[1]
     return rows
 
 
@@ -167,8 +186,8 @@ def _checkpoint(
     replace_text(run_dir / "log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _batches(dataset: Dataset, plan: Plan, step: int) -> Iterator[Batch]:
-    indices = range(step * plan.batch_size, plan.steps * plan.batch_size)
+def _batches(dataset: Dataset, plan: Plan, step: int, rank: int) -> Iterator[Batch]:
+    indices = range(step * plan.batch_size + rank, plan.steps * plan.batch_size, plan.n_devices)
     # Spawned workers: forking a process that has started torch's threads can hang.
     workers = {"multiprocessing_context": "spawn", "prefetch_factor": 4} if plan.n_workers else {}
     # A generator of its own: the loader must not draw from the one that dropout is resumed with.
@@ -176,7 +195,7 @@ def _batches(dataset: Dataset, plan: Plan, step: int) -> Iterator[Batch]:
     return iter(
         DataLoader(
             dataset,
-            plan.batch_size,
+            plan.batch_size // plan.n_devices,
             sampler=indices,
             num_workers=plan.n_workers,
             generator=generator,

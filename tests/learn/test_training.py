@@ -115,3 +115,54 @@ def test_the_rate_rises_stays_and_falls():
     plan = Plan(steps=100, batch_size=1, learning_rate=1.0, warmup_steps=10, decay_share=0.2)
     assert [plan.rate(s) for s in (0, 4, 9, 50, 80)] == pytest.approx([0.1, 0.5, 1.0, 1.0, 1.0])
     assert [plan.rate(s) for s in (90, 99)] == pytest.approx([0.5, 0.05])
+
+
+def undropped(norm=False):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(1, 16), *([nn.BatchNorm1d(4)] if norm else []), nn.Tanh(), nn.Linear(16, 1))
+
+
+_TWO = """
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from test_training import PLAN, Line, fit, squared_error, undropped
+
+torch.set_num_threads(1)
+rank = os.environ.get("LOCAL_RANK", "0")
+for norm in (False, True):
+    model, folder = undropped(norm), Path(sys.argv[1]) / ("norm" if norm else "plain")
+    plan = replace(PLAN, n_devices=2)
+    rows = fit(model, Line(), squared_error, plan, folder, log_every=5, validate=lambda _: {"seen": 1.0})
+    torch.save({"model": model.state_dict(), "rows": rows}, folder / f"rank{rank}.pt")
+"""
+
+
+def test_two_devices_share_batches_and_end_where_one_does(tmp_path):
+    """Each step's gradient is the mean of two halves. Only running figures and the log are those of the first."""
+    alone = undropped()
+    rows = fit(alone, Line(), squared_error, PLAN, tmp_path / "alone", log_every=5)
+    script = tmp_path / "two.py"
+    script.write_text(_TWO)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, str(script), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for kind in ("plain", "norm"):
+        one, other = (torch.load(tmp_path / kind / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+        assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])
+        assert one["rows"] == other["rows"]
+        assert [row["step"] for row in one["rows"]] == [row["step"] for row in rows]
+        assert one["rows"][-1]["seen"] == 1.0
+        assert len(list((tmp_path / kind).glob("events.out.tfevents*"))) == 1
+        if kind == "plain":
+            assert one["rows"][-1]["error"] != rows[-1]["error"]  # of half a batch
+            for name, weight in alone.state_dict().items():
+                torch.testing.assert_close(one["model"][name], weight, rtol=1e-4, atol=1e-5)
+
+
+def test_devices_must_share_a_batch_evenly():
+    with pytest.raises(ValueError, match="n_devices must divide batch_size 8, got 3"):
+        Plan(steps=1, batch_size=8, learning_rate=0.1, n_devices=3)

@@ -1,6 +1,5 @@
 """Recordings without labels: who is in the archive, who is examined, and what the commands hand on."""
 
-
 import numpy as np
 import pytest
 

@@ -434,9 +434,9 @@ def test_losses_are_compared_on_the_same_examples_from_the_same_weights(tones):
 
 def test_speed_is_that_of_both_models_and_a_buffer_saves_some():
     rows = {(row.name, row.metric): row.ours for row in saturation.speed_rows(build(SMALL).eval(), n=1)}
-    light, big = (rows[name, "processor time for a second"] for name in ("light", "big, not trained"))
+    light, big = (rows[name, "processor time for a second"] for name in ("light", "big, on an STFT"))
     assert 0 < light < big
-    assert rows["light", "processor time, share of the big one's"] == pytest.approx(light / big)
+    assert rows["light", "processor time, share of big, on an STFT"] == pytest.approx(light / big)
     clips = {name: ms for (name, metric), ms in rows.items() if metric.endswith("dry clip")}
     assert len(clips) == 2
     assert min(clips, key=clips.get).startswith("buffer")

@@ -86,7 +86,8 @@ class Config:
         mask: largest share of bands, and of frames, that training hides in one stripe each.
         tilt_db: half-width of a random straight tilt of the picture from its lowest to its highest band, in training.
         checkpoint_every: steps between checkpoints.
-        n_workers: processes that render examples.
+        n_workers: processes that render examples, beside each device.
+        n_devices: GPUs, or processes where there is none, that share every batch.
         precision: Lightning Fabric's, ``"32-true"`` or ``"bf16-mixed"``.
         seed: of everything random.
     """
@@ -125,6 +126,7 @@ class Config:
     tilt_db: float = 3.0
     checkpoint_every: int = 200
     n_workers: int = 2
+    n_devices: int = 1
     precision: str = "32-true"
     seed: int = 0
 

@@ -158,8 +158,10 @@ def evaluate(
 
 
 def model_name(model: SaturationModel) -> str:
-    """``"light"`` or ``"big"``, by the width of the encoder."""
-    return "big" if model.config.width >= MODELS["big"].width else "light"
+    """``"light"``, ``"big"`` or ``"big, on an STFT"``, by the width of the encoder and its picture."""
+    if model.config.width < MODELS["big"].width:
+        return "light"
+    return "big, on an STFT" if model.config.picture == "stft" else "big"
 
 
 def _ridge(

@@ -14,13 +14,13 @@ from labkit.signal.files import read_audio, write_audio
 from labkit.signal.seeds import generator
 from labkit.signal.sources import AudioFolder
 from labkit.systems.saturation.buffer import BufferedClips
-from labkit.systems.saturation.config import BIG, Config
+from labkit.systems.saturation.config import BIG, BIG_STFT, Config
 from labkit.systems.saturation.model import SaturationModel, build
 from labkit.systems.saturation.views import hear
 
 
 def speed_rows(model: SaturationModel, *, seed: int = 1, n: int = 4) -> list[Row]:
-    """Processor time of a model, of the big one (whose weights do not matter for it), and of clips from a folder.
+    """Processor time of a model, of the big ones (whose weights do not matter for it), and of clips from a folder.
 
     Args:
         model: in evaluation mode.
@@ -32,13 +32,16 @@ def speed_rows(model: SaturationModel, *, seed: int = 1, n: int = 4) -> list[Row
 
     Notebook: 05.
     """
-    ours, theirs = (hearing_ms(one, seed, n) for one in (model, build(BIG).eval()))
+    ours = hearing_ms(model, seed, n)
+    theirs = {"big": BIG, "big, on an STFT": BIG_STFT}
     facts = {"protocol": "speed", "sources": "generated", "low": None, "high": None, "n": n, "seed": seed}
-    rows = [
-        Row(name="light", metric="processor time for a second", unit="ms", ours=ours, **facts),
-        Row(name="big, not trained", metric="processor time for a second", unit="ms", ours=theirs, **facts),
-        Row(name="light", metric="processor time, share of the big one's", unit="", ours=ours / theirs, **facts),
-    ]
+    rows = [Row(name="light", metric="processor time for a second", unit="ms", ours=ours, **facts)]
+    for name, config in theirs.items():
+        spent_ms = hearing_ms(build(config).eval(), seed, n)
+        rows.append(Row(name=name, metric="processor time for a second", unit="ms", ours=spent_ms, **facts))
+        rows.append(
+            Row(name="light", metric=f"processor time, share of {name}", unit="", ours=ours / spent_ms, **facts)
+        )
     for name, spent_ms in clip_ms(model.config, seed, n).items():
         rows.append(Row(name=name, metric="processor time for a dry clip", unit="ms", ours=spent_ms, **facts))
     return rows
