@@ -178,7 +178,8 @@ class Examples(Dataset):
         """
         if self.config.loss != "parameter":
             raise ValueError(f"examples are kept without their sound, which loss {self.config.loss!r} needs")
-        self._cache = ExampleCache(folder, (self.config.n_examples, _length(self.config)))
+        n = min(self.config.n_examples, len(self))
+        self._cache = ExampleCache(folder, (n, _length(self.config)))
         return self
 
     def __len__(self) -> int:
