@@ -529,7 +529,7 @@ def test_filled_gaps_tell_the_depth_of_flat_peaks_and_nothing_of_others():
 
 def test_filled_gaps_move_the_depth_of_tanh_alone():
     found = Identification("tanh", 5.0, 4.0, 6.0, {"tanh": 1.0}, filled=8.0)
-    assert found.refined == ("tanh", pytest.approx(5.0**0.4 * 8.0**0.6))
+    assert found.refined == ("tanh", pytest.approx(5.0**0.5 * 8.0**0.5))
     assert replace(found, curve="cubic").refined == ("cubic", 5.0)
     assert replace(found, filled=None).refined == ("tanh", 5.0)
 

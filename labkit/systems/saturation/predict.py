@@ -18,7 +18,7 @@ from labkit.systems.saturation.views import hear
 # Of the wet energy, what a fit may leave over: twice what noise 10 dB below leaves.
 _EXPLAINED = 0.2
 # How much the filled gaps count beside the network, on the logarithm of the depth; chosen on validation sources.
-_FILLED_WEIGHT = 0.6
+_FILLED_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
