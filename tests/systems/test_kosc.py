@@ -14,7 +14,8 @@ from labkit.systems.synth_matching.kosc import data, model
 from labkit.systems.synth_matching.kosc.evaluate import METRICS
 from labkit.systems.synth_matching.kosc.train import loss_of, ranked
 
-TINY = kosc.Config(k=3, n_train=500, encoder_steps=2, steps=2, encoder_width=32, width=24, n_layers=1, batch_size=8)
+SIZES = {"encoder_width": 32, "width": 24, "n_layers": 1, "batch_size": 8, "sampler_steps": 2}
+TINY = kosc.Config(k=3, n_train=500, encoder_steps=2, steps=2, **SIZES)
 
 
 def rng(*purpose):

@@ -44,14 +44,14 @@ class Config:
     width: int = 192
     n_layers: int = 3
     n_train: int = 40_000
-    encoder_steps: int = 1500
+    encoder_steps: int = 6000
     encoder_batch: int = 128
-    steps: int = 1200
+    steps: int = 3000
     batch_size: int = 64
     learning_rate: float = 2e-3
-    sampler_steps: int = 4
+    sampler_steps: int = 32
     n_best: int = 8
-    guidance: float = 1.0
+    guidance: float = 2.0
     seed: int = 0
     data_seed: int = 0
 
