@@ -78,3 +78,16 @@ def read(path: str | Path, *, system: str) -> tuple[dict[str, Any], dict[str, Te
         raise CheckpointError(f"{path} holds {metadata.get('system')!r}, expected a {system} checkpoint")
     config = {name: tuple(v) if isinstance(v, list) else v for name, v in json.loads(metadata["config"]).items()}
     return config, {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
+
+
+def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give a model the weights that `read` gave, in place.
+
+    Raises:
+        CheckpointError: if they are another version's: other names or sizes than the model has today.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise CheckpointError(f"this checkpoint is of another version of the model, train it again: {first}") from error

@@ -341,7 +341,7 @@ def load(path: str | Path | None = None) -> Codec:
     """
     config, weights = checkpoints.read(path if path is not None else shipped_path(), system="codec")
     codec = build(CodecConfig(**config))
-    codec.load_state_dict(weights)
+    checkpoints.fill(codec, weights)
     return codec.eval()
 
 

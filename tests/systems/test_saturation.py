@@ -3,7 +3,7 @@
 import itertools
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from torch.utils.data import default_collate
 
 from labkit.cli import main
 from labkit.effects.saturation import MEMORYLESS, saturate
-from labkit.learn import training
+from labkit.learn import checkpoints, training
 from labkit.learn.checkpoints import CheckpointError
 from labkit.measure.results import Row, read, write
 from labkit.signal.files import AudioError, write_audio
@@ -176,6 +176,15 @@ def test_kept_examples_are_those_that_were_made(pool, tmp_path):
     assert shown[0] != shown[1]
     with pytest.raises(ValueError, match="kept without their sound, which loss 'audio' needs"):
         data.Examples(replace(config, loss="audio"), [pool], 3).cached(tmp_path / "audio")
+
+
+def test_weights_of_another_version_are_named(tmp_path):
+    path = tmp_path / "old.safetensors"
+    checkpoints.write(build(replace(SMALL, hidden=16)), path, system="saturation", config=asdict(SMALL))
+    with pytest.raises(
+        CheckpointError, match=r"of another version of the model, train it again: size mismatch for views"
+    ):
+        saturation.load(path)
 
 
 def test_a_reference_that_is_not_there_is_not_looked_at(pool):

@@ -39,5 +39,5 @@ def load(path: str | Path | None = None, *, task: str = "distortion") -> Control
     """
     config, weights = checkpoints.read(path if path is not None else shipped_path(task), system="blackbox")
     model = Controller(Config(**config))
-    model.load_state_dict(weights)
+    checkpoints.fill(model, weights)
     return model.eval()

@@ -276,7 +276,7 @@ def load(path: str | Path | None = None) -> StyleModel:
     """
     config, weights = checkpoints.read(path if path is not None else shipped_path(), system="style")
     model = StyleModel(Config(**config))
-    model.load_state_dict(weights)
+    checkpoints.fill(model, weights)
     return model.eval()
 
 

@@ -35,5 +35,5 @@ def load(path: str | Path | None = None) -> PedalOrderModel:
     """
     config, weights = checkpoints.read(path if path is not None else shipped_path(), system="pedal_order")
     model = PedalOrderModel(Config(**config))
-    model.load_state_dict(weights)
+    checkpoints.fill(model, weights)
     return model.eval()

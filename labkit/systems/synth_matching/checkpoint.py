@@ -35,5 +35,5 @@ def load(path: str | Path | None = None) -> SynthModel:
     """
     config, weights = checkpoints.read(path if path is not None else shipped_path(), system="synth")
     model = SynthModel(Config(**config))
-    model.load_state_dict(weights)
+    checkpoints.fill(model, weights)
     return model.eval()

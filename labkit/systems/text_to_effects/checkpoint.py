@@ -37,5 +37,5 @@ def load(path: str | Path | None = None) -> TextToEffects:
     """
     config, weights = checkpoints.read(path if path is not None else shipped_path(), system=SYSTEM)
     model = TextToEffects(Config(**config))
-    model.load_state_dict(weights)
+    checkpoints.fill(model, weights)
     return model.eval()
