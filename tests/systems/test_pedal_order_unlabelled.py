@@ -45,15 +45,18 @@ def takes(tmp_path, monkeypatch):
     return tmp_path / "real"
 
 
-@pytest.mark.usefixtures("takes")
-def test_no_file_is_both_in_the_archive_and_examined():
-    first, second = adaptation.halves(SMALL, 6, 0.8, seed=1)
-    assert len(first) == len(second) == 6
-    groups = [{clip.source_id for clip in half} for half in (first, second)]
+def test_no_file_is_both_in_the_archive_and_examined(takes, monkeypatch):
+    halves = [adaptation.half(SMALL, k, 6, 0.8, seed=1) for k in (0, 1)]
+    assert [len(half) for half in halves] == [6, 6]
+    groups = [{clip.source_id for clip in half} for half in halves]
     assert [len(one) for one in groups] == [2, 2]
     assert not groups[0] & groups[1]
-    again, _ = adaptation.halves(SMALL, 6, 0.5, seed=1)
+    again = adaptation.half(SMALL, 0, 6, 0.5, seed=1)
     assert {clip.source_id for clip in again} == groups[0]  # whatever the length of the clips
+    monkeypatch.setattr(adaptation, "REAL_FOLDERS", ("guitar_di",))
+    (takes / "guitar_di" / "b.wav").unlink()
+    with pytest.raises(FileNotFoundError, match="one for each half, got 1"):
+        adaptation.half(SMALL, 0, 6, 0.5, seed=1)
 
 
 @pytest.mark.usefixtures("takes")

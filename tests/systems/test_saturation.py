@@ -174,8 +174,9 @@ def test_kept_examples_are_those_that_were_made(pool, tmp_path):
     shown = [[one["log_depth"].item() for one in turn] for turn in (first, second)]
     assert sorted(shown[0]) == sorted(shown[1])
     assert shown[0] != shown[1]
-    with pytest.raises(ValueError, match="kept without their sound, which loss 'audio' needs"):
-        data.Examples(replace(config, loss="audio"), [pool], 3).cached(tmp_path / "audio")
+    for other in ({"loss": "audio"}, {"picture": "stft"}):
+        with pytest.raises(ValueError, match="kept as log-mel pictures without sound, got"):
+            data.Examples(replace(config, **other), [pool], 3).cached(tmp_path / "other")
 
 
 def test_weights_of_another_version_are_named(tmp_path):

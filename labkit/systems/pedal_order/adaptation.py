@@ -30,20 +30,23 @@ _ARCHIVE_SECONDS = 8.0
 _RENDERED = 2400
 
 
-def halves(config: Config, n: int, seconds: float, seed: int) -> tuple[list[Clip], list[Clip]]:
-    """`n` dry clips each from the first and from the second half of the real recordings' files.
+def half(config: Config, k: int, n: int, seconds: float, seed: int) -> list[Clip]:
+    """`n` dry clips from one half of the real recordings' files, `k` 0 or 1: every other file, by name.
 
     Raises:
-        FileNotFoundError: if there are no real recordings here.
+        FileNotFoundError: if there are no real recordings here, or a single file.
     """
     sizes = {"seconds": seconds + config.preroll_seconds, "sample_rate": config.sample_rate}
     mixture, rng = recordings(REAL_FOLDERS, **sizes), generator(seed, "halves", round(seconds))
     files = sorted(group for source in mixture.sources for group in source.groups("test"))
-    first, found = set(files[::2]), ([], [])
-    while min(map(len, found)) < n:
+    if len(files) < 2:
+        raise FileNotFoundError(f"two real recordings or more are needed, one for each half, got {len(files)}")
+    wanted, found = set(files[k::2]), []
+    while len(found) < n:
         clip = mixture.clip(rng, "test")
-        found[clip.source_id not in first].append(clip)
-    return found[0][:n], found[1][:n]
+        if clip.source_id in wanted:
+            found.append(clip)
+    return found
 
 
 def archive(config: Config, protocol: Protocol, clips: list[Clip], seed: int) -> list[tuple[np.ndarray, Chain]]:
@@ -92,12 +95,10 @@ def evaluate_adaptation(
     start = start or shipped_path()
     model, chains = load(start), PROTOCOLS[protocol]
     config = replace(model.config, steps=steps, learning_rate=1e-4, n_examples=_RENDERED, warmup_steps=30)
-    first, _ = halves(config, n_recordings, _ARCHIVE_SECONDS, seed)
-    _, second = halves(config, n, config.seconds, seed)
-    wets = archive(config, chains, first, seed)
+    wets = archive(config, chains, half(config, 0, n_recordings, _ARCHIVE_SECONDS, seed), seed)
     guessed = heard(model, [(wet, config.sample_rate) for wet, _ in wets], shelf=chains.pedals)
     told = [replace(one, chain=chain, probability=1.0) for one, (_, chain) in zip(guessed, wets, strict=True)]
-    tests = _examination(config, chains, second, seed)
+    tests = _examination(config, chains, half(config, 1, n, config.seconds, seed), seed)
     task = f"{chains.name}, two seconds of files beside the archive"
     rows = _guess_rows(guessed, told, seed, task)
     runs: dict[str, list[Heard] | None] = {

@@ -92,8 +92,8 @@ class Config:
         loss: ``"parameter"``, ``"audio"`` (through the processor and the multi-resolution STFT), or ``"both"``. The
             curve is always learnt by its name.
         curve_weight, audio_weight: of their parts of the loss.
-        n_examples: different examples; a longer run shows each again. Sounds of a folder are always new, and so is
-            what a loss on audio hears.
+        n_examples: different examples, kept on disk (10 kB each); a longer run shows each again. Sounds of a folder
+            are always new, and so is what cannot be kept, see `keepable`.
         steps, batch_size, learning_rate, warmup_steps, weight_decay, checkpoint_every, n_workers, precision, seed:
             as in `labkit.learn.training.Plan`.
     """
@@ -152,6 +152,11 @@ class Config:
             )
 
     @property
+    def keepable(self) -> bool:
+        """Whether examples may be kept: log-mel pictures without their sound; STFTs are thirty times as large."""
+        return self.picture == "mel" and self.loss == "parameter"
+
+    @property
     def margin(self) -> int:
         """Samples by which a reference reaches beyond the clip on each side."""
         return round(self.margin_ms * self.sample_rate / 1000)
@@ -160,6 +165,6 @@ class Config:
 LIGHT = Config()
 # The size of the network that this system was modelled on; it hears spectra and nothing else.
 BIG = replace(LIGHT, width=2.0, in_channels=3, dropout=0.3, views=False, learning_rate=6e-4)
-# With that network's own front end, which costs a processor twenty times as much.
+# With that network's own front end, which costs a processor twelve times as much (`results/saturation.json`, speed).
 BIG_STFT = replace(BIG, picture="stft", standardise=True)
 MODELS = {"light": LIGHT, "big": BIG, "big_stft": BIG_STFT}

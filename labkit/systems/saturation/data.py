@@ -174,10 +174,13 @@ class Examples(Dataset):
         """These examples, `config.n_examples` of them in rounds, kept in `folder` (float16) once they are made.
 
         Raises:
-            ValueError: if the config's loss is on audio, which is not kept.
+            ValueError: if they are not `keepable`.
         """
-        if self.config.loss != "parameter":
-            raise ValueError(f"examples are kept without their sound, which loss {self.config.loss!r} needs")
+        if not self.config.keepable:
+            raise ValueError(
+                "examples are kept as log-mel pictures without sound, "
+                f"got picture {self.config.picture!r} and loss {self.config.loss!r}"
+            )
         n = min(self.config.n_examples, len(self))
         self._cache = ExampleCache(folder, (n, _length(self.config)))
         return self

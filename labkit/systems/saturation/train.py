@@ -245,7 +245,7 @@ def train(
     drawn = examples(config, "train", config.seed, **given)
     fit(
         model,
-        drawn if folder or config.loss != "parameter" else drawn.cached(Path(run_dir) / "cache"),
+        drawn if folder or not config.keepable else drawn.cached(Path(run_dir) / "cache"),
         loss_of(config),
         plan,
         run_dir,

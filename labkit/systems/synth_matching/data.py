@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from labkit.effects.synths.spec import Field, SynthSpec, Values
+from labkit.learn.rounds import number_of
 from labkit.signal.paths import cache_dir
-from labkit.signal.seeds import generator
 from labkit.systems.synth_matching import features
 from labkit.systems.synth_matching.config import Config
 from labkit.systems.synth_matching.schema import RenderConfig, Split, jobs, read_shard
@@ -102,8 +102,7 @@ class Examples(Dataset):
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         """Example `number`: depends on it alone."""
-        turn, place = divmod(number, len(self.notes))
-        k = int(_order(self.config.seed, turn, len(self.notes))[place])
+        k = number_of(number, len(self.notes), self.config.seed)
         rng = np.random.default_rng((self.config.seed, number))  # thousands a second: no hash
         mel, lines, values = (
             self.notes.mel[k].astype(np.float32),
@@ -192,11 +191,6 @@ def _reading(places: np.ndarray, n: int) -> np.ndarray:
     matrix[low, np.arange(len(places))] = 1 - share
     matrix[low + 1, np.arange(len(places))] = share
     return matrix
-
-
-@lru_cache(maxsize=2)
-def _order(seed: int, turn: int, n: int) -> np.ndarray:
-    return generator(seed, "synth", "order", turn).permutation(n)
 
 
 def examples(config: Config, split: Split = "train", seed: int | None = None, *, folder: Path | None = None) -> Dataset:
