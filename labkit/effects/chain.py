@@ -113,6 +113,36 @@ class Chain:
             ordered.append(chosen)
         return Chain(tuple(ordered))
 
+    def input_referred(self, shift_db: float) -> "Chain":
+        """The chain that does to a sound what this one does to the same sound `shift_db` hotter, up to a constant gain.
+
+        Level and drive are one quantity: turn an input down and the drive up by as much, and what comes out is the
+        same. A threshold moves the other way. Behind a drive the level is its own, and nothing moves.
+
+        Args:
+            shift_db: how much hotter the input of this chain is; negative for softer.
+
+        Returns:
+            The same pedals; knobs that would leave their ranges stop at the ends, where the two differ.
+
+        Raises:
+            ValueError: for a nonlinear pedal whose record names no such knob.
+
+        Notebook: 04.
+        """
+        steps = []
+        for step in self.steps:
+            record, params = effect(step.effect), dict(step.params)
+            knob = record.level_knob
+            if shift_db and not record.linear:
+                if knob is None:
+                    raise ValueError(f"{record.name} has no knob that makes up for the level of its input")
+                low, high = record.space[knob.name].low, record.space[knob.name].high
+                params[knob.name] = float(np.clip(params[knob.name] + knob.per_db * shift_db, low, high))
+                shift_db = 0.0 if knob.absorbs else shift_db
+            steps.append(Step(step.effect, params))
+        return Chain(tuple(steps))
+
     def to_json(self) -> str:
         """JSON text: a list of {"effect", "params"}."""
         return json.dumps([{"effect": s.effect, "params": dict(s.params)} for s in self.steps], indent=2)

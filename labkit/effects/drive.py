@@ -4,7 +4,9 @@ Ranges are for a dry sound that enters at -20 dBFS RMS: the clipper's ceiling li
 steps (full scale / 2 ** bit_depth) are coarse enough to be heard.
 """
 
-from labkit.effects.effect import Effect
+import math
+
+from labkit.effects.effect import Effect, LevelKnob
 from labkit.effects.parameters import Parameter, ParameterSpace
 
 DISTORTION = Effect(
@@ -15,6 +17,7 @@ DISTORTION = Effect(
     time_invariant=True,
     memory_ms=0.0,
     stateful=False,
+    level_knob=LevelKnob("drive_db", 1.0, absorbs=True),
 )
 
 CLIPPING = Effect(
@@ -25,6 +28,7 @@ CLIPPING = Effect(
     time_invariant=True,
     memory_ms=0.0,
     stateful=False,
+    level_knob=LevelKnob("threshold_db", -1.0),
     neutral={"threshold_db": 0.0},
 )
 
@@ -36,4 +40,5 @@ BITCRUSH = Effect(
     time_invariant=True,
     memory_ms=0.0,
     stateful=False,
+    level_knob=LevelKnob("bit_depth", 1 / (20 * math.log10(2))),
 )

@@ -4,7 +4,7 @@ Ranges are for a dry sound that enters at -20 dBFS RMS. The gate's thresholds re
 gate's do: below it a gate only waits for pauses, and most riffs have none.
 """
 
-from labkit.effects.effect import Effect
+from labkit.effects.effect import Effect, LevelKnob
 from labkit.effects.parameters import Parameter, ParameterSpace
 
 COMPRESSOR = Effect(
@@ -21,6 +21,7 @@ COMPRESSOR = Effect(
     linear=False,
     time_invariant=True,
     memory_ms=float("inf"),
+    level_knob=LevelKnob("threshold_db", -1.0),
     neutral={"threshold_db": -30.0, "ratio": 1.0, "attack_ms": 10.0, "release_ms": 100.0},
 )
 
@@ -52,5 +53,6 @@ NOISE_GATE = Effect(
     linear=False,
     time_invariant=True,
     memory_ms=float("inf"),
+    level_knob=LevelKnob("threshold_db", -1.0),
     neutral={"threshold_db": -100.0, "ratio": 1.0, "attack_ms": 1.0, "release_ms": 100.0},
 )

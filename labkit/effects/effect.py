@@ -16,6 +16,21 @@ SHORT_MEMORY_MS = 50.0
 
 
 @dataclass(frozen=True)
+class LevelKnob:
+    """The knob that makes up for the level of the input: hot into a low drive is soft into a high one.
+
+    Attributes:
+        name: of the knob.
+        per_db: by how much it moves for an input that is 1 dB hotter.
+        absorbs: the output is then the same; else it is hotter by as much as the input was.
+    """
+
+    name: str
+    per_db: float
+    absorbs: bool = False
+
+
+@dataclass(frozen=True)
 class Effect:
     """One pedal as a record.
 
@@ -32,6 +47,7 @@ class Effect:
         latency_samples: by how much the output lags the input.
         level_only: the output is the input times a constant.
         links_channels: what comes out of one channel depends on the others too.
+        level_knob: of a nonlinear pedal, what makes up for its input's level; None where nothing does.
         neutral: parameters (inside or outside the space) that return the input, where there are any.
         arguments: physical parameters -> keyword arguments of `plugin` (identity by default).
     """
@@ -46,6 +62,7 @@ class Effect:
     latency_samples: int = 0
     level_only: bool = False
     links_channels: bool = False
+    level_knob: LevelKnob | None = None
     neutral: Mapping[str, float] | None = None
     arguments: Callable[[Mapping[str, float]], dict[str, Any]] = dict
 

@@ -309,3 +309,21 @@ def test_memory_is_the_declared_one(effect: Effect) -> None:
         assert 0.75 * effect.memory_ms <= longest_ms <= effect.memory_ms
     else:
         assert longest_ms > 1000
+
+
+@every_effect
+def test_the_level_knob_makes_up_for_the_level(effect: Effect) -> None:
+    knob, audio, shift_db = effect.level_knob, guitar(0), 5.0
+    if effect.linear:
+        assert knob is None
+        return
+    if knob is None:
+        return
+    gain = 10 ** (shift_db / 20)
+    for unit in (0.3, 0.4, 0.5):
+        params = seat(effect, unit)
+        moved = {**params, knob.name: params[knob.name] + knob.per_db * shift_db}
+        hotter = render(effect, gain * audio, params)
+        same = render(effect, audio, moved) * (1.0 if knob.absorbs else gain)
+        assert error_db(hotter, same) < SAME_DB
+        assert error_db(hotter, render(effect, audio, params) * (1.0 if knob.absorbs else gain)) > BROKEN_DB

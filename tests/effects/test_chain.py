@@ -53,6 +53,31 @@ def test_the_empty_chain_is_a_copy_of_the_clean_sound() -> None:
     assert Chain().canonical() == Chain()
 
 
+SQUEEZE = Step("compressor", {"threshold_db": -35.0, "ratio": 6.0, "attack_ms": 5.0, "release_ms": 120.0})
+
+
+@pytest.mark.parametrize("steps", [(SQUEEZE, DELAY, DRIVE, SQUEEZE), (REVERB, SQUEEZE), (DRIVE, SQUEEZE), (DELAY,)])
+def test_input_referred_sounds_as_the_hotter_input_does(steps: tuple[Step, ...]) -> None:
+    hot = Chain(steps).render(guitar() * np.float32(10 ** (6 / 20)), RATE)
+    assert si_sdr_db(hot, Chain(steps).input_referred(6.0).render(guitar(), RATE)) > 90
+    assert DELAY in steps[:1] or si_sdr_db(hot, Chain(steps).render(guitar(), RATE)) < 40
+
+
+def test_input_referred_moves_what_stands_before_the_drive() -> None:
+    moved = Chain((SQUEEZE, DRIVE, SQUEEZE)).input_referred(-4.0).steps
+    assert [dict(step.params) for step in moved] == [
+        {**SQUEEZE.params, "threshold_db": -31.0},
+        {"drive_db": 16.0},
+        dict(SQUEEZE.params),
+    ]
+    assert (
+        Chain((DRIVE,)).input_referred(-60.0).steps[0].params["drive_db"] == effect("distortion").space["drive_db"].low
+    )
+    assert Chain((DRIVE, REVERB)).input_referred(0.0) == Chain((DRIVE, REVERB))
+    with pytest.raises(ValueError, match="limiter has no knob that makes up for the level"):
+        Chain((Step("limiter", {"threshold_db": -20.0, "release_ms": 100.0}),)).input_referred(1.0)
+
+
 def test_order_is_heard() -> None:
     one, other = (Chain(steps).render(guitar(), RATE) for steps in ((DRIVE, REVERB), (REVERB, DRIVE)))
     assert si_sdr_db(one, other) < 30

@@ -245,7 +245,7 @@ def test_a_folder_of_ones_own_is_a_source_beside_the_others(tmp_path):
     own = {made.pools[1].clip(k).source_id for k in range(40)}
     assert own == set(AudioFolder(tmp_path / "own").groups("train"))
     assert not own & set(AudioFolder(tmp_path / "own").groups("validation"))
-    assert {made._drawn(k)[2] is made.pools[1] for k in range(6)} == {True, False}
+    assert {made._drawn(k).pool is made.pools[1] for k in range(6)} == {True, False}
     config = replace(SMALL, steps=1)
     trained = pedal_order.train(config, tmp_path / "run", kinds=(), folder=tmp_path / "own")
     assert all(weight.isfinite().all() for weight in trained.parameters())

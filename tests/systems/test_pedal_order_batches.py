@@ -59,9 +59,10 @@ def test_labels_are_the_same_and_pictures_close(examples, batch) -> None:
 def test_the_sound_is_pedalboards(examples, batch) -> None:
     found = wets(SMALL, batch).cpu()
     for wet, index in zip(found, INDICES, strict=True):
-        _, rng, pool, clip, protocol, chain = examples._drawn(index)
-        expected = render(SMALL, pool.clip(clip), protocol, rng, training=True, chain=chain).wet
-        assert relative_error_db(expected, wet[None]) < -60.0, str(chain)
+        draw = examples._drawn(index)
+        given = {"training": True, "chain": draw.chain, "shift_db": draw.shift_db}
+        expected = render(SMALL, draw.pool.clip(draw.clip), draw.protocol, draw.rng, **given).wet
+        assert relative_error_db(expected, wet[None]) < -60.0, str(draw.chain)
 
 
 def test_the_loss_of_dry_batches_is_that_of_the_examples(examples, batch, device) -> None:

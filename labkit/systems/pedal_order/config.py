@@ -72,7 +72,8 @@ class Config:
         seconds: length of a clip.
         preroll_seconds: longest stretch that the chain has been running before the clip starts.
         input_rms_dbfs: level at which the dry sound enters the chain (drive is only known relative to it).
-        input_jitter_db: half-width of a uniform change of that level, in training only.
+        input_jitter_db: half-width of a uniform change of that level, in training only; the knobs to be named are then
+            those that do the same at `input_rms_dbfs`.
         augment_strength: of the dry signal's augmentation in training, 0 turns it off.
         front_end: what is heard of a clip: a log-mel picture, or the codes or the latents of the shipped codec.
         fix_level: hear every clip at one loudness.
@@ -97,7 +98,7 @@ class Config:
     seconds: float = 2.0
     preroll_seconds: float = 0.5
     input_rms_dbfs: float = -20.0
-    input_jitter_db: float = 3.0
+    input_jitter_db: float = 12.0
     augment_strength: float = 1.0
     front_end: Literal["mel", "codes", "latents"] = "mel"
     fix_level: bool = True

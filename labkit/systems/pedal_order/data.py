@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -59,6 +60,7 @@ def render(
     *,
     training: bool,
     chain: Chain | None = None,
+    shift_db: float = 0.0,
 ) -> Example:
     """Put a clip through a chain drawn from the protocol.
 
@@ -70,16 +72,17 @@ def render(
         clip: dry, at least `seconds` long at `config.sample_rate`; longer leaves room for the pre-roll.
         protocol: the chain's prior.
         rng: of chain, crop, augmentation and level.
-        training: with augmentation and level jitter.
+        training: with augmentation.
         chain: the canonical chain to use; drawn from the protocol when None.
+        shift_db: by how much hotter the dry sound enters.
 
     Returns:
-        The example; its chain is canonical.
+        The example; its chain is canonical, and the one that was played, whatever the shift.
 
     Raises:
         ValueError: if the clip is too short or at another rate.
     """
-    dry, start, chain = prepare(config, clip, protocol, rng, training=training, chain=chain)
+    dry, start, chain = prepare(config, clip, protocol, rng, training=training, chain=chain, shift_db=shift_db)
     wet = chain.render(dry, config.sample_rate)[:, start:]
     return Example(dry, wet, chain, protocol, clip.source_id)
 
@@ -92,6 +95,7 @@ def prepare(
     *,
     training: bool,
     chain: Chain | None = None,
+    shift_db: float = 0.0,
 ) -> tuple[np.ndarray, int, Chain]:
     """What `render` sends through the chain, where it cuts what comes out, and the chain. Arguments as there."""
     if clip.sample_rate != config.sample_rate or clip.audio.shape[1] < config.samples:
@@ -102,11 +106,27 @@ def prepare(
     chain = protocol.draw(rng) if chain is None else chain
     room = min(clip.audio.shape[1] - config.samples, round(config.preroll_seconds * config.sample_rate))
     start = int(rng.integers(room + 1))
-    dry, level_dbfs = clip.audio, config.input_rms_dbfs
+    dry = clip.audio
     if training:
         dry = augment(dry, config.sample_rate, rng, strength=config.augment_strength)
-        level_dbfs += config.input_jitter_db * float(rng.uniform(-1, 1))
-    return set_rms(dry[:, : start + config.samples], level_dbfs), start, chain
+    return set_rms(dry[:, : start + config.samples], config.input_rms_dbfs + shift_db), start, chain
+
+
+class _Draw(NamedTuple):
+    """What a number decides before anything is rendered; `rng` then draws crop and augmentation."""
+
+    number: int
+    rng: np.random.Generator
+    pool: DryPool | FreshClips
+    clip: int
+    protocol: Protocol
+    chain: Chain
+    shift_db: float
+
+    @property
+    def label(self) -> Chain:
+        """What the network must say, which cannot know the level: the chain of a sound that entered as it should."""
+        return self.chain.input_referred(self.shift_db)
 
 
 class Examples(Dataset):
@@ -138,26 +158,28 @@ class Examples(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """`picture` (rows, frames), `tokens` (max_length,) padded, `shelf` and `place` (n_pedals,)."""
-        number, rng, pool, clip, protocol, chain = self._drawn(index)
-        mel = self._cache.read(number) if self._cache else None
+        draw = self._drawn(index)
+        mel = self._cache.read(draw.number) if self._cache else None
         if mel is None:
-            example = render(self.config, pool.clip(clip), protocol, rng, training=self.training, chain=chain)
+            given = {"training": self.training, "chain": draw.chain, "shift_db": draw.shift_db}
+            example = render(self.config, draw.pool.clip(draw.clip), draw.protocol, draw.rng, **given)
             mel = seen(example, self.config).half()  # exact for codes, which stay below 2048
             if self._cache:
-                self._cache.write(number, mel)
+                self._cache.write(draw.number, mel)
         mel = mel.float()
         if self.training:
             vary(mel, self.config, generator(self.seed, "variation", index))
-        return {"picture": mel} | targets(self.config, chain, protocol.pedals)
+        return {"picture": mel} | targets(self.config, draw.label, draw.protocol.pedals)
 
-    def _drawn(self, index: int) -> tuple[int, np.random.Generator, DryPool | FreshClips, int, Protocol, Chain]:
-        """The number of an example, its generator, pool, number of the clip, protocol and chain."""
+    def _drawn(self, index: int) -> _Draw:
         number = number_of(index, self.config.n_examples, self.seed)
         rng = generator(self.seed, "training example", number)
         pool = self.pools[rng.integers(len(self.pools))]
         protocol = PROTOCOLS[self.config.protocols[rng.integers(len(self.config.protocols))]]
         clip = int(rng.integers(len(pool)))
-        return number, rng, pool, clip, protocol, protocol.draw(rng)
+        chain = protocol.draw(rng)
+        jitter_db = self.config.input_jitter_db if self.training else 0.0
+        return _Draw(number, rng, pool, clip, protocol, chain, jitter_db * float(rng.uniform(-1, 1)))
 
 
 class DryExamples(Dataset):
@@ -176,12 +198,13 @@ class DryExamples(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """`dry` (pre-roll + samples,), silent behind its end; `start`, `chain` (see `written`), `index`, targets."""
         config, training = self.examples.config, self.examples.training
-        _, rng, pool, clip, protocol, chain = self.examples._drawn(index)
-        dry, start, chain = prepare(config, pool.clip(clip), protocol, rng, training=training, chain=chain)
+        draw = self.examples._drawn(index)
+        given = {"training": training, "chain": draw.chain, "shift_db": draw.shift_db}
+        dry, start, chain = prepare(config, draw.pool.clip(draw.clip), draw.protocol, draw.rng, **given)
         padded = torch.zeros(config.samples + round(config.preroll_seconds * config.sample_rate))
         padded[: dry.shape[1]] = torch.from_numpy(dry[0])
         item = {"dry": padded, "start": torch.tensor(start), "chain": written(chain), "index": torch.tensor(index)}
-        return item | targets(config, chain, protocol.pedals)
+        return item | targets(config, draw.label, draw.protocol.pedals)
 
 
 def seen(example: Example, config: Config) -> Tensor:

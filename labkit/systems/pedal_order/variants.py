@@ -41,6 +41,7 @@ BASE = Config(
     channels=(8, 16, 32, 64, 96),
     encoder_layers=1,
     decoder_layers=2,
+    input_jitter_db=3.0,
     n_examples=3200,
     steps=600,
     learning_rate=1e-3,
