@@ -99,6 +99,7 @@ class TrainPedalOrder(Training):
     Attributes:
         kinds: of dry sources; sampled needs a soundfont.
         n_examples: different examples; a longer run shows each again.
+        first_example: number of the first of them; behind another run's, where this one begins with its weights.
         n_dry: dry clips of each kind in a pool; 0 makes one for every example.
         data: a folder of your own dry recordings, as one more source beside kinds.
         start: a checkpoint to begin from instead of random weights.
@@ -112,6 +113,7 @@ class TrainPedalOrder(Training):
 
     kinds: tuple[Kind, ...] = KINDS
     n_examples: int = 256000
+    first_example: int = 0
     n_dry: int = 0
     data: Path | None = None
     start: Path | None = None
@@ -123,7 +125,7 @@ class TrainPedalOrder(Training):
         """Train in `run_dir`, write the checkpoint to `target`; its sha256."""
         from labkit.systems import pedal_order
 
-        sizes = {"n_examples": self.n_examples, "n_devices": self.devices}
+        sizes = {"n_examples": self.n_examples, "first_example": self.first_example, "n_devices": self.devices}
         config, start = pedal_order.Config(**sizes, **self.chosen), self.start
         rate, recordings = self.learning_rate or config.learning_rate, []
         if self.unlabelled is not None:

@@ -82,6 +82,7 @@ class Config:
         n_bins: cells per knob.
         width, n_heads, encoder_layers, decoder_layers, channels, dropout: the model.
         n_examples: different examples; a longer training shows each again, in another order and hidden elsewhere.
+        first_example: number of the first of them: a run that goes on from another's weights hears others.
         steps, batch_size, learning_rate, warmup_steps, weight_decay, knob_weight: training; `knob_weight` is the
             weight of a knob token's loss beside an order token's, `hint_weight` that of the hints (see the model).
         mask: largest share of bands, and of frames, that training hides in one stripe each.
@@ -116,6 +117,7 @@ class Config:
     channels: tuple[int, ...] = (16, 32, 64, 112, 160)
     dropout: float = 0.0
     n_examples: int = 256000
+    first_example: int = 0
     steps: int = 5000
     batch_size: int = 64
     learning_rate: float = 7e-4

@@ -173,7 +173,7 @@ class Examples(Dataset):
 
     def _drawn(self, index: int) -> _Draw:
         number = number_of(index, self.config.n_examples, self.seed)
-        rng = generator(self.seed, "training example", number)
+        rng = generator(self.seed, "training example", self.config.first_example + number)
         pool = self.pools[rng.integers(len(self.pools))]
         protocol = PROTOCOLS[self.config.protocols[rng.integers(len(self.config.protocols))]]
         clip = int(rng.integers(len(pool)))
