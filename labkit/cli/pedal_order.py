@@ -214,6 +214,7 @@ class EvaluateVariants(Evaluation):
         steps: optimiser steps of each.
         n: clips of each kind of sources.
         sources: kinds of dry sources; real needs recordings (LABKIT_REAL_DATA).
+        only: names of variants: the rows of all others stay as they are.
     """
 
     system: ClassVar[str] = "variants"
@@ -222,13 +223,21 @@ class EvaluateVariants(Evaluation):
     steps: int = 600
     n: int = 300
     sources: tuple[Sources, ...] = ALL_SOURCES
+    only: tuple[str, ...] = ()
 
     def rows(self) -> "list[Row]":
         """Every figure of the results table."""
-        from labkit.systems.pedal_order.variants import BASE, evaluate_variants
+        from labkit.measure.results import read, results_path
+        from labkit.systems.pedal_order.variants import BASE, VARIANTS, evaluate_variants
 
-        base = replace(BASE, steps=self.steps)
-        return evaluate_variants(self.run_dir, base=base, n=self.n, sources=self.sources, seed=self.seed)
+        if unknown := set(self.only) - {variant.name for variant in VARIANTS}:
+            raise ValueError(f"only must name variants, got {', '.join(sorted(unknown))}")
+        chosen = [variant for variant in VARIANTS if not self.only or variant.name in self.only]
+        target = self.out or results_path(self.system)
+        old = read(self.system, path=target) if self.only and target.is_file() else []
+        kept = [row for row in old if row.name not in {variant.name for variant in chosen}]
+        given = {"n": self.n, "sources": self.sources, "seed": self.seed}
+        return kept + evaluate_variants(self.run_dir, base=replace(BASE, steps=self.steps), variants=chosen, **given)
 
 
 @dataclass(frozen=True)

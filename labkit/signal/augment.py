@@ -4,12 +4,15 @@ The linear colouring is in `labkit.signal.colour`; here are the stages that work
 draws all of it.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 from scipy import signal
 
 from labkit.signal.colour import colour, draw_response
 
 _FULL_SCALE = 0.999
+PARTS = ("tone", "time", "noise")
 
 
 def noise(rng: np.random.Generator, samples: int, *, pink: bool) -> np.ndarray:
@@ -124,6 +127,7 @@ def augment(
     *,
     strength: float = 1.0,
     samples: int | None = None,
+    parts: Collection[str] = PARTS,
 ) -> np.ndarray:
     """One random variation of a dry clip: colour, speed, crop, polarity, fades, level, noise, hum, clicks.
 
@@ -133,18 +137,22 @@ def augment(
         rng: the stream to draw from; the same stream gives the same samples.
         strength: 0 gives the clip back (cropped to `samples`), 1 varies it as recordings vary; 0 to 1.
         samples: length of the result; None keeps the input's. A longer input is cropped at a random place.
+        parts: what is varied beside the level: ``"tone"`` (pickups, knobs, rooms), ``"time"`` (speed, place, fades),
+            ``"noise"`` (noise, hum, clicks). Draws do not depend on it: leaving one out changes that one alone.
 
     Returns:
         float32 `(channels, samples)`, peak at most 0.999; its peak before noise is spread over 30 dB. Digital
         silence stays silent.
 
     Raises:
-        ValueError: `strength` out of range, an empty clip, or `samples` below 1.
+        ValueError: `strength` out of range, an empty clip, `samples` below 1, or an unknown part.
 
     Notebook: 02
     """
     if not 0 <= strength <= 1:
         raise ValueError(f"strength must be 0 to 1, got {strength}")
+    if unknown := set(parts) - set(PARTS):
+        raise ValueError(f"parts must be among {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
     samples = audio.shape[-1] if samples is None else samples
     if audio.ndim != 2 or audio.shape[-1] == 0 or samples < 1:
         raise ValueError(f"audio must be (channels, samples), not empty, got {audio.shape}, {samples} samples wanted")
@@ -156,17 +164,20 @@ def augment(
     if audio.shape[-1] > needed:
         audio = fit(audio, needed, offset=_offset(rng, audio.shape[-1], needed, slack=0))
     response = draw_response(sample_rate, rng, strength=strength) if rng.random() < 0.9 else None
-    out = colour(audio, response, speed=speed)
-    out = fit(out, samples, offset=_offset(rng, out.shape[-1], samples, slack=slack))
+    out = colour(audio, response if "tone" in parts else None, speed=speed if "time" in parts else 1.0)
+    offset = _offset(rng, out.shape[-1], samples, slack=slack)
+    out = fit(out, samples, offset=offset if "time" in parts else max(0, min(offset, out.shape[-1] - samples)))
     if rng.random() < 0.3:
         start, end = rng.uniform(0, 0.05 * strength), rng.uniform(0, 0.1 * strength)
-        out = fade(out, start=int(start * samples), end=int(end * samples))
+        if "time" in parts:
+            out = fade(out, start=int(start * samples), end=int(end * samples))
     loudest = float(np.abs(out).max())
     if loudest < 1e-6:
         return np.zeros_like(out)
     level_db = -0.1 - 30 * strength * rng.random()
     out *= np.float32((-1 if rng.random() < 0.5 else 1) * 10 ** (level_db / 20) / loudest)
-    _add_disturbances(out, sample_rate, rng, strength)
+    if "noise" in parts:
+        _add_disturbances(out, sample_rate, rng, strength)
     loudest = float(np.abs(out).max())
     if loudest > _FULL_SCALE:
         out *= np.float32(_FULL_SCALE / loudest)

@@ -109,8 +109,14 @@ def dry_pool(kind: str, split: str, n: int, *, seconds: float, sample_rate: int,
     if n == 0:
         own = {} if kind == "sampled" else {"seed": seed + 1, "guitars": _FRESH_GUITARS}
         return FreshClips(SOURCES[kind](**sizes, **own), split, seed)
-    name = f"{kind}-{split}-{n}x{round(seconds * sample_rate)}-{sample_rate}-seed{seed}.npy"
-    return build_pool(cache_dir() / "pools" / name, SOURCES[kind](**sizes), split, n, seed)
+    return kept_pool(SOURCES[kind](**sizes), split, n, seed)
+
+
+def kept_pool(source: Source, split: str, n: int, seed: int) -> "DryPool":
+    """`build_pool` in the cache, under a name that says what it holds. Arguments and errors as there."""
+    samples = round(source.seconds * source.sample_rate)
+    name = f"{source.kind}-{split}-{n}x{samples}-{source.sample_rate}-seed{seed}.npy"
+    return build_pool(cache_dir() / "pools" / name, source, split, n, seed)
 
 
 def _same_plan(found: dict, plan: _Plan, path: Path) -> None:

@@ -177,6 +177,21 @@ def test_strength_zero_gives_the_clip_back(clip):
     np.testing.assert_array_equal(aug.augment(clip, RATE, np.random.default_rng(0), strength=0), clip)
 
 
+def test_without_its_parts_a_clip_changes_its_level_alone(clip):
+    rest = aug.augment(clip, RATE, np.random.default_rng(3), parts=())
+    gain = rest[0, np.argmax(np.abs(clip))] / clip[0, np.argmax(np.abs(clip))]
+    np.testing.assert_allclose(rest, gain * clip, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("left_out", aug.PARTS)
+def test_a_part_that_is_left_out_changes_most_clips(clip, left_out):
+    others = [part for part in aug.PARTS if part != left_out]
+    seeds = range(12)
+    whole = [aug.augment(clip, RATE, np.random.default_rng(seed)) for seed in seeds]
+    some = [aug.augment(clip, RATE, np.random.default_rng(seed), parts=others) for seed in seeds]
+    assert sum(not np.array_equal(one, other) for one, other in zip(whole, some, strict=True)) >= 5
+
+
 def test_a_longer_clip_is_cropped_somewhere(clip):
     rng = np.random.default_rng(0)
     crops = [aug.augment(clip, RATE, rng, strength=0, samples=RATE) for _ in range(8)]
@@ -207,6 +222,8 @@ def test_bad_arguments(clip):
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="strength must be 0 to 1, got 2"):
         aug.augment(clip, RATE, rng, strength=2)
+    with pytest.raises(ValueError, match="parts must be among tone, time, noise, got dirt"):
+        aug.augment(clip, RATE, rng, parts=("tone", "dirt"))
     with pytest.raises(ValueError, match="not empty"):
         aug.augment(np.zeros((1, 0), np.float32), RATE, rng)
     with pytest.raises(ValueError, match="0 samples wanted"):

@@ -8,6 +8,7 @@ import numpy as np
 
 from labkit.effects.chain import Chain, Step
 from labkit.effects.sampling import ChainSampler, Prior
+from labkit.signal.augment import PARTS
 from labkit.systems.pedal_order.tokens import ChainTokens
 
 THREE = ("chorus", "distortion", "reverb")
@@ -75,6 +76,7 @@ class Config:
         input_jitter_db: half-width of a uniform change of that level, in training only; the knobs to be named are then
             those that do the same at `input_rms_dbfs`.
         augment_strength: of the dry signal's augmentation in training, 0 turns it off.
+        augment_parts: of it, see `labkit.signal.augment.augment`.
         front_end: what is heard of a clip: a log-mel picture, or the codes or the latents of the shipped codec.
         fix_level: hear every clip at one loudness.
         hear_dry: hear the dry clip beside the wet one.
@@ -101,6 +103,7 @@ class Config:
     input_rms_dbfs: float = -20.0
     input_jitter_db: float = 12.0
     augment_strength: float = 1.0
+    augment_parts: tuple[str, ...] = PARTS
     front_end: Literal["mel", "codes", "latents"] = "mel"
     fix_level: bool = True
     hear_dry: bool = False

@@ -108,7 +108,7 @@ def prepare(
     start = int(rng.integers(room + 1))
     dry = clip.audio
     if training:
-        dry = augment(dry, config.sample_rate, rng, strength=config.augment_strength)
+        dry = augment(dry, config.sample_rate, rng, strength=config.augment_strength, parts=config.augment_parts)
     return set_rms(dry[:, : start + config.samples], config.input_rms_dbfs + shift_db), start, chain
 
 

@@ -58,6 +58,10 @@ VARIANTS = (
     Variant("log-mel, generated notes spliced", kinds=("spliced",)),
     Variant("log-mel, sampled phrases only", kinds=("sampled",)),
     Variant("log-mel, dry sound not augmented", {"augment_strength": 0.0, "input_jitter_db": 0.0}),
+    Variant("log-mel, level alone varied", {"augment_strength": 0.0, "input_jitter_db": 12.0}),
+    Variant("log-mel, tone alone varied", {"augment_parts": ("tone",), "input_jitter_db": 0.0}),
+    Variant("log-mel, noise alone varied", {"augment_parts": ("noise",), "input_jitter_db": 0.0}),
+    Variant("log-mel, Vital patches too", kinds=("generated", "sampled", "vital")),
 )
 
 
