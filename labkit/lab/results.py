@@ -56,6 +56,7 @@ HEADLINES = {
         "*/exact chain",
         "*/macro F1",
         "*/exact chain, 8 s heard",
+        "three/*/exact chain, inert pedals left out, dry -12 dB",
         "*/exact chain, dry known, refined",
         "*/exact chain, inert pedals left out",
         "*/the unit is named",

@@ -60,6 +60,34 @@ def test_an_example_depends_on_its_number_alone(pool):
     assert one["picture"].dtype == torch.float32
 
 
+def test_labels_name_what_does_the_same_at_the_usual_level(pool):
+    config = replace(SMALL, protocols=("six",), n_examples=40, mask=0.0, tilt_db=0.0)
+    examples, compared = Examples(config, [pool], 3), 0
+    shifts = [examples._drawn(k).shift_db for k in range(40)]
+    assert -12 <= min(shifts) < -8
+    assert 8 < max(shifts) <= 12
+    for k in range(40):
+        draw = examples._drawn(k)
+        label = draw.label
+        assert torch.equal(examples[k]["tokens"], targets(config, label, draw.protocol.pedals)["tokens"])
+        moved = label != draw.chain
+        assert moved == any(name in label.names for name in ("compressor", "distortion"))
+        if moved and label.input_referred(-draw.shift_db) == draw.chain:  # no knob stopped at its end
+            given = {"training": True, "chain": label}
+            again = render(config, draw.pool.clip(draw.clip), draw.protocol, examples._drawn(k).rng, **given)
+            np.testing.assert_allclose(
+                picture(torch.from_numpy(again.wet[0]), config), examples[k]["picture"], atol=0.05
+            )
+            compared += 1
+    assert compared >= 5
+
+
+def test_a_run_that_goes_on_hears_other_examples(pool):
+    first, behind = Examples(SMALL, [pool], 3), Examples(replace(SMALL, first_example=4), [pool], 3)
+    assert torch.equal(first[5]["tokens"], behind[1]["tokens"])
+    assert first._drawn(1).chain != behind._drawn(1).chain
+
+
 def test_the_cache_gives_what_was_rendered_and_later_rounds_vary_it(pool, tmp_path):
     plain, cached = Examples(SMALL, [pool], 3), Examples(SMALL, [pool], 3).cached(tmp_path)
     for _ in range(2):
@@ -390,6 +418,7 @@ def test_every_figure_of_an_untrained_network_is_there_and_none_is_good(small, t
     inert = "clips with an inert pedal"
     assert rows[f"{inert}, dry +12 dB"].ours <= rows[inert].ours <= rows[f"{inert}, dry -12 dB"].ours
     assert (rows["exact chain, 8 s heard"].n, rows["exact chain, dry +12 dB"].n) == (8, 24)
+    assert {"macro F1, 8 s heard", "Levenshtein, 8 s heard"} <= set(rows)
     assert rows["exact chain"].ours < 0.5 < rows["exact chain"].oracle <= 1
     assert rows["exact chain, raw order"].ours <= rows["exact chain"].ours
     assert 0 <= rows["clips with an inert pedal"].ours < 0.5

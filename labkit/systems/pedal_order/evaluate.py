@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from labkit.measure.metrics import chain_scores, si_sdr_db
+from labkit.measure.metrics import chain_scores, macro_f1, si_sdr_db
 from labkit.measure.results import Row
 from labkit.systems.pedal_order.baselines import canonical_names, statistics_floor
 from labkit.systems.pedal_order.config import PROTOCOLS, Protocol
@@ -18,7 +18,7 @@ from labkit.systems.pedal_order.front_ends import picture
 from labkit.systems.pedal_order.model import PedalOrderModel
 from labkit.systems.pedal_order.predict import windows
 from labkit.systems.pedal_order.refine import Refined, refine
-from labkit.systems.pedal_order.rows import audible_rows, interval, rows_of
+from labkit.systems.pedal_order.rows import audible_rows, interval, knob_rows, rows_of
 from labkit.systems.pedal_order.zero_shot import plugin_rows, unit_rows
 
 LONG_SECONDS = 8.0
@@ -68,7 +68,7 @@ def evaluate(
             started = time.perf_counter()
             new = rows_of(model, evaluation_set(config, protocol, kind, n, seed=seed), floor, seed, checkpoint)
             new += _level_rows(model, protocol, kind, n, seed, new[0]) if name == "three" else []
-            new.append(_long_row(model, protocol, kind, max(1, n // 3), seed, new[0]))
+            new += _long_rows(model, protocol, kind, max(1, n // 3), seed, new[0])
             new += _refined_rows(model, protocol, kind, n_refined, seed, new[0]) if n_refined else []
             rows += [replace(row, seconds=time.perf_counter() - started) for row in new]
             say(f"{name} {kind}: " + ", ".join(f"{row.metric} {row.ours:.3f}" for row in new))
@@ -112,14 +112,25 @@ def _level_rows(model: PedalOrderModel, protocol: Protocol, kind: str, n: int, s
     return rows
 
 
-def _long_row(model: PedalOrderModel, protocol: Protocol, kind: str, n: int, seed: int, exact: Row) -> Row:
-    """The exact share on recordings of `LONG_SECONDS`, whose windows vote."""
+def _long_rows(model: PedalOrderModel, protocol: Protocol, kind: str, n: int, seed: int, exact: Row) -> list[Row]:
+    """Exactness, F1, edits and knobs on recordings of `LONG_SECONDS`, whose windows vote."""
     tests = evaluation_set(replace(model.config, seconds=LONG_SECONDS), protocol, kind, n, seed=seed)
     said = []
     for example in tests.examples:
         heard = torch.from_numpy(windows(example.wet, model.config.samples, most=8))
         said.append(decode(model, picture(heard, model.config), protocol.pedals, beams=6))
-    return _exact_again(exact, f"exact chain, {LONG_SECONDS:g} s heard", tests, said)
+    names = [canonical_names(prediction.chain.names) for prediction in said]
+    first = _exact_again(exact, "exact chain", tests, said)
+    kept = {name: getattr(first, name) for name in ("seed", "checkpoint", "name", "protocol", "sources", "unit", "n")}
+    edits = chain_scores(tests.orders, names)["levenshtein"]
+    low, high = interval(edits, tests.groups, seed)
+    rows = [
+        first,
+        Row(metric="macro F1", ours=macro_f1(tests.orders, names, protocol.pedals), low=None, high=None, **kept),
+        Row(metric="Levenshtein", ours=float(edits.mean()), low=low, high=high, **kept),
+        *knob_rows(tests, said, kept, seed)[:1],
+    ]
+    return [replace(row, metric=f"{row.metric}, {LONG_SECONDS:g} s heard") for row in rows]
 
 
 def _refined_rows(model: PedalOrderModel, protocol: Protocol, kind: str, n: int, seed: int, exact: Row) -> list[Row]:

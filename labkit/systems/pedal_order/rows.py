@@ -86,7 +86,7 @@ def rows_of(
     f1["prior"] = macro_f1(truth, [protocol.pedals] * len(truth), protocol.pedals)
     facts = {"low": None, "high": None, "oracle": 1.0, "reference": _published("macro F1", protocol)}
     rows.append(Row(metric="macro F1", **shared | f1 | facts))
-    return rows + _knob_rows(tests, said, shared, seed) + _sound_rows(model, tests, said, shared, seed)
+    return rows + knob_rows(tests, said, shared, seed) + _sound_rows(model, tests, said, shared, seed)
 
 
 def _order_rows(tests: EvaluationSet, answers: Mapping[str, Sequence[Names]], shared: dict, seed: int) -> list[Row]:
@@ -170,7 +170,7 @@ def _nats_rows(model: PedalOrderModel, tests: EvaluationSet, shared: dict, seed:
     return rows
 
 
-def _knob_rows(tests: EvaluationSet, said: Sequence[Prediction], shared: dict, seed: int) -> list[Row]:
+def knob_rows(tests: EvaluationSet, said: Sequence[Prediction], shared: dict, seed: int) -> list[Row]:
     """Errors of the knobs that were drawn, as shares of their ranges, where the pedal was heard; then of each knob."""
     found: dict[str, list[tuple[float, float, str]]] = {}
     for example, prediction in zip(tests.examples, said, strict=True):
