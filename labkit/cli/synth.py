@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tyro.conf import Positional
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Synth:
-    """Turn a recorded note into a preset of the synthesizer Vital, with the MIDI note that plays it.
+    """Turn a recorded note into a preset of a synthesizer, with the MIDI note that plays it.
+
+    The checkpoint says which synthesizer: Vital, for the shipped one.
 
     Attributes:
         file: the recording: wav, flac, mp3, ogg; one note, any pitch and length; the beginning is heard.
@@ -40,7 +42,7 @@ class Synth:
 
         audio, sample_rate = read_audio(self.file)
 
-        from labkit.effects.synths.vital import Vital
+        from labkit.effects.synths.registry import open_synth
         from labkit.systems.synth_matching.checkpoint import load
         from labkit.systems.synth_matching.output import write_match
         from labkit.systems.synth_matching.predict import predict
@@ -48,7 +50,7 @@ class Synth:
         model = load(self.checkpoint)
         spec, folder = model.config.spec, self.output_path or Path("output") / self.file.stem
         given = {"n": self.n, "refine": self.refine, "pitch": self.pitch, "seed": self.seed}
-        with Vital(spec) as synth:
+        with open_synth(spec) as synth:
             match = predict(model, audio, sample_rate, synth=synth, **given)
             written = write_match(match, spec, folder, name=self.file.stem, synth=synth)
         pitch, seconds = match.values["note_pitch"], match.values["note_seconds"]
@@ -61,7 +63,9 @@ class Synth:
         return 0
 
 
-def render_synth(config: Path | None, out: Path | None, n: int | None, workers: int, scheduler: str | None) -> int:
+def render_synth(
+    config: Path | None, parameters: str | None, out: Path | None, n: int | None, workers: int, scheduler: str | None
+) -> int:
     """Render a data set; see `labkit data`."""
     from tqdm import tqdm
 
@@ -70,7 +74,8 @@ def render_synth(config: Path | None, out: Path | None, n: int | None, workers: 
     from labkit.systems.synth_matching.schema import RenderConfig
 
     wanted = RenderConfig.from_file(config) if config else RenderConfig()
-    wanted = wanted if n is None else replace(wanted, n_train=n)
+    changed = {"parameters": parameters, "n_train": n}
+    wanted = replace(wanted, **{name: value for name, value in changed.items() if value is not None})
     folder = out or default_folder(wanted.parameters)
     with tqdm(unit=" notes") as bar:
 
@@ -89,12 +94,16 @@ class TrainSynth(Training):
     """Train the network that turns a note into patches, on what `labkit data render-synth` has made.
 
     Attributes:
-        folder: of the data set; the usual one by default.
+        parameters: the parameter set: vital_simple, vital_full or surge_simple.
+        field: of the flow: mlp, or token, which treats like parts alike.
+        folder: of the data set; the set's usual one by default.
         start: a checkpoint to begin with.
     """
 
     system: ClassVar[str] = "synth"
 
+    parameters: str = "vital_simple"
+    field: Literal["mlp", "token"] = "mlp"
     folder: Path | None = None
     start: Path | None = None
     workers: int = 0
@@ -106,7 +115,7 @@ class TrainSynth(Training):
         from labkit.systems.synth_matching.model import build, summary
         from labkit.systems.synth_matching.train import train
 
-        config = replace(Config(), **self.chosen)
+        config = replace(Config(), parameters=self.parameters, field=self.field, **self.chosen)
         print(summary(build(config)))
         return save(train(config, run_dir, folder=self.folder, start=self.start, on_log=say), target)
 

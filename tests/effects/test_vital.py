@@ -109,6 +109,19 @@ def test_a_crash_is_an_error_and_the_next_note_plays(vital: Vital) -> None:
     assert after.std() == pytest.approx(before.std(), rel=0.05)  # a synthesizer's first note begins otherwise
 
 
+def test_modulations_that_a_set_lacks_are_not_connected_and_not_missed(vital: Vital) -> None:
+    values = plain(osc_1_level=0.8, filter_1_type="low 24") | {"filter_1_env": 0.4}
+    text = vital.preset(values)
+    preset = json.loads(text)
+    modulations = preset["settings"]["modulations"]
+    assert [end["source"] for end in modulations if end["source"]] == ["env_2"]
+    modulations[1:3] = [
+        {"source": "lfo_1", "destination": "voice_tune"},
+        {"source": "lfo_2", "destination": "filter_1_cutoff"},
+    ]
+    np.testing.assert_array_equal(vital.play(text, values), vital.play(json.dumps(preset), values))
+
+
 def test_what_is_no_preset_is_refused(vital: Vital) -> None:
     with pytest.raises(PluginError, match="does not read"):
         vital.play("{", {"note_pitch": 60.0, "note_seconds": 0.5})

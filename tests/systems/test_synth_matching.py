@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from labkit.cli import main
-from labkit.effects.synths.vital import SIMPLE, Vital
+from labkit.effects.synths.vital import FULL, SIMPLE, Vital
 from labkit.learn.checkpoints import CheckpointError
 from labkit.signal.audio import AudioError
 from labkit.signal.files import write_audio
@@ -125,6 +125,22 @@ def test_a_transposed_picture_is_that_of_the_transposed_patch() -> None:
             errors.append([np.abs(x - y.astype(float)).mean() for x in (mel, plain.mel) for y in (true.mel,)])
     changed_error, unchanged_error = np.mean(errors, 0)
     assert changed_error < 0.6 * unchanged_error
+
+
+def test_in_the_full_set_echoes_slow_down_too_and_a_cutoff_that_follows_the_key_is_left_to() -> None:
+    middle = {field.name: field.rest for field in FULL.fields} | {"note_pitch": 60.0, "note_seconds": 0.5}
+    on = {"osc_1_level": 0.65, "filter_1_type": "low 24", "filter_1_keytrack": 0.5, "wah": 0.2, "delay_dry_wet": 0.25}
+    values, views = FULL.settle(middle | {"sample_level": 0.0} | on), (np.zeros((64, 65)), np.zeros(312))
+    seen = set()
+    for seed in range(20):
+        *_, changed = varied(*views, values, FULL, np.random.default_rng(seed))
+        moved = {name: changed[name] - values[name] for name in FULL.names if not isinstance(values[name], str)}
+        slower = np.log2(changed["note_seconds"] / values["note_seconds"])
+        assert moved["filter_1_cutoff"] == pytest.approx(moved["note_pitch"] / 2, abs=0.02)  # a step is 90 / 4096
+        for name in ("lfo_2_frequency", "delay_frequency"):
+            assert moved[name] == pytest.approx(-slower, abs=0.003)  # 5 / 4096, and that of the seconds
+        seen.add((moved["note_pitch"] != 0, abs(slower) > 0.01))
+    assert (True, True) in seen
 
 
 def test_refining_goes_down_and_keeps_to_its_budget() -> None:

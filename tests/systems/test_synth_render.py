@@ -100,6 +100,28 @@ def test_a_finished_set_is_left_alone_and_another_config_refused(killed: Path) -
         read_notes(killed, "train", n=7)
 
 
+@pytest.mark.timeout(600)
+def test_half_the_oversampling_is_another_sound_but_a_near_one(killed: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, n_train=1, n_validation=1, n_test=1, oversampling=1)
+    render(config, tmp_path, workers=1)
+    notes, before = read_notes(tmp_path, "test"), read_notes(killed, "test", n=1)
+    np.testing.assert_array_equal(notes.parameters, before.parameters)
+    assert 0 < np.abs(notes.mel - before.mel.astype(float)).mean() < 1.0
+
+
+def test_a_file_names_oversampling_only_where_it_is_not_as_ever(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py", reason="the package h5py is not installed")
+    for oversampling in (2, 1):
+        config = RenderConfig(n_test=1, oversampling=oversampling)
+        job = jobs(config)[0]
+        write_shard(job.path(tmp_path / str(oversampling)), job, rows_of(config, 1))
+        with h5py.File(job.path(tmp_path / str(oversampling)), "r") as file:
+            assert ("oversampling" in file.attrs["config"]) == (oversampling == 1)
+    claim(tmp_path, RenderConfig())
+    with pytest.raises(ValueError, match="another config"):
+        claim(tmp_path, RenderConfig(oversampling=1))
+
+
 def test_splits_share_no_patch() -> None:
     found = split_patches(SMALL, 300)
     every = [patch for patches in found.values() for patch in patches]
@@ -190,7 +212,12 @@ def test_silence_has_no_features() -> None:
 
 @pytest.mark.parametrize(
     ("changed", "said"),
-    [({"parameters": "moog"}, "vital_simple"), ({"audio": "mp3"}, "float16"), ({"n_train": 0}, "n_train")],
+    [
+        ({"parameters": "moog"}, "vital_simple"),
+        ({"audio": "mp3"}, "float16"),
+        ({"n_train": 0}, "n_train"),
+        ({"oversampling": 3}, "oversampling"),
+    ],
 )
 def test_bad_configs_are_named(changed: dict, said: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=said):

@@ -7,6 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
+# How every synthesizer here is played.
+SAMPLE_RATE = 44_100
+VELOCITY = 0.8
+
 Values = Mapping[str, float | str]
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from labkit.effects.synths.registry import SETS
 from labkit.effects.synths.spec import SynthSpec
-from labkit.effects.synths.vital import SETS
 from labkit.systems.synth_matching import features
 
 

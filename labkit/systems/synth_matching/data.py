@@ -68,7 +68,7 @@ def read_statistics(folder: Path) -> dict[str, dict[str, list[float]]]:
 def twins(spec: SynthSpec) -> np.ndarray | None:
     """Columns of a vector after the first two oscillators change places; None without two."""
     order = np.arange(spec.size)
-    pairs = [(name, name.replace("osc_1_", "osc_2_")) for name in spec.names if name.startswith("osc_1_")]
+    pairs = [(name, name.replace("osc_1_", "osc_2_")) for name in spec.names if "osc_1_" in name]
     if not pairs:
         return None
     for first, second in pairs:
@@ -123,6 +123,7 @@ class Examples(Dataset):
 
 _SEMITONES, _STRETCHES = 12, 2.0 ** (np.arange(-6, 7) / 12)
 _TIMES = ("env_1_attack", "env_1_decay", "env_1_release", "env_2_attack", "env_2_decay")
+_RATES = ("lfo_1_frequency", "lfo_2_frequency", "delay_frequency")  # in octaves above 1 Hz
 
 
 def varied(
@@ -138,11 +139,14 @@ def varied(
         rng: of the change: up to an octave either way, up to the square root of 2 slower or faster.
 
     Returns:
-        The three, changed.
+        The three, changed; as they were where the set is not one of Vital's.
     """
+    if "env_1_attack" not in spec.names:  # which of another synthesizer's knobs would follow is not known here
+        return mel, lines, dict(values)
     semitones, stretch = int(rng.integers(-_SEMITONES, _SEMITONES + 1)), int(rng.integers(len(_STRETCHES)))
     heard, changed = spec.active(values), dict(values)
-    moves = {"note_pitch": semitones, "filter_1_cutoff": semitones}
+    followed = values.get("filter_1_keytrack", 0.0)  # the cutoff goes so far with the key by itself
+    moves = {"note_pitch": semitones, "filter_1_cutoff": semitones * (1 - followed)}
     moved = {name: values[name] + step for name, step in moves.items() if name in changed and heard[name]}
     noisy = values.get("sample_level", 0.0) > 0  # noise has no key: its colour would move and the patch would not
     if not noisy and all(spec[name].low <= value <= spec[name].high for name, value in moved.items()):
@@ -150,6 +154,7 @@ def varied(
         mel, lines = _transposed(semitones, mel.shape[0]) @ mel, _shifted(lines, 3 * semitones)
     factor = _STRETCHES[stretch]
     slower = {name: values[name] * factor**0.25 for name in _TIMES if name in changed and heard[name]}
+    slower |= {name: values[name] - np.log2(factor) for name in _RATES if name in changed and heard[name]}
     slower["note_seconds"] = values["note_seconds"] * factor
     if "reverb_decay_time" in changed and heard["reverb_decay_time"]:
         slower["reverb_decay_time"] = values["reverb_decay_time"] + float(np.log2(factor))

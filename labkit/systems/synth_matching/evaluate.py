@@ -8,8 +8,9 @@ from time import perf_counter
 import numpy as np
 
 from labkit.effects.hosts.face import PluginError
-from labkit.effects.synths.spec import SynthSpec, Values
-from labkit.effects.synths.vital import SAMPLE_RATE, Vital
+from labkit.effects.synths.registry import Synth, open_synth, synthesizer_of
+from labkit.effects.synths.spec import SAMPLE_RATE, SynthSpec, Values
+from labkit.effects.synths.vital import Vital
 from labkit.measure.results import Row, bootstrap_interval
 from labkit.measure.timbre import DISTANCES, sound_distances
 from labkit.signal.files import read_audio
@@ -58,7 +59,7 @@ class Sound:
     truth: Mapping[str, float | str] | None = None
 
 
-def held_out(model: SynthModel, folder: Path, n: int, synth: Vital) -> list[Sound]:
+def held_out(model: SynthModel, folder: Path, n: int, synth: Synth) -> list[Sound]:
     """Notes of the test split, played again."""
     notes = read_notes(folder, "test", n=n)
     spec, found = model.config.spec, []
@@ -127,7 +128,7 @@ class Neighbours:
 def judge(
     model: SynthModel,
     sounds: Sequence[Sound],
-    synth: Vital,
+    synth: Synth,
     notes: Notes,
     *,
     seed: int = 1,
@@ -290,24 +291,26 @@ def evaluate(
 
     Raises:
         ValueError: if there is no data set.
-        PluginError: if Vital crashed, hung or is not installed.
+        PluginError: if the synthesizer crashed, hung or is not installed.
 
     Notebook: 07.
     """
     folder = folder or default_folder(model.config.parameters)
     notes, real = read_notes(folder, "train"), real_data_dir()
+    title = synthesizer_of(model.config.parameters).title
     found: list[Row] = []
-    with Vital(model.config.spec) as synth:
+    with open_synth(model.config.spec) as synth:
         jobs = [("generated", lambda: held_out(model, folder, n, synth))]
         if all_sounds and real is not None:
-            jobs.append(("sampled", lambda: presets(model, synth, real / "synth_presets" / "vital")))
+            if isinstance(synth, Vital):
+                jobs.append(("sampled", lambda: presets(model, synth, real / "synth_presets" / "vital")))
             jobs.append(("real", lambda: recordings(model, real / "notes")))
         for sources, collect in jobs:
             started, sounds = perf_counter(), collect()
             given = {"seed": seed, "refine": refine, "n_refined": n_refined, "on_done": on_done}
             scores = judge(model, sounds, synth, notes, **given)
             said = {
-                "protocol": f"Vital, {len(model.config.spec.fields)} parameters",
+                "protocol": f"{title}, {len(model.config.spec.fields)} parameters",
                 "sources": sources,
                 "seed": seed,
                 "checkpoint": checkpoint,
@@ -327,11 +330,11 @@ def fixed_score(model: SynthModel, *, n: int = 12) -> dict[str, float]:
         dB, of the regressor and of one draw of the flow.
 
     Raises:
-        PluginError: if Vital crashed, hung or is not installed.
+        PluginError: if the synthesizer crashed, hung or is not installed.
     """
     spec, seconds, sounds = model.config.spec, model.config.seconds, []
     rendering = RenderConfig(parameters=model.config.parameters, seconds=seconds)
-    with Vital(spec) as synth:
+    with open_synth(spec) as synth:
         k = 0
         while len(sounds) < n:
             values, phases = draw(rendering, "test", 10**9 + k, 0)
@@ -345,7 +348,7 @@ def fixed_score(model: SynthModel, *, n: int = 12) -> dict[str, float]:
         return {way: round(float(np.mean(_played(synth, spec, codes, sounds))), 3) for way, codes in found.items()}
 
 
-def _played(synth: Vital, spec: SynthSpec, codes: np.ndarray, sounds: Sequence[Sound]) -> list[float]:
+def _played(synth: Synth, spec: SynthSpec, codes: np.ndarray, sounds: Sequence[Sound]) -> list[float]:
     return [
         distance(
             features.mono(synth.render(patch_of(spec, code), seconds=len(sound.target) / SAMPLE_RATE))[0], sound.target

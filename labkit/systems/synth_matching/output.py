@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.effects.synths.spec import SynthSpec, Values
-from labkit.effects.synths.vital import SAMPLE_RATE, VELOCITY, Vital
+from labkit.effects.synths.registry import Synth, synthesizer_of
+from labkit.effects.synths.spec import SAMPLE_RATE, VELOCITY, SynthSpec, Values
 from labkit.signal.files import write_audio
 from labkit.signal.optional import need
 from labkit.signal.paths import replace_text
@@ -23,7 +23,7 @@ class Written:
     """The files of a match.
 
     Attributes:
-        preset: `.vital`, which Vital opens.
+        preset: `.vital`, which Vital opens, or `.vstpreset`, which a host opens for Surge XT.
         midi: the note that it is to play.
         parameters: JSON, every value by name, volume and distance.
         vector: `.npy`, the patch as its set codes it.
@@ -37,7 +37,7 @@ class Written:
     audio: Path
 
 
-def write_match(match: Match, spec: SynthSpec, folder: str | Path, *, name: str, synth: Vital) -> Written:
+def write_match(match: Match, spec: SynthSpec, folder: str | Path, *, name: str, synth: Synth) -> Written:
     """Write all five files; a reader sees old ones or new ones.
 
     Args:
@@ -51,14 +51,16 @@ def write_match(match: Match, spec: SynthSpec, folder: str | Path, *, name: str,
         Where they are.
 
     Raises:
-        PluginError: if Vital crashed or hung.
+        PluginError: if the synthesizer crashed or hung.
 
     Notebook: 07.
     """
     stem = Path(folder) / name
     stem.parent.mkdir(parents=True, exist_ok=True)
-    files = Written(*(stem.with_name(name + end) for end in (".vital", ".mid", ".json", ".npy", ".wav")))
-    replace_text(files.preset, synth.preset(match.values, name=name, volume_db=match.volume_db))
+    endings = (synthesizer_of(spec.name).suffix, ".mid", ".json", ".npy", ".wav")
+    files = Written(*(stem.with_name(name + end) for end in endings))
+    preset = synth.preset(match.values, name=name, volume_db=match.volume_db)
+    _replace(files.preset, preset.encode() if isinstance(preset, str) else preset)
     write_note(files.midi, match.values)
     said = {"set": spec.name, "values": dict(match.values), "volume_db": match.volume_db, "mss_db": match.distance}
     replace_text(files.parameters, json.dumps(said, indent=1) + "\n")
@@ -68,6 +70,12 @@ def write_match(match: Match, spec: SynthSpec, folder: str | Path, *, name: str,
     os.replace(temporary, files.vector)
     write_audio(files.audio, match.audio / max(1.0, float(np.abs(match.audio).max())), SAMPLE_RATE)
     return files
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
 
 
 def write_note(path: Path, values: Values) -> None:

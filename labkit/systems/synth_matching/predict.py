@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from labkit.effects.synths.spec import Knob, SynthSpec, Values
-from labkit.effects.synths.vital import SAMPLE_RATE, Vital
+from labkit.effects.synths.registry import Synth, open_synth
+from labkit.effects.synths.spec import SAMPLE_RATE, Knob, SynthSpec, Values
 from labkit.learn.evolution import strategy
 from labkit.learn.flow import Solver, sample
 from labkit.measure.loudness import loudness_lufs
@@ -33,7 +33,7 @@ class Match:
 
     Attributes:
         values: of the patch and the note.
-        volume_db: for Vital's volume, so that it is as loud as the sound was.
+        volume_db: for the synthesizer's volume, so that it is as loud as the sound was.
         audio: (2, samples), the patch played.
         distance: MSS between the two, dB.
         tried: MSS of every patch that was ranked, in the order of drawing; the regressor's last.
@@ -93,7 +93,7 @@ def patch_of(spec: SynthSpec, code: np.ndarray) -> dict[str, float | str]:
         code: (size,).
     """
     values = spec.decode(code)
-    sources = [f.name for f in spec.fields if f.name.endswith("_level")]
+    sources = [f.name for f in spec.fields if f.name.endswith(("_level", "_volume"))]
     if any(values[name] != 0.0 for name in sources):
         return values
     code = np.array(code, dtype=np.float64)
@@ -131,7 +131,7 @@ def predict(
     n: int = 8,
     refine: int = 0,
     pitch: int | None = None,
-    synth: Vital | None = None,
+    synth: Synth | None = None,
     seed: int = 0,
 ) -> Match:
     """A patch whose note sounds like a recording.
@@ -144,7 +144,7 @@ def predict(
             at the keys around its own, where `pitch` is not known.
         refine: more notes to play, for CMA-ES on the knobs of the best patch.
         pitch: MIDI key, 36 to 84, where it is known.
-        synth: an open Vital, which stays open; a new one when None.
+        synth: an open one for the model's set, which stays open; a new one when None.
         seed: of the draws.
 
     Returns:
@@ -153,7 +153,7 @@ def predict(
     Raises:
         AudioError: if audio is empty, silent or not finite.
         ValueError: if `n` < 1, `refine` < 0, or pitch is out of range.
-        PluginError: if Vital crashed, hung or is not installed.
+        PluginError: if the synthesizer crashed, hung or is not installed.
 
     Source: ranking by re-synthesis as in Hayes et al. 2025; Hansen 2016 (CMA-ES).
     Notebook: 07.
@@ -167,7 +167,7 @@ def predict(
     heard = features.hear(target[None])
     drawn, plain = propose(model, heard.mel[None], heard.lines[None], n=n, seed=seed)
     patches = [_at_pitch(patch_of(spec, code), pitch) for code in (*drawn[0], plain[0])]
-    own = synth or Vital(spec)
+    own = synth or open_synth(spec)
     try:
         play = _player(own, seconds)
         tried = tuple(distance(play(values), target) for values in patches)
@@ -194,7 +194,7 @@ def _at_pitch(values: dict[str, float | str], pitch: int | None) -> dict[str, fl
     return values if pitch is None else values | {"note_pitch": float(pitch)}
 
 
-def _player(synth: Vital, seconds: float) -> Callable[[Values], np.ndarray]:
+def _player(synth: Synth, seconds: float) -> Callable[[Values], np.ndarray]:
     return lambda values: features.mono(synth.render(values, seconds=seconds))[0]
 
 
@@ -203,13 +203,13 @@ def distance(estimate: np.ndarray, target: np.ndarray) -> float:
     return multi_scale_spectral(estimate, target, SAMPLE_RATE) if np.abs(estimate).max() > 1e-6 else _SILENT
 
 
-def _finished(synth: Vital, values: dict, target: np.ndarray, tried: Sequence[float], renders: int) -> Match:
+def _finished(synth: Synth, values: dict, target: np.ndarray, tried: Sequence[float], renders: int) -> Match:
     seconds = len(target) / SAMPLE_RATE
     loudness = loudness_lufs(features.mono(synth.render(values, seconds=seconds)), SAMPLE_RATE)
     missing_db = loudness_lufs(target[None], SAMPLE_RATE) - loudness
     volume_db = float(np.clip(missing_db, -70.0, 12.0)) if math.isfinite(missing_db) else 0.0
     # As whoever opens the preset hears it: a synthesizer's first note begins a little otherwise than its later ones.
-    audio = synth.play(synth.preset(values, volume_db=volume_db), values, seconds=seconds)
+    audio = synth.first_note(values, seconds=seconds, volume_db=volume_db)
     found = distance(features.mono(audio)[0], target)
     return Match(values, volume_db, audio, found, tuple(tried), renders, target)
 

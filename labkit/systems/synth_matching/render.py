@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from labkit.effects.synths.registry import Engine, synthesizer_of
 from labkit.effects.synths.spec import SynthSpec
-from labkit.effects.synths.vital import N_OSCILLATORS, VitalEngine
+from labkit.effects.synths.vital import N_OSCILLATORS
 from labkit.measure.loudness import loudness_lufs
 from labkit.signal.optional import need
 from labkit.signal.paths import replace_text
@@ -58,13 +59,14 @@ def draw(config: RenderConfig, split: Split, index: int, attempt: int) -> tuple[
 
 
 @cache
-def _engine(parameters: str) -> VitalEngine:
-    return VitalEngine(parameters)
+def _engine(parameters: str, oversampling: int) -> Engine:
+    engine = synthesizer_of(parameters).engine
+    return engine(parameters) if oversampling == 2 else engine(parameters, oversampling)
 
 
 def render_job(job: Job, folder: str) -> int:
     """Render one file, in this process, from a fresh synthesizer: the same bytes every time. Returns its notes."""
-    engine = _engine(job.config.parameters)
+    engine = _engine(job.config.parameters, job.config.oversampling)
     engine.restart()
     notes = [_note(job, engine, index) for index in range(job.start, job.stop)]
     rows = {name: np.stack([np.asarray(note[name]) for note in notes]) for name in columns(job.config)}
@@ -72,7 +74,7 @@ def render_job(job: Job, folder: str) -> int:
     return len(notes)
 
 
-def _note(job: Job, engine: VitalEngine, index: int) -> dict[str, Any]:
+def _note(job: Job, engine: Engine, index: int) -> dict[str, Any]:
     """The first draw that is loud enough."""
     config = job.config
     for attempt in range(_MOST_DRAWS):
@@ -115,7 +117,8 @@ def render(
 
     Raises:
         ValueError: if the folder holds another data set, or workers < 1.
-        RuntimeError: if Vital killed its process three times on one file.
+        RuntimeError: if the synthesizer killed its process three times on one file.
+        ImportError, PluginError: if it is not installed.
 
     Notebook: 07.
     """
@@ -131,6 +134,7 @@ def render(
     there -= sum(job.stop - job.start for job in missing)
     started, rendered = time.perf_counter(), 0
     if missing:
+        synthesizer_of(config.parameters).needed()
         with _client(workers, scheduler) as client:
             for n in _done(client, missing, str(folder.resolve())):
                 rendered += n

@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from labkit.effects.synths import vital
+from labkit.effects.synths.registry import SETS
 from labkit.effects.synths.spec import SynthSpec
-from labkit.effects.synths.vital import SETS
 from labkit.signal.optional import need
 from labkit.signal.paths import replace_text
 from labkit.systems.synth_matching import features
@@ -30,6 +31,7 @@ class RenderConfig:
         shard_size: notes of a file; rendering resumes file by file.
         floor_lufs: quieter notes are drawn again.
         audio: whether the sound itself is kept, and how.
+        oversampling: of Vital, 1 or 2; with 1 it is faster, and another sound.
         seed: of everything.
     """
 
@@ -41,6 +43,7 @@ class RenderConfig:
     shard_size: int = 128
     floor_lufs: float = -55.0
     audio: Stored = "none"
+    oversampling: Literal[1, 2] = 2
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -48,6 +51,8 @@ class RenderConfig:
             raise ValueError(f"parameters must be one of {', '.join(SETS)}, got {self.parameters!r}")
         if self.audio not in ("none", "float16", "int16"):
             raise ValueError(f"audio must be none, float16 or int16, got {self.audio!r}")
+        if self.oversampling not in ((1, 2) if self.parameters in vital.SETS else (2,)):
+            raise ValueError(f"oversampling must be 2, or 1 for a set of Vital, got {self.oversampling}")
         for name in ("seconds", "n_train", "n_validation", "n_test", "shard_size"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -149,4 +154,7 @@ def claim(folder: Path, config: RenderConfig) -> None:
 
 def _lasting(config: RenderConfig) -> dict:
     """The config without the numbers of notes: what a file's content depends on."""
-    return asdict(replace(config, n_train=1, n_validation=1, n_test=1))
+    plain = asdict(replace(config, n_train=1, n_validation=1, n_test=1))
+    if config.oversampling == 2:  # what it was before it could be chosen: older files say nothing of it
+        del plain["oversampling"]
+    return plain
