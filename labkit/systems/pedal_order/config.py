@@ -65,7 +65,7 @@ PROTOCOLS = {
 
 @dataclass(frozen=True)
 class Config:
-    """Data, model and training of pedal order; the defaults are those of the shipped checkpoint.
+    """Data, model and training of pedal order; the sizes are the shipped checkpoint's.
 
     Attributes:
         protocols: names in `PROTOCOLS`; every example draws one of them evenly, a name may stand twice.
