@@ -138,7 +138,7 @@ def augment(
         strength: 0 gives the clip back (cropped to `samples`), 1 varies it as recordings vary; 0 to 1.
         samples: length of the result; None keeps the input's. A longer input is cropped at a random place.
         parts: what is varied beside the level: ``"tone"`` (pickups, knobs, rooms), ``"time"`` (speed, place, fades),
-            ``"noise"`` (noise, hum, clicks). Draws do not depend on it: leaving one out changes that one alone.
+            ``"noise"`` (noise, hum, clicks).
 
     Returns:
         float32 `(channels, samples)`, peak at most 0.999; its peak before noise is spread over 30 dB. Digital

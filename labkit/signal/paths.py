@@ -38,8 +38,13 @@ def plugin_folders(kind: Literal["VST3", "LV2", "VST2"]) -> list[Path]:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write `text` to a temporary name beside `path`, then rename: a reader never sees half a file."""
+    """`replace_bytes` of a text, in UTF-8."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to a temporary name beside `path`, then rename: a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
+    temporary.write_bytes(content)
     os.replace(temporary, path)

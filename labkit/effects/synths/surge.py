@@ -15,6 +15,7 @@ from labkit.effects.hosts.face import PluginError
 from labkit.effects.hosts.instrument import Vst3Instrument
 from labkit.effects.hosts.listing import find
 from labkit.effects.hosts.worker import Worker
+from labkit.effects.synths.hosted import Hosted
 from labkit.effects.synths.spec import SAMPLE_RATE, VELOCITY, Choice, Field, Knob, SynthSpec, Values
 
 PLUGIN = "Surge XT"
@@ -195,7 +196,7 @@ def _note(instrument: Vst3Instrument, told: Mapping[str, float | str], values: V
     return instrument.play(told, pitch, held, seconds, sample_rate=SAMPLE_RATE, velocity=VELOCITY)
 
 
-class Surge:
+class Surge(Hosted):
     """Surge XT in a process of its own, with the face of `Vital`. A context manager.
 
     Args:
@@ -263,18 +264,3 @@ class Surge:
         """The note as a new instance plays it. Arguments, result and errors as `render`."""
         self._worker.call("restart")
         return self.render(values, seconds=seconds, volume_db=volume_db)
-
-    def close(self) -> None:
-        """End the process."""
-        self._worker.close()
-
-    def __enter__(self) -> "Surge":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _check(self, values: Values, seconds: float) -> None:
-        self.spec.check(values)
-        if not seconds > 0:
-            raise ValueError(f"seconds must be positive, got {seconds}")

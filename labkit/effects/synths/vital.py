@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 
 from labkit.effects.hosts.worker import Worker
+from labkit.effects.synths.hosted import Hosted
 from labkit.effects.synths.spec import SAMPLE_RATE, VELOCITY, Choice, Field, Knob, SynthSpec, Values
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
@@ -36,7 +37,7 @@ _WORDS = {
     "osc_morph": {"none": 0, "vocode": 1, "formant": 2, "stretch": 3, "smear": 5, "low": 7, "high": 8},
 }
 _RENAMED = {"filter_1_env": "modulation_1_amount", "vibrato": "modulation_2_amount", "wah": "modulation_3_amount"}
-# Those of fields that a set lacks are not connected: an LFO costs Vital a tenth of its time, heard or not.
+# Those of fields that a set lacks are not connected: an LFO costs Vital time, heard or not.
 _MODULATIONS = {
     "filter_1_env": ("env_2", "filter_1_cutoff"),
     "vibrato": ("lfo_1", "voice_tune"),
@@ -264,7 +265,7 @@ class VitalEngine:
 
     Args:
         where: name of the parameter set.
-        oversampling: of everything; 1 takes two thirds of the time of 2 and sounds a little otherwise.
+        oversampling: of everything; 1 takes three quarters of the time of 2 and sounds a little otherwise.
     """
 
     def __init__(self, where: str, oversampling: int = 2) -> None:
@@ -332,7 +333,7 @@ def _note(synth: object, values: Values, seconds: float) -> np.ndarray:
     return np.ascontiguousarray(audio[:, : round(seconds * SAMPLE_RATE)], dtype=np.float32)
 
 
-class Vital:
+class Vital(Hosted):
     """Vital in a process of its own: it may crash or hang, and the caller lives on. A context manager.
 
     Args:
@@ -409,18 +410,3 @@ class Vital:
     def first_note(self, values: Values, *, seconds: float = 2.0, volume_db: float = 0.0) -> np.ndarray:
         """The note as whoever opens the preset hears it. Arguments, result and errors as `render`."""
         return self.play(self.preset(values, volume_db=volume_db), values, seconds=seconds)
-
-    def close(self) -> None:
-        """End the process."""
-        self._worker.close()
-
-    def __enter__(self) -> "Vital":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _check(self, values: Values, seconds: float) -> None:
-        self.spec.check(values)
-        if not seconds > 0:
-            raise ValueError(f"seconds must be positive, got {seconds}")

@@ -71,7 +71,9 @@ def evaluate(
             new += _long_rows(model, protocol, kind, max(1, n // 3), seed, new[0])
             new += _refined_rows(model, protocol, kind, n_refined, seed, new[0]) if n_refined else []
             rows += [replace(row, seconds=time.perf_counter() - started) for row in new]
-            say(f"{name} {kind}: " + ", ".join(f"{row.metric} {row.ours:.3f}" for row in new))
+            # Of a handful of clips some figures are left out, see `rows`.
+            said = (f"{row.metric} {row.ours:.3f}" for row in new if row.ours is not None)
+            say(f"{name} {kind}: " + ", ".join(said))
     if "six" in protocols:
         rows += unit_rows(model, checkpoint=checkpoint, say=say) if "real" in sources else []
         rows += plugin_rows(model, n=max(1, n // 30), sources=sources, seed=seed, checkpoint=checkpoint, say=say)

@@ -11,7 +11,7 @@ from labkit.effects.synths.registry import Synth, synthesizer_of
 from labkit.effects.synths.spec import SAMPLE_RATE, VELOCITY, SynthSpec, Values
 from labkit.signal.files import write_audio
 from labkit.signal.optional import need
-from labkit.signal.paths import replace_text
+from labkit.signal.paths import replace_bytes, replace_text
 from labkit.systems.synth_matching.predict import Match
 
 _BPM = 120
@@ -60,7 +60,7 @@ def write_match(match: Match, spec: SynthSpec, folder: str | Path, *, name: str,
     endings = (synthesizer_of(spec.name).suffix, ".mid", ".json", ".npy", ".wav")
     files = Written(*(stem.with_name(name + end) for end in endings))
     preset = synth.preset(match.values, name=name, volume_db=match.volume_db)
-    _replace(files.preset, preset.encode() if isinstance(preset, str) else preset)
+    replace_bytes(files.preset, preset.encode() if isinstance(preset, str) else preset)
     write_note(files.midi, match.values)
     said = {"set": spec.name, "values": dict(match.values), "volume_db": match.volume_db, "mss_db": match.distance}
     replace_text(files.parameters, json.dumps(said, indent=1) + "\n")
@@ -70,12 +70,6 @@ def write_match(match: Match, spec: SynthSpec, folder: str | Path, *, name: str,
     os.replace(temporary, files.vector)
     write_audio(files.audio, match.audio / max(1.0, float(np.abs(match.audio).max())), SAMPLE_RATE)
     return files
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
 
 
 def write_note(path: Path, values: Values) -> None:

@@ -125,16 +125,17 @@ def render(
     folder = Path(folder)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
+    every = jobs(config)
+    missing = [job for job in every if not job.path(folder).exists()]
+    if missing:
+        synthesizer_of(config.parameters).needed()
     claim(folder, config)
     for leftover in folder.glob("*.tmp"):
         leftover.unlink()
-    every = jobs(config)
-    missing = [job for job in every if not job.path(folder).exists()]
     there = wanted = sum(job.stop - job.start for job in every)
     there -= sum(job.stop - job.start for job in missing)
     started, rendered = time.perf_counter(), 0
     if missing:
-        synthesizer_of(config.parameters).needed()
         with _client(workers, scheduler) as client:
             for n in _done(client, missing, str(folder.resolve())):
                 rendered += n
