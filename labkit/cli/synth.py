@@ -96,14 +96,16 @@ class TrainSynth(Training):
     Attributes:
         parameters: the parameter set: vital_simple, vital_full or surge_simple.
         field: of the flow: mlp, or token, which treats like parts alike.
+        width: of the field's and the regressor's layers.
         folder: of the data set; the set's usual one by default.
-        start: a checkpoint to begin with.
+        start: a checkpoint to begin with; of one for another parameter set the ear is taken.
     """
 
     system: ClassVar[str] = "synth"
 
     parameters: str = "vital_simple"
     field: Literal["mlp", "token"] = "mlp"
+    width: int = 192
     folder: Path | None = None
     start: Path | None = None
     workers: int = 0
@@ -115,7 +117,7 @@ class TrainSynth(Training):
         from labkit.systems.synth_matching.model import build, summary
         from labkit.systems.synth_matching.train import train
 
-        config = replace(Config(), parameters=self.parameters, field=self.field, **self.chosen)
+        config = replace(Config(), parameters=self.parameters, field=self.field, width=self.width, **self.chosen)
         print(summary(build(config)))
         return save(train(config, run_dir, folder=self.folder, start=self.start, on_log=say), target)
 

@@ -95,6 +95,19 @@ def test_a_run_belongs_to_its_config(toy: Path, tmp_path: Path) -> None:
         train(dataclasses.replace(config, dropout=0.5), tmp_path, folder=toy)
 
 
+def test_a_network_for_another_set_lends_its_ear(toy: Path, tmp_path: Path) -> None:
+    lender = build(dataclasses.replace(TINY, parameters="vital_full", seed=1))
+    save(lender, tmp_path / "full.safetensors")
+    config = dataclasses.replace(TINY, steps=1, learning_rate=1e-9)
+    model, fresh = train(config, tmp_path / "run", folder=toy, start=tmp_path / "full.safetensors"), build(config)
+    for name, value in model.named_parameters():
+        before = lender if name.startswith("ear.") else fresh
+        torch.testing.assert_close(value, before.get_parameter(name), rtol=1e-3, atol=1e-5)  # it is half precision
+    save(build(dataclasses.replace(TINY, hidden=16)), tmp_path / "small.safetensors")
+    with pytest.raises(CheckpointError, match="size mismatch"):
+        train(config, tmp_path / "other", folder=toy, start=tmp_path / "small.safetensors")
+
+
 def test_a_checkpoint_gives_the_same_patches(tmp_path: Path) -> None:
     model = build(TINY).eval()
     save(model, tmp_path / "m.safetensors")

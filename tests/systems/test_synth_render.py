@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from labkit.effects.synths.vital import FULL
 from labkit.measure.loudness import loudness_lufs
+from labkit.signal.seeds import generator
 from labkit.systems.synth_matching import features
 from labkit.systems.synth_matching.config import Config
-from labkit.systems.synth_matching.data import Examples, read_notes, read_statistics, twins
+from labkit.systems.synth_matching.data import Examples, exchanges, read_notes, read_statistics
 from labkit.systems.synth_matching.render import draw, render, split_patches
 from labkit.systems.synth_matching.schema import RenderConfig, claim, columns, jobs, read_shard, write_shard
 
@@ -170,7 +173,7 @@ def test_examples_depend_on_their_number_alone(tmp_path: Path) -> None:
     for name, tensor in made[0][17].items():
         np.testing.assert_array_equal(tensor, made[1][17][name])
     seen = {tuple(made[0][k]["parameters"].tolist()) for k in range(8)}
-    order = twins(config.spec)
+    order = exchanges(config.spec)[1]
     whole = made[0].notes.parameters
     either = {tuple(row.tolist()) for row in whole} | {tuple(row[order].tolist()) for row in whole}
     assert seen <= either  # every note once in the first round, oscillators as they were or exchanged
@@ -179,12 +182,26 @@ def test_examples_depend_on_their_number_alone(tmp_path: Path) -> None:
 
 def test_exchanged_oscillators_are_another_patch_of_the_same_set() -> None:
     spec = SMALL.spec
-    order, values = twins(spec), draw(SMALL, "train", 0, 0)[0]
+    order, values = exchanges(spec)[1], draw(SMALL, "train", 0, 0)[0]
     exchanged = spec.decode(spec.encode(values)[order])
     for name in spec.names:
         other = name.replace("osc_1", "osc_x").replace("osc_2", "osc_1").replace("osc_x", "osc_2")
         assert exchanged[name] == values[other]
     np.testing.assert_array_equal(order[order], np.arange(spec.size))
+
+
+def test_three_like_oscillators_stand_in_six_orders() -> None:
+    orders = exchanges(FULL)
+    assert orders.shape == (6, FULL.size)
+    assert len({tuple(order) for order in orders}) == 6
+    np.testing.assert_array_equal(np.sort(orders, 1), np.tile(np.arange(FULL.size), (6, 1)))
+    np.testing.assert_array_equal(orders[0], np.arange(FULL.size))
+    values = FULL.draw(generator(0, "patch"))
+    levels = [values[f"osc_{k}_level"] for k in (1, 2, 3)]
+    assert len(set(levels)) > 1
+    patches = [FULL.decode(FULL.encode(values)[order]) for order in orders]
+    assert {tuple(p[f"osc_{k}_level"] for k in (1, 2, 3)) for p in patches} == set(permutations(levels))
+    assert all(p[name] == values[name] for p in patches for name in FULL.names if not name.startswith("osc"))
 
 
 def test_what_is_heard_knows_no_level() -> None:

@@ -1,8 +1,10 @@
 """Rendered notes, read from the files of a data set."""
 
 import json
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from labkit.systems.synth_matching import features
 from labkit.systems.synth_matching.config import Config
 from labkit.systems.synth_matching.schema import RenderConfig, Split, jobs, read_shard
 
+_OSCILLATOR = re.compile(r"(?<=osc_)\d(?=_)")
 _COLUMNS = ("parameters", "mel", "lines", "loudness_lufs", "phases", "index")
 
 
@@ -65,18 +68,15 @@ def read_statistics(folder: Path) -> dict[str, dict[str, list[float]]]:
     return json.loads((Path(folder) / "statistics.json").read_text())
 
 
-def twins(spec: SynthSpec) -> np.ndarray | None:
-    """Columns of a vector after the first two oscillators change places; None without two."""
-    order = np.arange(spec.size)
-    pairs = [(name, name.replace("osc_1_", "osc_2_")) for name in spec.names if "osc_1_" in name]
-    if not pairs:
-        return None
-    for first, second in pairs:
-        order[spec.columns[first]], order[spec.columns[second]] = (
-            np.arange(spec.size)[spec.columns[second]],
-            np.arange(spec.size)[spec.columns[first]],
-        )
-    return order
+def exchanges(spec: SynthSpec) -> np.ndarray:
+    """(m, size): the columns of a vector in every order that like oscillators can stand in, first as they are."""
+    numbers = sorted({k for name in spec.names for k in _OSCILLATOR.findall(name)})
+    places, found = np.arange(spec.size), []
+    for order in permutations(numbers):
+        other = dict(zip(numbers, order, strict=True))
+        names = (_OSCILLATOR.sub(lambda k, other=other: other[k[0]], name) for name in spec.names)
+        found.append(np.concatenate([places[spec.columns[name]] for name in names]))
+    return np.stack(found)
 
 
 class Examples(Dataset):
@@ -94,7 +94,7 @@ class Examples(Dataset):
 
     def __init__(self, notes: Notes, config: Config, n: int) -> None:
         self.notes, self.config, self.n = notes, config, n
-        self._twins = twins(config.spec)
+        self._exchanges = exchanges(config.spec)
         self._values = [config.spec.decode(code) for code in notes.parameters]
 
     def __len__(self) -> int:
@@ -112,8 +112,8 @@ class Examples(Dataset):
         if self.config.vary:
             mel, lines, values = varied(mel, lines, values, self.config.spec, rng)
         target = self.config.spec.encode(values)
-        if self.config.swap and self._twins is not None and rng.random() < 0.5:
-            target = target[self._twins]
+        if self.config.swap:
+            target = target[self._exchanges[rng.integers(len(self._exchanges))]]
         views = {name: torch.from_numpy(self._noisy(view, rng)) for name, view in (("mel", mel), ("lines", lines))}
         return {**views, "parameters": torch.from_numpy(target), "number": torch.tensor(number)}
 

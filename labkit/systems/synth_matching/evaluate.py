@@ -16,7 +16,7 @@ from labkit.measure.timbre import DISTANCES, sound_distances
 from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir
 from labkit.systems.synth_matching import features
-from labkit.systems.synth_matching.data import Notes, default_folder, read_notes, twins
+from labkit.systems.synth_matching.data import Notes, default_folder, exchanges, read_notes
 from labkit.systems.synth_matching.model import SynthModel
 from labkit.systems.synth_matching.predict import distance, patch_of, prepare, propose, refined
 from labkit.systems.synth_matching.render import draw
@@ -207,9 +207,7 @@ def parameter_error(spec: SynthSpec, values: Values, truth: Values) -> float:
     """
     heard_of, codes = spec.active(truth), (spec.encode(values), spec.encode(truth))
     kept = np.concatenate([np.full(field.size, heard_of[field.name]) for field in spec.fields])
-    order = twins(spec)
-    others = [codes[0]] if order is None else [codes[0], codes[0][order]]
-    return float(min(np.abs(other - codes[1])[kept].mean() for other in others))
+    return float(np.abs(codes[0][exchanges(spec)] - codes[1])[:, kept].mean(1).min())
 
 
 def rows_of(

@@ -31,7 +31,8 @@ def train(
         config: of the run.
         run_dir: checkpoint, log, TensorBoard.
         folder: of the data set; the usual one when None.
-        start: a checkpoint of equal sizes to begin with; fresh weights when None.
+        start: a checkpoint of equal sizes to begin with, of whose network only the ear is taken where the parameter
+            set is another; fresh weights when None.
         on_log: called with each logged row.
         validate_every: steps between looks at the validation split.
 
@@ -40,6 +41,7 @@ def train(
 
     Raises:
         ValueError: if there is no data set, or `run_dir` belongs to another config.
+        CheckpointError: if `start` is missing or of other sizes.
 
     Notebook: 07.
     """
@@ -47,7 +49,7 @@ def train(
     notes, kept = read_notes(folder, "train"), read_notes(folder, "validation")
     model = build(config)
     if start is not None:
-        model.load_state_dict(checkpoints.read(start, system="synth")[1])
+        _begin(model, start)
     model.ear.set_statistics(read_statistics(folder))
     averaged = Averaged(model, decay=config.averaging)
     plan = Plan(**{name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)})
@@ -69,6 +71,16 @@ def train(
         validate_every=validate_every,
     )
     return averaged.best.cpu().eval()
+
+
+def _begin(model: SynthModel, start: Path) -> None:
+    """Take a checkpoint's weights over: all, or what hears when the patches are of another set."""
+    config, weights = checkpoints.read(start, system="synth")
+    if config["parameters"] == model.config.parameters:
+        checkpoints.fill(model, weights)
+        return
+    mark = "ear."
+    checkpoints.fill(model.ear, {name[len(mark) :]: value for name, value in weights.items() if name.startswith(mark)})
 
 
 @torch.no_grad()
