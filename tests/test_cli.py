@@ -1,5 +1,6 @@
 """The shell's verbs: what they print, what they write, and that no mistake ends in a traceback."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 from labkit.cli import main
 from labkit.cli.pedal_order import TrainPedalOrder
 from labkit.effects.chain import Chain, Step
+from labkit.measure.results import Row, read, write
 from labkit.signal import datasets
 from labkit.signal.files import read_audio, write_audio
 from labkit.signal.shipped import load_phrase, phrase_path
@@ -166,6 +168,23 @@ def test_a_system_refuses_the_options_of_another(capsys, arguments):
         main(arguments)
     assert stopped.value.code == 2
     assert arguments[2] in "".join(capsys.readouterr())
+
+
+def test_rows_of_what_is_not_measured_now_stay(capsys, tmp_path, monkeypatch):
+    """The synth's two networks are judged one after the other into one file."""
+
+    def row(protocol, ours):
+        given = {"name": "flow", "sources": "generated", "metric": "MSS", "unit": "dB", "low": None, "high": None}
+        return Row(protocol=protocol, ours=ours, n=1, seed=1, **given)
+
+    out, judge = tmp_path / "r.json", importlib.import_module("labkit.systems.synth_matching.evaluate")
+    checkpoints = importlib.import_module("labkit.systems.synth_matching.checkpoint")
+    write("synth", [row("small set", 4.0), row("large set", 9.0)], path=out)
+    monkeypatch.setattr(checkpoints, "load", lambda path: path.name)
+    monkeypatch.setattr(judge, "evaluate", lambda model, **_: [row("large set", 5.0 if "vital_full" in model else 0.0)])
+    assert main(["evaluate", "synth", "--parameters", "vital_full", "--out", str(out)]) == 0
+    assert [(one.protocol, one.ours) for one in read("synth", path=out)] == [("small set", 4.0), ("large set", 5.0)]
+    assert "small set" in capsys.readouterr().out
 
 
 def test_systems_may_be_spelt_with_a_hyphen(capsys):

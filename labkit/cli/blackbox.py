@@ -112,7 +112,6 @@ class EvaluateBlackbox(Evaluation):
 
     def rows(self) -> "list[Row]":
         """Every figure of the results table."""
-        from labkit.measure.results import read, results_path
         from labkit.systems.blackbox import tasks
 
         if self.only and not (self.task or self.checkpoint):
@@ -125,7 +124,5 @@ class EvaluateBlackbox(Evaluation):
             paths = [path for path in every if path.exists()] or every[:1]
         given = {"n": self.n, "n_real": self.n_real, "seed": self.seed, "only": self.only}
         made = [row for path in paths for row in tasks.evaluate(tasks.load(path), checkpoint=path.name, **given)]
-        target = self.out or results_path(self.system)
-        old = read(self.system, path=target) if target.is_file() and (self.task or self.checkpoint or self.only) else []
-        kept = {row.protocol for row in old} - {row.protocol for row in made}
-        return sorted([row for row in old if row.protocol in kept] + made, key=lambda row: row.protocol.split(":")[0])
+        rows = self.beside_old(made) if self.task or self.checkpoint or self.only else made
+        return sorted(rows, key=lambda row: row.protocol.split(":")[0])

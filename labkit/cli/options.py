@@ -79,6 +79,14 @@ class Evaluation:
         """Every figure of the results table."""
         raise NotImplementedError
 
+    def beside_old(self, made: "list[Row]") -> "list[Row]":
+        """What was measured now, after those rows of the results file whose protocols were not."""
+        from labkit.measure.results import read, results_path
+
+        target, now = self.out or results_path(self.system), {row.protocol for row in made}
+        old = read(self.system, path=target) if target.is_file() else []
+        return [row for row in old if row.protocol not in now] + made
+
     def run(self) -> int:
         """Print the table, and write it."""
         from labkit.lab.results import table

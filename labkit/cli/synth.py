@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Synth:
     """Turn a recorded note into a preset of a synthesizer, with the MIDI note that plays it.
 
-    The checkpoint says which synthesizer: Vital, for the shipped one.
+    The checkpoint says which synthesizer: Vital, for those that ship.
 
     Attributes:
         file: the recording: wav, flac, mp3, ogg; one note, any pitch and length; the beginning is heard.
@@ -24,7 +24,8 @@ class Synth:
         n: patches to draw and play; the nearest one is kept.
         refine: more notes to play, in which an evolution strategy turns the knobs of the best patch.
         pitch: MIDI key, 36 to 84, where you know it; 60 is middle C.
-        checkpoint: another checkpoint than the shipped one.
+        parameters: the parameter set, one with a shipped network: vital_simple, or vital_full with twice as many knobs.
+        checkpoint: another checkpoint than the shipped one; it says its own set.
         seed: of the draws.
     """
 
@@ -33,6 +34,7 @@ class Synth:
     n: int = 8
     refine: int = 0
     pitch: int | None = None
+    parameters: str = "vital_simple"
     checkpoint: Path | None = None
     seed: int = 0
 
@@ -43,11 +45,11 @@ class Synth:
         audio, sample_rate = read_audio(self.file)
 
         from labkit.effects.synths.registry import open_synth
-        from labkit.systems.synth_matching.checkpoint import load
+        from labkit.systems.synth_matching.checkpoint import load, shipped_path
         from labkit.systems.synth_matching.output import write_match
         from labkit.systems.synth_matching.predict import predict
 
-        model = load(self.checkpoint)
+        model = load(self.checkpoint or shipped_path(self.parameters))
         spec, folder = model.config.spec, self.output_path or Path("output") / self.file.stem
         given = {"n": self.n, "refine": self.refine, "pitch": self.pitch, "seed": self.seed}
         with open_synth(spec) as synth:
@@ -126,13 +128,16 @@ class TrainSynth(Training):
 class EvaluateSynth(Evaluation):
     """How near matches sound, beside mean patch, nearest neighbour, regression, shuffled sound and the true patch.
 
+    The rows of other parameter sets stay as they are.
+
     Attributes:
         n: held-out notes.
         all: also other people's presets and recorded notes (LABKIT_REAL_DATA).
         refine: notes that an evolution strategy may play for some of the sounds.
         n_refined: how many sounds of each kind are refined.
-        folder: of the data set; the usual one by default.
-        checkpoint: another checkpoint than the shipped one.
+        parameters: the parameter set whose shipped network is judged: vital_simple or vital_full.
+        folder: of the data set; the set's usual one by default.
+        checkpoint: another checkpoint than the shipped one; it says its own set.
     """
 
     system: ClassVar[str] = "synth"
@@ -141,6 +146,7 @@ class EvaluateSynth(Evaluation):
     all: bool = False
     refine: int = 0
     n_refined: int = 8
+    parameters: str = "vital_simple"
     folder: Path | None = None
     checkpoint: Path | None = None
 
@@ -149,7 +155,8 @@ class EvaluateSynth(Evaluation):
         from labkit.systems.synth_matching.checkpoint import load, shipped_path
         from labkit.systems.synth_matching.evaluate import evaluate
 
-        path = self.checkpoint or shipped_path()
+        path = self.checkpoint or shipped_path(self.parameters)
         given = {"n": self.n, "all_sounds": self.all, "refine": self.refine, "n_refined": self.n_refined}
         given |= {"folder": self.folder, "seed": self.seed, "checkpoint": path.name}
-        return evaluate(load(path), **given, on_done=lambda k, n: print(f"{k} of {n} sounds", flush=True))
+        found = evaluate(load(path), **given, on_done=lambda k, n: print(f"{k} of {n} sounds", flush=True))
+        return self.beside_old(found)

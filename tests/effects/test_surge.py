@@ -86,7 +86,8 @@ class FakeSurge:
 
     def process(self, events: list, seconds: float, rate: int, *, num_channels: int, reset: bool) -> np.ndarray:
         assert not reset
-        sound = np.zeros((num_channels, round(seconds * rate)), np.float32)
+        sound = np.zeros((num_channels, int(seconds * rate)), np.float32)
+        assert sound.shape[1] % 32 == 0, "the next note would begin within a block of Surge's"
         if events[0][0][0] != 0x90:
             assert [bytes([0x80, key, 0]) for key in range(128)] == [event for event, _ in events]
         else:
@@ -223,7 +224,7 @@ def test_a_preset_that_is_not_read_is_not_passed_over(made: list[FakeSurge], mon
 def test_without_surge_the_error_says_how_to_get_it(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VST3_PATH", str(tmp_path))
     for ask in (Surge, find_surge, lambda: open_synth(SIMPLE), lambda: SurgeEngine("surge_simple")):
-        with pytest.raises(PluginError, match=r"Surge XT is needed here as VST3.*install it from.*VST3_PATH"):
+        with pytest.raises(PluginError, match=r"Surge XT is needed here as VST3.*install it, with its.*VST3_PATH"):
             ask()
     pytest.importorskip("pedalboard", reason="the package pedalboard is not installed")
     (tmp_path / "Maker" / "Surge XT.vst3").mkdir(parents=True)

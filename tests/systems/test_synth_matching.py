@@ -297,7 +297,10 @@ def test_the_nearest_note_is_the_note_itself() -> None:
     nearest = Neighbours(notes, build(TINY))
     for k in (0, 7, 19):
         near = nearest(views[0][k] + rng.normal(0, 1, views[0][k].shape), views[1][k])
-        np.testing.assert_array_equal(near, codes[k])
+        np.testing.assert_array_equal(near, codes[[k]])
+    several = nearest(views[0][7], views[1][7], n)
+    np.testing.assert_array_equal(several[0], codes[7])
+    assert {tuple(row) for row in several} == {tuple(row) for row in codes}
 
 
 def test_judging_by_hand() -> None:
@@ -333,6 +336,8 @@ def test_the_table_adds_up() -> None:
         "regression": 8.0,
         "flow, one draw": 4.0,
         "shuffled sound": 9.5,
+        "shuffled sound, best of 8": 7.0,
+        "8 neighbours, best kept": 4.5,
     }
     scores = [{way: one(mss + k) for way, mss in ways.items()} | {"flow, best of 8": one(2.0 + k)} for k in (0, 2)]
     rows = rows_of(scores, ["a", "b"], protocol="p", sources="real", seed=0, checkpoint="c", seconds=1.0)
@@ -340,6 +345,8 @@ def test_the_table_adds_up() -> None:
     assert found["flow, best of 8", "MSS"].ours == pytest.approx(3.0)
     assert found["regression", "MSS"].floor == pytest.approx(6.0)
     assert found["regression", "MSS"].control == pytest.approx(10.5)
+    assert found["flow, best of 8", "MSS"].control == pytest.approx(8.0)
+    assert found["flow, best of 8", "MSS, over that of the best of 8 neighbours"].ours == pytest.approx(3.0 / 5.5)
     assert found["regression", "MSS"].oracle is None
     assert found["flow, one draw", "MSS, over that of regression"].ours == pytest.approx(5 / 9)
     assert found["flow, best of 8", "MSS, over that of the nearest neighbour"].ours == pytest.approx(3 / 6)

@@ -1,5 +1,6 @@
 """VST3 instruments through pedalboard: parameters by name, a note to sound. Runs in a worker's process."""
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -13,6 +14,8 @@ _LONGEST_RING_SECONDS = 12.0
 _MARGIN_SECONDS = 0.05
 # Every key: pedalboard plays one when it opens an instrument, to see what a reset does, and may leave it down.
 _LET_GO = [(bytes([0x80, key, 0]), 0.0) for key in range(128)]
+# Instruments that work in blocks of their own (Surge XT: 32) begin a note at the next one: ours end where theirs do.
+_BLOCK = 64
 # A word is looked for at so many places of a parameter's travel: pedalboard, too, looks at a thousand.
 _PLACES = 1000
 
@@ -124,6 +127,8 @@ class Vst3Instrument:
             raise ValueError(f"it does not read this preset: {error}") from error
 
     def _process(self, events: list, seconds: float, sample_rate: int) -> np.ndarray:
+        blocks = math.ceil(seconds * sample_rate / _BLOCK)
+        seconds = (blocks * _BLOCK + 0.5) / sample_rate  # which is cut down to whole samples
         # No reset: pedalboard may make a new instance of it.
         return self._plugin.process(events, seconds, sample_rate, num_channels=2, reset=False)
 

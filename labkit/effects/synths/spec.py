@@ -181,11 +181,14 @@ class SynthSpec:
         ends = np.cumsum([field.size for field in self.fields])
         return {f.name: slice(int(end) - f.size, int(end)) for f, end in zip(self.fields, ends, strict=True)}
 
+    @cached_property
+    def _named(self) -> dict[str, Field]:
+        return {field.name: field for field in self.fields}
+
     def __getitem__(self, name: str) -> Field:
-        for field in self.fields:
-            if field.name == name:
-                return field
-        raise KeyError(f"no field {name!r} in {self.name}; there are {', '.join(self.names)}")
+        if name not in self._named:
+            raise KeyError(f"no field {name!r} in {self.name}; there are {', '.join(self.names)}")
+        return self._named[name]
 
     def active(self, values: Values) -> dict[str, bool]:
         """Which fields can be heard: all but those behind a gate that is off."""

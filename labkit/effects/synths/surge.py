@@ -2,7 +2,7 @@
 
 The names are those that pedalboard shows of a fresh instance, of Classic oscillators: other oscillators and effects
 have parameters of other names. What no parameter sets is left out, above all what LFOs turn. Numbers are the
-host's, 0 to 1: times are 2 ** (13 x - 8) seconds, cutoffs 13.75 Hz * 2 ** (10.83 x), levels x ** 3.
+host's, 0 to 1: times are 2 ** (13 x - 8) seconds, cutoffs 13.75 Hz * 2 ** (10.83 x), volumes x ** 3.
 
 Oscillators start at phase 0, so that a patch without noise sounds the same twice; Surge's noise has no seed.
 """
@@ -84,12 +84,17 @@ SETS = {SIMPLE.name: SIMPLE}
 
 
 def start() -> dict[str, float | str]:
-    """What every render sets before its patch, whatever patch Surge opens with: one scene, no effects, fixed phases."""
+    """What every render sets before its patch: one scene, no effects, fixed phases.
+
+    What no parameter reaches, such as who modulates whom, stays as it is in the patch that Surge opens with.
+    """
     told: dict[str, float | str] = {"scene_mode": 0.0, "active_scene": 0.0, "fx_chain_bypass": 1.0}
     told |= {"a_play_mode": 0.0, "a_portamento": 0.0, "a_octave": "0", "a_pitch": 0.5, "a_osc_drift": 0.0, "a_pan": 0.5}
     told |= {"a_filter_configuration": "Serial 1", "a_filter_2_offset_mode": 0.0, "a_filter_2_feg_mod_amount": 0.5}
     told |= {"a_feedback": 0.5, "a_filter_balance": 0.5, "a_noise_route": "Filter 1"}
+    told |= {"a_fm_routing": 0.0, "a_link_resonance": 0.0, "a_noise_solo": 0.0, "a_pre_filter_gain": 0.5}
     told |= {f"a_ring_modulation_{pair}_mute": 1.0 for pair in ("1x2", "2x3")}
+    told |= {f"a_ring_modulation_{pair}_solo": 0.0 for pair in ("1x2", "2x3")}
     told |= {f"a_{envelope}_eg_envelope_mode": "Digital" for envelope in ("amp", "filter")}
     for k in (1, 2, 3):
         told |= {f"a_osc_{k}_type": "Classic", f"a_osc_{k}_route": "Filter 1", f"a_osc_{k}_solo": 0.0}
@@ -133,8 +138,8 @@ def find_surge(plugin: str | None = None) -> str:
     except PluginError as error:
         fault = str(error)
     raise PluginError(
-        f"{PLUGIN} is needed here as VST3, and not found ({fault}): install it from surge-synthesizer.github.io into "
-        "one of the usual folders, such as ~/.vst3, or name its folder in VST3_PATH"
+        f"{PLUGIN} is needed here as VST3, and not found ({fault}): install it, with its factory patches, from "
+        "surge-synthesizer.github.io into one of the usual folders, such as ~/.vst3, or name its folder in VST3_PATH"
     )
 
 

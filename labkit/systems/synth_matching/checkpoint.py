@@ -1,4 +1,4 @@
-"""The shipped checkpoint of sound matching, and any other."""
+"""The shipped checkpoints of sound matching, and any other."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -8,10 +8,12 @@ from labkit.signal.paths import data_dir
 from labkit.systems.synth_matching.config import Config
 from labkit.systems.synth_matching.model import SynthModel
 
+DEFAULT = "vital_simple"
 
-def shipped_path() -> Path:
-    """Where the shipped checkpoint lies."""
-    return data_dir() / "checkpoints" / "synth.safetensors"
+
+def shipped_path(parameters: str = DEFAULT) -> Path:
+    """Where the checkpoint for a parameter set lies, if it ships."""
+    return data_dir() / "checkpoints" / f"synth{'' if parameters == DEFAULT else '_' + parameters}.safetensors"
 
 
 def save(model: SynthModel, path: str | Path) -> str:
@@ -23,7 +25,7 @@ def load(path: str | Path | None = None) -> SynthModel:
     """A model in evaluation mode on the CPU.
 
     Args:
-        path: written by `save`; the shipped one when None.
+        path: written by `save`; the shipped one for Vital's simple set when None.
 
     Returns:
         The model; its config is `model.config`.

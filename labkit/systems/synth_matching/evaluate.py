@@ -29,12 +29,17 @@ _UNITS = {"MSS": "dB", "LSD": "dB"}
 WAYS = (
     "mean patch",
     "nearest neighbour",
+    "8 neighbours, best kept",
     "regression",
     "flow, one draw",
     "flow, best of 8",
     "shuffled sound",
+    "shuffled sound, best of 8",
     "oracle",
 )
+_NAMED = {"nearest neighbour": "the nearest neighbour", "8 neighbours, best kept": "the best of 8 neighbours"}
+# Who may choose among eight is held against eight answers to another sound.
+_CONTROLS = {"flow, best of 8": "shuffled sound, best of 8"}
 # Where and how long the presets of other people are played.
 _PRESET_NOTE = {"note_pitch": 60.0, "note_seconds": 0.7}
 Scores = dict[str, dict[str, float]]
@@ -117,12 +122,12 @@ class Neighbours:
         views = [(x - mean) / deviation for x, (mean, deviation) in zip((mel, lines), self._moments, strict=True)]
         return np.concatenate([view.ravel() / np.sqrt(view.size) for view in views]).astype(np.float16)
 
-    def __call__(self, mel: np.ndarray, lines: np.ndarray) -> np.ndarray:
-        """The code of the nearest note's patch."""
+    def __call__(self, mel: np.ndarray, lines: np.ndarray, n: int = 1) -> np.ndarray:
+        """(n, size), the codes of the nearest notes' patches, the nearest first."""
         asked = self._flat(mel, lines).astype(np.float32)
         parts = np.array_split(self._views, max(1, len(self._views) // 512))
         squares = [np.square(part.astype(np.float32) - asked).sum(1) for part in parts]
-        return self._parameters[int(np.concatenate(squares).argmin())]
+        return self._parameters[np.concatenate(squares).argsort(kind="stable")[:n]]
 
 
 def judge(
@@ -154,31 +159,34 @@ def judge(
     spec, seconds = model.config.spec, model.config.seconds
     mels, lines = (np.stack([getattr(sound, name) for sound in sounds]) for name in ("mel", "lines"))
     drawn, plain = propose(model, mels, lines, n=N_BEST, seed=seed)
-    nearest, mean = Neighbours(notes, model), notes.parameters.mean(0)
+    neighbours, mean = Neighbours(notes, model), notes.parameters.mean(0)
 
     def play(values: Values) -> np.ndarray:
         return features.mono(synth.render(values, seconds=seconds))[0]
 
+    def nearest_of(patches: Sequence[Values], target: np.ndarray) -> tuple[Values, np.ndarray, Values, np.ndarray]:
+        """The first patch and its sound, and those of the one that sounds nearest."""
+        sounded = [play(values) for values in patches]
+        best = int(np.argmin([distance(audio, target) for audio in sounded]))
+        return patches[0], sounded[0], patches[best], sounded[best]
+
     found, average = [], play(patch_of(spec, mean))
     for k, sound in enumerate(sounds):
-        ways = {
-            "nearest neighbour": nearest(sound.mel, sound.lines),
-            "regression": plain[k],
-            "flow, one draw": drawn[k, 0],
-            "shuffled sound": drawn[k - 1, 0],
-        }
-        patches: dict[str, Values] = {way: patch_of(spec, code) for way, code in ways.items()}
+        patches: dict[str, Values] = {"regression": patch_of(spec, plain[k])}
         if sound.truth is not None:
             patches["oracle"] = sound.truth
         played = {way: play(values) for way, values in patches.items()} | {"mean patch": average}
         patches["mean patch"] = patch_of(spec, mean)
-        draws = [patches["flow, one draw"], *(patch_of(spec, code) for code in drawn[k, 1:])]
-        sounded = [played["flow, one draw"], *(play(values) for values in draws[1:])]
-        best = int(np.argmin([distance(audio, sound.target) for audio in sounded]))
-        patches["flow, best of 8"], played["flow, best of 8"] = draws[best], sounded[best]
+        for first, best, codes in (
+            ("nearest neighbour", "8 neighbours, best kept", neighbours(sound.mel, sound.lines, N_BEST)),
+            ("flow, one draw", "flow, best of 8", drawn[k]),
+            ("shuffled sound", "shuffled sound, best of 8", drawn[k - 1]),
+        ):
+            tried = nearest_of([patch_of(spec, code) for code in codes], sound.target)
+            patches[first], played[first], patches[best], played[best] = tried
         if refine and k < n_refined:
             cost = _cost(play, sound.target)
-            patches["refined"] = refined(spec, draws[best], cost, renders=refine, seed=seed)
+            patches["refined"] = refined(spec, patches["flow, best of 8"], cost, renders=refine, seed=seed)
             played["refined"] = play(patches["refined"])
         scores = {way: sound_distances(audio, sound.target, SAMPLE_RATE) for way, audio in played.items()}
         if sound.truth is not None:
@@ -224,14 +232,14 @@ def rows_of(
     found = []
     metrics = [*DISTANCES, *(["parameters"] if "oracle" in scores[0] else [])]
     shared = {"protocol": protocol, "sources": sources, "seed": seed, "checkpoint": checkpoint, "seconds": seconds}
-    for way in ("regression", "flow, one draw", "flow, best of 8", "refined"):
+    for way in ("8 neighbours, best kept", "regression", "flow, one draw", "flow, best of 8", "refined"):
         kept = [k for k, score in enumerate(scores) if way in score]
         for metric in metrics if kept else ():
             means = {other: _mean(scores, other, metric, kept) for other in WAYS}
             values = [scores[k][way][metric] for k in kept]
             low, high = bootstrap_interval(values, [names[k] for k in kept], seed=seed)
             beside = {"prior": means["mean patch"], "floor": means["nearest neighbour"], "oracle": means["oracle"]}
-            beside |= {"control": means["shuffled sound"], "reference": _PUBLISHED.get(metric)}
+            beside |= {"control": means[_CONTROLS.get(way, "shuffled sound")], "reference": _PUBLISHED.get(metric)}
             ours, unit = float(np.mean(values)), _UNITS.get(metric, "")
             found.append(
                 Row(name=way, metric=metric, unit=unit, ours=ours, low=low, high=high, n=len(kept), **shared, **beside)
@@ -247,13 +255,15 @@ def _mean(scores: Sequence[Scores], way: str, metric: str, kept: Sequence[int]) 
 def _ratios(scores: Sequence[Scores], names: Sequence[str], shared: dict) -> Iterator[Row]:
     """Mean MSS of the flow over that of another way; the interval by drawing sounds."""
     for ours in ("flow, one draw", "flow, best of 8"):
-        for other in ("regression", "nearest neighbour"):
+        for other in ("regression", "nearest neighbour", "8 neighbours, best kept"):
+            if other not in scores[0] or (ours, other) == ("flow, one draw", "8 neighbours, best kept"):
+                continue
             pairs = np.array([[score[way]["MSS"] for way in (ours, other)] for score in scores])
             draws = np.random.default_rng(shared["seed"]).integers(0, len(pairs), (2000, len(pairs)))
             means = pairs[draws].mean(1)
             low, high = np.quantile(means[:, 0] / means[:, 1], [0.025, 0.975])
             ratio = float(pairs[:, 0].mean() / pairs[:, 1].mean())
-            metric = f"MSS, over that of {'the ' if other != 'regression' else ''}{other}"
+            metric = f"MSS, over that of {_NAMED.get(other, other)}"
             yield Row(
                 name=ours, metric=metric, unit="", ours=ratio, low=float(low), high=float(high), n=len(names), **shared
             )
