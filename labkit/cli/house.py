@@ -17,7 +17,8 @@ class Data:
         accept_licence: say that you keep to its licence.
         files: of the set, when not all are wanted, e.g. Clean.zip.
         config: JSON with any fields of `RenderConfig`; the defaults are what the shipped network learnt from.
-        parameters: vital_simple, vital_full or surge_simple, in place of the config's.
+        parameters: vital_simple, vital_full, surge_simple or voice (our own, which needs nothing installed), in place
+            of the config's.
         out: folder of the rendered set; one in the cache by default. The same folder again goes on.
         n: notes to learn from, in place of the config's.
         workers: processes of a local cluster.

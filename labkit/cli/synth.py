@@ -96,7 +96,7 @@ class TrainSynth(Training):
     """Train the network that turns a note into patches, on what `labkit data render-synth` has made.
 
     Attributes:
-        parameters: the parameter set: vital_simple, vital_full or surge_simple.
+        parameters: the parameter set: vital_simple, vital_full, surge_simple or voice.
         field: of the flow: mlp, or token, which treats like parts alike.
         width: of the field's and the regressor's layers.
         folder: of the data set; the set's usual one by default.

@@ -239,8 +239,11 @@ def test_a_set_says_which_synthesizer_plays_it() -> None:
         "vital_simple": ".vital",
         "vital_full": ".vital",
         "surge_simple": ".vstpreset",
+        "voice": ".voice",
     }
-    with pytest.raises(ValueError, match="parameters must be one of vital_simple, vital_full, surge_simple, got 'x'"):
+    with pytest.raises(
+        ValueError, match="parameters must be one of vital_simple, vital_full, surge_simple, voice, got 'x'"
+    ):
         synthesizer_of("x")
 
 

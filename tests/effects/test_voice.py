@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.effects.synths.voice import VOICE, render_voices, voice_values
+from labkit.effects.synths.registry import open_synth
+from labkit.effects.synths.spec import SAMPLE_RATE, SynthSpec
+from labkit.effects.synths.voice import VOICE, Voice, render_voices, voice_values
 from labkit.signal.seeds import generator, torch_generator
 
 RATE = 22_050
@@ -89,3 +91,23 @@ def test_every_knob_has_a_slope() -> None:
 def test_bad_calls_are_named(shape: tuple[int, int], seconds: float, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         render_voices(torch.zeros(shape), RATE, seconds=seconds)
+
+
+def test_a_preset_sounds_as_its_patch_did() -> None:
+    values = VOICE.decode(VOICE.encode(PLAIN | {"osc_1_shape": 1.0, "noise_level": 0.1, "note_seconds": 0.3}))
+    with open_synth(VOICE) as synth:
+        assert isinstance(synth, Voice)
+        sound = synth.render(values, seconds=0.5)
+        assert sound.shape == (2, SAMPLE_RATE // 2)
+        assert sound.dtype == np.float32
+        preset = synth.preset(values, volume_db=-6.0206)
+        np.testing.assert_allclose(synth.play(preset, values, seconds=0.5), 0.5 * sound, atol=1e-6)
+        np.testing.assert_array_equal(synth.first_note(values, seconds=0.5), sound)
+        turned = synth.render(values, seconds=0.5, phases=np.array([0.25, 0.5, 0.75]))
+        assert np.abs(turned - sound).max() > 0.01
+        with pytest.raises(ValueError, match="not a preset of voice"):
+            synth.play("{}", values)
+        with pytest.raises(ValueError, match="cutoff_semitones must lie"):
+            synth.render(values | {"cutoff_semitones": 500.0})
+    with pytest.raises(ValueError, match="spec must be one of voice"):
+        Voice(SynthSpec("mine", VOICE.fields))

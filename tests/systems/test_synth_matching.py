@@ -11,6 +11,7 @@ import torch
 
 from labkit.cli import main
 from labkit.effects.synths.vital import FULL, SIMPLE, Vital
+from labkit.effects.synths.voice import VOICE
 from labkit.learn.checkpoints import CheckpointError
 from labkit.signal.audio import AudioError
 from labkit.signal.files import write_audio
@@ -18,11 +19,12 @@ from labkit.signal.seeds import generator
 from labkit.systems.synth_matching import features
 from labkit.systems.synth_matching.checkpoint import load, save
 from labkit.systems.synth_matching.config import Config
-from labkit.systems.synth_matching.data import Notes, read_notes, varied
-from labkit.systems.synth_matching.evaluate import Neighbours, Sound, judge, parameter_error, rows_of
+from labkit.systems.synth_matching.data import Notes, exchanges, read_notes, varied
+from labkit.systems.synth_matching.evaluate import Neighbours, Sound, evaluate, judge, parameter_error, rows_of
 from labkit.systems.synth_matching.model import build, summary
 from labkit.systems.synth_matching.output import write_match, write_note
 from labkit.systems.synth_matching.predict import Match, patch_of, predict, prepare, propose, refined, transposed
+from labkit.systems.synth_matching.render import render_job, statistics
 from labkit.systems.synth_matching.schema import RenderConfig, claim, columns, jobs, write_shard
 from labkit.systems.synth_matching.train import train, validate
 
@@ -252,6 +254,27 @@ def test_the_files_of_a_match_open_again(match: Match, tmp_path: Path) -> None:
     assert json.loads(files.parameters.read_text())["values"] == match.values
     assert files.audio.stat().st_size > 44_100
     assert not list((tmp_path / "deep").glob("*.tmp"))
+
+
+def test_our_own_voice_goes_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no synthesizer is installed: notes, a training, an evaluation, a match, and its files."""
+    rendering = RenderConfig(parameters="voice", seconds=0.5, n_train=4, n_validation=2, n_test=2, shard_size=4)
+    claim(tmp_path / "notes", rendering)
+    for job in jobs(rendering):
+        render_job(job, str(tmp_path / "notes"))
+    (tmp_path / "notes" / "statistics.json").write_text(json.dumps(statistics(rendering, tmp_path / "notes")))
+    assert len(exchanges(VOICE)) == 1  # its oscillators are not alike
+    config = dataclasses.replace(TINY, parameters="voice", seconds=0.5, steps=2, batch_size=4)
+    model = train(config, tmp_path / "run", folder=tmp_path / "notes")
+    rows = evaluate(model, folder=tmp_path / "notes", n=2)
+    assert {row.protocol for row in rows} == {"our own voice, 15 parameters"}
+    save(model, tmp_path / "m.safetensors")
+    time_s = np.arange(44_100) / 44_100
+    write_audio(tmp_path / "note.wav", 0.3 * np.sin(2 * np.pi * 220 * time_s)[None].astype(np.float32), 44_100)
+    given = ["--checkpoint", str(tmp_path / "m.safetensors"), "--n", "1", "--output-path", str(tmp_path / "out")]
+    assert main(["synth", str(tmp_path / "note.wav"), *given]) == 0
+    assert "dB (MSS) away" in capsys.readouterr().out
+    assert {file.suffix for file in (tmp_path / "out").iterdir()} == {".voice", ".mid", ".json", ".npy", ".wav"}
 
 
 def test_the_command_writes_a_preset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

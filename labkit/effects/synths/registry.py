@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from labkit.effects.synths import surge, vital
+from labkit.effects.synths import surge, vital, voice
 from labkit.effects.synths.spec import SynthSpec
 from labkit.signal.optional import need
 
-# A synthesizer that is open in a process of its own, and in this one.
-Synth = vital.Vital | surge.Surge
-Engine = vital.VitalEngine | surge.SurgeEngine
+# A synthesizer that is open for everybody, and one that plays in the process that asks.
+Synth = vital.Vital | surge.Surge | voice.Voice
+Engine = vital.VitalEngine | surge.SurgeEngine | voice.Voice
 
 
 @dataclass(frozen=True)
@@ -21,22 +21,25 @@ class Synthesizer:
         title: what people call it.
         suffix: of its preset files.
         sets: its parameter sets.
-        adapter: the class that plays it in a process of its own.
-        engine: the class that plays it in this process.
+        adapter: what plays it in a process of its own, if it is not ours, for a set.
+        engine: what plays it in this process, for a set's name.
         needed: raises where it is not installed, naming what to do.
     """
 
     title: str
     suffix: str
     sets: Mapping[str, SynthSpec]
-    adapter: type
-    engine: type
+    adapter: Callable[..., Synth]
+    engine: Callable[..., Engine]
     needed: Callable[[], object]
 
 
 SYNTHESIZERS = (
     Synthesizer("Vital", ".vital", vital.SETS, vital.Vital, vital.VitalEngine, partial(need, "vita")),
     Synthesizer("Surge XT", ".vstpreset", surge.SETS, surge.Surge, surge.SurgeEngine, surge.find_surge),
+    Synthesizer(
+        "our own voice", ".voice", voice.SETS, voice.Voice, lambda name: voice.Voice(voice.SETS[name]), lambda: None
+    ),
 )
 SETS = {name: spec for synthesizer in SYNTHESIZERS for name, spec in synthesizer.sets.items()}
 

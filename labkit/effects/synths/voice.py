@@ -4,12 +4,16 @@ Two oscillators between sine, saw and square, noise, a resonant low-pass whose c
 envelope. It needs no synthesizer installed and runs where torch runs. Axis letters: b voices, n samples.
 """
 
+import json
 import math
+from collections.abc import Sequence
+from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.effects.synths.spec import Knob, SynthSpec
+from labkit.effects.synths.spec import SAMPLE_RATE, Knob, SynthSpec, Values
 
 N_HARMONICS = 64
 _BLOCK = 64
@@ -34,22 +38,31 @@ VOICE = SynthSpec(
         Knob("note_seconds", 0.15, 1.0),
     ),
 )
+SETS = {VOICE.name: VOICE}
 _PLACE = {name: k for k, name in enumerate(VOICE.names)}
 
 
-def voice_values(patches: list[dict[str, float | str]]) -> Tensor:
+def voice_values(patches: Sequence[Values]) -> Tensor:
     """Patches of `VOICE` as (b, 15) in their own units, the order of its names."""
     return torch.tensor([[float(patch[name]) for name in VOICE.names] for patch in patches])
 
 
-def render_voices(values: Tensor, sample_rate: int, *, seconds: float, rng: torch.Generator | None = None) -> Tensor:
+def render_voices(
+    values: Tensor,
+    sample_rate: int,
+    *,
+    seconds: float,
+    rng: torch.Generator | None = None,
+    phases: Tensor | None = None,
+) -> Tensor:
     """Play a batch of patches.
 
     Args:
         values: (b, 15), see `voice_values`; may require gradients.
         sample_rate: Hz.
         seconds: length of the sound, > 0.
-        rng: of the noise and the oscillators' phases; the same ones every time when None.
+        rng: of the noise and the oscillators' phases, on the CPU; the same ones every time when None.
+        phases: (b, 2) in 0..1, where the oscillators start instead.
 
     Returns:
         (b, 1, n), differentiable in every value. Harmonics above half the sample rate are left out, so nothing aliases.
@@ -59,7 +72,6 @@ def render_voices(values: Tensor, sample_rate: int, *, seconds: float, rng: torc
 
     Source: additive oscillators; the filter is the analogue two-pole low-pass's magnitude on every harmonic and on the
         noise's spectrum, block by block, as in differentiable synthesis by filtering in frequency (Engel et al. 2020).
-    Notebook: 07.
     """
     if values.ndim != 2 or values.shape[1] != len(VOICE.fields):
         raise ValueError(f"values must be (batch, {len(VOICE.fields)}), got {tuple(values.shape)}")
@@ -72,7 +84,8 @@ def render_voices(values: Tensor, sample_rate: int, *, seconds: float, rng: torc
     envelope = _envelope(knob, time)
     semitones = knob["cutoff_semitones"] + knob["envelope_semitones"] * envelope[:, ::_BLOCK]
     cutoff_hz = 440.0 * 2 ** ((semitones - 69) / 12)
-    phases = torch.rand(len(values), 2, generator=rng).to(values)
+    drawn = torch.rand(len(values), 2, generator=rng)
+    phases = (drawn if phases is None else phases).to(values)
     tones = sum(_tone(knob, k, cutoff_hz, time, sample_rate, phases[:, k - 1, None]) for k in (1, 2))
     mixed = (tones + knob["noise_level"] * _noise(knob, cutoff_hz, n, sample_rate, rng)) * envelope
     return (0.3 * mixed)[:, None]
@@ -142,3 +155,80 @@ def _noise(knob: dict[str, Tensor], cutoff_hz: Tensor, n: int, sample_rate: int,
     places = torch.linspace(0, cutoff_hz.shape[1] - 1, frames.shape[-1], device=white.device).round().long()
     shape = _low_pass(hz[None, :, None], cutoff_hz[:, None, places], knob["resonance"][..., None])
     return torch.istft(frames * shape, size, size // 4, window=window, length=n)
+
+
+class Voice:
+    """The synthesizer with the face of `Vital`, in this process: it is ours and does not crash. A context manager.
+
+    Args:
+        spec: one of `SETS`.
+        device: where it plays; a GPU when None and there is one.
+
+    Raises:
+        ValueError: for another set.
+    """
+
+    def __init__(self, spec: SynthSpec = VOICE, *, device: str | torch.device | None = None) -> None:
+        if SETS.get(spec.name) != spec:
+            raise ValueError(f"spec must be one of {', '.join(SETS)}, got {spec.name}")
+        self.spec = spec
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    @torch.no_grad()
+    def render(
+        self, values: Values, seconds: float = 2.0, phases: np.ndarray | None = None, volume_db: float = 0.0
+    ) -> np.ndarray:
+        """The note of a patch.
+
+        Args:
+            values: of `spec`.
+            seconds: length of the sound, > 0.
+            phases: two or more in 0..1, where the oscillators start; some fixed ones when None.
+            volume_db: relative to the voice's own.
+
+        Returns:
+            (2, samples) float32 at 44.1 kHz, both channels alike. The noise is the same every time.
+
+        Raises:
+            ValueError: if `values` is no patch of the set, or there is no time.
+        """
+        self.spec.check(values)
+        starts = None if phases is None else torch.as_tensor(phases[None, :2])
+        sound = render_voices(voice_values([values]).to(self._device), SAMPLE_RATE, seconds=seconds, phases=starts)
+        return (sound[0].cpu().numpy() * np.float32(10 ** (volume_db / 20))).repeat(2, 0)
+
+    def preset(self, values: Values, name: str = "labkit", volume_db: float = 0.0) -> str:
+        """The patch as JSON, which `play` opens: no DAW knows this synthesizer. Raises ValueError as `render`."""
+        self.spec.check(values)
+        return json.dumps(
+            {"set": self.spec.name, "name": name, "values": dict(values), "volume_db": volume_db}, indent=1
+        )
+
+    def play(self, preset: str, values: Values, seconds: float = 2.0) -> np.ndarray:
+        """A preset's text at pitch and length of `values`: (2, samples) float32.
+
+        Raises:
+            ValueError: if it is no preset of this synthesizer, or there is no time.
+        """
+        try:
+            held = json.loads(preset)
+            patch = held["values"] | {name: values[name] for name in ("note_pitch", "note_seconds")}
+            return self.render(patch, seconds, volume_db=held["volume_db"])
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"not a preset of {self.spec.name}: {error}") from error
+
+    def first_note(self, values: Values, seconds: float = 2.0, volume_db: float = 0.0) -> np.ndarray:
+        """The note as whoever opens the preset hears it. Arguments, result and errors as `render`."""
+        return self.render(values, seconds, volume_db=volume_db)
+
+    def restart(self) -> None:
+        """Nothing to forget: no note is heard in the next one."""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -69,13 +69,17 @@ def read_statistics(folder: Path) -> dict[str, dict[str, list[float]]]:
 
 
 def exchanges(spec: SynthSpec) -> np.ndarray:
-    """(m, size): the columns of a vector in every order that like oscillators can stand in, first as they are."""
+    """(m, size): the columns of a vector in every order that like oscillators can stand in, first as they are.
+
+    Oscillators are alike if they have the same fields.
+    """
     numbers = sorted({k for name in spec.names for k in _OSCILLATOR.findall(name)})
     places, found = np.arange(spec.size), []
     for order in permutations(numbers):
         other = dict(zip(numbers, order, strict=True))
-        names = (_OSCILLATOR.sub(lambda k, other=other: other[k[0]], name) for name in spec.names)
-        found.append(np.concatenate([places[spec.columns[name]] for name in names]))
+        names = [_OSCILLATOR.sub(lambda k, other=other: other[k[0]], name) for name in spec.names]
+        if set(names) == set(spec.names):
+            found.append(np.concatenate([places[spec.columns[name]] for name in names]))
     return np.stack(found)
 
 

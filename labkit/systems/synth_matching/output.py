@@ -23,7 +23,7 @@ class Written:
     """The files of a match.
 
     Attributes:
-        preset: `.vital`, which Vital opens, or `.vstpreset`, which a host opens for Surge XT.
+        preset: `.vital`, which Vital opens, `.vstpreset`, which a host opens for Surge XT, or our own voice's `.voice`.
         midi: the note that it is to play.
         parameters: JSON, every value by name, volume and distance.
         vector: `.npy`, the patch as its set codes it.
