@@ -99,6 +99,7 @@ class TrainSynth(Training):
         parameters: the parameter set: vital_simple, vital_full, surge_simple or voice.
         field: of the flow: mlp, or token, which treats like parts alike.
         width: of the field's and the regressor's layers.
+        ear: what looks at the mel picture: convolutions, or patches, a transformer.
         folder: of the data set; the set's usual one by default.
         start: a checkpoint to begin with; of one for another parameter set the ear is taken.
     """
@@ -108,6 +109,7 @@ class TrainSynth(Training):
     parameters: str = "vital_simple"
     field: Literal["mlp", "token"] = "mlp"
     width: int = 192
+    ear: Literal["convolutions", "patches"] = "convolutions"
     folder: Path | None = None
     start: Path | None = None
     workers: int = 0
@@ -119,7 +121,9 @@ class TrainSynth(Training):
         from labkit.systems.synth_matching.model import build, summary
         from labkit.systems.synth_matching.train import train
 
-        config = replace(Config(), parameters=self.parameters, field=self.field, width=self.width, **self.chosen)
+        config = replace(
+            Config(), parameters=self.parameters, field=self.field, width=self.width, ear=self.ear, **self.chosen
+        )
         print(summary(build(config)))
         return save(train(config, run_dir, folder=self.folder, start=self.start, on_log=say), target)
 

@@ -1,4 +1,4 @@
-"""From log-mel pictures, and from frames of a codec, to sequences of vectors."""
+"""From log-mel pictures, and from frames of a codec, to sequences of vectors, or to one."""
 
 import itertools
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.learn.codec import CodeEmbedding
+from labkit.learn.transformer import Encoder
 
 
 def _block(n_in: int, n_out: int, *, stride: int = 1) -> nn.Sequential:
@@ -71,3 +72,30 @@ class FrameStem(nn.Module):
         """(batch, n_rows, frames) latents, or codes as whole floats -> (batch, ceil(frames / 4), width)."""
         vectors = self.normal(frames) if self.embed is None else self.embed(frames.long()).transpose(1, 2)
         return self.project(self.layers(vectors).transpose(1, 2))
+
+
+class PatchTransformer(nn.Module):
+    """A picture is cut into square patches that look at each other; the mean of what they have become stands for it.
+
+    Args:
+        height, length: of the picture; what a last patch lacks is filled with zeros.
+        patch: side of a patch.
+        width, n_heads, n_layers, dropout: of the transformer.
+
+    Source: Gong et al. 2021 (AST); our patches do not overlap, and no token stands beside them.
+    Notebook: 07.
+    """
+
+    def __init__(
+        self, height: int, length: int, *, patch: int, width: int, n_heads: int, n_layers: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        rows, columns = -(-height // patch), -(-length // patch)
+        self.missing = (0, columns * patch - length, 0, rows * patch - height)
+        self.cut = nn.Conv2d(1, width, patch, stride=patch)
+        self.encoder = Encoder(width, n_heads, n_layers, max_length=rows * columns, dropout=dropout)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """(b, 1, height, length) -> (b, width)."""
+        patches = self.cut(nn.functional.pad(picture, self.missing))
+        return self.encoder(patches.flatten(2).transpose(1, 2)).mean(1)

@@ -60,9 +60,9 @@ def test_sizes_of_the_shipped_network() -> None:
     assert summary(model).splitlines()[-1].split()[-1] == f"{sum(p.numel() for p in model.parameters()):,d}"
 
 
-@pytest.mark.parametrize("field", ["mlp", "token"])
-def test_every_trainable_tensor_moves(field: str) -> None:
-    model = build(dataclasses.replace(TINY, field=field, drop=0.5))
+@pytest.mark.parametrize("kind", [{"field": "mlp"}, {"field": "token"}, {"ear": "patches"}])
+def test_every_trainable_tensor_moves(kind: dict) -> None:
+    model = build(dataclasses.replace(TINY, drop=0.5, **kind))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     for number in range(3):  # gates begin at zero: what lies behind them moves from the second step on

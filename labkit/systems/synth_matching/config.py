@@ -15,6 +15,7 @@ class Config:
     Attributes:
         parameters: name of the parameter set.
         seconds: of sound that the network hears; the data set's.
+        ear: what looks at the picture: ``"convolutions"``, or ``"patches"``, a transformer.
         channels: of the picture's four convolutions.
         hidden: of the fine spectrum's layers.
         condition: length of what was heard.
@@ -34,6 +35,7 @@ class Config:
 
     parameters: str = "vital_simple"
     seconds: float = 1.5
+    ear: Literal["convolutions", "patches"] = "convolutions"
     channels: tuple[int, int, int, int] = (24, 48, 96, 128)
     hidden: int = 192
     condition: int = 192
@@ -64,6 +66,8 @@ class Config:
             raise ValueError(f"parameters must be one of {', '.join(SETS)}, got {self.parameters!r}")
         if self.field not in ("mlp", "token"):
             raise ValueError(f"field must be mlp or token, got {self.field!r}")
+        if self.ear not in ("convolutions", "patches"):
+            raise ValueError(f"ear must be convolutions or patches, got {self.ear!r}")
         if len(self.channels) != 4:
             raise ValueError(f"channels must be four numbers, got {self.channels}")
         for name in ("seconds", "draws", "steps", "batch_size", "condition", "hidden", "width", "checkpoint_every"):

@@ -5,12 +5,15 @@ import math
 import torch
 from torch import Tensor, nn
 
+from labkit.learn.encoders import PatchTransformer
 from labkit.learn.fields import MLPField, Regressor, TokenField
 from labkit.learn.flow import flow_loss
 from labkit.signal.seeds import torch_generator
 from labkit.systems.synth_matching import features
 from labkit.systems.synth_matching.config import Config
 
+# The transformer that looks at patches of 8 bands and 8 frames.
+_PATCHES = {"patch": 8, "width": 128, "n_heads": 4, "n_layers": 3}
 # Keys from C1 on, one for each three lines.
 _N_KEYS = 96
 
@@ -27,7 +30,10 @@ class Ear(nn.Module):
         for name, n in (("mel", features.N_MELS), ("lines", features.N_LINES)):
             self.register_buffer(f"{name}_mean", torch.full((n,), -70.0))
             self.register_buffer(f"{name}_deviation", torch.full((n,), 20.0))
-        self.picture = nn.Sequential(*_convolutions(config.channels), nn.Flatten())
+        if config.ear == "patches":
+            self.picture: nn.Module = PatchTransformer(features.N_MELS, config.n_frames, **_PATCHES)
+        else:
+            self.picture = nn.Sequential(*_convolutions(config.channels), nn.Flatten())
         with torch.no_grad():
             n_flat = self.picture(torch.zeros(1, 1, features.N_MELS, config.n_frames)).shape[1]
         self.from_picture = nn.Linear(n_flat, config.hidden)
