@@ -107,6 +107,8 @@ def test_a_preset_sounds_as_its_patch_did() -> None:
         assert np.abs(turned - sound).max() > 0.01
         with pytest.raises(ValueError, match="not a preset of voice"):
             synth.play("{}", values)
+        with pytest.raises(ValueError, match="seconds must be positive"):
+            synth.render(values, seconds=0.0)
         with pytest.raises(ValueError, match="cutoff_semitones must lie"):
             synth.render(values | {"cutoff_semitones": 500.0})
     with pytest.raises(ValueError, match="spec must be one of voice"):

@@ -1,4 +1,4 @@
-"""What the adapters of all synthesizers share: a process that plays, and the checks before it is asked."""
+"""What the adapters of all synthesizers share: being closed, a process that plays, and checks before it is asked."""
 
 from typing import Self
 
@@ -7,7 +7,7 @@ from labkit.effects.synths.spec import SynthSpec, Values
 
 
 class Hosted:
-    """A synthesizer in a process of its own. A context manager.
+    """A synthesizer in a process of its own; in this one where `close` is overridden. A context manager.
 
     Attributes:
         spec: the parameter set that it plays.

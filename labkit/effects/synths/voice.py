@@ -7,12 +7,12 @@ envelope. It needs no synthesizer installed and runs where torch runs. Axis lett
 import json
 import math
 from collections.abc import Sequence
-from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from labkit.effects.synths.hosted import Hosted
 from labkit.effects.synths.spec import SAMPLE_RATE, Knob, SynthSpec, Values
 
 N_HARMONICS = 64
@@ -157,7 +157,7 @@ def _noise(knob: dict[str, Tensor], cutoff_hz: Tensor, n: int, sample_rate: int,
     return torch.istft(frames * shape, size, size // 4, window=window, length=n)
 
 
-class Voice:
+class Voice(Hosted):
     """The synthesizer with the face of `Vital`, in this process: it is ours and does not crash. A context manager.
 
     Args:
@@ -192,7 +192,7 @@ class Voice:
         Raises:
             ValueError: if `values` is no patch of the set, or there is no time.
         """
-        self.spec.check(values)
+        self._check(values, seconds)
         starts = None if phases is None else torch.as_tensor(phases[None, :2])
         sound = render_voices(voice_values([values]).to(self._device), SAMPLE_RATE, seconds=seconds, phases=starts)
         return (sound[0].cpu().numpy() * np.float32(10 ** (volume_db / 20))).repeat(2, 0)
@@ -210,12 +210,13 @@ class Voice:
         Raises:
             ValueError: if it is no preset of this synthesizer, or there is no time.
         """
+        note = {name: float(values[name]) for name in ("note_pitch", "note_seconds")}
         try:
             held = json.loads(preset)
-            patch = held["values"] | {name: values[name] for name in ("note_pitch", "note_seconds")}
-            return self.render(patch, seconds, volume_db=held["volume_db"])
+            patch, volume_db = held["values"] | note, float(held["volume_db"])
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"not a preset of {self.spec.name}: {error}") from error
+        return self.render(patch, seconds, volume_db=volume_db)
 
     def first_note(self, values: Values, seconds: float = 2.0, volume_db: float = 0.0) -> np.ndarray:
         """The note as whoever opens the preset hears it. Arguments, result and errors as `render`."""
@@ -226,9 +227,3 @@ class Voice:
 
     def close(self) -> None:
         """Nothing to end."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
