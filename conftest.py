@@ -2,7 +2,9 @@
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported: spinning threads crawl
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # read when torch is first imported: spinning threads crawl
 
 # Players and widgets are new objects in every run, and stderr holds progress bars and paths of the machine.
 _NEVER_COMPARED = (

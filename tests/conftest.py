@@ -46,7 +46,9 @@ def kill_at_checkpoint():
     def run(script: str, beside: str, folder: Path, *arguments: object) -> None:
         environment = os.environ | {"PYTHONPATH": str(Path(beside).parent)}
         command = [sys.executable, "-c", script, *map(str, (folder, *arguments))]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 120
         while not (folder / "checkpoint.pt").exists():
             assert process.poll() is None, "the run ended before it could be killed"

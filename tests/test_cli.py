@@ -79,7 +79,9 @@ def test_no_arguments_is_help_with_examples(arguments, capsys):
         assert re.search(rf"• {command} +\S", out), f"{command} is not explained"
 
 
-@pytest.mark.parametrize("arguments", [["nosuch"], ["chain"], ["chain", "a.wav", "--shelf", "nine"], ["data", "eat"]])
+@pytest.mark.parametrize(
+    "arguments", [["nosuch"], ["chain"], ["chain", "a.wav", "--shelf", "nine"], ["data", "eat"]]
+)
 def test_a_command_that_cannot_be_read_exits_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
@@ -109,21 +111,29 @@ def test_chain_of_silence(capsys, tmp_path, checkpoint):
 
 
 def test_a_bad_dry_file_is_said_before_anything_is_written(capsys, tmp_path, wet_file, checkpoint):
-    message = fails(capsys, "chain", wet_file, "--dry", tmp_path / "no.wav", "--checkpoint", checkpoint)
+    message = fails(
+        capsys, "chain", wet_file, "--dry", tmp_path / "no.wav", "--checkpoint", checkpoint
+    )
     assert "no.wav" in message
 
 
 def test_a_checkpoint_that_is_none(capsys, tmp_path, wet_file):
-    message = fails(capsys, "chain", wet_file, "--checkpoint", tmp_path / "no.safetensors", "--out", tmp_path)
+    message = fails(
+        capsys, "chain", wet_file, "--checkpoint", tmp_path / "no.safetensors", "--out", tmp_path
+    )
     assert "train one with `labkit train pedal_order`" in message
     other = tmp_path / "other.safetensors"
     other.write_bytes(b"weights")
-    assert "not a readable safetensors file" in fails(capsys, "chain", wet_file, "--checkpoint", other)
+    assert "not a readable safetensors file" in fails(
+        capsys, "chain", wet_file, "--checkpoint", other
+    )
 
 
 def test_chain_prints_and_saves_what_it_found(capsys, tmp_path, wet_file, checkpoint):
     target = tmp_path / "new" / "folder"
-    assert main(["chain", str(wet_file), "--checkpoint", str(checkpoint), "--out", str(target)]) == 0
+    assert (
+        main(["chain", str(wet_file), "--checkpoint", str(checkpoint), "--out", str(target)]) == 0
+    )
     out = capsys.readouterr().out
     saved = Chain.load(target / "mine.chain.json")
     assert sorted(saved.names) == ["chorus", "distortion", "reverb"]
@@ -134,9 +144,20 @@ def test_chain_prints_and_saves_what_it_found(capsys, tmp_path, wet_file, checkp
     assert not list(target.glob("*.wav"))
 
 
-def test_chain_with_dry_writes_it_recreated_at_the_dry_length(capsys, tmp_path, wet_file, checkpoint):
+def test_chain_with_dry_writes_it_recreated_at_the_dry_length(
+    capsys, tmp_path, wet_file, checkpoint
+):
     dry = phrase_path("line")
-    command = ["chain", str(wet_file), "--dry", str(dry), "--checkpoint", str(checkpoint), "--out", str(tmp_path)]
+    command = [
+        "chain",
+        str(wet_file),
+        "--dry",
+        str(dry),
+        "--checkpoint",
+        str(checkpoint),
+        "--out",
+        str(tmp_path),
+    ]
     assert main(command) == 0
     assert f"wrote {tmp_path / 'mine.recreated.wav'}" in capsys.readouterr().out
     before, dry_rate = read_audio(dry)
@@ -146,7 +167,16 @@ def test_chain_with_dry_writes_it_recreated_at_the_dry_length(capsys, tmp_path, 
 
 
 def test_six_pedals_on_the_shelf(capsys, tmp_path, wet_file, checkpoint):
-    command = ["chain", str(wet_file), "--shelf", "six", "--checkpoint", str(checkpoint), "--out", str(tmp_path)]
+    command = [
+        "chain",
+        str(wet_file),
+        "--shelf",
+        "six",
+        "--checkpoint",
+        str(checkpoint),
+        "--out",
+        str(tmp_path),
+    ]
     assert main(command) == 0
     assert capsys.readouterr().out.startswith("chain: ")
     assert len(Chain.load(tmp_path / "mine.chain.json")) == 5
@@ -174,16 +204,33 @@ def test_rows_of_what_is_not_measured_now_stay(capsys, tmp_path, monkeypatch):
     """The synth's two networks are judged one after the other into one file."""
 
     def row(protocol, ours):
-        given = {"name": "flow", "sources": "generated", "metric": "MSS", "unit": "dB", "low": None, "high": None}
+        given = {
+            "name": "flow",
+            "sources": "generated",
+            "metric": "MSS",
+            "unit": "dB",
+            "low": None,
+            "high": None,
+        }
         return Row(protocol=protocol, ours=ours, n=1, seed=1, **given)
 
-    out, judge = tmp_path / "r.json", importlib.import_module("labkit.systems.synth_matching.evaluate")
+    out, judge = (
+        tmp_path / "r.json",
+        importlib.import_module("labkit.systems.synth_matching.evaluate"),
+    )
     checkpoints = importlib.import_module("labkit.systems.synth_matching.checkpoint")
     write("synth", [row("small set", 4.0), row("large set", 9.0)], path=out)
     monkeypatch.setattr(checkpoints, "load", lambda path: path.name)
-    monkeypatch.setattr(judge, "evaluate", lambda model, **_: [row("large set", 5.0 if "vital_full" in model else 0.0)])
+    monkeypatch.setattr(
+        judge,
+        "evaluate",
+        lambda model, **_: [row("large set", 5.0 if "vital_full" in model else 0.0)],
+    )
     assert main(["evaluate", "synth", "--parameters", "vital_full", "--out", str(out)]) == 0
-    assert [(one.protocol, one.ours) for one in read("synth", path=out)] == [("small set", 4.0), ("large set", 5.0)]
+    assert [(one.protocol, one.ours) for one in read("synth", path=out)] == [
+        ("small set", 4.0),
+        ("large set", 5.0),
+    ]
     assert "small set" in capsys.readouterr().out
 
 
@@ -213,7 +260,10 @@ def test_data_get_takes_some_files_of_a_set(capsys, monkeypatch):
 
 
 def test_an_evaluation_of_nothing_is_refused(capsys):
-    assert fails(capsys, "evaluate", "pedal_order", "--n", "0") == "labkit: --n must be at least 1, got 0\n"
+    assert (
+        fails(capsys, "evaluate", "pedal_order", "--n", "0")
+        == "labkit: --n must be at least 1, got 0\n"
+    )
 
 
 def test_data_get_wants_a_name_and_the_licence(capsys):
@@ -244,7 +294,9 @@ def test_an_interrupted_run_says_so(capsys, monkeypatch):
 
 def test_the_installed_script(tmp_path):
     script = Path(sys.executable).with_name("labkit")
-    done = subprocess.run([script, "chain", "none.wav"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [script, "chain", "none.wav"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert "none.wav" in done.stderr
@@ -264,17 +316,29 @@ def test_fresh_starts_over_with_nothing_of_the_old_run(tmp_path, monkeypatch, ca
 
 
 @pytest.mark.parametrize(("sdr", "kept"), [(61.5, True), (12.0, False)])
-def test_refining_keeps_what_explains_the_recording(capsys, tmp_path, wet_file, checkpoint, monkeypatch, sdr, kept):
+def test_refining_keeps_what_explains_the_recording(
+    capsys, tmp_path, wet_file, checkpoint, monkeypatch, sdr, kept
+):
     """The search itself is tested where it lives: here, what it is given, and what becomes of its answer."""
     given = {}
     answer = Chain((Step("distortion", {"drive_db": 17.25}),))
 
     def fake(found, dry, wet, sample_rate):
-        given.update(shapes=(dry.shape, wet.shape), rate=sample_rate, orders=len(found.alternatives))
+        given.update(
+            shapes=(dry.shape, wet.shape), rate=sample_rate, orders=len(found.alternatives)
+        )
         return Refined(answer, sdr, ((answer.names, sdr),))
 
     monkeypatch.setattr("labkit.systems.pedal_order.refine.refine", fake)
-    options = ["--dry", str(phrase_path("riff")), "--refine", "--checkpoint", str(checkpoint), "--out", str(tmp_path)]
+    options = [
+        "--dry",
+        str(phrase_path("riff")),
+        "--refine",
+        "--checkpoint",
+        str(checkpoint),
+        "--out",
+        str(tmp_path),
+    ]
     assert main(["chain", str(wet_file), *options]) == 0
     rate = given["rate"]
     assert given["shapes"] == ((1, 2 * rate), (1, 2 * rate))

@@ -13,7 +13,13 @@ def three(monkeypatch):
     listed = [
         PluginInfo("compressor", "builtin", "pedalboard.Compressor", True),
         PluginInfo("Gone", "VST3", "gone.vst3", True),
-        PluginInfo("Warm", "LV2", "urn:maker:Warm", False, "dawdreamer is not installed: pip install dawdreamer"),
+        PluginInfo(
+            "Warm",
+            "LV2",
+            "urn:maker:Warm",
+            False,
+            "dawdreamer is not installed: pip install dawdreamer",
+        ),
     ]
     monkeypatch.setattr(listing, "installed_plugins", lambda: listed)
 
@@ -21,7 +27,11 @@ def three(monkeypatch):
 def test_the_list_says_what_cannot_be_used(capsys):
     assert main(["plugins"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines] == [["builtin", "compressor"], ["VST3", "Gone"], ["LV2", "Warm"]]
+    assert [line.split()[:2] for line in lines] == [
+        ["builtin", "compressor"],
+        ["VST3", "Gone"],
+        ["LV2", "Warm"],
+    ]
     assert lines[2].endswith("not usable: dawdreamer is not installed: pip install dawdreamer")
 
 
@@ -37,7 +47,9 @@ def test_checking_opens_all_and_fails_where_one_does_not_open(capsys, monkeypatc
     assert main(["plugins", "--kinds", "builtin", "--check"]) == 0
     assert "4 knobs, lag 0 samples, repeats itself (its reset)" in capsys.readouterr().out
     find = listing.find
-    monkeypatch.setattr("labkit.effects.hosts.pool.find", lambda name: fault(name) if "gone" in name else find(name))
+    monkeypatch.setattr(
+        "labkit.effects.hosts.pool.find", lambda name: fault(name) if "gone" in name else find(name)
+    )
     assert main(["plugins", "--check"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].endswith("gone.vst3   it crashed (SIGSEGV)")
@@ -48,9 +60,23 @@ def test_the_knobs_of_one(capsys):
     assert main(["plugins", "compressor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("compressor (builtin, compressor): 4 knobs, lag 0 samples")
-    assert lines[1].split() == ["threshold_db", "-50", "to", "-20", "dB", "rests", "at", "0.500", "of", "0..1"]
+    assert lines[1].split() == [
+        "threshold_db",
+        "-50",
+        "to",
+        "-20",
+        "dB",
+        "rests",
+        "at",
+        "0.500",
+        "of",
+        "0..1",
+    ]
 
 
 def test_one_that_is_not_there(capsys):
     assert main(["plugins", "nosuch"]) == 1
-    assert capsys.readouterr().err == "labkit: no plug-in 'nosuch' here: `labkit plugins` lists what is installed\n"
+    assert (
+        capsys.readouterr().err
+        == "labkit: no plug-in 'nosuch' here: `labkit plugins` lists what is installed\n"
+    )

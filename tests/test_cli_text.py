@@ -14,7 +14,14 @@ from labkit.systems.text_to_effects.preset import Preset
 
 @pytest.fixture
 def command(tmp_path):
-    return ["text", "--input-audio", str(phrase_path("riff")), "--lexicon", "--output-path", str(tmp_path / "out")]
+    return [
+        "text",
+        "--input-audio",
+        str(phrase_path("riff")),
+        "--lexicon",
+        "--output-path",
+        str(tmp_path / "out"),
+    ]
 
 
 def test_a_sentence_leaves_sound_preset_code_and_summary(capsys, tmp_path, command):
@@ -31,14 +38,34 @@ def test_a_sentence_leaves_sound_preset_code_and_summary(capsys, tmp_path, comma
 
 
 def test_length_strength_candidates_and_a_preset_to_start_from(tmp_path, command):
-    assert main([*command, "--prompt", "reverb", "--audio-length", "0.5", "--strength", "0.5", "--n", "2"]) == 0
+    assert (
+        main(
+            [
+                *command,
+                "--prompt",
+                "reverb",
+                "--audio-length",
+                "0.5",
+                "--strength",
+                "0.5",
+                "--n",
+                "2",
+            ]
+        )
+        == 0
+    )
     first = Preset.load(tmp_path / "out" / "reverb_1.preset.json")
     assert first.reverb["wet"] == pytest.approx(0.175)  # half of the lexicon's .35
     audio, rate = read_audio(tmp_path / "out" / "reverb_2.wav")
     assert audio.shape[1] == rate // 2
     start = str(tmp_path / "out" / "reverb_1.preset.json")
-    assert main([*command, "--prompt", "less reverb", "--preset", start, "--audio-length", "0.5"]) == 0
-    assert Preset.load(tmp_path / "out" / "less_reverb.preset.json").reverb["wet"] < first.reverb["wet"]
+    assert (
+        main([*command, "--prompt", "less reverb", "--preset", start, "--audio-length", "0.5"]) == 0
+    )
+    assert (
+        Preset.load(tmp_path / "out" / "less_reverb.preset.json").reverb["wet"]
+        < first.reverb["wet"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,4 +91,7 @@ def test_the_sentence_encoder_can_be_chosen(monkeypatch, tmp_path):
     monkeypatch.setattr(text_to_effects, "save", lambda *_: "")
     for given in ({}, {"sentences": "mpnet", "steps": 3}):
         TrainText(**given).train(Path(tmp_path), tmp_path / "out")
-    assert [(config.sentences, config.steps) for config in configs] == [("minilm", 2000), ("mpnet", 3)]
+    assert [(config.sentences, config.steps) for config in configs] == [
+        ("minilm", 2000),
+        ("mpnet", 3),
+    ]

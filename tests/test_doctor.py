@@ -40,7 +40,10 @@ def test_missing_pair_is_named():
 
 def test_mend_of_the_pair_is_the_pinned_pair():
     pins = doctor.pinned_dependencies()
-    assert doctor.check_pair(None, None).mend == f"pip install torch=={pins['torch']} torchaudio=={pins['torchaudio']}"
+    assert (
+        doctor.check_pair(None, None).mend
+        == f"pip install torch=={pins['torch']} torchaudio=={pins['torchaudio']}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,14 +58,19 @@ def test_python(version, state):
 
 def test_package_absent_other_and_pinned():
     absent = doctor.check_package("soxr", "1.1.0", None)
-    assert (absent.state, absent.found, absent.mend) == ("bad", "missing", "pip install soxr==1.1.0")
+    assert (absent.state, absent.found, absent.mend) == (
+        "bad",
+        "missing",
+        "pip install soxr==1.1.0",
+    )
     other = doctor.check_package("soxr", "1.1.0", "1.0.0")
     assert (other.state, other.found) == ("note", "1.0.0, the tests use 1.1.0")
     assert doctor.check_package("torch", "2.11.0", "2.11.0+cu128").state == "ok"
 
 
 @pytest.mark.parametrize(
-    ("policy", "state"), [("PASSIVE", "ok"), ("passive", "ok"), ("ACTIVE", "bad"), (None, "bad"), ("", "bad")]
+    ("policy", "state"),
+    [("PASSIVE", "ok"), ("passive", "ok"), ("ACTIVE", "bad"), (None, "bad"), ("", "bad")],
 )
 def test_omp_policy(policy, state):
     check = doctor.check_omp(policy)
@@ -124,7 +132,9 @@ def test_every_red_or_optional_line_of_this_machine_says_what_mends_it():
 
 
 def test_no_direct_dependency_is_forgotten():
-    project = tomllib.loads((doctor.data_dir().parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads(
+        (doctor.data_dir().parent / "pyproject.toml").read_text(encoding="utf-8")
+    )["project"]
     direct = {line.split("==")[0] for line in project["dependencies"]} - {"torch", "torchaudio"}
     assert direct <= {check.name for check in doctor.report()}
 
@@ -134,21 +144,29 @@ def test_a_part_that_cannot_be_examined_is_a_red_line(monkeypatch):
         raise PermissionError("no entry")
 
     monkeypatch.setattr(doctor, "_data", broken)
-    assert Check("examination", "no entry", "bad", "follow the message on the left") in doctor.report()
+    assert (
+        Check("examination", "no entry", "bad", "follow the message on the left") in doctor.report()
+    )
 
 
 def test_soundfont_is_the_one_that_the_sampler_finds(monkeypatch, tmp_path):
     bank = tmp_path / "own.sf2"
     bank.touch()
     monkeypatch.setenv("LABKIT_SOUNDFONT", str(bank))
-    assert next(check for check in doctor.report() if check.name == "soundfont") == Check("soundfont", "own.sf2")
+    assert next(check for check in doctor.report() if check.name == "soundfont") == Check(
+        "soundfont", "own.sf2"
+    )
     monkeypatch.setenv("LABKIT_SOUNDFONT", str(tmp_path / "absent.sf2"))
     assert next(check for check in doctor.report() if check.name == "soundfont").state == "note"
 
 
 def test_render_aligns_and_counts():
     table = doctor.render(
-        [Check("a", "1"), Check("long name", "gone", "bad", "pip install it"), Check("b", "?", "note")]
+        [
+            Check("a", "1"),
+            Check("long name", "gone", "bad", "pip install it"),
+            Check("b", "?", "note"),
+        ]
     )
     assert table.splitlines() == [
         "ok    a          1",
@@ -160,7 +178,9 @@ def test_render_aligns_and_counts():
 
 
 def test_doctor_prints_the_table_and_returns_the_verdict(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "report", lambda: [Check("a", "1"), Check("b", "?", "note", "maybe")])
+    monkeypatch.setattr(
+        doctor, "report", lambda: [Check("a", "1"), Check("b", "?", "note", "maybe")]
+    )
     assert doctor.doctor() is True
     assert "all there" in capsys.readouterr().out
     monkeypatch.setattr(doctor, "report", lambda: [Check("a", "gone", "bad", "mend it")])

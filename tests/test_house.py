@@ -31,7 +31,10 @@ def pyproject():
 
 def locked():
     pin = re.compile(r"^([a-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
-    return {(name, version) for name, version in pin.findall((ROOT / "requirements.lock").read_text(encoding="utf-8"))}
+    return {
+        (name, version)
+        for name, version in pin.findall((ROOT / "requirements.lock").read_text(encoding="utf-8"))
+    }
 
 
 def split(requirements):
@@ -57,7 +60,9 @@ def test_environment_yml_is_pyproject():
 
 
 def test_environment_yml_has_the_nine_and_says_why_of_each():
-    assert {name for name, _ in split(line for line in conda_pip_section() if "==" in line)} >= NAMED_BY_USERS
+    assert {
+        name for name, _ in split(line for line in conda_pip_section() if "==" in line)
+    } >= NAMED_BY_USERS
     for line in (ROOT / "environment.yml").read_text(encoding="utf-8").splitlines():
         if "==" in line:
             assert re.search(r" # \w.{10,}", line), f"no reason given: {line}"
@@ -156,7 +161,10 @@ def test_no_file_names_this_machine():
     home_like = re.compile(r"(?<![\w.~$}])/(?:work|home|root|Users)/\w")
     for name in filter(None, files.stdout.split("\0")):
         path = ROOT / name
-        if path.suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".json", ".cfg", ".sh", ""} and path.is_file():
+        if (
+            path.suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".json", ".cfg", ".sh", ""}
+            and path.is_file()
+        ):
             found = home_like.search(path.read_text(encoding="utf-8"))
             assert not found, f"{name} names a path of one machine: {found[0]}"
 
@@ -170,12 +178,24 @@ def test_make_help_lists_every_target_of_the_makefile():
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     listed = set(re.findall(r"^  make (\w+) ", done.stdout, re.MULTILINE))
     assert listed == phony - {"setup"}
-    assert {"help", "lab", "test", "check", "notebooks", "data", "results", "bench", "clean"} <= listed
+    assert {
+        "help",
+        "lab",
+        "test",
+        "check",
+        "notebooks",
+        "data",
+        "results",
+        "bench",
+        "clean",
+    } <= listed
 
 
 def test_ci_runs_what_make_test_runs():
     assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").rstrip().endswith("exec make test")
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    workflow = yaml.safe_load(
+        (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    )
     assert workflow["jobs"]["test"]["steps"][-1]["run"] == "bash .ci/run"
 
 
@@ -235,8 +255,15 @@ def strip(tmp_path, content, *options):
 def test_strip_turns_players_into_text_and_keeps_the_rest(tmp_path):
     kept = output(**{"image/png": "iVBOR", "text/plain": "<Figure>"})
     printed = {"output_type": "stream", "name": "stdout", "text": "SI-SDR 12 dB\n"}
-    live = output(**{"application/vnd.jupyter.widget-view+json": {"model_id": "7"}, "text/plain": "FloatSlider()"})
-    content = notebook(output(**{"text/html": [PLAYER[:60], PLAYER[60:]], "text/plain": "x"}), kept, printed, live)
+    live = output(
+        **{
+            "application/vnd.jupyter.widget-view+json": {"model_id": "7"},
+            "text/plain": "FloatSlider()",
+        }
+    )
+    content = notebook(
+        output(**{"text/html": [PLAYER[:60], PLAYER[60:]], "text/plain": "x"}), kept, printed, live
+    )
     content["metadata"]["widgets"] = {"application/vnd.jupyter.widget-state+json": {}}
     status, after = strip(tmp_path, content)
     assert status == 0
@@ -247,7 +274,11 @@ def test_strip_turns_players_into_text_and_keeps_the_rest(tmp_path):
 
 
 def test_strip_finds_payloads_outside_players(tmp_path):
-    content = notebook(output(**{"text/html": "<script>play('data:audio/ogg;codecs=opus;base64,T2dnUw==')</script>"}))
+    content = notebook(
+        output(
+            **{"text/html": "<script>play('data:audio/ogg;codecs=opus;base64,T2dnUw==')</script>"}
+        )
+    )
     _, after = strip(tmp_path, content)
     assert after["cells"][0]["outputs"][0]["data"]["text/html"] == "<script>play('')</script>"
     _, after = strip(tmp_path, notebook(output(**{"audio/wav": "UklGR", "text/plain": "<Audio>"})))
@@ -261,14 +292,25 @@ def test_strip_leaves_a_clean_notebook_byte_for_byte_and_check_changes_nothing(t
     assert strip(tmp_path, dirty, "--check") == (1, dirty)
     before = json.dumps(clean)
     (tmp_path / "n.ipynb").write_text(before, encoding="utf-8")
-    subprocess.run([sys.executable, ROOT / "tools" / "strip_audio.py", tmp_path / "n.ipynb"], check=True)
+    subprocess.run(
+        [sys.executable, ROOT / "tools" / "strip_audio.py", tmp_path / "n.ipynb"], check=True
+    )
     assert (tmp_path / "n.ipynb").read_text(encoding="utf-8") == before
 
 
 def test_commit_hook_refuses_audio_once_and_takes_the_stripped_notebook(tmp_path):
     def git(*arguments):
-        identity = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "core.hooksPath=.githooks")
-        return subprocess.run(["git", *identity, *arguments], cwd=tmp_path, capture_output=True, text=True)
+        identity = (
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.org",
+            "-c",
+            "core.hooksPath=.githooks",
+        )
+        return subprocess.run(
+            ["git", *identity, *arguments], cwd=tmp_path, capture_output=True, text=True
+        )
 
     for folder in (".githooks", "tools"):
         shutil.copytree(ROOT / folder, tmp_path / folder)

@@ -26,7 +26,9 @@ ALLOWED = re.compile(r"(?:labkit|python|make help)\b")
 
 def commands(block):
     joined = block.replace("\\\n", " ")
-    return [line for line in joined.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return [
+        line for line in joined.splitlines() if line.strip() and not line.lstrip().startswith("#")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,9 @@ def test_there_are_commands_to_run_and_reasons_where_not():
     assert RUN
     assert README.count("```bash") == len(list(BLOCK.finditer(README)))
     for line in (line for block in RUN for line in commands(block)):
-        assert ALLOWED.match(line), f"{line!r}: run by no test, so say <!-- not run: why --> before its block"
+        assert ALLOWED.match(line), (
+            f"{line!r}: run by no test, so say <!-- not run: why --> before its block"
+        )
 
 
 @pytest.mark.parametrize("block", RUN, ids=[commands(block)[0] for block in RUN])
@@ -56,7 +60,9 @@ def test_commands_run(block, checkout):
     here = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": here, "LAB_BUDGET": "smoke", "OMP_WAIT_POLICY": "PASSIVE"}
     script = ["bash", "-euo", "pipefail", "-c", block]
-    done = subprocess.run(script, cwd=checkout, env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(
+        script, cwd=checkout, env=environment, capture_output=True, text=True, timeout=280
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 

@@ -17,7 +17,14 @@ MUSICAL_BANKS = {"Default.rkrb", "Extra.rkrb", "Extra1.rkrb"}
 def pedal(unit: str, kind: str) -> str | None:
     """Our name for a preset's unit, or None where we have no such pedal."""
     if kind == "mod":
-        return next((ours for part, ours in (("chor", "chorus"), ("phas", "phaser")) if part in unit.lower()), None)
+        return next(
+            (
+                ours
+                for part, ours in (("chor", "chorus"), ("phas", "phaser"))
+                if part in unit.lower()
+            ),
+            None,
+        )
     return KINDS.get(kind)
 
 
@@ -35,7 +42,11 @@ def main(path: str) -> None:
         n_chains += 1
         present.update(names)
         before.update(f"{a} {b}" for i, a in enumerate(names) for b in names[i + 1 :])
-    counts = {"n_chains": n_chains, "present": dict(sorted(present.items())), "before": dict(sorted(before.items()))}
+    counts = {
+        "n_chains": n_chains,
+        "present": dict(sorted(present.items())),
+        "before": dict(sorted(before.items())),
+    }
     target = Path(__file__).parents[1] / "labkit" / "effects" / "preset_counts.json"
     target.write_text(json.dumps(counts, indent=1) + "\n")
 

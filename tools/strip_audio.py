@@ -45,7 +45,9 @@ def _strip_output(output: dict[str, Any]) -> dict[str, Any] | None:
     output = _strip_value(output)
     if "data" not in output:
         return output
-    kept = {m: d for m, d in output["data"].items() if not m.startswith("audio/") and m != _WIDGET_VIEW}
+    kept = {
+        m: d for m, d in output["data"].items() if not m.startswith("audio/") and m != _WIDGET_VIEW
+    }
     lost = len(kept) < len(output["data"])
     output["data"] = kept
     return None if lost and set(kept) <= {"text/plain"} else output
@@ -71,9 +73,15 @@ def strip(notebook: dict[str, Any]) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line above; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if something would change")
-    parser.add_argument("notebooks", nargs="+", help="paths, or - for standard input (with --check)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing, exit 1 if something would change"
+    )
+    parser.add_argument(
+        "notebooks", nargs="+", help="paths, or - for standard input (with --check)"
+    )
     options = parser.parse_args(arguments)
     dirty = False
     for name in options.notebooks:
@@ -84,7 +92,9 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         dirty = True
         if not options.check:
-            Path(name).write_text(json.dumps(after, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            Path(name).write_text(
+                json.dumps(after, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
     return int(dirty and options.check)
 
 

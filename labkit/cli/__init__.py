@@ -98,7 +98,20 @@ class Evaluate:
         return self.system.run()
 
 
-COMMANDS = Chain | Saturation | Enhance | Text | Style | Synth | Train | Evaluate | Data | Plugins | Results | Doctor
+COMMANDS = (
+    Chain
+    | Saturation
+    | Enhance
+    | Text
+    | Style
+    | Synth
+    | Train
+    | Evaluate
+    | Data
+    | Plugins
+    | Results
+    | Doctor
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -112,12 +125,23 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if arguments[0] in ("train", "evaluate"):
-        arguments[1:2] = [name if name.startswith("-") else name.replace("-", "_") for name in arguments[1:2]]
+        arguments[1:2] = [
+            name if name.startswith("-") else name.replace("-", "_") for name in arguments[1:2]
+        ]
     config = (tyro.conf.OmitArgPrefixes,)
-    command: Command = tyro.cli(COMMANDS, prog="labkit", description=USAGE, args=arguments, config=config)
+    command: Command = tyro.cli(
+        COMMANDS, prog="labkit", description=USAGE, args=arguments, config=config
+    )
     try:
         return command.run()
-    except (ValueError, KeyError, ArithmeticError, OSError, RuntimeError, ModuleNotFoundError) as error:
+    except (
+        ValueError,
+        KeyError,
+        ArithmeticError,
+        OSError,
+        RuntimeError,
+        ModuleNotFoundError,
+    ) as error:
         print(f"labkit: {_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -39,12 +39,16 @@ class Enhance:
 
         model = tasks.load(self.checkpoint, task=self.task)
         if model.config.task != self.task:
-            raise ValueError(f"checkpoint must be one for {self.task}, got one for {model.config.task}")
+            raise ValueError(
+                f"checkpoint must be one for {self.task}, got one for {model.config.task}"
+            )
         target = self.out or Path("output") / f"{self.file.stem}_{self.task}.wav"
         facts = tasks.enhance_file(model, self.file, target, hop_s=self.hop)
         for name, value in facts["setting"].items():
             print(f"  {name:32s} {value:.2f}")
-        print(f"wrote {target}, {facts['seconds']:.1f} s, peak {facts['peak']:.3f}, and {target.with_suffix('.json')}")
+        print(
+            f"wrote {target}, {facts['seconds']:.1f} s, peak {facts['peak']:.3f}, and {target.with_suffix('.json')}"
+        )
         return 0
 
 
@@ -81,7 +85,9 @@ class TrainBlackbox(Training):
         from labkit.systems.blackbox import tasks
 
         if (self.dry is None) != (self.wet is None):
-            raise ValueError("dry and wet must be given together: two folders whose recordings have the same names")
+            raise ValueError(
+                "dry and wet must be given together: two folders whose recordings have the same names"
+            )
         chosen = self.chosen | {"processor": self.processor, "encoder": self.encoder}
         config = replace(tasks.CONFIGS[self.task], **chosen)
         pairs = None if self.dry is None else (self.dry, self.wet)
@@ -115,7 +121,9 @@ class EvaluateBlackbox(Evaluation):
         from labkit.systems.blackbox import tasks
 
         if self.only and not (self.task or self.checkpoint):
-            raise ValueError("only must come with task or checkpoint: the protocols of one task are chosen from")
+            raise ValueError(
+                "only must come with task or checkpoint: the protocols of one task are chosen from"
+            )
         if self.checkpoint:
             paths = [self.checkpoint]
         else:
@@ -123,6 +131,10 @@ class EvaluateBlackbox(Evaluation):
             every = [tasks.shipped_path(name) for name in names]
             paths = [path for path in every if path.exists()] or every[:1]
         given = {"n": self.n, "n_real": self.n_real, "seed": self.seed, "only": self.only}
-        made = [row for path in paths for row in tasks.evaluate(tasks.load(path), checkpoint=path.name, **given)]
+        made = [
+            row
+            for path in paths
+            for row in tasks.evaluate(tasks.load(path), checkpoint=path.name, **given)
+        ]
         rows = self.beside_old(made) if self.task or self.checkpoint or self.only else made
         return sorted(rows, key=lambda row: row.protocol.split(":")[0])

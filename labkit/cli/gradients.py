@@ -33,5 +33,8 @@ class EvaluateGradients(Evaluation):
         """Every figure of the results table."""
         from labkit.systems.blackbox import zoo
 
-        sizes = {name: getattr(self, name) for name in ("n", "n_eps", "n_descents", "renders", "proxy_steps")}
+        sizes = {
+            name: getattr(self, name)
+            for name in ("n", "n_eps", "n_descents", "renders", "proxy_steps")
+        }
         return zoo.evaluate(**sizes, seed=self.seed)

@@ -41,7 +41,9 @@ class Data:
         if self.action == "render-synth":
             from labkit.cli.synth import render_synth
 
-            return render_synth(self.config, self.parameters, self.out, self.n, self.workers, self.scheduler)
+            return render_synth(
+                self.config, self.parameters, self.out, self.n, self.workers, self.scheduler
+            )
 
         from labkit.signal import datasets, shipped
         from labkit.signal.paths import data_dir
@@ -52,12 +54,18 @@ class Data:
         elif self.action == "list":
             for record in datasets.records().values():
                 size = f"{record.gigabytes:.1f} GB"
-                print(f"{record.name:18s} {record.licence:16s} {size:>7s}  {record.title}  {record.page}")
+                print(
+                    f"{record.name:18s} {record.licence:16s} {size:>7s}  {record.title}  {record.page}"
+                )
         elif self.name is None:
             raise ValueError(f"name a data set to get: {', '.join(datasets.records())}")
         else:
             try:
-                print(datasets.get(self.name, accept_licence=self.accept_licence, files=self.files or None))
+                print(
+                    datasets.get(
+                        self.name, accept_licence=self.accept_licence, files=self.files or None
+                    )
+                )
             except datasets.LicenceError as error:
                 said = str(error).replace("pass accept_licence=True", "add --accept-licence")
                 raise ValueError(said) from None

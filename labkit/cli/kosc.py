@@ -42,9 +42,13 @@ class EvaluateKosc(Evaluation):
         from labkit.systems.synth_matching import kosc
 
         sizes = {"steps": self.steps, "encoder_steps": self.encoder_steps, "n_train": self.n_train}
-        config = replace(kosc.Config(), **{name: size for name, size in sizes.items() if size is not None})
+        config = replace(
+            kosc.Config(), **{name: size for name, size in sizes.items() if size is not None}
+        )
         given = {"ks": self.k, "seeds": self.seeds, "n": self.n, "seed": self.seed}
-        rows = kosc.evaluate(config, self.run_dir, **given, **({"heads": kosc.HEADS} if self.all else {}))
+        rows = kosc.evaluate(
+            config, self.run_dir, **given, **({"heads": kosc.HEADS} if self.all else {})
+        )
         print("\n".join(kosc.ratios(rows)))
         path = self.out or results_path(self.system)
         measured = tuple(f"{k} oscillators" for k in self.k)

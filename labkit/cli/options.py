@@ -55,7 +55,9 @@ class Training:
         if self.fresh:
             for name in ("checkpoint.pt", "best.pt", "config.json", "log.jsonl"):
                 (run_dir / name).unlink(missing_ok=True)
-            shutil.rmtree(run_dir / "cache", ignore_errors=True)  # pictures of another run's examples
+            shutil.rmtree(
+                run_dir / "cache", ignore_errors=True
+            )  # pictures of another run's examples
         target = run_dir / f"{self.system}.safetensors"
         print(f"wrote {target}, sha256 {self.train(run_dir, target)}")
         return 0

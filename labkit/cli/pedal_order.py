@@ -52,11 +52,17 @@ class Chain:
         wet, sample_rate = read_audio(self.file)
         dry, dry_rate = read_audio(self.dry) if self.dry is not None else (None, 0)
 
-        from labkit.systems import pedal_order  # takes seconds: a file that cannot be read is said at once
+        from labkit.systems import (
+            pedal_order,
+        )  # takes seconds: a file that cannot be read is said at once
 
         shelf = pedal_order.PROTOCOLS[self.shelf].pedals
-        found = pedal_order.predict(pedal_order.load(self.checkpoint), wet, sample_rate, shelf=shelf)
-        print(f"chain: {' -> '.join(found.chain.names) or '(clean)'}   probability {found.probability:.2f}")
+        found = pedal_order.predict(
+            pedal_order.load(self.checkpoint), wet, sample_rate, shelf=shelf
+        )
+        print(
+            f"chain: {' -> '.join(found.chain.names) or '(clean)'}   probability {found.probability:.2f}"
+        )
         for step in found.chain.steps:
             print(f"  {step}   present {found.presence(step.effect):.2f}")
         for names, share in found.alternatives[1:4]:
@@ -74,7 +80,9 @@ class Chain:
         return 0
 
 
-def _refine(found: "Prediction", dry: "np.ndarray", dry_rate: int, wet: "np.ndarray", sample_rate: int) -> "Prediction":
+def _refine(
+    found: "Prediction", dry: "np.ndarray", dry_rate: int, wet: "np.ndarray", sample_rate: int
+) -> "Prediction":
     """The prediction with the refined chain, where the search explains the wet recording; as it was otherwise."""
     from labkit.learn.fit import ENOUGH_DB
     from labkit.signal.files import resample, to_mono
@@ -86,7 +94,9 @@ def _refine(found: "Prediction", dry: "np.ndarray", dry_rate: int, wet: "np.ndar
     for names, sdr in refined.tried:
         print(f"  tried: {' -> '.join(names) or '(clean)'}   SI-SDR {sdr:.1f} dB")
     if refined.si_sdr_db < ENOUGH_DB:
-        print("refined: none of them explains the wet recording (other pedals, another level, or not aligned)")
+        print(
+            "refined: none of them explains the wet recording (other pedals, another level, or not aligned)"
+        )
         return found
     print(f"refined: {refined.chain or '(clean)'}   SI-SDR {refined.si_sdr_db:.1f} dB")
     return replace(found, chain=refined.chain)
@@ -125,7 +135,11 @@ class TrainPedalOrder(Training):
         """Train in `run_dir`, write the checkpoint to `target`; its sha256."""
         from labkit.systems import pedal_order
 
-        sizes = {"n_examples": self.n_examples, "first_example": self.first_example, "n_devices": self.devices}
+        sizes = {
+            "n_examples": self.n_examples,
+            "first_example": self.first_example,
+            "n_devices": self.devices,
+        }
         config, start = pedal_order.Config(**sizes, **self.chosen), self.start
         rate, recordings = self.learning_rate or config.learning_rate, []
         if self.unlabelled is not None:
@@ -147,7 +161,9 @@ def _heard(model: "PedalOrderModel", folder: Path) -> "list[Heard]":
     files = AudioFolder(folder, **sizes, split_all="train").files("train")
     found = heard(model, map(read_audio, files))
     sure = sum(one.probability >= SURE for one in found)
-    print(f"{sure} of {len(found)} recordings are heard with a probability of {SURE} or more, and learnt from")
+    print(
+        f"{sure} of {len(found)} recordings are heard with a probability of {SURE} or more, and learnt from"
+    )
     return found
 
 
@@ -237,7 +253,9 @@ class EvaluateVariants(Evaluation):
         old = read(self.system, path=target) if self.only and target.is_file() else []
         kept = [row for row in old if row.name not in {variant.name for variant in chosen}]
         given = {"n": self.n, "sources": self.sources, "seed": self.seed}
-        return kept + evaluate_variants(self.run_dir, base=replace(BASE, steps=self.steps), variants=chosen, **given)
+        return kept + evaluate_variants(
+            self.run_dir, base=replace(BASE, steps=self.steps), variants=chosen, **given
+        )
 
 
 @dataclass(frozen=True)
@@ -264,5 +282,10 @@ class EvaluateAdaptation(Evaluation):
         """Every figure of the results table."""
         from labkit.systems.pedal_order.adaptation import evaluate_adaptation
 
-        given = {"steps": self.steps, "protocol": self.protocol, "n": self.n, "n_recordings": self.n_recordings}
+        given = {
+            "steps": self.steps,
+            "protocol": self.protocol,
+            "n": self.n,
+            "n_recordings": self.n_recordings,
+        }
         return evaluate_adaptation(self.run_dir, **given, seed=self.seed)

@@ -21,7 +21,12 @@ class Plugins:
     """
 
     names: Positional[tuple[str, ...]] = ()
-    kinds: tuple[Literal["builtin", "VST3", "LV2", "VST2"], ...] = ("builtin", "VST3", "LV2", "VST2")
+    kinds: tuple[Literal["builtin", "VST3", "LV2", "VST2"], ...] = (
+        "builtin",
+        "VST3",
+        "LV2",
+        "VST2",
+    )
     check: bool = False
     timeout_s: float = 20.0
 
@@ -36,7 +41,9 @@ class Plugins:
             if info.kind in self.kinds:
                 says = "" if info.usable else f"   not usable: {info.why_not}"
                 if self.check and info.usable:
-                    opens, found = self._measured(info.name if info.kind == "builtin" else info.where)
+                    opens, found = self._measured(
+                        info.name if info.kind == "builtin" else info.where
+                    )
                     says, status = f"   {found}", status or int(not opens)
                 print(f"{info.kind:8s} {info.name:26s} {info.where}{says}", flush=True)
         return status
@@ -58,12 +65,24 @@ class Plugins:
             for knob in plugin.parameters:
                 travel = f"{knob.low:g} to {knob.high:g} {knob.unit}".rstrip()
                 steps = f", {knob.steps} positions" if knob.steps else ""
-                print(f"  {knob.name:26s} {travel}{steps}   rests at {knob.default_unit:.3f} of 0..1")
+                print(
+                    f"  {knob.name:26s} {travel}{steps}   rests at {knob.default_unit:.3f} of 0..1"
+                )
         return 0
 
 
 def _facts(plugin: "HostedPlugin") -> str:
-    same = "repeats itself" if plugin.repeatable else f"differs by {plugin.repeat_error:.1e} from render to render"
+    same = (
+        "repeats itself"
+        if plugin.repeatable
+        else f"differs by {plugin.repeat_error:.1e} from render to render"
+    )
     does = "" if plugin.responds or not plugin.parameters else ", its knobs change nothing in 0.7 s"
-    by = {"reset": "its reset", "settle": "a reset and settling", "reload": "a new instance each time"}[plugin.care]
-    return f"{len(plugin.parameters)} knobs, lag {plugin.latency_samples} samples, {same} ({by}){does}"
+    by = {
+        "reset": "its reset",
+        "settle": "a reset and settling",
+        "reload": "a new instance each time",
+    }[plugin.care]
+    return (
+        f"{len(plugin.parameters)} knobs, lag {plugin.latency_samples} samples, {same} ({by}){does}"
+    )

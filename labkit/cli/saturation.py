@@ -40,8 +40,12 @@ class Saturation:
         from labkit.systems import saturation
 
         model = saturation.load(self.checkpoint)
-        found = saturation.predict(model, wet, sample_rate, clean=clean, clean_rate=clean_rate, curve=self.curve)
-        print(f"curve: {found.curve}   depth {found.depth:.2f}   4 times of 5 in {found.low:.2f} to {found.high:.2f}")
+        found = saturation.predict(
+            model, wet, sample_rate, clean=clean, clean_rate=clean_rate, curve=self.curve
+        )
+        print(
+            f"curve: {found.curve}   depth {found.depth:.2f}   4 times of 5 in {found.low:.2f} to {found.high:.2f}"
+        )
         for name, share in sorted(found.shares.items(), key=lambda pair: -pair[1]):
             print(f"  {name:12s} {share:.2f}")
         if found.fit is not None:
@@ -109,7 +113,11 @@ class EvaluateSaturation(Evaluation):
         from labkit.systems import saturation
 
         shipped = [saturation.shipped_path(name) for name in saturation.MODELS]
-        paths = [self.checkpoint] if self.checkpoint else [path for path in shipped if path.exists()] or shipped[:1]
+        paths = (
+            [self.checkpoint]
+            if self.checkpoint
+            else [path for path in shipped if path.exists()] or shipped[:1]
+        )
         given = {"n": self.n, "n_floor": self.n_floor, "sources": self.sources, "seed": self.seed}
         given["conditions"] = tuple(saturation.CONDITIONS) if self.all else saturation.MAIN
         models = [saturation.load(path) for path in paths]

@@ -38,7 +38,9 @@ class Style:
         from labkit.systems.blackbox import style
 
         model = style.load(self.checkpoint)
-        found = style.predict(model, audio, sample_rate, reference=reference, reference_rate=reference_rate)
+        found = style.predict(
+            model, audio, sample_rate, reference=reference, reference_rate=reference_rate
+        )
         folder = self.out or Path("output") / f"{self.file.stem}_like_{self.reference.stem}"
         for name, value in found.settings.items():
             print(f"  {name:14s} {value:8.2f}")

@@ -56,17 +56,26 @@ class Synth:
             match = predict(model, audio, sample_rate, synth=synth, **given)
             written = write_match(match, spec, folder, name=self.file.stem, synth=synth)
         pitch, seconds = match.values["note_pitch"], match.values["note_seconds"]
-        print(f"key {pitch:.0f} for {seconds:.2f} s; {match.renders} notes played; {match.distance:.1f} dB (MSS) away")
+        print(
+            f"key {pitch:.0f} for {seconds:.2f} s; {match.renders} notes played; {match.distance:.1f} dB (MSS) away"
+        )
         print("drawn patches: " + ", ".join(f"{value:.1f}" for value in match.tried[:-1]) + " dB")
         for name, value in match.values.items():
             if spec.active(match.values)[name]:
                 print(f"  {name:28s} {value if isinstance(value, str) else format(value, '.3g')}")
-        print(f"wrote {written.preset}, {written.midi.name}, {written.audio.name}, {written.parameters.name}")
+        print(
+            f"wrote {written.preset}, {written.midi.name}, {written.audio.name}, {written.parameters.name}"
+        )
         return 0
 
 
 def render_synth(
-    config: Path | None, parameters: str | None, out: Path | None, n: int | None, workers: int, scheduler: str | None
+    config: Path | None,
+    parameters: str | None,
+    out: Path | None,
+    n: int | None,
+    workers: int,
+    scheduler: str | None,
 ) -> int:
     """Render a data set; see `labkit data`."""
     from tqdm import tqdm
@@ -77,7 +86,9 @@ def render_synth(
 
     wanted = RenderConfig.from_file(config) if config else RenderConfig()
     changed = {"parameters": parameters, "n_train": n}
-    wanted = replace(wanted, **{name: value for name, value in changed.items() if value is not None})
+    wanted = replace(
+        wanted, **{name: value for name, value in changed.items() if value is not None}
+    )
     folder = out or default_folder(wanted.parameters)
     with tqdm(unit=" notes") as bar:
 
@@ -87,7 +98,9 @@ def render_synth(
 
         report = render(wanted, folder, workers=workers, scheduler=scheduler, on_done=show)
     rate = f", {report.rendered / report.seconds:.1f} a second" if report.rendered else ""
-    print(f"{report.notes} notes in {folder}; {report.rendered} played now{rate}; {report.redrawn_share:.1%} redrawn")
+    print(
+        f"{report.notes} notes in {folder}; {report.rendered} played now{rate}; {report.redrawn_share:.1%} redrawn"
+    )
     return 0
 
 
@@ -122,10 +135,17 @@ class TrainSynth(Training):
         from labkit.systems.synth_matching.train import train
 
         config = replace(
-            Config(), parameters=self.parameters, field=self.field, width=self.width, ear=self.ear, **self.chosen
+            Config(),
+            parameters=self.parameters,
+            field=self.field,
+            width=self.width,
+            ear=self.ear,
+            **self.chosen,
         )
         print(summary(build(config)))
-        return save(train(config, run_dir, folder=self.folder, start=self.start, on_log=say), target)
+        return save(
+            train(config, run_dir, folder=self.folder, start=self.start, on_log=say), target
+        )
 
 
 @dataclass(frozen=True)
@@ -160,7 +180,14 @@ class EvaluateSynth(Evaluation):
         from labkit.systems.synth_matching.evaluate import evaluate
 
         path = self.checkpoint or shipped_path(self.parameters)
-        given = {"n": self.n, "all_sounds": self.all, "refine": self.refine, "n_refined": self.n_refined}
+        given = {
+            "n": self.n,
+            "all_sounds": self.all,
+            "refine": self.refine,
+            "n_refined": self.n_refined,
+        }
         given |= {"folder": self.folder, "seed": self.seed, "checkpoint": path.name}
-        found = evaluate(load(path), **given, on_done=lambda k, n: print(f"{k} of {n} sounds", flush=True))
+        found = evaluate(
+            load(path), **given, on_done=lambda k, n: print(f"{k} of {n} sounds", flush=True)
+        )
         return self.beside_old(found)

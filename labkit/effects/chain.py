@@ -33,7 +33,9 @@ class Step:
 
     def __post_init__(self) -> None:
         effect(self.effect).space.check(self.params)
-        object.__setattr__(self, "params", MappingProxyType({k: float(v) for k, v in self.params.items()}))
+        object.__setattr__(
+            self, "params", MappingProxyType({k: float(v) for k, v in self.params.items()})
+        )
 
     def __reduce__(self) -> tuple[type["Step"], tuple[str, dict[str, float]]]:
         # A read-only mapping cannot be pickled; worker processes get the step anew.
@@ -51,8 +53,6 @@ class Chain:
 
     Attributes:
         steps: the pedals; may be empty (the clean sound).
-
-    Notebook: 02 (chains), 04 (inference).
     """
 
     steps: tuple[Step, ...] = ()
@@ -72,7 +72,11 @@ class Chain:
         return " -> ".join(map(str, self.steps)) or "(clean)"
 
     def render(
-        self, audio: np.ndarray, sample_rate: int, *, backend: Literal["pedalboard", "torch"] = "pedalboard"
+        self,
+        audio: np.ndarray,
+        sample_rate: int,
+        *,
+        backend: Literal["pedalboard", "torch"] = "pedalboard",
     ) -> np.ndarray:
         """The chain applied, every pedal starting from rest.
 
@@ -94,7 +98,9 @@ class Chain:
         if backend != "pedalboard":
             raise ValueError(f'backend must be "pedalboard" or "torch", got {backend!r}')
         plugins = [effect(step.effect).build(step.params) for step in self.steps]
-        return process(need("pedalboard").Pedalboard(plugins) if plugins else None, audio, sample_rate)
+        return process(
+            need("pedalboard").Pedalboard(plugins) if plugins else None, audio, sample_rate
+        )
 
     def canonical(self) -> "Chain":
         """The one chain that stands for every order that sounds the same.
@@ -107,7 +113,9 @@ class Chain:
         """
         rest, ordered = list(self.steps), []
         while rest:
-            movable = [step for i, step in enumerate(rest) if all(_swap(other, step) for other in rest[:i])]
+            movable = [
+                step for i, step in enumerate(rest) if all(_swap(other, step) for other in rest[:i])
+            ]
             chosen = min(movable, key=lambda step: (step.effect, sorted(step.params.items())))
             rest.remove(chosen)
             ordered.append(chosen)
@@ -127,8 +135,6 @@ class Chain:
 
         Raises:
             ValueError: for a nonlinear pedal whose record names no such knob.
-
-        Notebook: 04.
         """
         steps = []
         for step in self.steps:
@@ -136,16 +142,22 @@ class Chain:
             knob = record.level_knob
             if shift_db and not record.linear:
                 if knob is None:
-                    raise ValueError(f"{record.name} has no knob that makes up for the level of its input")
+                    raise ValueError(
+                        f"{record.name} has no knob that makes up for the level of its input"
+                    )
                 low, high = record.space[knob.name].low, record.space[knob.name].high
-                params[knob.name] = float(np.clip(params[knob.name] + knob.per_db * shift_db, low, high))
+                params[knob.name] = float(
+                    np.clip(params[knob.name] + knob.per_db * shift_db, low, high)
+                )
                 shift_db = 0.0 if knob.absorbs else shift_db
             steps.append(Step(step.effect, params))
         return Chain(tuple(steps))
 
     def to_json(self) -> str:
         """JSON text: a list of {"effect", "params"}."""
-        return json.dumps([{"effect": s.effect, "params": dict(s.params)} for s in self.steps], indent=2)
+        return json.dumps(
+            [{"effect": s.effect, "params": dict(s.params)} for s in self.steps], indent=2
+        )
 
     @classmethod
     def from_json(cls, text: str) -> "Chain":
@@ -164,7 +176,9 @@ class Chain:
         try:
             rows = _parse_rows(json.loads(text))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ValueError(f'a chain is a JSON list of {{"effect", "params"}}, got {text[:60]!r}') from error
+            raise ValueError(
+                f'a chain is a JSON list of {{"effect", "params"}}, got {text[:60]!r}'
+            ) from error
         return cls(tuple(Step(name, params) for name, params in rows))
 
     def save(self, path: str | Path) -> None:
@@ -178,12 +192,17 @@ class Chain:
 
     def to_code(self) -> str:
         """Python source that builds the same board with pedalboard alone, to the last bit."""
-        lines = ["from pedalboard import Pedalboard" + "".join(sorted({f", {effect(n).plugin}" for n in self.names}))]
+        lines = [
+            "from pedalboard import Pedalboard"
+            + "".join(sorted({f", {effect(n).plugin}" for n in self.names}))
+        ]
         lines += ["", "board = Pedalboard(["]
         for step in self.steps:
             record = effect(step.effect)
             # pedalboard's knobs are float32: the shortest text that reads back as the same float32
-            arguments = ", ".join(f"{k}={np.float32(v)!s}" for k, v in record.arguments(step.params).items())
+            arguments = ", ".join(
+                f"{k}={np.float32(v)!s}" for k, v in record.arguments(step.params).items()
+            )
             lines.append(f"    {record.plugin}({arguments}),")
         return "\n".join([*lines, "])"])
 
@@ -191,7 +210,9 @@ class Chain:
 def _parse_rows(rows: object) -> list[tuple[str, dict[str, float]]]:
     parsed = [(row["effect"], row["params"]) for row in rows] if isinstance(rows, list) else None
     well_formed = parsed is not None and all(
-        isinstance(name, str) and isinstance(params, dict) and all(type(v) in (int, float) for v in params.values())
+        isinstance(name, str)
+        and isinstance(params, dict)
+        and all(type(v) in (int, float) for v in params.values())
         for name, params in parsed
     )
     if not well_formed:
@@ -219,12 +240,14 @@ def count_orders(names: Sequence[str]) -> int:
 
     Source: Stanley 1973 (the chromatic polynomial at -1), by inclusion and exclusion over the sets of pedals that
     can all stand first.
-    Notebook: 02.
     """
     if len(set(names)) != len(names):
         raise ValueError(f"names must be distinct, got {list(names)}")
     n, records = len(names), [effect(name) for name in names]
-    joined = [[i != j and not commutes(a, b) for j, b in enumerate(records)] for i, a in enumerate(records)]
+    joined = [
+        [i != j and not commutes(a, b) for j, b in enumerate(records)]
+        for i, a in enumerate(records)
+    ]
     neighbours = [sum(1 << j for j in range(n) if joined[i][j]) for i in range(n)]
     independent = {0: True}
     for subset in range(1, 1 << n):

@@ -140,7 +140,6 @@ def commutes(first: Effect, second: Effect) -> bool:
         The same for (second, first).
 
     Source: Cartier and Foata's partially commutative monoid: an order is known up to these swaps.
-    Notebook: 02.
     """
     if not (first.linear and second.linear):
         return False

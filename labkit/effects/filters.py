@@ -8,7 +8,9 @@ from labkit.effects.effect import Effect
 from labkit.effects.parameters import Parameter, ParameterSpace
 
 
-def _band(name: str, plugin: str, low_hz: float, high_hz: float, q: tuple[float, float], memory_ms: float) -> Effect:
+def _band(
+    name: str, plugin: str, low_hz: float, high_hz: float, q: tuple[float, float], memory_ms: float
+) -> Effect:
     return Effect(
         name=name,
         space=ParameterSpace(

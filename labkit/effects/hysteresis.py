@@ -34,7 +34,6 @@ def magnetise(field: NDArray[np.floating], *, bias: float = 0.3) -> NDArray[np.f
 
     Source: Jiles & Atherton 1986; in the form of Chowdhury, DAFx 2019, eq. 14 to 18, of which ours differs by
         integrating over the field instead of time, and by standing for the bias through its effect on the lag.
-    Notebook: 05.
     """
     field = np.ascontiguousarray(field, dtype=np.float64)
     if field.ndim != 1 or not np.isfinite(field).all():

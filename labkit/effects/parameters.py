@@ -56,7 +56,9 @@ class Parameter:
         """Raise ValueError, naming knob, range and value, unless `value` is finite and within the range."""
         slack = 1e-6 * (self.high - self.low)
         if not (np.isfinite(value) and self.low - slack <= value <= self.high + slack):
-            raise ValueError(f"{self.name} must lie in [{self.low:g}, {self.high:g}] {self.unit}, got {value!r}")
+            raise ValueError(
+                f"{self.name} must lie in [{self.low:g}, {self.high:g}] {self.unit}, got {value!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,12 @@ class ParameterSpace:
     def from_unit(self, params_unit: np.ndarray) -> dict[str, float]:
         """Physical parameters from (n_params,) in [0, 1]. Raises ValueError for another length or range."""
         if len(params_unit) != len(self.parameters):
-            raise ValueError(f"params_unit must hold {len(self.parameters)} values, got {len(params_unit)}")
-        return {p.name: p.from_unit(float(u)) for p, u in zip(self.parameters, params_unit, strict=True)}
+            raise ValueError(
+                f"params_unit must hold {len(self.parameters)} values, got {len(params_unit)}"
+            )
+        return {
+            p.name: p.from_unit(float(u)) for p, u in zip(self.parameters, params_unit, strict=True)
+        }
 
     def to_bins(self, params: Mapping[str, float], n_bins: int) -> list[int]:
         """The bin of each knob: `n_bins` equal cells of the unit interval."""

@@ -40,8 +40,6 @@ class ChainSampler:
         ValueError: for no or repeated pedals, an unknown prior, a length outside 1..len(pedals), or a realistic
             prior over pedals that no counted preset holds.
         KeyError: for an unknown pedal.
-
-    Notebook: 02.
     """
 
     pedals: tuple[str, ...]
@@ -57,7 +55,9 @@ class ChainSampler:
             raise ValueError(f"prior must be one of {get_args(Prior)}, got {self.prior!r}")
         if self.max_length is not None and not 1 <= self.max_length <= len(self.pedals):
             raise ValueError(f"max_length must lie in 1..{len(self.pedals)}, got {self.max_length}")
-        if self.prior == "realistic" and not any(name in preset_counts()["present"] for name in self.pedals):
+        if self.prior == "realistic" and not any(
+            name in preset_counts()["present"] for name in self.pedals
+        ):
             raise ValueError(f"no counted preset holds any of {self.pedals}: choose another prior")
 
     @property
@@ -87,7 +87,9 @@ class ChainSampler:
         rates = [counts["present"].get(name, 0) / counts["n_chains"] for name in self.pedals]
         kept: list[str] = []
         while not 1 <= len(kept) <= self.longest:
-            kept = [name for name, rate in zip(self.pedals, rates, strict=True) if rng.random() < rate]
+            kept = [
+                name for name, rate in zip(self.pedals, rates, strict=True) if rng.random() < rate
+            ]
         orders = list(itertools.permutations(kept))
         weights = np.array([_order_weight(order, counts["before"]) for order in orders])
         return orders[rng.choice(len(orders), p=weights / weights.sum())]
@@ -102,6 +104,9 @@ def _order_weight(order: Sequence[str], before: dict[str, int]) -> float:
     # Product of pairwise shares, add-one smoothed so that a pair never seen is even, not impossible.
     weight = 1.0
     for first, second in itertools.combinations(order, 2):
-        forward, backward = before.get(f"{first} {second}", 0) + 1, before.get(f"{second} {first}", 0) + 1
+        forward, backward = (
+            before.get(f"{first} {second}", 0) + 1,
+            before.get(f"{second} {first}", 0) + 1,
+        )
         weight *= forward / (forward + backward)
     return weight

@@ -76,7 +76,9 @@ def check_curve(name: str) -> Curve:
     return CURVES[name]
 
 
-def saturate(audio: np.ndarray, depth: float, *, curve: str = "tanh", bias: float = 0.3) -> np.ndarray:
+def saturate(
+    audio: np.ndarray, depth: float, *, curve: str = "tanh", bias: float = 0.3
+) -> np.ndarray:
     """A signal through one curve.
 
     Args:
@@ -90,16 +92,22 @@ def saturate(audio: np.ndarray, depth: float, *, curve: str = "tanh", bias: floa
 
     Raises:
         ValueError: for an unknown curve, a depth or bias out of range, or audio that is empty or not finite.
-
-    Notebook: 05.
     """
     SPACE["depth"].check(depth)
     chosen = check_curve(curve)
-    if not np.issubdtype(audio.dtype, np.floating) or audio.size == 0 or not np.isfinite(audio).all():
-        raise ValueError(f"audio must be finite floats with at least one sample, got {audio.dtype} {audio.shape}")
+    if (
+        not np.issubdtype(audio.dtype, np.floating)
+        or audio.size == 0
+        or not np.isfinite(audio).all()
+    ):
+        raise ValueError(
+            f"audio must be finite floats with at least one sample, got {audio.dtype} {audio.shape}"
+        )
     if chosen.bend is not None:
         return chosen.bend(torch.from_numpy(np.ascontiguousarray(audio)) * depth).numpy()
-    magnetise = import_module("labkit.effects.hysteresis").magnetise  # numba, only where it is needed
+    magnetise = import_module(
+        "labkit.effects.hysteresis"
+    ).magnetise  # numba, only where it is needed
     rows = [magnetise(row * depth, bias=bias) for row in audio.reshape(-1, audio.shape[-1])]
     return np.stack(rows).reshape(audio.shape).astype(audio.dtype)
 
@@ -107,7 +115,9 @@ def saturate(audio: np.ndarray, depth: float, *, curve: str = "tanh", bias: floa
 class TapeSaturationProcessor(nn.Module):
     """Saturation with a gradient to sound and depth: the last layer of a network that is trained through audio."""
 
-    def forward(self, audio: Tensor, depth_unit: Tensor, curve: str | Sequence[str] = "tanh") -> Tensor:
+    def forward(
+        self, audio: Tensor, depth_unit: Tensor, curve: str | Sequence[str] = "tanh"
+    ) -> Tensor:
         """Every item of a batch through its curve at its own depth.
 
         Args:

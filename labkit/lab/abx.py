@@ -28,8 +28,6 @@ def abx_p_value(n_correct: int, n_trials: int) -> float:
 
     Raises:
         ValueError: if the counts are out of range.
-
-    Notebook: 00.
     """
     if not 0 <= n_correct <= n_trials:
         raise ValueError(f"need 0 <= n_correct <= n_trials, got {n_correct} and {n_trials}")
@@ -51,10 +49,7 @@ def abx_verdict(n_correct: int, n_trials: int) -> str:
 
 
 class AbxWidget(anywidget.AnyWidget):
-    """The player behind `abx`; its score lives in Python, the sound in the browser's Web Audio clock.
-
-    Notebook: 00.
-    """
+    """The player behind `abx`; its score lives in Python, the sound in the browser's Web Audio clock."""
 
     _esm = Path(__file__).with_name("abx.js")
     a = traitlets.Bytes().tag(sync=True)
@@ -66,7 +61,9 @@ class AbxWidget(anywidget.AnyWidget):
     p_value = traitlets.Float(1.0).tag(sync=True)
     verdict = traitlets.Unicode(abx_verdict(0, 0)).tag(sync=True)
 
-    def __init__(self, a: bytes, b: bytes, *, caption: str, seed: int | None, log: Path | None = None) -> None:
+    def __init__(
+        self, a: bytes, b: bytes, *, caption: str, seed: int | None, log: Path | None = None
+    ) -> None:
         self._log = log
         self._stream = np.random.default_rng() if seed is None else generator(seed, "abx")
         super().__init__(a=a, b=b, caption=caption, x_is_b=bool(self._stream.integers(2)))
@@ -105,7 +102,10 @@ class AbxWidget(anywidget.AnyWidget):
             self._log.parent.mkdir(parents=True, exist_ok=True)
             when = datetime.now(UTC).isoformat(timespec="seconds")
             with open(self._log, "a", encoding="utf-8") as lines:
-                lines.write(json.dumps({"when": when, "test": self.caption, "said": x_is, "right": right}) + "\n")
+                lines.write(
+                    json.dumps({"when": when, "test": self.caption, "said": x_is, "right": right})
+                    + "\n"
+                )
 
     def reset(self) -> None:
         """Forget the score that is shown; the log keeps every trial."""
@@ -130,7 +130,9 @@ class StaticAbx:
         return self.markup
 
 
-def _pair(a: np.ndarray, b: np.ndarray, sample_rate: int, target_lufs: float) -> tuple[np.ndarray, np.ndarray, str]:
+def _pair(
+    a: np.ndarray, b: np.ndarray, sample_rate: int, target_lufs: float
+) -> tuple[np.ndarray, np.ndarray, str]:
     clips = {"A": (a, sample_rate), "B": (b, sample_rate)}
     levelled, _ = level(clips, match=True, target_lufs=target_lufs)
     (a, shift_a_db), (b, shift_b_db) = levelled["A"], levelled["B"]
@@ -138,7 +140,11 @@ def _pair(a: np.ndarray, b: np.ndarray, sample_rate: int, target_lufs: float) ->
     samples, channels = max(a.shape[1], b.shape[1]), max(a.shape[0], b.shape[0])
     a, b = (np.pad(clip, ((0, 0), (0, samples - clip.shape[1]))) for clip in (a, b))
     a, b = (np.broadcast_to(clip, (channels, samples)) for clip in (a, b))
-    return a, b, f"A and B at {lufs:.1f} LUFS (shift A {shift_a_db:+.1f} dB, B {shift_b_db:+.1f} dB)"
+    return (
+        a,
+        b,
+        f"A and B at {lufs:.1f} LUFS (shift A {shift_a_db:+.1f} dB, B {shift_b_db:+.1f} dB)",
+    )
 
 
 def abx(
@@ -169,8 +175,6 @@ def abx(
 
     Raises:
         ValueError: if a clip is empty or not finite.
-
-    Notebook: 00.
     """
     a, b, caption = _pair(a, b, sample_rate, target_lufs)
     sounds = (wav_bytes(clip, sample_rate) for clip in (a, b))
@@ -201,8 +205,6 @@ def abx_static(
 
     Raises:
         ValueError: if a clip is empty or not finite, or `n_trials` is below 1.
-
-    Notebook: 00.
     """
     if n_trials < 1:
         raise ValueError(f"n_trials must be at least 1, got {n_trials}")
@@ -215,4 +217,6 @@ def abx_static(
     ]
     answers = ", ".join(f"X{k + 1} is {'B' if is_b else 'A'}" for k, is_b in enumerate(truth))
     fold = f"<details><summary>Which X is which?</summary>{answers}</details>"
-    return StaticAbx(caption, f'<div class="labkit-abx">{"".join(rows)}{fold}<p>{html.escape(caption)}</p></div>')
+    return StaticAbx(
+        caption, f'<div class="labkit-abx">{"".join(rows)}{fold}<p>{html.escape(caption)}</p></div>'
+    )

@@ -15,13 +15,13 @@ class Board(widgets.HTML):
     Attributes:
         url: where the page is served.
         names: of everything there is to see.
-
-    Notebook: 05.
     """
 
     def __init__(self, url: str, names: dict[str, list[str]]) -> None:
         self.url, self.names = url, names
-        super().__init__(f'<iframe src="{url}" width="100%" height="600" frameborder="0" title="TensorBoard"></iframe>')
+        super().__init__(
+            f'<iframe src="{url}" width="100%" height="600" frameborder="0" title="TensorBoard"></iframe>'
+        )
 
     def __repr__(self) -> str:
         seen = (f"{len(names)} {kind} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})"
@@ -43,8 +43,6 @@ def board(run_dir: str | Path) -> Board:
 
     Raises:
         FileNotFoundError: if the folder holds no event files.
-
-    Notebook: 05.
     """
     run_dir = Path(run_dir)
     files = sorted(run_dir.rglob("events.out.tfevents*"))

@@ -12,8 +12,6 @@ def budget() -> str:
 
     Raises:
         ValueError: if the variable holds anything else than smoke, laptop or full.
-
-    Notebook: 00.
     """
     name = os.environ.get("LAB_BUDGET", "laptop")
     if name not in BUDGETS:
@@ -28,7 +26,5 @@ def pick(*, smoke: Choice, laptop: Choice, full: Choice) -> Choice:
 
     Raises:
         ValueError: as `budget`.
-
-    Notebook: 00.
     """
     return {"smoke": smoke, "laptop": laptop, "full": full}[budget()]

@@ -23,22 +23,34 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], *, title: str = "") -> 
 
     Raises:
         ValueError: if the matrix is not square with one row per label.
-
-    Notebook: 04.
     """
     matrix = np.asarray(matrix)
     if matrix.shape != (len(labels), len(labels)):
-        raise ValueError(f"matrix must be {len(labels)} x {len(labels)}, one row per label, got {matrix.shape}")
+        raise ValueError(
+            f"matrix must be {len(labels)} x {len(labels)}, one row per label, got {matrix.shape}"
+        )
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = 1.6 + 0.45 * len(labels)
     right = np.trace(matrix) / max(matrix.sum(), 1)
-    figure = new_figure(f"Confusion matrix {title}: {100 * right:.1f} % on the diagonal", width=side + 0.8, height=side)
+    figure = new_figure(
+        f"Confusion matrix {title}: {100 * right:.1f} % on the diagonal",
+        width=side + 0.8,
+        height=side,
+    )
     with styled():
         axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(matrix):
         dark = share[row, column] > 0.55
-        axes.text(column, row, f"{count:g}", ha="center", va="center", color="white" if dark else "black", size=8)
+        axes.text(
+            column,
+            row,
+            f"{count:g}",
+            ha="center",
+            va="center",
+            color="white" if dark else "black",
+            size=8,
+        )
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="answer", ylabel="truth", title=title)
@@ -46,7 +58,10 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], *, title: str = "") -> 
 
 
 def training_curve(
-    rows: Iterable[Mapping[str, float]], *, floors: Mapping[str, float] | None = None, unit: str = "loss (nats)"
+    rows: Iterable[Mapping[str, float]],
+    *,
+    floors: Mapping[str, float] | None = None,
+    unit: str = "loss (nats)",
 ) -> LabFigure:
     """Every column of a training log against its `step`, with the floors it must fall below.
 
@@ -60,8 +75,6 @@ def training_curve(
 
     Raises:
         ValueError: if a row has no `step`, or there are no rows.
-
-    Notebook: 04.
     """
     rows = list(rows)
     if not rows or any("step" not in row for row in rows):
@@ -71,15 +84,22 @@ def training_curve(
     with styled():
         axes = figure.subplots()
     for name in names:
-        axes.plot(*zip(*((row["step"], row[name]) for row in rows if name in row), strict=True), label=name)
+        axes.plot(
+            *zip(*((row["step"], row[name]) for row in rows if name in row), strict=True),
+            label=name,
+        )
     for k, (name, value) in enumerate((floors or {}).items()):
-        axes.axhline(value, ls="--", lw=1, color=COLOURS[(len(names) + k) % len(COLOURS)], label=name)
+        axes.axhline(
+            value, ls="--", lw=1, color=COLOURS[(len(names) + k) % len(COLOURS)], label=name
+        )
     axes.set(xlabel="step", ylabel=unit)
     axes.legend(frameon=False)
     return figure
 
 
-def chain_diagram(chain: Iterable[tuple[str, Mapping[str, object]]], *, title: str = "") -> LabFigure:
+def chain_diagram(
+    chain: Iterable[tuple[str, Mapping[str, object]]], *, title: str = ""
+) -> LabFigure:
     """A pedal chain as boxes from input to output.
 
     Args:
@@ -88,33 +108,38 @@ def chain_diagram(chain: Iterable[tuple[str, Mapping[str, object]]], *, title: s
 
     Returns:
         The figure.
-
-    Notebook: 02.
     """
     boxes = [(name, _settings(parameters)) for name, parameters in chain]
     words = " -> ".join(["input", *(name for name, _ in boxes), "output"])
     tallest = max([1, *(text.count("\n") + 2 for _, text in boxes)])
     figure = new_figure(
-        f"Pedal chain {title}".strip() + f": {words}", width=1.6 + 1.65 * len(boxes), height=0.4 + 0.19 * tallest
+        f"Pedal chain {title}".strip() + f": {words}",
+        width=1.6 + 1.65 * len(boxes),
+        height=0.4 + 0.19 * tallest,
     )
     axes = figure.subplots()
     axes.set(xlim=(-0.95, max(len(boxes), 0.1) - 0.05), ylim=(0, 1), title=title)
     axes.axis("off")
     for k, (name, text) in enumerate(boxes):
         axes.add_patch(
-            FancyBboxPatch((k - 0.4, 0.06), 0.8, 0.88, boxstyle="round,pad=0.02", fc="#eef4fa", ec=COLOURS[0])
+            FancyBboxPatch(
+                (k - 0.4, 0.06), 0.8, 0.88, boxstyle="round,pad=0.02", fc="#eef4fa", ec=COLOURS[0]
+            )
         )
         axes.text(k, 0.9, name, ha="center", va="top", weight="bold", size=9)
         axes.text(k, 0.9, "\n" + text, ha="center", va="top", size=7, linespacing=1.3)
     for k in range(len(boxes) + 1):
-        axes.add_patch(FancyArrowPatch((k - 0.6, 0.5), (k - 0.41, 0.5), arrowstyle="-|>", mutation_scale=9))
+        axes.add_patch(
+            FancyArrowPatch((k - 0.6, 0.5), (k - 0.41, 0.5), arrowstyle="-|>", mutation_scale=9)
+        )
     axes.text(-0.62, 0.5, "in", ha="right", va="center")
     return figure
 
 
 def _settings(parameters: Mapping[str, object]) -> str:
     lines = (
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in parameters.items()
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in parameters.items()
     )
     return "\n".join(textwrap.shorten(line, 24, placeholder="…") for line in lines)
 
@@ -141,14 +166,15 @@ def attention(
 
     Raises:
         ValueError: if the labels do not fit the weights.
-
-    Notebook: 04.
     """
     weights = np.asarray(weights)
     if weights.shape != (len(y_labels), len(x_labels)):
-        raise ValueError(f"weights must be {(len(y_labels), len(x_labels))}, as the labels, got {weights.shape}")
+        raise ValueError(
+            f"weights must be {(len(y_labels), len(x_labels))}, as the labels, got {weights.shape}"
+        )
     figure = new_figure(
-        f"Attention of {len(y_labels)} outputs over {len(x_labels)} inputs", height=1.2 + 0.22 * len(y_labels)
+        f"Attention of {len(y_labels)} outputs over {len(x_labels)} inputs",
+        height=1.2 + 0.22 * len(y_labels),
     )
     with styled():
         axes = figure.subplots()
@@ -177,8 +203,6 @@ def histograms(columns: Mapping[str, Sequence[float]], *, bins: int = 30) -> Lab
 
     Raises:
         ValueError: if there are no columns, or one is empty or not finite.
-
-    Notebook: 02.
     """
     if not columns:
         raise ValueError("columns must hold at least one name -> values, got none")
@@ -187,7 +211,9 @@ def histograms(columns: Mapping[str, Sequence[float]], *, bins: int = 30) -> Lab
             raise ValueError(f"columns[{name!r}] must be finite and not empty")
     across = min(4, len(columns))
     down = -(-len(columns) // across)
-    figure = new_figure(f"Histograms: {', '.join(columns)}", width=max(3.2, 2.0 * across), height=0.3 + 1.5 * down)
+    figure = new_figure(
+        f"Histograms: {', '.join(columns)}", width=max(3.2, 2.0 * across), height=0.3 + 1.5 * down
+    )
     with styled():
         grid = figure.subplots(down, across, squeeze=False)
     for axes in grid.flat[len(columns) :]:
@@ -212,22 +238,31 @@ def intervals(rows: Sequence[Row], *, title: str = "") -> LabFigure:
 
     Raises:
         ValueError: if there are no rows, or they hold several metrics.
-
-    Notebook: 04.
     """
     if len({(row.metric, row.unit) for row in rows}) != 1:
-        raise ValueError("rows must hold exactly one metric, got " + str(sorted({row.metric for row in rows})))
+        raise ValueError(
+            "rows must hold exactly one metric, got " + str(sorted({row.metric for row in rows}))
+        )
     words = "; ".join(f"{row.name} on {row.sources} {row.ours:.3g}" for row in rows)
     figure = new_figure(f"{rows[0].metric}: {words}", height=0.9 + 0.4 * len(rows))
     with styled():
         axes = figure.subplots()
     at = np.arange(len(rows))[::-1]
     error = [
-        [row.ours - (row.ours if row.low is None else row.low), (row.ours if row.high is None else row.high) - row.ours]
+        [
+            row.ours - (row.ours if row.low is None else row.low),
+            (row.ours if row.high is None else row.high) - row.ours,
+        ]
         for row in rows
     ]
     axes.barh(
-        at, [row.ours for row in rows], height=0.55, color=COLOURS[5], xerr=np.array(error).T, capsize=3, label="ours"
+        at,
+        [row.ours for row in rows],
+        height=0.55,
+        color=COLOURS[5],
+        xerr=np.array(error).T,
+        capsize=3,
+        label="ours",
     )
     for field, marker, colour in (
         ("chance", "|", 4),
@@ -236,10 +271,20 @@ def intervals(rows: Sequence[Row], *, title: str = "") -> LabFigure:
         ("oracle", "D", 2),
         ("reference", "*", 6),
     ):
-        points = [(getattr(row, field), y) for row, y in zip(rows, at, strict=True) if getattr(row, field) is not None]
+        points = [
+            (getattr(row, field), y)
+            for row, y in zip(rows, at, strict=True)
+            if getattr(row, field) is not None
+        ]
         if points:
             words = "shuffled audio" if field == "control" else field
-            axes.scatter(*zip(*points, strict=True), marker=marker, color=COLOURS[colour], zorder=3, label=words)
+            axes.scatter(
+                *zip(*points, strict=True),
+                marker=marker,
+                color=COLOURS[colour],
+                zorder=3,
+                label=words,
+            )
     axes.set_yticks(at, [f"{row.name}, {row.sources} (n = {row.n})" for row in rows])
     axes.set(xlabel=rows[0].metric + (f" ({rows[0].unit})" if rows[0].unit else ""), title=title)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -36,14 +36,18 @@ class Player:
     def tag(self, *, loop: bool = False) -> str:
         """A plain `<audio controls>` element with the clip inside."""
         data = base64.b64encode(self.media).decode()
-        label = html.escape(f"{self.name}: {self.caption}" if self.caption else self.name, quote=True)
+        label = html.escape(
+            f"{self.name}: {self.caption}" if self.caption else self.name, quote=True
+        )
         source = f"data:{self.mime};base64,{data}"
         return f'<audio controls preload="metadata"{" loop" * loop} aria-label="{label}" src="{source}"></audio>'
 
     def figure(self) -> str:
         """The element with its caption."""
         words = html.escape(f"{self.line()}. {self.caption}" if self.caption else self.line())
-        return f'<figure style="margin:.3em 0">{self.tag()}<figcaption>{words}</figcaption></figure>'
+        return (
+            f'<figure style="margin:.3em 0">{self.tag()}<figcaption>{words}</figcaption></figure>'
+        )
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,9 @@ def _ogg_bytes(audio: np.ndarray, sample_rate: int) -> bytes:
     """Written in blocks: libsndfile's Vorbis encoder overflows its stack on minutes at once."""
     buffer = io.BytesIO()
     soundfile = need("soundfile")
-    with soundfile.SoundFile(buffer, "w", sample_rate, audio.shape[0], format="OGG", subtype="VORBIS") as file:
+    with soundfile.SoundFile(
+        buffer, "w", sample_rate, audio.shape[0], format="OGG", subtype="VORBIS"
+    ) as file:
         for start in range(0, audio.shape[1], _BLOCK):
             file.write(audio.T[start : start + _BLOCK])
     return buffer.getvalue()
@@ -125,5 +131,11 @@ def level(
         return matched, f"all at {reached:.1f} LUFS, so that no peak is clipped" if lower else ""
     over_db = max(0.0, *(peak_db(audio) for audio, _ in clips.values()))
     scale = 10 ** (-over_db / 20)
-    as_is = {name: ((audio * scale).astype(np.float32), 0.0 - over_db) for name, (audio, _) in clips.items()}
-    return as_is, f"all lowered by {over_db:.1f} dB, so that no peak is clipped" if over_db > 0.05 else ""
+    as_is = {
+        name: ((audio * scale).astype(np.float32), 0.0 - over_db)
+        for name, (audio, _) in clips.items()
+    }
+    return (
+        as_is,
+        f"all lowered by {over_db:.1f} dB, so that no peak is clipped" if over_db > 0.05 else "",
+    )

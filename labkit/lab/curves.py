@@ -25,8 +25,6 @@ def harmonics_db(curve: str, depth: float, *, bias: float = 0.3, most: int = 15)
 
     Raises:
         ValueError: as `saturate`.
-
-    Notebook: 05.
     """
     _, wet = _cycle(curve, depth, bias)
     power = np.abs(np.fft.rfft(wet))[1 : most + 1] / np.abs(np.fft.rfft(wet))[1]
@@ -52,8 +50,6 @@ def transfer(curve: str, depth: float, *, bias: float = 0.3) -> LabFigure:
 
     Raises:
         ValueError: as `saturate`.
-
-    Notebook: 05.
     """
     check_curve(curve)
     dry, wet = _cycle(curve, depth, bias)
@@ -63,7 +59,13 @@ def transfer(curve: str, depth: float, *, bias: float = 0.3) -> LabFigure:
     with styled():
         left, right = figure.subplots(1, 2)
     left.plot(np.append(dry, dry[0]), np.append(wet, wet[0]))
-    left.set(xlabel="input", ylabel="output", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), title=f"{curve}, {depth:.1f}")
+    left.set(
+        xlabel="input",
+        ylabel="output",
+        xlim=(-1.05, 1.05),
+        ylim=(-1.05, 1.05),
+        title=f"{curve}, {depth:.1f}",
+    )
     numbers = np.arange(1, len(levels) + 1)
     right.bar(numbers, np.maximum(levels, -80.0) + 80.0, bottom=-80.0, color=COLOURS[0])
     right.set(xlabel="harmonic", ylabel="level (dB)", xticks=numbers[::2], ylim=(-80, 3))
@@ -96,12 +98,14 @@ def lines(
 
     Raises:
         ValueError: if there are no series, or one has another length than `x`.
-
-    Notebook: 05.
     """
     if not series or any(len(values) != len(x) for values in series.values()):
-        raise ValueError(f"series must hold lines of {len(x)} values, got {[len(v) for v in series.values()]}")
-    ends = "; ".join(f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, values in series.items())
+        raise ValueError(
+            f"series must hold lines of {len(x)} values, got {[len(v) for v in series.values()]}"
+        )
+    ends = "; ".join(
+        f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, values in series.items()
+    )
     figure = new_figure(f"{ylabel} over {xlabel}: {ends}", width=7.2)
     with styled():
         axes = figure.subplots()
@@ -110,7 +114,10 @@ def lines(
     for name, values in series.items():
         axes.plot(x, values, "o-", ms=3, label=name)
     axes.set(
-        xlabel=xlabel, ylabel=ylabel, **({"xscale": "log"} if log_x else {}), **({"yscale": "log"} if log_y else {})
+        xlabel=xlabel,
+        ylabel=ylabel,
+        **({"xscale": "log"} if log_x else {}),
+        **({"yscale": "log"} if log_y else {}),
     )
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
@@ -142,15 +149,15 @@ def surface(
 
     Raises:
         ValueError: if the shape does not fit.
-
-    Notebook: 05.
     """
     values = np.asarray(values)
     if values.shape != (len(y), len(x)) or not np.isfinite(values).all():
         raise ValueError(f"values must be finite and {(len(y), len(x))}, got {values.shape}")
     row, column = np.unravel_index(values.argmin(), values.shape)
     figure = new_figure(
-        f"{label} over {xlabel} and {ylabel}; least at {x[column]:.3g}, {y[row]:.3g}", width=5.0, height=3.0
+        f"{label} over {xlabel} and {ylabel}; least at {x[column]:.3g}, {y[row]:.3g}",
+        width=5.0,
+        height=3.0,
     )
     with styled():
         axes = figure.subplots()
@@ -174,8 +181,6 @@ def coverage(rows: Sequence[Row]) -> LabFigure:
 
     Raises:
         ValueError: if there are no such rows.
-
-    Notebook: 05.
     """
     found: dict[str, dict[float, float]] = {}
     for row in rows:
@@ -183,7 +188,9 @@ def coverage(rows: Sequence[Row]) -> LabFigure:
             stated = float(row.metric.removeprefix("interval: ").rstrip("%")) / 100
             found.setdefault(f"{row.protocol}, {row.sources}", {})[stated] = row.ours
     if len({tuple(sorted(line)) for line in found.values()}) != 1:
-        raise ValueError(f"rows must hold the same intervals for every task and source, got {len(found)} of them")
+        raise ValueError(
+            f"rows must hold the same intervals for every task and source, got {len(found)} of them"
+        )
     stated = sorted(next(iter(found.values())))
     series = {name: [line[share] for share in stated] for name, line in found.items()}
     return lines(stated, series, xlabel="stated share", ylabel="share held", diagonal=True)

@@ -82,8 +82,6 @@ def grade(name: str, attempt: object) -> Verdict:
 
     Raises:
         KeyError: if there is no such exercise.
-
-    Notebook: 01.
     """
     exercises = registry()
     if name not in exercises:
@@ -98,10 +96,7 @@ def grade(name: str, attempt: object) -> Verdict:
 
 
 def check(name: str, attempt: object) -> None:
-    """Print the verdict on an attempt; never raises for what the attempt does. Args and errors as `grade`.
-
-    Notebook: 01.
-    """
+    """Print the verdict on an attempt; never raises for what the attempt does. Args and errors as `grade`."""
     print(grade(name, attempt))
 
 
@@ -148,10 +143,18 @@ def as_array(answer: object, shape: tuple[int, ...], what: str) -> np.ndarray:
 def _array(answer: object) -> np.ndarray:
     try:
         return np.asarray(answer)
-    except (TypeError, ValueError, RuntimeError):  # ragged lists, tensors that need a gradient, and the like
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ):  # ragged lists, tensors that need a gradient, and the like
         return np.asarray(None)
 
 
 def _shown(answer: object) -> str:
     shape = getattr(answer, "shape", None)
-    return f"{type(answer).__name__} {answer!r:.60}" if shape is None or shape == () else f"shape {tuple(shape)}"
+    return (
+        f"{type(answer).__name__} {answer!r:.60}"
+        if shape is None or shape == ()
+        else f"shape {tuple(shape)}"
+    )

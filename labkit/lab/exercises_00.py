@@ -46,7 +46,9 @@ def exercise_00_1(attempt: Attempt) -> str:
                 f"{case}: dry has {wanted_db:.2f} dB RMS, your wet {level_db:.2f}: {level_db - wanted_db:+.2f} dB off"
             )
         if scale < 0:
-            raise NotYet(f"{case}: right level, but multiplied by {scale:.3g}: the sign turned the wave upside down")
+            raise NotYet(
+                f"{case}: right level, but multiplied by {scale:.3g}: the sign turned the wave upside down"
+            )
     return "the louder of two equal sounds is taken for the better one, so levels are made equal before anything else"
 
 
@@ -62,8 +64,14 @@ _BY_HAND: Alternatives = [
 _CASES: dict[str, tuple[Alternatives, float]] = {
     "six alternatives": (_BY_HAND, 0.5),
     "the clean sound alone": ([((), 1.0)], 0.0),
-    "a reverb that always stands first": ([(("reverb", "distortion"), 0.75), (("reverb",), 0.25)], 0.0),
-    "alternatives that add to 0.75": ([(("chorus", "distortion", "reverb"), 0.5), (("chorus",), 0.25)], 0.5),
+    "a reverb that always stands first": (
+        [(("reverb", "distortion"), 0.75), (("reverb",), 0.25)],
+        0.0,
+    ),
+    "alternatives that add to 0.75": (
+        [(("chorus", "distortion", "reverb"), 0.5), (("chorus",), 0.25)],
+        0.5,
+    ),
 }
 
 
@@ -82,6 +90,4 @@ def exercise_00_2(attempt: Attempt) -> str:
         elif case == "six alternatives" and math.isclose(answer, 0.375, abs_tol=1e-6):
             hint = ": one more alternative has the distortion before the reverb, with a pedal in between"
         raise NotYet(f"{case}: expected {wanted:.4g}, you say {answer:.4g}{hint}")
-    return (
-        "a question about a chain is answered by adding up every alternative in which it holds, not by the best alone"
-    )
+    return "a question about a chain is answered by adding up every alternative in which it holds, not by the best alone"

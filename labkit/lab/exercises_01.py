@@ -53,12 +53,23 @@ def exercise_01_1(attempt: Attempt) -> str:
 
 def exercise_01_2(attempt: Attempt) -> str:
     """The number of frames of an STFT: `frames(samples, n_fft, hop_length, center)`."""
-    cases = [(44100, 2048, 512), (44100, 1024, 256), (2048, 2048, 512), (2047, 512, 128), (10000, 1000, 300)]
+    cases = [
+        (44100, 2048, 512),
+        (44100, 1024, 256),
+        (2048, 2048, 512),
+        (2047, 512, 128),
+        (10000, 1000, 300),
+    ]
     for samples, n_fft, hop_length in cases:
         for center in (True, False):
             window = torch.ones(n_fft)
             counted = torch.stft(
-                torch.zeros(samples), n_fft, hop_length, window=window, center=center, return_complex=True
+                torch.zeros(samples),
+                n_fft,
+                hop_length,
+                window=window,
+                center=center,
+                return_complex=True,
             ).shape[-1]
             answer = as_count(attempt(samples, n_fft, hop_length, center), "the number of frames")
             if answer != counted:
@@ -87,7 +98,9 @@ def exercise_01_3(attempt: Attempt) -> str:
         inside = slice(len(window), len(audio) - len(window))
         measured = float(added[inside] @ audio[inside] / (audio[inside] @ audio[inside]))
         if not math.isclose(gain, measured, rel_tol=1e-6):
-            error_db = f"{20 * math.log10(measured / gain):+.2f} dB" if gain > 0 else "no level at all"
+            error_db = (
+                f"{20 * math.log10(measured / gain):+.2f} dB" if gain > 0 else "no level at all"
+            )
             raise NotYet(
                 f"{name}: the frames add up to {measured:.4f} times the audio, you say {gain:.4f}; "
                 f"dividing by it leaves {error_db}"

@@ -16,7 +16,10 @@ def exercise_02_1(attempt: Attempt) -> str:
     sources = [f"guitar-{k:03d}" for k in rng.permutation(np.repeat(np.arange(200), 6))]
     for share in (0.2, 0.5):
         mask = as_array(attempt(list(sources), share, 0), (len(sources),), "held_out").astype(bool)
-        split = {name: {bool(m) for s, m in zip(sources, mask, strict=True) if s == name} for name in set(sources)}
+        split = {
+            name: {bool(m) for s, m in zip(sources, mask, strict=True) if s == name}
+            for name in set(sources)
+        }
         leaking = sum(len(sides) == 2 for sides in split.values())
         if leaking:
             raise NotYet(
@@ -28,7 +31,9 @@ def exercise_02_1(attempt: Attempt) -> str:
             raise NotYet(f"share = {share}: {100 * held:.0f} % of the guitars are held out")
         again = as_array(attempt(list(sources), share, 0), mask.shape, "held_out").astype(bool)
         if (again != mask).any():
-            raise NotYet(f"the same seed gave another split: {int((again != mask).sum())} clips changed sides")
+            raise NotYet(
+                f"the same seed gave another split: {int((again != mask).sum())} clips changed sides"
+            )
         other = as_array(attempt(list(sources), share, 1), mask.shape, "held_out").astype(bool)
         if (other == mask).all():
             raise NotYet("seeds 0 and 1 gave the same split: use the seed")
@@ -45,10 +50,16 @@ def exercise_02_2(attempt: Attempt) -> str:
     rng = generator(0, "exercise 02.2")
     guitar = rng.normal(0, 0.08, (2, 4000)) * np.exp(-np.arange(4000) / 1500)
     guitar[1] *= 0.5
-    for name, dry in {"stereo guitar": guitar, "quiet guitar": 0.01 * guitar, "silence": 0 * guitar}.items():
+    for name, dry in {
+        "stereo guitar": guitar,
+        "quiet guitar": 0.01 * guitar,
+        "silence": 0 * guitar,
+    }.items():
         for peak_db in (-1.0, -6.0):
             with np.errstate(all="ignore"):
-                wet = as_array(attempt(dry.copy(), _drive, peak_db), dry.shape, f"the wet clip of the {name}")
+                wet = as_array(
+                    attempt(dry.copy(), _drive, peak_db), dry.shape, f"the wet clip of the {name}"
+                )
             if name == "silence":
                 if wet.any():
                     raise NotYet(f"silence in, but a peak of {np.abs(wet).max():.3g} out")
@@ -62,7 +73,9 @@ def _judge_level(name: str, wet: np.ndarray, expected: np.ndarray, peak_db: floa
     if not peak:
         raise NotYet(f"{name}: the wet clip is silent")
     if abs(20 * math.log10(peak) - peak_db) > 0.01:
-        raise NotYet(f"{name}: the wet peak is {20 * math.log10(peak):.2f} dBFS, {peak_db:g} was asked for")
+        raise NotYet(
+            f"{name}: the wet peak is {20 * math.log10(peak):.2f} dBFS, {peak_db:g} was asked for"
+        )
     factors = [float(w @ e / (e @ e)) for w, e in zip(wet, expected, strict=True)]
     residual = np.abs(wet - np.array(factors)[:, None] * expected).max() / peak
     if residual > 1e-4:
@@ -72,7 +85,9 @@ def _judge_level(name: str, wet: np.ndarray, expected: np.ndarray, peak_db: floa
         )
     if abs(factors[1] / factors[0] - 1) > 1e-4:
         shift_db = 20 * math.log10(abs(factors[1] / factors[0]))
-        raise NotYet(f"{name}: the right channel moved {shift_db:+.1f} dB against the left; use one factor for both")
+        raise NotYet(
+            f"{name}: the right channel moved {shift_db:+.1f} dB against the left; use one factor for both"
+        )
 
 
 def _sounds(pedals: Sequence[str], commuting: set[frozenset[str]]) -> int:
@@ -113,6 +128,4 @@ def exercise_02_3(attempt: Attempt) -> str:
                 f"{', '.join(pedals)} with {words} commuting: {math.factorial(len(pedals))} orders make {counted} "
                 f"different sounds, you say {answer}"
             )
-    return (
-        "no listener and no model can name more orders than there are sounds; score against the count, not against n!"
-    )
+    return "no listener and no model can name more orders than there are sounds; score against the count, not against n!"

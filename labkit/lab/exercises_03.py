@@ -16,7 +16,9 @@ def exercise_03_1(attempt: Attempt) -> str:
         (24_000, 320, 32, 1024),
         (16_000, 320, 4, 2),
     ):
-        said = as_number(attempt(sample_rate, hop_length, n_codebooks, codebook_size), "bits_per_second")
+        said = as_number(
+            attempt(sample_rate, hop_length, n_codebooks, codebook_size), "bits_per_second"
+        )
         bits = codebook_size.bit_length() - 1  # counted, not taken from a logarithm
         expected = sample_rate * n_codebooks * bits / hop_length
         if not math.isclose(said, expected, rel_tol=1e-6):
@@ -34,21 +36,32 @@ def exercise_03_2(attempt: Attempt) -> str:
     book = np.concatenate([rng.normal(size=(5, 3)), 50 + rng.normal(size=(11, 3))])
     codes = ((vectors[:, None] - book) ** 2).sum(-1).argmin(1)
     used = np.isin(np.arange(len(book)), codes)
-    new = as_array(attempt(book.copy(), codes.copy(), vectors.copy(), 0), book.shape, "the new book")
+    new = as_array(
+        attempt(book.copy(), codes.copy(), vectors.copy(), 0), book.shape, "the new book"
+    )
     if not np.array_equal(new[used], book[used]):
         moved = int((new[used] != book[used]).any(1).sum())
-        raise NotYet(f"{moved} of {used.sum()} words that are in use have moved: only idle ones may")
+        raise NotYet(
+            f"{moved} of {used.sum()} words that are in use have moved: only idle ones may"
+        )
     on_vectors = (new[~used][:, None] == vectors).all(-1)
     lost = int((~on_vectors.any(1)).sum())
     if lost:
-        raise NotYet(f"{lost} of {(~used).sum()} idle words do not lie on one of the vectors: nobody may ever say them")
+        raise NotYet(
+            f"{lost} of {(~used).sum()} idle words do not lie on one of the vectors: nobody may ever say them"
+        )
     if len(set(on_vectors.argmax(1))) < 3:
         raise NotYet(
             f"{(~used).sum()} idle words were put on {len(set(on_vectors.argmax(1)))} vector: draw one for each"
         )
-    again, other = (as_array(attempt(book.copy(), codes.copy(), vectors.copy(), k), book.shape, "it") for k in (0, 1))
+    again, other = (
+        as_array(attempt(book.copy(), codes.copy(), vectors.copy(), k), book.shape, "it")
+        for k in (0, 1)
+    )
     if not np.array_equal(again, new) or np.array_equal(other, new):
-        raise NotYet("seeds 0, 0 and 1 must give one book twice and another once: draw with the seed")
+        raise NotYet(
+            "seeds 0, 0 and 1 must give one book twice and another once: draw with the seed"
+        )
     before, after = (((vectors[:, None] - b) ** 2).sum(-1).min(1).mean() for b in (book, new))
     return f"the mean squared error of these vectors fell from {before:.2f} to {after:.2f}, by words that cost nothing"
 

@@ -18,15 +18,23 @@ def exercise_04_1(attempt: Attempt) -> str:
                 if length > longest:
                     continue
                 said = attempt(list(so_far), list(SHELF), longest)
-                if not isinstance(said, set | list | tuple) or not all(isinstance(word, str) for word in said):
-                    raise NotYet(f"a set of words was expected after {length} pedals, got {str(said)[:60]}")
+                if not isinstance(said, set | list | tuple) or not all(
+                    isinstance(word, str) for word in said
+                ):
+                    raise NotYet(
+                        f"a set of words was expected after {length} pedals, got {str(said)[:60]}"
+                    )
                 expected = {"separator"} | (set(SHELF) - set(so_far) if length < longest else set())
                 wrong, missing = set(said) - expected, expected - set(said)
                 where = f"after {' '.join(so_far) or 'nothing'} (longest {longest})"
                 if wrong:
-                    raise NotYet(f"{where} {sorted(wrong)} cannot follow: a board holds each pedal once")
+                    raise NotYet(
+                        f"{where} {sorted(wrong)} cannot follow: a board holds each pedal once"
+                    )
                 if missing:
-                    raise NotYet(f"{where} {sorted(missing)} may follow too; the clean sound is a chain as well")
+                    raise NotYet(
+                        f"{where} {sorted(missing)} may follow too; the clean sound is a chain as well"
+                    )
     return "masking all else before the softmax makes every decoded sentence a chain, however badly trained the network"
 
 
@@ -34,14 +42,21 @@ def exercise_04_2(attempt: Attempt) -> str:
     """How far apart: `distance(truth, said)` -> fewest insertions, deletions, substitutions of pedals."""
     rng = generator(0, "exercise 04.2")
     for trial in range(60):
-        truth, said = (list(rng.permutation(SHELF)[: rng.integers(len(SHELF) + 1)]) for _ in range(2))
-        mine, expected = as_count(attempt(list(truth), list(said)), "distance"), levenshtein(truth, said)
+        truth, said = (
+            list(rng.permutation(SHELF)[: rng.integers(len(SHELF) + 1)]) for _ in range(2)
+        )
+        mine, expected = (
+            as_count(attempt(list(truth), list(said)), "distance"),
+            levenshtein(truth, said),
+        )
         if mine != expected:
             raise NotYet(
                 f"trial {trial}: from {' '.join(truth) or '(clean)'} to {' '.join(said) or '(clean)'} "
                 f"takes {expected}, you say {mine}"
             )
-    return "two pedals swapped cost 2: order mistakes weigh twice as much as a pedal that is missing"
+    return (
+        "two pedals swapped cost 2: order mistakes weigh twice as much as a pedal that is missing"
+    )
 
 
 def exercise_04_3(attempt: Attempt) -> str:

@@ -15,7 +15,10 @@ DEPTHS = (1.3, 2.8, 6.4, 9.5)
 def _clean(name: str, n: int = 4000) -> np.ndarray:
     """A decaying tone with a silent beginning, peak 1: silence and samples near full scale are both in it."""
     rng, t = generator(0, "exercise", name), np.arange(n) / n
-    tone = sum(np.sin(2 * np.pi * (31 * k * t + rng.random())) * np.exp(-3 * k * t) / k for k in range(1, 6))
+    tone = sum(
+        np.sin(2 * np.pi * (31 * k * t + rng.random())) * np.exp(-3 * k * t) / k
+        for k in range(1, 6)
+    )
     tone[: n // 20] = 0.0
     return tone / np.abs(tone).max()
 
@@ -65,7 +68,9 @@ def exercise_05_3(attempt: Attempt) -> str:
     for depth in DEPTHS:
         said = as_array(attempt(x.copy(), depth), x.shape, "slope")
         step = 1e-5
-        right = (np.tanh(depth * math.exp(step) * x) - np.tanh(depth * math.exp(-step) * x)) / (2 * step)
+        right = (np.tanh(depth * math.exp(step) * x) - np.tanh(depth * math.exp(-step) * x)) / (
+            2 * step
+        )
         worst = int(np.abs(said - right).argmax())
         if abs(said[worst] - right[worst]) > 1e-6:
             raise NotYet(

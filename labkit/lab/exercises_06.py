@@ -20,7 +20,9 @@ class _Watched:
     def __call__(self, params: np.ndarray) -> float:
         params = as_array(params, self.slope.shape, "what you give to f")
         if params.min() < 0 or params.max() > 1:
-            raise NotYet(f"f was asked at {np.round(params, 3).tolist()}: a knob stops at 0 and at 1")
+            raise NotYet(
+                f"f was asked at {np.round(params, 3).tolist()}: a knob stops at 0 and at 1"
+            )
         self.calls += 1
         return float(0.5 * params @ self.hessian @ params + self.slope @ params)
 
@@ -49,16 +51,22 @@ def exercise_06_1(attempt: Attempt) -> str:
     return "right on average with two renders, however many knobs; at a wall by how far the knob really moved"
 
 
-def _estimates(attempt: Attempt, f: _Watched, params: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _estimates(
+    attempt: Attempt, f: _Watched, params: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """(N_TRIALS, d): what the reader's function says, and that two renders were enough for it."""
     found = np.empty((N_TRIALS, len(params)))
     for trial in range(N_TRIALS):
         f.calls = 0
         found[trial] = as_array(attempt(f, params.copy(), EPS, rng), params.shape, "the estimate")
         if f.calls > 2:
-            raise NotYet(f"{f.calls} renders for {len(params)} knobs: SPSA turns all of them at once and needs 2")
+            raise NotYet(
+                f"{f.calls} renders for {len(params)} knobs: SPSA turns all of them at once and needs 2"
+            )
         if trial == 20 and (np.ptp(found[:trial], axis=0) == 0).all():
-            raise NotYet(f"{trial} estimates came out the same, {np.round(found[0], 2).tolist()}: toss with rng")
+            raise NotYet(
+                f"{trial} estimates came out the same, {np.round(found[0], 2).tolist()}: toss with rng"
+            )
     return found
 
 
@@ -74,9 +82,7 @@ def exercise_06_2(attempt: Attempt) -> str:
                 f"d = {d}: averaged over {said} pairs the tosses reach a cosine of {_tossed(said, d):.2f}, "
                 f"{wanted} was asked for"
             )
-    return (
-        "two renders a pair: beyond a cosine of .7 differences one by one are cheaper, so never average, step instead"
-    )
+    return "two renders a pair: beyond a cosine of .7 differences one by one are cheaper, so never average, step instead"
 
 
 def _tossed(pairs: int, d: int) -> float:

@@ -13,14 +13,23 @@ def exercise_08_1(attempt: Attempt) -> str:
         centre, gain, q = 100 * 2 ** rng.uniform(0, 6), rng.uniform(-12, 12), rng.uniform(0.4, 4)
         said = as_number(attempt(centre, centre, gain, q), "bell_db at the centre")
         if abs(said - gain) > 1e-6:
-            raise NotYet(f"at its centre a bell of {gain:.2f} dB gives {gain:.2f} dB; you say {said:.2f}")
+            raise NotYet(
+                f"at its centre a bell of {gain:.2f} dB gives {gain:.2f} dB; you say {said:.2f}"
+            )
         ratio = 2 ** rng.uniform(0.2, 3)
-        up, down = (as_number(attempt(hz, centre, gain, q), "bell_db") for hz in (centre * ratio, centre / ratio))
+        up, down = (
+            as_number(attempt(hz, centre, gain, q), "bell_db")
+            for hz in (centre * ratio, centre / ratio)
+        )
         if abs(up - down) > 1e-6:
-            raise NotYet(f"{np.log2(ratio):.2f} octaves above and below the centre must be alike: {up:.3f}, {down:.3f}")
+            raise NotYet(
+                f"{np.log2(ratio):.2f} octaves above and below the centre must be alike: {up:.3f}, {down:.3f}"
+            )
         cut = as_number(attempt(centre * ratio, centre, -gain, q), "bell_db")
         if abs(up + cut) > 1e-6:
-            raise NotYet(f"a cut must undo the boost of the same size: {up:.3f} and {cut:.3f} dB do not cancel")
+            raise NotYet(
+                f"a cut must undo the boost of the same size: {up:.3f} and {cut:.3f} dB do not cancel"
+            )
         expected = _bell_db(ratio, gain, q)
         if abs(up - expected) > 1e-6:
             raise NotYet(
@@ -32,7 +41,9 @@ def exercise_08_1(attempt: Attempt) -> str:
 def _bell_db(ratio: float, gain_db: float, q: float) -> float:
     """|H(jx)| of (s^2 + s A/Q + 1) / (s^2 + s/(A Q) + 1), by complex arithmetic."""
     s, amplitude = 1j * ratio, 10 ** (gain_db / 40)
-    return 20 * float(np.log10(abs((s * s + s * amplitude / q + 1) / (s * s + s / (amplitude * q) + 1))))
+    return 20 * float(
+        np.log10(abs((s * s + s * amplitude / q + 1) / (s * s + s / (amplitude * q) + 1)))
+    )
 
 
 def exercise_08_2(attempt: Attempt) -> str:
@@ -43,15 +54,21 @@ def exercise_08_2(attempt: Attempt) -> str:
         asked = keys[2] + 0.01 * rng.normal(size=3)
         sharp = as_array(attempt(asked, keys, values, 0.02), (4,), "recall")
         if (off := np.abs(sharp - values[2]).max()) > 1e-3:
-            raise NotYet(f"with width 0.02 the nearest memory must be recalled as it is; you are {off:.3f} off")
+            raise NotYet(
+                f"with width 0.02 the nearest memory must be recalled as it is; you are {off:.3f} off"
+            )
         wide = as_array(attempt(asked, keys, values, 1e4), (4,), "recall")
         if (off := np.abs(wide - values.mean(0)).max()) > 1e-3:
-            raise NotYet(f"with width 10000 all memories count alike: the mean was expected; you are {off:.3f} off")
+            raise NotYet(
+                f"with width 10000 all memories count alike: the mean was expected; you are {off:.3f} off"
+            )
         logits = -((keys - asked) ** 2).sum(1) / (2 * 0.8**2)
         weights = np.exp(logits) / np.exp(logits).sum()
         middle = as_array(attempt(asked, keys, values, 0.8), (4,), "recall")
         if (off := np.abs(middle - weights @ values).max()) > 1e-6:
-            raise NotYet(f"at width 0.8 weights are softmax(-distance^2 / (2 width^2)); you are {off:.3f} off")
+            raise NotYet(
+                f"at width 0.8 weights are softmax(-distance^2 / (2 width^2)); you are {off:.3f} off"
+            )
     return "kernel regression is attention with distances for scores: it knows nothing beyond what it remembers"
 
 

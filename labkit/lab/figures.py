@@ -39,8 +39,12 @@ class LabFigure(Figure):
         canvas = FigureCanvasAgg(self)
         canvas.draw()
         width, height = canvas.get_width_height()
-        picture = Image.frombuffer("RGBA", (width, height), canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
-        few = picture.convert("RGB").quantize(96, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        picture = Image.frombuffer(
+            "RGBA", (width, height), canvas.buffer_rgba(), "raw", "RGBA", 0, 1
+        )
+        few = picture.convert("RGB").quantize(
+            96, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
         buffer = io.BytesIO()
         few.save(buffer, "PNG", optimize=True)
         return buffer.getvalue()
@@ -74,10 +78,7 @@ def styled() -> matplotlib.RcParams:
 
 
 class LiveFigure(widgets.Image):
-    """A picture that a slider's callback redraws: ``live.update(show.spectrogram(audio, sample_rate))``.
-
-    Notebook: 02.
-    """
+    """A picture that a slider's callback redraws: ``live.update(show.spectrogram(audio, sample_rate))``."""
 
     def update(self, figure: LabFigure) -> None:
         """Show this figure from now on, at its own size."""
@@ -98,9 +99,9 @@ def live_figure(figure: LabFigure) -> LiveFigure:
 
     Returns:
         A widget.
-
-    Notebook: 02.
     """
-    live = LiveFigure(format="png", layout=widgets.Layout(max_width="100%", align_self="flex-start"))
+    live = LiveFigure(
+        format="png", layout=widgets.Layout(max_width="100%", align_self="flex-start")
+    )
     live.update(figure)
     return live

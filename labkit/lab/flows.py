@@ -19,13 +19,14 @@ def paths(path: np.ndarray, *, title: str = "") -> LabFigure:
 
     Raises:
         ValueError: if `path` is not (steps + 1, n), with at least one step.
-
-    Notebook: 07.
     """
     if path.ndim != 2 or len(path) < 2:
         raise ValueError(f"path must be (steps + 1, n) with at least one step, got {path.shape}")
     low = float((path[-1] < 0).mean())
-    figure = new_figure(f"{path.shape[1]} paths in {len(path) - 1} steps; {low:.0%} end below 0. {title}", height=2.6)
+    figure = new_figure(
+        f"{path.shape[1]} paths in {len(path) - 1} steps; {low:.0%} end below 0. {title}",
+        height=2.6,
+    )
     with styled():
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     time = np.linspace(0, 1, len(path))
@@ -36,7 +37,9 @@ def paths(path: np.ndarray, *, title: str = "") -> LabFigure:
     return figure
 
 
-def answers(truth: np.ndarray, said: Mapping[str, np.ndarray], *, labels: tuple[str, str]) -> LabFigure:
+def answers(
+    truth: np.ndarray, said: Mapping[str, np.ndarray], *, labels: tuple[str, str]
+) -> LabFigure:
     """Two exchangeable numbers, true and answered, a panel for each who answers.
 
     Args:
@@ -49,13 +52,13 @@ def answers(truth: np.ndarray, said: Mapping[str, np.ndarray], *, labels: tuple[
 
     Raises:
         ValueError: if a shape is not that of `truth`.
-
-    Notebook: 07.
     """
     wrong = [name for name, points in said.items() if points.shape != truth.shape]
     if wrong or truth.ndim != 2 or truth.shape[1] != 2:
         raise ValueError(f"truth and all answers must be (n, 2), got {truth.shape} and {wrong}")
-    figure = new_figure(f"answers of {', '.join(said)} to {len(truth)} pairs", width=3.0 * len(said), height=2.9)
+    figure = new_figure(
+        f"answers of {', '.join(said)} to {len(truth)} pairs", width=3.0 * len(said), height=2.9
+    )
     with styled():
         panels = figure.subplots(1, len(said), squeeze=False, sharey=True)[0]
     for panel, (name, points) in zip(panels, said.items(), strict=True):

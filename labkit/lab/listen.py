@@ -37,8 +37,6 @@ def players(
 
     Raises:
         ValueError: if there are no clips, or one is empty or not finite.
-
-    Notebook: 00.
     """
     if not clips:
         raise ValueError("clips must hold at least one name -> (audio, sample_rate), got none")
@@ -53,7 +51,9 @@ def players(
     return shown
 
 
-def player(audio: np.ndarray, sample_rate: int, *, name: str = "audio", caption: str = "") -> Players:
+def player(
+    audio: np.ndarray, sample_rate: int, *, name: str = "audio", caption: str = ""
+) -> Players:
     """One player at the clip's own level; lowered, and said so, only where it exceeds full scale.
 
     Args:
@@ -67,8 +67,6 @@ def player(audio: np.ndarray, sample_rate: int, *, name: str = "audio", caption:
 
     Raises:
         ValueError: if the audio is empty or not finite.
-
-    Notebook: 00.
     """
     return players({name: (audio, sample_rate)}, match=False, captions={name: caption})
 
@@ -77,12 +75,17 @@ class LivePlayer(widgets.VBox):
     """A player that a slider's callback refills: ``slider.observe(lambda change: live.update(audio, sample_rate))``.
 
     Only `.value` traits change, so it works in JupyterLab and in runners that have no front end.
-
-    Notebook: 02.
     """
 
     def __init__(
-        self, audio: np.ndarray, sample_rate: int, *, name: str, match: bool, target_lufs: float, loop: bool
+        self,
+        audio: np.ndarray,
+        sample_rate: int,
+        *,
+        name: str,
+        match: bool,
+        target_lufs: float,
+        loop: bool,
     ) -> None:
         self._name, self._match, self._target_lufs = name, match, target_lufs
         self.audio = widgets.Audio(value=b"", format="wav", autoplay=False, loop=loop)
@@ -92,7 +95,9 @@ class LivePlayer(widgets.VBox):
 
     def update(self, audio: np.ndarray, sample_rate: int) -> None:
         """Play this from now on. Args and errors as `live_player`."""
-        levelled, note = level({self._name: (audio, sample_rate)}, match=self._match, target_lufs=self._target_lufs)
+        levelled, note = level(
+            {self._name: (audio, sample_rate)}, match=self._match, target_lufs=self._target_lufs
+        )
         samples, shift_db = levelled[self._name]
         made = Player(self._name, b"", "", loudness_lufs(samples, sample_rate), shift_db)
         self.audio.value = wav_bytes(samples, sample_rate)
@@ -126,7 +131,7 @@ def live_player(
 
     Raises:
         ValueError: if the audio is empty or not finite.
-
-    Notebook: 02.
     """
-    return LivePlayer(audio, sample_rate, name=name, match=match, target_lufs=target_lufs, loop=loop)
+    return LivePlayer(
+        audio, sample_rate, name=name, match=match, target_lufs=target_lufs, loop=loop
+    )

@@ -18,14 +18,17 @@ def alternatives(predictions: Mapping[str, Prediction], *, most: int = 5) -> Lab
 
     Raises:
         ValueError: if there are no predictions, or `most` is below 1.
-
-    Notebook: 00, 04.
     """
     if not predictions or most < 1:
-        raise ValueError(f"need at least one prediction and most >= 1, got {len(predictions)} and {most}")
-    words = "; ".join(f"{title}: {_name(p.chain.names)} {p.probability:.2f}" for title, p in predictions.items())
+        raise ValueError(
+            f"need at least one prediction and most >= 1, got {len(predictions)} and {most}"
+        )
+    words = "; ".join(
+        f"{title}: {_name(p.chain.names)} {p.probability:.2f}" for title, p in predictions.items()
+    )
     figure = new_figure(
-        f"Probability of the chains {words}", height=(0.35 + 0.24 * (most + 1)) * len(predictions) + 0.3
+        f"Probability of the chains {words}",
+        height=(0.35 + 0.24 * (most + 1)) * len(predictions) + 0.3,
     )
     with styled():
         column = figure.subplots(len(predictions), 1, squeeze=False, sharex=True)[:, 0]

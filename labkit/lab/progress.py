@@ -32,8 +32,6 @@ class Progress:
     Attributes:
         step: steps done.
         widget: the bar, or None where plain lines are printed.
-
-    Notebook: 04.
     """
 
     def __init__(self, total: int, *, label: str = "training", every: int | None = None) -> None:
@@ -91,7 +89,11 @@ class Progress:
 
 
 def progress(
-    items: Iterable[Item], *, total: int | None = None, label: str = "training", every: int | None = None
+    items: Iterable[Item],
+    *,
+    total: int | None = None,
+    label: str = "training",
+    every: int | None = None,
 ) -> Iterator[Item]:
     """Go through `items` and show how far; a bar in a notebook, a line every `every` items elsewhere.
 
@@ -106,8 +108,6 @@ def progress(
 
     Raises:
         ValueError: if `total` is not known or below 1.
-
-    Notebook: 04.
     """
     if total is None:
         if not hasattr(items, "__len__"):

@@ -43,7 +43,10 @@ HEADLINES = {
         "*/CMA-ES, blind, 10 renders/MR-STFT left",
     ),
     "codec": ("through pedals*/*/mel distance", "through pedals*/our codec/entropy*"),
-    "decoding": ("write 256 tokens*/with a cache/speed*", "write 256 tokens*/*learned positions/cache per token"),
+    "decoding": (
+        "write 256 tokens*/with a cache/speed*",
+        "write 256 tokens*/*learned positions/cache per token",
+    ),
     "gradients": (
         "*/central differences/cosine, worst*",
         "EQ*/SPSA/cosine, 2 renders",
@@ -103,13 +106,18 @@ class Table:
 
     def __str__(self) -> str:
         lines = [self.header, tuple("---" for _ in self.header), *self.body]
-        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        return "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        )
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in self.header)
-        rows = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in self.body)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>"
+            for line in self.body
+        )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
@@ -126,8 +134,6 @@ def table(rows: Sequence[Row]) -> Table:
 
     Raises:
         ValueError: if there are no rows.
-
-    Notebook: 04.
     """
     if not rows:
         raise ValueError("rows must hold at least one Row, got none")
@@ -143,7 +149,10 @@ def table(rows: Sequence[Row]) -> Table:
             name,
             f"{metric} ({unit})" if unit else metric,
             *(_score(found.get(kind)) for kind in kinds),
-            *(_joined([getattr(found[kind], field) for kind in kinds if kind in found]) for field in beside),
+            *(
+                _joined([getattr(found[kind], field) for kind in kinds if kind in found])
+                for field in beside
+            ),
             _joined([found[kind].n for kind in kinds if kind in found]),
         )
         for (protocol, name, metric, unit), found in lines.items()
@@ -154,13 +163,23 @@ def table(rows: Sequence[Row]) -> Table:
 def _number(value: float | int | None) -> str:
     if value is None:
         return "–"
-    return str(value) if isinstance(value, int) else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return (
+        str(value)
+        if isinstance(value, int)
+        else f"{value:.3f}"
+        if abs(value) < 10
+        else f"{value:.1f}"
+    )
 
 
 def _score(row: Row | None) -> str:
     if row is None:
         return "–"
-    interval = f" [{_number(row.low)}, {_number(row.high)}]" if row.low is not None and row.high is not None else ""
+    interval = (
+        f" [{_number(row.low)}, {_number(row.high)}]"
+        if row.low is not None and row.high is not None
+        else ""
+    )
     return _number(row.ours) + interval
 
 
@@ -181,7 +200,11 @@ def shipped_tables(*, details: bool = False, headlines: bool = False) -> dict[st
     for file in sorted((data_dir() / "results").glob("*.json"), key=_place):
         rows = read(file.stem, path=file)
         if headlines and file.stem in HEADLINES:
-            rows = [row for row in rows if any(fnmatchcase(_path(row), one) for one in HEADLINES[file.stem])]
+            rows = [
+                row
+                for row in rows
+                if any(fnmatchcase(_path(row), one) for one in HEADLINES[file.stem])
+            ]
         elif not details:
             rows = [row for row in rows if ":" not in row.metric]
         if rows:
@@ -224,6 +247,10 @@ def update_page(path: Path, tables: Mapping[str, Table]) -> Path:
         raise ValueError(f"{path.name} must hold {BEGIN} and {END} once each, in this order")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    made = "\n\n".join(f"### {name.replace('_', ' ').capitalize()}\n\n{made}" for name, made in tables.items())
-    replace_text(path, f"{before}{BEGIN}\n{made or 'No results yet: run `make results`.'}\n{END}{after}")
+    made = "\n\n".join(
+        f"### {name.replace('_', ' ').capitalize()}\n\n{made}" for name, made in tables.items()
+    )
+    replace_text(
+        path, f"{before}{BEGIN}\n{made or 'No results yet: run `make results`.'}\n{END}{after}"
+    )
     return path

@@ -10,7 +10,14 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
-from labkit.lab.charts import attention, chain_diagram, confusion, histograms, intervals, training_curve
+from labkit.lab.charts import (
+    attention,
+    chain_diagram,
+    confusion,
+    histograms,
+    intervals,
+    training_curve,
+)
 from labkit.lab.figures import COLOURS, LabFigure, live_figure, new_figure, styled
 from labkit.measure.loudness import Clip, as_channels
 from labkit.measure.results import Row
@@ -47,12 +54,13 @@ def waveform(audio: np.ndarray, sample_rate: int, *, title: str = "") -> LabFigu
 
     Raises:
         ValueError: if the audio is empty or not finite.
-
-    Notebook: 01.
     """
     audio = as_channels(audio)
     seconds = audio.shape[1] / sample_rate
-    figure = new_figure(f"Waveform {title}".strip() + f": {seconds:.2f} s, peak {np.abs(audio).max():.3f}", height=1.8)
+    figure = new_figure(
+        f"Waveform {title}".strip() + f": {seconds:.2f} s, peak {np.abs(audio).max():.3f}",
+        height=1.8,
+    )
     with styled():
         axes = figure.subplots()
     step = -(-audio.shape[1] // _POINTS)
@@ -62,16 +70,25 @@ def waveform(audio: np.ndarray, sample_rate: int, *, title: str = "") -> LabFigu
             continue
         blocks = np.pad(channel, (0, -len(channel) % step), mode="edge").reshape(-1, step)
         at = np.arange(len(blocks)) * step / sample_rate
-        axes.fill_between(at, blocks.min(1), blocks.max(1), color=COLOURS[k % len(COLOURS)], alpha=0.7, lw=0.5)
+        axes.fill_between(
+            at, blocks.min(1), blocks.max(1), color=COLOURS[k % len(COLOURS)], alpha=0.7, lw=0.5
+        )
     axes.set(xlabel="time (s)", ylabel="full scale", title=title, xlim=(0, seconds))
     return figure
 
 
-def _draw_spectrogram(axes: Axes, audio: np.ndarray, sample_rate: int, scale: str, n_fft: int) -> AxesImage:
+def _draw_spectrogram(
+    axes: Axes, audio: np.ndarray, sample_rate: int, scale: str, n_fft: int
+) -> AxesImage:
     mono = torch.from_numpy(as_channels(audio).mean(0).astype(np.float32))
     hop_length = max(1, min(n_fft // 4, len(mono) // 400))
     level_db = _level_db(mono, sample_rate, scale, n_fft, hop_length).numpy()
-    extent = (0, len(mono) / sample_rate, 0, level_db.shape[0] if scale == "mel" else sample_rate / 2000)
+    extent = (
+        0,
+        len(mono) / sample_rate,
+        0,
+        level_db.shape[0] if scale == "mel" else sample_rate / 2000,
+    )
     image = axes.imshow(level_db, origin="lower", aspect="auto", extent=extent, cmap="magma")
     axes.set_xlabel("time (s)")
     if scale == "mel":
@@ -82,7 +99,9 @@ def _draw_spectrogram(axes: Axes, audio: np.ndarray, sample_rate: int, scale: st
     return image
 
 
-def _level_db(mono: torch.Tensor, sample_rate: int, scale: str, n_fft: int, hop_length: int) -> torch.Tensor:
+def _level_db(
+    mono: torch.Tensor, sample_rate: int, scale: str, n_fft: int, hop_length: int
+) -> torch.Tensor:
     if scale == "mel":
         return spectra.log_mel(mono, sample_rate, n_fft=n_fft, hop_length=hop_length, n_mels=80)
     if scale == "linear":
@@ -107,8 +126,6 @@ def compare_spectrograms(
 
     Raises:
         ValueError: if there are no clips, one is empty or not finite, or `scale` is unknown.
-
-    Notebook: 02.
     """
     if not clips:
         raise ValueError("clips must hold at least one name -> (audio, sample_rate), got none")
@@ -139,11 +156,10 @@ def spectrogram(
     range_db: float = 80.0,
     title: str = "",
 ) -> LabFigure:
-    """One spectrogram in dB. Args, result and errors as `compare_spectrograms`; `title` stands above it.
-
-    Notebook: 01.
-    """
-    return compare_spectrograms({title: (audio, sample_rate)}, scale=scale, n_fft=n_fft, range_db=range_db)
+    """One spectrogram in dB. Args, result and errors as `compare_spectrograms`; `title` stands above it."""
+    return compare_spectrograms(
+        {title: (audio, sample_rate)}, scale=scale, n_fft=n_fft, range_db=range_db
+    )
 
 
 def growth(rows: Sequence[Row]) -> LabFigure:
@@ -157,8 +173,6 @@ def growth(rows: Sequence[Row]) -> LabFigure:
 
     Raises:
         ValueError: if no row tells of growth.
-
-    Notebook: 02.
     """
     lines = _growth_lines(rows)
     if not lines["time"]:
@@ -167,8 +181,14 @@ def growth(rows: Sequence[Row]) -> LabFigure:
         f"{name}: {points[0][1]:.3g} s at {points[0][0]:g}, {points[-1][1]:.3g} s at {points[-1][0]:g}"
         for name, points in lines["time"].items()
     )
-    panels = [(kind, unit) for kind, unit in (("time", "time (s)"), ("memory", "peak memory (MB)")) if lines[kind]]
-    figure = new_figure(f"Growth of the cost. {'; '.join(words)}", width=4.2 * len(panels), height=3.0)
+    panels = [
+        (kind, unit)
+        for kind, unit in (("time", "time (s)"), ("memory", "peak memory (MB)"))
+        if lines[kind]
+    ]
+    figure = new_figure(
+        f"Growth of the cost. {'; '.join(words)}", width=4.2 * len(panels), height=3.0
+    )
     with styled():
         row_of_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (kind, unit) in zip(row_of_axes, panels, strict=True):

@@ -12,7 +12,9 @@ from labkit.measure.results import Row
 _VARIED = {"eps": re.compile(r": eps (\S+)"), "renders": re.compile(r"[:,] (\d+) renders")}
 
 
-def curves(rows: Sequence[Row], protocols: Sequence[str], word: str, *, axis: str, log: bool = False) -> LabFigure:
+def curves(
+    rows: Sequence[Row], protocols: Sequence[str], word: str, *, axis: str, log: bool = False
+) -> LabFigure:
     """A line for each estimator, a panel for each effect; dashed, what theory says.
 
     Args:
@@ -27,21 +29,23 @@ def curves(rows: Sequence[Row], protocols: Sequence[str], word: str, *, axis: st
 
     Raises:
         ValueError: if no row fits.
-
-    Notebook: 06.
     """
     panels = {protocol: _lines(rows, protocol, word, axis) for protocol in protocols}
     if not all(panels.values()):
         raise ValueError(f"rows must hold {word} against {axis} for each of {list(protocols)}")
     words = "; ".join(f"{protocol}: {', '.join(lines)}" for protocol, lines in panels.items())
-    figure = new_figure(f"{word} against {axis}. {words}", width=max(5.0, 3.1 * len(panels)), height=2.8)
+    figure = new_figure(
+        f"{word} against {axis}. {words}", width=max(5.0, 3.1 * len(panels)), height=2.8
+    )
     with styled():
         row_of_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     for panel, (protocol, lines) in zip(row_of_axes, panels.items(), strict=True):
         for name, points in lines.items():
             colour = COLOURS[names.index(name)]
-            panel.plot([p[0] for p in points], [p[1] for p in points], "o-", ms=3, label=name, color=colour)
+            panel.plot(
+                [p[0] for p in points], [p[1] for p in points], "o-", ms=3, label=name, color=colour
+            )
         theory = [(at, said) for at, _, said in next(iter(lines.values())) if said is not None]
         if theory:
             panel.plot(*zip(*theory, strict=True), "k--", lw=1, label="theory")
@@ -73,7 +77,13 @@ def _lines(
 
 
 def slope(
-    units: Sequence[float], losses: Sequence[float], at: float, value: float, gradient: float, *, knob: str
+    units: Sequence[float],
+    losses: Sequence[float],
+    at: float,
+    value: float,
+    gradient: float,
+    *,
+    knob: str,
 ) -> LabFigure:
     """A loss along one knob, and the straight line that a gradient draws at one place.
 
@@ -90,17 +100,21 @@ def slope(
 
     Raises:
         ValueError: if positions and losses are not equally many, or fewer than two.
-
-    Notebook: 06.
     """
     if len(units) != len(losses) or len(units) < 2:
-        raise ValueError(f"units and losses must be equally many, at least 2, got {len(units)} and {len(losses)}")
-    figure = new_figure(f"Loss along {knob}: {value:.2f} dB at {at:.2f}, slope {gradient:.2f} dB", height=2.2)
+        raise ValueError(
+            f"units and losses must be equally many, at least 2, got {len(units)} and {len(losses)}"
+        )
+    figure = new_figure(
+        f"Loss along {knob}: {value:.2f} dB at {at:.2f}, slope {gradient:.2f} dB", height=2.2
+    )
     with styled():
         axes = figure.subplots()
     axes.plot(units, losses, color=COLOURS[0], label="loss")
     reach = np.array([-0.12, 0.12])
-    axes.plot(at + reach, value + gradient * reach, color=COLOURS[1], label="what the gradient says")
+    axes.plot(
+        at + reach, value + gradient * reach, color=COLOURS[1], label="what the gradient says"
+    )
     axes.plot([at], [value], "o", color=COLOURS[1])
     axes.set(xlabel=f"{knob} (share of its range)", ylabel="loss (dB)", xlim=(0, 1))
     axes.legend(frameon=False)

@@ -18,8 +18,6 @@ class Upload(widgets.VBox):
         audio: float32 `(channels, samples)`.
         sample_rate: Hz.
         name: the file's name.
-
-    Notebook: 00.
     """
 
     def __init__(
@@ -35,10 +33,14 @@ class Upload(widgets.VBox):
         self._on_change = on_change
         self.audio, self.sample_rate = read_audio(path, **self._wanted)
         self.name = Path(path).name
-        self.button = widgets.FileUpload(accept="audio/*,.wav,.flac,.mp3,.ogg,.opus,.m4a,.aiff", multiple=False)
+        self.button = widgets.FileUpload(
+            accept="audio/*,.wav,.flac,.mp3,.ogg,.opus,.m4a,.aiff", multiple=False
+        )
         self.button.description = "Your file"
         self.path = widgets.Text(
-            placeholder="or its path (for files over 10 MB)", continuous_update=False, description="Path"
+            placeholder="or its path (for files over 10 MB)",
+            continuous_update=False,
+            description="Path",
         )
         self.status = widgets.HTML()
         super().__init__([widgets.HBox([self.button, self.path]), self.status])
@@ -67,7 +69,9 @@ class Upload(widgets.VBox):
             self.audio, self.sample_rate = read_audio(path, **self._wanted)
         except AudioError as error:
             words = html.escape(str(error).replace(str(path), name).rstrip("."))
-            self.status.value = f'<b role="alert">{words}</b>. Still using {html.escape(self.name)}.'
+            self.status.value = (
+                f'<b role="alert">{words}</b>. Still using {html.escape(self.name)}.'
+            )
             return
         self.name = name
         self._report()
@@ -111,7 +115,7 @@ def upload_or(
 
     Raises:
         AudioError: if the file at `path` itself cannot be read.
-
-    Notebook: 00.
     """
-    return Upload(path, sample_rate=sample_rate, mono=mono, max_seconds=max_seconds, on_change=on_change)
+    return Upload(
+        path, sample_rate=sample_rate, mono=mono, max_seconds=max_seconds, on_change=on_change
+    )

@@ -28,7 +28,6 @@ def rotate(x: Tensor, *, start: int = 0, base: float = 10_000.0) -> Tensor:
         ValueError: if e is odd.
 
     Source: Su et al. 2021 (RoFormer), eq. 34; pairs are halves apart, not neighbours.
-    Notebook: 04.
     """
     *_, t, size = x.shape
     if size % 2:
@@ -57,10 +56,11 @@ class Attention(nn.Module):
 
     Source: Vaswani et al. 2017, eq. 1 and section 3.2.2; Shazeer 2019 (multi-query); Ainslie et al. 2023
         (grouped-query). Ours has no dropout on the weights.
-    Notebook: 04.
     """
 
-    def __init__(self, width: int, n_heads: int, *, n_key_heads: int | None = None, rotary: bool = False) -> None:
+    def __init__(
+        self, width: int, n_heads: int, *, n_key_heads: int | None = None, rotary: bool = False
+    ) -> None:
         super().__init__()
         n_key_heads = n_heads if n_key_heads is None else n_key_heads
         if width % n_heads:
@@ -81,7 +81,9 @@ class Attention(nn.Module):
         key, value = remembered.chunk(2, dim=-1)
         return torch.cat([_join(rotate(_split(key, self.n_key_heads), start=start)), value], dim=-1)
 
-    def read(self, x: Tensor, remembered: Tensor, *, start: int = 0, causal: bool = False) -> Tensor:
+    def read(
+        self, x: Tensor, remembered: Tensor, *, start: int = 0, causal: bool = False
+    ) -> Tensor:
         """Let every position of `x` look at what is remembered.
 
         Args:
@@ -136,10 +138,11 @@ class LatentAttention(Attention):
 
     Source: DeepSeek-V2, 2024, eq. 9-19. Queries are not compressed (that saves no cache), and the short vector is
         not normalised.
-    Notebook: 04.
     """
 
-    def __init__(self, width: int, n_heads: int, *, rank: int | None = None, rotary: bool = False) -> None:
+    def __init__(
+        self, width: int, n_heads: int, *, rank: int | None = None, rotary: bool = False
+    ) -> None:
         super().__init__(width, n_heads)
         size = width // n_heads
         if rotary and size % 4:
@@ -156,7 +159,9 @@ class LatentAttention(Attention):
         """The short vectors of `source` and, behind them, its rotary keys: (b, s, floats_per_position)."""
         return self._rotate_tail(self.latent(source), start)
 
-    def read(self, x: Tensor, remembered: Tensor, *, start: int = 0, causal: bool = False) -> Tensor:
+    def read(
+        self, x: Tensor, remembered: Tensor, *, start: int = 0, causal: bool = False
+    ) -> Tensor:
         """As `Attention.read`, among the short vectors themselves."""
         query = self._queries(x, start)
         size = query.shape[-1] - self.rotary_size
@@ -165,7 +170,9 @@ class LatentAttention(Attention):
         moved = torch.cat([query[..., :size] @ up_key, query[..., size:]], dim=-1)
         short = remembered.unsqueeze(1)
         # The scale is that of the keys which are never made.
-        mixed = _mix(moved, short, short[..., : self.rank], causal=causal, scale=query.shape[-1] ** -0.5)
+        mixed = _mix(
+            moved, short, short[..., : self.rank], causal=causal, scale=query.shape[-1] ** -0.5
+        )
         return self.output(_join(mixed @ up_value.transpose(-1, -2)))
 
     def _queries(self, x: Tensor, start: int) -> Tensor:
@@ -216,12 +223,22 @@ def _join(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-def _mix(query: Tensor, key: Tensor, value: Tensor, *, causal: bool, scale: float | None = None) -> Tensor:
+def _mix(
+    query: Tensor, key: Tensor, value: Tensor, *, causal: bool, scale: float | None = None
+) -> Tensor:
     t, s = query.shape[2], key.shape[2]
     mask = None
-    if causal and 1 < t < s:  # a single query stands last and may see all; torch's own mask is for t = s
+    if (
+        causal and 1 < t < s
+    ):  # a single query stands last and may see all; torch's own mask is for t = s
         mask = torch.ones(t, s, dtype=torch.bool, device=query.device).tril(s - t)
     grouped = key.shape[1] != query.shape[1]
     return F.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, is_causal=causal and t == s, scale=scale, enable_gqa=grouped
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        is_causal=causal and t == s,
+        scale=scale,
+        enable_gqa=grouped,
     )

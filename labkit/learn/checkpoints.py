@@ -71,13 +71,23 @@ def read(path: str | Path, *, system: str) -> tuple[dict[str, Any], dict[str, Te
         raise CheckpointError(f"no checkpoint at {path}: train one with `labkit train {system}`")
     try:
         with need("safetensors").safe_open(path, framework="pt") as file:
-            metadata, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata, tensors = (
+                file.metadata() or {},
+                {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118
+            )
     except Exception as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
     if metadata.get("system") != system:
-        raise CheckpointError(f"{path} holds {metadata.get('system')!r}, expected a {system} checkpoint")
-    config = {name: tuple(v) if isinstance(v, list) else v for name, v in json.loads(metadata["config"]).items()}
-    return config, {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
+        raise CheckpointError(
+            f"{path} holds {metadata.get('system')!r}, expected a {system} checkpoint"
+        )
+    config = {
+        name: tuple(v) if isinstance(v, list) else v
+        for name, v in json.loads(metadata["config"]).items()
+    }
+    return config, {
+        name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()
+    }
 
 
 def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -90,4 +100,6 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         model.load_state_dict(weights)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
-        raise CheckpointError(f"this checkpoint is of another version of the model, train it again: {first}") from error
+        raise CheckpointError(
+            f"this checkpoint is of another version of the model, train it again: {first}"
+        ) from error

@@ -43,7 +43,6 @@ class CodecConfig:
 
     Source: Kumar et al. 2023 (Descript Audio Codec), section 3; ours is smaller, and strides 4 at once at the full
         rate, where most of the time goes.
-    Notebook: 03.
     """
 
     sample_rate: int = 44_100
@@ -61,7 +60,9 @@ class CodecConfig:
         if not self.rates or any(rate < 2 or rate % 2 for rate in self.rates):
             raise ValueError(f"rates must be even strides >= 2, got {self.rates}")
         if self.decoder_dim % 2 ** len(self.rates):
-            raise ValueError(f"decoder_dim must be divisible by {2 ** len(self.rates)}, got {self.decoder_dim}")
+            raise ValueError(
+                f"decoder_dim must be divisible by {2 ** len(self.rates)}, got {self.decoder_dim}"
+            )
         for name in ("encoder_dim", "latent_dim", "n_codebooks", "codebook_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -86,7 +87,9 @@ class CodecConfig:
         """Frames on either side of a frame that its code can depend on: what a chunk needs around it."""
         reach, stride = 3, 1  # a kernel of 7 reaches 3 samples to either side
         for rate in self.rates:
-            reach += stride * (3 * (1 + 3 + 9) + rate)  # three residual units, dilated 1, 3, 9; then the stride
+            reach += stride * (
+                3 * (1 + 3 + 9) + rate
+            )  # three residual units, dilated 1, 3, 9; then the stride
             stride *= rate
         return math.ceil((reach + stride) / stride)  # the last kernel of 3 sees one frame further
 
@@ -101,15 +104,22 @@ class Codec(nn.Module):
 
     Args:
         config: its shape. The weights are random until loaded or trained.
-
-    Notebook: 03.
     """
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
-        shared = ("encoder_dim", "latent_dim", "decoder_dim", "n_codebooks", "codebook_size", "codebook_dim")
-        shape = {name: getattr(config, name) for name in (*shared, "quantizer_dropout", "sample_rate")}
+        shared = (
+            "encoder_dim",
+            "latent_dim",
+            "decoder_dim",
+            "n_codebooks",
+            "codebook_size",
+            "codebook_dim",
+        )
+        shape = {
+            name: getattr(config, name) for name in (*shared, "quantizer_dropout", "sample_rate")
+        }
         rates = {"encoder_rates": list(config.rates), "decoder_rates": list(reversed(config.rates))}
         with quiet():
             self.network = need("dac").DAC(**shape, **rates)
@@ -126,7 +136,13 @@ class Codec(nn.Module):
         with torch.autocast(audio.device.type, enabled=False):
             z, codes, latents, commitment, codebook = self.network.quantizer(frames.float())
         decoded = self.network.decode(z)
-        return {"audio": decoded, "codes": codes, "latents": latents, "commitment": commitment, "codebook": codebook}
+        return {
+            "audio": decoded,
+            "codes": codes,
+            "latents": latents,
+            "commitment": commitment,
+            "codebook": codebook,
+        }
 
     @torch.no_grad()
     def encode(self, audio: Tensor, sample_rate: int, *, n_codebooks: int | None = None) -> Tensor:
@@ -142,15 +158,18 @@ class Codec(nn.Module):
 
         Raises:
             TypeError, ValueError: for audio, rate or `n_codebooks` that cannot be used.
-
-        Notebook: 03.
         """
         count = self._count(n_codebooks)
         return self.network.encode(self._framed(audio, sample_rate))[1][:, :count]
 
     @torch.no_grad()
     def encode_in_chunks(
-        self, audio: Tensor, sample_rate: int, *, chunk_frames: int, context_frames: int | None = None
+        self,
+        audio: Tensor,
+        sample_rate: int,
+        *,
+        chunk_frames: int,
+        context_frames: int | None = None,
     ) -> Tensor:
         """The codes of a long sound, encoded piece by piece.
 
@@ -166,12 +185,12 @@ class Codec(nn.Module):
 
         Raises:
             TypeError, ValueError: as `encode`, or for sizes below the least.
-
-        Notebook: 03.
         """
         context = self.config.context_frames if context_frames is None else context_frames
         if chunk_frames < 1 or context < 0:
-            raise ValueError(f"need chunk_frames >= 1 and context_frames >= 0, got {chunk_frames} and {context}")
+            raise ValueError(
+                f"need chunk_frames >= 1 and context_frames >= 0, got {chunk_frames} and {context}"
+            )
         whole, hop = self._framed(audio, sample_rate), self.config.hop_length
         frames, codes = whole.shape[-1] // hop, []
         for start in range(0, frames, chunk_frames):
@@ -182,15 +201,17 @@ class Codec(nn.Module):
 
     @torch.no_grad()
     def latents(self, audio: Tensor, sample_rate: int) -> Tensor:
-        """The encoder's frames before any quantisation: (b * channels, latent_dim, frames). Args and errors: `encode`.
-
-        Notebook: 03.
-        """
+        """The encoder's frames before any quantisation: (b * channels, latent_dim, frames). Args and errors: `encode`."""
         return self.network.encoder(self._framed(audio, sample_rate))
 
     @torch.no_grad()
     def decode(
-        self, codes: Tensor, samples: int, *, sample_rate: int | None = None, books: Sequence[int] | None = None
+        self,
+        codes: Tensor,
+        samples: int,
+        *,
+        sample_rate: int | None = None,
+        books: Sequence[int] | None = None,
     ) -> Tensor:
         """The sound of codes.
 
@@ -206,18 +227,20 @@ class Codec(nn.Module):
         Raises:
             TypeError, ValueError: for codes that are not words of this codec, an unknown book, or `samples` that the
                 frames do not reach.
-
-        Notebook: 03.
         """
         codes = self._check_codes(codes)
         rate = self.config.sample_rate if sample_rate is None else check_rate(sample_rate)
         most = math.ceil(codes.shape[-1] * self.config.hop_length * rate / self.config.sample_rate)
         if not 1 <= samples <= most:
-            raise ValueError(f"samples must lie in 1..{most} for {codes.shape[-1]} frames, got {samples}")
+            raise ValueError(
+                f"samples must lie in 1..{most} for {codes.shape[-1]} frames, got {samples}"
+            )
         audio = self.network.decode(self._vectors(codes, books))
         return _resample(audio, self.config.sample_rate, rate)[..., :samples]
 
-    def round_trip(self, audio: Tensor, sample_rate: int, *, n_codebooks: int | None = None) -> Tensor:
+    def round_trip(
+        self, audio: Tensor, sample_rate: int, *, n_codebooks: int | None = None
+    ) -> Tensor:
         """Encode and decode: the same shape and rate as (b, channels, samples) `audio`. Args and errors: `encode`."""
         codes = self.encode(audio, sample_rate, n_codebooks=n_codebooks)
         return self.decode(codes, audio.shape[-1], sample_rate=sample_rate).reshape(audio.shape)
@@ -234,7 +257,9 @@ class Codec(nn.Module):
             kind = getattr(audio, "dtype", type(audio).__name__)
             raise TypeError(f"audio must be a float tensor (b, channels, samples), got {kind}")
         if audio.ndim != 3 or 0 in audio.shape:
-            raise ValueError(f"audio must be (b, channels, samples), none of them 0, got {tuple(audio.shape)}")
+            raise ValueError(
+                f"audio must be (b, channels, samples), none of them 0, got {tuple(audio.shape)}"
+            )
         if not torch.isfinite(audio).all():
             raise ValueError("audio must be finite, got NaN or infinity")
         flat = audio.reshape(-1, 1, audio.shape[-1]).to(self.network.encoder.block[0].bias)
@@ -249,15 +274,21 @@ class Codec(nn.Module):
         if codes.ndim != 3 or 0 in codes.shape or codes.shape[1] > n:
             raise ValueError(f"codes must be (b, 1..{n}, frames), got {tuple(codes.shape)}")
         if codes.min() < 0 or codes.max() >= size:
-            raise ValueError(f"codes must lie in 0..{size - 1}, got {int(codes.min())}..{int(codes.max())}")
+            raise ValueError(
+                f"codes must lie in 0..{size - 1}, got {int(codes.min())}..{int(codes.max())}"
+            )
         return codes.long()
 
     def _vectors(self, codes: Tensor, books: Sequence[int] | None) -> Tensor:
         books = range(codes.shape[1]) if books is None else books
         if not len(books) or any(not 0 <= book < codes.shape[1] for book in books):
-            raise ValueError(f"books must name rows 0..{codes.shape[1] - 1} of codes, got {list(books)}")
+            raise ValueError(
+                f"books must name rows 0..{codes.shape[1] - 1} of codes, got {list(books)}"
+            )
         stages = self.network.quantizer.quantizers
-        return sum(stages[book].out_proj(stages[book].decode_code(codes[:, book])) for book in books)
+        return sum(
+            stages[book].out_proj(stages[book].decode_code(codes[:, book])) for book in books
+        )
 
 
 class CodeEmbedding(nn.Module):
@@ -267,8 +298,6 @@ class CodeEmbedding(nn.Module):
         n_codebooks: rows of the codes.
         codebook_size: words in each.
         width: of the vectors.
-
-    Notebook: 03.
     """
 
     def __init__(self, n_codebooks: int, codebook_size: int, width: int) -> None:
@@ -276,7 +305,9 @@ class CodeEmbedding(nn.Module):
         self.codebook_size = codebook_size
         self.table = nn.Embedding(n_codebooks * codebook_size, width)
         nn.init.normal_(self.table.weight, std=n_codebooks**-0.5)  # the sum has unit variance
-        self.register_buffer("first", torch.arange(n_codebooks)[:, None] * codebook_size, persistent=False)
+        self.register_buffer(
+            "first", torch.arange(n_codebooks)[:, None] * codebook_size, persistent=False
+        )
 
     def forward(self, codes: Tensor) -> Tensor:
         """(b, n, frames) integers, n at most `n_codebooks` -> (b, frames, width).
@@ -285,9 +316,13 @@ class CodeEmbedding(nn.Module):
             ValueError: if the codes do not fit the tables.
         """
         if codes.ndim != 3 or codes.shape[1] > len(self.first):
-            raise ValueError(f"codes must be (b, 1..{len(self.first)}, frames), got {tuple(codes.shape)}")
+            raise ValueError(
+                f"codes must be (b, 1..{len(self.first)}, frames), got {tuple(codes.shape)}"
+            )
         if codes.is_floating_point() or codes.min() < 0 or codes.max() >= self.codebook_size:
-            raise ValueError(f"codes must be integers in 0..{self.codebook_size - 1}, got {codes.dtype}")
+            raise ValueError(
+                f"codes must be integers in 0..{self.codebook_size - 1}, got {codes.dtype}"
+            )
         return self.table(codes + self.first[: codes.shape[1]]).sum(1)
 
 
@@ -336,8 +371,6 @@ def load(path: str | Path | None = None) -> Codec:
 
     Raises:
         CheckpointError: if the file is missing, unreadable, or not a codec.
-
-    Notebook: 03.
     """
     config, weights = checkpoints.read(path if path is not None else shipped_path(), system="codec")
     codec = build(CodecConfig(**config))
@@ -358,7 +391,6 @@ def official(path: str | Path | None = None) -> Codec:
         CheckpointError: with the file's name, its address, and where to put it by hand, if it cannot be had or read.
 
     Source: Kumar et al. 2023, the released weights 0.0.1.
-    Notebook: 03.
     """
     with quiet():
         utils, tag = need("dac.utils"), "0.0.1"
@@ -370,10 +402,14 @@ def official(path: str | Path | None = None) -> Codec:
         if path is not None and not place.is_file():
             raise FileNotFoundError(f"no file {place}")
         with quiet():
-            model = utils.load_model(load_path=str(place if place.is_file() else utils.download("44khz", "8kbps", tag)))
+            model = utils.load_model(
+                load_path=str(place if place.is_file() else utils.download("44khz", "8kbps", tag))
+            )
     except (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"the official weights could not be had ({first:.200}): {by_hand}") from error
+        raise CheckpointError(
+            f"the official weights could not be had ({first:.200}): {by_hand}"
+        ) from error
     codec = build(_config_of(model))
     codec.network.load_state_dict(model.state_dict())
     return codec.eval()

@@ -48,18 +48,24 @@ def mel_distance_db(estimate: Tensor, target: Tensor, sample_rate: int) -> Tenso
         ValueError: if the shapes differ.
 
     Source: Kumar et al. 2023, section 3.4, with four scales for seven and decibels for log10.
-    Notebook: 03.
     """
     if estimate.shape != target.shape:
-        raise ValueError(f"shapes must agree, got {tuple(estimate.shape)} and {tuple(target.shape)}")
+        raise ValueError(
+            f"shapes must agree, got {tuple(estimate.shape)} and {tuple(target.shape)}"
+        )
     found = []
     for n_fft, n_mels in MEL_SCALES.items():
-        pair = [log_mel(x, sample_rate, n_fft=n_fft, hop_length=n_fft // 4, n_mels=n_mels) for x in (estimate, target)]
+        pair = [
+            log_mel(x, sample_rate, n_fft=n_fft, hop_length=n_fft // 4, n_mels=n_mels)
+            for x in (estimate, target)
+        ]
         found.append((pair[0] - pair[1]).abs().mean((1, 2, 3)))
     return torch.stack(found).mean(0)
 
 
-def mu_law(audio: np.ndarray, sample_rate: int, bits_per_second: float, *, bits: int = 4) -> np.ndarray:
+def mu_law(
+    audio: np.ndarray, sample_rate: int, bits_per_second: float, *, bits: int = 4
+) -> np.ndarray:
     """What telephone coding leaves at so few bits: the sample rate is lowered until they suffice.
 
     Args:
@@ -75,11 +81,12 @@ def mu_law(audio: np.ndarray, sample_rate: int, bits_per_second: float, *, bits:
         ValueError: if less than 100 samples a second are left, or `bits` is out of range.
 
     Source: ITU-T G.711's curve, mu = 255.
-    Notebook: 03.
     """
     rate = min(sample_rate, int(bits_per_second / bits)) if 2 <= bits <= 16 else 0
     if rate < 100:
-        raise ValueError(f"need bits in 2..16 and 100 samples a second, got {bits} and {bits_per_second:.0f} bit/s")
+        raise ValueError(
+            f"need bits in 2..16 and 100 samples a second, got {bits} and {bits_per_second:.0f} bit/s"
+        )
     peak = max(float(np.abs(audio).max()), 1e-9)
     low = resample(audio / np.float32(peak), sample_rate, rate).clip(-1, 1)
     bent = np.sign(low) * np.log1p(255 * np.abs(low)) / math.log(256)
@@ -121,20 +128,37 @@ def mel_griffin_lim(
         ValueError: if fewer than four bands are left, or `bits` is out of range.
 
     Source: Griffin & Lim 1984; Perraudin et al. 2013.
-    Notebook: 03.
     """
-    n_mels = min(96, int(bits_per_second * 2 * hop_length / sample_rate / bits)) if 1 <= bits <= 8 else 0
+    n_mels = (
+        min(96, int(bits_per_second * 2 * hop_length / sample_rate / bits)) if 1 <= bits <= 8 else 0
+    )
     if n_mels < 4:
-        raise ValueError(f"need bits in 1..8 and four bands, got {bits} and {bits_per_second:.0f} bit/s")
-    level_db = log_mel(torch.from_numpy(audio), sample_rate, hop_length=hop_length, n_mels=n_mels, floor_db=-_RANGE_DB)
+        raise ValueError(
+            f"need bits in 1..8 and four bands, got {bits} and {bits_per_second:.0f} bit/s"
+        )
+    level_db = log_mel(
+        torch.from_numpy(audio),
+        sample_rate,
+        hop_length=hop_length,
+        n_mels=n_mels,
+        floor_db=-_RANGE_DB,
+    )
     step = _RANGE_DB / (2**bits - 1)
     sent = torch.round(level_db[..., ::2].clamp(max=0) / step) * step
     level_db = F.interpolate(sent, size=level_db.shape[-1], mode="linear")
-    return mel_to_audio(level_db, sample_rate, audio.shape[1], hop_length=hop_length, n_iter=n_iter, seed=seed).numpy()
+    return mel_to_audio(
+        level_db, sample_rate, audio.shape[1], hop_length=hop_length, n_iter=n_iter, seed=seed
+    ).numpy()
 
 
 def mel_to_audio(
-    level_db: Tensor, sample_rate: int, length: int, *, hop_length: int = 512, n_iter: int = 32, seed: int = 0
+    level_db: Tensor,
+    sample_rate: int,
+    length: int,
+    *,
+    hop_length: int = 512,
+    n_iter: int = 32,
+    seed: int = 0,
 ) -> Tensor:
     """A sound whose log-mel picture is about `level_db`: each bin gets the mean power of the bands above it.
 
@@ -151,16 +175,18 @@ def mel_to_audio(
 
     Raises:
         ValueError: as `griffin_lim`.
-
-    Notebook: 03.
     """
     n_fft = 2048
-    filters = melscale_fbanks(n_fft // 2 + 1, 30.0, sample_rate / 2, level_db.shape[-2], sample_rate).to(level_db)
+    filters = melscale_fbanks(
+        n_fft // 2 + 1, 30.0, sample_rate / 2, level_db.shape[-2], sample_rate
+    ).to(level_db)
     mean_power = 10 ** (level_db / 10) / filters.sum(0)[:, None]  # of the bins under each triangle
     power = (filters @ mean_power) / filters.sum(1, keepdim=True).clamp(min=1e-6)
     magnitude = (power * (n_fft / 2) ** 2 / 4).sqrt()
     phase = torch_generator(seed, "phase")
-    return griffin_lim(magnitude, hop_length=hop_length, length=length, n_iter=n_iter, generator=phase)
+    return griffin_lim(
+        magnitude, hop_length=hop_length, length=length, n_iter=n_iter, generator=phase
+    )
 
 
 def scores(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> dict[str, float]:
@@ -176,10 +202,11 @@ def scores(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> dict[s
 
     Raises:
         ValueError: as `mr_stft`.
-
-    Notebook: 03.
     """
-    pair = [torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))[None] for x in (estimate, target)]
+    pair = [
+        torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))[None]
+        for x in (estimate, target)
+    ]
     return {
         "mel distance": float(mel_distance_db(*pair, sample_rate)),
         "log-spectral distance": _NEPER_DB * float(log_spectral_distance(*pair)),
@@ -201,14 +228,19 @@ def _source(kind: str, seconds: float, sample_rate: int) -> Source:
         return Sampled(seconds=seconds, sample_rate=sample_rate)
     folder = real_data_dir()
     if folder is None:
-        raise FileNotFoundError("no real recordings here: set LABKIT_REAL_DATA to a folder that holds guitar_di")
+        raise FileNotFoundError(
+            "no real recordings here: set LABKIT_REAL_DATA to a folder that holds guitar_di"
+        )
     folders = [
-        AudioFolder(folder / name, seconds=seconds, sample_rate=sample_rate, split_all="test") for name in _REAL_FOLDERS
+        AudioFolder(folder / name, seconds=seconds, sample_rate=sample_rate, split_all="test")
+        for name in _REAL_FOLDERS
     ]
     return Mixture(folders, [len(one.groups("test")) for one in folders])
 
 
-def clips(kind: str, n: int, *, wet: bool, seconds: float, sample_rate: int, seed: int) -> list[_Clip]:
+def clips(
+    kind: str, n: int, *, wet: bool, seconds: float, sample_rate: int, seed: int
+) -> list[_Clip]:
     """`n` clips (1, samples) of test sources at -20 dBFS RMS, dry or through a random chain of one to six pedals.
 
     Args:
@@ -225,7 +257,11 @@ def clips(kind: str, n: int, *, wet: bool, seconds: float, sample_rate: int, see
     Raises:
         FileNotFoundError: if `kind` is real and there are no real recordings here.
     """
-    source, sampler, made = _source(kind, seconds, sample_rate), ChainSampler(PEDALS, "shuffled"), []
+    source, sampler, made = (
+        _source(kind, seconds, sample_rate),
+        ChainSampler(PEDALS, "shuffled"),
+        [],
+    )
     for k in range(n):
         rng = generator(seed, "codec clip", kind, k)
         clip = source.clip(rng, "test")
@@ -265,8 +301,6 @@ def evaluate(
 
     Raises:
         FileNotFoundError: if real sources are asked for and not there.
-
-    Notebook: 03.
     """
     rows, rate = [], codec.config.sample_rate
     spoken = f"{codec.config.bits_per_second() / 1000:.1f} kbit/s"
@@ -298,10 +332,16 @@ def fixed_score(codec: Codec, *, n: int = 12) -> dict[str, float]:
     rate = codec.config.sample_rate
     tests = clips("generated", n, wet=True, seconds=1.0, sample_rate=rate, seed=0)
     audio = torch.stack([torch.from_numpy(clip.audio) for clip in tests])
-    return {"mel_distance_db": round(float(mel_distance_db(codec.round_trip(audio, rate), audio, rate).mean()), 3)}
+    return {
+        "mel_distance_db": round(
+            float(mel_distance_db(codec.round_trip(audio, rate), audio, rate).mean()), 3
+        )
+    }
 
 
-def coders(codec: Codec, *, name: str = "our codec") -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+def coders(
+    codec: Codec, *, name: str = "our codec"
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Name -> (1, samples) at the codec's rate, coded and decoded: the codec, then the plain ones at its bit rate."""
     rate, bits = codec.config.sample_rate, codec.config.bits_per_second()
     return {
@@ -312,15 +352,26 @@ def coders(codec: Codec, *, name: str = "our codec") -> dict[str, Callable[[np.n
 
 
 def _coder_rows(
-    coder: str, decode: Callable[[np.ndarray], np.ndarray], tests: Sequence[_Clip], rate: int, shared: Mapping
+    coder: str,
+    decode: Callable[[np.ndarray], np.ndarray],
+    tests: Sequence[_Clip],
+    rate: int,
+    shared: Mapping,
 ) -> list[dict]:
     decoded = [decode(clip.audio) for clip in tests]
     found = [scores(out, clip.audio, rate) for out, clip in zip(decoded, tests, strict=True)]
-    others = [scores(out, clip.audio, rate) for out, clip in zip(decoded, [*tests[1:], tests[0]], strict=True)]
+    others = [
+        scores(out, clip.audio, rate)
+        for out, clip in zip(decoded, [*tests[1:], tests[0]], strict=True)
+    ]
     groups, rows = [clip.source_id for clip in tests], []
     for metric, unit in METRICS.items():
         values = np.array([one[metric] for one in found])
-        low, high = bootstrap_interval(values, groups, seed=shared["seed"]) if len(set(groups)) > 1 else (None, None)
+        low, high = (
+            bootstrap_interval(values, groups, seed=shared["seed"])
+            if len(set(groups)) > 1
+            else (None, None)
+        )
         control = float(np.mean([one[metric] for one in others]))
         facts = {"ours": float(values.mean()), "low": low, "high": high, "control": control}
         rows.append({**shared, "name": coder, "metric": metric, "unit": unit, **facts})
@@ -337,9 +388,14 @@ def _code_rows(codec: Codec, tests: Sequence[_Clip], shared: Mapping) -> list[di
     entropy = sum(math.log2(one) for one in used) * config.frames_per_second / 1000
     rows.append({**plain, "metric": "entropy of the codes", "unit": "kbit/s", "ours": entropy})
     for k, one in enumerate(used):
-        rows.append({**plain, "metric": f"perplexity: codebook {k + 1}", "unit": "words", "ours": one})
+        rows.append(
+            {**plain, "metric": f"perplexity: codebook {k + 1}", "unit": "words", "ours": one}
+        )
     piece = max(1, round(0.5 * config.frames_per_second))
-    for context, words in ((0, "codes changed by 0.5 s chunks"), (None, "codes changed by 0.5 s chunks: with context")):
+    for context, words in (
+        (0, "codes changed by 0.5 s chunks"),
+        (None, "codes changed by 0.5 s chunks: with context"),
+    ):
         changed = [
             float((codec.encode_in_chunks(one[None], config.sample_rate, chunk_frames=piece, context_frames=context)
                    != whole).float().mean())

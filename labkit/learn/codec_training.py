@@ -58,8 +58,6 @@ class Recipe:
 
     Raises:
         ValueError: for a share or length out of range.
-
-    Notebook: 03.
     """
 
     kinds: tuple[str, ...] = ("generated", "sampled")
@@ -107,8 +105,13 @@ class CodecClips(Dataset):
     def __init__(self, config: CodecConfig, recipe: Recipe, split: str = "train") -> None:
         self.config, self.recipe, self.split = config, recipe, split
         settings = {"seconds": recipe.clip_seconds, "sample_rate": config.sample_rate}
-        makers = {"generated": lambda: GeneratedGuitars(**settings, **_GUITARS), "sampled": lambda: Sampled(**settings)}
-        self.clips = FreshClips(Mixture([makers[kind]() for kind in recipe.kinds]), split, recipe.seed)
+        makers = {
+            "generated": lambda: GeneratedGuitars(**settings, **_GUITARS),
+            "sampled": lambda: Sampled(**settings),
+        }
+        self.clips = FreshClips(
+            Mixture([makers[kind]() for kind in recipe.kinds]), split, recipe.seed
+        )
         self.samples = max(1, round(recipe.seconds * config.frames_per_second)) * config.hop_length
 
     def __len__(self) -> int:
@@ -121,12 +124,18 @@ class CodecClips(Dataset):
         if self.split == "train":
             audio = augment(audio, rate, rng)
         if rng.random() < self.recipe.wet_share:
-            audio = ChainSampler(PEDALS, "shuffled").sample(rng).render(set_rms(audio, INPUT_DBFS), rate)
+            audio = (
+                ChainSampler(PEDALS, "shuffled")
+                .sample(rng)
+                .render(set_rms(audio, INPUT_DBFS), rate)
+            )
         audio = set_rms(audio, float(rng.uniform(-32, -14)))
         audio = np.pad(audio, ((0, 0), (0, max(0, self.samples - audio.shape[1]))))
         starts = rng.integers(audio.shape[1] - self.samples + 1, size=2)
         pieces = [audio[:, start : start + self.samples] for start in starts]
-        louder = max(pieces, key=lambda piece: float(np.square(piece).sum()))  # clips end in silence: rarely that
+        louder = max(
+            pieces, key=lambda piece: float(np.square(piece).sum())
+        )  # clips end in silence: rarely that
         return {"audio": torch.from_numpy(louder / max(1.0, float(np.abs(louder).max()) / 0.99))}
 
 
@@ -141,7 +150,11 @@ class Trainee(nn.Module):
     def __init__(self, codec: Codec, recipe: Recipe) -> None:
         super().__init__()
         shape = (codec.config.n_codebooks, codec.config.codebook_size)
-        self.codec, self.word_rate, self.patience = codec, recipe.word_rate, round(recipe.expire_after * shape[1])
+        self.codec, self.word_rate, self.patience = (
+            codec,
+            recipe.word_rate,
+            round(recipe.expire_after * shape[1]),
+        )
         # Every word starts as expired, so the first batch places all of them.
         self.register_buffer("idle", torch.full(shape, self.patience))
         self.critic: nn.Module | None = None
@@ -149,9 +162,13 @@ class Trainee(nn.Module):
             rate = codec.config.sample_rate
             with quiet():
                 discriminator = need("dac.model.discriminator").Discriminator
-                self.critic = discriminator(rates=[], periods=[], fft_sizes=[2048, 1024, 512], sample_rate=rate)
+                self.critic = discriminator(
+                    rates=[], periods=[], fft_sizes=[2048, 1024, 512], sample_rate=rate
+                )
 
-    def forward(self, audio: Tensor, *, judge: bool = False) -> dict[str, Tensor] | list[list[Tensor]]:
+    def forward(
+        self, audio: Tensor, *, judge: bool = False
+    ) -> dict[str, Tensor] | list[list[Tensor]]:
         """`Codec.forward`, codewords renewed in training; with `judge` the discriminator's feature maps."""
         if judge:
             return self.critic(audio)
@@ -174,12 +191,16 @@ class Trainee(nn.Module):
         frames = latents.float().transpose(1, 2).reshape(-1, n, latents.shape[1] // n)
         for k, stage in enumerate(self.codec.network.quantizer.quantizers):
             said, word = codes[:, k].flatten(), stage.codebook.weight
-            count = torch.zeros_like(word[:, :1]).index_add_(0, said, torch.ones_like(frames[:, 0, :1]))
+            count = torch.zeros_like(word[:, :1]).index_add_(
+                0, said, torch.ones_like(frames[:, 0, :1])
+            )
             mean = torch.zeros_like(word).index_add_(0, said, frames[:, k]) / count.clamp(min=1)
             moved = torch.where(count > 0, torch.lerp(word, mean, self.word_rate), word)
             self.idle[k] = torch.where(count[:, 0] > 0, 0, self.idle[k] + len(frames))
             expired = self.idle[k] > self.patience
-            picked = torch.randint(len(frames), (size,)).to(said)  # fit keeps torch's generator: resumable
+            picked = torch.randint(len(frames), (size,)).to(
+                said
+            )  # fit keeps torch's generator: resumable
             word.copy_(torch.where(expired[:, None], frames[picked, k], moved))
             self.idle[k].masked_fill_(expired, 0)
 
@@ -206,7 +227,12 @@ def codec_loss(trainee: Trainee, recipe: Recipe) -> Loss:
         target = batch["audio"]
         out = model(target)
         estimate = out["audio"].float()
-        dither = torch.randn(target.shape[-1], generator=torch_generator(recipe.seed, "dither")).to(target) * _DITHER
+        dither = (
+            torch.randn(target.shape[-1], generator=torch_generator(recipe.seed, "dither")).to(
+                target
+            )
+            * _DITHER
+        )
         share = (estimate - target).abs().mean((1, 2)) / (target.abs().mean((1, 2)) + _DITHER)
         parts = {
             "mel": recipe.mel_weight * mel_distance_db(estimate, target, rate).mean(),
@@ -216,9 +242,13 @@ def codec_loss(trainee: Trainee, recipe: Recipe) -> Loss:
             "codebook": recipe.codebook_weight * out["codebook"],
         }
         if trainee.critic is not None:
-            parts |= _adversarial(model, trainee.critic, estimate, target, recipe.adversarial_weight)
+            parts |= _adversarial(
+                model, trainee.critic, estimate, target, recipe.adversarial_weight
+            )
         idle = float((trainee.idle > 0).float().mean())
-        return sum(parts.values()), {name: part.item() for name, part in parts.items()} | {"idle_words": idle}
+        return sum(parts.values()), {name: part.item() for name, part in parts.items()} | {
+            "idle_words": idle
+        }
 
     return loss
 
@@ -228,12 +258,18 @@ def _adversarial(
 ) -> dict[str, Tensor]:
     """Least squares: the critic learns on a detached estimate, the codec against a critic that is held still."""
     real, fake = model(target, judge=True), model(estimate.detach(), judge=True)
-    taught = sum(((1 - r[-1]) ** 2).mean() + (f[-1] ** 2).mean() for r, f in zip(real, fake, strict=True))
+    taught = sum(
+        ((1 - r[-1]) ** 2).mean() + (f[-1] ** 2).mean() for r, f in zip(real, fake, strict=True)
+    )
     critic.requires_grad_(False)
     heard = model(estimate, judge=True)
     critic.requires_grad_(True)
     fooled = sum(((1 - h[-1]) ** 2).mean() for h in heard)
-    pairs = [(h, r.detach()) for hs, rs in zip(heard, real, strict=True) for h, r in zip(hs[:-1], rs[:-1], strict=True)]
+    pairs = [
+        (h, r.detach())
+        for hs, rs in zip(heard, real, strict=True)
+        for h, r in zip(hs[:-1], rs[:-1], strict=True)
+    ]
     features = sum((h - r).abs().mean() for h, r in pairs)
     return {"critic": taught, "fooled": weight * fooled, "features": 2 * weight * features}
 
@@ -279,14 +315,18 @@ def train(
 
     Raises:
         ValueError, FloatingPointError: as `fit`.
-
-    Notebook: 03.
     """
     recipe = recipe or Recipe()
     clips, codec = CodecClips(config, recipe), build(config, seed=recipe.seed)
     standardise(codec, torch.stack([clips[i]["audio"] for i in range(min(8, len(clips)))]))
     trainee = Trainee(codec, recipe)
-    plan = Plan(**{name: getattr(recipe, name) for name in Plan.__dataclass_fields__ if hasattr(recipe, name)})
+    plan = Plan(
+        **{
+            name: getattr(recipe, name)
+            for name in Plan.__dataclass_fields__
+            if hasattr(recipe, name)
+        }
+    )
     described = {"codec": asdict(config), "recipe": asdict(recipe)}
     loss = codec_loss(trainee, recipe)
     fit(trainee, clips, loss, plan, run_dir, config=described, on_log=on_log, log_every=log_every)

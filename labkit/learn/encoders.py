@@ -34,7 +34,10 @@ class ConvStem(nn.Module):
             raise ValueError(f"channels must hold five numbers, got {channels}")
         stages: list[nn.Module] = [_block(1, channels[0], stride=2)]
         for n_in, n_out in itertools.pairwise(channels):
-            stages += [_block(n_in, n_out), nn.MaxPool2d((2, 1)) if n_out != channels[-1] else nn.Identity()]
+            stages += [
+                _block(n_in, n_out),
+                nn.MaxPool2d((2, 1)) if n_out != channels[-1] else nn.Identity(),
+            ]
         self.layers = nn.Sequential(*stages)
         self.project = nn.Linear(4 * channels[-1], width)
 
@@ -55,22 +58,34 @@ class FrameStem(nn.Module):
         n_rows: codebooks, or dimensions of the latents.
         width: size of the vectors.
         n_words: words in each codebook; 0 for latents, which are numbers.
-
-    Notebook: 04.
     """
 
     def __init__(self, n_rows: int, width: int, *, n_words: int = 0) -> None:
         super().__init__()
         self.embed = CodeEmbedding(n_rows, n_words, width) if n_words else None
-        self.normal = nn.Sequential(nn.BatchNorm1d(n_rows), nn.Conv1d(n_rows, width, 1)) if not n_words else None
-        halves = (nn.Conv1d(width, width, 5, stride=2, padding=2), nn.BatchNorm1d(width), nn.ReLU(inplace=True))
-        quarters = (nn.Conv1d(width, width, 5, stride=2, padding=2), nn.BatchNorm1d(width), nn.ReLU(inplace=True))
+        self.normal = (
+            nn.Sequential(nn.BatchNorm1d(n_rows), nn.Conv1d(n_rows, width, 1))
+            if not n_words
+            else None
+        )
+        halves = (
+            nn.Conv1d(width, width, 5, stride=2, padding=2),
+            nn.BatchNorm1d(width),
+            nn.ReLU(inplace=True),
+        )
+        quarters = (
+            nn.Conv1d(width, width, 5, stride=2, padding=2),
+            nn.BatchNorm1d(width),
+            nn.ReLU(inplace=True),
+        )
         self.layers = nn.Sequential(*halves, *quarters)
         self.project = nn.Linear(width, width)
 
     def forward(self, frames: Tensor) -> Tensor:
         """(batch, n_rows, frames) latents, or codes as whole floats -> (batch, ceil(frames / 4), width)."""
-        vectors = self.normal(frames) if self.embed is None else self.embed(frames.long()).transpose(1, 2)
+        vectors = (
+            self.normal(frames) if self.embed is None else self.embed(frames.long()).transpose(1, 2)
+        )
         return self.project(self.layers(vectors).transpose(1, 2))
 
 
@@ -83,11 +98,18 @@ class PatchTransformer(nn.Module):
         width, n_heads, n_layers, dropout: of the transformer.
 
     Source: Gong et al. 2021 (AST); our patches do not overlap, and no token stands beside them.
-    Notebook: 07.
     """
 
     def __init__(
-        self, height: int, length: int, *, patch: int, width: int, n_heads: int, n_layers: int, dropout: float = 0.0
+        self,
+        height: int,
+        length: int,
+        *,
+        patch: int,
+        width: int,
+        n_heads: int,
+        n_layers: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         rows, columns = -(-height // patch), -(-length // patch)

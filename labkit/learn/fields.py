@@ -37,7 +37,9 @@ class Conditioning(nn.Module):
     def __init__(self, n_condition: int, width: int) -> None:
         super().__init__()
         self.null = nn.Parameter(0.02 * torch.randn(n_condition))
-        self.layers = nn.Sequential(nn.Linear(n_condition + _TIME_SIZE, width), nn.GELU(), nn.Linear(width, width))
+        self.layers = nn.Sequential(
+            nn.Linear(n_condition + _TIME_SIZE, width), nn.GELU(), nn.Linear(width, width)
+        )
 
     def forward(self, time: Tensor, condition: Tensor | None, kept: Tensor | None) -> Tensor:
         """(b,), (b, c) or None, (b,) bool or None -> (b, w); rows that are not kept read the token."""
@@ -64,7 +66,9 @@ class _Modulated(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """(b, w) or (b, n, w), and (b, w)."""
-        shift, scale, gate = self.modulation(context).unflatten(1, (3, *(1,) * (x.ndim - 2), -1)).unbind(1)
+        shift, scale, gate = (
+            self.modulation(context).unflatten(1, (3, *(1,) * (x.ndim - 2), -1)).unbind(1)
+        )
         return x + gate * self.inner(self.norm(x) * (1 + scale) + shift)
 
 
@@ -89,19 +93,23 @@ class MLPField(nn.Module):
         n_condition: c.
         width: w.
         n_layers: residual blocks.
-
-    Notebook: 07.
     """
 
-    def __init__(self, n_values: int, n_condition: int, *, width: int = 256, n_layers: int = 4) -> None:
+    def __init__(
+        self, n_values: int, n_condition: int, *, width: int = 256, n_layers: int = 4
+    ) -> None:
         super().__init__()
         self.n_values, self.n_condition = n_values, n_condition
         self.conditioning = Conditioning(n_condition, width)
         self.enter = nn.Linear(n_values, width)
-        self.blocks = nn.ModuleList(_Modulated(width, _feed_forward(width, 2 * width)) for _ in range(n_layers))
+        self.blocks = nn.ModuleList(
+            _Modulated(width, _feed_forward(width, 2 * width)) for _ in range(n_layers)
+        )
         self.norm, self.leave = nn.LayerNorm(width), nn.Linear(width, n_values)
 
-    def forward(self, x: Tensor, time: Tensor, condition: Tensor | None = None, kept: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, time: Tensor, condition: Tensor | None = None, kept: Tensor | None = None
+    ) -> Tensor:
         """Velocity at every point.
 
         Args:
@@ -143,7 +151,6 @@ class TokenField(nn.Module):
 
     Source: Hayes et al. 2025 (ISMIR), "Param2Tok"; our vectors have an offset, so that a value of 0 is seen too, and
         A starts random instead of nearly equal, which breaks the tie between tokens sooner.
-    Notebook: 07.
     """
 
     def __init__(
@@ -161,9 +168,13 @@ class TokenField(nn.Module):
         super().__init__()
         _check_parts(n_values, kinds, slots)
         self.n_values, self.n_condition = n_values, n_condition
-        self.register_buffer("kinds", torch.tensor(list(range(n_values) if kinds is None else kinds)))
+        self.register_buffer(
+            "kinds", torch.tensor(list(range(n_values) if kinds is None else kinds))
+        )
         n_kinds = int(self.kinds.max()) + 1
-        self.scale, self.offset, self.read = (nn.Parameter(torch.randn(n_kinds, width)) for _ in range(3))
+        self.scale, self.offset, self.read = (
+            nn.Parameter(torch.randn(n_kinds, width)) for _ in range(3)
+        )
         self.embed, self.unembed = _feed_forward(width, width), nn.Linear(width, width)
         if slots is None:
             self.assignment = nn.Parameter(torch.randn(n_tokens, n_values) / math.sqrt(n_values))
@@ -178,7 +189,9 @@ class TokenField(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor, time: Tensor, condition: Tensor | None = None, kept: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, time: Tensor, condition: Tensor | None = None, kept: Tensor | None = None
+    ) -> Tensor:
         """Velocity at every point; arguments as `MLPField.forward`."""
         context = self.conditioning(time, condition, kept)
         vectors = self.embed(x[..., None] * self.scale[self.kinds] + self.offset[self.kinds])
@@ -205,7 +218,9 @@ class Conditioned(nn.Module):
         super().__init__()
         self.encoder, self.field = encoder, field
 
-    def forward(self, x: Tensor, time: Tensor, features: Tensor, kept: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, time: Tensor, features: Tensor, kept: Tensor | None = None
+    ) -> Tensor:
         """Velocity at every point; as the field's, with features in place of the condition."""
         return self.field(x, time, self.encoder(features), kept)
 
@@ -218,15 +233,16 @@ class Regressor(nn.Module):
         n_condition: c.
         width: w.
         n_layers: residual blocks.
-
-    Notebook: 07.
     """
 
-    def __init__(self, n_values: int, n_condition: int, *, width: int = 256, n_layers: int = 4) -> None:
+    def __init__(
+        self, n_values: int, n_condition: int, *, width: int = 256, n_layers: int = 4
+    ) -> None:
         super().__init__()
         self.enter = nn.Linear(n_condition, width)
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), *_feed_forward(width, 2 * width)) for _ in range(n_layers)
+            nn.Sequential(nn.LayerNorm(width), *_feed_forward(width, 2 * width))
+            for _ in range(n_layers)
         )
         self.norm, self.leave = nn.LayerNorm(width), nn.Linear(width, n_values)
 
@@ -243,4 +259,6 @@ def _check_parts(n_values: int, kinds: Sequence[int] | None, slots: Sequence[int
         raise ValueError("kinds and slots must be given together")
     for name, parts in (("kinds", kinds), ("slots", slots)):
         if parts is not None and len(parts) != n_values:
-            raise ValueError(f"{name} must hold one number for each of the {n_values} values, got {len(parts)}")
+            raise ValueError(
+                f"{name} must hold one number for each of the {n_values} values, got {len(parts)}"
+            )

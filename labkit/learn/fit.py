@@ -103,7 +103,6 @@ def fit_chain(
     Source: the steps are Marquardt 1963 with the damping tried on a grid in one batch. Windows that grow are a
         continuation method (Allgower and Georg 1990); settings carried along and drawn anew where they cannot explain
         the next samples are a particle filter for constants (Chopin 2002), with steps where that one has random moves.
-    Notebook: 02.
     """
     dry, wet = _checked(dry, wet, sample_rate, names)
     for name, value, least in (("starts", starts, 1), ("steps", steps, 1), ("rounds", rounds, 1)):
@@ -112,12 +111,22 @@ def fit_chain(
     if starts > draws:
         raise ValueError(f"starts must lie in 1..draws = 1..{draws}, got {starts}")
     if max_lag_seconds:
-        given = {"draws": draws, "starts": starts, "steps": steps, "rounds": rounds, "seconds": seconds}
+        given = {
+            "draws": draws,
+            "starts": starts,
+            "steps": steps,
+            "rounds": rounds,
+            "seconds": seconds,
+        }
         given |= {"seed": seed, "device": device, "progress": progress}
-        return _fit_at_lags(dry, wet, sample_rate, names, _lag(dry, wet, sample_rate, max_lag_seconds), given)
+        return _fit_at_lags(
+            dry, wet, sample_rate, names, _lag(dry, wet, sample_rate, max_lag_seconds), given
+        )
     begun = time.perf_counter()
     search = Search(dry, wet, sample_rate, names, device)
-    bar = need("tqdm").tqdm(total=1.0, desc="fit", disable=not progress, bar_format="{desc}: {percentage:3.0f}%|{bar}|")
+    bar = need("tqdm").tqdm(
+        total=1.0, desc="fit", disable=not progress, bar_format="{desc}: {percentage:3.0f}%|{bar}|"
+    )
     found: list[tuple[float, Tensor]] = []
     for k in range(rounds):
         bar.set_description(f"fit, round {k + 1} of at most {rounds}")
@@ -135,7 +144,12 @@ def fit_chain(
 
 
 def _fit_at_lags(
-    dry: np.ndarray, wet: np.ndarray, sample_rate: int, names: Sequence[str], lag: int, given: Mapping[str, Any]
+    dry: np.ndarray,
+    wet: np.ndarray,
+    sample_rate: int,
+    names: Sequence[str],
+    lag: int,
+    given: Mapping[str, Any],
 ) -> Fit:
     """The first fit that arrives, or the best: as the recordings lie, moved by `lag`, by a sample less.
 
@@ -148,10 +162,18 @@ def _fit_at_lags(
         early, late = max(0, -shift), max(0, shift)
         pair = dry[:, early : dry.shape[1] - late], wet[:, late : wet.shape[1] - early]
         share = max(0.0, ends - time.perf_counter()) / (len(shifts) - k)
-        found.append(replace(fit_chain(*pair, sample_rate, names, **given | {"seconds": share}), lag_samples=shift))
+        found.append(
+            replace(
+                fit_chain(*pair, sample_rate, names, **given | {"seconds": share}),
+                lag_samples=shift,
+            )
+        )
         if found[-1].si_sdr_db >= ENOUGH_DB:
             break
-    spent = {"renders": sum(fit.renders for fit in found), "seconds": sum(fit.seconds for fit in found)}
+    spent = {
+        "renders": sum(fit.renders for fit in found),
+        "seconds": sum(fit.seconds for fit in found),
+    }
     return replace(max(found, key=lambda fit: fit.si_sdr_db), **spent)
 
 
@@ -162,7 +184,9 @@ def _lag(dry: np.ndarray, wet: np.ndarray, sample_rate: int, max_lag_seconds: fl
     """
     most, samples = round(max_lag_seconds * sample_rate), dry.shape[1]
     if not 0 <= most < samples // 2:
-        raise ValueError(f"max_lag_seconds must be in 0..{samples / 2 / sample_rate:g}, got {max_lag_seconds}")
+        raise ValueError(
+            f"max_lag_seconds must be in 0..{samples / 2 / sample_rate:g}, got {max_lag_seconds}"
+        )
     cross = np.fft.rfft(wet.sum(0), 2 * samples) * np.fft.rfft(dry.sum(0), 2 * samples).conj()
     floor = max(1e-12 * np.abs(cross).max(), np.finfo(np.float64).tiny)  # dry may be silence
     product = np.abs(np.fft.irfft(cross / np.maximum(np.abs(cross), floor)))
@@ -205,7 +229,6 @@ def fit_chain_cma(
         ModuleNotFoundError: without the `cma` package.
 
     Source: Hansen and Ostermeier 2001 by the `cma` package; the restarts are those of Auger and Hansen 2005.
-    Notebook: 02.
     """
     dry, wet = _checked(dry, wet, sample_rate, names)
     spaces = [effect(name).space for name in names]
@@ -214,9 +237,20 @@ def fit_chain_cma(
         renders = round(20 * n_knobs**1.5) if seconds == np.inf else np.iinfo(np.int64).max
     if renders < 1:
         raise ValueError(f"renders must be at least 1, got {renders}")
-    begun, done, best, middle = time.perf_counter(), 0, (np.inf, np.full(n_knobs, 0.5)), np.full(n_knobs, 0.5)
-    rng, goal, size = generator(seed, "fit cma"), torch.from_numpy(wet), 4 + int(3 * np.log(n_knobs))
-    bar = need("tqdm").tqdm(total=None if seconds < np.inf else renders, desc="CMA-ES", disable=not progress)
+    begun, done, best, middle = (
+        time.perf_counter(),
+        0,
+        (np.inf, np.full(n_knobs, 0.5)),
+        np.full(n_knobs, 0.5),
+    )
+    rng, goal, size = (
+        generator(seed, "fit cma"),
+        torch.from_numpy(wet),
+        4 + int(3 * np.log(n_knobs)),
+    )
+    bar = need("tqdm").tqdm(
+        total=None if seconds < np.inf else renders, desc="CMA-ES", disable=not progress
+    )
     while done < renders and time.perf_counter() - begun < seconds:
         search = strategy(middle, 0.3, rng, population=size)
         while not search.stop() and done < renders and time.perf_counter() - begun < seconds:
@@ -232,7 +266,9 @@ def fit_chain_cma(
     return _scored(_chain(names, spaces, best[1]), dry, wet, sample_rate, done, begun)
 
 
-def _checked(dry: np.ndarray, wet: np.ndarray, sample_rate: int, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _checked(
+    dry: np.ndarray, wet: np.ndarray, sample_rate: int, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
     dry, wet = check_audio(dry, sample_rate), check_audio(wet, sample_rate)
     if dry.shape != wet.shape:
         raise ValueError(f"dry and wet must have one shape, got {dry.shape} and {wet.shape}")
@@ -250,7 +286,9 @@ def _chain(names: Sequence[str], spaces: Sequence[ParameterSpace], unit: np.ndar
     return Chain(tuple(Step(name, space.from_unit(part)) for name, space, part in steps))
 
 
-def _scored(chain: Chain, dry: np.ndarray, wet: np.ndarray, sample_rate: int, renders: float, begun: float) -> Fit:
+def _scored(
+    chain: Chain, dry: np.ndarray, wet: np.ndarray, sample_rate: int, renders: float, begun: float
+) -> Fit:
     out = chain.render(dry, sample_rate)
     distance = float(_distance(torch.from_numpy(out)[None], torch.from_numpy(wet))[0])
     return Fit(chain, si_sdr_db(wet, out), distance, round(renders), time.perf_counter() - begun)

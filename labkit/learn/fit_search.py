@@ -31,7 +31,9 @@ BATCH_SECONDS = 4.0
 class Search:
     """The twins of one chain over the first samples of a clip, for many settings (rows of unit values) at once."""
 
-    def __init__(self, dry: np.ndarray, wet: np.ndarray, sample_rate: int, names: Sequence[str], device: str) -> None:
+    def __init__(
+        self, dry: np.ndarray, wet: np.ndarray, sample_rate: int, names: Sequence[str], device: str
+    ) -> None:
         self.dry, self.wet = torch.from_numpy(dry).to(device), torch.from_numpy(wet).to(device)
         self.sample_rate, self.names = sample_rate, names
         self.spaces = [effect(name).space for name in names]
@@ -56,14 +58,18 @@ class Search:
         knobs = from_unit(self.spaces[place], unit[:, columns.start : columns.stop])
         return twin(self.names[place])(audio, self.sample_rate, **knobs)
 
-    def render(self, unit: Tensor, samples: int, *, place: int = 0, audio: Tensor | None = None) -> Tensor:
+    def render(
+        self, unit: Tensor, samples: int, *, place: int = 0, audio: Tensor | None = None
+    ) -> Tensor:
         """(b, n_knobs) -> (b, channels, samples). Pedals before `place` have made `audio`."""
         out = (self.dry[:, :samples] if audio is None else audio).expand(len(unit), -1, -1)
         for at in range(place, len(self.names)):
             out = self.through(at, out, unit)
         return out
 
-    def error(self, unit: Tensor, samples: int, *, place: int = 0, audio: Tensor | None = None) -> Tensor:
+    def error(
+        self, unit: Tensor, samples: int, *, place: int = 0, audio: Tensor | None = None
+    ) -> Tensor:
         """(b, n_knobs) -> (b,): energy of the error by that of the wet; arguments as for `render`."""
         wet, errors = self.wet[:, :samples], []
         for part in unit.split(self._rows(samples, 4)):
@@ -109,7 +115,9 @@ class Search:
         for part in unit.split(self._rows(samples, 1)):
             slopes = self.slopes(part, samples)
             missing = (self.wet[:, :samples] - self.render(part, samples)).flatten(1).double()
-            sides.append((slopes @ slopes.mT / energy, (slopes @ missing[..., None])[..., 0] / energy))
+            sides.append(
+                (slopes @ slopes.mT / energy, (slopes @ missing[..., None])[..., 0] / energy)
+            )
         return torch.cat([left for left, _ in sides]), torch.cat([right for _, right in sides])
 
     def newton(self, unit: Tensor, samples: int, steps: int) -> tuple[Tensor, Tensor]:
@@ -125,7 +133,9 @@ class Search:
             # The floor keeps a knob that the window says nothing about where it is.
             ridge = torch.diag_embed(size + 1e-6 * size.amax(1, keepdim=True) + 1e-6)
             damped = left + damping[:, None, None, None] * ridge
-            moves = torch.linalg.solve(damped, right[..., None].expand(*damped.shape[:-1], 1))[..., 0]
+            moves = torch.linalg.solve(damped, right[..., None].expand(*damped.shape[:-1], 1))[
+                ..., 0
+            ]
             tries = unit[live].repeat(len(damping), 1, 1)
             tries[..., self.smooth] = (tries[..., self.smooth] + moves.to(unit)).clamp(0, 1)
             lowest, which = self.error(tries.flatten(0, 1), samples).view(len(damping), -1).min(0)
@@ -146,7 +156,9 @@ class Search:
         left, _ = self.normal(unit, samples)
         precision = left * (len(self.smooth) / error) + 12 * torch.eye(len(self.smooth)).to(left)
         factor = torch.linalg.cholesky(precision)
-        noise = torch.randn(len(unit), len(self.smooth), KIDS, generator=rng, dtype=torch.float64).to(left)
+        noise = torch.randn(
+            len(unit), len(self.smooth), KIDS, generator=rng, dtype=torch.float64
+        ).to(left)
         offsets = torch.linalg.solve_triangular(factor.mT, noise, upper=True).mT
         drawn = unit[:, None].repeat(1, KIDS, 1)
         place = (drawn[..., self.smooth].double() + offsets).remainder(2.0)
@@ -188,12 +200,24 @@ class Search:
         """The row, then copies of it with the delays that `arrivals` tries."""
         knob = self.knobs[column]
         per_unit = ARRIVALS[knob.name] * self.sample_rate
-        here, back = knob.from_unit(float(row[column])) * per_unit, int(BACK_SECONDS * self.sample_rate)
-        first, stop = (samples - back, window) if here > samples - back else (int(here) - 24, int(here) + 25)
+        here, back = (
+            knob.from_unit(float(row[column])) * per_unit,
+            int(BACK_SECONDS * self.sample_rate),
+        )
+        first, stop = (
+            (samples - back, window) if here > samples - back else (int(here) - 24, int(here) + 25)
+        )
         # The middle of a sample, so that no rounding makes it another.
-        values = np.arange(max(first, int(knob.low * per_unit) + 1), min(stop, int(knob.high * per_unit))) + 0.5
+        values = (
+            np.arange(
+                max(first, int(knob.low * per_unit) + 1), min(stop, int(knob.high * per_unit))
+            )
+            + 0.5
+        )
         tries = row.repeat(len(values) + 1, 1)
-        tries[1:, column] = torch.tensor([knob.to_unit(value / per_unit) for value in values]).to(row)
+        tries[1:, column] = torch.tensor([knob.to_unit(value / per_unit) for value in values]).to(
+            row
+        )
         return tries
 
     def _rows(self, samples: int, batches: float) -> int:
@@ -250,7 +274,9 @@ def _press_on(
     reach, tried = search.horizon(unit[:1], samples, ahead), []
     fit = float(search.error(unit[:1], samples)[0])
     for k in range(4):
-        window = min(samples + max((reach - samples) >> k, int(LEAST_SECONDS * search.sample_rate)), ahead)
+        window = min(
+            samples + max((reach - samples) >> k, int(LEAST_SECONDS * search.sample_rate)), ahead
+        )
         kids = search.kids(unit, samples, max(10 * fit, 10.0 ** (-3 - k)), rng)
         pool = torch.cat([kids, unit, moved])
         errors = search.error(pool, window)

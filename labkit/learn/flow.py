@@ -22,7 +22,12 @@ class Field(Protocol):
     n_values: int
 
     def __call__(
-        self, x: Tensor, time: Tensor, condition: Tensor | None = None, kept: Tensor | None = None, /
+        self,
+        x: Tensor,
+        time: Tensor,
+        condition: Tensor | None = None,
+        kept: Tensor | None = None,
+        /,
     ) -> Tensor:
         """Velocity at every point."""
         ...
@@ -41,7 +46,6 @@ def pair(noise: Tensor, target: Tensor) -> Tensor:
     Source: Tong et al. 2024 (TMLR), minibatch optimal transport; Kuhn 1955. Where the condition tells the targets
         apart, the noise then tells them apart too, but only in training: a field of few values learns to ask the
         noise instead of the condition. Many values and small batches hide this; random pairs do not have it.
-    Notebook: 07.
     """
     cost = torch.cdist(target.detach().double(), noise.detach().double()).square().cpu().numpy()
     return noise[torch.from_numpy(linear_sum_assignment(cost)[1]).to(noise.device)]
@@ -74,7 +78,6 @@ def flow_loss(
         ValueError: if `target` is not (b, d), or for another pairing.
 
     Source: Liu et al. 2023 (rectified flow), eq. 1; Lipman et al. 2023.
-    Notebook: 07.
     """
     if target.ndim != 2:
         raise ValueError(f"target must be (batch, values), got {tuple(target.shape)}")
@@ -106,7 +109,6 @@ def integrate(velocity: Velocity, start: Tensor, *, steps: int, solver: Solver =
         ValueError: for another solver or less than one step.
 
     Source: Runge 1895, Kutta 1901.
-    Notebook: 07.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
@@ -147,7 +149,6 @@ def sample(
         ValueError: as `integrate`.
 
     Source: Ho and Salimans 2021, for velocities: (1 - g) of none + g of the condition.
-    Notebook: 07.
     """
     rows = condition.repeat_interleave(n_samples, 0)
     start = torch.randn(len(rows), field.n_values, generator=rng).to(rows)

@@ -88,7 +88,6 @@ class ForwardDifferences:
         eps: the turn, a share of the range, in (0, .5].
 
     Source: any text on numerical analysis. The best step grows with the square root of the rounding error.
-    Notebook: 06.
     """
 
     eps: float = 1e-2
@@ -116,7 +115,6 @@ class CentralDifferences:
         eps: the turn to either side, a share of the range, in (0, .5].
 
     Source: as `ForwardDifferences`. The best step grows with the cube root of the rounding error.
-    Notebook: 06.
     """
 
     eps: float = 1e-2
@@ -152,7 +150,6 @@ class SPSA:
     Source: Spall, IEEE Trans. Automatic Control 37(3), 1992, eq. 2.2; Ramírez et al., ICASSP 2021, eq. 3 (eps .01, one
         pair). Ours differs at the walls: for a quadratic it is, on average, the exact gradient half-way between the
         two renders.
-    Notebook: 06.
     """
 
     eps: float = 1e-2
@@ -193,7 +190,6 @@ class GaussianSmoothing:
 
     Source: Nesterov and Spokoiny, Found. Comput. Math. 17, 2017, eq. 6; Williams 1992. Ours is a regression on how far
         each knob could move: at a wall that has another mean and variance than the draws.
-    Notebook: 06.
     """
 
     sigma: float = 1e-2
@@ -209,7 +205,9 @@ class GaussianSmoothing:
         steps = self.sigma * rng.standard_normal((self.draws, *point.at.shape))
         moved = self._moved(point, steps)
         if self.antithetic:
-            values = point.probe(np.concatenate([point.clip(point.at + steps), point.clip(point.at - steps)]))
+            values = point.probe(
+                np.concatenate([point.clip(point.at + steps), point.clip(point.at - steps)])
+            )
             gained = values[: len(steps)] - values[len(steps) :]
         else:
             gained = point.probe(point.at + moved) - point.value
@@ -239,13 +237,14 @@ class StraightThrough:
     """The box taken for a wire: what comes back from behind is handed on. For audio only, and for no renders.
 
     Source: Bengio, Léonard and Courville 2013, section 4. For a knob with few positions see `stepped`.
-    Notebook: 06.
     """
 
     def estimate(self, point: Point, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002 - nothing is drawn
         """The gradient at a point, (b, n)."""
         if point.passed is None:
-            raise ValueError("StraightThrough hands audio's gradient on; knobs need an estimator that renders")
+            raise ValueError(
+                "StraightThrough hands audio's gradient on; knobs need an estimator that renders"
+            )
         return point.passed
 
     def renders(self, n: int) -> int:  # noqa: ARG002 - none at all
@@ -263,7 +262,6 @@ class Surrogate:
             alone, taken at the stand-in's own output.
 
     Source: Steinmetz et al., JAES 70(9), 2022, sections 2.3 (proxies, full and half) and 2.5 (autodiff).
-    Notebook: 06.
     """
 
     function: TorchProcess
@@ -299,8 +297,6 @@ def black_box(
     Raises:
         ValueError: for shapes that do not fit, knobs outside 0..1, or a box that returns anything but finite numbers,
             one row for each item.
-
-    Notebook: 06.
     """
     if audio.ndim < 2 or params_unit.ndim != 2 or len(audio) != len(params_unit):
         raise ValueError(
@@ -327,7 +323,9 @@ class _BlackBox(torch.autograd.Function):
         audio_estimator: Estimator | None,
         rng: np.random.Generator,
     ) -> Tensor:
-        out = torch.from_numpy(_rendered(process, _numpy(audio, np.float32), _numpy(params_unit, np.float64)))
+        out = torch.from_numpy(
+            _rendered(process, _numpy(audio, np.float32), _numpy(params_unit, np.float64))
+        )
         out = out.to(audio)
         ctx.save_for_backward(audio, params_unit, out)
         ctx.process, ctx.estimators, ctx.rng = process, (estimator, audio_estimator), rng
@@ -339,7 +337,13 @@ class _BlackBox(torch.autograd.Function):
         audio, params_unit, out = ctx.saved_tensors
         estimator, audio_estimator = ctx.estimators
         if isinstance(estimator, Surrogate):
-            return (*_through(estimator.function, audio, params_unit, upstream), None, None, None, None)
+            return (
+                *_through(estimator.function, audio, params_unit, upstream),
+                None,
+                None,
+                None,
+                None,
+            )
         sound, knobs = _numpy(audio, np.float32), _numpy(params_unit, np.float64)
         weights = _numpy(upstream, np.float64).reshape(len(sound), -1)
         value = (weights * _numpy(out, np.float64).reshape(len(sound), -1)).sum(1)
@@ -350,11 +354,15 @@ class _BlackBox(torch.autograd.Function):
             grad_params = torch.from_numpy(grad_params).to(params_unit)
         if ctx.needs_input_grad[0] and audio_estimator is not None:
             shape = sound.shape[1:]
-            probe = _probe(lambda rows, items: (_as_audio(rows, shape), knobs[items]), ctx.process, weights)
+            probe = _probe(
+                lambda rows, items: (_as_audio(rows, shape), knobs[items]), ctx.process, weights
+            )
             at = sound.reshape(len(sound), -1).astype(np.float64)
             passed = weights if weights.shape == at.shape else None
             point = Point(at, value, probe, -np.inf, np.inf, passed)
-            grad_audio = torch.from_numpy(audio_estimator.estimate(point, ctx.rng).reshape(sound.shape)).to(audio)
+            grad_audio = torch.from_numpy(
+                audio_estimator.estimate(point, ctx.rng).reshape(sound.shape)
+            ).to(audio)
         return grad_audio, grad_params, None, None, None, None
 
 
@@ -369,12 +377,16 @@ def _as_audio(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _rendered(process: Process, sound: np.ndarray, knobs: np.ndarray) -> np.ndarray:
     out = np.asarray(process(sound, knobs))
     if out.ndim < 2 or len(out) != len(sound) or not np.isfinite(out).all():
-        raise ValueError(f"process must return finite numbers, one row for each of {len(sound)} items, got {out.shape}")
+        raise ValueError(
+            f"process must return finite numbers, one row for each of {len(sound)} items, got {out.shape}"
+        )
     return out
 
 
 def _probe(
-    inputs: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], process: Process, weights: np.ndarray
+    inputs: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    process: Process,
+    weights: np.ndarray,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """(k, b, n) -> (k, b): renders at other places, weighed in float64 (their differences are small)."""
 
@@ -384,7 +396,9 @@ def _probe(
         for first in range(0, k * b, _MOST_ROWS):
             part = slice(first, first + _MOST_ROWS)
             out = _rendered(process, *inputs(rows[part], items[part]))
-            values[part] = np.einsum("ij,ij->i", out.reshape(len(out), -1).astype(np.float64), weights[items[part]])
+            values[part] = np.einsum(
+                "ij,ij->i", out.reshape(len(out), -1).astype(np.float64), weights[items[part]]
+            )
         return values.reshape(k, b)
 
     return probe
@@ -408,10 +422,10 @@ def each(render: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Process:
 
     Returns:
         A `Process` that takes them one after the other.
-
-    Notebook: 06.
     """
-    return lambda audio, params_unit: np.stack([render(*item) for item in zip(audio, params_unit, strict=True)])
+    return lambda audio, params_unit: np.stack(
+        [render(*item) for item in zip(audio, params_unit, strict=True)]
+    )
 
 
 def stepped(params_unit: Tensor, n_values: int) -> Tensor:
@@ -431,7 +445,6 @@ def stepped(params_unit: Tensor, n_values: int) -> Tensor:
         ValueError: if `n_values` is below 2.
 
     Source: Bengio, Léonard and Courville 2013, section 4.
-    Notebook: 06.
     """
     if n_values < 2:
         raise ValueError(f"n_values must be at least 2, got {n_values}")
@@ -449,7 +462,9 @@ def cosine(estimate: Tensor, exact: Tensor) -> Tensor:
     Returns:
         (...) in -1..1; 0 where one of them is zero.
     """
-    return torch.nn.functional.cosine_similarity(estimate.double(), exact.double(), dim=-1, eps=1e-30)
+    return torch.nn.functional.cosine_similarity(
+        estimate.double(), exact.double(), dim=-1, eps=1e-30
+    )
 
 
 def log_gradient(
@@ -466,8 +481,6 @@ def log_gradient(
 
     Returns:
         ``norm`` and, with `exact`, ``cosine``: means over the items.
-
-    Notebook: 06.
     """
     facts = {"norm": float(estimate.norm(dim=-1).mean())}
     if exact is not None:

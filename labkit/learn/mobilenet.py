@@ -3,7 +3,15 @@
 from torch import Tensor, nn
 
 # Expansion, channels, blocks, stride of the first block: the seven stages of the paper's table 2.
-STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 _STEM = 32
 
 
@@ -13,7 +21,9 @@ def scaled(channels: int, width: float) -> int:
     return rounded + 8 if rounded < 0.9 * channels * width else rounded
 
 
-def _convolution(n_in: int, n_out: int, size: int, *, stride: int = 1, groups: int = 1) -> nn.Sequential:
+def _convolution(
+    n_in: int, n_out: int, size: int, *, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
     layer = nn.Conv2d(n_in, n_out, size, stride, padding=size // 2, groups=groups, bias=False)
     return nn.Sequential(layer, nn.BatchNorm2d(n_out), nn.ReLU6(inplace=True))
 
@@ -55,19 +65,22 @@ class MobileNetV2(nn.Module):
 
     Source: Sandler et al. 2018, table 2. Ours ends in a convolution straight to the vector instead of 1280 channels
         and a classifier.
-    Notebook: 05.
     """
 
     def __init__(self, n_out: int, *, width: float = 1.0, in_channels: int = 1) -> None:
         super().__init__()
         if n_out < 1 or in_channels < 1 or not width > 0:
-            raise ValueError(f"n_out, width and in_channels must be positive, got {n_out}, {width} and {in_channels}")
+            raise ValueError(
+                f"n_out, width and in_channels must be positive, got {n_out}, {width} and {in_channels}"
+            )
         last = scaled(_STEM, width)
         layers: list[nn.Module] = [_convolution(in_channels, last, 3, stride=2)]
         for expansion, channels, blocks, stride in STAGES:
             for block in range(blocks):
                 n_next = scaled(channels, width)
-                layers.append(InvertedResidual(last, n_next, stride if block == 0 else 1, expansion))
+                layers.append(
+                    InvertedResidual(last, n_next, stride if block == 0 else 1, expansion)
+                )
                 last = n_next
         self.layers = nn.Sequential(*layers, _convolution(last, n_out, 1))
         for module in self.modules():

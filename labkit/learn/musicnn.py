@@ -49,30 +49,35 @@ class Musicnn(nn.Module):
     Source: Pons and Serra, "musicnn", ISMIR late-breaking demo 2019: timbral and temporal filters side by side, three
         layers with shortcuts, mean and maximum over time. Ours has fewer and shorter temporal filters, for clips of a
         second, and one linear layer at the end.
-    Notebook: 06.
     """
 
     def __init__(self, n_mels: int, n_out: int, *, width: float = 0.35) -> None:
         super().__init__()
         if n_mels < 8 or n_out < 1 or not width > 0:
-            raise ValueError(f"n_mels must be at least 8, n_out 1 and width above 0, got {(n_mels, n_out, width)}")
+            raise ValueError(
+                f"n_mels must be at least 8, n_out 1 and width above 0, got {(n_mels, n_out, width)}"
+            )
         tall, long, middle = (max(4, round(channels * width)) for channels in (68, 32, 64))
         self.timbres = nn.ModuleList(Timbre(round(share * n_mels), tall) for share in _HEIGHTS)
         # Over the mean of all bands: what is left is how loud it is from moment to moment.
         self.rhythms = nn.ModuleList(
-            _normalised(nn.Conv1d(1, long, frames, padding=frames // 2), long) for frames in _LENGTHS
+            _normalised(nn.Conv1d(1, long, frames, padding=frames // 2), long)
+            for frames in _LENGTHS
         )
         n_front = len(_HEIGHTS) * tall + len(_LENGTHS) * long
         self.enter = _normalised(nn.Conv1d(n_front, middle, 7, padding=3), middle)
         self.middle = nn.ModuleList(
-            _normalised(nn.Conv1d(middle, middle, 7, padding=3), middle) for _ in range(_N_MIDDLE - 1)
+            _normalised(nn.Conv1d(middle, middle, 7, padding=3), middle)
+            for _ in range(_N_MIDDLE - 1)
         )
         self.leave = nn.Linear(2 * (n_front + _N_MIDDLE * middle), n_out)
 
     def forward(self, picture: Tensor) -> Tensor:
         """(b, 1, n_mels, frames) -> (b, n_out)."""
         loudness = picture.mean(2)
-        front = torch.cat([*(f(picture) for f in self.timbres), *(f(loudness) for f in self.rhythms)], dim=1)
+        front = torch.cat(
+            [*(f(picture) for f in self.timbres), *(f(loudness) for f in self.rhythms)], dim=1
+        )
         layers = [self.enter(front)]
         for layer in self.middle:
             layers.append(layers[-1] + layer(layers[-1]))

@@ -34,12 +34,13 @@ class Mpnet(nn.Module):
         ModuleNotFoundError: without `transformers`.
 
     Source: Song et al. 2020 (MPNet); Reimers and Gurevych 2019 (mean pooling).
-    Notebook: 08.
     """
 
     def __init__(self, source: str | Path = MPNET, *, download: bool = False) -> None:
         super().__init__()
-        self.model, self.tokenizer = _parts(("AutoModel", "AutoTokenizer"), source, download=download)
+        self.model, self.tokenizer = _parts(
+            ("AutoModel", "AutoTokenizer"), source, download=download
+        )
         self.model.requires_grad_(False).eval()
 
     @torch.no_grad()
@@ -47,10 +48,14 @@ class Mpnet(nn.Module):
         """Sentences -> vectors, of at most 128 pieces."""
         if not texts:
             raise ValueError("texts must hold at least one sentence, got none")
-        given = self.tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        given = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+        )
         mask = given["attention_mask"].bool()
         tokens = self.model(**given).last_hidden_state.masked_fill(~mask[..., None], 0.0)
-        return Encoded(tokens, mask, functional.normalize(tokens.sum(1) / mask.sum(1, keepdim=True), dim=-1))
+        return Encoded(
+            tokens, mask, functional.normalize(tokens.sum(1) / mask.sum(1, keepdim=True), dim=-1)
+        )
 
 
 @cache
@@ -76,15 +81,18 @@ class Clap(nn.Module):
         ValueError: for a model that fuses several views of long clips, which this one does not make.
 
     Source: Wu et al. 2023 (CLAP with HTSAT).
-    Notebook: 08.
     """
 
-    def __init__(self, source: str | Path = CLAP, *, sample_rate: int = 44100, download: bool = False) -> None:
+    def __init__(
+        self, source: str | Path = CLAP, *, sample_rate: int = 44100, download: bool = False
+    ) -> None:
         super().__init__()
         kinds = ("ClapModel", "AutoTokenizer", "ClapFeatureExtractor")
         self.model, self.tokenizer, self.extractor = _parts(kinds, source, download=download)
         if self.model.config.audio_config.enable_fusion:
-            raise ValueError(f"{source} fuses views of long clips; take one that does not, as {CLAP}")
+            raise ValueError(
+                f"{source} fuses views of long clips; take one that does not, as {CLAP}"
+            )
         self.model.requires_grad_(False).eval()
         self.sample_rate = sample_rate
         filters = torch.as_tensor(self.extractor.mel_filters_slaney, dtype=torch.float32)
@@ -101,9 +109,16 @@ class Clap(nn.Module):
         mono = functional.pad(mono, (0, longest - mono.shape[-1]))
         size, hop = facts.fft_window_size, facts.hop_length
         window = torch.hann_window(size, dtype=mono.dtype, device=mono.device)
-        spectrum = torch.stft(mono, size, hop, window=window, pad_mode="reflect", return_complex=True)
+        spectrum = torch.stft(
+            mono, size, hop, window=window, pad_mode="reflect", return_complex=True
+        )
         power = spectrum.real.square() + spectrum.imag.square()
-        return 10 * torch.log10((power.transpose(-1, -2) @ self.filters.to(power)).clamp(min=_FLOOR))[:, None]
+        return (
+            10
+            * torch.log10((power.transpose(-1, -2) @ self.filters.to(power)).clamp(min=_FLOOR))[
+                :, None
+            ]
+        )
 
     def hear_powers(self, before: Tensor, after: Tensor) -> Tensor:  # noqa: ARG002 - other ears hear the dry sound too
         """What `moments` gives -> (b, embedding) of length 1; `before` is not heard."""
@@ -112,7 +127,9 @@ class Clap(nn.Module):
     @torch.no_grad()
     def read(self, prompts: Sequence[str]) -> Tensor:
         """Sentences -> (n, embedding) of length 1."""
-        given = self.tokenizer([f"this sound is {prompt}" for prompt in prompts], padding=True, return_tensors="pt")
+        given = self.tokenizer(
+            [f"this sound is {prompt}" for prompt in prompts], padding=True, return_tensors="pt"
+        )
         return self.model.get_text_features(**given).pooler_output
 
     def nothing(self) -> Tensor:
@@ -141,4 +158,6 @@ def _parts(kinds: Sequence[str], source: str | Path, *, download: bool) -> list[
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         advice = f"where there is a connection: hf download {source}"
-        raise CheckpointError(f"the weights of {source} could not be had ({first:.200}); {advice}") from error
+        raise CheckpointError(
+            f"the weights of {source} could not be had ({first:.200}); {advice}"
+        ) from error

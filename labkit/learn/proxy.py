@@ -39,17 +39,30 @@ class ProxyTCN(nn.Module):
 
     Source: Steinmetz and Reiss, AES 152, 2022 (the network); Perez et al. 2018 (FiLM). Ours bends by tanh, which has
         a slope everywhere, and always keeps a straight path from dry to wet, scaled by the knobs.
-    Notebook: 06.
     """
 
-    def __init__(self, n_params: int, *, channels: int = 12, kernel: int = 7, blocks: int = 4, growth: int = 6) -> None:
+    def __init__(
+        self,
+        n_params: int,
+        *,
+        channels: int = 12,
+        kernel: int = 7,
+        blocks: int = 4,
+        growth: int = 6,
+    ) -> None:
         super().__init__()
         if min(n_params, channels, kernel, blocks, growth) < 1:
-            raise ValueError(f"sizes must be at least 1, got {(n_params, channels, kernel, blocks, growth)}")
+            raise ValueError(
+                f"sizes must be at least 1, got {(n_params, channels, kernel, blocks, growth)}"
+            )
         width = 32
-        self.condition = nn.Sequential(nn.Linear(n_params, width), nn.GELU(), nn.Linear(width, width), nn.GELU())
+        self.condition = nn.Sequential(
+            nn.Linear(n_params, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
+        )
         self.enter = nn.Conv1d(1, channels, 1)
-        self.blocks = nn.ModuleList(_Block(channels, kernel, growth**k, width) for k in range(blocks))
+        self.blocks = nn.ModuleList(
+            _Block(channels, kernel, growth**k, width) for k in range(blocks)
+        )
         self.leave = nn.Conv1d(channels, 1, 1)
         self.straight = nn.Linear(width, 1)
         # It begins as a wire, and learns only what the effect does.
@@ -94,8 +107,6 @@ def train_proxy(
 
     Raises:
         ValueError: if `steps` is below 1.
-
-    Notebook: 06.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")

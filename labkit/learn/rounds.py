@@ -37,13 +37,18 @@ class ExampleCache:
     def __init__(self, folder: Path, shape: tuple[int, ...]) -> None:
         self.folder, self.shape = folder, shape
         folder.mkdir(parents=True, exist_ok=True)
-        for name, dtype, size in (("examples.npy", np.float16, shape), ("there.npy", np.uint8, shape[:1])):
+        for name, dtype, size in (
+            ("examples.npy", np.float16, shape),
+            ("there.npy", np.uint8, shape[:1]),
+        ):
             path = folder / name
             if not path.exists():
                 np.lib.format.open_memmap(path, "w+", dtype, size).flush()
             found = np.load(path, mmap_mode="r").shape
             if found != size:
-                raise ValueError(f"{folder} holds arrays of shape {found}, expected {size}: delete it")
+                raise ValueError(
+                    f"{folder} holds arrays of shape {found}, expected {size}: delete it"
+                )
         self._maps: tuple[np.ndarray, np.ndarray] | None = None
 
     def __getstate__(self) -> dict:
@@ -62,6 +67,9 @@ class ExampleCache:
 
     def _open(self) -> tuple[np.ndarray, np.ndarray]:
         if self._maps is None:
-            maps = (np.load(self.folder / name, mmap_mode="r+") for name in ("examples.npy", "there.npy"))
+            maps = (
+                np.load(self.folder / name, mmap_mode="r+")
+                for name in ("examples.npy", "there.npy")
+            )
             self._maps = tuple(maps)
         return self._maps

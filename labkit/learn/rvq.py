@@ -23,11 +23,16 @@ def quantise(vectors: Tensor, codebooks: Sequence[Tensor]) -> tuple[Tensor, Tens
         ValueError: if shapes do not fit.
 
     Source: Juang & Gray 1982 (multistage vector quantisation); Zeghidour et al. 2021 (SoundStream), algorithm 1.
-    Notebook: 03.
     """
-    if vectors.ndim != 2 or not codebooks or any(book.shape[1:] != vectors.shape[1:] for book in codebooks):
+    if (
+        vectors.ndim != 2
+        or not codebooks
+        or any(book.shape[1:] != vectors.shape[1:] for book in codebooks)
+    ):
         shapes = [tuple(book.shape) for book in codebooks]
-        raise ValueError(f"vectors must be (n, d) and each codebook (size, d), got {tuple(vectors.shape)} and {shapes}")
+        raise ValueError(
+            f"vectors must be (n, d) and each codebook (size, d), got {tuple(vectors.shape)} and {shapes}"
+        )
     left, words, codes = vectors, [], []
     for book in codebooks:
         nearest = torch.cdist(left, book).argmin(1)
@@ -43,13 +48,18 @@ def straight_through(vectors: Tensor, codebooks: Sequence[Tensor]) -> Tensor:
     Args and errors: as `quantise`. Returns (n, d).
 
     Source: Bengio et al. 2013; van den Oord et al. 2017 (VQ-VAE), section 3.2.
-    Notebook: 03.
     """
     return vectors + (quantise(vectors, codebooks)[0].sum(0) - vectors).detach()
 
 
 def fit(
-    vectors: Tensor, n_codebooks: int, size: int, *, rounds: int = 20, seed: int = 0, expire: bool = True
+    vectors: Tensor,
+    n_codebooks: int,
+    size: int,
+    *,
+    rounds: int = 20,
+    seed: int = 0,
+    expire: bool = True,
 ) -> list[Tensor]:
     """Codebooks for these vectors, by k-means on what each stage leaves over.
 
@@ -68,7 +78,6 @@ def fit(
         ValueError: if there are fewer vectors than words, or a size is out of range.
 
     Source: MacQueen 1967; expiry as in Zeghidour et al. 2021, section 3.3.
-    Notebook: 03.
     """
     if n_codebooks < 1 or size < 2 or rounds < 1 or vectors.ndim != 2 or len(vectors) < size:
         raise ValueError(
@@ -78,7 +87,9 @@ def fit(
     left, books = vectors, []
     for stage in range(n_codebooks):
         generator = torch_generator(seed, "codebook", stage)
-        book = torch.randn(size, left.shape[1], generator=generator).to(left)  # knows nothing, as in a new network
+        book = torch.randn(size, left.shape[1], generator=generator).to(
+            left
+        )  # knows nothing, as in a new network
         for _ in range(rounds):
             book = _round(left, book, generator if expire else None)
         books.append(book)
@@ -111,10 +122,14 @@ def perplexity(codes: Tensor, size: int) -> float:
 
     Raises:
         ValueError: if there are no codes, or one lies outside 0..size - 1.
-
-    Notebook: 03.
     """
     if codes.numel() == 0 or codes.min() < 0 or codes.max() >= size:
-        raise ValueError(f"codes must be integers in 0..{size - 1}, at least one, got shape {tuple(codes.shape)}")
+        raise ValueError(
+            f"codes must be integers in 0..{size - 1}, at least one, got shape {tuple(codes.shape)}"
+        )
     share = torch.bincount(codes.flatten(), minlength=size).double() / codes.numel()
-    return float(torch.exp2(torch.special.entr(share).sum() / torch.log(torch.tensor(2.0, dtype=torch.float64))))
+    return float(
+        torch.exp2(
+            torch.special.entr(share).sum() / torch.log(torch.tensor(2.0, dtype=torch.float64))
+        )
+    )

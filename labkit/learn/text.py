@@ -64,7 +64,6 @@ def pieces(word: str, vocabulary: dict[str, int]) -> list[int]:
         Indices.
 
     Source: WordPiece (Schuster and Nakajima 2012), greedy as in BERT.
-    Notebook: 08.
     """
     found, start = [], 0
     while start < len(word):
@@ -86,7 +85,6 @@ class SentenceEncoder(nn.Module):
         folder: with `config.json` and `vocab.txt`; `load` reads `model.safetensors` there too.
 
     Source: Wang et al. 2020 (MiniLM); Reimers and Gurevych 2019 (mean pooling).
-    Notebook: 08.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -153,7 +151,9 @@ def _weights(stored: dict[str, Tensor]) -> dict[str, Tensor]:
         "norm.weight": stored["embeddings.LayerNorm.weight"],
         "norm.bias": stored["embeddings.LayerNorm.bias"],
     }
-    n_layers = 1 + max(int(name.split(".")[2]) for name in stored if name.startswith("encoder.layer."))
+    n_layers = 1 + max(
+        int(name.split(".")[2]) for name in stored if name.startswith("encoder.layer.")
+    )
     names = {
         "self_attn.out_proj": "attention.output.dense",
         "norm1": "attention.output.LayerNorm",
@@ -164,7 +164,10 @@ def _weights(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     for layer in range(n_layers):
         theirs, mine = f"encoder.layer.{layer}.", f"layers.{layer}."
         for kind in ("weight", "bias"):
-            parts = [stored[f"{theirs}attention.self.{part}.{kind}"] for part in ("query", "key", "value")]
+            parts = [
+                stored[f"{theirs}attention.self.{part}.{kind}"]
+                for part in ("query", "key", "value")
+            ]
             ours[f"{mine}self_attn.in_proj_{kind}"] = torch.cat(parts)
             ours |= {f"{mine}{a}.{kind}": stored[f"{theirs}{b}.{kind}"] for a, b in names.items()}
     return ours
@@ -185,7 +188,9 @@ def minilm() -> SentenceEncoder:
     return SentenceEncoder.load(Path(found.submodule_search_locations[0]) / "model")
 
 
-def ngram_vectors(texts: Sequence[str], *, width: int = 512, sizes: tuple[int, ...] = (2, 3, 4)) -> np.ndarray:
+def ngram_vectors(
+    texts: Sequence[str], *, width: int = 512, sizes: tuple[int, ...] = (2, 3, 4)
+) -> np.ndarray:
     """Sentences by their spelling alone: counts of hashed character n-grams, of length 1.
 
     Args:
@@ -197,7 +202,6 @@ def ngram_vectors(texts: Sequence[str], *, width: int = 512, sizes: tuple[int, .
         (n, width) float64.
 
     Source: Weinberger et al. 2009 (feature hashing); Bojanowski et al. 2017 (words as bags of n-grams).
-    Notebook: 08.
     """
     vectors = np.zeros((len(texts), width))
     for row, text in enumerate(texts):

@@ -58,7 +58,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.n_devices < 1 or self.batch_size % self.n_devices:
-            raise ValueError(f"n_devices must divide batch_size {self.batch_size}, got {self.n_devices}")
+            raise ValueError(
+                f"n_devices must divide batch_size {self.batch_size}, got {self.n_devices}"
+            )
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, 0-based."""
@@ -123,19 +125,26 @@ def fit(
     torch.manual_seed(torch_generator(plan.seed, "training").initial_seed())
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": plan.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
     adamw = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.98), fused=True)
     wrapped, optimizer = fabric.setup(model, adamw)
     step, rows = _resume(run_dir, model, optimizer)
     first, started = fabric.is_global_zero, time.perf_counter()
-    writer = need("torch.utils.tensorboard").SummaryWriter(run_dir, purge_step=step) if first else None
+    writer = (
+        need("torch.utils.tensorboard").SummaryWriter(run_dir, purge_step=step) if first else None
+    )
     wrapped.train()
     for batch in _batches(dataset, plan, step, fabric.global_rank):
         for group in optimizer.param_groups:
             group["lr"] = plan.rate(step)
         value, figures = loss(wrapped, {k: v.to(fabric.device) for k, v in batch.items()})
         if not torch.isfinite(value):
-            raise FloatingPointError(f"the loss became {value.item()} at step {step}; the last checkpoint is kept")
+            raise FloatingPointError(
+                f"the loss became {value.item()} at step {step}; the last checkpoint is kept"
+            )
         fabric.backward(value)
         fabric.clip_gradients(wrapped, optimizer, max_norm=plan.clip_norm)
         optimizer.step()
@@ -143,7 +152,12 @@ def fit(
         step += 1
         last = step == plan.steps
         if first and (step % log_every == 0 or last):
-            row = {"step": step, "loss": value.item(), **figures, "seconds": time.perf_counter() - started}
+            row = {
+                "step": step,
+                "loss": value.item(),
+                **figures,
+                "seconds": time.perf_counter() - started,
+            }
             if validate and (step % validate_every == 0 or last):
                 row |= validate(model.eval())
                 wrapped.train()
@@ -163,11 +177,15 @@ def _claim(run_dir: Path, config: Mapping[str, Any] | None) -> None:
     path = run_dir / "config.json"
     text = json.dumps(dict(config or {}), indent=1, sort_keys=True)
     if path.exists() and path.read_text() != text:
-        raise ValueError(f"{run_dir} holds a run with another config; give a new run_dir or delete it")
+        raise ValueError(
+            f"{run_dir} holds a run with another config; give a new run_dir or delete it"
+        )
     replace_text(path, text)
 
 
-def _resume(run_dir: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, float]]]:
+def _resume(
+    run_dir: Path, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[int, list[dict[str, float]]]:
     path = run_dir / "checkpoint.pt"
     if not path.exists():
         return 0, []
@@ -179,7 +197,11 @@ def _resume(run_dir: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -
 
 
 def _checkpoint(
-    run_dir: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, rows: list[dict[str, float]]
+    run_dir: Path,
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rows: list[dict[str, float]],
 ) -> None:
     state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
     save_atomically(state | {"rng": torch.get_rng_state(), "rows": rows}, run_dir / "checkpoint.pt")

@@ -14,7 +14,9 @@ __all__ = ["Attention", "Cache", "Decoder", "DecoderLayer", "Encoder", "EncoderL
 
 
 def _feed_forward(width: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * width, width))
+    return nn.Sequential(
+        nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * width, width)
+    )
 
 
 class EncoderLayer(nn.Module):
@@ -38,7 +40,13 @@ class DecoderLayer(nn.Module):
     """Causal self-attention, cross-attention into the encoder's memory, feed-forward; all pre-norm."""
 
     def __init__(
-        self, width: int, n_heads: int, dropout: float, *, kind: Kind = "multi_head", rotary: bool = False
+        self,
+        width: int,
+        n_heads: int,
+        dropout: float,
+        *,
+        kind: Kind = "multi_head",
+        rotary: bool = False,
     ) -> None:
         super().__init__()
         self.norm_self, self.norm_cross, self.norm_forward = (nn.LayerNorm(width) for _ in range(3))
@@ -104,7 +112,9 @@ class Encoder(nn.Module):
         rotary = _is_rotary(positions)
         self.max_length = max_length
         self.position = None if rotary else nn.Parameter(0.02 * torch.randn(max_length, width))
-        self.layers = nn.ModuleList(EncoderLayer(width, n_heads, dropout, rotary=rotary) for _ in range(n_layers))
+        self.layers = nn.ModuleList(
+            EncoderLayer(width, n_heads, dropout, rotary=rotary) for _ in range(n_layers)
+        )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,8 +135,6 @@ class Cache:
     Attributes:
         own: one (b, length, floats) for each layer, of the tokens so far.
         source: one (m, s, floats) for each layer, of the memory; row r of the tokens reads row r % m.
-
-    Notebook: 04.
     """
 
     own: tuple[Tensor, ...]
@@ -158,8 +166,6 @@ class Decoder(nn.Module):
         max_length: longest sentence.
         kind: of attention, see `labkit.learn.attention.attention`.
         positions: ``"learned"`` or ``"rotary"``, as for `Encoder`.
-
-    Notebook: 04.
     """
 
     def __init__(
@@ -199,8 +205,13 @@ class Decoder(nn.Module):
 
     def start(self, memory: Tensor) -> Cache:
         """The cache before the first token: what cross-attention remembers of `memory` (m, s, d), computed once."""
-        own = [memory.new_empty(len(memory), 0, layer.self_attention.floats_per_position) for layer in self.layers]
-        return Cache(tuple(own), tuple(layer.cross_attention.remember(memory) for layer in self.layers))
+        own = [
+            memory.new_empty(len(memory), 0, layer.self_attention.floats_per_position)
+            for layer in self.layers
+        ]
+        return Cache(
+            tuple(own), tuple(layer.cross_attention.remember(memory) for layer in self.layers)
+        )
 
     def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         """Read the tokens that follow those in the cache.

@@ -22,7 +22,6 @@ def align(estimate: Tensor, target: Tensor, *, max_shift: int = 100) -> tuple[Te
 
     Source: Ramírez et al., ICASSP 2021, section 3.4 (cross-correlation, then the better of two polarities). Ours
         takes the strongest correlation of either sign, once.
-    Notebook: 06.
     """
     if estimate.shape != target.shape or estimate.ndim != 3 or estimate.shape[-1] <= 2 * max_shift:
         raise ValueError(
@@ -38,7 +37,9 @@ def align(estimate: Tensor, target: Tensor, *, max_shift: int = 100) -> tuple[Te
         product = product[:, lags % product.shape[-1]]
         best = product.abs().argmax(1)
         sign = torch.where(product.gather(1, best[:, None]) < 0, -1.0, 1.0).to(target)
-        index = torch.arange(max_shift, samples - max_shift, device=target.device) + lags[best][:, None]
+        index = (
+            torch.arange(max_shift, samples - max_shift, device=target.device) + lags[best][:, None]
+        )
     moved = target.gather(2, index[:, None].expand(-1, target.shape[1], -1)) * sign[..., None]
     return estimate[..., max_shift : samples - max_shift], moved
 
@@ -65,7 +66,6 @@ def aligned_distance(
 
     Source: Yamamoto et al. 2020, section 2.2, for each item alone; the time term of Ramírez et al. 2021, eq. 5, here
         relative to the target's level.
-    Notebook: 06.
     """
     estimate, target = align(estimate, target, max_shift=max_shift)
     size = target.abs().mean((1, 2)).clamp(min=1e-4)
@@ -79,6 +79,8 @@ def aligned_distance(
 def _magnitudes(sound: Tensor, n_fft: int) -> Tensor:
     """(b * channels, freq, frames), 1 for a full-scale sine, on a floor 80 dB below."""
     window = torch.hann_window(n_fft, dtype=sound.dtype, device=sound.device)
-    frames = torch.stft(sound.flatten(0, 1), n_fft, n_fft // 4, window=window, return_complex=True, center=False)
+    frames = torch.stft(
+        sound.flatten(0, 1), n_fft, n_fft // 4, window=window, return_complex=True, center=False
+    )
     parts = torch.view_as_real(frames * (2 / window.sum()))
     return (parts.square().sum(-1) + 1e-8).sqrt()

@@ -31,7 +31,9 @@ class Bin:
     interval: tuple[float, float]
 
 
-def reliability(confidence: Sequence[float], correct: Sequence[bool], *, n_bins: int = 10) -> list[Bin]:
+def reliability(
+    confidence: Sequence[float], correct: Sequence[bool], *, n_bins: int = 10
+) -> list[Bin]:
     """Stated confidence beside the share that was right, for equally wide intervals of confidence.
 
     Args:
@@ -46,7 +48,6 @@ def reliability(confidence: Sequence[float], correct: Sequence[bool], *, n_bins:
         ValueError: if the lengths differ or are 0, a confidence is out of range, or `n_bins` is not positive.
 
     Source: Guo et al. 2017, section 2 (reliability diagrams).
-    Notebook: 04.
     """
     stated, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=bool)
     if stated.ndim != 1 or stated.shape != right.shape or not len(stated):
@@ -63,13 +64,17 @@ def reliability(confidence: Sequence[float], correct: Sequence[bool], *, n_bins:
     for k in range(n_bins):
         inside = place == k
         n = int(inside.sum())
-        means = (float(stated[inside].mean()), float(right[inside].mean())) if n else (np.nan, np.nan)
+        means = (
+            (float(stated[inside].mean()), float(right[inside].mean())) if n else (np.nan, np.nan)
+        )
         interval = wilson_interval(int(right[inside].sum()), n) if n else (0.0, 1.0)
         bins.append(Bin(float(edges[k]), float(edges[k + 1]), n, *means, interval))
     return bins
 
 
-def expected_calibration_error(confidence: Sequence[float], correct: Sequence[bool], *, n_bins: int = 10) -> float:
+def expected_calibration_error(
+    confidence: Sequence[float], correct: Sequence[bool], *, n_bins: int = 10
+) -> float:
     """How far stated confidence lies from the share that was right, averaged over the answers.
 
     Args and errors as `reliability`. Few answers in a bin make it larger than it is: read it beside n.
@@ -78,7 +83,6 @@ def expected_calibration_error(confidence: Sequence[float], correct: Sequence[bo
         0..1, 0 for perfect calibration.
 
     Source: Guo et al. 2017, eq. 3.
-    Notebook: 04.
     """
     filled = [b for b in reliability(confidence, correct, n_bins=n_bins) if b.n]
     return sum(b.n * abs(b.share - b.confidence) for b in filled) / sum(b.n for b in filled)
@@ -98,11 +102,12 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         ValueError: if the shapes differ or are empty, or a true class has logit -inf.
 
     Source: Guo et al. 2017, section 4.2. One number cannot change which class is the most probable.
-    Notebook: 04.
     """
     logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or not len(labels):
-        raise ValueError(f"logits must be (n, classes) and labels (n,), n > 0, got {logits.shape} and {labels.shape}")
+        raise ValueError(
+            f"logits must be (n, classes) and labels (n,), n > 0, got {logits.shape} and {labels.shape}"
+        )
     rows = np.arange(len(labels))
     if not np.isfinite(logits[rows, labels]).all():
         raise ValueError("labels must name classes with finite logits, got one that cannot be")
@@ -111,5 +116,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         return float(-log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean())
 
     # Convex in 1 / temperature, so one valley: a bounded search finds it.
-    found = minimize_scalar(nats, bounds=(np.log(0.05), np.log(20.0)), method="bounded", options={"xatol": 1e-6})
+    found = minimize_scalar(
+        nats, bounds=(np.log(0.05), np.log(20.0)), method="bounded", options={"xatol": 1e-6}
+    )
     return float(np.exp(found.x))

@@ -16,7 +16,11 @@ _PESQ_RATE, _PESQ_LEAST = 16_000, 1.0
 
 def _picture(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     sizes = {"n_fft": 2048, "hop_length": 512, "n_mels": 64, "floor_db": -80.0}
-    return log_mel(torch.from_numpy(np.ascontiguousarray(audio.mean(0))).float(), sample_rate, **sizes).double().numpy()
+    return (
+        log_mel(torch.from_numpy(np.ascontiguousarray(audio.mean(0))).float(), sample_rate, **sizes)
+        .double()
+        .numpy()
+    )
 
 
 def mfcc_distance(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
@@ -32,10 +36,14 @@ def mfcc_distance(estimate: np.ndarray, target: np.ndarray, sample_rate: int) ->
 
     Source: Ramírez et al., ICASSP 2021, section 4.3 (cosine distance of MFCCs). Ours takes coefficients 1 to 19 of
         64 log-mel bands, averaged over time.
-    Notebook: 06.
     """
-    ours, theirs = (dct(_picture(audio, sample_rate).mean(1), norm="ortho")[1:_N_MFCC] for audio in (estimate, target))
-    return float(1 - (ours * theirs).sum() / max(float(np.sqrt((ours**2).sum() * (theirs**2).sum())), 1e-12))
+    ours, theirs = (
+        dct(_picture(audio, sample_rate).mean(1), norm="ortho")[1:_N_MFCC]
+        for audio in (estimate, target)
+    )
+    return float(
+        1 - (ours * theirs).sum() / max(float(np.sqrt((ours**2).sum() * (theirs**2).sum())), 1e-12)
+    )
 
 
 def spectral_difference_db(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
@@ -44,7 +52,6 @@ def spectral_difference_db(estimate: np.ndarray, target: np.ndarray, sample_rate
     Args and result as `mfcc_distance`, in dB.
 
     Source: Steinmetz et al., JAES 70(9), 2022, table 5 (mean spectral difference), here in mel bands.
-    Notebook: 06.
     """
     ours, theirs = (_picture(audio, sample_rate).mean(1) for audio in (estimate, target))
     return float(np.abs(ours - theirs).mean())
@@ -54,7 +61,6 @@ def centroid_error_hz(estimate: np.ndarray, target: np.ndarray, sample_rate: int
     """Difference of the spectral centroids of two whole recordings, Hz (SCE). Args as `mfcc_distance`.
 
     Source: Steinmetz et al., JAES 70(9), 2022, table 5. Ours weighs all frames by their energy.
-    Notebook: 06.
     """
     found = []
     for audio in (estimate, target):
@@ -65,10 +71,7 @@ def centroid_error_hz(estimate: np.ndarray, target: np.ndarray, sample_rate: int
 
 
 def loudness_error_lu(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Difference of integrated loudness, LU; what is too soft to have one counts as -70 LUFS. Args as `mfcc_distance`.
-
-    Notebook: 06.
-    """
+    """Difference of integrated loudness, LU; what is too soft to have one counts as -70 LUFS. Args as `mfcc_distance`."""
     ours, theirs = (max(loudness_lufs(audio, sample_rate), -70.0) for audio in (estimate, target))
     return abs(ours - theirs)
 
@@ -88,7 +91,6 @@ def intelligibility(estimate: np.ndarray, target: np.ndarray, sample_rate: int) 
         ModuleNotFoundError: without pystoi.
 
     Source: Taal et al., IEEE TASLP 19(7), 2011.
-    Notebook: 06.
     """
     return float(need("pystoi").stoi(target.mean(0), estimate.mean(0), sample_rate))
 
@@ -109,15 +111,18 @@ def speech_quality(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -
         ValueError: where PESQ finds no speech in the target.
 
     Source: ITU-T P.862.2 (2007).
-    Notebook: 06.
     """
     pesq = need("pesq")
-    ours, theirs = (resample(x.mean(0, keepdims=True), sample_rate, _PESQ_RATE)[0] for x in (estimate, target))
+    ours, theirs = (
+        resample(x.mean(0, keepdims=True), sample_rate, _PESQ_RATE)[0] for x in (estimate, target)
+    )
 
     def score(sound: np.ndarray) -> float:
         if not np.any(sound):  # pesq would divide by its peak
             return -1.0
-        return float(pesq.pesq(_PESQ_RATE, theirs, sound, "wb", on_error=pesq.PesqError.RETURN_VALUES))
+        return float(
+            pesq.pesq(_PESQ_RATE, theirs, sound, "wb", on_error=pesq.PesqError.RETURN_VALUES)
+        )
 
     if not np.any(theirs) or ((found := score(ours)) < 0 and score(theirs) < 0):
         raise ValueError("target must hold speech, PESQ finds none")

@@ -52,7 +52,13 @@ class Swap:
 
 
 def swap_si_sdr_db(
-    first: str, second: str, *, dry: Sequence[np.ndarray], sample_rate: int, n: int = 24, seed: int = 0
+    first: str,
+    second: str,
+    *,
+    dry: Sequence[np.ndarray],
+    sample_rate: int,
+    n: int = 24,
+    seed: int = 0,
 ) -> float:
     """How alike two pedals sound in their two orders: the median of `table` for one pair.
 
@@ -72,7 +78,6 @@ def swap_si_sdr_db(
 
     Source: Le Roux et al. 2019, eq. 3 and 4, for SI-SDR. It depends on the angle between the two sounds alone, so that
     neither order is the reference.
-    Notebook: 02.
     """
     return table([first, second], dry=dry, sample_rate=sample_rate, n=n, seed=seed)[0].si_sdr_db
 
@@ -98,8 +103,6 @@ def table(
     Raises:
         ValueError: for fewer than two or repeated names, no or a silent clip, or `n` below 1.
         KeyError: for an unknown pedal.
-
-    Notebook: 02.
     """
     if len(names) < 2 or len(set(names)) != len(names):
         raise ValueError(f"names must be two or more distinct pedals, got {list(names)}")
@@ -108,7 +111,10 @@ def table(
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
     pairs = list(itertools.combinations(names, 2))
-    draws = [_draw(names, set_rms(dry[k % len(dry)], INPUT_RMS_DBFS), sample_rate, k, seed) for k in range(n)]
+    draws = [
+        _draw(names, set_rms(dry[k % len(dry)], INPUT_RMS_DBFS), sample_rate, k, seed)
+        for k in range(n)
+    ]
     rows = []
     for pair in pairs:
         alike_db = [distances[pair] for distances, _ in draws]

@@ -33,13 +33,16 @@ def mr_stft(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float
     own = max(float(np.sqrt(np.mean(np.square(estimate, dtype=np.float64)))), 1e-6)
     loss = need("auraloss").freq.MultiResolutionSTFTLoss(sample_rate=sample_rate)
     pair = [
-        torch.from_numpy(np.ascontiguousarray(x * (0.1 / rms)))[None] for x, rms in ((estimate, own), (target, level))
+        torch.from_numpy(np.ascontiguousarray(x * (0.1 / rms)))[None]
+        for x, rms in ((estimate, own), (target, level))
     ]
     with torch.no_grad():
         return float(loss(*pair))
 
 
-def log_spectral_distance(estimate: Tensor, target: Tensor, *, n_ffts: Sequence[int] = (256, 1024, 4096)) -> Tensor:
+def log_spectral_distance(
+    estimate: Tensor, target: Tensor, *, n_ffts: Sequence[int] = (256, 1024, 4096)
+) -> Tensor:
     """How far log magnitudes are apart, averaged over STFT sizes: differentiable, one value for each item of a batch.
 
     Args:
@@ -55,24 +58,32 @@ def log_spectral_distance(estimate: Tensor, target: Tensor, *, n_ffts: Sequence[
         ValueError: if the shapes do not fit.
 
     Source: the log-magnitude term of Yamamoto et al. 2020, for each item alone and with a floor.
-    Notebook: 02.
     """
     if estimate.shape[1:] != target.shape[1:] or len(target) not in (1, len(estimate)):
-        raise ValueError(f"target must have the shape of estimate, got {tuple(estimate.shape)}, {tuple(target.shape)}")
-    distances = [(_log_magnitude(estimate, n) - _log_magnitude(target, n)).abs().mean((1, 2, 3)) for n in n_ffts]
+        raise ValueError(
+            f"target must have the shape of estimate, got {tuple(estimate.shape)}, {tuple(target.shape)}"
+        )
+    distances = [
+        (_log_magnitude(estimate, n) - _log_magnitude(target, n)).abs().mean((1, 2, 3))
+        for n in n_ffts
+    ]
     return torch.stack(distances).mean(0)
 
 
 def _log_magnitude(audio: Tensor, n_fft: int) -> Tensor:
     window = torch.hann_window(n_fft, dtype=audio.dtype, device=audio.device)
     flat = audio.reshape(-1, audio.shape[-1])
-    spectrum = torch.stft(flat, n_fft, n_fft // 4, window=window, return_complex=True, pad_mode="constant")
+    spectrum = torch.stft(
+        flat, n_fft, n_fft // 4, window=window, return_complex=True, pad_mode="constant"
+    )
     power = spectrum.real.square() + spectrum.imag.square()
     floor = 1e-8 * window.sum().square() / 4
     return 0.5 * torch.log(power + floor).view(*audio.shape[:-1], *power.shape[-2:])
 
 
-def mr_stft_loss(sample_rate: int, *, n_ffts: Sequence[int] = (1024, 2048, 8192)) -> torch.nn.Module:
+def mr_stft_loss(
+    sample_rate: int, *, n_ffts: Sequence[int] = (1024, 2048, 8192)
+) -> torch.nn.Module:
     """The same distance as a module to train with: one value for a batch, with its gradient; levels as they are.
 
     Args:
@@ -84,7 +95,6 @@ def mr_stft_loss(sample_rate: int, *, n_ffts: Sequence[int] = (1024, 2048, 8192)
         averaged over the frame lengths. A silent target has no finite convergence.
 
     Source: Yamamoto et al. 2020 (Parallel WaveGAN), section 2.2, by auraloss.
-    Notebook: 05.
     """
     hops, windows = [n // 4 for n in n_ffts], list(n_ffts)
     return need("auraloss").freq.MultiResolutionSTFTLoss(
@@ -111,10 +121,11 @@ def magnitude_distance(
 
     Source: Steinmetz, Bryan and Reiss 2022 (DeepAFx-ST), section 3.2 with its frame lengths, as auraloss has it, but
         one value for each item, and without the phase, which takes a third of the time.
-    Notebook: 06.
     """
     if estimate.shape != target.shape:
-        raise ValueError(f"shapes must agree, got {tuple(estimate.shape)} and {tuple(target.shape)}")
+        raise ValueError(
+            f"shapes must agree, got {tuple(estimate.shape)} and {tuple(target.shape)}"
+        )
     distances = []
     for n_fft in n_ffts:
         pair = [_magnitude(audio, n_fft) for audio in (estimate, target)]

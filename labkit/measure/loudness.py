@@ -21,9 +21,13 @@ def as_channels(audio: np.ndarray) -> np.ndarray:
     audio = np.asarray(audio, dtype=np.float64)
     audio = audio[None] if audio.ndim == 1 else audio
     if audio.ndim != 2 or audio.size == 0:
-        raise ValueError(f"audio must be (channels, samples) with at least one sample, got shape {audio.shape}")
+        raise ValueError(
+            f"audio must be (channels, samples) with at least one sample, got shape {audio.shape}"
+        )
     if not np.isfinite(audio).all():
-        raise ValueError(f"audio must be finite, got {int((~np.isfinite(audio)).sum())} NaN or infinite samples")
+        raise ValueError(
+            f"audio must be finite, got {int((~np.isfinite(audio)).sum())} NaN or infinite samples"
+        )
     return audio
 
 
@@ -50,7 +54,6 @@ def loudness_lufs(audio: np.ndarray, sample_rate: int) -> float:
         ValueError: if the shape, the samples or the rate are not as above.
 
     Source: ITU-R BS.1770-4, through pyloudnorm.
-    Notebook: 02.
     """
     audio = as_channels(audio)
     if audio.shape[0] > _MAX_CHANNELS:
@@ -80,7 +83,9 @@ def _shift_for(audio: np.ndarray, sample_rate: int, target_lufs: float) -> float
 
 
 def _at(audio: np.ndarray, shift_db: float) -> np.ndarray:
-    return np.clip(audio * 10 ** (shift_db / 20), -1.0, 1.0).astype(np.float32)  # clip: rounding of a peak at 1 only
+    return np.clip(audio * 10 ** (shift_db / 20), -1.0, 1.0).astype(
+        np.float32
+    )  # clip: rounding of a peak at 1 only
 
 
 def match_all(
@@ -98,23 +103,27 @@ def match_all(
 
     Raises:
         ValueError: if `target_lufs` is out of range or a clip is not as `loudness_lufs` wants it.
-
-    Notebook: 02.
     """
     if not -70 <= target_lufs <= 0:
         raise ValueError(f"target_lufs must lie in -70..0, got {target_lufs}")
     audio = {name: as_channels(samples) for name, (samples, _) in clips.items()}
     shifts = {name: _shift_for(audio[name], rate, target_lufs) for name, (_, rate) in clips.items()}
     over_db = max([0.0, *(peak_db(audio[name]) + shift for name, shift in shifts.items() if shift)])
-    lowered = {name: shift - over_db if shift else _fit(audio[name]) for name, shift in shifts.items()}
-    return {name: (_at(audio[name], shift), shift) for name, shift in lowered.items()}, target_lufs - over_db
+    lowered = {
+        name: shift - over_db if shift else _fit(audio[name]) for name, shift in shifts.items()
+    }
+    return {
+        name: (_at(audio[name], shift), shift) for name, shift in lowered.items()
+    }, target_lufs - over_db
 
 
 def _fit(audio: np.ndarray) -> float:
     return min(0.0, -peak_db(audio))
 
 
-def match_loudness(audio: np.ndarray, sample_rate: int, *, target_lufs: float = -23.0) -> tuple[np.ndarray, float]:
+def match_loudness(
+    audio: np.ndarray, sample_rate: int, *, target_lufs: float = -23.0
+) -> tuple[np.ndarray, float]:
     """One clip at the loudness wanted, or as near below it as its peak allows.
 
     Args:
@@ -127,7 +136,5 @@ def match_loudness(audio: np.ndarray, sample_rate: int, *, target_lufs: float = 
 
     Raises:
         ValueError: as `match_all`.
-
-    Notebook: 02.
     """
     return match_all({"audio": (audio, sample_rate)}, target_lufs=target_lufs)[0]["audio"]

@@ -12,7 +12,6 @@ def levenshtein(first: Names, second: Names) -> int:
     """Fewest insertions, deletions and substitutions of pedals that turn one chain into the other.
 
     Source: Levenshtein 1966; Wagner and Fischer's table, one row at a time.
-    Notebook: 04.
     """
     row = list(range(len(second) + 1))
     for i, a in enumerate(first, start=1):
@@ -61,11 +60,17 @@ def chain_scores(truth: Sequence[Names], predicted: Sequence[Names]) -> dict[str
         ValueError: if the lengths differ or are 0.
     """
     _check(truth, predicted)
-    exact = np.array([tuple(a) == tuple(b) for a, b in zip(truth, predicted, strict=True)], dtype=float)
-    same_set = np.array([set(a) == set(b) for a, b in zip(truth, predicted, strict=True)], dtype=float)
+    exact = np.array(
+        [tuple(a) == tuple(b) for a, b in zip(truth, predicted, strict=True)], dtype=float
+    )
+    same_set = np.array(
+        [set(a) == set(b) for a, b in zip(truth, predicted, strict=True)], dtype=float
+    )
     long = np.array([len(names) > 1 for names in truth])
     order = np.where((same_set > 0) & long, exact, np.nan)
-    distance = np.array([levenshtein(a, b) for a, b in zip(truth, predicted, strict=True)], dtype=float)
+    distance = np.array(
+        [levenshtein(a, b) for a, b in zip(truth, predicted, strict=True)], dtype=float
+    )
     return {"exact": exact, "set": same_set, "order": order, "levenshtein": distance}
 
 
@@ -81,7 +86,6 @@ def kendall_tau(truth: Names, predicted: Names, joined: Callable[[str, str], boo
         (pairs in the same order - pairs in the other) / pairs, -1..1; NaN without such a pair.
 
     Source: Kendall 1938, restricted to distinguishable pairs.
-    Notebook: 04.
     """
     both = [name for name in truth if name in predicted]
     pairs = [(a, b) for i, a in enumerate(both) for b in both[i + 1 :] if joined(a, b)]
@@ -120,4 +124,6 @@ def si_sdr_db(reference: np.ndarray, estimate: np.ndarray) -> float:
 
 def _check(truth: Sequence[Names], predicted: Sequence[Names]) -> None:
     if len(truth) != len(predicted) or not len(truth):
-        raise ValueError(f"truth and predicted must be equally long and not empty, got {len(truth)}, {len(predicted)}")
+        raise ValueError(
+            f"truth and predicted must be equally long and not empty, got {len(truth)}, {len(predicted)}"
+        )

@@ -25,7 +25,9 @@ def signals(sample_rate: int, *, seconds: float = 0.6, seed: int = 0) -> dict[st
     impulse = np.zeros((2, samples), np.float32)
     impulse[:, samples // 7] = (0.5, 1.0)
     return {
-        "guitar": np.concatenate([set_rms(guitar, -20.0), set_rms(-guitar, -26.0)]).astype(np.float32),
+        "guitar": np.concatenate([set_rms(guitar, -20.0), set_rms(-guitar, -26.0)]).astype(
+            np.float32
+        ),
         "noise": (0.1 * rng.standard_normal((2, samples))).astype(np.float32),
         "impulse": impulse,
         "full scale": np.sign(rng.standard_normal((2, samples))).astype(np.float32),
@@ -33,7 +35,9 @@ def signals(sample_rate: int, *, seconds: float = 0.6, seed: int = 0) -> dict[st
     }
 
 
-def relative_error_db(expected: np.ndarray | torch.Tensor, given: np.ndarray | torch.Tensor) -> float:
+def relative_error_db(
+    expected: np.ndarray | torch.Tensor, given: np.ndarray | torch.Tensor
+) -> float:
     """Energy of the difference relative to that of `expected`, in dB; -300 dB where both are silent.
 
     Args:

@@ -64,7 +64,18 @@ class Row:
     def __post_init__(self) -> None:
         if self.sources not in SOURCES:
             raise ValueError(f"sources must be one of {', '.join(SOURCES)}, got {self.sources!r}")
-        for field in ("ours", "low", "high", "chance", "prior", "floor", "control", "oracle", "reference", "seconds"):
+        for field in (
+            "ours",
+            "low",
+            "high",
+            "chance",
+            "prior",
+            "floor",
+            "control",
+            "oracle",
+            "reference",
+            "seconds",
+        ):
             value = getattr(self, field)
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"{field} must be a finite number or None, got {value}")
@@ -87,8 +98,6 @@ def write(system: str, rows: Sequence[Row], *, path: Path | None = None) -> Path
 
     Returns:
         The file written.
-
-    Notebook: 04.
     """
     path = path or results_path(system)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +127,9 @@ def read(system: str, *, path: Path | None = None) -> list[Row]:
     """
     path = path or results_path(system)
     if not path.is_file():
-        raise FileNotFoundError(f"no results for {system!r} at {path}: run `labkit evaluate {system}`")
+        raise FileNotFoundError(
+            f"no results for {system!r} at {path}: run `labkit evaluate {system}`"
+        )
     known = {field.name for field in fields(Row)}
     rows = json.loads(path.read_text())["rows"]
     for row in rows:
@@ -152,12 +163,13 @@ def bootstrap_interval(
 
     Source: Efron & Tibshirani 1993, ch. 13 (percentile); widened for few sources by the t quantile as in Hesterberg,
         The American Statistician 69(4), 2015, sec. 5.3 ("expanded percentile").
-    Notebook: 04.
     """
     values = np.asarray(values, dtype=np.float64)
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     if values.ndim != 1 or values.shape != index.shape:
-        raise ValueError(f"values and groups must be equally long vectors, got {values.shape} and {index.shape}")
+        raise ValueError(
+            f"values and groups must be equally long vectors, got {values.shape} and {index.shape}"
+        )
     if not np.isfinite(values).all():
         raise ValueError("values must be finite")
     counts = np.bincount(index)
@@ -166,7 +178,9 @@ def bootstrap_interval(
         raise ValueError(f"groups must name at least two sources, got {size}")
     draws = generator(seed, "bootstrap").integers(0, size, (n, size))
     means = np.bincount(index, values)[draws].sum(1) / counts[draws].sum(1)
-    widened = stats.norm.cdf(np.sqrt(size / (size - 1)) * stats.t.ppf((1 - confidence) / 2, size - 1))
+    widened = stats.norm.cdf(
+        np.sqrt(size / (size - 1)) * stats.t.ppf((1 - confidence) / 2, size - 1)
+    )
     low, high = np.quantile(means, [widened, 1 - widened])
     return float(low), float(high)
 
@@ -186,7 +200,6 @@ def wilson_interval(k: int, n: int, *, confidence: float = 0.95) -> tuple[float,
         ValueError: if k or n is out of range.
 
     Source: Wilson, JASA 22, 1927.
-    Notebook: 04.
     """
     if n < 1 or not 0 <= k <= n:
         raise ValueError(f"need 0 <= k <= n and n >= 1, got k={k}, n={n}")

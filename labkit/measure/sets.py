@@ -14,7 +14,6 @@ def chamfer(said: Tensor, truth: Tensor) -> Tensor:
     Invariant to the order of both sets, with a gradient; yet two parts may choose the same partner.
 
     Source: Fan, Su and Guibas 2017 (CVPR), eq. 1, per value and halved.
-    Notebook: 07.
     """
     _check(said, truth)
     distance = (said[:, :, None] - truth[:, None]).square().mean(-1)
@@ -28,8 +27,6 @@ def sorted_error(said: Tensor, truth: Tensor, *, by: int = 0) -> Tensor:
         said: (b, k, v); its parts stand as they are: the network is to say them in order.
         truth: (b, k, v).
         by: the value to sort by.
-
-    Notebook: 07.
     """
     _check(said, truth)
     order = truth[..., by].argsort(1)
@@ -50,7 +47,6 @@ def assignment_errors(said: Tensor, truth: Tensor) -> np.ndarray:
         ValueError: if the shapes differ or are not (b, k, v).
 
     Source: Hayes et al. 2025; Kuhn 1955.
-    Notebook: 07.
     """
     _check(said, truth)
     cost = (said[:, :, None] - truth[:, None]).double().square().mean(-1).cpu().numpy()

@@ -33,7 +33,6 @@ def multi_scale_spectral(estimate: np.ndarray, target: np.ndarray, sample_rate: 
         ValueError: if the shapes differ, or the target is silent or not finite.
 
     Source: Hayes et al. 2025, MSS; the reference of the decibels is ours.
-    Notebook: 07.
     """
     _check(estimate, target)
     scores = []
@@ -59,7 +58,6 @@ def warped_mfcc(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> f
         ValueError: as `multi_scale_spectral`.
 
     Source: Hayes et al. 2025, wMFCC; dynamic time warping as in Sakoe and Chiba 1978, without a band.
-    Notebook: 07.
     """
     _check(estimate, target)
     first, second = (_mfcc(x, sample_rate) for x in (estimate, target))
@@ -109,7 +107,6 @@ def spectral_transport(estimate: np.ndarray, target: np.ndarray, sample_rate: in
 
     Source: Torres et al. 2024 ("Unsupervised harmonic parameter estimation using differentiable DSP and spectral
         optimal transport"), as used in Hayes et al. 2025; the weights are ours: silence has no spectrum.
-    Notebook: 07.
     """
     _check(estimate, target)
     first, second = (_magnitudes(x, sample_rate, 0.050, 0.020) for x in (estimate, target))
@@ -134,7 +131,6 @@ def rms_cosine(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> fl
         ValueError: as `multi_scale_spectral`.
 
     Source: Hayes et al. 2025, RMS.
-    Notebook: 07.
     """
     _check(estimate, target)
     first, second = (_envelope(x, sample_rate) for x in (estimate, target))
@@ -157,10 +153,11 @@ def log_spectral(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> 
         ValueError: as `multi_scale_spectral`.
 
     Source: Gray and Markel 1976.
-    Notebook: 07.
     """
     _check(estimate, target)
-    first, second = (_decibels(np.square(_magnitudes(x, sample_rate, 0.050, 0.020))) for x in (estimate, target))
+    first, second = (
+        _decibels(np.square(_magnitudes(x, sample_rate, 0.050, 0.020))) for x in (estimate, target)
+    )
     return float(np.sqrt(np.square(first - second).mean(0)).mean())
 
 
@@ -175,7 +172,9 @@ DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray, int], float]] = {
 
 def _check(estimate: np.ndarray, target: np.ndarray) -> None:
     if estimate.shape != target.shape or target.ndim != 1:
-        raise ValueError(f"estimate and target must be equally long vectors, got {estimate.shape} and {target.shape}")
+        raise ValueError(
+            f"estimate and target must be equally long vectors, got {estimate.shape} and {target.shape}"
+        )
     if not (np.isfinite(estimate).all() and np.isfinite(target).all()):
         raise ValueError("estimate and target must be finite")
     if not np.abs(target).max() > 1e-6:
@@ -189,7 +188,9 @@ def _frames(audio: np.ndarray, size: int, hop: int) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(padded, size)[: n * hop : hop][:n].T
 
 
-def _magnitudes(audio: np.ndarray, sample_rate: int, window: float, hop: float, *, n_fft: int = 0) -> np.ndarray:
+def _magnitudes(
+    audio: np.ndarray, sample_rate: int, window: float, hop: float, *, n_fft: int = 0
+) -> np.ndarray:
     size = round(window * sample_rate)
     frames = _frames(audio, size, round(hop * sample_rate)) * _hann(size)[:, None]
     return np.abs(scipy.fft.rfft(frames, n_fft or scipy.fft.next_fast_len(size, real=True), axis=0))
@@ -207,7 +208,9 @@ def _decibels(power: np.ndarray) -> np.ndarray:
     return 10 * np.log10(np.maximum(power / loudest, 10 ** (-_RANGE_DB / 10)))
 
 
-def _log_mel(audio: np.ndarray, sample_rate: int, window: float, hop: float, n_mels: int) -> np.ndarray:
+def _log_mel(
+    audio: np.ndarray, sample_rate: int, window: float, hop: float, n_mels: int
+) -> np.ndarray:
     # Zeros after the short windows: bands narrower than a bin would be empty.
     n_fft = max(2048, 2 ** int(np.ceil(np.log2(window * sample_rate))))
     power = np.square(_magnitudes(audio, sample_rate, window, hop, n_fft=n_fft))
@@ -216,7 +219,11 @@ def _log_mel(audio: np.ndarray, sample_rate: int, window: float, hop: float, n_m
 
 @lru_cache(maxsize=8)
 def _filters(sample_rate: int, n_fft: int, n_mels: int) -> np.ndarray:
-    return melscale_fbanks(n_fft // 2 + 1, 20.0, sample_rate / 2, n_mels, sample_rate).T.double().numpy()
+    return (
+        melscale_fbanks(n_fft // 2 + 1, 20.0, sample_rate / 2, n_mels, sample_rate)
+        .T.double()
+        .numpy()
+    )
 
 
 def _mfcc(audio: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -24,10 +24,14 @@ def check_rate(sample_rate: int, name: str = "sample_rate") -> int:
     Raises:
         AudioError: if it is not a whole number in that range.
     """
-    if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float, np.integer, np.floating)):
+    if isinstance(sample_rate, bool) or not isinstance(
+        sample_rate, (int, float, np.integer, np.floating)
+    ):
         raise AudioError(f"{name} must be a whole number of Hz, got {sample_rate!r}")
     if not 1 <= sample_rate <= 1_000_000 or sample_rate != int(sample_rate):
-        raise AudioError(f"{name} must be a whole number of Hz from 1 to 1000000, got {sample_rate!r}")
+        raise AudioError(
+            f"{name} must be a whole number of Hz from 1 to 1000000, got {sample_rate!r}"
+        )
     return int(sample_rate)
 
 
@@ -47,7 +51,9 @@ def check_audio(audio: np.ndarray, sample_rate: int, *, name: str = "audio") -> 
     """
     check_rate(sample_rate)
     if not isinstance(audio, np.ndarray):
-        raise AudioError(f"{name} must be a NumPy array (channels, samples), got {type(audio).__name__}")
+        raise AudioError(
+            f"{name} must be a NumPy array (channels, samples), got {type(audio).__name__}"
+        )
     if not np.issubdtype(audio.dtype, np.floating):
         raise AudioError(
             f"{name} must be floats with full scale 1, got {audio.dtype}: divide integers by their full scale first"
@@ -57,15 +63,27 @@ def check_audio(audio: np.ndarray, sample_rate: int, *, name: str = "audio") -> 
     if audio.ndim != 2:
         raise AudioError(f"{name} must have shape (channels, samples), got {audio.shape}")
     if 0 in audio.shape:
-        raise AudioError(f"{name} is empty: shape {audio.shape}, at least one channel and one sample expected")
+        raise AudioError(
+            f"{name} is empty: shape {audio.shape}, at least one channel and one sample expected"
+        )
     if audio.shape[0] > MAX_CHANNELS:
-        hint = ": this looks like (samples, channels), pass audio.T" if audio.shape[1] <= MAX_CHANNELS else ""
-        raise AudioError(f"{name} must have 1 to {MAX_CHANNELS} channels first, got shape {audio.shape}{hint}")
-    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite and is reported just below
+        hint = (
+            ": this looks like (samples, channels), pass audio.T"
+            if audio.shape[1] <= MAX_CHANNELS
+            else ""
+        )
+        raise AudioError(
+            f"{name} must have 1 to {MAX_CHANNELS} channels first, got shape {audio.shape}{hint}"
+        )
+    with np.errstate(
+        over="ignore"
+    ):  # a double beyond float32 becomes infinite and is reported just below
         audio = np.ascontiguousarray(audio, dtype=np.float32)
     bad = audio.size - int(np.count_nonzero(np.isfinite(audio)))
     if bad:
-        raise AudioError(f"{name} must be finite, got {bad} NaN or infinite of {audio.size} samples")
+        raise AudioError(
+            f"{name} must be finite, got {bad} NaN or infinite of {audio.size} samples"
+        )
     return audio
 
 
@@ -86,7 +104,9 @@ def to_mono(audio: np.ndarray) -> np.ndarray:
         return audio
     mono = audio.mean(axis=0, keepdims=True, dtype=np.float32)
     if np.square(mono).mean() < 1e-6 * np.square(audio).mean(axis=1).max():
-        raise AudioError("channels cancel in their mean: opposite polarity? Turn one over, or give one alone")
+        raise AudioError(
+            "channels cancel in their mean: opposite polarity? Turn one over, or give one alone"
+        )
     return mono
 
 
@@ -109,7 +129,12 @@ def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     if from_rate == to_rate:
         return audio
     samples = max(1, round(audio.shape[1] * to_rate / from_rate))
-    out = need("soxr").resample(audio.T, int(from_rate), to_rate).reshape(-1, audio.shape[0]).T[:, :samples]
+    out = (
+        need("soxr")
+        .resample(audio.T, int(from_rate), to_rate)
+        .reshape(-1, audio.shape[0])
+        .T[:, :samples]
+    )
     out = np.pad(out, ((0, 0), (0, samples - out.shape[1])))
     return np.ascontiguousarray(out, dtype=np.float32)
 
@@ -128,8 +153,6 @@ def describe(audio: np.ndarray, sample_rate: int) -> dict[str, float | int | boo
 
     Raises:
         AudioError: if the audio is not usable.
-
-    Notebook: 00
     """
     audio = check_audio(audio, sample_rate)
     peak = float(np.abs(audio).max())

@@ -37,7 +37,9 @@ def noise(rng: np.random.Generator, samples: int, *, pink: bool) -> np.ndarray:
     return out / np.float32(np.sqrt(np.mean(np.square(out)) + 1e-20))
 
 
-def hum(samples: int, sample_rate: int, *, mains_hz: float, amplitudes: np.ndarray, phase: float = 0.0) -> np.ndarray:
+def hum(
+    samples: int, sample_rate: int, *, mains_hz: float, amplitudes: np.ndarray, phase: float = 0.0
+) -> np.ndarray:
     """Mains hum.
 
     Args:
@@ -50,7 +52,10 @@ def hum(samples: int, sample_rate: int, *, mains_hz: float, amplitudes: np.ndarr
     Returns:
         float32 `(samples,)`.
     """
-    step, block = 2j * np.pi * mains_hz / sample_rate, 512  # exp of a sum: a product of two short tables
+    step, block = (
+        2j * np.pi * mains_hz / sample_rate,
+        512,
+    )  # exp of a sum: a product of two short tables
     blocks = np.exp(step * block * np.arange(-(-samples // block)) + 1j * phase)
     turn = np.outer(blocks, np.exp(step * np.arange(block))).astype(np.complex64).ravel()[:samples]
     out = np.zeros(samples, np.complex64)
@@ -73,7 +78,11 @@ def clicks(rng: np.random.Generator, samples: int, *, count: int) -> np.ndarray:
     out = np.zeros(samples, np.float32)
     for _ in range(count):
         at, length = int(rng.integers(samples)), int(rng.integers(2, 40))
-        shape = rng.uniform(-1, 1) * np.exp(-np.arange(length) / max(1, length / 4)) * rng.choice([-1, 1], size=length)
+        shape = (
+            rng.uniform(-1, 1)
+            * np.exp(-np.arange(length) / max(1, length / 4))
+            * rng.choice([-1, 1], size=length)
+        )
         out[at : at + length] = shape[: samples - at]
     return out
 
@@ -146,16 +155,18 @@ def augment(
 
     Raises:
         ValueError: `strength` out of range, an empty clip, `samples` below 1, or an unknown part.
-
-    Notebook: 02
     """
     if not 0 <= strength <= 1:
         raise ValueError(f"strength must be 0 to 1, got {strength}")
     if unknown := set(parts) - set(PARTS):
-        raise ValueError(f"parts must be among {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
+        raise ValueError(
+            f"parts must be among {', '.join(PARTS)}, got {', '.join(sorted(unknown))}"
+        )
     samples = audio.shape[-1] if samples is None else samples
     if audio.ndim != 2 or audio.shape[-1] == 0 or samples < 1:
-        raise ValueError(f"audio must be (channels, samples), not empty, got {audio.shape}, {samples} samples wanted")
+        raise ValueError(
+            f"audio must be (channels, samples), not empty, got {audio.shape}, {samples} samples wanted"
+        )
     if strength == 0:
         return fit(audio, samples, offset=_offset(rng, audio.shape[-1], samples, slack=0))
     slack = round(0.05 * strength * sample_rate)
@@ -164,9 +175,15 @@ def augment(
     if audio.shape[-1] > needed:
         audio = fit(audio, needed, offset=_offset(rng, audio.shape[-1], needed, slack=0))
     response = draw_response(sample_rate, rng, strength=strength) if rng.random() < 0.9 else None
-    out = colour(audio, response if "tone" in parts else None, speed=speed if "time" in parts else 1.0)
+    out = colour(
+        audio, response if "tone" in parts else None, speed=speed if "time" in parts else 1.0
+    )
     offset = _offset(rng, out.shape[-1], samples, slack=slack)
-    out = fit(out, samples, offset=offset if "time" in parts else max(0, min(offset, out.shape[-1] - samples)))
+    out = fit(
+        out,
+        samples,
+        offset=offset if "time" in parts else max(0, min(offset, out.shape[-1] - samples)),
+    )
     if rng.random() < 0.3:
         start, end = rng.uniform(0, 0.05 * strength), rng.uniform(0, 0.1 * strength)
         if "time" in parts:
@@ -188,7 +205,9 @@ def _offset(rng: np.random.Generator, length: int, samples: int, *, slack: int) 
     return int(rng.integers(min(0, length - samples) - slack, max(0, length - samples) + slack + 1))
 
 
-def _add_disturbances(audio: np.ndarray, sample_rate: int, rng: np.random.Generator, strength: float) -> None:
+def _add_disturbances(
+    audio: np.ndarray, sample_rate: int, rng: np.random.Generator, strength: float
+) -> None:
     """Noise floor, hum and clicks, in place; levels are relative to the clip's RMS."""
     rms, samples = float(np.sqrt(np.mean(np.square(audio)))), audio.shape[-1]
     if rng.random() < 0.5 * strength:
@@ -196,7 +215,9 @@ def _add_disturbances(audio: np.ndarray, sample_rate: int, rng: np.random.Genera
         audio += np.float32(level) * noise(rng, samples, pink=rng.random() < 0.5)
     if rng.random() < 0.2 * strength:
         amplitudes = rng.uniform(0.2, 1, 6) / np.arange(1, 7) ** rng.uniform(0, 1.5)
-        amplitudes *= rms * 10 ** (rng.uniform(-80, -40) / 20) * np.sqrt(2 / np.sum(np.square(amplitudes)))
+        amplitudes *= (
+            rms * 10 ** (rng.uniform(-80, -40) / 20) * np.sqrt(2 / np.sum(np.square(amplitudes)))
+        )
         mains_hz = rng.choice([50.0, 60.0]) * rng.uniform(0.998, 1.002)
         phase = rng.uniform(0, 2 * np.pi)
         audio += hum(samples, sample_rate, mains_hz=mains_hz, amplitudes=amplitudes, phase=phase)

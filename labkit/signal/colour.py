@@ -12,7 +12,9 @@ from scipy import fft
 _TAPS = 8192  # length of the colouring's impulse response: 186 ms at 44.1 kHz, enough for a 20 Hz high-pass
 
 
-def tilt(frequency_hz: np.ndarray, *, slope_db_per_octave: float, pivot_hz: float = 700.0) -> np.ndarray:
+def tilt(
+    frequency_hz: np.ndarray, *, slope_db_per_octave: float, pivot_hz: float = 700.0
+) -> np.ndarray:
     """A spectral tilt between 100 Hz and 10 kHz, minimum phase.
 
     Args:
@@ -25,7 +27,9 @@ def tilt(frequency_hz: np.ndarray, *, slope_db_per_octave: float, pivot_hz: floa
     """
 
     def shape(f: np.ndarray | float) -> np.ndarray:
-        return ((1 + 1j * f / 100.0) / (1 + 1j * f / 10_000.0)) ** (slope_db_per_octave / (20 * np.log10(2)))
+        return ((1 + 1j * f / 100.0) / (1 + 1j * f / 10_000.0)) ** (
+            slope_db_per_octave / (20 * np.log10(2))
+        )
 
     return shape(frequency_hz) / abs(shape(pivot_hz))
 
@@ -68,7 +72,11 @@ def peak(frequency_hz: np.ndarray, *, center_hz: float, gain_db: float, q: float
 
 
 def early_reflections(
-    frequency_hz: np.ndarray, *, delays_ms: np.ndarray, gains: np.ndarray, damping_hz: float = 4_000.0
+    frequency_hz: np.ndarray,
+    *,
+    delays_ms: np.ndarray,
+    gains: np.ndarray,
+    damping_hz: float = 4_000.0,
 ) -> np.ndarray:
     """A nearby surface or two, as a microphone hears them: shorter than any reverb.
 
@@ -118,10 +126,16 @@ def warp(frequency_hz: np.ndarray | float, sample_rate: int) -> np.ndarray | flo
     Returns:
         Hz, close to `frequency_hz` when that is low; very large, but finite, at half the rate.
     """
-    return sample_rate / np.pi * np.tan(np.minimum(np.pi * frequency_hz / sample_rate, np.pi / 2 - 1e-6))
+    return (
+        sample_rate
+        / np.pi
+        * np.tan(np.minimum(np.pi * frequency_hz / sample_rate, np.pi / 2 - 1e-6))
+    )
 
 
-def colour(audio: np.ndarray, response: np.ndarray | None = None, *, speed: float = 1.0) -> np.ndarray:
+def colour(
+    audio: np.ndarray, response: np.ndarray | None = None, *, speed: float = 1.0
+) -> np.ndarray:
     """Filter by a frequency response and play at another speed, in one pair of transforms.
 
     Args:
@@ -161,7 +175,9 @@ def _near_fast_length(size: float) -> int:
     return lower if size - lower < upper - size else upper
 
 
-def draw_response(sample_rate: int, rng: np.random.Generator, *, strength: float = 1.0) -> np.ndarray:
+def draw_response(
+    sample_rate: int, rng: np.random.Generator, *, strength: float = 1.0
+) -> np.ndarray:
     """A random colouring on `frequency_grid`.
 
     Args:

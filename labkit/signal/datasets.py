@@ -153,7 +153,9 @@ _DAPS = _zenodo(
 
 def records() -> dict[str, Record]:
     """All data sets by name."""
-    return {record.name: record for record in (_EGFXSET, _GUITAR_TECHS, _GUITARSET, _IDMT_GUITAR, _DAPS)}
+    return {
+        record.name: record for record in (_EGFXSET, _GUITAR_TECHS, _GUITARSET, _IDMT_GUITAR, _DAPS)
+    }
 
 
 def get(
@@ -183,8 +185,6 @@ def get(
         ValueError: an unknown data set or file.
         LicenceError: without `accept_licence`.
         DatasetUnavailable: offline, or a wrong md5; with the name, address and place of the file.
-
-    Notebook: 02
     """
     record = name if isinstance(name, Record) else _find(records(), name, "data set")
     wanted = {file.name: file for file in record.files}
@@ -209,7 +209,10 @@ def _find(known: dict, name: str, what: str):
 
 
 def _have(record: Record, file: RemoteFile, folder: Path, say: Callable[[str], None]) -> None:
-    archive, unpacked = folder / file.name, folder / file.name.removesuffix(".zip").removesuffix(".tar.gz")
+    archive, unpacked = (
+        folder / file.name,
+        folder / file.name.removesuffix(".zip").removesuffix(".tar.gz"),
+    )
     packed = file.name.endswith((".zip", ".tar.gz"))
     if packed and unpacked.is_dir():
         return
@@ -238,7 +241,9 @@ def _check_md5(record: Record, file: RemoteFile, archive: Path) -> None:
         found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if found != file.md5:
         advice = _advice(record, file, archive)
-        raise DatasetUnavailable(f"{archive} has md5 {found}, not the published one: delete it. {advice}")
+        raise DatasetUnavailable(
+            f"{archive} has md5 {found}, not the published one: delete it. {advice}"
+        )
 
 
 def _download(record: Record, file: RemoteFile, archive: Path) -> None:
@@ -252,7 +257,9 @@ def _download(record: Record, file: RemoteFile, archive: Path) -> None:
     address = f"{record.url}{file.name}"
     try:
         pooch.get_logger().setLevel("WARNING")
-        pooch.retrieve(address, f"md5:{file.md5}", fname=archive.name, path=archive.parent, downloader=fetch)
+        pooch.retrieve(
+            address, f"md5:{file.md5}", fname=archive.name, path=archive.parent, downloader=fetch
+        )
     except requests.RequestException as error:
         reason = f"{address} could not be reached ({type(error).__name__})"
         raise DatasetUnavailable(f"{reason}. {_advice(record, file, archive)}") from error
@@ -268,7 +275,11 @@ def _resume(requests, url: str, part: Path) -> None:
         before = part.stat().st_size if part.exists() else 0
         try:
             return _append(requests, url, part)
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+        except (
+            requests.ConnectionError,
+            requests.Timeout,
+            requests.exceptions.ChunkedEncodingError,
+        ):
             progress = part.exists() and part.stat().st_size > before
             failures = 0 if progress else failures + 1
             if failures == _ATTEMPTS:
@@ -280,7 +291,9 @@ def _append(requests, url: str, part: Path) -> None:
     have = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as answer:
-        if answer.status_code == 416:  # nothing after what is there: complete, which the md5 decides
+        if (
+            answer.status_code == 416
+        ):  # nothing after what is there: complete, which the md5 decides
             return
         answer.raise_for_status()
         with open(part, "ab" if answer.status_code == 206 else "wb") as out:
@@ -300,7 +313,9 @@ def _unpack(archive: Path, folder: Path) -> None:
             with tarfile.open(archive) as tar:
                 tar.extractall(temporary, filter=_no_twins)
             # A folder around everything, with the archive's own name, is left out.
-            os.replace(temporary / folder.name if (temporary / folder.name).is_dir() else temporary, folder)
+            os.replace(
+                temporary / folder.name if (temporary / folder.name).is_dir() else temporary, folder
+            )
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         kind = "zip" if archive.suffix == ".zip" else "tar"
         raise DatasetUnavailable(f"{archive} is not a {kind} file ({error})") from error

@@ -4,7 +4,9 @@ import numpy as np
 from scipy.linalg import solve_toeplitz, solveh_banded
 
 
-def fill_gaps(audio: np.ndarray, missing: np.ndarray, *, order: int = 48, rounds: int = 3) -> np.ndarray:
+def fill_gaps(
+    audio: np.ndarray, missing: np.ndarray, *, order: int = 48, rounds: int = 3
+) -> np.ndarray:
     """A stretch of sound whose missing samples continue the rest as an autoregressive process would.
 
     In turns: the predictor that fits the present guess, then the samples that leave it the least error.
@@ -24,7 +26,9 @@ def fill_gaps(audio: np.ndarray, missing: np.ndarray, *, order: int = 48, rounds
     Source: Janssen, Veldhuis and Vries, IEEE Trans. ASSP 34(2), 1986, eq. 8 and 15.
     """
     if audio.shape != missing.shape or len(audio) <= order:
-        raise ValueError(f"audio and missing must hold the same {order + 1} samples or more, got {audio.shape}")
+        raise ValueError(
+            f"audio and missing must hold the same {order + 1} samples or more, got {audio.shape}"
+        )
     found, places = audio.astype(np.float64), np.flatnonzero(missing)
     if not len(places):
         return found
@@ -43,7 +47,9 @@ def fill_gaps(audio: np.ndarray, missing: np.ndarray, *, order: int = 48, rounds
     return found
 
 
-def filled_tops(audio: np.ndarray, height: float, *, stretches: int = 6, around: int = 500) -> np.ndarray:
+def filled_tops(
+    audio: np.ndarray, height: float, *, stretches: int = 6, around: int = 500
+) -> np.ndarray:
     """How high a wave went where it is missing above a height, in the stretches most likely to hold the highest peak.
 
     Args:

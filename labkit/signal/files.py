@@ -35,7 +35,9 @@ _FORMATS = {
     ".mp3": ("MP3", "MPEG_LAYER_III"),
     ".aiff": ("AIFF", "PCM_24"),
 }
-_BLOCK_VALUES = 1 << 18  # values per read: a broken header may promise any length, so nothing is allocated from it
+_BLOCK_VALUES = (
+    1 << 18
+)  # values per read: a broken header may promise any length, so nothing is allocated from it
 
 
 class AudioFileError(AudioError):
@@ -67,8 +69,6 @@ def read_audio(
     Raises:
         AudioFileError: missing, a folder, empty, truncated, not audio, or NaN or infinite samples.
         AudioError: a bad `sample_rate` or `max_seconds`.
-
-    Notebook: 00
     """
     path = Path(path)
     if sample_rate is not None:
@@ -76,7 +76,9 @@ def read_audio(
     if max_seconds is not None and not max_seconds > 0:
         raise AudioError(f"max_seconds must be above 0, got {max_seconds!r}")
     head = _head(path)
-    audio, file_rate = _read_mpeg4(path, max_seconds) if head[4:8] == b"ftyp" else _read(path, path, max_seconds)
+    audio, file_rate = (
+        _read_mpeg4(path, max_seconds) if head[4:8] == b"ftyp" else _read(path, path, max_seconds)
+    )
     try:
         audio = check_audio(audio, file_rate, name="its audio")
     except AudioError as error:
@@ -94,7 +96,9 @@ def _head(path: Path) -> bytes:
         with open(path, "rb") as file:
             head = file.read(16)
     except OSError as error:
-        raise AudioFileError(f"{path}: an audio file was expected, cannot open it ({error.strerror})") from error
+        raise AudioFileError(
+            f"{path}: an audio file was expected, cannot open it ({error.strerror})"
+        ) from error
     if not head:
         raise AudioFileError(f"{path}: an audio file was expected, this one is empty (0 bytes)")
     return head
@@ -105,18 +109,26 @@ def _read(path: Path, shown: Path, max_seconds: float | None) -> tuple[np.ndarra
     try:
         with open(path, "rb") as raw, soundfile.SoundFile(raw) as file:
             limit = (
-                file.frames if max_seconds is None else min(file.frames, max(1, round(max_seconds * file.samplerate)))
+                file.frames
+                if max_seconds is None
+                else min(file.frames, max(1, round(max_seconds * file.samplerate)))
             )
             audio = _read_blocks(file, limit)
             truncated = _truncated(file, audio.shape[1], limit)
             rate = file.samplerate
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
-        said = getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(". ")  # no repr of our stream
-        raise AudioFileError(f"{shown}: audio expected (wav, flac, mp3, ogg, opus, m4a), found: {said}") from error
+        said = (
+            getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(". ")
+        )  # no repr of our stream
+        raise AudioFileError(
+            f"{shown}: audio expected (wav, flac, mp3, ogg, opus, m4a), found: {said}"
+        ) from error
     if audio.shape[1] == 0:
         raise AudioFileError(f"{shown}: audio expected, the file has a header but no samples")
     if truncated:
-        raise AudioFileError(f"{shown}: the file is truncated, {truncated}; copy or export it again")
+        raise AudioFileError(
+            f"{shown}: the file is truncated, {truncated}; copy or export it again"
+        )
     return audio, rate
 
 
@@ -137,12 +149,18 @@ def _truncated(file: "soundfile.SoundFile", read: int, limit: int) -> str:  # no
     if read < limit:
         return f"its header promises {limit} samples and {read} could be read"
     # libsndfile clamps the length of a cut WAV or AIFF and says so only in its log
-    sizes = re.search(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    sizes = re.search(
+        r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE
+    )
     if sizes is None:
         return ""
     declared, present = int(sizes[1]), int(sizes[2])
     streamed = declared >= 0x7FFFFFFF  # written to a pipe, so that the length was never filled in
-    return "" if streamed or declared <= present else f"its header promises {declared} bytes and {present} are there"
+    return (
+        ""
+        if streamed or declared <= present
+        else f"its header promises {declared} bytes and {present} are there"
+    )
 
 
 def _read_mpeg4(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
@@ -175,18 +193,28 @@ def _read_mpeg4(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]
                 timeout=120,
             )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            said = (error.stderr or b"no answer in time").decode(errors="replace").strip().splitlines()
-            raise AudioFileError(f"{path}: audio expected, ffmpeg found {said[-1] if said else 'nothing'}") from error
+            said = (
+                (error.stderr or b"no answer in time").decode(errors="replace").strip().splitlines()
+            )
+            raise AudioFileError(
+                f"{path}: audio expected, ffmpeg found {said[-1] if said else 'nothing'}"
+            ) from error
         return _read(wav, path, max_seconds)
 
 
 def _read_pedalboard(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
     with need("pedalboard.io").AudioFile(str(path)) as file:
-        limit = file.frames if max_seconds is None else min(file.frames, max(1, round(max_seconds * file.samplerate)))
+        limit = (
+            file.frames
+            if max_seconds is None
+            else min(file.frames, max(1, round(max_seconds * file.samplerate)))
+        )
         return file.read(limit), check_rate(file.samplerate)
 
 
-def write_audio(path: str | os.PathLike, audio: np.ndarray, sample_rate: int, *, subtype: str | None = None) -> Path:
+def write_audio(
+    path: str | os.PathLike, audio: np.ndarray, sample_rate: int, *, subtype: str | None = None
+) -> Path:
     """Write an audio file in one step: a reader sees the old file or the whole new one.
 
     Args:
@@ -207,7 +235,9 @@ def write_audio(path: str | os.PathLike, audio: np.ndarray, sample_rate: int, *,
     audio = check_audio(audio, sample_rate)
     peak = float(np.abs(audio).max())
     if peak > 1.0:
-        raise AudioError(f"audio must stay within -1 to 1 to be written, its peak is {peak:.4g}: lower its level")
+        raise AudioError(
+            f"audio must stay within -1 to 1 to be written, its peak is {peak:.4g}: lower its level"
+        )
     if path.suffix.lower() not in _FORMATS:
         raise AudioFileError(f"{path}: the name must end in one of {' '.join(_FORMATS)}")
     if not path.parent.is_dir():
@@ -226,7 +256,11 @@ def write_audio(path: str | os.PathLike, audio: np.ndarray, sample_rate: int, *,
     return path
 
 
-def _write_blocks(soundfile, path: Path, audio: np.ndarray, rate: int, kind: str, subtype: str) -> None:
+def _write_blocks(
+    soundfile, path: Path, audio: np.ndarray, rate: int, kind: str, subtype: str
+) -> None:
     with soundfile.SoundFile(path, "w", rate, audio.shape[0], subtype, format=kind) as file:
-        for start in range(0, audio.shape[1], 1 << 16):  # Vorbis in libsndfile overflows the stack on one long write
+        for start in range(
+            0, audio.shape[1], 1 << 16
+        ):  # Vorbis in libsndfile overflows the stack on one long write
             file.write(audio[:, start : start + (1 << 16)].T)

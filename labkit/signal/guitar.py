@@ -55,12 +55,12 @@ def pluck(
 
     Raises:
         ValueError: if `frequency_hz`, `sample_rate`, `seconds` or `velocity` is out of range.
-
-    Notebook: 01.
     """
     _check(sample_rate, seconds)
     if not 0 < frequency_hz < sample_rate / 2:
-        raise ValueError(f"frequency_hz must lie between 0 and {sample_rate / 2:g} Hz, got {frequency_hz}")
+        raise ValueError(
+            f"frequency_hz must lie between 0 and {sample_rate / 2:g} Hz, got {frequency_hz}"
+        )
     if not 0 < velocity <= 1:
         raise ValueError(f"velocity must lie in (0, 1], got {velocity}")
     model = model or GuitarModel()
@@ -75,7 +75,12 @@ def pluck(
     samples = round(seconds * sample_rate)
     dead = tuple(np.array(model.dead_spots).T)
     wave = strings.render(
-        [note], model.wiring, sample_rate=rate, seconds=seconds + PREROLL_SECONDS, rng=rng, decay_curve=dead
+        [note],
+        model.wiring,
+        sample_rate=rate,
+        seconds=seconds + PREROLL_SECONDS,
+        rng=rng,
+        decay_curve=dead,
     )
     wave = wave[int(PREROLL_SECONDS * rate) :]
     out = through_rig(wave, model, rate, factor)[:samples]
@@ -104,8 +109,6 @@ def phrase(
 
     Raises:
         ValueError: if `style` is unknown, or `sample_rate` or `seconds` is out of range.
-
-    Notebook: 02.
     """
     _check(sample_rate, seconds)
     model = GuitarModel.draw(rng) if model is None else model
@@ -163,7 +166,14 @@ def _pitches(stroke: Stroke, model: GuitarModel, rng: np.random.Generator) -> li
         frequency = midi_to_hz(model.tuning[string] + fret + model.string_cents[string] / 100)
         stiffness = model.inharmonicity[string] * 2 ** (fret / 6)
         velocity = stroke.velocity * float(np.exp(rng.normal(0, 0.1)))
-        note = _note(model, frequency, stiffness, mute=stroke.mute, velocity=velocity, harmonic=stroke.harmonic)
+        note = _note(
+            model,
+            frequency,
+            stiffness,
+            mute=stroke.mute,
+            velocity=velocity,
+            harmonic=stroke.harmonic,
+        )
         delay = stroke.spread_seconds * index / max(len(stroke.frets) - 1, 1)
         # A stopped string is nearer to the pick in proportion.
         closer = min(position * 2 ** (fret / 12), 0.5) if stroke.harmonic == 1 else note.position
@@ -171,7 +181,9 @@ def _pitches(stroke: Stroke, model: GuitarModel, rng: np.random.Generator) -> li
     return notes
 
 
-def _add_stroke(mix: NDArray, rng: np.random.Generator, stroke: Stroke, model: GuitarModel, rate: float) -> None:
+def _add_stroke(
+    mix: NDArray, rng: np.random.Generator, stroke: Stroke, model: GuitarModel, rate: float
+) -> None:
     """Renders one stroke and adds what of it falls inside the phrase."""
     past = max(-stroke.onset_seconds - _LONGEST_PAST_SECONDS, 0.0)
     onset = stroke.onset_seconds + past
@@ -218,7 +230,9 @@ def _semitones(stroke: Stroke, samples: int, rate: float, past: float) -> NDArra
     return np.interp(np.arange(samples) / rate, coarse, curve).astype(np.float32)
 
 
-def _add_touch_noise(wave: NDArray, rng: np.random.Generator, model: GuitarModel, rate: float) -> None:
+def _add_touch_noise(
+    wave: NDArray, rng: np.random.Generator, model: GuitarModel, rate: float
+) -> None:
     """The pick's own click, and now and then a finger sliding on a wound string."""
     peak = float(np.abs(wave[: int(0.1 * rate)]).max()) * strings.level_db(model.touch_noise_db)
     length = min(int(rng.uniform(0.002, 0.02) * rate), len(wave))
@@ -228,7 +242,9 @@ def _add_touch_noise(wave: NDArray, rng: np.random.Generator, model: GuitarModel
     wave[start : start + length] += noise
     if rng.random() < 0.04 and len(wave) > 0.3 * rate:
         length = int(rng.uniform(0.05, 0.15) * rate)
-        squeak = np.diff(rng.standard_normal(length + 1, dtype=np.float32)) * np.hanning(length).astype(np.float32)
+        squeak = np.diff(rng.standard_normal(length + 1, dtype=np.float32)) * np.hanning(
+            length
+        ).astype(np.float32)
         wave[-length:] += squeak * np.float32(peak / 2)
 
 
@@ -243,5 +259,7 @@ def _add_handling(mix: NDArray, rng: np.random.Generator, model: GuitarModel, ra
         if rng.random() < 0.5:
             noise = np.cumsum(noise, dtype=np.float32) * np.float32(4 / np.sqrt(length))
         start = int(rng.integers(0, len(mix) - length + 1))
-        swell = np.sin(np.pi * np.linspace(0, 1, length, dtype=np.float32) ** np.float32(rng.uniform(0.3, 2)))
+        swell = np.sin(
+            np.pi * np.linspace(0, 1, length, dtype=np.float32) ** np.float32(rng.uniform(0.3, 2))
+        )
         mix[start : start + length] += noise * swell * np.float32(peak / 3 * rng.uniform(0.2, 1))

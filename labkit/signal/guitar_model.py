@@ -82,10 +82,10 @@ class GuitarModel:
 
         Returns:
             A model; the same stream gives the same one.
-
-        Notebook: 02.
         """
-        stiffness = np.array(DEFAULT_INHARMONICITY) * _log_uniform(rng, 0.5, 2.2) * rng.uniform(0.7, 1.4, 6)
+        stiffness = (
+            np.array(DEFAULT_INHARMONICITY) * _log_uniform(rng, 0.5, 2.2) * rng.uniform(0.7, 1.4, 6)
+        )
         dead = np.exp(rng.normal(0, rng.uniform(0.05, 0.45), 48))
         microphone = rng.random() < 0.25
         return cls(
@@ -143,9 +143,13 @@ def _draw_output(rng: np.random.Generator, microphone: bool) -> dict[str, Any]:
     """What follows the strings: electronics or a body in a room, and the noise that comes with either."""
     noise_db = float(rng.uniform(-80, -38)) if microphone else float(rng.uniform(-95, -50))
     return {
-        "resonance_hz": _log_uniform(rng, 6000, 16000) if microphone else _log_uniform(rng, 2000, 9000),
+        "resonance_hz": _log_uniform(rng, 6000, 16000)
+        if microphone
+        else _log_uniform(rng, 2000, 9000),
         "resonance_q": float(rng.uniform(0.6, 1)) if microphone else _log_uniform(rng, 0.6, 4),
-        "tone_hz": _log_uniform(rng, 500, 5000) if not microphone and rng.random() < 0.3 else 20000.0,
+        "tone_hz": _log_uniform(rng, 500, 5000)
+        if not microphone and rng.random() < 0.3
+        else 20000.0,
         "lowcut_hz": _log_uniform(rng, 5, 80),
         "tilt_db": float(rng.uniform(-4, 2)),
         "body": _draw_body(rng, microphone) if microphone or rng.random() < 0.15 else (),
@@ -166,8 +170,17 @@ def _draw_body(rng: np.random.Generator, acoustic: bool) -> tuple[tuple[float, f
     strength = rng.uniform(0.2, 1.5)
     centres = np.exp(rng.uniform(np.log(80), np.log(5000), count)).tolist()
     gains = rng.normal(0, strength, count).tolist()
-    peaks = [(centre, float(rng.uniform(3, 25)), gain) for centre, gain in zip(centres, gains, strict=True)]
+    peaks = [
+        (centre, float(rng.uniform(3, 25)), gain)
+        for centre, gain in zip(centres, gains, strict=True)
+    ]
     if acoustic:
         for low_hz, high_hz in ((90, 130), (180, 260)):
-            peaks.append((float(rng.uniform(low_hz, high_hz)), float(rng.uniform(2, 12)), float(rng.uniform(1, 8))))
+            peaks.append(
+                (
+                    float(rng.uniform(low_hz, high_hz)),
+                    float(rng.uniform(2, 12)),
+                    float(rng.uniform(1, 8)),
+                )
+            )
     return tuple(peaks)

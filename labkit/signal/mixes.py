@@ -24,18 +24,23 @@ def drums(rng: np.random.Generator, *, seconds: float, sample_rate: int) -> np.n
 
     Returns:
         (1, samples) float32, peak 1.
-
-    Notebook: 06.
     """
     samples = round(seconds * sample_rate)
     out = np.zeros(samples + sample_rate, np.float32)
     step = 60 / float(rng.uniform(75, 150)) / 4
-    sounds = {"kick": _kick(rng, sample_rate), "snare": _snare(rng, sample_rate), "hat": _hat(rng, sample_rate)}
+    sounds = {
+        "kick": _kick(rng, sample_rate),
+        "snare": _snare(rng, sample_rate),
+        "hat": _hat(rng, sample_rate),
+    }
     first = int(rng.integers(16))
     every = int(rng.choice([1, 2, 2, 4]))
     for k in range(int(seconds / step) + 1):
         beat = (k + first) % 16
-        hit = {"kick": beat in (0, 8) or (beat in (6, 10, 11, 14) and rng.random() < 0.3), "snare": beat in (4, 12)}
+        hit = {
+            "kick": beat in (0, 8) or (beat in (6, 10, 11, 14) and rng.random() < 0.3),
+            "snare": beat in (4, 12),
+        }
         hit["hat"] = beat % every == 0
         for name in (name for name, is_hit in hit.items() if is_hit):
             start = round((k * step + abs(rng.normal(0, 0.004))) * sample_rate)
@@ -50,24 +55,40 @@ def _envelope(samples: int, sample_rate: int, seconds: float) -> np.ndarray:
 
 def _kick(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     n = sample_rate // 2
-    sweep = rng.uniform(42, 62) + rng.uniform(60, 200) * _envelope(n, sample_rate, rng.uniform(0.01, 0.03))
-    body = np.sin(2 * np.pi * np.cumsum(sweep) / sample_rate) * _envelope(n, sample_rate, rng.uniform(0.06, 0.15))
-    return (body + 0.2 * rng.standard_normal(n) * _envelope(n, sample_rate, 0.003)).astype(np.float32)
+    sweep = rng.uniform(42, 62) + rng.uniform(60, 200) * _envelope(
+        n, sample_rate, rng.uniform(0.01, 0.03)
+    )
+    body = np.sin(2 * np.pi * np.cumsum(sweep) / sample_rate) * _envelope(
+        n, sample_rate, rng.uniform(0.06, 0.15)
+    )
+    return (body + 0.2 * rng.standard_normal(n) * _envelope(n, sample_rate, 0.003)).astype(
+        np.float32
+    )
 
 
 def _snare(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     n = sample_rate // 2
-    band = signal.butter(1, [rng.uniform(900, 1800), 9000], "bandpass", fs=sample_rate, output="sos")
-    rattle = signal.sosfilt(band, rng.standard_normal(n)) * _envelope(n, sample_rate, rng.uniform(0.04, 0.12))
-    tone = np.sin(2 * np.pi * rng.uniform(160, 240) * np.arange(n) / sample_rate) * _envelope(n, sample_rate, 0.05)
+    band = signal.butter(
+        1, [rng.uniform(900, 1800), 9000], "bandpass", fs=sample_rate, output="sos"
+    )
+    rattle = signal.sosfilt(band, rng.standard_normal(n)) * _envelope(
+        n, sample_rate, rng.uniform(0.04, 0.12)
+    )
+    tone = np.sin(2 * np.pi * rng.uniform(160, 240) * np.arange(n) / sample_rate) * _envelope(
+        n, sample_rate, 0.05
+    )
     return (0.7 * rattle + 0.6 * tone).astype(np.float32)
 
 
 def _hat(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     n = sample_rate // 4
-    band = signal.butter(2, min(rng.uniform(5500, 8000), 0.4 * sample_rate), "highpass", fs=sample_rate, output="sos")
+    band = signal.butter(
+        2, min(rng.uniform(5500, 8000), 0.4 * sample_rate), "highpass", fs=sample_rate, output="sos"
+    )
     return (
-        0.3 * signal.sosfilt(band, rng.standard_normal(n)) * _envelope(n, sample_rate, rng.uniform(0.015, 0.06))
+        0.3
+        * signal.sosfilt(band, rng.standard_normal(n))
+        * _envelope(n, sample_rate, rng.uniform(0.015, 0.06))
     ).astype(np.float32)
 
 
@@ -92,7 +113,9 @@ class GeneratedMixes:
         bands: tuple[int, int, int] = (4_000, 200, 400),
     ) -> None:
         # The guitars' own source checks the numbers and deals the groups.
-        self._guitars = GeneratedGuitars(seed=seed, seconds=seconds, sample_rate=sample_rate, guitars=bands)
+        self._guitars = GeneratedGuitars(
+            seed=seed, seconds=seconds, sample_rate=sample_rate, guitars=bands
+        )
         self.seed, self.seconds, self.sample_rate = seed, seconds, sample_rate
 
     def groups(self, split: str) -> list[str]:
@@ -109,8 +132,18 @@ class GeneratedMixes:
         parts = {
             "drums": drums(rng, **sizes),
             "bass": phrase(rng, model=low, style="line", **sizes),
-            "rhythm": phrase(rng, model=GuitarModel.draw(members), style=str(rng.choice(["strum", "chords"])), **sizes),
-            "lead": phrase(rng, model=GuitarModel.draw(members), style=str(rng.choice(["line", "arpeggio"])), **sizes),
+            "rhythm": phrase(
+                rng,
+                model=GuitarModel.draw(members),
+                style=str(rng.choice(["strum", "chords"])),
+                **sizes,
+            ),
+            "lead": phrase(
+                rng,
+                model=GuitarModel.draw(members),
+                style=str(rng.choice(["line", "arpeggio"])),
+                **sizes,
+            ),
         }
         faders_db = {"drums": -1.0, "bass": -1.0, "rhythm": -4.0, "lead": -5.0}
         total = sum(

@@ -71,7 +71,9 @@ class _Hand:
     rests: float
 
 
-def draw_phrase(rng: np.random.Generator, *, family: str, low: int, high: int, seconds: float) -> Phrase:
+def draw_phrase(
+    rng: np.random.Generator, *, family: str, low: int, high: int, seconds: float
+) -> Phrase:
     """Draw a phrase in one of the styles that suit an instrument.
 
     Args:
@@ -90,7 +92,9 @@ def draw_phrase(rng: np.random.Generator, *, family: str, low: int, high: int, s
     if family not in _STYLES:
         raise ValueError(f"family must be one of {', '.join(FAMILIES)}, got {family!r}")
     if high - low < 12 or not seconds > 0:
-        raise ValueError(f"an octave and some time are needed, got keys {low} to {high} and {seconds} s")
+        raise ValueError(
+            f"an octave and some time are needed, got keys {low} to {high} and {seconds} s"
+        )
     styles = _STYLES[family]
     weights = np.array(list(styles.values()), float)
     style = list(styles)[rng.choice(len(styles), p=weights / weights.sum())]
@@ -110,7 +114,9 @@ def draw_phrase(rng: np.random.Generator, *, family: str, low: int, high: int, s
     return Phrase(tuple(sorted(notes, key=lambda note: note.start_seconds)), bends)
 
 
-def _note(rng: np.random.Generator, hand: _Hand, start: float, seconds: float, key: int, accent: float = 0) -> Note:
+def _note(
+    rng: np.random.Generator, hand: _Hand, start: float, seconds: float, key: int, accent: float = 0
+) -> Note:
     key = int(key)
     while key > hand.high:
         key -= 12
@@ -202,7 +208,9 @@ def _double(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]
     notes, interval = [], int(rng.choice(_INTERVALS))
     for start, step in _grid(rng, hand, seconds, (0.5, 1.0, 2.0)):
         key = _degree(hand, int(rng.integers(0, 7)))
-        notes += [_note(rng, hand, start, step * hand.length, key + offset) for offset in (0, interval)]
+        notes += [
+            _note(rng, hand, start, step * hand.length, key + offset) for offset in (0, interval)
+        ]
     return notes
 
 
@@ -229,7 +237,9 @@ def _bends(rng: np.random.Generator, notes: list[Note]) -> tuple[tuple[float, fl
         start, end = ((0.0, 1.0), (0.0, 2.0), (-1.0, 0.0), (-2.0, 0.0), (0.0, 0.0))[rng.integers(5)]
         vibrato = rng.uniform(0, 0.3) * np.sin(2 * np.pi * rng.uniform(4, 7) * time)
         curve = start + (end - start) * rise + vibrato * np.clip(2 * (time - 0.2), 0, 1)
-        steps += [(note.start_seconds + float(t), float(c)) for t, c in zip(time, curve, strict=True)]
+        steps += [
+            (note.start_seconds + float(t), float(c)) for t, c in zip(time, curve, strict=True)
+        ]
         steps.append((note.start_seconds + float(time[-1]) + 0.012, 0.0))
     return tuple(sorted(steps, key=lambda step: step[0]))
 

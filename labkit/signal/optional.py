@@ -26,6 +26,10 @@ def need(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        missing = (error.name or module).split(".")[0]  # torch.utils.tensorboard is there and lacks tensorboard
+        missing = (error.name or module).split(".")[
+            0
+        ]  # torch.utils.tensorboard is there and lacks tensorboard
         package = _PIP_NAME.get(missing, missing)
-        raise ModuleNotFoundError(f"{module} is needed here and not installed: pip install {package}") from error
+        raise ModuleNotFoundError(
+            f"{module} is needed here and not installed: pip install {package}"
+        ) from error

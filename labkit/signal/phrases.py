@@ -32,12 +32,18 @@ _NATURAL_HARMONICS = (2, 2, 3, 3, 4, 5)
 
 
 def _line(hand: Hand, weights: dict[float, float] | None = None) -> list[Stroke]:
-    weights = weights or hand.pick(({0.5: 3, 1: 2, 0.25: 1}, {1: 2, 2: 1, 0.5: 1}, {0.5: 1}, {1 / 3: 2, 1: 1}))
+    weights = weights or hand.pick(
+        ({0.5: 3, 1: 2, 0.25: 1}, {1: 2, 2: 1, 0.5: 1}, {0.5: 1}, {1 / 3: 2, 1: 1})
+    )
     articulation = hand.articulation()
     mute = float(hand.rng.uniform(0.2, 0.6)) if hand.chance(0.15) else 0.0
     strokes = []
-    for (onset, length), midi, velocity in zip(hand.slots(weights), melody(hand), velocities(hand), strict=False):
-        strokes.append(Stroke(onset, length * articulation, (hand.place(midi),), velocity, mute=mute))
+    for (onset, length), midi, velocity in zip(
+        hand.slots(weights), melody(hand), velocities(hand), strict=False
+    ):
+        strokes.append(
+            Stroke(onset, length * articulation, (hand.place(midi),), velocity, mute=mute)
+        )
     return strokes
 
 
@@ -73,7 +79,11 @@ def _expressive(hand: Hand) -> list[Stroke]:
 
 
 def _sustain(hand: Hand) -> list[Stroke]:
-    vibrato = (float(hand.rng.uniform(4, 7)), float(hand.rng.uniform(3, 40))) if hand.chance(0.4) else (0.0, 0.0)
+    vibrato = (
+        (float(hand.rng.uniform(4, 7)), float(hand.rng.uniform(3, 40)))
+        if hand.chance(0.4)
+        else (0.0, 0.0)
+    )
     strokes = []
     for (onset, length), midi, velocity in zip(
         hand.slots({2: 1, 4: 2, 6: 1}, 0), melody(hand), velocities(hand), strict=False
@@ -94,7 +104,9 @@ def _power(hand: Hand) -> list[Stroke]:
     strokes, frets, held = [], _power_frets(hand, hand.fret % 10), hand.articulation()
     for (onset, length), velocity in zip(hand.slots(weights), velocities(hand), strict=False):
         if hand.chance(0.5):
-            frets = _power_frets(hand, int(np.clip(hand.fret % 10 + hand.pick((-2, 0, 0, 3, 5)), 0, 15)))
+            frets = _power_frets(
+                hand, int(np.clip(hand.fret % 10 + hand.pick((-2, 0, 0, 3, 5)), 0, 15))
+            )
         spread = float(hand.rng.uniform(0.001, 0.02))
         strokes.append(Stroke(onset, length * held, frets, velocity, spread))
     return strokes
@@ -106,9 +118,13 @@ def _riff(hand: Hand) -> list[Stroke]:
     mute, accents = float(hand.rng.uniform(0.3, 0.8)), float(hand.rng.uniform(0.1, 0.5))
     pedal = (0, int(hand.pick((0, 0, 0, hand.fret % 8))))
     strokes = []
-    for (onset, length), midi, velocity in zip(hand.slots(weights), melody(hand), velocities(hand), strict=False):
+    for (onset, length), midi, velocity in zip(
+        hand.slots(weights), melody(hand), velocities(hand), strict=False
+    ):
         if hand.chance(accents):
-            frets = _power_frets(hand, hand.fret % 8) if hand.chance(0.5) else (hand.place(midi - 12),)
+            frets = (
+                _power_frets(hand, hand.fret % 8) if hand.chance(0.5) else (hand.place(midi - 12),)
+            )
             strokes.append(Stroke(onset, length * 0.95, frets, min(velocity * 1.2, 1), 0.004))
         else:
             strokes.append(Stroke(onset, length, (pedal,), velocity, mute=mute))
@@ -125,7 +141,9 @@ def _chord_frets(hand: Hand) -> tuple[tuple[int, int], ...]:
 
 def _chords(hand: Hand) -> list[Stroke]:
     strokes, fingered, held = [], hand.chance(0.4), hand.articulation()
-    for (onset, length), velocity in zip(hand.slots({4: 1, 2: 2, 1: 1}), velocities(hand), strict=False):
+    for (onset, length), velocity in zip(
+        hand.slots({4: 1, 2: 2, 1: 1}), velocities(hand), strict=False
+    ):
         spread = float(hand.rng.uniform(0, 0.008) if fingered else hand.rng.uniform(0.01, 0.12))
         strokes.append(Stroke(onset, length * held, _chord_frets(hand), velocity, spread))
     return strokes
@@ -138,7 +156,9 @@ def _strum(hand: Hand) -> list[Stroke]:
         hand.pick(({0.5: 1}, {1: 1, 0.5: 2}, {0.5: 2, 0.25: 1})),
     )
     strokes, frets, base = [], _chord_frets(hand), float(hand.rng.uniform(0.01, 0.04))
-    for index, ((onset, length), velocity) in enumerate(zip(hand.slots(weights), velocities(hand), strict=False)):
+    for index, ((onset, length), velocity) in enumerate(
+        zip(hand.slots(weights), velocities(hand), strict=False)
+    ):
         if index % 4 == 0 and hand.chance(0.4):
             frets = _chord_frets(hand)
         up = index % 2 == 1
@@ -155,7 +175,9 @@ def _arpeggio(hand: Hand) -> list[Stroke]:
     order = [*range(len(frets)), *range(len(frets) - 2, 0, -1)]
     order = list(hand.rng.permutation(order)) if hand.chance(0.4) else order
     strokes, ring = [], float(hand.rng.uniform(1.5, 6))
-    for index, ((onset, length), velocity) in enumerate(zip(hand.slots(weights, 0.03), velocities(hand), strict=False)):
+    for index, ((onset, length), velocity) in enumerate(
+        zip(hand.slots(weights, 0.03), velocities(hand), strict=False)
+    ):
         strokes.append(Stroke(onset, length * ring, (frets[order[index % len(order)]],), velocity))
     return strokes
 
@@ -171,16 +193,22 @@ def _double_stops(hand: Hand) -> list[Stroke]:
         string = min(low[0] + 1 + (interval >= 4), len(hand.tuning) - 1)
         fret = upper - hand.tuning[string]
         pair = (low, (string, fret)) if string != low[0] and 0 <= fret <= 22 else (low,)
-        strokes.append(Stroke(onset, length * held, pair, velocity, float(hand.rng.uniform(0, 0.012))))
+        strokes.append(
+            Stroke(onset, length * held, pair, velocity, float(hand.rng.uniform(0, 0.012)))
+        )
     return strokes
 
 
 def _harmonics(hand: Hand) -> list[Stroke]:
     strokes = []
-    for (onset, length), velocity in zip(hand.slots({1: 2, 2: 1, 0.5: 1}), velocities(hand), strict=False):
+    for (onset, length), velocity in zip(
+        hand.slots({1: 2, 2: 1, 0.5: 1}), velocities(hand), strict=False
+    ):
         frets = ((int(hand.rng.integers(len(hand.tuning))), 0),)
         number = int(hand.pick(_NATURAL_HARMONICS))
-        strokes.append(Stroke(onset, length * float(hand.pick((1, 2, 3))), frets, velocity, harmonic=number))
+        strokes.append(
+            Stroke(onset, length * float(hand.pick((1, 2, 3))), frets, velocity, harmonic=number)
+        )
     return strokes
 
 
@@ -208,7 +236,11 @@ def draw_style(rng: np.random.Generator) -> str:
 
 
 def play(
-    rng: np.random.Generator, style: str, *, seconds: float, tuning: tuple[int, ...] = STANDARD_TUNING
+    rng: np.random.Generator,
+    style: str,
+    *,
+    seconds: float,
+    tuning: tuple[int, ...] = STANDARD_TUNING,
 ) -> list[Stroke]:
     """Strokes that fill a stretch of time; the first often begins before time zero, as in a crop of a recording.
 
@@ -223,8 +255,6 @@ def play(
 
     Raises:
         ValueError: if `style` is unknown.
-
-    Notebook: 02.
     """
     if style not in _PLAYERS:
         raise ValueError(f"style must be one of {', '.join(STYLES)}, got {style!r}")
@@ -239,8 +269,14 @@ def play(
         looseness_seconds=float(rng.uniform(0, 0.015)),
     )
     strokes = stop_when_replucked(_PLAYERS[style](hand))
-    heard = [s for s in strokes if -0.3 < s.onset_seconds < max(seconds - 0.1, 0.05) or s.duration_seconds > 1]
+    heard = [
+        s
+        for s in strokes
+        if -0.3 < s.onset_seconds < max(seconds - 0.1, 0.05) or s.duration_seconds > 1
+    ]
     if not heard:
-        early = Stroke(float(rng.uniform(-0.2, 0.3)) * min(seconds, 1), seconds, (hand.place(hand.root),))
+        early = Stroke(
+            float(rng.uniform(-0.2, 0.3)) * min(seconds, 1), seconds, (hand.place(hand.root),)
+        )
         strokes.append(early)
     return [s for s in strokes if s.onset_seconds + s.duration_seconds > 0]

@@ -12,7 +12,15 @@ import numpy as np
 from labkit.signal.files import AudioFileError
 from labkit.signal.paths import cache_dir
 from labkit.signal.seeds import generator
-from labkit.signal.sources import Clip, GeneratedGuitars, Sampled, SingleNotes, Source, SplicedNotes, check_split
+from labkit.signal.sources import (
+    Clip,
+    GeneratedGuitars,
+    Sampled,
+    SingleNotes,
+    Source,
+    SplicedNotes,
+    check_split,
+)
 
 _PEAK = 10 ** (-1 / 20)  # clips are stored at a peak of -1 dBFS, so that 16 bits are well used
 _LIBRARIES = ("labkit", "numpy", "scipy", "soxr", "soundfile", "pyfluidsynth")
@@ -59,15 +67,15 @@ def build_pool(
     Raises:
         ValueError: bad arguments, or a file there that was built from others.
         AudioFileError: a damaged pool at `path`.
-
-    Notebook: 02
     """
     path = Path(path)
     if path.suffix != ".npy" or n < 1:
         raise ValueError(f"path must end in .npy and n be at least 1, got {path.name} and {n}")
     for name, wanted in (("seconds", seconds), ("sample_rate", sample_rate)):
         if wanted not in (None, getattr(source, name)):
-            raise ValueError(f"{name} is {wanted}, and the source makes clips with {getattr(source, name)}")
+            raise ValueError(
+                f"{name} is {wanted}, and the source makes clips with {getattr(source, name)}"
+            )
     samples = round(source.seconds * source.sample_rate)
     plan = _Plan(source.kind, check_split(split), n, seed, samples, source.sample_rate)
     if path.exists():
@@ -87,7 +95,9 @@ SOURCES: dict[str, type[Source]] = {
 _FRESH_GUITARS = (200_000, 200, 400)
 
 
-def dry_pool(kind: str, split: str, n: int, *, seconds: float, sample_rate: int, seed: int) -> "DryPool | FreshClips":
+def dry_pool(
+    kind: str, split: str, n: int, *, seconds: float, sample_rate: int, seed: int
+) -> "DryPool | FreshClips":
     """Dry clips: a pool in the cache, built when it is not there yet, or with `n` 0 a fresh clip at every number.
 
     Args:
@@ -121,14 +131,18 @@ def kept_pool(source: Source, split: str, n: int, seed: int) -> "DryPool":
 
 def _same_plan(found: dict, plan: _Plan, path: Path) -> None:
     if found != asdict(plan):
-        raise ValueError(f"{path} was built with {found}, asked for {asdict(plan)}: delete it, or take another path")
+        raise ValueError(
+            f"{path} was built with {found}, asked for {asdict(plan)}: delete it, or take another path"
+        )
 
 
 def _render(path: Path, source: Source, plan: _Plan) -> None:
     part, log = path.with_suffix(".part.npy"), path.with_suffix(".part.jsonl")
     done = _resume(part, log, plan)
     shape = (plan.n, plan.samples)
-    clips = np.lib.format.open_memmap(part, "r+" if done else "w+", None if done else np.int16, None if done else shape)
+    clips = np.lib.format.open_memmap(
+        part, "r+" if done else "w+", None if done else np.int16, None if done else shape
+    )
     if not done:
         log.write_text(json.dumps(asdict(plan)) + "\n")
     with open(log, "a") as lines:
@@ -238,9 +252,13 @@ class DryPool:
             plan = manifest["plan"]
             shape = np.load(path, mmap_mode="r").shape
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            raise AudioFileError(f"{path}: a pool of clips and its .json manifest were expected ({error})") from error
+            raise AudioFileError(
+                f"{path}: a pool of clips and its .json manifest were expected ({error})"
+            ) from error
         if shape != (plan["n"], plan["samples"]) or len(manifest["source_ids"]) != plan["n"]:
-            raise AudioFileError(f"{path}: the manifest promises {plan['n']} clips of {plan['samples']}, found {shape}")
+            raise AudioFileError(
+                f"{path}: the manifest promises {plan['n']} clips of {plan['samples']}, found {shape}"
+            )
         return cls(path, manifest)
 
     def __len__(self) -> int:
@@ -260,7 +278,12 @@ class DryPool:
         if self._clips is None:
             self._clips = np.load(self.path, mmap_mode="r")
         audio = self._clips[index][None].astype(np.float32) / np.float32(32767)
-        return Clip(audio, self.sample_rate, self.manifest["source_ids"][index], self.manifest["kinds"][index])
+        return Clip(
+            audio,
+            self.sample_rate,
+            self.manifest["source_ids"][index],
+            self.manifest["kinds"][index],
+        )
 
     def verify(self) -> None:
         """Compare the file with the hash in its manifest.
@@ -269,4 +292,6 @@ class DryPool:
             AudioFileError: if they differ.
         """
         if _sha256(self.path) != self.manifest["sha256"]:
-            raise AudioFileError(f"{self.path}: its sha256 is not the manifest's: delete it and build it again")
+            raise AudioFileError(
+                f"{self.path}: its sha256 is not the manifest's: delete it and build it again"
+            )

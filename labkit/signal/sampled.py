@@ -17,7 +17,15 @@ from labkit.signal.seeds import generator
 from labkit.signal.soundfont import BLOCK, Synthesizer, find_soundfont
 
 SPLITS = ("train", "validation", "test")
-_WEIGHTS = {"guitar": 6.0, "bass": 2.5, "plucked": 2.5, "keys": 1.5, "mallet": 1.0, "bowed": 1.0, "wind": 0.7}
+_WEIGHTS = {
+    "guitar": 6.0,
+    "bass": 2.5,
+    "plucked": 2.5,
+    "keys": 1.5,
+    "mallet": 1.0,
+    "bowed": 1.0,
+    "wind": 0.7,
+}
 _BEND_PER_SEMITONE = 4096  # MIDI's default range: 8192 steps for two semitones
 
 
@@ -54,7 +62,9 @@ class Program:
 
 
 def _rows(family: str, *rows: tuple[int, int, str, int, int]) -> tuple[Program, ...]:
-    return tuple(Program(bank, number, name, family, low, high) for bank, number, name, low, high in rows)
+    return tuple(
+        Program(bank, number, name, family, low, high) for bank, number, name, low, high in rows
+    )
 
 
 _TRAIN = (
@@ -100,7 +110,9 @@ _TRAIN = (
         (0, 11, "vibraphone", 53, 89),
         (0, 13, "xylophone", 60, 96),
     ),
-    *_rows("bowed", (0, 40, "violin", 55, 88), (0, 41, "viola", 48, 81), (0, 43, "contrabass", 28, 50)),
+    *_rows(
+        "bowed", (0, 40, "violin", 55, 88), (0, 41, "viola", 48, 81), (0, 43, "contrabass", 28, 50)
+    ),
     *_rows(
         "wind",
         (0, 22, "harmonica", 55, 84),
@@ -173,8 +185,6 @@ class SampledInstruments:
     Raises:
         ValueError: bad `seconds` or `phrases`.
         SoundFontMissingError: at the first clip, without the bank.
-
-    Notebook: 02
     """
 
     kind = "sampled"
@@ -189,8 +199,15 @@ class SampledInstruments:
         soundfont: Path | None = None,
     ) -> None:
         if not seconds > 0 or phrases < 10:
-            raise ValueError(f"seconds must be above 0 and phrases at least 10, got {seconds} and {phrases}")
-        self.seed, self.seconds, self.sample_rate, self.soundfont = seed, seconds, sample_rate, soundfont
+            raise ValueError(
+                f"seconds must be above 0 and phrases at least 10, got {seconds} and {phrases}"
+            )
+        self.seed, self.seconds, self.sample_rate, self.soundfont = (
+            seed,
+            seconds,
+            sample_rate,
+            soundfont,
+        )
         self._phrases = {
             "train": range(phrases),
             "validation": range(phrases, phrases + phrases // 10),
@@ -203,7 +220,11 @@ class SampledInstruments:
 
     def groups(self, split: str) -> list[str]:
         """The source ids of a split."""
-        return [self._id(program, phrase) for program in programs(split) for phrase in self._phrases[split]]
+        return [
+            self._id(program, phrase)
+            for program in programs(split)
+            for phrase in self._phrases[split]
+        ]
 
     def draw(self, rng: np.random.Generator, split: str) -> tuple[np.ndarray, str]:
         """Play one clip.
@@ -225,7 +246,9 @@ class SampledInstruments:
             high=program.high,
             seconds=self.seconds + max(lead, 0.0),
         )
-        return self.play(_vary(rng, phrase, program), program, lead_seconds=lead), self._id(program, index)
+        return self.play(_vary(rng, phrase, program), program, lead_seconds=lead), self._id(
+            program, index
+        )
 
     def play(self, phrase: Phrase, program: Program, *, lead_seconds: float = 0.0) -> np.ndarray:
         """Play a phrase on a program, from `lead_seconds` into it (a negative lead is silence before it).
@@ -238,7 +261,9 @@ class SampledInstruments:
         samples = round(self.seconds * self.sample_rate)
         lead = max(0, round(lead_seconds * self.sample_rate))
         events = _events(phrase, self.sample_rate, silence_seconds=max(0.0, -lead_seconds))
-        audio = self._synthesizer.play(program.bank, program.number, events, lead + samples)[:, lead:]
+        audio = self._synthesizer.play(program.bank, program.number, events, lead + samples)[
+            :, lead:
+        ]
         peak = float(np.abs(audio).max())
         return np.ascontiguousarray(audio if peak <= 0.99 else audio * np.float32(0.99 / peak))
 
@@ -250,7 +275,9 @@ class SampledInstruments:
 def _vary(rng: np.random.Generator, phrase: Phrase, program: Program) -> Phrase:
     """The same phrase by another hand: transposed, louder or softer, slower or faster, tuned otherwise."""
     keys = [note.key for note in phrase.notes]
-    shift = int(rng.integers(max(-5, program.low - min(keys)), min(5, program.high - max(keys)) + 1))
+    shift = int(
+        rng.integers(max(-5, program.low - min(keys)), min(5, program.high - max(keys)) + 1)
+    )
     touch, pace, tuning = rng.uniform(-15, 15), rng.uniform(0.9, 1.1), rng.normal(0, 0.12)
     notes = tuple(
         type(note)(
@@ -261,16 +288,25 @@ def _vary(rng: np.random.Generator, phrase: Phrase, program: Program) -> Phrase:
         )
         for note in phrase.notes
     )
-    return Phrase(notes, tuple((at * pace, bend + tuning) for at, bend in phrase.bends or ((0.0, 0.0),)))
+    return Phrase(
+        notes, tuple((at * pace, bend + tuning) for at, bend in phrase.bends or ((0.0, 0.0),))
+    )
 
 
-def _events(phrase: Phrase, sample_rate: int, *, silence_seconds: float) -> list[tuple[int, str, int, int]]:
+def _events(
+    phrase: Phrase, sample_rate: int, *, silence_seconds: float
+) -> list[tuple[int, str, int, int]]:
     """Notes and bends as synthesizer events in order of time; a key is released before it is struck again."""
     rows = []
     for at, semitones in phrase.bends:
-        rows.append((at, 1, "bend", int(np.clip(round(semitones * _BEND_PER_SEMITONE), -8192, 8191)), 0))
+        rows.append(
+            (at, 1, "bend", int(np.clip(round(semitones * _BEND_PER_SEMITONE), -8192, 8191)), 0)
+        )
     for note in phrase.notes:
         rows.append((note.start_seconds, 2, "on", note.key, note.velocity))
         rows.append((note.start_seconds + note.seconds, 0, "off", note.key, 0))
     rows.sort(key=lambda row: (int((row[0] + silence_seconds) * sample_rate) // BLOCK, row[1]))
-    return [(int((at + silence_seconds) * sample_rate), kind, value, velocity) for at, _, kind, value, velocity in rows]
+    return [
+        (int((at + silence_seconds) * sample_rate), kind, value, velocity)
+        for at, _, kind, value, velocity in rows
+    ]

@@ -47,8 +47,6 @@ def load_phrase(name: str = "riff") -> tuple[np.ndarray, int]:
     Raises:
         ValueError: for an unknown name.
         AudioFileError: where the file is missing.
-
-    Notebook: 00
     """
     return read_audio(phrase_path(name))
 
@@ -100,10 +98,14 @@ def samples_hash(path: Path) -> str:
 
 
 def _program(split: str, number: int) -> Program:
-    return next(program for program in programs(split) if (program.bank, program.number) == (0, number))
+    return next(
+        program for program in programs(split) if (program.bank, program.number) == (0, number)
+    )
 
 
-def _sampled(split: str, number: int, seconds: float, beat_seconds: float, score: str) -> np.ndarray:
+def _sampled(
+    split: str, number: int, seconds: float, beat_seconds: float, score: str
+) -> np.ndarray:
     """Play a score: words `beat:key[+key...]:beats[:velocity]`, keys as MIDI numbers."""
     notes = []
     for index, word in enumerate(score.split()):

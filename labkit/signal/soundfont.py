@@ -55,7 +55,9 @@ def find_soundfont() -> Path:
         if Path(wanted).is_file():
             return Path(wanted)
         raise SoundFontMissingError(f"LABKIT_SOUNDFONT names {wanted}, and there is no such file")
-    folders = [Path(folder).expanduser() for folder in _FOLDERS.get(sys.platform, _FOLDERS["linux"])]
+    folders = [
+        Path(folder).expanduser() for folder in _FOLDERS.get(sys.platform, _FOLDERS["linux"])
+    ]
     for folder in folders:
         if (folder / _NAME).is_file():
             return folder / _NAME
@@ -85,7 +87,10 @@ def sample_zones(path: Path) -> dict[tuple[int, int], tuple[tuple[str, int, int]
     headers = list(struct.iter_unpack("<20sHHH12x", chunks[b"phdr"]))
     instruments = [first for _, first in struct.iter_unpack("<20sH", chunks[b"inst"])]
     in_instrument = [
-        [(names[target], low, high) for target, low, high in _zones(chunks, b"i", *pair, _SAMPLE_ID)]
+        [
+            (names[target], low, high)
+            for target, low, high in _zones(chunks, b"i", *pair, _SAMPLE_ID)
+        ]
         for pair in itertools.pairwise(instruments)
     ]
     programs = {}
@@ -99,7 +104,11 @@ def sample_zones(path: Path) -> dict[tuple[int, int], tuple[tuple[str, int, int]
 
 def samples_played(path: Path, bank: int, number: int, low: int, high: int) -> set[str]:
     """Names of the samples that a program can sound on the keys `low` to `high` (MIDI numbers, inclusive)."""
-    return {name for name, first, last in sample_zones(path)[bank, number] if first <= high and last >= low}
+    return {
+        name
+        for name, first, last in sample_zones(path)[bank, number]
+        if first <= high and last >= low
+    }
 
 
 def _text(name: bytes) -> str:
@@ -128,14 +137,18 @@ def _split(data: bytes) -> dict[bytes, bytes]:
     return chunks
 
 
-def _zones(chunks: dict[bytes, bytes], level: bytes, first: int, last: int, link: int) -> list[tuple[int, int, int]]:
+def _zones(
+    chunks: dict[bytes, bytes], level: bytes, first: int, last: int, link: int
+) -> list[tuple[int, int, int]]:
     """(linked index, lowest key, highest key) of zones `first` to `last` - 1 of presets or instruments."""
     bags, generators = chunks[level + b"bag"], chunks[level + b"gen"]
     zones, common = [], (0, 127)
     for zone in range(first, last):
         start, stop = (struct.unpack_from("<H", bags, 4 * i)[0] for i in (zone, zone + 1))
         values = dict(struct.unpack_from("<HH", generators, 4 * i) for i in range(start, stop))
-        keys = (values[_KEY_RANGE] & 0xFF, values[_KEY_RANGE] >> 8) if _KEY_RANGE in values else common
+        keys = (
+            (values[_KEY_RANGE] & 0xFF, values[_KEY_RANGE] >> 8) if _KEY_RANGE in values else common
+        )
         if link in values:
             zones.append((values[link], *keys))
         elif zone == first:
@@ -157,7 +170,9 @@ class Synthesizer:
 
     def __init__(self, path: Path, sample_rate: int) -> None:
         if not 8_000 <= check_rate(sample_rate) <= 96_000:
-            raise AudioError(f"sample_rate must be 8000 to 96000 Hz for FluidSynth, got {sample_rate}")
+            raise AudioError(
+                f"sample_rate must be 8000 to 96000 Hz for FluidSynth, got {sample_rate}"
+            )
         fluidsynth = need("fluidsynth")
         settings = {
             "synth.reverb.active": 0,
@@ -165,7 +180,9 @@ class Synthesizer:
             "synth.polyphony": _VOICES,
             "synth.dynamic-sample-loading": 1,  # reads the samples of a program when it is chosen
         }
-        self._synth = fluidsynth.Synth(gain=0.5, samplerate=float(sample_rate), channels=16, **settings)
+        self._synth = fluidsynth.Synth(
+            gain=0.5, samplerate=float(sample_rate), channels=16, **settings
+        )
         self._write = _float_writer(fluidsynth)
         self._bank = self._synth.sfload(str(path))
         if self._bank < 0:
@@ -179,7 +196,9 @@ class Synthesizer:
         """Give the synthesizer's memory back."""
         self._synth.delete()
 
-    def play(self, bank: int, number: int, events: list[tuple[int, str, int, int]], samples: int) -> np.ndarray:
+    def play(
+        self, bank: int, number: int, events: list[tuple[int, str, int, int]], samples: int
+    ) -> np.ndarray:
         """Render one program from silence.
 
         Args:

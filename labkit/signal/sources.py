@@ -76,14 +76,14 @@ def disjoint(source: Source) -> dict[str, int]:
 
     Raises:
         ValueError: naming an id that is in two splits.
-
-    Notebook: 02
     """
     found = {split: set(source.groups(split)) for split in SPLITS}
     for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
         shared = sorted(found[first] & found[second])
         if shared:
-            raise ValueError(f"{len(shared)} groups are both in {first} and in {second}, e.g. {shared[0]}")
+            raise ValueError(
+                f"{len(shared)} groups are both in {first} and in {second}, e.g. {shared[0]}"
+            )
     return {split: len(ids) for split, ids in found.items()}
 
 
@@ -98,8 +98,6 @@ class GeneratedGuitars:
 
     Raises:
         ValueError: bad `seconds` or `guitars`.
-
-    Notebook: 02
     """
 
     kind = "generated"
@@ -113,7 +111,9 @@ class GeneratedGuitars:
         guitars: tuple[int, int, int] = (4_000, 200, 400),
     ) -> None:
         if not seconds > 0 or len(guitars) != 3 or min(guitars) < 1:
-            raise ValueError(f"seconds must be above 0 and guitars three counts, got {seconds} and {guitars}")
+            raise ValueError(
+                f"seconds must be above 0 and guitars three counts, got {seconds} and {guitars}"
+            )
         self.seed, self.seconds, self.sample_rate = seed, seconds, sample_rate
         edges = np.cumsum((0, *guitars)).tolist()
         self._guitars = {split: range(*edges[i : i + 2]) for i, split in enumerate(SPLITS)}
@@ -141,10 +141,7 @@ class GeneratedGuitars:
 
 
 class SingleNotes(GeneratedGuitars):
-    """One note in each clip, as in collections of single notes; arguments and errors as `GeneratedGuitars`.
-
-    Notebook: 04
-    """
+    """One note in each clip, as in collections of single notes; arguments and errors as `GeneratedGuitars`."""
 
     kind = "notes"
 
@@ -153,7 +150,9 @@ class SingleNotes(GeneratedGuitars):
         late = int(rng.uniform(0, 0.5 * min(1.0, self.seconds)) * self.sample_rate)
         return np.pad(note, ((0, 0), (late, 0)))[:, : note.shape[1]]
 
-    def _note(self, rng: np.random.Generator, model: "GuitarModel", seconds: float, peak_dbfs: float) -> np.ndarray:
+    def _note(
+        self, rng: np.random.Generator, model: "GuitarModel", seconds: float, peak_dbfs: float
+    ) -> np.ndarray:
         from labkit.signal.guitar import pluck
 
         frequency_hz = 440.0 * 2.0 ** ((rng.integers(40, 85) - 69) / 12)
@@ -163,10 +162,7 @@ class SingleNotes(GeneratedGuitars):
 
 
 class SplicedNotes(SingleNotes):
-    """Single notes cut off and put one behind the other until the clip is full; arguments and errors as before.
-
-    Notebook: 04
-    """
+    """Single notes cut off and put one behind the other until the clip is full; arguments and errors as before."""
 
     kind = "spliced"
 
@@ -174,8 +170,12 @@ class SplicedNotes(SingleNotes):
         samples, notes, filled = round(self.seconds * self.sample_rate), [], 0
         loudest_dbfs = float(rng.uniform(-24, -3))
         while filled < samples:
-            note = self._note(rng, model, float(rng.uniform(0.12, 0.8)), loudest_dbfs - float(rng.uniform(0, 9)))
-            fade = min(note.shape[1], round(0.005 * self.sample_rate))  # a cut without it is a click
+            note = self._note(
+                rng, model, float(rng.uniform(0.12, 0.8)), loudest_dbfs - float(rng.uniform(0, 9))
+            )
+            fade = min(
+                note.shape[1], round(0.005 * self.sample_rate)
+            )  # a cut without it is a click
             note[:, note.shape[1] - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
             notes.append(note)
             filled += note.shape[1]
@@ -206,8 +206,6 @@ class AudioFolder:
 
     Raises:
         AudioFileError: no such folder, or no audio in it.
-
-    Notebook: 02
     """
 
     kind = "real"
@@ -228,7 +226,11 @@ class AudioFolder:
             check_split(split_all)
         if not self.path.is_dir():
             raise AudioFileError(f"{self.path}: a folder of audio files was expected")
-        files = sorted(file for file in self.path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
+        files = sorted(
+            file
+            for file in self.path.rglob("*")
+            if file.suffix.lower() in _SUFFIXES and file.is_file()
+        )
         if not files:
             raise AudioFileError(
                 f"{self.path}: no audio files in this folder (looked for {' '.join(sorted(_SUFFIXES))})"
@@ -259,11 +261,18 @@ class AudioFolder:
         """
         groups = self._splits[check_split(split)]
         if not groups:
-            raise AudioError(f"{self.path}: none of its files fell in {split!r}; use split_all, or more files")
+            raise AudioError(
+                f"{self.path}: none of its files fell in {split!r}; use split_all, or more files"
+            )
         group = groups[rng.integers(len(groups))]
         audio = self._load(self._groups[group][rng.integers(len(self._groups[group]))])
         samples = round(self.seconds * self.sample_rate)
-        return Clip(_excerpt(rng, audio, samples), self.sample_rate, f"file/{self.path.name}/{group}", self.kind)
+        return Clip(
+            _excerpt(rng, audio, samples),
+            self.sample_rate,
+            f"file/{self.path.name}/{group}",
+            self.kind,
+        )
 
     def _load(self, file: Path) -> np.ndarray:
         if file not in self._audio:
@@ -282,7 +291,9 @@ def _hashed_split(name: str) -> str:
 def _excerpt(rng: np.random.Generator, audio: np.ndarray, samples: int) -> np.ndarray:
     if audio.shape[1] <= samples:
         return np.pad(audio, ((0, 0), (0, samples - audio.shape[1])))
-    floor = 0.03 * float(np.sqrt(np.mean(np.square(audio))))  # 30 dB below the recording's own level
+    floor = 0.03 * float(
+        np.sqrt(np.mean(np.square(audio)))
+    )  # 30 dB below the recording's own level
     for _ in range(8):
         start = int(rng.integers(audio.shape[1] - samples + 1))
         piece = audio[:, start : start + samples]
@@ -305,7 +316,9 @@ def recordings(folders: Sequence[str], *, seconds: float, sample_rate: int) -> "
     """
     found = real_data_dir()
     if found is None:
-        raise FileNotFoundError(f"no real recordings here: set LABKIT_REAL_DATA to a folder that holds {folders[0]}")
+        raise FileNotFoundError(
+            f"no real recordings here: set LABKIT_REAL_DATA to a folder that holds {folders[0]}"
+        )
     sizes = {"seconds": seconds, "sample_rate": sample_rate, "split_all": "test"}
     sources = [AudioFolder(found / name, **sizes) for name in folders]
     return Mixture(sources, [len(source.groups("test")) for source in sources])
@@ -320,8 +333,6 @@ class Mixture:
 
     Raises:
         ValueError: no sources, weights that do not fit, or sources that differ in rate or length.
-
-    Notebook: 02
     """
 
     kind = "mixture"
@@ -329,10 +340,14 @@ class Mixture:
     def __init__(self, sources: Sequence[Source], weights: Sequence[float] | None = None) -> None:
         weights = [1.0] * len(sources) if weights is None else list(weights)
         if not sources or len(weights) != len(sources) or min(weights) < 0 or sum(weights) <= 0:
-            raise ValueError(f"sources and weights must pair up, weights >= 0, got {len(sources)} and {weights}")
+            raise ValueError(
+                f"sources and weights must pair up, weights >= 0, got {len(sources)} and {weights}"
+            )
         if len({(source.sample_rate, source.seconds) for source in sources}) != 1:
             described = [(source.kind, source.sample_rate, source.seconds) for source in sources]
-            raise ValueError(f"all sources must have one sample_rate and one length, got {described}")
+            raise ValueError(
+                f"all sources must have one sample_rate and one length, got {described}"
+            )
         self.sources = tuple(sources)
         self.seconds, self.sample_rate = sources[0].seconds, sources[0].sample_rate
         self._shares = np.asarray(weights, float) / sum(weights)
@@ -343,4 +358,6 @@ class Mixture:
 
     def clip(self, rng: np.random.Generator, split: str) -> Clip:
         """A clip from one of the sources."""
-        return self.sources[rng.choice(len(self.sources), p=self._shares)].clip(rng, check_split(split))
+        return self.sources[rng.choice(len(self.sources), p=self._shares)].clip(
+            rng, check_split(split)
+        )

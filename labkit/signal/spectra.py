@@ -22,7 +22,9 @@ def _check_frame(n_fft: int, hop_length: int) -> None:
     if n_fft < 2 or n_fft % 2:
         raise ValueError(f"n_fft must be an even int >= 2, got {n_fft}")
     if not 1 <= hop_length <= n_fft // 2:
-        raise ValueError(f"hop_length must lie in 1..n_fft/2 = 1..{n_fft // 2} (Hann frames overlap), got {hop_length}")
+        raise ValueError(
+            f"hop_length must lie in 1..n_fft/2 = 1..{n_fft // 2} (Hann frames overlap), got {hop_length}"
+        )
 
 
 def _check_audio(audio: Tensor) -> None:
@@ -47,13 +49,18 @@ def stft(audio: Tensor, *, n_fft: int = 2048, hop_length: int = 512) -> Tensor:
     Raises:
         TypeError: if `audio` is not a floating-point tensor.
         ValueError: if it is empty, or `n_fft` or `hop_length` is out of range.
-
-    Notebook: 01.
     """
     _check_audio(audio)
     _check_frame(n_fft, hop_length)
     flat = audio.reshape(-1, audio.shape[-1])
-    frames = torch.stft(flat, n_fft, hop_length, window=_window(n_fft, audio), pad_mode="constant", return_complex=True)
+    frames = torch.stft(
+        flat,
+        n_fft,
+        hop_length,
+        window=_window(n_fft, audio),
+        pad_mode="constant",
+        return_complex=True,
+    )
     return frames.reshape(*audio.shape[:-1], *frames.shape[-2:])
 
 
@@ -74,7 +81,6 @@ def istft(spectrum: Tensor, *, hop_length: int = 512, length: int) -> Tensor:
         ValueError: if `hop_length` is out of range or the frames are too few for `length`.
 
     Source: Griffin & Lim, IEEE TASSP 32(2), 1984, eq. 6.
-    Notebook: 01.
     """
     if not torch.is_complex(spectrum):
         raise TypeError(f"spectrum must be complex (..., freq, frames), got {spectrum.dtype}")
@@ -107,21 +113,25 @@ def spectral_energy(spectrum: Tensor, *, hop_length: int) -> Tensor:
 
     Returns:
         `(...)`, energy per signal.
-
-    Notebook: 01.
     """
     n_fft = 2 * (spectrum.shape[-2] - 1)
-    both_sides = torch.full((spectrum.shape[-2], 1), 2.0, dtype=spectrum.real.dtype, device=spectrum.device)
+    both_sides = torch.full(
+        (spectrum.shape[-2], 1), 2.0, dtype=spectrum.real.dtype, device=spectrum.device
+    )
     both_sides[0] = both_sides[-1] = 1.0
     return (both_sides * power(spectrum)).sum((-2, -1)) / n_fft / (0.375 * n_fft / hop_length)
 
 
 @lru_cache(maxsize=32)
-def _mel_filters(sample_rate: int, n_fft: int, n_mels: int, low_hz: float, high_hz: float) -> Tensor:
+def _mel_filters(
+    sample_rate: int, n_fft: int, n_mels: int, low_hz: float, high_hz: float
+) -> Tensor:
     """Triangular filters `(n_mels, freq)`; cached, because building them costs more than using them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # empty bands are an error below, not a warning
-        filters = melscale_fbanks(n_fft // 2 + 1, low_hz, high_hz, n_mels, sample_rate).T.contiguous()
+        filters = melscale_fbanks(
+            n_fft // 2 + 1, low_hz, high_hz, n_mels, sample_rate
+        ).T.contiguous()
     empty = int((filters.amax(1) == 0).sum())
     if empty:
         raise ValueError(
@@ -162,7 +172,6 @@ def log_mel(
             or some band is narrower than the bins.
 
     Source: O'Shaughnessy's mel formula, 2595 log10(1 + f / 700), and triangles of height 1: torchaudio's `htk` filters.
-    Notebook: 01.
     """
     high_hz = sample_rate / 2 if high_hz is None else high_hz
     if not 0 <= low_hz < high_hz <= sample_rate / 2:
@@ -202,12 +211,15 @@ def griffin_lim(
         ValueError: if `n_iter` or `momentum` is out of range, or as `istft`.
 
     Source: Griffin & Lim 1984; Perraudin, Balazs, Sondergaard, WASPAA 2013 (momentum).
-    Notebook: 01.
     """
     if n_iter < 1 or not 0 <= momentum < 1:
         raise ValueError(f"need n_iter >= 1 and 0 <= momentum < 1, got {n_iter} and {momentum}")
     n_fft = 2 * (magnitude.shape[-2] - 1)
-    turns = torch.zeros(magnitude.shape) if generator is None else torch.rand(magnitude.shape, generator=generator)
+    turns = (
+        torch.zeros(magnitude.shape)
+        if generator is None
+        else torch.rand(magnitude.shape, generator=generator)
+    )
     phase = torch.polar(torch.ones_like(magnitude), (2 * math.pi * turns).to(magnitude))
     previous = torch.zeros_like(phase)
     for _ in range(n_iter):
@@ -241,7 +253,6 @@ def window_facts(window: Tensor) -> WindowFacts:
         ValueError: if `window` is not one-dimensional with at least 8 samples and a positive sum.
 
     Source: Harris, Proc. IEEE 66(1), 1978, table 1.
-    Notebook: 01.
     """
     if window.ndim != 1 or len(window) < 8 or not float(window.sum()) > 0:
         raise ValueError(
@@ -271,9 +282,9 @@ def overlap_sum(window: Tensor, *, hop_length: int) -> Tensor:
 
     Raises:
         ValueError: if `hop_length` does not divide the window's length.
-
-    Notebook: 01.
     """
     if window.ndim != 1 or hop_length < 1 or len(window) % hop_length:
-        raise ValueError(f"hop_length must divide the window's {tuple(window.shape)} samples, got {hop_length}")
+        raise ValueError(
+            f"hop_length must divide the window's {tuple(window.shape)} samples, got {hop_length}"
+        )
     return window.reshape(-1, hop_length).sum(0)

@@ -84,7 +84,11 @@ class _Tracks:
 
 
 def utterance(
-    rng: np.random.Generator, *, speaker: Speaker | None = None, sample_rate: int = 22_050, seconds: float = 2.0
+    rng: np.random.Generator,
+    *,
+    speaker: Speaker | None = None,
+    sample_rate: int = 22_050,
+    seconds: float = 2.0,
 ) -> NDArray[np.float32]:
     """Babble: syllables of vowels, fricatives, nasals and stops, with pauses.
 
@@ -102,11 +106,12 @@ def utterance(
 
     Source: Klatt 1980 (a source through moving resonances). Ours multiplies short-time spectra, with no phase of
         their own, instead of running resonators.
-    Notebook: 06.
     """
     samples = round(seconds * sample_rate)
     if sample_rate < 8000 or samples < 1:
-        raise ValueError(f"sample_rate must be at least 8000 Hz and seconds > 0, got {sample_rate} and {seconds}")
+        raise ValueError(
+            f"sample_rate must be at least 8000 Hz and seconds > 0, got {sample_rate} and {seconds}"
+        )
     speaker = Speaker.draw(rng) if speaker is None else speaker
     n_fft = 4 * round(sample_rate * _FRAME_SECONDS)
     hop = n_fft // 4
@@ -115,7 +120,11 @@ def utterance(
     hz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
     voiced = _shaped(_pulses(rng, speaker, samples, sample_rate), _throat(hz, tracks, speaker), hop)
     hiss = _shaped(rng.standard_normal(samples), _band(hz, tracks), hop)
-    breath = _shaped(rng.standard_normal(samples), _throat(hz, tracks, speaker) * 10 ** (speaker.breath_db / 20), hop)
+    breath = _shaped(
+        rng.standard_normal(samples),
+        _throat(hz, tracks, speaker) * 10 ** (speaker.breath_db / 20),
+        hop,
+    )
     voiced = voiced / _rms(voiced) + breath / _rms(breath) * 10 ** (speaker.breath_db / 20)
     mix = voiced + hiss / _rms(hiss) * 0.25
     room = noise(rng, samples, pink=True)
@@ -127,7 +136,9 @@ def _rms(audio: NDArray) -> float:
     return float(np.sqrt(np.mean(np.square(audio)))) + 1e-9
 
 
-def _tracks(rng: np.random.Generator, speaker: Speaker, n_frames: int, frame_seconds: float) -> _Tracks:
+def _tracks(
+    rng: np.random.Generator, speaker: Speaker, n_frames: int, frame_seconds: float
+) -> _Tracks:
     """Phone after phone, then smoothed as a mouth moves."""
     rows: list[tuple[float, ...]] = []
     while len(rows) < n_frames + 8:
@@ -158,11 +169,18 @@ def _syllable(rng: np.random.Generator, speaker: Speaker) -> list[tuple[float, t
         murmur = (260 * scale, *formants[1:])
         consonant = [(0.35 * unit, (*murmur, 0.3 * loud, 0.0, hiss_hz, octaves))]
     elif kind == 2:
-        closed, burst = (*formants, 0.02, 0.0, hiss_hz, octaves), (*formants, 0.05, loud, hiss_hz, octaves)
+        closed, burst = (
+            (*formants, 0.02, 0.0, hiss_hz, octaves),
+            (*formants, 0.05, loud, hiss_hz, octaves),
+        )
         consonant = [(0.3 * unit, closed), (0.012, burst)]
     else:
         consonant = []
-    pause = [(float(rng.uniform(0.1, 0.6)), (*formants, 0.0, 0.0, hiss_hz, octaves))] if rng.random() < 0.2 else []
+    pause = (
+        [(float(rng.uniform(0.1, 0.6)), (*formants, 0.0, 0.0, hiss_hz, octaves))]
+        if rng.random() < 0.2
+        else []
+    )
     return [*consonant, (unit * rng.uniform(0.4, 1.1), vowel), *pause]
 
 
@@ -188,7 +206,9 @@ def _throat(hz: NDArray, tracks: _Tracks, speaker: Speaker) -> NDArray:
 
 def _band(hz: NDArray, tracks: _Tracks) -> NDArray:
     """(frames, bins): the bell of the hiss."""
-    away = np.log2(np.maximum(hz, 50.0)[None] / tracks.hiss_hz[:, None]) / tracks.hiss_octaves[:, None]
+    away = (
+        np.log2(np.maximum(hz, 50.0)[None] / tracks.hiss_hz[:, None]) / tracks.hiss_octaves[:, None]
+    )
     return np.exp(-(away**2)) * tracks.hiss[:, None]
 
 
@@ -210,8 +230,6 @@ class GeneratedSpeech:
 
     Raises:
         ValueError: bad `seconds` or `voices`.
-
-    Notebook: 06.
     """
 
     kind = "generated"
@@ -225,7 +243,9 @@ class GeneratedSpeech:
         voices: tuple[int, int, int] = (4_000, 200, 400),
     ) -> None:
         if not seconds > 0 or len(voices) != 3 or min(voices) < 1:
-            raise ValueError(f"seconds must be above 0 and voices three counts, got {seconds} and {voices}")
+            raise ValueError(
+                f"seconds must be above 0 and voices three counts, got {seconds} and {voices}"
+            )
         self.seed, self.seconds, self.sample_rate = seed, seconds, sample_rate
         edges = np.cumsum((0, *voices)).tolist()
         names = ("train", "validation", "test")

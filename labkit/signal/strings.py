@@ -80,7 +80,9 @@ def _round_trip(freq_hz: NDArray, note: Pluck) -> tuple[NDArray, NDArray, NDArra
     number = np.sqrt(squared)
     fraction = (number - np.rint(number)).astype(np.float32)
     bent = stiffness * squared.astype(np.float32)
-    duration = np.sqrt((1 + stiffness) * (1 + bent)) / (np.float32(note.frequency_hz) * (1 + 2 * bent))
+    duration = np.sqrt((1 + stiffness) * (1 + bent)) / (
+        np.float32(note.frequency_hz) * (1 + 2 * bent)
+    )
     return number.astype(np.float32), fraction, duration
 
 
@@ -94,7 +96,9 @@ def _resonator(phase: NDArray, loss: NDArray) -> NDArray[np.complex64]:
     return out
 
 
-def _excitation(freq_hz: NDArray, phase: NDArray, note: Pluck, wiring: Wiring, growth: float) -> NDArray:
+def _excitation(
+    freq_hz: NDArray, phase: NDArray, note: Pluck, wiring: Wiring, growth: float
+) -> NDArray:
     """Spectrum of the pluck as the pickups see it: the ideal 1/n, pick and pickup combs, hardness."""
     round_trips = (note.position + max(position for position, _ in wiring.pickups)) / 2
     attack_seconds = PREROLL_SECONDS + note.delay_seconds
@@ -126,7 +130,9 @@ def _string(
     freq_hz = freq_hz.astype(np.float32)
     phase = _TURN * fraction
     # Adding the square of the first partial rounds the kink at 0 Hz off, which would ring before the attack.
-    squared = (freq_hz * freq_hz + np.float32(note.frequency_hz**2)) * np.float32(note.damping_hz**-2)
+    squared = (freq_hz * freq_hz + np.float32(note.frequency_hz**2)) * np.float32(
+        note.damping_hz**-2
+    )
     relative = np.exp(np.float32(wiring.damping_power / 2) * np.log(squared))
     rate = np.float32(_NEPERS_60_DB / note.decay_seconds) * (1 + relative) * decay_curve
     body = _resonator(phase, np.exp(-(rate + np.float32(growth)) * duration))
@@ -137,7 +143,11 @@ def _string(
         detuned = phase + _TURN * np.float32(2 ** (wiring.second_cents / 1200) - 1) * number
         second = _resonator(detuned, np.exp(-(slow + np.float32(growth)) * duration))
         level = np.float32(wiring.second_level)
-        body += second * (level * np.exp(-np.float32(elapsed_seconds) * slow)) if elapsed_seconds else second * level
+        body += (
+            second * (level * np.exp(-np.float32(elapsed_seconds) * slow))
+            if elapsed_seconds
+            else second * level
+        )
     return body * _excitation(freq_hz, _TURN * number, note, wiring, growth)
 
 
@@ -175,19 +185,25 @@ def render(
     samples = max(round(seconds * sample_rate), 1)
     n_fft = fft.next_fast_len(samples + int(0.03 * sample_rate), real=True)
     length_seconds = n_fft / sample_rate
-    slowest = max(n.decay_seconds for n in notes) * (wiring.second_decay if wiring.second_level else 1.0)
+    slowest = max(n.decay_seconds for n in notes) * (
+        wiring.second_decay if wiring.second_level else 1.0
+    )
     natural_db = 60.0 * length_seconds / slowest
     growth = max(_ALIAS_DB - natural_db, 0.0) / 60.0 * _NEPERS_60_DB / length_seconds
     freq_hz = np.arange(1, int(0.49 * n_fft)) * (sample_rate / n_fft)
     curve = 1.0 if decay_curve is None else np.interp(freq_hz, *decay_curve).astype(np.float32)
     total = np.zeros(freq_hz.shape, dtype=np.complex64)
     for note in notes:
-        total += _string(freq_hz, note, wiring, growth=growth, elapsed_seconds=elapsed_seconds, decay_curve=curve)
+        total += _string(
+            freq_hz, note, wiring, growth=growth, elapsed_seconds=elapsed_seconds, decay_curve=curve
+        )
     if wiring.scrape and rng is not None and not elapsed_seconds:
         total *= _scrape(rng, wiring, sample_rate, n_fft)[1 : 1 + len(total)]
     spectrum = np.zeros(n_fft // 2 + 1, dtype=np.complex64)
     edge = max(len(total) // 12, 1)
-    total[-edge:] *= 0.5 + 0.5 * np.cos(np.pi * np.arange(1, edge + 1, dtype=np.float32) / (edge + 1))
+    total[-edge:] *= 0.5 + 0.5 * np.cos(
+        np.pi * np.arange(1, edge + 1, dtype=np.float32) / (edge + 1)
+    )
     spectrum[1 : 1 + len(total)] = total
     wave = fft.irfft(spectrum, n_fft)[:samples] * np.float32(sample_rate)
     if growth:
@@ -195,11 +211,15 @@ def render(
     return wave
 
 
-def _scrape(rng: np.random.Generator, wiring: Wiring, sample_rate: float, n_fft: int) -> NDArray[np.complex64]:
+def _scrape(
+    rng: np.random.Generator, wiring: Wiring, sample_rate: float, n_fft: int
+) -> NDArray[np.complex64]:
     """Spectrum of the pick's contact: an impulse and a short noise burst that dies away after it."""
     length = max(int(wiring.scrape_seconds * sample_rate), 4)
     burst = rng.standard_normal(length, dtype=np.float32)
-    burst *= np.exp(np.linspace(0, -4, length, dtype=np.float32)) * np.float32(wiring.scrape / np.sqrt(length / 8))
+    burst *= np.exp(np.linspace(0, -4, length, dtype=np.float32)) * np.float32(
+        wiring.scrape / np.sqrt(length / 8)
+    )
     burst[0] += 1
     return fft.rfft(burst, n_fft)
 
@@ -224,9 +244,13 @@ def warp(wave: NDArray[np.float32], semitones: NDArray[np.float32]) -> NDArray[n
     return b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
 
 
-def release(samples: int, *, sample_rate: float, end_seconds: float, release_seconds: float) -> NDArray[np.float32]:
+def release(
+    samples: int, *, sample_rate: float, end_seconds: float, release_seconds: float
+) -> NDArray[np.float32]:
     """A note-off envelope: 1 until `end_seconds`, then an exponential fall of 60 dB within `release_seconds`."""
-    time = np.arange(samples, dtype=np.float32) * np.float32(1 / sample_rate) - np.float32(end_seconds)
+    time = np.arange(samples, dtype=np.float32) * np.float32(1 / sample_rate) - np.float32(
+        end_seconds
+    )
     return np.exp(np.minimum(-np.maximum(time, 0) * np.float32(_NEPERS_60_DB / release_seconds), 0))
 
 

@@ -59,12 +59,19 @@ class Hand:
 
     def articulation(self) -> float:
         """How much of its slot a note fills: often nearly all of it, sometimes less than half."""
-        return float(self.rng.uniform(0.25, 0.7) if self.chance(0.35) else self.rng.uniform(0.7, 1.0))
+        return float(
+            self.rng.uniform(0.25, 0.7) if self.chance(0.35) else self.rng.uniform(0.7, 1.0)
+        )
 
-    def slots(self, weights: dict[float, float], rest: float = 0.08) -> Iterator[tuple[float, float]]:
+    def slots(
+        self, weights: dict[float, float], rest: float = 0.08
+    ) -> Iterator[tuple[float, float]]:
         """(onset, duration) one after another, from before time zero to the end; lengths in beats, by weight."""
         lengths, odds = np.array(list(weights)), np.array(list(weights.values()))
-        bar = self.rng.choice(lengths, size=int(self.rng.integers(2, 9)), p=odds / odds.sum()) * self.beat_seconds
+        bar = (
+            self.rng.choice(lengths, size=int(self.rng.integers(2, 9)), p=odds / odds.sum())
+            * self.beat_seconds
+        )
         time = -float(self.rng.uniform(0, 1.2)) * float(bar.max())
         rested = step = 0
         while time < self.seconds - 0.05:
@@ -116,6 +123,8 @@ def stop_when_replucked(strokes: list[Stroke]) -> list[Stroke]:
     next_onset: dict[int, float] = {}
     for stroke in reversed(strokes):
         limit = min((next_onset.get(s, np.inf) for s, _ in stroke.frets)) - stroke.onset_seconds
-        out.append(replace(stroke, duration_seconds=float(max(min(stroke.duration_seconds, limit), 0.03))))
+        out.append(
+            replace(stroke, duration_seconds=float(max(min(stroke.duration_seconds, limit), 0.03)))
+        )
         next_onset.update({s: stroke.onset_seconds for s, _ in stroke.frets})
     return out[::-1]

@@ -32,8 +32,6 @@ def db_to_amplitude(db):
 
     Returns:
         A float for a scalar, else a float64 array of the same shape.
-
-    Notebook: 01.
     """
     return _unwrap(10.0 ** (np.asarray(db, dtype=np.float64) / 20.0))
 
@@ -50,8 +48,6 @@ def amplitude_to_db(amplitude):
 
     Returns:
         A float for a scalar, else a float64 array of the same shape.
-
-    Notebook: 01.
     """
     magnitude = np.abs(np.asarray(amplitude, dtype=np.float64))
     with np.errstate(divide="ignore"):
@@ -70,8 +66,6 @@ def midi_to_hz(midi):
 
     Returns:
         Hz; a float for a scalar, else a float64 array.
-
-    Notebook: 01.
     """
     return _unwrap(_A4_HZ * 2.0 ** ((np.asarray(midi, dtype=np.float64) - _A4_MIDI) / 12.0))
 
@@ -91,8 +85,6 @@ def hz_to_midi(frequency_hz):
 
     Raises:
         ValueError: if a frequency is not positive.
-
-    Notebook: 01.
     """
     return _unwrap(_A4_MIDI + 12.0 * np.log2(_positive("frequency_hz", frequency_hz) / _A4_HZ))
 
@@ -113,8 +105,6 @@ def cents(frequency_hz, reference_hz):
 
     Raises:
         ValueError: if a frequency is not positive.
-
-    Notebook: 01.
     """
     ratio = _positive("frequency_hz", frequency_hz) / _positive("reference_hz", reference_hz)
     return _unwrap(1200.0 * np.log2(ratio))
@@ -125,7 +115,9 @@ def _finite(audio: ArrayLike) -> NDArray[np.floating]:
     if array.size == 0:
         raise ValueError(f"audio must hold at least one sample, got shape {array.shape}")
     if not np.isfinite(array).all():
-        raise ValueError(f"audio must be finite, got {int((~np.isfinite(array)).sum())} NaN or infinite samples")
+        raise ValueError(
+            f"audio must be finite, got {int((~np.isfinite(array)).sum())} NaN or infinite samples"
+        )
     return array
 
 
@@ -142,8 +134,6 @@ def rms_dbfs(audio: ArrayLike) -> float:
 
     Raises:
         ValueError: if `audio` is empty or not finite.
-
-    Notebook: 02.
     """
     array = _finite(audio)
     return amplitude_to_db(float(np.sqrt(np.mean(np.square(array, dtype=np.float64)))))
@@ -162,8 +152,6 @@ def set_rms(audio: NDArray[np.floating], target_dbfs: float) -> NDArray[np.float
     Raises:
         TypeError: if `audio` is not floating point.
         ValueError: if `audio` is empty or not finite, or `target_dbfs` is NaN or plus infinity.
-
-    Notebook: 02.
     """
     array = _finite(audio)
     if not np.issubdtype(array.dtype, np.floating):

@@ -43,8 +43,6 @@ def evaluate(*, lengths: Sequence[int] = LENGTHS, seed: int = 1) -> list[Row]:
 
     Returns:
         The rows.
-
-    Notebook: 04.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # one token is too little work to share
@@ -54,7 +52,9 @@ def evaluate(*, lengths: Sequence[int] = LENGTHS, seed: int = 1) -> list[Row]:
         torch.set_num_threads(threads)
 
 
-def decoder(longest: int, seed: int, *, kind: Kind = "multi_head", positions: Positions = "learned") -> Decoder:
+def decoder(
+    longest: int, seed: int, *, kind: Kind = "multi_head", positions: Positions = "learned"
+) -> Decoder:
     """A decoder of the shipped one's width, of two layers, that reads `longest` tokens, with random weights."""
     config = _CONFIG
     with torch.random.fork_rng(devices=[]):
@@ -73,7 +73,9 @@ def decoder(longest: int, seed: int, *, kind: Kind = "multi_head", positions: Po
 
 def memory(seed: int) -> Tensor:
     """Something to attend to, (1, s, width)."""
-    return torch.randn(1, SOURCE_POSITIONS, _CONFIG.width, generator=torch_generator(seed, "memory"))
+    return torch.randn(
+        1, SOURCE_POSITIONS, _CONFIG.width, generator=torch_generator(seed, "memory")
+    )
 
 
 @torch.inference_mode()
@@ -134,7 +136,9 @@ def library_writer(longest: int, seed: int) -> Callable[[Tensor, int], Tensor]:
 
     def write(source: Tensor, n: int) -> Tensor:
         heard = output(last_hidden_state=source)
-        return model.generate(encoder_outputs=heard, max_new_tokens=n, num_beams=1, do_sample=False)[:, 1:]
+        return model.generate(
+            encoder_outputs=heard, max_new_tokens=n, num_beams=1, do_sample=False
+        )[:, 1:]
 
     return write
 
@@ -144,7 +148,9 @@ def speed_rows(lengths: Sequence[int], seed: int) -> list[Row]:
     model, source, rows = decoder(max(lengths), seed), memory(seed), []
     theirs = library_writer(max(lengths), seed) if find_spec("transformers") is not None else None
     for n in lengths:
-        cached, uncached = (_ms(lambda f=f, n=n: f(model, source, n), n) for f in (write_cached, write_uncached))
+        cached, uncached = (
+            _ms(lambda f=f, n=n: f(model, source, n), n) for f in (write_cached, write_uncached)
+        )
         last = [_ms(run, LAST_TOKENS) for run in last_token_runs(model, source, n)]
         found = [
             ("time per token", "ms", cached),
@@ -156,11 +162,16 @@ def speed_rows(lengths: Sequence[int], seed: int) -> list[Row]:
             library = _ms(lambda n=n: theirs(source, n), n)
             found += [("time per token: transformers (BART)", "ms", library)]
             found += [("speed over transformers (BART)", "x", library / cached)]
-        rows += [_row(f"write {n} tokens, 1 thread", "with a cache", *figure, n, seed) for figure in found]
+        rows += [
+            _row(f"write {n} tokens, 1 thread", "with a cache", *figure, n, seed)
+            for figure in found
+        ]
     return rows
 
 
-def last_token_runs(model: Decoder, source: Tensor, n: int) -> tuple[Callable[[], None], Callable[[], None]]:
+def last_token_runs(
+    model: Decoder, source: Tensor, n: int
+) -> tuple[Callable[[], None], Callable[[], None]]:
     """Reading token `n` of a sentence `LAST_TOKENS` times, with the cache of those before, and without."""
     words = write_cached(model, source, n)
 

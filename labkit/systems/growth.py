@@ -54,8 +54,6 @@ def growth_rows(
 
     Raises:
         ValueError: for a name that cannot grow, or if `memory_bytes` is not positive.
-
-    Notebook: 02.
     """
     if not set(sizes) <= set(STANDING):
         raise ValueError(f"sizes must be among {', '.join(STANDING)}, got {', '.join(sizes)}")
@@ -69,16 +67,31 @@ def growth_rows(
             task = {**STANDING, axis: value}
             if 4 * ALIVE * task["items"] * task["seconds"] * sample_rate > memory_bytes:
                 continue
-            seconds, peak = cost(_chains(**task, seed=seed, sample_rate=sample_rate, device=device), device)
-            shared = {"protocol": f"growth with {axis}; {others}", "name": f"twins, {device_name(device)}"}
-            shared |= {"sources": "generated", "low": None, "high": None, "n": task["items"], "seed": seed}
+            seconds, peak = cost(
+                _chains(**task, seed=seed, sample_rate=sample_rate, device=device), device
+            )
+            shared = {
+                "protocol": f"growth with {axis}; {others}",
+                "name": f"twins, {device_name(device)}",
+            }
+            shared |= {
+                "sources": "generated",
+                "low": None,
+                "high": None,
+                "n": task["items"],
+                "seed": seed,
+            }
             rows.append(Row(metric=f"time: {value} {axis}", unit="s", ours=seconds, **shared))
             if peak is not None:
-                rows.append(Row(metric=f"memory: {value} {axis}", unit="MB", ours=peak / 2**20, **shared))
+                rows.append(
+                    Row(metric=f"memory: {value} {axis}", unit="MB", ours=peak / 2**20, **shared)
+                )
     return rows
 
 
-def cost(run: Callable[[], object], device: torch.device, *, repeats: int = 2) -> tuple[float, float | None]:
+def cost(
+    run: Callable[[], object], device: torch.device, *, repeats: int = 2
+) -> tuple[float, float | None]:
     """Seconds of the fastest of `repeats` runs, and the bytes that the run before them took at its worst moment.
 
     Args:
@@ -126,8 +139,6 @@ def bandwidth_rows(
 
     Returns:
         A row for the memory in GB/s, one for each pedal, and one for the chain; shares lie between 0 and 1.
-
-    Notebook: 02.
     """
     device = _device(device)
     moved = 2 * 4 * items * seconds * sample_rate
@@ -137,10 +148,20 @@ def bandwidth_rows(
     shared = {"protocol": f"{items} items of {seconds} s", "name": f"twins, {device_name(device)}"}
     shared |= {"sources": "generated", "low": None, "high": None, "n": items, "seed": seed}
     rows = [Row(metric="memory copied", unit="GB/s", ours=speed / 1e9, **shared)]
-    size = {"items": items, "seconds": seconds, "seed": seed, "sample_rate": sample_rate, "device": device}
+    size = {
+        "items": items,
+        "seconds": seconds,
+        "seed": seed,
+        "sample_rate": sample_rate,
+        "device": device,
+    }
     for pedals in (*((name,) for name in PEDALS), PEDALS[:5]):
         found = cost(_run(pedals, **size), device)[0]
-        name = "share of memory speed, 5 pedals" if len(pedals) > 1 else f"share of memory speed: {pedals[0]}"
+        name = (
+            "share of memory speed, 5 pedals"
+            if len(pedals) > 1
+            else f"share of memory speed: {pedals[0]}"
+        )
         rows.append(Row(metric=name, unit="", ours=len(pedals) * moved / found / speed, **shared))
     return rows
 
@@ -170,13 +191,16 @@ def dasp_rows(
 
     Source: Steinmetz, Bryan and Reiss, "Style transfer of audio effects with differentiable signal processing" (JAES
         70(9), 2022), and the library that followed it.
-    Notebook: 02.
     """
     if find_spec("dasp_pytorch") is None:
         return []
     device = _device(device)
     audio = _audio(items, seconds, seed, sample_rate, device)
-    shared = {"protocol": f"1 effect, {items} items of {seconds} s", "sources": "generated", "unit": "x real time"}
+    shared = {
+        "protocol": f"1 effect, {items} items of {seconds} s",
+        "sources": "generated",
+        "unit": "x real time",
+    }
     shared |= {"low": None, "high": None, "n": items, "seed": seed}
     rows = []
     for name, (ours, theirs) in _same_effects(items, device).items():
@@ -184,7 +208,12 @@ def dasp_rows(
             for metric, run in _forward_and_backward(render, audio, sample_rate):
                 speed = items * seconds / cost(run, device)[0]
                 rows.append(
-                    Row(name=f"{library}, {device_name(device)}", metric=f"{metric}: {name}", ours=speed, **shared)
+                    Row(
+                        name=f"{library}, {device_name(device)}",
+                        metric=f"{metric}: {name}",
+                        ours=speed,
+                        **shared,
+                    )
                 )
     return rows
 
@@ -205,7 +234,9 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _memory_of(device: torch.device) -> tuple[Callable[[], float | None], Callable[[], float | None]]:
+def _memory_of(
+    device: torch.device,
+) -> tuple[Callable[[], float | None], Callable[[], float | None]]:
     """Functions that forget the worst moment and return the bytes in use, and that return those of the worst since."""
     if device.type == "cuda":
 
@@ -219,7 +250,9 @@ def _memory_of(device: torch.device) -> tuple[Callable[[], float | None], Callab
 
     def resident(kind: str) -> float | None:
         lines = status.read_text().splitlines() if status.exists() else []
-        return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith(kind)), None)
+        return next(
+            (1024.0 * int(line.split()[1]) for line in lines if line.startswith(kind)), None
+        )
 
     def reset_here() -> float | None:
         try:
@@ -233,7 +266,9 @@ def _memory_of(device: torch.device) -> tuple[Callable[[], float | None], Callab
 
 
 def _audio(items: int, seconds: int, seed: int, sample_rate: int, device: torch.device) -> Tensor:
-    noise = generator(seed, "growth audio").standard_normal((items, 1, seconds * sample_rate), dtype="float32")
+    noise = generator(seed, "growth audio").standard_normal(
+        (items, 1, seconds * sample_rate), dtype="float32"
+    )
     return torch.from_numpy(0.1 * noise).to(device)
 
 
@@ -242,7 +277,13 @@ def _chains(*, items: int, seconds: int, pedals: int, **rest: object) -> Callabl
 
 
 def _run(
-    names: tuple[str, ...], *, items: int, seconds: int, seed: int, sample_rate: int, device: torch.device
+    names: tuple[str, ...],
+    *,
+    items: int,
+    seconds: int,
+    seed: int,
+    sample_rate: int,
+    device: torch.device,
 ) -> Callable[[], object]:
     """A forward pass through these pedals, each item with settings of its own."""
     audio = _audio(items, seconds, seed, sample_rate, device)
@@ -270,7 +311,9 @@ def _forward_and_backward(
     yield "speed with gradients", backward
 
 
-def _same_effects(items: int, device: torch.device) -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]]:
+def _same_effects(
+    items: int, device: torch.device
+) -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]]:
     """Name -> (ours, theirs), each of audio and rate, with knobs that take a gradient."""
     theirs = need("dasp_pytorch.functional")
 
@@ -279,7 +322,9 @@ def _same_effects(items: int, device: torch.device) -> dict[str, tuple[Callable[
 
     def middle(name: str) -> dict[str, Tensor]:
         space = EFFECTS[name].space
-        return {k: knob(float(v)) for k, v in from_unit(space, torch.full((len(space),), 0.5)).items()}
+        return {
+            k: knob(float(v)) for k, v in from_unit(space, torch.full((len(space),), 0.5)).items()
+        }
 
     level, drive, room = middle("compressor"), middle("distortion"), middle("reverb")
     bands = [middle(name) for name in BANDS]
@@ -304,6 +349,8 @@ def _same_effects(items: int, device: torch.device) -> dict[str, tuple[Callable[
         "equaliser": (ours_eq, lambda x, rate: theirs.parametric_eq(x, rate, *of_bands)),
         "reverb": (
             lambda x, rate: twin("reverb")(x, rate, **room),
-            lambda x, rate: theirs.noise_shaped_reverberation(x, rate, *noise_bands, room["mix"][:, None]),
+            lambda x, rate: theirs.noise_shaped_reverberation(
+                x, rate, *noise_bands, room["mix"][:, None]
+            ),
         ),
     }

@@ -69,14 +69,16 @@ def evaluate(
 
     Returns:
         The rows. Of parity, those whose metric holds a colon give signal and rate one by one; of growth, sizes.
-
-    Notebook: 02.
     """
     # A GPU is only busy with a thousand items.
     batches = (batch, 16 * batch) if torch.cuda.is_available() else (batch,)
     return [
         *parity_rows(n_draws=n_draws, seed=seed),
-        *(row for size in batches for row in throughput_rows(batch=size, seconds=seconds, seed=seed)),
+        *(
+            row
+            for size in batches
+            for row in throughput_rows(batch=size, seconds=seconds, seed=seed)
+        ),
         *growth_rows(memory_bytes=memory_bytes, seed=seed),
         *dasp_rows(seed=seed),
         *(bandwidth_rows(seed=seed) if torch.cuda.is_available() else []),
@@ -121,24 +123,47 @@ def parity_rows(*, n_draws: int, seed: int) -> list[Row]:
         n = 2 ** len(record.space) + n_draws
         found = {rate: parity(name, rate, n_draws=n_draws, seed=seed) for rate in RATES}
         worst = max(error for errors in found.values() for error in errors.values())
-        shared = {"name": name, "sources": "generated", "unit": "dB", "low": None, "high": None, "seed": seed}
-        rows.append(Row("parity with pedalboard", metric="worst error", ours=worst, n=n * 10, **shared))
+        shared = {
+            "name": name,
+            "sources": "generated",
+            "unit": "dB",
+            "low": None,
+            "high": None,
+            "seed": seed,
+        }
+        rows.append(
+            Row("parity with pedalboard", metric="worst error", ours=worst, n=n * 10, **shared)
+        )
         for rate, errors in found.items():
             rows += [
-                Row("parity with pedalboard", metric=f"error: {signal}, {rate} Hz", ours=error, n=n, **shared)
+                Row(
+                    "parity with pedalboard",
+                    metric=f"error: {signal}, {rate} Hz",
+                    ours=error,
+                    n=n,
+                    **shared,
+                )
                 for signal, error in errors.items()
             ]
     return rows
 
 
-def throughput_rows(*, batch: int, seconds: float, seed: int, sample_rate: int = 44_100) -> list[Row]:
+def throughput_rows(
+    *, batch: int, seconds: float, seed: int, sample_rate: int = 44_100
+) -> list[Row]:
     """How many seconds of audio a second of computing renders, five pedals, settings of its own for each item."""
     names = ("compressor", "distortion", "chorus", "delay", "reverb")
     chains = [
-        Chain(tuple(Step(name, effect(name).space.sample(generator(seed, "speed", i))) for name in names))
+        Chain(
+            tuple(
+                Step(name, effect(name).space.sample(generator(seed, "speed", i))) for name in names
+            )
+        )
         for i in range(batch)
     ]
-    dry = 0.1 * generator(seed, "speed audio").standard_normal((batch, 1, round(seconds * sample_rate)))
+    dry = 0.1 * generator(seed, "speed audio").standard_normal(
+        (batch, 1, round(seconds * sample_rate))
+    )
     dry = dry.astype(np.float32)
     runs = render_runs(dry, sample_rate, chains)
     audio_seconds = batch * seconds
@@ -159,7 +184,9 @@ def throughput_rows(*, batch: int, seconds: float, seed: int, sample_rate: int =
     ]
 
 
-def render_runs(dry: np.ndarray, sample_rate: int, chains: Sequence[Chain]) -> Mapping[str, Callable[[], object]]:
+def render_runs(
+    dry: np.ndarray, sample_rate: int, chains: Sequence[Chain]
+) -> Mapping[str, Callable[[], object]]:
     """The ways to render a batch that are compared, as functions without arguments."""
     n_cores = os.cpu_count() or 1
 
@@ -169,7 +196,11 @@ def render_runs(dry: np.ndarray, sample_rate: int, chains: Sequence[Chain]) -> M
 
     def threaded() -> None:
         with ThreadPoolExecutor(n_cores) as threads:
-            list(threads.map(lambda pair: pair[0].render(pair[1], sample_rate), zip(chains, dry, strict=True)))
+            list(
+                threads.map(
+                    lambda pair: pair[0].render(pair[1], sample_rate), zip(chains, dry, strict=True)
+                )
+            )
 
     runs: dict[str, Callable[[], object]] = {
         "pedalboard, 1 thread": one_by_one,
@@ -191,7 +222,10 @@ def _forward(audio: Tensor, sample_rate: int, chains: Sequence[Chain]) -> None:
 
 def _forward_and_backward(audio: Tensor, sample_rate: int, chains: Sequence[Chain]) -> None:
     leaf = audio.clone().requires_grad_()
-    knobs = [[(k, {n: torch.tensor(v, requires_grad=True) for n, v in p.items()}) for k, p in c] for c in chains]
+    knobs = [
+        [(k, {n: torch.tensor(v, requires_grad=True) for n, v in p.items()}) for k, p in c]
+        for c in chains
+    ]
     render_chains(leaf, sample_rate, knobs).square().sum().backward()
     _finish(audio)
 
@@ -212,7 +246,9 @@ def wall_seconds(run: Callable[[], object], *, repeats: int = 3) -> float:
     return min(times)
 
 
-def fit_problem(index: int, seed: int, *, sample_rate: int = 44_100) -> tuple[np.ndarray, np.ndarray, Chain]:
+def fit_problem(
+    index: int, seed: int, *, sample_rate: int = 44_100
+) -> tuple[np.ndarray, np.ndarray, Chain]:
     """A second of dry guitar at -20 dBFS, what five of six pedals make of it, and the chain."""
     rng = generator(seed, "fit problem", index)
     dry = GeneratedGuitars(seconds=1.0, sample_rate=sample_rate).clip(rng, "test").audio
@@ -243,14 +279,14 @@ def fit_rows(*, n: int, seed: int, **options: int) -> list[Row]:
 
     Returns:
         For each search the errors of the knobs, the distribution of the SI-SDR, and what a chain takes.
-
-    Notebook: 02.
     """
     found: dict[str, list[tuple[np.ndarray, float, Fit]]] = {"gradient": [], "CMA-ES": []}
     for index in range(n):
         dry, wet, chain = fit_problem(index, seed)
         ours = fit_chain(dry, wet, 44_100, chain.names, seed=seed + index, **options)
-        other = fit_chain_cma(dry, wet, 44_100, chain.names, seed=seed + index, seconds=ours.seconds)
+        other = fit_chain_cma(
+            dry, wet, 44_100, chain.names, seed=seed + index, seconds=ours.seconds
+        )
         for name, fit in zip(found, (ours, other), strict=True):
             sdr = min(si_sdr_db(wet, fit.chain.render(dry, 44_100)), 120.0)
             found[name].append((knob_errors(chain, fit.chain), sdr, fit))

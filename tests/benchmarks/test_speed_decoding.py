@@ -29,7 +29,9 @@ def test_a_cache_is_four_times_as_fast(benchmark, n):
 
 
 def test_ours_is_no_slower_than_the_library(benchmark):
-    pytest.importorskip("transformers", reason="transformers is not installed: nothing to stand beside")
+    pytest.importorskip(
+        "transformers", reason="transformers is not installed: nothing to stand beside"
+    )
     cached, _, memory = cached_seconds(benchmark, 64)
     write = decoding.library_writer(64, 1)
     theirs = wall_seconds(lambda: write(memory, 64))

@@ -10,7 +10,9 @@ RATE = 44_100
 
 
 def vst3(name):
-    if not any((info.kind, info.name, info.usable) == ("VST3", name, True) for info in installed_plugins()):
+    if not any(
+        (info.kind, info.name, info.usable) == ("VST3", name, True) for info in installed_plugins()
+    ):
         pytest.skip(f"VST3 plug-in {name} is not installed (Debian: zam-plugins)")
     return open_plugin(name)
 
@@ -23,7 +25,9 @@ def test_a_batch_of_16(benchmark, workers):
         audios = [0.1 * rng.standard_normal((1, 5 * RATE)).astype(np.float32) for _ in range(16)]
         settings = rng.random((16, len(plugin.parameters)))
         with PluginPool(plugin, workers=workers) as pool:
-            heard = benchmark.pedantic(pool.map, (audios, RATE, settings), rounds=5, warmup_rounds=1)
+            heard = benchmark.pedantic(
+                pool.map, (audios, RATE, settings), rounds=5, warmup_rounds=1
+            )
     assert [out.shape for out in heard] == [(1, 5 * RATE)] * 16
 
 

@@ -19,7 +19,11 @@ def folder(tmp_path_factory):
     """Four recordings of half a minute."""
     path = tmp_path_factory.mktemp("recordings")
     for k in range(4):
-        noise = generator(k, "recording").uniform(-0.5, 0.5, (1, 30 * LIGHT.sample_rate)).astype(np.float32)
+        noise = (
+            generator(k, "recording")
+            .uniform(-0.5, 0.5, (1, 30 * LIGHT.sample_rate))
+            .astype(np.float32)
+        )
         write_audio(path / f"{k}.flac", noise, LIGHT.sample_rate)
     return path
 
@@ -27,7 +31,9 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("kept", ["on disk", "in memory"])
 def test_clips_of_a_folder(benchmark, folder, kept):
     files, numbers = sorted(folder.iterdir()), itertools.count()
-    source = AudioFolder(folder, seconds=LIGHT.clip_seconds, sample_rate=LIGHT.sample_rate, split_all="train")
+    source = AudioFolder(
+        folder, seconds=LIGHT.clip_seconds, sample_rate=LIGHT.sample_rate, split_all="train"
+    )
     buffer = BufferedClips(source, "train", 0, gigabytes=0.02, reload_every=2000)
 
     def clip():
@@ -39,7 +45,9 @@ def test_clips_of_a_folder(benchmark, folder, kept):
 
 @pytest.mark.parametrize("condition", ["level", "mp3", "wet", "wet_curve"])
 def test_an_example_and_what_is_heard_of_it(benchmark, folder, condition):
-    source = AudioFolder(folder, seconds=LIGHT.clip_seconds, sample_rate=LIGHT.sample_rate, split_all="train")
+    source = AudioFolder(
+        folder, seconds=LIGHT.clip_seconds, sample_rate=LIGHT.sample_rate, split_all="train"
+    )
     clip = source.clip(generator(0, "clip"), "train")
 
     def example():

@@ -18,7 +18,9 @@ def test_augment_two_seconds(benchmark):
     out = benchmark(augment, audio, RATE, rng, samples=2 * RATE)
     assert out.shape == (1, 2 * RATE)
     if benchmark.stats is not None:
-        assert benchmark.stats["mean"] < 0.006  # 3 ms on a free core; twice that where the cores are shared
+        assert (
+            benchmark.stats["mean"] < 0.006
+        )  # 3 ms on a free core; twice that where the cores are shared
 
 
 def test_sampled_clips(benchmark):

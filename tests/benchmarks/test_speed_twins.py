@@ -16,10 +16,17 @@ SECONDS = 1
 
 def runs(items: int) -> dict:
     chains = [
-        Chain(tuple(Step(name, effect(name).space.sample(generator(1, "speed", k))) for name in PEDALS[:5]))
+        Chain(
+            tuple(
+                Step(name, effect(name).space.sample(generator(1, "speed", k)))
+                for name in PEDALS[:5]
+            )
+        )
         for k in range(items)
     ]
-    dry = 0.1 * generator(1, "speed audio").standard_normal((items, 1, SECONDS * RATE), dtype=np.float32)
+    dry = 0.1 * generator(1, "speed audio").standard_normal(
+        (items, 1, SECONDS * RATE), dtype=np.float32
+    )
     return render_runs(dry, RATE, chains)
 
 
@@ -32,7 +39,9 @@ def test_five_pedals(benchmark, device, kind) -> None:
     items = 1024 if device.type == "cuda" else 16
     found = runs(items)
     # The twins' runs come in pairs, forward and with gradients, those of the processor first.
-    twins = [run for name, run in found.items() if name.startswith("twins")][-2 if device.type == "cuda" else 0 :]
+    twins = [run for name, run in found.items() if name.startswith("twins")][
+        -2 if device.type == "cuda" else 0 :
+    ]
     run = found.get(kind) or twins[kind.endswith("gradients")]
     benchmark.pedantic(run, rounds=3, warmup_rounds=1)
     benchmark.extra_info["x real time"] = items * SECONDS / benchmark.stats.stats.min
@@ -51,5 +60,7 @@ def test_the_same_effects_of_another_library(device) -> None:
         pytest.skip("dasp-pytorch is not installed: pip install --no-deps dasp-pytorch")
     assert len(rows) == 16  # four effects, two libraries, with and without gradients
     assert all(np.isfinite(row.ours) and row.ours > 0 for row in rows)
-    assert {row.name for row in rows if row.metric.startswith("speed with")} == {row.name for row in rows}
+    assert {row.name for row in rows if row.metric.startswith("speed with")} == {
+        row.name for row in rows
+    }
     print(*(f"{row.name}  {row.metric}  {row.ours:.0f}" for row in rows), sep="\n")

@@ -13,8 +13,25 @@ from torch import Tensor
 
 from labkit.effects.twins import dynamics, filters, ladder, modulation, reverb
 from labkit.effects.twins.delay import _Echoes
-from labkit.effects.twins.kernels.constants import ALLPASS_FEEDBACK, BEFORE, HERE, POINTS, REACH, STAGES, UPDATE_EVERY
-from labkit.systems.growth import PEDALS, _audio, _device, _run, bandwidth_rows, cost, device_name, growth_rows
+from labkit.effects.twins.kernels.constants import (
+    ALLPASS_FEEDBACK,
+    BEFORE,
+    HERE,
+    POINTS,
+    REACH,
+    STAGES,
+    UPDATE_EVERY,
+)
+from labkit.systems.growth import (
+    PEDALS,
+    _audio,
+    _device,
+    _run,
+    bandwidth_rows,
+    cost,
+    device_name,
+    growth_rows,
+)
 
 RATE = 44_100
 DRAW = torch.Generator().manual_seed(0)
@@ -52,7 +69,9 @@ def echo(x: Tensor, feedback: Tensor, delay: Tensor) -> Tensor:
     for item, f, lag in zip(x, feedback, delay.long().tolist(), strict=True):
         out: list[Tensor] = []
         for n in range(x.shape[-1]):
-            out.append(item[:, n - lag] + f * out[n - lag] if n >= lag else torch.zeros_like(item[:, 0]))
+            out.append(
+                item[:, n - lag] + f * out[n - lag] if n >= lag else torch.zeros_like(item[:, 0])
+            )
         rows.append(torch.stack(out, -1))
     return torch.stack(rows)
 
@@ -64,7 +83,10 @@ def delay_line(x: Tensor, delay: Tensor, feedback: Tensor) -> Tensor:
         for n, lag in enumerate(lags):
             whole = int(lag)
             line.append(item[:, n] - f * out[-1] if n else item[:, 0])
-            newer, older = (line[at] if at >= 0 else torch.zeros_like(item[:, 0]) for at in (n - whole, n - whole - 1))
+            newer, older = (
+                line[at] if at >= 0 else torch.zeros_like(item[:, 0])
+                for at in (n - whole, n - whole - 1)
+            )
             out.append(newer + (lag - whole) * (older - newer))
         rows.append(torch.stack(out, -1))
     return torch.stack(rows)
@@ -122,12 +144,19 @@ def through_ladder(x: Tensor, knobs: Tensor, taps: Tensor) -> Tensor:
     return torch.stack(out, -1)
 
 
-def cases() -> list[tuple[str, Callable[..., Tensor], Callable[..., Tensor], list[Tensor], list[Tensor]]]:
+def cases() -> list[
+    tuple[str, Callable[..., Tensor], Callable[..., Tensor], list[Tensor], list[Tensor]]
+]:
     """Name, the recursion, the twins' own, what takes gradients, and what does not."""
     poles = torch.tensor([0.2, 0.3, 0.1, -1.5, 0.7], dtype=torch.float64) * share(3, 1)
     sides = torch.arange(2)[:, None] * 3
-    combs, passes = torch.tensor([[9, 11, 12, 13, 14, 15, 16, 17]]) + sides, torch.tensor([[12, 9, 8, 7]]) + sides
-    knobs = torch.stack([share(5), share(5, high=4.0), *(share(5, low=0.5, high=2.0) for _ in range(4))], -1)
+    combs, passes = (
+        torch.tensor([[9, 11, 12, 13, 14, 15, 16, 17]]) + sides,
+        torch.tensor([[12, 9, 8, 7]]) + sides,
+    )
+    knobs = torch.stack(
+        [share(5), share(5, high=4.0), *(share(5, low=0.5, high=2.0) for _ in range(4))], -1
+    )
     taps = torch.tensor([0.0, 0.0, 1.2, -0.5, 0.3, 0.5], dtype=torch.float64)
     back, n = share(3, low=-0.9, high=0.9), 150
 
@@ -137,11 +166,41 @@ def cases() -> list[tuple[str, Callable[..., Tensor], Callable[..., Tensor], lis
     return [
         ("biquad", biquad, filters._Biquad.apply, [noise(3, n), poles], []),
         ("envelope", follow, dynamics._Envelope.apply, [noise(70, n), share(70), share(70)], []),
-        ("echoes", echo, echoes, [noise(3, 2, n), share(3)], [torch.tensor([3.0, 40.0, 500.0]).double()]),
-        ("delay line", delay_line, modulation._DelayLine.apply, [noise(3, 2, n), share(3, n, high=30.0), back], []),
-        ("8 at once", delay_line, modulation._DelayLine.apply, [noise(3, 2, n), share(3, n, low=8, high=30), back], []),
-        ("allpasses", allpasses, modulation._Allpasses.apply, [noise(3, 2, n), share(3, -(-n // 4)), back], []),
-        ("room", room, reverb._Room.apply, [noise(3, n), share(3, high=0.98), share(3, high=0.4)], [combs, passes]),
+        (
+            "echoes",
+            echo,
+            echoes,
+            [noise(3, 2, n), share(3)],
+            [torch.tensor([3.0, 40.0, 500.0]).double()],
+        ),
+        (
+            "delay line",
+            delay_line,
+            modulation._DelayLine.apply,
+            [noise(3, 2, n), share(3, n, high=30.0), back],
+            [],
+        ),
+        (
+            "8 at once",
+            delay_line,
+            modulation._DelayLine.apply,
+            [noise(3, 2, n), share(3, n, low=8, high=30), back],
+            [],
+        ),
+        (
+            "allpasses",
+            allpasses,
+            modulation._Allpasses.apply,
+            [noise(3, 2, n), share(3, -(-n // 4)), back],
+            [],
+        ),
+        (
+            "room",
+            room,
+            reverb._Room.apply,
+            [noise(3, n), share(3, high=0.98), share(3, high=0.4)],
+            [combs, passes],
+        ),
         ("ladder", through_ladder, ladder._Ladder.apply, [3 * noise(5, n), knobs], [taps]),
     ]
 
@@ -162,12 +221,17 @@ def compare(device: torch.device) -> None:
             others = [x.to(device, dtype) if name == "ladder" else x for x in rest]
             others = [x.to(device) for x in others] if name == "echoes" else others
             found = outcome(ours, moved, others)
-            errors = [relative(one, other.cpu().double()) for one, other in zip(expected, found, strict=True)]
+            errors = [
+                relative(one, other.cpu().double())
+                for one, other in zip(expected, found, strict=True)
+            ]
             line += f"  {str(dtype)[6:]}: out {errors[0]:.1e}, gradients {max(errors[1:]):.1e}"
         print(line, flush=True)
 
 
-def outcome(function: Callable[..., Tensor], leaves: list[Tensor], rest: list[Tensor]) -> list[Tensor]:
+def outcome(
+    function: Callable[..., Tensor], leaves: list[Tensor], rest: list[Tensor]
+) -> list[Tensor]:
     leaves = [leaf.detach().clone().requires_grad_() for leaf in leaves]
     wet = function(*leaves, *rest)
     weights = torch.linspace(-1, 1, wet.shape[-1], dtype=wet.dtype, device=wet.device)
@@ -191,15 +255,23 @@ def speeds(device: torch.device, items: int, seconds: int) -> None:
         space = effect(name).space
         middle = space.from_unit(torch.full((len(space),), 0.5).numpy())
 
-        def run(name: str = name, middle: dict[str, float] = middle, *, backward: bool = False) -> None:
-            knobs = {k: torch.full((items,), v, device=device, requires_grad=backward) for k, v in middle.items()}
+        def run(
+            name: str = name, middle: dict[str, float] = middle, *, backward: bool = False
+        ) -> None:
+            knobs = {
+                k: torch.full((items,), v, device=device, requires_grad=backward)
+                for k, v in middle.items()
+            }
             with torch.set_grad_enabled(backward):
                 wet = twin(name)(audio.clone().requires_grad_(backward), RATE, **knobs)
             if backward:
                 wet.square().sum().backward()
 
         forward, both = cost(run, device)[0], cost(lambda run=run: run(backward=True), device)[0]
-        print(f"{name:50s} forward {forward:.4f} s, with gradients {both / forward:.2f} times that", flush=True)
+        print(
+            f"{name:50s} forward {forward:.4f} s, with gradients {both / forward:.2f} times that",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -214,7 +286,9 @@ def main() -> None:
         speeds(device, items, 1)
     rows = [*bandwidth_rows(device=device, items=1024 if big else 1)]
     if big:
-        rows += growth_rows(device=device, memory_bytes=int(0.6 * torch.cuda.mem_get_info(device)[1]))
+        rows += growth_rows(
+            device=device, memory_bytes=int(0.6 * torch.cuda.mem_get_info(device)[1])
+        )
     for row in rows:
         print(f"{row.protocol:40s} {row.metric:45s} {row.ours:10.4g} {row.unit}", flush=True)
 

@@ -37,7 +37,9 @@ def test_the_rule_does_not_ask_who_comes_first(pair: tuple[str, str]) -> None:
     assert commutes(first, second) == commutes(second, first)
 
 
-def test_two_fixed_linear_pedals_differ_by_rounding_only(measured: dict[tuple[str, str], Swap]) -> None:
+def test_two_fixed_linear_pedals_differ_by_rounding_only(
+    measured: dict[tuple[str, str], Swap],
+) -> None:
     # float32 biquads at a low corner frequency, twice: -78 dB each, and a tenth of the draws may do worse
     exact = [row for (a, b), row in measured.items() if effect(a).lti and effect(b).lti]
     assert len(exact) == 28  # of eight: delay, reverb, three bands, highpass, lowpass, gain
@@ -70,9 +72,14 @@ def test_orders_that_can_be_told_apart(names: tuple[str, ...], orders: int) -> N
 @pytest.mark.parametrize("draw", range(20))
 def test_counted_orders_are_those_of_canonical_forms(draw: int) -> None:
     rng = generator(0, "subset", draw)
-    names = [str(name) for name in rng.choice(list(EFFECTS), size=int(rng.integers(2, 6)), replace=False)]
+    names = [
+        str(name) for name in rng.choice(list(EFFECTS), size=int(rng.integers(2, 6)), replace=False)
+    ]
     steps = {name: Step(name, effect(name).space.sample(rng)) for name in names}
-    forms = {Chain(tuple(steps[name] for name in order)).canonical().names for order in itertools.permutations(names)}
+    forms = {
+        Chain(tuple(steps[name] for name in order)).canonical().names
+        for order in itertools.permutations(names)
+    }
     assert len(forms) == count_orders(names)
 
 
@@ -80,7 +87,9 @@ def test_two_orders_share_a_form_exactly_when_swaps_of_neighbours_join_them() ->
     names = ("distortion", "chorus", "reverb", "delay", "peak")
     steps = {name: Step(name, effect(name).space.sample(generator(0, "swap"))) for name in names}
     orders = list(itertools.permutations(names))
-    form = {order: Chain(tuple(steps[name] for name in order)).canonical().names for order in orders}
+    form = {
+        order: Chain(tuple(steps[name] for name in order)).canonical().names for order in orders
+    }
     for order in orders:
         reached, waiting = {order}, [order]
         while waiting:

@@ -26,7 +26,9 @@ every_effect = pytest.mark.parametrize("effect", EFFECTS.values(), ids=EFFECTS)
 
 
 def guitar(index: int, *, seconds: float = 0.5) -> np.ndarray:
-    audio = phrase(generator(0, "law", index), sample_rate=SAMPLE_RATE, seconds=seconds, style="strum")
+    audio = phrase(
+        generator(0, "law", index), sample_rate=SAMPLE_RATE, seconds=seconds, style="strum"
+    )
     return set_rms(audio, -20.0)
 
 
@@ -46,14 +48,19 @@ def render(effect: Effect, audio: np.ndarray, params: dict[str, float]) -> np.nd
 
 def error_db(expected: np.ndarray, given: np.ndarray) -> float:
     energy = np.square(expected, dtype=np.float64).sum()
-    return float(10 * np.log10(np.square(expected - given, dtype=np.float64).sum() / max(energy, 1e-20) + 1e-30))
+    return float(
+        10
+        * np.log10(np.square(expected - given, dtype=np.float64).sum() / max(energy, 1e-20) + 1e-30)
+    )
 
 
 def delayed(audio: np.ndarray, samples: int) -> np.ndarray:
     return np.pad(audio, ((0, 0), (samples, 0)))
 
 
-def impulse_response(effect: Effect, params: dict[str, float], *, start: int, samples: int) -> np.ndarray:
+def impulse_response(
+    effect: Effect, params: dict[str, float], *, start: int, samples: int
+) -> np.ndarray:
     """(start + samples,), with an impulse at `start`, high enough for gates and bit crushers."""
     audio = np.zeros((1, start + samples), dtype=np.float32)
     audio[0, start] = 0.5
@@ -117,7 +124,9 @@ def test_output_is_finite_everywhere_in_the_space(effect: Effect) -> None:
 @given(data=st.data())
 @settings(max_examples=15)
 def test_any_setting_on_any_clip_is_finite(effect: Effect, data: st.DataObject) -> None:
-    units = data.draw(st.lists(st.floats(0, 1), min_size=len(effect.space), max_size=len(effect.space)))
+    units = data.draw(
+        st.lists(st.floats(0, 1), min_size=len(effect.space), max_size=len(effect.space))
+    )
     samples = data.draw(st.integers(1, 300))
     level = data.draw(st.sampled_from([1e-30, 1e-4, 1.0, 10.0]))
     seed, channels = data.draw(st.integers(0, 1000)), data.draw(st.sampled_from([1, 2]))
@@ -148,7 +157,9 @@ def test_bad_knobs_are_refused_by_name(effect: Effect) -> None:
             with pytest.raises(ValueError, match=f"{knob.name} must lie in"):
                 render(effect, audio, {**params, knob.name: wrong})
         with pytest.raises(ValueError, match="parameters must be"):
-            render(effect, audio, {name: value for name, value in params.items() if name != knob.name})
+            render(
+                effect, audio, {name: value for name, value in params.items() if name != knob.name}
+            )
 
 
 # Channels, state
@@ -171,7 +182,9 @@ def test_channels_of_a_very_short_clip_stay_apart(effect: Effect) -> None:
     long = np.array([[0.5, -0.3, 0.0, 0.0], [0.1, 0.4, 0.0, 0.0]])
     expected = render(effect, long, seat(effect))
     for samples in (1, 2):
-        np.testing.assert_array_equal(render(effect, long[:, :samples], seat(effect)), expected[:, :samples])
+        np.testing.assert_array_equal(
+            render(effect, long[:, :samples], seat(effect)), expected[:, :samples]
+        )
 
 
 @every_effect
@@ -210,17 +223,24 @@ def test_declared_state_is_there(effect: Effect) -> None:
 def test_neutral_setting_returns_the_input(effect: Effect) -> None:
     if effect.neutral is None:
         # Nothing in the space may be neutral behind the record's back.
-        assert all(error_db(guitar(0), render(effect, guitar(0), params)) > SAME_DB for params in places(effect))
+        assert all(
+            error_db(guitar(0), render(effect, guitar(0), params)) > SAME_DB
+            for params in places(effect)
+        )
         return
     assert set(effect.neutral) == set(effect.space.names)
-    np.testing.assert_allclose(render(effect, guitar(0), dict(effect.neutral)), guitar(0), rtol=0, atol=2e-7)
+    np.testing.assert_allclose(
+        render(effect, guitar(0), dict(effect.neutral)), guitar(0), rtol=0, atol=2e-7
+    )
 
 
 @every_effect
 def test_no_knob_is_dead(effect: Effect) -> None:
     audio = guitar(0, seconds=2.0)  # room for several echoes
     for knob in effect.space.parameters:
-        low, high = (render(effect, audio, {**seat(effect), knob.name: end}) for end in (knob.low, knob.high))
+        low, high = (
+            render(effect, audio, {**seat(effect), knob.name: end}) for end in (knob.low, knob.high)
+        )
         assert error_db(low, high) > INAUDIBLE_DB, knob.name
 
 
@@ -239,7 +259,9 @@ def test_unit_round_trip_over_the_whole_space(effect: Effect, data: st.DataObjec
 @given(data=st.data())
 def test_bins_round_trip(effect: Effect, data: st.DataObject) -> None:
     n_bins = data.draw(st.integers(1, 256))
-    bins = data.draw(st.lists(st.integers(0, n_bins - 1), min_size=len(effect.space), max_size=len(effect.space)))
+    bins = data.draw(
+        st.lists(st.integers(0, n_bins - 1), min_size=len(effect.space), max_size=len(effect.space))
+    )
     assert effect.space.to_bins(effect.space.from_bins(bins, n_bins), n_bins) == bins
 
 
@@ -259,7 +281,9 @@ def test_latency_is_the_declared_one_and_nothing_comes_before(effect: Effect) ->
 def test_time_invariance_is_the_declared_one(effect: Effect) -> None:
     audio, shift = guitar(0), 4999
     errors_db = [
-        error_db(render(effect, audio, params), render(effect, delayed(audio, shift), params)[:, shift:])
+        error_db(
+            render(effect, audio, params), render(effect, delayed(audio, shift), params)[:, shift:]
+        )
         for params in (seat(effect), *effect.space.corners())
     ]
     if effect.time_invariant:
@@ -280,14 +304,19 @@ def test_linearity_is_the_declared_one(effect: Effect) -> None:
     if effect.linear:
         assert np.max(errors_db) < SAME_DB
     else:
-        assert np.max(errors_db, axis=0).min() > BROKEN_DB, "scales or adds like a linear effect in all its corners"
+        assert np.max(errors_db, axis=0).min() > BROKEN_DB, (
+            "scales or adds like a linear effect in all its corners"
+        )
 
 
 @every_effect
 def test_level_only_is_the_declared_one(effect: Effect) -> None:
     audio = guitar(0)
     loud = np.abs(audio) > 1e-3  # where a ratio is not rounding
-    spreads = [np.ptp(render(effect, audio, params)[loud] / audio[loud]) for params in effect.space.corners()]
+    spreads = [
+        np.ptp(render(effect, audio, params)[loud] / audio[loud])
+        for params in effect.space.corners()
+    ]
     # float32 keeps seven digits of a gain of at most 18 dB
     assert (max(spreads) < 1e-5) == effect.level_only
 
@@ -304,7 +333,9 @@ def test_memory_is_the_declared_one(effect: Effect) -> None:
     longest_ms = 0.0
     for params, start in itertools.product(effect.space.corners(), starts):
         tail = np.abs(impulse_response(effect, params, start=start, samples=samples)[start:])
-        longest_ms = max(longest_ms, 1000 * np.flatnonzero(tail > 1e-3 * tail.max())[-1] / SAMPLE_RATE)
+        longest_ms = max(
+            longest_ms, 1000 * np.flatnonzero(tail > 1e-3 * tail.max())[-1] / SAMPLE_RATE
+        )
     if np.isfinite(effect.memory_ms):
         assert 0.75 * effect.memory_ms <= longest_ms <= effect.memory_ms
     else:
@@ -326,4 +357,7 @@ def test_the_level_knob_makes_up_for_the_level(effect: Effect) -> None:
         hotter = render(effect, gain * audio, params)
         same = render(effect, audio, moved) * (1.0 if knob.absorbs else gain)
         assert error_db(hotter, same) < SAME_DB
-        assert error_db(hotter, render(effect, audio, params) * (1.0 if knob.absorbs else gain)) > BROKEN_DB
+        assert (
+            error_db(hotter, render(effect, audio, params) * (1.0 if knob.absorbs else gain))
+            > BROKEN_DB
+        )

@@ -53,10 +53,14 @@ def test_the_empty_chain_is_a_copy_of_the_clean_sound() -> None:
     assert Chain().canonical() == Chain()
 
 
-SQUEEZE = Step("compressor", {"threshold_db": -35.0, "ratio": 6.0, "attack_ms": 5.0, "release_ms": 120.0})
+SQUEEZE = Step(
+    "compressor", {"threshold_db": -35.0, "ratio": 6.0, "attack_ms": 5.0, "release_ms": 120.0}
+)
 
 
-@pytest.mark.parametrize("steps", [(SQUEEZE, DELAY, DRIVE, SQUEEZE), (REVERB, SQUEEZE), (DRIVE, SQUEEZE), (DELAY,)])
+@pytest.mark.parametrize(
+    "steps", [(SQUEEZE, DELAY, DRIVE, SQUEEZE), (REVERB, SQUEEZE), (DRIVE, SQUEEZE), (DELAY,)]
+)
 def test_input_referred_sounds_as_the_hotter_input_does(steps: tuple[Step, ...]) -> None:
     hot = Chain(steps).render(guitar() * np.float32(10 ** (6 / 20)), RATE)
     assert si_sdr_db(hot, Chain(steps).input_referred(6.0).render(guitar(), RATE)) > 90
@@ -71,7 +75,8 @@ def test_input_referred_moves_what_stands_before_the_drive() -> None:
         dict(SQUEEZE.params),
     ]
     assert (
-        Chain((DRIVE,)).input_referred(-60.0).steps[0].params["drive_db"] == effect("distortion").space["drive_db"].low
+        Chain((DRIVE,)).input_referred(-60.0).steps[0].params["drive_db"]
+        == effect("distortion").space["drive_db"].low
     )
     assert Chain((DRIVE, REVERB)).input_referred(0.0) == Chain((DRIVE, REVERB))
     with pytest.raises(ValueError, match="limiter has no knob that makes up for the level"):
@@ -79,7 +84,9 @@ def test_input_referred_moves_what_stands_before_the_drive() -> None:
 
 
 def test_order_is_heard() -> None:
-    one, other = (Chain(steps).render(guitar(), RATE) for steps in ((DRIVE, REVERB), (REVERB, DRIVE)))
+    one, other = (
+        Chain(steps).render(guitar(), RATE) for steps in ((DRIVE, REVERB), (REVERB, DRIVE))
+    )
     assert si_sdr_db(one, other) < 30
 
 
@@ -88,13 +95,23 @@ def test_order_is_heard() -> None:
     ("audio", "rate", "message"),
     [
         (np.zeros((1, 0), np.float32), RATE, r"audio is empty: shape \(1, 0\)"),
-        (np.zeros((1, 2, 3), np.float32), RATE, r"audio must have shape \(channels, samples\), got \(1, 2, 3\)"),
-        (np.full((1, 5), np.nan, np.float32), RATE, "audio must be finite, got 5 NaN or infinite of 5 samples"),
+        (
+            np.zeros((1, 2, 3), np.float32),
+            RATE,
+            r"audio must have shape \(channels, samples\), got \(1, 2, 3\)",
+        ),
+        (
+            np.full((1, 5), np.nan, np.float32),
+            RATE,
+            "audio must be finite, got 5 NaN or infinite of 5 samples",
+        ),
         (np.zeros((1, 5), np.int16), RATE, "audio must be floats with full scale 1, got int16"),
         (np.zeros((1, 5), np.float32), 0, "sample_rate must be a whole number of Hz from 1"),
     ],
 )
-def test_bad_audio_is_refused(steps: tuple[Step, ...], audio: np.ndarray, rate: int, message: str) -> None:
+def test_bad_audio_is_refused(
+    steps: tuple[Step, ...], audio: np.ndarray, rate: int, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         Chain(steps).render(audio, rate)
 
@@ -109,7 +126,10 @@ def test_short_stereo_keeps_its_channels_apart() -> None:
 
 
 def test_a_chain_reads_as_text() -> None:
-    assert str(Chain((DRIVE, PEAK))) == "distortion(drive_db=20) -> peak(cutoff_frequency_hz=1e+03, gain_db=6, q=1)"
+    assert (
+        str(Chain((DRIVE, PEAK)))
+        == "distortion(drive_db=20) -> peak(cutoff_frequency_hz=1e+03, gain_db=6, q=1)"
+    )
     assert list(Chain((DRIVE,))) == [("distortion", {"drive_db": 20.0})]
 
 
@@ -165,13 +185,31 @@ def test_broken_json_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ('[{"effect": "fuzz", "params": {}}]', KeyError, "no effect called 'fuzz'; there are compressor, distortion"),
-        ('[{"effect": "gain", "params": {}}]', ValueError, r"parameters must be \['gain_db'\], got \[\]"),
-        ('[{"effect": "gain", "params": {"gain_db": 90}}]', ValueError, r"gain_db must lie in \[-18, 18\] dB, got 90"),
-        ('[{"effect": "gain", "params": {"gain_db": NaN}}]', ValueError, "gain_db must lie in .* got nan"),
+        (
+            '[{"effect": "fuzz", "params": {}}]',
+            KeyError,
+            "no effect called 'fuzz'; there are compressor, distortion",
+        ),
+        (
+            '[{"effect": "gain", "params": {}}]',
+            ValueError,
+            r"parameters must be \['gain_db'\], got \[\]",
+        ),
+        (
+            '[{"effect": "gain", "params": {"gain_db": 90}}]',
+            ValueError,
+            r"gain_db must lie in \[-18, 18\] dB, got 90",
+        ),
+        (
+            '[{"effect": "gain", "params": {"gain_db": NaN}}]',
+            ValueError,
+            "gain_db must lie in .* got nan",
+        ),
     ],
 )
-def test_json_of_impossible_chains_is_refused(text: str, error: type[Exception], message: str) -> None:
+def test_json_of_impossible_chains_is_refused(
+    text: str, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         Chain.from_json(text)
 
@@ -204,7 +242,9 @@ def test_the_printed_code_renders_the_same_samples(draw: int) -> None:
     scope: dict = {}
     code = chain(draw).to_code()
     exec(compile(code, "board", "exec"), scope)
-    np.testing.assert_array_equal(scope["board"](guitar(), RATE), chain(draw).render(guitar(), RATE))
+    np.testing.assert_array_equal(
+        scope["board"](guitar(), RATE), chain(draw).render(guitar(), RATE)
+    )
     assert "labkit" not in code
 
 
@@ -228,7 +268,12 @@ def test_canonical_orders_by_hand() -> None:
     assert Chain((REVERB, PEAK, DELAY)).canonical().names == ("delay", "peak", "reverb")
     assert Chain((REVERB, DRIVE, DELAY)).canonical().names == ("reverb", "distortion", "delay")
     # peak may leave the echoes that stand after the drive, but not pass the drive
-    assert Chain((REVERB, DRIVE, REVERB, PEAK)).canonical().names == ("reverb", "distortion", "peak", "reverb")
+    assert Chain((REVERB, DRIVE, REVERB, PEAK)).canonical().names == (
+        "reverb",
+        "distortion",
+        "peak",
+        "reverb",
+    )
 
 
 def test_equal_pedals_are_kept_apart_by_their_settings() -> None:
@@ -261,7 +306,10 @@ def test_swapping_neighbours_that_commute_keeps_the_form(draw: int) -> None:
 def test_canonical_forms_of_fixed_linear_pedals_sound_the_same(draw: int) -> None:
     fixed = tuple(name for name, record in EFFECTS.items() if record.lti)
     # one bending pedal in the middle, which must not be passed
-    ends = [ChainSampler(fixed, "shuffled", 3).sample(generator(0, "end", draw, side)) for side in (0, 1)]
+    ends = [
+        ChainSampler(fixed, "shuffled", 3).sample(generator(0, "end", draw, side))
+        for side in (0, 1)
+    ]
     original = Chain((*ends[0].steps, DRIVE, *ends[1].steps))
     one, other = original.render(guitar(), RATE), original.canonical().render(guitar(), RATE)
     # float32 rounding of up to seven filters, then a drive

@@ -8,7 +8,14 @@ import time
 import numpy as np
 import pytest
 
-from labkit.effects.hosts import HostedPlugin, PluginError, PluginPool, Source, installed_plugins, open_plugin
+from labkit.effects.hosts import (
+    HostedPlugin,
+    PluginError,
+    PluginPool,
+    Source,
+    installed_plugins,
+    open_plugin,
+)
 from labkit.effects.hosts.face import Plugin
 from labkit.effects.hosts.probe import measure_lag, noise
 from labkit.effects.registry import EFFECTS
@@ -151,7 +158,9 @@ def opened(engines):
 
 
 def riff(channels=1, samples=4000, seed=0):
-    return (0.1 * np.random.default_rng(seed).standard_normal((channels, samples))).astype(np.float32)
+    return (0.1 * np.random.default_rng(seed).standard_normal((channels, samples))).astype(
+        np.float32
+    )
 
 
 # The lab's own pedals
@@ -175,11 +184,19 @@ def test_a_builtin_is_its_effect_with_knobs_in_unit(name):
 
 def test_knobs_are_chosen_fixed_or_rest_in_the_middle():
     space = EFFECTS["compressor"].space
-    plugin = open_plugin("compressor", parameters=["ratio", "threshold_db"], fixed={"attack_ms": 0.25})
+    plugin = open_plugin(
+        "compressor", parameters=["ratio", "threshold_db"], fixed={"attack_ms": 0.25}
+    )
     assert [knob.name for knob in plugin.parameters] == ["ratio", "threshold_db"]
-    assert (plugin.parameters[1].low, plugin.parameters[1].high, plugin.parameters[1].unit) == (-50.0, -20.0, "dB")
+    assert (plugin.parameters[1].low, plugin.parameters[1].high, plugin.parameters[1].unit) == (
+        -50.0,
+        -20.0,
+        "dB",
+    )
     heard = plugin.process(riff(), RATE, np.array([0.9, 0.1]))
-    wanted = EFFECTS["compressor"].render(riff(), RATE, **space.from_unit(np.array([0.1, 0.9, 0.25, 0.5])))
+    wanted = EFFECTS["compressor"].render(
+        riff(), RATE, **space.from_unit(np.array([0.1, 0.9, 0.25, 0.5]))
+    )
     np.testing.assert_array_equal(heard, wanted)
     assert len(open_plugin("compressor", fixed={"ratio": 0.1}).parameters) == 3
 
@@ -233,7 +250,9 @@ def test_a_hanging_plug_in_is_ended_and_comes_back(opened):
     plugin = opened("Gain", fixed={"bypass": 0.0}, timeout_s=30.0)
     plugin._host.timeout_s = 1.0
     start = time.perf_counter()
-    with pytest.raises(PluginError, match="Gain: it has not answered within 1 s, and its process was ended"):
+    with pytest.raises(
+        PluginError, match="Gain: it has not answered within 1 s, and its process was ended"
+    ):
         plugin.process(riff(), RATE, np.array([0.5, 1 / 3]))
     assert time.perf_counter() - start < 20  # one second, and what a busy machine adds
     plugin._host.timeout_s = 30.0
@@ -245,7 +264,9 @@ def test_a_crashing_plug_in_says_so_and_comes_back(opened):
     for _ in range(2):
         with pytest.raises(PluginError, match=r"VST3 plug-in Gain: it crashed \(SIGABRT\)"):
             plugin.process(riff(), RATE, np.array([0.5, 2 / 3]))
-        np.testing.assert_array_equal(plugin.process(riff(), RATE, np.array([0.5, 0.0])), 0.5 * riff())
+        np.testing.assert_array_equal(
+            plugin.process(riff(), RATE, np.array([0.5, 0.0])), 0.5 * riff()
+        )
 
 
 def test_an_engine_that_raises_is_heard_and_lives(opened):
@@ -259,7 +280,9 @@ def test_an_engine_that_raises_is_heard_and_lives(opened):
 def test_a_plug_in_that_does_not_open(opened):
     with pytest.raises(PluginError, match=r"VST3 plug-in Slow: it has not opened within 1\.5 s"):
         opened("Slow", timeout_s=1.5)
-    with pytest.raises(PluginError, match="VST3 plug-in Refusing: ValueError: this file is no plug-in"):
+    with pytest.raises(
+        PluginError, match="VST3 plug-in Refusing: ValueError: this file is no plug-in"
+    ):
         opened("Refusing")
 
 
@@ -279,7 +302,10 @@ def test_the_process_ends_with_the_plug_in(opened):
 def test_an_interrupt_leaves_no_answer_behind(opened, monkeypatch):
     plugin = opened("Reset")
     with monkeypatch.context() as patch:
-        patch.setattr("labkit.effects.hosts.worker.pickle.load", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            "labkit.effects.hosts.worker.pickle.load",
+            lambda _: (_ for _ in ()).throw(KeyboardInterrupt),
+        )
         with pytest.raises(KeyboardInterrupt):
             plugin.process(riff(), RATE, np.array([0.1]))
     np.testing.assert_array_equal(plugin.process(riff(seed=3), RATE, np.array([1.0])), riff(seed=3))
@@ -328,12 +354,16 @@ def test_lag_is_where_the_response_begins():
     assert measure_lag(dry, through(one_pole, 0), RATE) == 0
     assert measure_lag(dry, through(one_pole, 17), RATE) == 17
     assert measure_lag(dry, through(plateau, 5), RATE) == 5
-    assert measure_lag(dry, -np.tanh(10 * through([1.0], 33)), RATE) == 33  # twisted, and turned over
+    assert (
+        measure_lag(dry, -np.tanh(10 * through([1.0], 33)), RATE) == 33
+    )  # twisted, and turned over
     assert measure_lag(dry, through([1.0, *np.zeros(3000), 0.9], 0), RATE) == 0  # an echo is no lag
     assert measure_lag(dry, 0 * dry, RATE) == 0
 
 
-@pytest.mark.parametrize(("name", "care"), [("Reset", "reset"), ("Settle", "settle"), ("Reload", "reload")])
+@pytest.mark.parametrize(
+    ("name", "care"), [("Reset", "reset"), ("Settle", "settle"), ("Reload", "reload")]
+)
 def test_the_cheapest_way_to_forget_is_found(opened, name, care):
     plugin = opened(name)
     assert (plugin.care, plugin.repeatable) == (care, True)
@@ -351,7 +381,9 @@ def test_a_plug_in_that_never_forgets_is_said_so(opened):
 def test_knobs_that_do_nothing_are_said_so(opened):
     assert opened("Reset").responds
     assert not opened("Deaf").responds
-    assert not opened("Gain", parameters=["bypass"], fixed={"gain": 0.5}).responds  # only what is turned counts
+    assert not opened(
+        "Gain", parameters=["bypass"], fixed={"gain": 0.5}
+    ).responds  # only what is turned counts
 
 
 def test_channels_are_brought_to_what_the_plug_in_takes(opened):
@@ -359,7 +391,9 @@ def test_channels_are_brought_to_what_the_plug_in_takes(opened):
     np.testing.assert_array_equal(mono.process(riff(3), RATE, np.array([0.5])), 0.5 * riff(3))
     np.testing.assert_array_equal(stereo.process(riff(1), RATE, np.array([0.5])), riff(1))
     both = riff(2)
-    np.testing.assert_array_equal(stereo.process(both, RATE, np.array([0.5])), both * [[1.0], [0.5]])
+    np.testing.assert_array_equal(
+        stereo.process(both, RATE, np.array([0.5])), both * [[1.0], [0.5]]
+    )
     with pytest.raises(ValueError, match="audio must have 1 or 2 channels for Stereo, got 3"):
         stereo.process(riff(3), RATE, np.array([0.5]))
 
@@ -385,7 +419,9 @@ def test_a_pool_keeps_order_and_every_setting(opened):
         heard = pool.map(audios, RATE, settings)
         assert all(plugin._host._process is not None for plugin in pool._plugins)
     for audio, setting, out in zip(audios, settings, heard, strict=True):
-        np.testing.assert_allclose(out, audio * np.float32(setting), atol=1e-7)  # one rounding of float32
+        np.testing.assert_allclose(
+            out, audio * np.float32(setting), atol=1e-7
+        )  # one rounding of float32
     assert all(plugin._host._process is None for plugin in pool._plugins)
 
 
@@ -393,7 +429,9 @@ def test_a_pool_of_builtins():
     with PluginPool("distortion", workers=3) as pool:
         heard = pool.map([riff(), riff(2)], RATE, np.array([[0.1], [0.9]]))
     for audio, unit, out in zip((riff(), riff(2)), (0.1, 0.9), heard, strict=True):
-        np.testing.assert_array_equal(out, EFFECTS["distortion"].render(audio, RATE, drive_db=8.0 + 22.0 * unit))
+        np.testing.assert_array_equal(
+            out, EFFECTS["distortion"].render(audio, RATE, drive_db=8.0 + 22.0 * unit)
+        )
 
 
 def test_one_bad_item_does_not_spoil_the_pool(opened):
@@ -408,14 +446,18 @@ def test_a_pool_refuses_what_does_not_fit():
         PluginPool("distortion", workers=0)
     with (
         PluginPool("distortion") as pool,
-        pytest.raises(ValueError, match=r"params_unit must have shape \(2, n_parameters\), got \(3, 1\)"),
+        pytest.raises(
+            ValueError, match=r"params_unit must have shape \(2, n_parameters\), got \(3, 1\)"
+        ),
     ):
         pool.map([riff(), riff()], RATE, np.zeros((3, 1)))
 
 
 def test_a_worker_starts_without_torch():
     program = "import sys, labkit.effects.hosts.worker, labkit.effects.hosts.pedalboard; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "False"
 
 

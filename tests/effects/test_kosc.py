@@ -12,7 +12,9 @@ def settings(n, k):
 
 
 def one(frequency, waveform, **given):
-    unit = (frequency - SPACE["frequency_hz"].low) / (SPACE["frequency_hz"].high - SPACE["frequency_hz"].low)
+    unit = (frequency - SPACE["frequency_hz"].low) / (
+        SPACE["frequency_hz"].high - SPACE["frequency_hz"].low
+    )
     return render(torch.tensor([[[unit, 1.0, waveform]]], dtype=torch.float64), **given)[0]
 
 
@@ -43,14 +45,18 @@ def test_a_sine_is_one():
     )
 
 
-@pytest.mark.parametrize(("waveform", "series"), [(0.5, {1: 1.0, 2: 0.0, 3: 1 / 3}), (1.0, {1: 1.0, 2: 0.5, 3: 1 / 3})])
+@pytest.mark.parametrize(
+    ("waveform", "series"), [(0.5, {1: 1.0, 2: 0.0, 3: 1 / 3}), (1.0, {1: 1.0, 2: 0.5, 3: 1 / 3})]
+)
 def test_square_and_saw_have_their_harmonics(waveform, series):
     """Of 1/n; the rounded edges take a little from the upper ones, at most 3 % of the first three here."""
     n = 4410  # ten periods of 100 Hz: every harmonic on a bin
     spectrum = torch.fft.rfft(one(100.0, waveform, n_samples=n)).abs() * 2 / n
     for harmonic, share in series.items():
         assert spectrum[10 * harmonic] / spectrum[10] == pytest.approx(share, abs=0.03)
-    assert spectrum[10] == pytest.approx(4 / torch.pi if waveform == 0.5 else 2 / torch.pi, rel=0.01)
+    assert spectrum[10] == pytest.approx(
+        4 / torch.pi if waveform == 0.5 else 2 / torch.pi, rel=0.01
+    )
 
 
 def test_rounded_edges_alias_less():
@@ -74,7 +80,13 @@ def test_every_setting_has_a_gradient():
 
 
 @pytest.mark.parametrize(
-    "params", [torch.zeros(3, 3), torch.zeros(1, 2, 4), torch.full((1, 1, 3), 1.1), torch.full((1, 1, 3), float("nan"))]
+    "params",
+    [
+        torch.zeros(3, 3),
+        torch.zeros(1, 2, 4),
+        torch.full((1, 1, 3), 1.1),
+        torch.full((1, 1, 3), float("nan")),
+    ],
 )
 def test_bad_settings_are_named(params):
     with pytest.raises(ValueError, match="params_unit must"):

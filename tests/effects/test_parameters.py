@@ -28,8 +28,12 @@ def test_unit_values_by_hand(knob: Parameter, value: float, unit: float) -> None
 
 
 def test_a_space_maps_every_knob_by_its_own_scale() -> None:
-    np.testing.assert_allclose(SPACE.to_unit({"cutoff_hz": 1000.0, "drive_db": 25.0}), [0.75, 0.5], atol=1e-12)
-    assert SPACE.from_unit(np.array([0.75, 0.5])) == pytest.approx({"drive_db": 25.0, "cutoff_hz": 1000.0})
+    np.testing.assert_allclose(
+        SPACE.to_unit({"cutoff_hz": 1000.0, "drive_db": 25.0}), [0.75, 0.5], atol=1e-12
+    )
+    assert SPACE.from_unit(np.array([0.75, 0.5])) == pytest.approx(
+        {"drive_db": 25.0, "cutoff_hz": 1000.0}
+    )
     assert SPACE.names == ("drive_db", "cutoff_hz")
     assert len(SPACE) == 2
     assert SPACE["cutoff_hz"] is LOG
@@ -51,7 +55,9 @@ def test_bins_by_hand(drive_db: float, cutoff_hz: float, bins: list[int]) -> Non
 
 def test_bins_give_their_centres() -> None:
     # four bins of 20 dB: centres at 1/8, 3/8 ...; of two decades: 100 * 100 ** (5 / 8)
-    assert SPACE.from_bins([0, 2], 4) == pytest.approx({"drive_db": 12.5, "cutoff_hz": 1778.279}, rel=1e-6)
+    assert SPACE.from_bins([0, 2], 4) == pytest.approx(
+        {"drive_db": 12.5, "cutoff_hz": 1778.279}, rel=1e-6
+    )
 
 
 def test_rounding_at_the_ends_is_forgiven_and_clipped() -> None:
@@ -90,9 +96,13 @@ def test_impossible_ranges_are_refused(low: float, high: float, scale: str, mess
 
 
 def test_a_space_refuses_what_is_not_its_own() -> None:
-    with pytest.raises(ValueError, match=r"parameter names must be unique, got \('drive_db', 'drive_db'\)"):
+    with pytest.raises(
+        ValueError, match=r"parameter names must be unique, got \('drive_db', 'drive_db'\)"
+    ):
         ParameterSpace((LINEAR, LINEAR))
-    with pytest.raises(ValueError, match=r"parameters must be \['cutoff_hz', 'drive_db'\], got \['drive_db'\]"):
+    with pytest.raises(
+        ValueError, match=r"parameters must be \['cutoff_hz', 'drive_db'\], got \['drive_db'\]"
+    ):
         SPACE.check({"drive_db": 20.0})
     with pytest.raises(ValueError, match=r"got \[.*'mix'\]"):
         SPACE.to_unit({"drive_db": 20.0, "cutoff_hz": 200.0, "mix": 0.5})
@@ -102,7 +112,9 @@ def test_a_space_refuses_what_is_not_its_own() -> None:
         SPACE.from_bins([0, 4], 4)
     with pytest.raises(ValueError, match=r"bins must lie in 0\.\.3, got \[-1, 0\]"):
         SPACE.from_bins([-1, 0], 4)
-    with pytest.raises(KeyError, match=r"no parameter 'gain_db'; there are \('drive_db', 'cutoff_hz'\)"):
+    with pytest.raises(
+        KeyError, match=r"no parameter 'gain_db'; there are \('drive_db', 'cutoff_hz'\)"
+    ):
         SPACE["gain_db"]
 
 
@@ -116,7 +128,9 @@ def test_samples_are_uniform_on_the_knobs_scale() -> None:
 
 
 def test_corners_by_hand():
-    space = ParameterSpace((Parameter("a_db", "dB", 0.0, 1.0), Parameter("b_hz", "Hz", 10.0, 20.0, "log")))
+    space = ParameterSpace(
+        (Parameter("a_db", "dB", 0.0, 1.0), Parameter("b_hz", "Hz", 10.0, 20.0, "log"))
+    )
     assert space.corners() == [
         {"a_db": 0.0, "b_hz": 10.0},
         {"a_db": 0.0, "b_hz": 20.0},

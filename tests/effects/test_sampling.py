@@ -26,7 +26,10 @@ def assert_distributed(counts: Counter, expected: dict[tuple[str, ...], float]) 
     assert sum(expected.values()) == pytest.approx(1)
     keys = list(expected)
     n = sum(counts.values())
-    assert stats.chisquare([counts[key] for key in keys], [n * expected[key] for key in keys]).pvalue > P_MIN
+    assert (
+        stats.chisquare([counts[key] for key in keys], [n * expected[key] for key in keys]).pvalue
+        > P_MIN
+    )
 
 
 def test_subsets_are_equally_likely() -> None:
@@ -60,7 +63,9 @@ def test_seed_keeps_its_first_pedal_and_tosses_for_the_others() -> None:
     assert len(expected) == 261
     counts = orders(ChainSampler(SEED_PEDALS, "seed"), n=30_000)
     assert_distributed(counts, expected)
-    assert sum(len(order) * count for order, count in counts.items()) / 30_000 == pytest.approx(3, abs=0.03)
+    assert sum(len(order) * count for order, count in counts.items()) / 30_000 == pytest.approx(
+        3, abs=0.03
+    )
 
 
 def test_realistic_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +89,9 @@ def test_realistic_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_realistic_presence_and_order_follow_the_presets() -> None:
     pedals = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
     drawn = list(orders(ChainSampler(pedals, "realistic"), n=3000).elements())
-    rates = {name: preset_counts()["present"][name] / preset_counts()["n_chains"] for name in pedals}
+    rates = {
+        name: preset_counts()["present"][name] / preset_counts()["n_chains"] for name in pedals
+    }
     not_empty = 1 - np.prod([1 - rate for rate in rates.values()])
     for name, rate in rates.items():
         share = np.mean([name in order for order in drawn])
@@ -124,11 +131,26 @@ def test_samples_are_repeatable_chains_within_their_ranges(prior: str) -> None:
     ("pedals", "prior", "longest", "message"),
     [
         ((), "subsets", None, r"pedals must be distinct and not empty, got \(\)"),
-        (("gain", "gain"), "subsets", None, r"pedals must be distinct and not empty, got \('gain', 'gain'\)"),
-        (("gain",), "uniform", None, "prior must be one of .*'subsets', 'shuffled', 'seed', 'realistic'.*'uniform'"),
+        (
+            ("gain", "gain"),
+            "subsets",
+            None,
+            r"pedals must be distinct and not empty, got \('gain', 'gain'\)",
+        ),
+        (
+            ("gain",),
+            "uniform",
+            None,
+            "prior must be one of .*'subsets', 'shuffled', 'seed', 'realistic'.*'uniform'",
+        ),
         (THREE, "subsets", 0, r"max_length must lie in 1\.\.3, got 0"),
         (THREE, "subsets", 4, r"max_length must lie in 1\.\.3, got 4"),
-        (("gain", "limiter"), "realistic", None, r"no counted preset holds any of \('gain', 'limiter'\)"),
+        (
+            ("gain", "limiter"),
+            "realistic",
+            None,
+            r"no counted preset holds any of \('gain', 'limiter'\)",
+        ),
     ],
 )
 def test_errors(pedals: tuple[str, ...], prior: str, longest: int | None, message: str) -> None:
@@ -143,6 +165,8 @@ def test_preset_counts_add_up() -> None:
     assert set(counts["present"]) <= set(EFFECTS)
     assert all(0 < present <= counts["n_chains"] for present in counts["present"].values())
     for first, second in itertools.combinations(counts["present"], 2):
-        together = counts["before"].get(f"{first} {second}", 0) + counts["before"].get(f"{second} {first}", 0)
+        together = counts["before"].get(f"{first} {second}", 0) + counts["before"].get(
+            f"{second} {first}", 0
+        )
         least = counts["present"][first] + counts["present"][second] - counts["n_chains"]
         assert max(least, 0) <= together <= min(counts["present"][first], counts["present"][second])

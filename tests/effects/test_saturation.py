@@ -48,7 +48,9 @@ def test_values_by_hand(curve, depth, given, wanted):
 @pytest.mark.parametrize("curve", [name for name in MEMORYLESS if CURVES[name].straighten])
 def test_what_is_bent_can_be_straightened(curve):
     u = torch.linspace(-1.4, 1.4, 101, dtype=torch.float64)
-    torch.testing.assert_close(CURVES[curve].straighten(CURVES[curve].bend(u)), u, atol=1e-9, rtol=0)
+    torch.testing.assert_close(
+        CURVES[curve].straighten(CURVES[curve].bend(u)), u, atol=1e-9, rtol=0
+    )
 
 
 def loop_area(curve, depth, **settings):
@@ -106,7 +108,10 @@ def test_any_shape_and_the_dtype_is_kept():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"curve": "fuzz"}, "curve must be one of tanh, arctan, hard_clip, cubic, hysteresis, got 'fuzz'"),
+        (
+            {"curve": "fuzz"},
+            "curve must be one of tanh, arctan, hard_clip, cubic, hysteresis, got 'fuzz'",
+        ),
         ({"depth": 11.0}, r"depth must lie in \[1, 10\]"),
         ({"audio": np.array([np.nan])}, "audio must be finite"),
         ({"curve": "hysteresis", "bias": 1.5}, "bias must lie in 0..1, got 1.5"),
@@ -126,7 +131,8 @@ def test_the_processor_is_the_curve_with_a_gradient():
         assert np.array_equal(out[i].detach().numpy(), wanted)
     smooth = [name for name in MEMORYLESS if name != "hard_clip"]
     assert torch.autograd.gradcheck(
-        lambda u: TapeSaturationProcessor()(audio[:3], u, smooth), unit[:3].detach().clone().requires_grad_()
+        lambda u: TapeSaturationProcessor()(audio[:3], u, smooth),
+        unit[:3].detach().clone().requires_grad_(),
     )
 
 

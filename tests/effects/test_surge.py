@@ -38,19 +38,40 @@ a_ring_modulation_2x3_route a_ring_modulation_2x3_solo a_ring_modulation_2x3_vol
 a_volume a_waveshaper_drive a_waveshaper_type a_width active_scene bypass_surge_xt character fx_a1_fx_type
 fx_chain_bypass global_volume polyphony_limit scene_mode split_point
 """.split()  # noqa: SIM905 - a line for each would be a page and a half
-FILTERS = ("Off", "LP 12 dB", "LP 24 dB", "LP Legacy Ladder", "HP 12 dB", "HP 24 dB", "BP 12 dB", "N 12 dB")
+FILTERS = (
+    "Off",
+    "LP 12 dB",
+    "LP 24 dB",
+    "LP Legacy Ladder",
+    "HP 12 dB",
+    "HP 24 dB",
+    "BP 12 dB",
+    "N 12 dB",
+)
 OCTAVES = ("-3", "-2", "-1", "0", "1", "2", "3")
 WORDS = {
     "a_octave": OCTAVES,
     "a_waveshaper_type": ("Off", "Soft", "Hard", "Asymmetric", "Sine", "Digital"),
-    "a_filter_configuration": ("Serial 1", "Serial 2", "Serial 3", "Dual 1", "Dual 2", "Stereo", "Ring", "Wide"),
+    "a_filter_configuration": (
+        "Serial 1",
+        "Serial 2",
+        "Serial 3",
+        "Dual 1",
+        "Dual 2",
+        "Stereo",
+        "Ring",
+        "Wide",
+    ),
     "a_noise_route": ("Filter 1", "Both", "Filter 2"),
     **{f"a_filter_{k}_type": FILTERS for k in (1, 2)},
     **{f"a_{name}_eg_envelope_mode": ("Digital", "Analog") for name in ("amp", "filter")},
     **{f"a_osc_{k}_type": ("Classic", "Sine", "Wavetable", "Modern") for k in (1, 2, 3)},
     **{f"a_osc_{k}_route": ("Filter 1", "Both", "Filter 2") for k in (1, 2, 3)},
     **{f"a_osc_{k}_octave": OCTAVES for k in (1, 2, 3)},
-    **{f"a_osc_{k}_unison_voices": ("1 voice", *(f"{n} voices" for n in range(2, 17))) for k in (1, 2, 3)},
+    **{
+        f"a_osc_{k}_unison_voices": ("1 voice", *(f"{n} voices" for n in range(2, 17)))
+        for k in (1, 2, 3)
+    },
 }
 
 
@@ -71,7 +92,11 @@ class FakeKnob:
         self._value = value
 
     def get_text_for_raw_value(self, raw: float) -> str:
-        return self._words[round(raw * (len(self._words) - 1))] if self._words else f"{100 * raw:.2f} %"
+        return (
+            self._words[round(raw * (len(self._words) - 1))]
+            if self._words
+            else f"{100 * raw:.2f} %"
+        )
 
 
 class FakeSurge:
@@ -84,7 +109,9 @@ class FakeSurge:
         self.where, self.notes = where, []
         self.parameters = {name: FakeKnob(WORDS.get(name, ())) for name in NAMES}
 
-    def process(self, events: list, seconds: float, rate: int, *, num_channels: int, reset: bool) -> np.ndarray:
+    def process(
+        self, events: list, seconds: float, rate: int, *, num_channels: int, reset: bool
+    ) -> np.ndarray:
         assert not reset
         sound = np.zeros((num_channels, int(seconds * rate)), np.float32)
         assert sound.shape[1] % 32 == 0, "the next note would begin within a block of Surge's"
@@ -157,7 +184,10 @@ def test_patches_are_valid_settled_and_their_codes_exact() -> None:
 
 def test_envelopes_are_capped() -> None:
     """2 ** (13 x - 8) seconds."""
-    longest = {name: 2 ** (13 * SIMPLE[f"a_amp_eg_{name}"].high - 8) for name in ("attack", "decay", "release")}
+    longest = {
+        name: 2 ** (13 * SIMPLE[f"a_amp_eg_{name}"].high - 8)
+        for name in ("attack", "decay", "release")
+    }
     assert longest["attack"] < 0.83
     assert max(longest["decay"], longest["release"]) < 2.1
 
@@ -176,7 +206,9 @@ def test_every_value_reaches_its_parameter(made: list[FakeSurge]) -> None:
             else:
                 assert made[0].parameters[name].raw_value == value, name
         for source in ("osc_1", "osc_2", "osc_3", "noise"):
-            assert made[0].parameters[f"a_{source}_mute"].raw_value == float(values[f"a_{source}_volume"] == 0)
+            assert made[0].parameters[f"a_{source}_mute"].raw_value == float(
+                values[f"a_{source}_volume"] == 0
+            )
         assert made[0].notes[-1] == (values["note_pitch"], 102, 0.0, values["note_seconds"])
     assert len(made) == 1
 
@@ -186,10 +218,17 @@ def test_a_release_with_other_parameters_is_refused_by_name(
 ) -> None:
     fewer = [name for name in NAMES if name not in ("a_osc_2_shape", "a_highpass")]
     monkeypatch.setattr(FakeSurge, "__init__", _with(fewer, WORDS))
-    with pytest.raises(ValueError, match=r"Surge XT 1\.3\.4 has 120 parameters, but not these 2 of \d+: .*a_highpass"):
+    with pytest.raises(
+        ValueError,
+        match=r"Surge XT 1\.3\.4 has 120 parameters, but not these 2 of \d+: .*a_highpass",
+    ):
         SurgeEngine("surge_simple:x")
-    monkeypatch.setattr(FakeSurge, "__init__", _with(NAMES, WORDS | {"a_filter_1_type": ("Off", "Lowpass 12")}))
-    with pytest.raises(ValueError, match="a_filter_1_type never shows 'LP 12 dB'; it shows Off, Lowpass 12"):
+    monkeypatch.setattr(
+        FakeSurge, "__init__", _with(NAMES, WORDS | {"a_filter_1_type": ("Off", "Lowpass 12")})
+    )
+    with pytest.raises(
+        ValueError, match="a_filter_1_type never shows 'LP 12 dB'; it shows Off, Lowpass 12"
+    ):
         SurgeEngine("surge_simple:x")
     assert len(made) == 2
 
@@ -205,7 +244,9 @@ def _with(names: list[str], words: dict[str, tuple[str, ...]]):
 def test_volume_presets_and_new_instances(made: list[FakeSurge]) -> None:
     engine, values = SurgeEngine("surge_simple:x"), patch(1) | {"note_seconds": 0.25}
     loud, quiet = (engine.render(values, 0.5, None, db) for db in (24.0, -24.0))
-    assert np.abs(loud).max() / np.abs(quiet).max() == pytest.approx(0.75 / 0.25, rel=1e-3)  # places of 24 and -24 dB
+    assert np.abs(loud).max() / np.abs(quiet).max() == pytest.approx(
+        0.75 / 0.25, rel=1e-3
+    )  # places of 24 and -24 dB
     state = engine.preset(values, 24.0)
     np.testing.assert_array_equal(engine.play(state, values, 0.5), loud)
     assert len(made) == 2
@@ -213,7 +254,9 @@ def test_volume_presets_and_new_instances(made: list[FakeSurge]) -> None:
     assert len(made) == 3
 
 
-def test_a_preset_that_is_not_read_is_not_passed_over(made: list[FakeSurge], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_preset_that_is_not_read_is_not_passed_over(
+    made: list[FakeSurge], monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = SurgeEngine("surge_simple:x")
     monkeypatch.setattr(FakeSurge, "deaf", True)
     with pytest.raises(ValueError, match="the preset changed nothing"):
@@ -221,10 +264,14 @@ def test_a_preset_that_is_not_read_is_not_passed_over(made: list[FakeSurge], mon
     assert made
 
 
-def test_without_surge_the_error_says_how_to_get_it(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_surge_the_error_says_how_to_get_it(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VST3_PATH", str(tmp_path))
     for ask in (Surge, find_surge, lambda: open_synth(SIMPLE), lambda: SurgeEngine("surge_simple")):
-        with pytest.raises(PluginError, match=r"Surge XT is needed here as VST3.*install it, with its.*VST3_PATH"):
+        with pytest.raises(
+            PluginError, match=r"Surge XT is needed here as VST3.*install it, with its.*VST3_PATH"
+        ):
             ask()
     pytest.importorskip("pedalboard", reason="the package pedalboard is not installed")
     (tmp_path / "Maker" / "Surge XT.vst3").mkdir(parents=True)
@@ -242,7 +289,8 @@ def test_a_set_says_which_synthesizer_plays_it() -> None:
         "voice": ".voice",
     }
     with pytest.raises(
-        ValueError, match="parameters must be one of vital_simple, vital_full, surge_simple, voice, got 'x'"
+        ValueError,
+        match="parameters must be one of vital_simple, vital_full, surge_simple, voice, got 'x'",
     ):
         synthesizer_of("x")
 
@@ -276,9 +324,16 @@ def surge() -> Iterator[Surge]:
 def plain(**changed: float | str) -> dict[str, float | str]:
     """One oscillator, held, nothing else."""
     values = {field.name: field.rest for field in SIMPLE.fields}
-    values |= {f.name: f.point for f in SIMPLE.fields if isinstance(f, Knob) and f.point is not None}
+    values |= {
+        f.name: f.point for f in SIMPLE.fields if isinstance(f, Knob) and f.point is not None
+    }
     values |= {f.name: f.options[0] for f in SIMPLE.fields if isinstance(f, Choice)}
-    note = {"a_amp_eg_attack": 0.0, "a_amp_eg_sustain": 1.0, "a_amp_eg_release": 0.1, "note_pitch": 69.0}
+    note = {
+        "a_amp_eg_attack": 0.0,
+        "a_amp_eg_sustain": 1.0,
+        "a_amp_eg_release": 0.1,
+        "note_pitch": 69.0,
+    }
     return SIMPLE.settle(values | note | {"note_seconds": 1.0, "a_osc_1_volume": 1.0} | changed)
 
 

@@ -24,7 +24,9 @@ def test_a_clip_is_heard_at_its_rate_and_no_effect_is_on(monkeypatch: pytest.Mon
     pytest.importorskip("vita", reason="the package vita is not installed")
     asked, render = [], Vital.render
     monkeypatch.setattr(
-        Vital, "render", lambda self, values, **given: asked.append(values) or render(self, values, **given)
+        Vital,
+        "render",
+        lambda self, values, **given: asked.append(values) or render(self, values, **given),
     )
     with VitalPhrases(seconds=1.0, sample_rate=22_050, patches=(5, 1, 1)) as source:
         clips = [source.clip(generator(0, "clip", k), "train") for k in range(3)]
@@ -38,7 +40,8 @@ def test_a_clip_is_heard_at_its_rate_and_no_effect_is_on(monkeypatch: pytest.Mon
         )
         assert 1e-3 < np.abs(clip.audio).max() <= 1
     assert all(
-        values["chorus_dry_wet"] == values["reverb_dry_wet"] == values["distortion_drive"] == 0 for values in asked
+        values["chorus_dry_wet"] == values["reverb_dry_wet"] == values["distortion_drive"] == 0
+        for values in asked
     )
     assert {values["osc_1_unison_voices"] for values in asked} == {"1"}
     assert len({values["note_pitch"] for values in asked}) > 1

@@ -33,13 +33,23 @@ def test_a_vector_by_hand() -> None:
     # 0.75 is the middle of the grid; the point is drawn half the time, so that its place holds -1 or 1;
     # (1 - .4) / sqrt(.24) = 1.2247 and (0 - .2) / .4 = -.5; 35 lies a quarter of the range above the middle.
     code = SMALL.encode({"level": 0.75, "kind": "low", "cutoff": 35.0})
-    np.testing.assert_allclose(code, [0, -1, -0.5, 1.2247449, -0.8164966, 0.25 * np.sqrt(12)], atol=1e-6)
+    np.testing.assert_allclose(
+        code, [0, -1, -0.5, 1.2247449, -0.8164966, 0.25 * np.sqrt(12)], atol=1e-6
+    )
 
 
 def test_what_is_not_heard_rests() -> None:
-    assert SMALL.settle({"level": 0.0, "kind": "low", "cutoff": 35.0}) == {"level": 0.0, "kind": "off", "cutoff": 30.0}
+    assert SMALL.settle({"level": 0.0, "kind": "low", "cutoff": 35.0}) == {
+        "level": 0.0,
+        "kind": "off",
+        "cutoff": 30.0,
+    }
     assert SMALL.settle({"level": 1.0, "kind": "off", "cutoff": 35.0})["cutoff"] == 30.0
-    assert SMALL.active({"level": 1.0, "kind": "low", "cutoff": 35.0}) == {"level": True, "kind": True, "cutoff": True}
+    assert SMALL.active({"level": 1.0, "kind": "low", "cutoff": 35.0}) == {
+        "level": True,
+        "kind": True,
+        "cutoff": True,
+    }
 
 
 @given(numbers=st.lists(st.floats(-50, 50), min_size=SIMPLE.size, max_size=SIMPLE.size))
@@ -52,7 +62,12 @@ def test_any_vector_is_a_patch(numbers: list[float]) -> None:
 @pytest.mark.parametrize("spec", SETS.values(), ids=SETS)
 def test_free_fields_have_about_unit_variance(spec: SynthSpec) -> None:
     codes = np.stack([spec.encode(spec.draw(generator(k, "patch"))) for k in range(1500)])
-    free = [column for f in spec.fields if f.gate is None for column in range(*spec.columns[f.name].indices(10**6))]
+    free = [
+        column
+        for f in spec.fields
+        if f.gate is None
+        for column in range(*spec.columns[f.name].indices(10**6))
+    ]
     # A point mass of .8 takes that share of the variance of the value beside it.
     assert (codes[:, free].std(0) > 0.4).all()
     assert (codes[:, free].std(0) < 1.15).all()
@@ -94,7 +109,10 @@ def test_sizes() -> None:
         (lambda: SynthSpec("s", (Knob("a", 0.0, 1.0), Knob("a", 0.0, 1.0))), "unique"),
         (lambda: SynthSpec("s", (Knob("a", 0.0, 1.0, gate="b"),)), "gates named before"),
         (lambda: SMALL.encode({"level": 1.0}), "kind"),
-        (lambda: SMALL.encode({"level": 1.0, "kind": "loud", "cutoff": 20.0}), "one of off, low, high"),
+        (
+            lambda: SMALL.encode({"level": 1.0, "kind": "loud", "cutoff": 20.0}),
+            "one of off, low, high",
+        ),
         (lambda: SMALL.encode({"level": 3.0, "kind": "low", "cutoff": 20.0}), "level must lie in"),
         (lambda: SMALL.decode(np.zeros(3)), "6 finite numbers"),
     ],

@@ -26,8 +26,16 @@ def plain(**changed: float | str) -> dict[str, float | str]:
     """One sine, held, nothing else."""
     values = {field.name: field.rest for field in SIMPLE.fields}
     off = {f.name: f.point for f in SIMPLE.fields if isinstance(f, Knob) and f.point is not None}
-    note = {"env_1_attack": 0.05, "env_1_sustain": 1.0, "env_1_release": 0.2, "note_pitch": 69.0, "note_seconds": 1.0}
-    return SIMPLE.settle(values | off | note | {"osc_1_level": 0.65, "osc_1_wave_frame": 0.0} | changed)
+    note = {
+        "env_1_attack": 0.05,
+        "env_1_sustain": 1.0,
+        "env_1_release": 0.2,
+        "note_pitch": 69.0,
+        "note_seconds": 1.0,
+    }
+    return SIMPLE.settle(
+        values | off | note | {"osc_1_level": 0.65, "osc_1_wave_frame": 0.0} | changed
+    )
 
 
 def peak_hz(audio: np.ndarray) -> float:
@@ -35,8 +43,12 @@ def peak_hz(audio: np.ndarray) -> float:
     return float(np.abs(np.fft.rfft(held)).argmax() * SAMPLE_RATE / 30870)
 
 
-@pytest.mark.parametrize(("key", "transpose", "hz"), [(69.0, "0", 440.0), (57.0, "12", 440.0), (57.0, "24", 880.0)])
-def test_a_sine_has_the_pitch_of_its_key(vital: Vital, key: float, transpose: str, hz: float) -> None:
+@pytest.mark.parametrize(
+    ("key", "transpose", "hz"), [(69.0, "0", 440.0), (57.0, "12", 440.0), (57.0, "24", 880.0)]
+)
+def test_a_sine_has_the_pitch_of_its_key(
+    vital: Vital, key: float, transpose: str, hz: float
+) -> None:
     audio = vital.render(plain(note_pitch=key, osc_1_transpose=transpose), seconds=1.0)
     assert audio.shape == (2, SAMPLE_RATE)
     assert audio.dtype == np.float32
@@ -50,9 +62,13 @@ def test_a_note_ends(vital: Vital) -> None:
 
 
 def test_volume_is_decibels(vital: Vital) -> None:
-    loud, quiet = (vital.render(plain(note_seconds=0.4), seconds=0.5, volume_db=db) for db in (0.0, -12.0))
+    loud, quiet = (
+        vital.render(plain(note_seconds=0.4), seconds=0.5, volume_db=db) for db in (0.0, -12.0)
+    )
     held = slice(4410, 13230)  # a synthesizer's first note begins otherwise than its later ones
-    assert 20 * np.log10(loud[:, held].std() / quiet[:, held].std()) == pytest.approx(12.0, abs=0.05)
+    assert 20 * np.log10(loud[:, held].std() / quiet[:, held].std()) == pytest.approx(
+        12.0, abs=0.05
+    )
 
 
 def test_the_filter_takes_away_what_lies_above(vital: Vital) -> None:
@@ -60,7 +76,9 @@ def test_the_filter_takes_away_what_lies_above(vital: Vital) -> None:
     low = {"filter_1_type": "low 24", "filter_1_cutoff": 45.0, "filter_1_resonance": 0.0}
     open_, shut = (vital.render(plain(**saw, **more), seconds=0.5) for more in ({}, low))
     spectra = [np.abs(np.fft.rfft(x.mean(0))) for x in (open_, shut)]
-    highs = [s[2000:].sum() / s[:2000].sum() for s in spectra]  # bins are 2 Hz: above and below 4 kHz
+    highs = [
+        s[2000:].sum() / s[:2000].sum() for s in spectra
+    ]  # bins are 2 Hz: above and below 4 kHz
     assert highs[1] < 0.1 * highs[0]
 
 
@@ -75,7 +93,9 @@ def test_the_same_from_a_new_synthesizer() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_preset_opens_again_and_sounds_the_same(seed: int) -> None:
-    values = SIMPLE.settle(SIMPLE.draw(generator(seed, "q")) | {"chorus_dry_wet": 0.0, "reverb_dry_wet": 0.0})
+    values = SIMPLE.settle(
+        SIMPLE.draw(generator(seed, "q")) | {"chorus_dry_wet": 0.0, "reverb_dry_wet": 0.0}
+    )
     with Vital(SIMPLE) as synth:
         played = synth.render(values, seconds=1.0, volume_db=-3.0)
         text = synth.preset(values, name="mine", volume_db=-3.0)
@@ -94,7 +114,9 @@ def test_vital_knows_every_control(vital: Vital, spec: SynthSpec) -> None:
 
 def test_every_patch_of_the_full_set_can_be_played() -> None:
     with Vital(FULL) as synth:
-        sounds = [synth.render(FULL.draw(generator(seed, "patch")), seconds=0.5) for seed in range(6)]
+        sounds = [
+            synth.render(FULL.draw(generator(seed, "patch")), seconds=0.5) for seed in range(6)
+        ]
     assert all(np.isfinite(sound).all() for sound in sounds)
     assert sum(np.abs(sound).max() > 1e-3 for sound in sounds) >= 4
 
@@ -106,7 +128,9 @@ def test_a_crash_is_an_error_and_the_next_note_plays(vital: Vital) -> None:
     with pytest.raises(PluginError, match="crashed"):
         vital.render(note, seconds=0.4)
     after = vital.render(note, seconds=0.4)
-    assert after.std() == pytest.approx(before.std(), rel=0.05)  # a synthesizer's first note begins otherwise
+    assert after.std() == pytest.approx(
+        before.std(), rel=0.05
+    )  # a synthesizer's first note begins otherwise
 
 
 def test_modulations_that_a_set_lacks_are_not_connected_and_not_missed(vital: Vital) -> None:
@@ -151,6 +175,10 @@ def test_waves_are_what_they_are_called() -> None:
     np.testing.assert_allclose(sine, np.sin(turn), atol=1e-12)
     spectra = np.abs(np.fft.rfft(np.stack([triangle, saw, square, pulse])))
     np.testing.assert_allclose(spectra[1, 2] / spectra[1, 1], 1 / 2, atol=1e-9)  # saw: 1 / k
-    np.testing.assert_allclose(spectra[2, [2, 3]] / spectra[2, 1], [0, 1 / 3], atol=1e-9)  # square: odd, 1 / k
-    np.testing.assert_allclose(spectra[0, [2, 3]] / spectra[0, 1], [0, 1 / 9], atol=1e-9)  # triangle: odd, 1 / k ** 2
+    np.testing.assert_allclose(
+        spectra[2, [2, 3]] / spectra[2, 1], [0, 1 / 3], atol=1e-9
+    )  # square: odd, 1 / k
+    np.testing.assert_allclose(
+        spectra[0, [2, 3]] / spectra[0, 1], [0, 1 / 9], atol=1e-9
+    )  # triangle: odd, 1 / k ** 2
     np.testing.assert_allclose(np.abs(waves()).max(1), 1.0)

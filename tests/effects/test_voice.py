@@ -44,7 +44,9 @@ def test_a_sine_is_its_key() -> None:
 
 def test_waves_have_their_harmonics() -> None:
     saw, square = (spectrum(play(osc_1_shape=shape))[[220, 440, 660]] for shape in (1.0, 2.0))
-    np.testing.assert_allclose(saw / saw[0], [1, 1 / 2, 1 / 3], atol=0.01)  # the filter, wide open, takes some
+    np.testing.assert_allclose(
+        saw / saw[0], [1, 1 / 2, 1 / 3], atol=0.01
+    )  # the filter, wide open, takes some
     np.testing.assert_allclose(square / square[0], [1, 0, 1 / 3], atol=0.01)
 
 
@@ -78,23 +80,40 @@ def test_a_batch_is_its_voices() -> None:
 
 
 def test_every_knob_has_a_slope() -> None:
-    given = PLAIN | {"osc_1_shape": 0.5, "osc_2_level": 0.5, "osc_2_shape": 1.5, "noise_level": 0.2, "sustain": 0.5}
-    given |= {"osc_2_semitones": 7.0, "cutoff_semitones": 80.0, "resonance": 0.3, "envelope_semitones": 12.0}
-    values = voice_values([given | {"attack_log2_s": -4.0, "decay_log2_s": -2.0, "note_seconds": 0.3}])
+    given = PLAIN | {
+        "osc_1_shape": 0.5,
+        "osc_2_level": 0.5,
+        "osc_2_shape": 1.5,
+        "noise_level": 0.2,
+        "sustain": 0.5,
+    }
+    given |= {
+        "osc_2_semitones": 7.0,
+        "cutoff_semitones": 80.0,
+        "resonance": 0.3,
+        "envelope_semitones": 12.0,
+    }
+    values = voice_values(
+        [given | {"attack_log2_s": -4.0, "decay_log2_s": -2.0, "note_seconds": 0.3}]
+    )
     values.requires_grad_(True)
     render_voices(values, RATE, seconds=0.5).square().sum().backward()
     assert torch.isfinite(values.grad).all()
     assert (values.grad.abs() > 0).all()
 
 
-@pytest.mark.parametrize(("shape", "seconds", "said"), [((1, 3), 1.0, "batch, 15"), ((1, 15), 0.0, "positive")])
+@pytest.mark.parametrize(
+    ("shape", "seconds", "said"), [((1, 3), 1.0, "batch, 15"), ((1, 15), 0.0, "positive")]
+)
 def test_bad_calls_are_named(shape: tuple[int, int], seconds: float, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         render_voices(torch.zeros(shape), RATE, seconds=seconds)
 
 
 def test_a_preset_sounds_as_its_patch_did() -> None:
-    values = VOICE.decode(VOICE.encode(PLAIN | {"osc_1_shape": 1.0, "noise_level": 0.1, "note_seconds": 0.3}))
+    values = VOICE.decode(
+        VOICE.encode(PLAIN | {"osc_1_shape": 1.0, "noise_level": 0.1, "note_seconds": 0.3})
+    )
     with open_synth(VOICE) as synth:
         assert isinstance(synth, Voice)
         sound = synth.render(values, seconds=0.5)

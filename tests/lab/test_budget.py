@@ -17,5 +17,7 @@ def test_laptop_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_wrong_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_BUDGET", "huge")
-    with pytest.raises(ValueError, match="LAB_BUDGET must be one of smoke, laptop, full, got 'huge'"):
+    with pytest.raises(
+        ValueError, match="LAB_BUDGET must be one of smoke, laptop, full, got 'huge'"
+    ):
         pick(smoke=1, laptop=2, full=3)

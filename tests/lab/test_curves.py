@@ -33,16 +33,25 @@ def test_hysteresis_has_a_loop_and_tanh_has_none():
 
 def test_figures_describe_themselves():
     assert repr(curves.transfer("tanh", 3.0)).startswith("tanh at depth 3.0; harmonics 3 -")
-    drawn = curves.lines([1, 2], {"a": [3.0, 4.0]}, xlabel="x", ylabel="y", log_x=True, diagonal=True)
+    drawn = curves.lines(
+        [1, 2], {"a": [3.0, 4.0]}, xlabel="x", ylabel="y", log_x=True, diagonal=True
+    )
     assert repr(drawn) == "y over x: a 3 to 4"
-    flat = curves.surface([[2, 1], [4, 3]], [1, 2], [5, 6], xlabel="depth", ylabel="level", label="error", mark=(2, 5))
+    flat = curves.surface(
+        [[2, 1], [4, 3]], [1, 2], [5, 6], xlabel="depth", ylabel="level", label="error", mark=(2, 5)
+    )
     assert repr(flat) == "error over depth and level; least at 2, 5"
     assert flat.png().startswith(b"\x89PNG")
 
 
 def test_coverage_reads_the_intervals():
-    rows = [row(f"interval: {share}%", share / 100 - 0.1) for share in (20, 50)] + [row("depth error", 3.0)]
-    assert repr(curves.coverage(rows)) == "share held over stated share: wet only, generated 0.1 to 0.4"
+    rows = [row(f"interval: {share}%", share / 100 - 0.1) for share in (20, 50)] + [
+        row("depth error", 3.0)
+    ]
+    assert (
+        repr(curves.coverage(rows))
+        == "share held over stated share: wet only, generated 0.1 to 0.4"
+    )
     with pytest.raises(ValueError, match="rows must hold the same intervals"):
         curves.coverage(rows[-1:])
     with pytest.raises(ValueError, match="rows must hold the same intervals"):

@@ -46,7 +46,9 @@ def test_the_solution_is_correct(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "answer", "words"), WRONG)
-def test_a_wrong_answer_gets_the_message_meant_for_it(name: str, answer: object, words: str) -> None:
+def test_a_wrong_answer_gets_the_message_meant_for_it(
+    name: str, answer: object, words: str
+) -> None:
     verdict = grade(name, answer)
     assert verdict.state == "not yet", verdict
     assert words in verdict.message

@@ -19,7 +19,9 @@ def test_paths_and_where_they_end():
 def test_answers_stand_beside_both_orders():
     truth = np.array([[0.0, 1.0], [0.2, 0.4]])
     figure = flows.answers(
-        truth, {"mean": truth.mean(1, keepdims=True).repeat(2, 1), "truth": truth}, labels=("a", "b")
+        truth,
+        {"mean": truth.mean(1, keepdims=True).repeat(2, 1), "truth": truth},
+        labels=("a", "b"),
     )
     assert [axes.get_title() for axes in figure.axes] == ["mean", "truth"]
     grey = [line.get_xdata().tolist() for line in figure.axes[0].lines[:2]]

@@ -29,7 +29,11 @@ def sounds(markup: str) -> list[tuple[np.ndarray, int]]:
 
 
 def test_players_are_matched_in_what_is_played(capsys: pytest.CaptureFixture[str]) -> None:
-    clips = {"dry": (sine(0.5), RATE), "wet": (sine(0.01, 2.0, 2), RATE), "long": (sine(0.02, 9.0), RATE)}
+    clips = {
+        "dry": (sine(0.5), RATE),
+        "wet": (sine(0.01, 2.0, 2), RATE),
+        "long": (sine(0.02, 9.0), RATE),
+    }
     shown = listen.players(clips, captions={"wet": "<chorus>"})
     heard = sounds(shown._repr_html_())
     assert [audio.shape[1] for audio, _ in heard] == [1, 2, 1]
@@ -77,7 +81,9 @@ def test_without_matching_an_over_is_lowered_and_said() -> None:
     assert shown.note == "all lowered by 6.0 dB, so that no peak is clipped"
 
 
-def test_silence_and_many_channels_are_played_as_they_can_be(capsys: pytest.CaptureFixture[str]) -> None:
+def test_silence_and_many_channels_are_played_as_they_can_be(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     listen.players({"silence": (np.zeros((1, 99)), RATE), "7.1": (sine(0.1, channels=8), RATE)})
     assert capsys.readouterr().out.splitlines()[0] == "silence (silence) (shift +0.0 dB)"
 
@@ -177,7 +183,9 @@ def test_the_static_twin_hides_the_answers_in_a_fold() -> None:
     twin = listen.abx_static(sine(0.5), 0.1 * np.sign(sine(1.0)), RATE, n_trials=2, seed=0)
     a, b, *xs = [audio for audio, _ in sounds(twin._repr_html_())]
     answers = re.findall(r"X\d is ([AB])", twin._repr_html_().split("<details>")[1])
-    assert [np.array_equal(x, {"A": a, "B": b}[answer]) for x, answer in zip(xs, answers, strict=True)] == [True] * 2
+    assert [
+        np.array_equal(x, {"A": a, "B": b}[answer]) for x, answer in zip(xs, answers, strict=True)
+    ] == [True] * 2
     assert repr(twin).startswith("A/B/X: A and B at")
     with pytest.raises(ValueError, match="n_trials must be at least 1, got 0"):
         listen.abx_static(sine(0.5), sine(0.5), RATE, n_trials=0)

@@ -7,7 +7,9 @@ from labkit.lab.predictions import alternatives
 from labkit.systems.pedal_order.decode import Prediction
 
 DRIVEN = Chain((Step("distortion", {"drive_db": 20.0}),))
-FOUND = Prediction(DRIVEN, 0.5, ((("distortion",), 0.5), ((), 0.25), (("chorus", "distortion"), 0.125)))
+FOUND = Prediction(
+    DRIVEN, 0.5, ((("distortion",), 0.5), ((), 0.25), (("chorus", "distortion"), 0.125))
+)
 
 
 def bars(axes):
@@ -39,7 +41,9 @@ def test_more_than_everything_leaves_no_negative_rest():
 
 
 def test_nothing_to_show_is_an_error():
-    with pytest.raises(ValueError, match=r"need at least one prediction and most >= 1, got 0 and 5"):
+    with pytest.raises(
+        ValueError, match=r"need at least one prediction and most >= 1, got 0 and 5"
+    ):
         alternatives({})
     with pytest.raises(ValueError, match=r"got 1 and 0"):
         alternatives({"a": FOUND}, most=0)

@@ -13,7 +13,10 @@ def test_notes_stand_beside_the_count(capsys: pytest.CaptureFixture[str]) -> Non
     with Progress(2000, every=1000) as bar:
         for step in range(1, 2001):
             bar.update(step, loss=1 / step)
-    assert capsys.readouterr().out.splitlines() == ["training 1000/2000  loss 0.001", "training 2000/2000  loss 0.0005"]
+    assert capsys.readouterr().out.splitlines() == [
+        "training 1000/2000  loss 0.001",
+        "training 2000/2000  loss 0.0005",
+    ]
 
 
 def test_an_interrupted_loop_says_where_it_stopped(capsys: pytest.CaptureFixture[str]) -> None:

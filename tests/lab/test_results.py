@@ -7,8 +7,26 @@ from labkit.lab import results
 from labkit.measure import results as measured
 from labkit.measure.results import Row
 
-REAL = Row("3 | pedals", "transformer", "real", "exact chain", "", 0.5, 0.4, 0.6, 122, 0, floor=0.3, oracle=0.95)
-ROWS = [REAL, dataclasses.replace(REAL, sources="generated", ours=0.9, low=0.88, high=0.92, n=1000, floor=0.48)]
+REAL = Row(
+    "3 | pedals",
+    "transformer",
+    "real",
+    "exact chain",
+    "",
+    0.5,
+    0.4,
+    0.6,
+    122,
+    0,
+    floor=0.3,
+    oracle=0.95,
+)
+ROWS = [
+    REAL,
+    dataclasses.replace(
+        REAL, sources="generated", ours=0.9, low=0.88, high=0.92, n=1000, floor=0.48
+    ),
+]
 
 
 def test_the_table_by_hand() -> None:
@@ -21,7 +39,9 @@ def test_the_table_by_hand() -> None:
 
 
 def test_missing_cells_units_and_markup() -> None:
-    other = dataclasses.replace(REAL, metric="<delay>", unit="ms", ours=123.456, low=None, high=None, sources="sampled")
+    other = dataclasses.replace(
+        REAL, metric="<delay>", unit="ms", ours=123.456, low=None, high=None, sources="sampled"
+    )
     made = results.table([*ROWS, other])
     assert made.body[1][2:6] == ("<delay> (ms)", "–", "123.5", "–")
     assert "&lt;delay&gt; (ms)" in made._repr_html_()
@@ -41,7 +61,9 @@ def test_a_page_changes_between_its_marks_only(tmp_path: Path) -> None:
     assert page.read_text() == once
 
 
-@pytest.mark.parametrize("text", ["", results.BEGIN, results.END + results.BEGIN, 2 * (results.BEGIN + results.END)])
+@pytest.mark.parametrize(
+    "text", ["", results.BEGIN, results.END + results.BEGIN, 2 * (results.BEGIN + results.END)]
+)
 def test_a_page_without_marks_is_left_alone(tmp_path: Path, text: str) -> None:
     page = tmp_path / "README.md"
     page.write_text(text)
@@ -56,7 +78,9 @@ def test_tables_come_from_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert results.shipped_tables() == {"pedal_order": results.table(ROWS)}
 
 
-def test_the_front_page_has_the_headlines_of_each_system_and_the_other_page_all(tmp_path: Path, monkeypatch) -> None:
+def test_the_front_page_has_the_headlines_of_each_system_and_the_other_page_all(
+    tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setattr(results, "data_dir", lambda: tmp_path / "data")
     files = tmp_path / "data" / "results"
     split = dataclasses.replace(REAL, metric="knob error: chorus depth")
@@ -68,8 +92,12 @@ def test_the_front_page_has_the_headlines_of_each_system_and_the_other_page_all(
         page.write_text(f"{results.BEGIN}{results.END}")
     assert tuple(results.update_pages()) == pages
     front, whole = (page.read_text() for page in pages)
-    assert [front.count(metric) for metric in ("exact chain", "order given set", "chorus depth")] == [1, 1, 0]
-    assert [whole.count(metric) for metric in ("exact chain", "order given set", "chorus depth")] == [1, 2, 2]
+    assert [
+        front.count(metric) for metric in ("exact chain", "order given set", "chorus depth")
+    ] == [1, 1, 0]
+    assert [
+        whole.count(metric) for metric in ("exact chain", "order given set", "chorus depth")
+    ] == [1, 2, 2]
 
 
 def test_every_headline_is_a_row_that_ships() -> None:

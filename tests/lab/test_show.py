@@ -33,7 +33,10 @@ ROWS = [
     )
     for kind, ours in (("generated", 0.9), ("sampled", 0.8), ("real", 0.5))
 ]
-CHAIN = [("distortion", {"drive_db": 20.0}), ("reverb", {"room_size": 0.5, "wet_level": 0.33, "frozen": False})]
+CHAIN = [
+    ("distortion", {"drive_db": 20.0}),
+    ("reverb", {"room_size": 0.5, "wet_level": 0.33, "frozen": False}),
+]
 GROWTH = [
     Row(
         f"growth with {axis}; others",
@@ -58,14 +61,19 @@ FIGURES = {
     "linear": lambda: show.spectrogram(NOISE, RATE, scale="linear", title="noise"),
     "silence": lambda: show.spectrogram(np.zeros((2, RATE)), RATE),
     "one sample": lambda: show.spectrogram(np.ones((1, 1)), RATE),
-    "compare": lambda: show.compare_spectrograms({"dry": (SINE, RATE), "wet": (NOISE, RATE), "low": (NOISE, 22050)}),
+    "compare": lambda: show.compare_spectrograms(
+        {"dry": (SINE, RATE), "wet": (NOISE, RATE), "low": (NOISE, 22050)}
+    ),
     "confusion": lambda: show.confusion(np.array([[8, 2], [0, 0]]), ["chorus", "phaser"]),
     "curve": lambda: show.training_curve(
-        [{"step": 0, "loss": 3.0}, {"step": 9, "loss": 1.0, "valid": 2.0}], floors={"ignores the audio": 2.1}
+        [{"step": 0, "loss": 3.0}, {"step": 9, "loss": 1.0, "valid": 2.0}],
+        floors={"ignores the audio": 2.1},
     ),
     "chain": lambda: show.chain_diagram(CHAIN),
     "no chain": lambda: show.chain_diagram([]),
-    "attention": lambda: show.attention(np.full((3, 100), 0.01), [str(k) for k in range(100)], ["a", "b", "c"]),
+    "attention": lambda: show.attention(
+        np.full((3, 100), 0.01), [str(k) for k in range(100)], ["a", "b", "c"]
+    ),
     "histograms": lambda: show.histograms({f"knob {k} (dB)": NOISE[0] for k in range(5)}),
     "intervals": lambda: show.intervals(ROWS),
     "growth": lambda: show.growth(GROWTH),
@@ -110,7 +118,9 @@ def test_spectrograms_share_one_scale_and_put_the_sine_where_it_is() -> None:
     figure = show.compare_spectrograms({"a": (SINE, RATE), "b": (0.1 * SINE, RATE)}, scale="linear")
     a, b = (axes.images[0] for axes in figure.axes[:2])
     assert a.get_clim() == b.get_clim()
-    assert a.get_array().max() == pytest.approx(0.0, abs=1.5)  # full scale, within the scalloping loss
+    assert a.get_array().max() == pytest.approx(
+        0.0, abs=1.5
+    )  # full scale, within the scalloping loss
     assert a.get_array().max() - b.get_array().max() == pytest.approx(20, abs=0.01)
     row = int(a.get_array()[:, 50].argmax())
     assert row / (a.get_array().shape[0] - 1) * RATE / 2 == pytest.approx(1000, abs=RATE / 2048)
@@ -134,7 +144,9 @@ def test_growth_draws_each_size_once_and_nothing_else() -> None:
     figure = show.growth([*GROWTH, *ROWS])
     time, memory = figure.axes
     assert (
-        [line.get_label() for line in time.lines] == [line.get_label() for line in memory.lines] == ["items", "pedals"]
+        [line.get_label() for line in time.lines]
+        == [line.get_label() for line in memory.lines]
+        == ["items", "pedals"]
     )
     np.testing.assert_allclose(time.lines[1].get_xydata(), [[1, 1], [10, 10**0.5], [100, 10]])
     assert time.get_xscale() == time.get_yscale() == "log"
@@ -146,7 +158,9 @@ def test_growth_draws_each_size_once_and_nothing_else() -> None:
 def test_a_live_figure_redraws_at_its_own_size() -> None:
     live = show.live_figure(show.waveform(SINE, RATE))
     before = bytes(live.value)
-    live.update(show.compare_spectrograms({"a": (SINE, RATE), "b": (NOISE, RATE), "c": (NOISE, RATE)}))
+    live.update(
+        show.compare_spectrograms({"a": (SINE, RATE), "b": (NOISE, RATE), "c": (NOISE, RATE)})
+    )
     assert bytes(live.value) != before
     assert int(live.width) == Image.open(io.BytesIO(live.value)).size[0]
     assert repr(live) == "LiveFigure: Spectrogram (mel frequency): a, b, c"
@@ -155,10 +169,16 @@ def test_a_live_figure_redraws_at_its_own_size() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: show.spectrogram(SINE, RATE, scale="bark"), "scale must be 'mel' or 'linear', got 'bark'"),
+        (
+            lambda: show.spectrogram(SINE, RATE, scale="bark"),
+            "scale must be 'mel' or 'linear', got 'bark'",
+        ),
         (lambda: show.waveform(np.array([np.inf]), RATE), "audio must be finite"),
         (lambda: show.compare_spectrograms({}), "at least one"),
-        (lambda: show.confusion(np.eye(3), ["a"]), r"matrix must be 1 x 1, one row per label, got \(3, 3\)"),
+        (
+            lambda: show.confusion(np.eye(3), ["a"]),
+            r"matrix must be 1 x 1, one row per label, got \(3, 3\)",
+        ),
         (lambda: show.training_curve([{"loss": 1.0}]), "each hold 'step'"),
         (lambda: show.attention(np.eye(2), ["a"], ["b"]), r"weights must be \(1, 1\)"),
         (lambda: show.histograms({"a": []}), r"columns\['a'\] must be finite and not empty"),

@@ -21,7 +21,9 @@ ROWS = [
 
 
 def test_points_are_read_from_the_metrics_and_sorted():
-    assert slopes._lines(ROWS, "EQ", "cosine", "renders") == {"SPSA": [(2.0, 0.4, 0.39), (4.0, 0.5, 0.45)]}
+    assert slopes._lines(ROWS, "EQ", "cosine", "renders") == {
+        "SPSA": [(2.0, 0.4, 0.39), (4.0, 0.5, 0.45)]
+    }
     assert slopes._lines(ROWS, "EQ", "cosine", "eps") == {"central": [(0.001, 1.0, None)]}
     figure = slopes.curves(ROWS, ["EQ"], "cosine", axis="renders")
     assert [line.get_label() for line in figure.axes[0].lines] == ["SPSA", "theory"]

@@ -8,7 +8,9 @@ def test_groups_lie_apart_along_the_direction_in_which_they_differ():
     rng = np.random.default_rng(0)
     far = np.zeros(5)
     far[3] = 10
-    figure = group_map({"here": rng.normal(0, 1, (20, 5)), "there": far + rng.normal(0, 1, (20, 5))})
+    figure = group_map(
+        {"here": rng.normal(0, 1, (20, 5)), "there": far + rng.normal(0, 1, (20, 5))}
+    )
     (axes,) = figure.axes
     here, there = (dots.get_offsets()[:, 0] for dots in axes.collections)
     # Ten deviations between the middles, whichever way round the component points.

@@ -21,7 +21,13 @@ def default(tmp_path: Path) -> Path:
 def give(widget: Upload, name: str, content: bytes) -> None:
     stamp = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     widget.button.value = (
-        {"name": name, "type": "", "size": len(content), "last_modified": stamp, "content": content},
+        {
+            "name": name,
+            "type": "",
+            "size": len(content),
+            "last_modified": stamp,
+            "content": content,
+        },
     )
 
 

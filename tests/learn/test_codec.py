@@ -11,14 +11,23 @@ from labkit.learn import codec as codecs
 from labkit.learn import codec_scores
 from labkit.learn.checkpoints import CheckpointError
 from labkit.learn.codec import CodecConfig, CodeEmbedding, build, load, official, save
-from labkit.learn.codec_scores import clips, evaluate, mel_distance_db, mel_griffin_lim, mu_law, scores
+from labkit.learn.codec_scores import (
+    clips,
+    evaluate,
+    mel_distance_db,
+    mel_griffin_lim,
+    mu_law,
+    scores,
+)
 from labkit.learn.codec_training import CodecClips, Recipe, Trainee, codec_loss, standardise, train
 from labkit.signal.optional import need
 from labkit.signal.seeds import torch_generator
 
 RATE = 22_050
 SMALL = CodecConfig(RATE, (2, 4, 8), 4, 16, 32, n_codebooks=3, codebook_size=32, codebook_dim=4)
-RECIPE = Recipe(kinds=("generated",), clip_seconds=0.5, seconds=0.2, steps=16, batch_size=2, warmup_steps=1)
+RECIPE = Recipe(
+    kinds=("generated",), clip_seconds=0.5, seconds=0.2, steps=16, batch_size=2, warmup_steps=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +56,9 @@ def test_the_embedded_codec_fits_into_10_megabytes():
     assert 2 * parameters < 10e6
 
 
-@pytest.mark.parametrize(("sample_rate", "samples"), [(RATE, 1), (RATE, 63), (RATE, 64), (44_100, 1000), (8000, 999)])
+@pytest.mark.parametrize(
+    ("sample_rate", "samples"), [(RATE, 1), (RATE, 63), (RATE, 64), (44_100, 1000), (8000, 999)]
+)
 def test_round_trip_keeps_shape_at_any_rate(small, sample_rate, samples):
     audio = noise(2, 2, samples)
     out = small.round_trip(audio, sample_rate)
@@ -106,24 +117,42 @@ def test_chunks_with_context_give_the_codes_of_the_whole(small):
     assert (joined != whole).float().mean() < 0.01
     assert (alone != whole).float().mean() > 0.05
     middle = alone.reshape(1, 3, -1)[..., 10::20]
-    assert (middle != whole[..., 10::20]).float().mean() < (alone[..., ::20] != whole[..., ::20]).float().mean()
+    assert (middle != whole[..., 10::20]).float().mean() < (
+        alone[..., ::20] != whole[..., ::20]
+    ).float().mean()
 
 
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda c: c.encode(torch.zeros(1, 1, 8, dtype=torch.int16), RATE), TypeError, "got torch.int16"),
+        (
+            lambda c: c.encode(torch.zeros(1, 1, 8, dtype=torch.int16), RATE),
+            TypeError,
+            "got torch.int16",
+        ),
         (lambda c: c.encode(np.zeros((1, 1, 8)), RATE), TypeError, "float tensor"),
         (lambda c: c.encode(torch.zeros(8), RATE), ValueError, r"got \(8,\)"),
         (lambda c: c.encode(torch.zeros(1, 1, 0), RATE), ValueError, "none of them 0"),
         (lambda c: c.encode(torch.full((1, 1, 8), math.nan), RATE), ValueError, "finite"),
         (lambda c: c.encode(torch.zeros(1, 1, 8), 0), ValueError, "sample_rate"),
-        (lambda c: c.encode(torch.zeros(1, 1, 8), RATE, n_codebooks=4), ValueError, r"1\.\.3, got 4"),
-        (lambda c: c.encode_in_chunks(torch.zeros(1, 1, 8), RATE, chunk_frames=0), ValueError, "chunk_frames >= 1"),
+        (
+            lambda c: c.encode(torch.zeros(1, 1, 8), RATE, n_codebooks=4),
+            ValueError,
+            r"1\.\.3, got 4",
+        ),
+        (
+            lambda c: c.encode_in_chunks(torch.zeros(1, 1, 8), RATE, chunk_frames=0),
+            ValueError,
+            "chunk_frames >= 1",
+        ),
         (lambda c: c.decode(torch.zeros(1, 3, 2), 8), TypeError, "integer tensor"),
         (lambda c: c.decode(torch.zeros(1, 4, 2).long(), 8), ValueError, r"got \(1, 4, 2\)"),
         (lambda c: c.decode(torch.full((1, 1, 2), 32), 8), ValueError, r"0\.\.31, got 32\.\.32"),
-        (lambda c: c.decode(torch.zeros(1, 1, 2).long(), 129), ValueError, r"1\.\.128 for 2 frames, got 129"),
+        (
+            lambda c: c.decode(torch.zeros(1, 1, 2).long(), 129),
+            ValueError,
+            r"1\.\.128 for 2 frames, got 129",
+        ),
         (lambda c: c.decode(torch.zeros(1, 1, 2).long(), 8, books=[1]), ValueError, r"rows 0\.\.0"),
     ],
 )
@@ -188,7 +217,8 @@ def test_files_that_are_no_codec_are_named(small, tmp_path, monkeypatch):
         save(small, tmp_path / "codec.pt")
     monkeypatch.setattr(codecs, "shipped_path", lambda: tmp_path / "none.safetensors")
     with pytest.raises(
-        CheckpointError, match=r"no checkpoint at .*none\.safetensors: train one with `labkit train codec`"
+        CheckpointError,
+        match=r"no checkpoint at .*none\.safetensors: train one with `labkit train codec`",
     ):
         load()
     (tmp_path / "text.safetensors").write_text("not at all")
@@ -206,7 +236,8 @@ def test_official_weights_that_cannot_be_had_say_where_to_put_them(monkeypatch, 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(need("dac.utils"), "download", offline)
     with pytest.raises(
-        CheckpointError, match=r"no network here.*https://github\.com/descriptinc/.*save it as .*44khz_8kbps"
+        CheckpointError,
+        match=r"no network here.*https://github\.com/descriptinc/.*save it as .*44khz_8kbps",
     ):
         official()
     with pytest.raises(CheckpointError, match=r"no file .*mine\.pth.*save it as .*mine\.pth"):
@@ -235,14 +266,18 @@ def test_clips_are_repeatable_and_within_full_scale():
     assert one.dtype == torch.float32
     assert torch.equal(one, CodecClips(SMALL, RECIPE)[3]["audio"])
     assert not torch.equal(one, drawn[4]["audio"])
-    dry, wet = (CodecClips(SMALL, replace(RECIPE, wet_share=share))[3]["audio"] for share in (0.0, 1.0))
+    dry, wet = (
+        CodecClips(SMALL, replace(RECIPE, wet_share=share))[3]["audio"] for share in (0.0, 1.0)
+    )
     assert not torch.allclose(dry, wet, atol=1e-3)
     assert all(0 < drawn[i]["audio"].abs().max() < 1 for i in range(6))
     assert len(drawn) == 32
 
 
 def test_expired_words_are_placed_on_frames_and_busy_ones_stay():
-    trainee = Trainee(build(SMALL), replace(RECIPE, expire_after=10 / 32, word_rate=0.0))  # ten frames: two batches
+    trainee = Trainee(
+        build(SMALL), replace(RECIPE, expire_after=10 / 32, word_rate=0.0)
+    )  # ten frames: two batches
     stage = trainee.codec.network.quantizer.quantizers[1]
     codes = torch.full((1, 3, 5), 7)
     latents = torch.arange(60.0).reshape(1, 12, 5)
@@ -275,7 +310,10 @@ def test_words_follow_the_frames_that_said_them():
 
 
 def test_a_fresh_encoder_is_brought_to_unit_frames():
-    codec, audio = build(SMALL), torch.stack([CodecClips(SMALL, RECIPE)[i]["audio"] for i in range(3)])
+    codec, audio = (
+        build(SMALL),
+        torch.stack([CodecClips(SMALL, RECIPE)[i]["audio"] for i in range(3)]),
+    )
     assert codec.network.encoder(audio).std((0, 2)).max() < 0.5
     standardise(codec, audio)
     frames = codec.network.encoder(audio)
@@ -292,7 +330,10 @@ def test_training_moves_every_tensor_and_lowers_the_distance_on_a_new_clip(tmp_p
     assert {"mel", "stft", "wave", "commitment", "codebook", "idle_words"} <= set(rows[0])
     new = CodecClips(config, RECIPE, "test")[0]["audio"][None]
     untrained = build(config, seed=0).eval()
-    distance = [float(mel_distance_db(codec.round_trip(new, RATE), new, RATE)) for codec in (untrained, trained)]
+    distance = [
+        float(mel_distance_db(codec.round_trip(new, RATE), new, RATE))
+        for codec in (untrained, trained)
+    ]
     # The untrained network is nearly silent, so this falls by several dB in the first steps.
     assert distance[1] < distance[0] - 2
 
@@ -306,7 +347,9 @@ def test_the_discriminator_is_taught_apart_from_the_codec():
     assert all(p.grad is not None and p.requires_grad for p in trainee.critic.parameters())
     critic = [p.grad.clone() for p in trainee.critic.parameters()]
     trainee.zero_grad()
-    recipe = replace(recipe, mel_weight=0.0, stft_weight=0.0, wave_weight=0.0, adversarial_weight=0.4)
+    recipe = replace(
+        recipe, mel_weight=0.0, stft_weight=0.0, wave_weight=0.0, adversarial_weight=0.4
+    )
     codec_loss(trainee, recipe)(trainee, {"audio": noise(1, 1, 4096)})[0].backward()
     # Twice the weight on what the codec is judged by, and what the discriminator learns is the same.
     for mine, old in zip(trainee.critic.parameters(), critic, strict=True):
@@ -339,7 +382,9 @@ def tone(hz, seconds=1.0):
 
 
 def test_mu_law_spends_its_bits_and_no_more():
-    kept, lost = (mu_law(tone(hz), RATE, 8000.0) for hz in (300.0, 3000.0))  # 4 bits: 2000 samples a second
+    kept, lost = (
+        mu_law(tone(hz), RATE, 8000.0) for hz in (300.0, 3000.0)
+    )  # 4 bits: 2000 samples a second
     assert kept.shape == (1, RATE)
     assert np.sqrt(np.mean(kept**2)) == pytest.approx(0.1414, rel=0.1)
     assert np.sqrt(np.mean(lost**2)) < 0.01
@@ -381,7 +426,9 @@ def test_real_clips_come_dry_and_wet_at_one_level(real_data, monkeypatch):
 
 def test_evaluate_writes_rows_that_order_the_coders(small):
     said = []
-    rows = evaluate(small, n=2, seconds=0.4, sources=("generated",), checkpoint="x", say=said.append)
+    rows = evaluate(
+        small, n=2, seconds=0.4, sources=("generated",), checkpoint="x", say=said.append
+    )
     assert len(said) == 2
     assert {row.protocol for row in rows} == {"dry, 5.2 kbit/s", "through pedals, 5.2 kbit/s"}
     found = {(row.name, row.metric): row for row in rows if row.protocol.startswith("dry")}

@@ -8,7 +8,9 @@ from labkit.learn.evolution import strategy
 
 def _lowest(seed: int, *, bounded: bool = True) -> tuple[float, np.ndarray]:
     goal, best = np.array([0.2, 1.4, 0.6]), (np.inf, np.zeros(3))
-    search = strategy(np.full(3, 0.5), 0.3, np.random.default_rng(seed), population=8, bounded=bounded)
+    search = strategy(
+        np.full(3, 0.5), 0.3, np.random.default_rng(seed), population=8, bounded=bounded
+    )
     for _ in range(60):
         rows = search.ask()
         costs = [float(np.square(row - goal).sum()) for row in rows]
@@ -27,5 +29,7 @@ def test_same_generator_same_search_and_numpys_own_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(("bounded", "found"), [(True, [0.2, 1.0, 0.6]), (False, [0.2, 1.4, 0.6])])
-def test_the_lowest_point_is_found_within_bounds_or_without(bounded: bool, found: list[float]) -> None:
+def test_the_lowest_point_is_found_within_bounds_or_without(
+    bounded: bool, found: list[float]
+) -> None:
     np.testing.assert_allclose(_lowest(0, bounded=bounded)[1], found, atol=0.01)

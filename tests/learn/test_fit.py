@@ -11,7 +11,9 @@ from labkit.systems.twins import knob_errors
 
 RATE = 44_100
 DRY = signals(RATE, seconds=0.4)["guitar"][:1]
-HIDDEN = Chain((Step("distortion", {"drive_db": 19.0}), Step("lowpass", {"cutoff_frequency_hz": 900.0})))
+HIDDEN = Chain(
+    (Step("distortion", {"drive_db": 19.0}), Step("lowpass", {"cutoff_frequency_hz": 900.0}))
+)
 FEW = {"draws": 32, "starts": 4, "rounds": 2}
 
 
@@ -28,7 +30,9 @@ def test_the_knobs_of_a_short_chain_are_found():
 
 def test_an_echo_is_found_to_the_sample():
     """Its delay has no slope: only trying every sample finds it."""
-    hidden = Chain((HIDDEN.steps[0], Step("delay", {"delay_seconds": 0.1537, "feedback": 0.3, "mix": 0.4})))
+    hidden = Chain(
+        (HIDDEN.steps[0], Step("delay", {"delay_seconds": 0.1537, "feedback": 0.3, "mix": 0.4}))
+    )
     found = fit_chain(DRY, hidden.render(DRY, RATE), RATE, hidden.names, **FEW)
     assert int(found.chain.steps[1].params["delay_seconds"] * RATE) == int(0.1537 * RATE)
     assert knob_errors(hidden, found.chain).max() < 0.01
@@ -83,13 +87,17 @@ def test_without_slopes_the_knobs_are_found_too_and_the_budget_is_kept():
     found = fit_chain_cma(DRY, wet, RATE, HIDDEN.names, renders=150, seed=2)
     # Loosely: CMA-ES shrinks its steps about tenfold in every 60 renders of two knobs.
     assert knob_errors(HIDDEN, found.chain).max() < 0.05
-    assert 150 <= found.renders < 150 + 24  # a generation, of a population doubled twice at most, is finished
+    assert (
+        150 <= found.renders < 150 + 24
+    )  # a generation, of a population doubled twice at most, is finished
 
 
 def test_without_slopes_the_seed_decides_and_the_global_state_is_left_alone():
     wet = HIDDEN.render(DRY, RATE)
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    one, same, other = (fit_chain_cma(DRY, wet, RATE, HIDDEN.names, renders=10, seed=k).chain for k in (2, 2, 3))
+    one, same, other = (
+        fit_chain_cma(DRY, wet, RATE, HIDDEN.names, renders=10, seed=k).chain for k in (2, 2, 3)
+    )
     assert one == same != other
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
@@ -104,7 +112,9 @@ def test_budgets_without_slopes():
 def test_what_cannot_be_fitted_is_refused():
     wet = HIDDEN.render(DRY, RATE)
     for search in (fit_chain, fit_chain_cma):
-        with pytest.raises(ValueError, match=r"dry and wet must have one shape, got \(1, 17640\) and \(1, 100\)"):
+        with pytest.raises(
+            ValueError, match=r"dry and wet must have one shape, got \(1, 17640\) and \(1, 100\)"
+        ):
             search(DRY, wet[:, :100], RATE, HIDDEN.names)
         with pytest.raises(ValueError, match="wet must not be silent"):
             search(DRY, np.zeros_like(wet), RATE, HIDDEN.names)

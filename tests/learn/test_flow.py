@@ -57,7 +57,8 @@ def test_rk4_meets_a_closed_form():
 def test_every_solver_has_its_order(solver, order):
     start = torch.tensor([[1.0, -0.5]]).double()
     errors = [
-        (integrate(spiral, start, steps=steps, solver=solver)[-1] - spiral_end(start)).norm() for steps in (20, 40)
+        (integrate(spiral, start, steps=steps, solver=solver)[-1] - spiral_end(start)).norm()
+        for steps in (20, 40)
     ]
     # Half the step, 2**order times less error; the next term of the series is a tenth of that at 20 steps.
     assert errors[0] / errors[1] == pytest.approx(2**order, rel=0.1)
@@ -76,17 +77,27 @@ def test_guidance_has_its_limits_exactly(field):
     told, free = field(x, time, condition), field(x, time, None)
     assert (told - free).abs().max() > 1e-2
     for guidance, expected in ((0, free), (1, told), (2.5, free + 2.5 * (told - free))):
-        torch.testing.assert_close(guided(field, condition, guidance)(x, time), expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            guided(field, condition, guidance)(x, time), expected, atol=1e-5, rtol=0
+        )
     # The path of "both" tends to the limits, where a shortcut is taken.
     for guidance, expected in ((1e-7, free), (1 + 1e-7, told)):
-        torch.testing.assert_close(guided(field, condition, guidance)(x, time), expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            guided(field, condition, guidance)(x, time), expected, atol=1e-5, rtol=0
+        )
 
 
 @every_field
 def test_rows_without_a_condition_do_not_see_it(field):
-    x, time = torch.randn(4, 9, generator=rng("x")).double(), torch.rand(4, generator=rng("t")).double()
+    x, time = (
+        torch.randn(4, 9, generator=rng("x")).double(),
+        torch.rand(4, generator=rng("t")).double(),
+    )
     kept = torch.tensor([True, False, True, False])
-    first, second = (field(x, time, torch.randn(4, 5, generator=rng("c", k)).double(), kept).detach() for k in range(2))
+    first, second = (
+        field(x, time, torch.randn(4, 5, generator=rng("c", k)).double(), kept).detach()
+        for k in range(2)
+    )
     torch.testing.assert_close(first[~kept], second[~kept], atol=0, rtol=0)
     assert (first[kept] - second[kept]).abs().max() > 1e-2
 
@@ -105,18 +116,25 @@ def test_the_token_that_stands_for_no_condition_is_trained(field):
 def test_every_weight_takes_part(field):
     field.zero_grad()
     condition = torch.randn(16, 5, generator=rng("c")).double()
-    loss = flow_loss(field, torch.randn(16, 9, generator=rng("t")).double(), condition, rng("loss"), drop=0.3)
+    loss = flow_loss(
+        field, torch.randn(16, 9, generator=rng("t")).double(), condition, rng("loss"), drop=0.3
+    )
     loss.backward()
     assert [name for name, p in field.named_parameters() if not p.grad.abs().max() > 0] == []
 
 
 def test_exchanged_slots_exchange_velocities():
     field = fields()[2]
-    x, time = torch.randn(4, 9, generator=rng("x")).double(), torch.rand(4, generator=rng("t")).double()
+    x, time = (
+        torch.randn(4, 9, generator=rng("x")).double(),
+        torch.rand(4, generator=rng("t")).double(),
+    )
     condition = torch.randn(4, 5, generator=rng("c")).double()
     swapped = torch.tensor([3, 4, 5, 6, 7, 8, 0, 1, 2])
     ours = field(x, time, condition)
-    torch.testing.assert_close(field(x[:, swapped], time, condition), ours[:, swapped], atol=1e-9, rtol=0)
+    torch.testing.assert_close(
+        field(x[:, swapped], time, condition), ours[:, swapped], atol=1e-9, rtol=0
+    )
     assert (ours[:, swapped] - ours).abs().max() > 1e-2
     learned = fields()[1]
     unlike = learned(x[:, swapped], time, condition) - learned(x, time, condition)[:, swapped]
@@ -137,9 +155,13 @@ def test_parts_must_fit(given):
 
 
 def test_pairing_is_the_cheapest_of_all():
-    noise, target = torch.randn(6, 3, generator=rng("noise")), torch.randn(6, 3, generator=rng("target"))
+    noise, target = (
+        torch.randn(6, 3, generator=rng("noise")),
+        torch.randn(6, 3, generator=rng("target")),
+    )
     costs = [
-        (noise[list(order)] - target).square().sum().item() for order in itertools.permutations(range(6))
+        (noise[list(order)] - target).square().sum().item()
+        for order in itertools.permutations(range(6))
     ]  # all 720
     paired = pair(noise, target)
     assert (paired - target).square().sum().item() == pytest.approx(min(costs), rel=1e-5)
@@ -187,7 +209,9 @@ def test_a_field_learns_two_modes_where_a_mean_would_be_none(pairing):
     # Both modes, each about half: four standard deviations of a coin tossed 400 times are .1. Few in the middle.
     assert (free > 0).float().mean().item() == pytest.approx(0.5, abs=0.15)
     assert (free.abs() < 0.5).float().mean().item() < 0.1
-    told = sample(field, torch.tensor([[-1.0], [1.0]]), steps=8, rng=rng("draw"), n_samples=100)[..., 0]
+    told = sample(field, torch.tensor([[-1.0], [1.0]]), steps=8, rng=rng("draw"), n_samples=100)[
+        ..., 0
+    ]
     assert told.shape == (2, 100)
     obeyed = ((told[0] < 0).float().mean() + (told[1] > 0).float().mean()).item() / 2
     # The price of pairing by distance: the noise says which mode, and the condition is no longer asked.
@@ -197,7 +221,8 @@ def test_a_field_learns_two_modes_where_a_mean_would_be_none(pairing):
 def test_draws_repeat_with_their_generator():
     field, condition = MLPField(4, 2, width=16, n_layers=1), torch.zeros(3, 2)
     first, again, other = (
-        sample(field, condition, steps=2, rng=rng("draw", k), n_samples=2, guidance=1.5) for k in (0, 0, 1)
+        sample(field, condition, steps=2, rng=rng("draw", k), n_samples=2, guidance=1.5)
+        for k in (0, 0, 1)
     )
     assert first.shape == (3, 2, 4)
     assert torch.equal(first, again)

@@ -56,8 +56,12 @@ def twin(audio, params_unit):
 
 
 def batch():
-    audio = torch.from_numpy(rng().standard_normal((3, 2, 50))).float().double()  # float32 values: the box casts
-    params = torch.tensor([[0.3, 0.6], [0.5, 0.2], [0.8, 0.9]], dtype=torch.float64, requires_grad=True)
+    audio = (
+        torch.from_numpy(rng().standard_normal((3, 2, 50))).float().double()
+    )  # float32 values: the box casts
+    params = torch.tensor(
+        [[0.3, 0.6], [0.5, 0.2], [0.8, 0.9]], dtype=torch.float64, requires_grad=True
+    )
     return audio, params
 
 
@@ -124,7 +128,9 @@ def test_smoothing_is_right_on_average_inside_and_nearly_so_at_a_wall(antithetic
     np.testing.assert_allclose(found, gradient_at(place), atol=0.2)
     place = np.array([0.0, 0.5, 1.0])
     found = estimator.estimate(point(*place), rng())[0]
-    np.testing.assert_allclose(found, gradient_at(place), atol=0.4)  # and a step times the curvature
+    np.testing.assert_allclose(
+        found, gradient_at(place), atol=0.4
+    )  # and a step times the curvature
 
 
 def test_renders_are_as_many_as_said():
@@ -196,7 +202,11 @@ def test_gradients_for_the_input():
     loss(twin(audio, params)).backward()
     truth = audio.grad
     found = {}
-    for name, estimator in {"none": None, "differences": CentralDifferences(1e-2), "wire": StraightThrough()}.items():
+    for name, estimator in {
+        "none": None,
+        "differences": CentralDifferences(1e-2),
+        "wire": StraightThrough(),
+    }.items():
         leaf, knobs = batch()
         leaf.requires_grad_()
         out = black_box(box, leaf, knobs, SPSA(), rng(), audio_estimator=estimator)
@@ -269,12 +279,32 @@ def test_cosine_and_log():
         (lambda: GaussianSmoothing(sigma=0.6), "sigma must lie"),
         (lambda: SPSA(pairs=0), "pairs must be at least 1, got 0"),
         (lambda: stepped(torch.zeros(1), 1), "n_values must be at least 2"),
-        (lambda: black_box(box, torch.zeros(2, 1, 4), torch.zeros(1, 2), SPSA(), rng()), r"got \(2, 1, 4\)"),
-        (lambda: black_box(box, torch.zeros(1, 1, 4), torch.full((1, 2), 1.5), SPSA(), rng()), "end the network in"),
-        (lambda: black_box(lambda a, _: a * np.nan, *batch(), SPSA(), rng()), "must return finite numbers"),
-        (lambda: black_box(lambda a, _: a[:1], *batch(), SPSA(), rng()), "one row for each of 3 items"),
-        (lambda: CentralDifferences().estimate(Point(np.zeros((1, 5000)), np.zeros(1), quadratic), rng()), "use SPSA"),
-        (lambda: StraightThrough().estimate(point(0.5, 0.5, 0.5), rng()), "hands audio's gradient on"),
+        (
+            lambda: black_box(box, torch.zeros(2, 1, 4), torch.zeros(1, 2), SPSA(), rng()),
+            r"got \(2, 1, 4\)",
+        ),
+        (
+            lambda: black_box(box, torch.zeros(1, 1, 4), torch.full((1, 2), 1.5), SPSA(), rng()),
+            "end the network in",
+        ),
+        (
+            lambda: black_box(lambda a, _: a * np.nan, *batch(), SPSA(), rng()),
+            "must return finite numbers",
+        ),
+        (
+            lambda: black_box(lambda a, _: a[:1], *batch(), SPSA(), rng()),
+            "one row for each of 3 items",
+        ),
+        (
+            lambda: CentralDifferences().estimate(
+                Point(np.zeros((1, 5000)), np.zeros(1), quadratic), rng()
+            ),
+            "use SPSA",
+        ),
+        (
+            lambda: StraightThrough().estimate(point(0.5, 0.5, 0.5), rng()),
+            "hands audio's gradient on",
+        ),
     ],
 )
 def test_mistakes_are_said(call, words):

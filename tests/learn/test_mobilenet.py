@@ -13,7 +13,9 @@ def test_it_has_as_many_weights_as_the_papers():
     assert count(MobileNetV2(1280, width=1.0, in_channels=3)) == 3_504_872 - 1_281_000
 
 
-@pytest.mark.parametrize(("channels", "width", "wanted"), [(32, 1.0, 32), (16, 0.5, 8), (24, 0.5, 16), (96, 0.35, 32)])
+@pytest.mark.parametrize(
+    ("channels", "width", "wanted"), [(32, 1.0, 32), (16, 0.5, 8), (24, 0.5, 16), (96, 0.35, 32)]
+)
 def test_channels_are_multiples_of_eight_and_never_a_tenth_too_few(channels, width, wanted):
     assert scaled(channels, width) == wanted
     assert wanted >= 0.9 * channels * width
@@ -45,7 +47,9 @@ def test_every_weight_moves():
     assert [name for name, p in model.named_parameters() if torch.equal(before[name], p)] == []
 
 
-@pytest.mark.parametrize("sizes", [{"n_out": 0}, {"n_out": 4, "width": 0.0}, {"n_out": 4, "in_channels": 0}])
+@pytest.mark.parametrize(
+    "sizes", [{"n_out": 0}, {"n_out": 4, "width": 0.0}, {"n_out": 4, "in_channels": 0}]
+)
 def test_bad_sizes_are_named(sizes):
     with pytest.raises(ValueError, match="n_out, width and in_channels must be positive"):
         MobileNetV2(**sizes)

@@ -24,10 +24,19 @@ def sentences(tmp_path_factory):
 def small_mpnet(folder, width):
     vocabulary = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>", *WORDS]
     (folder / "vocab.txt").write_text("\n".join(vocabulary))
-    transformers.MPNetTokenizer(vocab={piece: k for k, piece in enumerate(vocabulary)}).save_pretrained(folder)
-    sizes = {"hidden_size": width, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    transformers.MPNetTokenizer(
+        vocab={piece: k for k, piece in enumerate(vocabulary)}
+    ).save_pretrained(folder)
+    sizes = {
+        "hidden_size": width,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
     torch.manual_seed(0)
-    transformers.MPNetModel(transformers.MPNetConfig(vocab_size=len(vocabulary), **sizes)).save_pretrained(folder)
+    transformers.MPNetModel(
+        transformers.MPNetConfig(vocab_size=len(vocabulary), **sizes)
+    ).save_pretrained(folder)
     return folder
 
 
@@ -37,9 +46,21 @@ def clap(tmp_path_factory):
     pieces = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *"abcdefghijklmnopqrstuvwxyz", "Ġ"]
     vocabulary = {piece: k for k, piece in enumerate(pieces)}
     transformers.RobertaTokenizer(vocab=vocabulary, merges=[]).save_pretrained(folder)
-    transformers.ClapFeatureExtractor(truncation="rand_trunc", frequency_min=50).save_pretrained(folder)
-    text = {"vocab_size": len(vocabulary), "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    sound = {"patch_embeds_hidden_size": 16, "depths": [1, 1], "num_attention_heads": [2, 2], "hidden_size": 32}
+    transformers.ClapFeatureExtractor(truncation="rand_trunc", frequency_min=50).save_pretrained(
+        folder
+    )
+    text = {
+        "vocab_size": len(vocabulary),
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    sound = {
+        "patch_embeds_hidden_size": 16,
+        "depths": [1, 1],
+        "num_attention_heads": [2, 2],
+        "hidden_size": 32,
+    }
     sound |= {"enable_fusion": False, "num_hidden_layers": 2}
     config = transformers.ClapConfig(
         text_config=text | {"intermediate_size": 32}, audio_config=sound, projection_dim=24
@@ -50,7 +71,9 @@ def clap(tmp_path_factory):
 
 
 def noise(samples=22050):
-    return torch.from_numpy(np.random.default_rng(0).standard_normal((2, samples)).astype(np.float32) * 0.1)
+    return torch.from_numpy(
+        np.random.default_rng(0).standard_normal((2, samples)).astype(np.float32) * 0.1
+    )
 
 
 def test_mpnet_has_the_face_of_the_other_encoder(sentences):
@@ -69,8 +92,12 @@ def test_mpnet_has_the_face_of_the_other_encoder(sentences):
 
 def test_the_picture_is_the_feature_extractors(clap):
     ear, audio = pretrained.Clap(clap, sample_rate=48000), noise(48000 * 3)
-    theirs = ear.extractor(list(audio.numpy()), sampling_rate=48000, return_tensors="pt")["input_features"]
-    torch.testing.assert_close(ear.moments(audio), theirs, atol=1e-3, rtol=1e-3)  # float32 beside float64
+    theirs = ear.extractor(list(audio.numpy()), sampling_rate=48000, return_tensors="pt")[
+        "input_features"
+    ]
+    torch.testing.assert_close(
+        ear.moments(audio), theirs, atol=1e-3, rtol=1e-3
+    )  # float32 beside float64
 
 
 def test_what_is_heard_moves_with_the_sound_and_not_with_the_dry_one(clap):
@@ -81,7 +108,9 @@ def test_what_is_heard_moves_with_the_sound_and_not_with_the_dry_one(clap):
     heard[:, 0].sum().backward()
     assert audio.grad.isfinite().all()
     assert audio.grad.abs().max() > 0
-    torch.testing.assert_close(ear.hear_powers(ear.moments(0 * noise()), ear.moments(noise())), heard.detach())
+    torch.testing.assert_close(
+        ear.hear_powers(ear.moments(0 * noise()), ear.moments(noise())), heard.detach()
+    )
 
 
 def test_words_lie_in_the_space_of_the_sounds(clap):
@@ -111,7 +140,9 @@ def test_a_model_that_fuses_views_is_refused(clap, tmp_path):
 @pytest.mark.parametrize("load", [pretrained.Mpnet, pretrained.Clap])
 def test_weights_that_are_not_here_are_named_with_the_command(load, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(CheckpointError, match=r"weights of nobody/nothing could not be had .*: hf download"):
+    with pytest.raises(
+        CheckpointError, match=r"weights of nobody/nothing could not be had .*: hf download"
+    ):
         load("nobody/nothing")
     with pytest.raises(CheckpointError, match="could not be had"):
         load(tmp_path)
@@ -125,7 +156,9 @@ def test_text_to_effects_reads_with_it(tmp_path, monkeypatch):
     assert batch["pieces"].shape == (2, 16, 768)
     assert batch["pieces_mask"].sum(1).tolist() == [3, 6]
     audio = noise()[:1].numpy()
-    found = [text_to_effects.predict(model, audio, 44100, prompt).preset for prompt in ("warm", "bright")]
+    found = [
+        text_to_effects.predict(model, audio, 44100, prompt).preset for prompt in ("warm", "bright")
+    ]
     assert found[0] != found[1]
     _lexicon_vectors.cache_clear()
 
@@ -141,10 +174,16 @@ def test_a_search_brings_the_sound_nearer_to_the_word(clap, loss):
     if loss == "cosine":
         assert torch.cosine_similarity(after, target) > torch.cosine_similarity(flat, target)
     else:
-        assert torch.cosine_similarity(after - flat, target) > 0  # where nothing is done there is no direction
+        assert (
+            torch.cosine_similarity(after - flat, target) > 0
+        )  # where nothing is done there is no direction
 
 
 def test_at_hand_is_what_lies_in_the_cache(monkeypatch, sentences):
     monkeypatch.setattr(pretrained, "mpnet", lambda: pretrained.Mpnet(sentences))
-    monkeypatch.setattr(pretrained, "Clap", lambda: pretrained._parts(("ClapModel",), "nobody/nothing", download=False))
+    monkeypatch.setattr(
+        pretrained,
+        "Clap",
+        lambda: pretrained._parts(("ClapModel",), "nobody/nothing", download=False),
+    )
     assert list(pretrained.at_hand()) == ["MPNet"]

@@ -8,7 +8,9 @@ from labkit.learn.proxy import ProxyTCN, fresh_proxy, train_proxy
 
 def test_nothing_before_the_impulse_and_knobs_matter():
     proxy = fresh_proxy(2, 0)
-    torch.nn.init.normal_(proxy.leave.weight, generator=torch.manual_seed(0))  # as begun, it is a wire
+    torch.nn.init.normal_(
+        proxy.leave.weight, generator=torch.manual_seed(0)
+    )  # as begun, it is a wire
     audio = torch.zeros(2, 1, 3000)
     params = torch.tensor([[0.2, 0.8], [0.9, 0.8]])
     with torch.no_grad():
@@ -47,7 +49,9 @@ def test_every_weight_learns_and_the_loss_falls():
     before = {name: value.clone() for name, value in proxy.named_parameters()}
     losses = train_proxy(proxy, examples, lambda a, b: (a - b).abs().mean((1, 2)), steps=80)
     assert sum(losses[-10:]) < 0.2 * sum(losses[:10])
-    assert [name for name, value in proxy.named_parameters() if torch.equal(value, before[name])] == []
+    assert [
+        name for name, value in proxy.named_parameters() if torch.equal(value, before[name])
+    ] == []
 
 
 def test_mistakes_are_said():

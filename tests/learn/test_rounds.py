@@ -27,7 +27,9 @@ def test_a_cache_gives_back_what_any_process_put_in(tmp_path):
     for one in (cache, other, ExampleCache(tmp_path / "cache", (5, 2, 3))):
         assert torch.equal(one.read(4), made)
         assert one.read(3) is None
-    with pytest.raises(ValueError, match=r"holds arrays of shape \(5, 2, 3\), expected \(6, 2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"holds arrays of shape \(5, 2, 3\), expected \(6, 2, 3\)"
+    ):
         ExampleCache(tmp_path / "cache", (6, 2, 3))
 
 

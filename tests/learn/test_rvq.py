@@ -32,7 +32,9 @@ def test_by_hand():
 
 
 def test_no_codebook_makes_any_error_larger(vectors, books):
-    fresh = 3 * torch.randn(500, 6, generator=torch_generator(1, "rvq test"))  # vectors that it was not fitted to
+    fresh = 3 * torch.randn(
+        500, 6, generator=torch_generator(1, "rvq test")
+    )  # vectors that it was not fitted to
     for some in (vectors, fresh):
         steps = errors(some, books).diff(dim=0)
         assert steps.max() <= 1e-4  # rounding of sums of squares up to a hundred or so
@@ -71,7 +73,9 @@ def test_expired_words_find_work():
     clusters = torch.randn(8, 4, generator=torch_generator(2, "rvq test")) * 10
     crowd = torch.cat([clusters[:1].repeat(400, 1), clusters.repeat(10, 1)])
     crowd = crowd + 0.01 * torch.randn(crowd.shape, generator=torch_generator(3, "rvq test"))
-    found = {expire: fit(crowd, 1, 16, rounds=30, seed=4, expire=expire) for expire in (False, True)}
+    found = {
+        expire: fit(crowd, 1, 16, rounds=30, seed=4, expire=expire) for expire in (False, True)
+    }
     used = {expire: len(quantise(crowd, book)[1].unique()) for expire, book in found.items()}
     assert used[True] > used[False]
     # Most first words fall into the crowd, share it, and never see the other clusters.

@@ -11,7 +11,10 @@ from labkit.learn.codec_scores import fixed_score
 
 
 def test_the_file_is_the_one_described() -> None:
-    card, content = json.loads(shipped_path().with_suffix(".json").read_text()), shipped_path().read_bytes()
+    card, content = (
+        json.loads(shipped_path().with_suffix(".json").read_text()),
+        shipped_path().read_bytes(),
+    )
     assert hashlib.sha256(content).hexdigest() == card["sha256"]
     assert len(content) == card["bytes"] <= 10_000_000
     assert json.loads(json.dumps(asdict(load().config))) == card["config"]

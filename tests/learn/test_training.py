@@ -91,7 +91,9 @@ def test_a_killed_process_resumes_to_the_same_weights(tmp_path, kill_at_checkpoi
     subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
     whole = network()
     fit(whole, Line(), squared_error, PLAN, tmp_path / "whole", log_every=5)
-    assert torch.equal(torch.load(tmp_path / "killed" / "end.pt", weights_only=True), weights(whole))
+    assert torch.equal(
+        torch.load(tmp_path / "killed" / "end.pt", weights_only=True), weights(whole)
+    )
 
 
 def test_another_config_is_refused(tmp_path):
@@ -103,7 +105,11 @@ def test_another_config_is_refused(tmp_path):
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(tmp_path):
     def explode(model, batch):
         value, figures = squared_error(model, batch)
-        step = len((tmp_path / "log.jsonl").read_text().splitlines()) if (tmp_path / "log.jsonl").exists() else 0
+        step = (
+            len((tmp_path / "log.jsonl").read_text().splitlines())
+            if (tmp_path / "log.jsonl").exists()
+            else 0
+        )
         return value / (0.0 if step else 1.0), figures
 
     with pytest.raises(FloatingPointError, match="loss became inf"):
@@ -119,7 +125,9 @@ def test_the_rate_rises_stays_and_falls():
 
 def undropped(norm=False):
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(1, 16), *([nn.BatchNorm1d(4)] if norm else []), nn.Tanh(), nn.Linear(16, 1))
+    return nn.Sequential(
+        nn.Linear(1, 16), *([nn.BatchNorm1d(4)] if norm else []), nn.Tanh(), nn.Linear(16, 1)
+    )
 
 
 _TWO = """
@@ -151,7 +159,9 @@ def test_two_devices_share_batches_and_end_where_one_does(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     for kind in ("plain", "norm"):
-        one, other = (torch.load(tmp_path / kind / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+        one, other = (
+            torch.load(tmp_path / kind / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)
+        )
         assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])
         assert one["rows"] == other["rows"]
         assert [row["step"] for row in one["rows"]] == [row["step"] for row in rows]

@@ -8,7 +8,9 @@ from labkit.learn.attention import Attention, LatentAttention, attention, rotate
 from labkit.learn.encoders import ConvStem
 from labkit.learn.transformer import Decoder, Encoder
 
-EVERY_KIND = pytest.mark.parametrize("kind", ["multi_head", "grouped_query", "multi_query", "latent"])
+EVERY_KIND = pytest.mark.parametrize(
+    "kind", ["multi_head", "grouped_query", "multi_query", "latent"]
+)
 EVERY_POSITION = pytest.mark.parametrize("positions", ["learned", "rotary"])
 
 
@@ -42,7 +44,9 @@ def test_fewer_heads_of_keys_are_many_that_agree():
             getattr(many.key_value, name).copy_(parts.flatten(0, 2))
     x, source = torch.randn(2, 5, 24), torch.randn(2, 7, 24)
     torch.testing.assert_close(few(x, source), many(x, source), atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(few.weights(x, source), many.weights(x, source), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        few.weights(x, source), many.weights(x, source), atol=1e-6, rtol=1e-5
+    )
 
 
 def test_latent_attention_that_compresses_nothing_is_multi_head():
@@ -56,7 +60,9 @@ def test_latent_attention_that_compresses_nothing_is_multi_head():
         latent.key_value.weight.copy_(plain.key_value.weight)
     x, source = torch.randn(2, 5, 24), torch.randn(2, 7, 24)
     torch.testing.assert_close(latent(x, source), plain(x, source), atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(latent.weights(x, source), plain.weights(x, source), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        latent.weights(x, source), plain.weights(x, source), atol=1e-6, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("rotary", [False, True])
@@ -74,7 +80,9 @@ def test_rotation_is_multiplication_by_a_phase():
     pairs = torch.complex(x[..., :3], x[..., 3:])
     speed = torch.tensor([1.0, 10_000.0 ** (-1 / 3), 10_000.0 ** (-2 / 3)])
     turned = pairs * torch.polar(torch.ones(5, 3), (7 + torch.arange(5.0))[:, None] * speed)
-    torch.testing.assert_close(rotate(x, start=7), torch.cat([turned.real, turned.imag], -1), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        rotate(x, start=7), torch.cat([turned.real, turned.imag], -1), atol=1e-6, rtol=1e-5
+    )
 
 
 @EVERY_KIND
@@ -83,7 +91,9 @@ def test_rotary_positions_know_distance_alone(kind):
     torch.manual_seed(0)
     made, x = attention(kind, 32, 4, rotary=True), torch.randn(1, 6, 32)
     here, later = (made.read(x, made.remember(x, start=k), start=k, causal=True) for k in (0, 5))
-    torch.testing.assert_close(later, here, atol=1e-5, rtol=1e-4)  # sines of larger angles, in float32
+    torch.testing.assert_close(
+        later, here, atol=1e-5, rtol=1e-4
+    )  # sines of larger angles, in float32
     swapped = x[:, [1, 0, 2, 3, 4, 5]]
     assert (made(swapped, swapped, causal=True)[:, 2:] - here[:, 2:]).abs().max() > 1e-3
 
@@ -124,19 +134,33 @@ def test_branches_of_a_cache_do_not_disturb_each_other():
 def test_the_cache_is_as_large_as_it_says(kind, positions):
     made = decoder(kind, positions)
     cache = made.step(torch.zeros(1, 11, dtype=torch.long), made.start(torch.randn(1, 7, 32)))[1]
-    kept, heard = (sum(t.untyped_storage().nbytes() for t in group) for group in (cache.own, cache.source))
+    kept, heard = (
+        sum(t.untyped_storage().nbytes() for t in group) for group in (cache.own, cache.source)
+    )
     assert kept == 11 * made.cache_bytes_per_token()
     assert heard == 7 * made.cache_bytes_per_source_position()
     # Two layers, float32; heads of 8: keys and values of 4, 2, 1 heads, or 8 latent numbers and 4 rotary ones.
-    floats = {"multi_head": 64, "grouped_query": 32, "multi_query": 16, "latent": 8 + 4 * (positions == "rotary")}
+    floats = {
+        "multi_head": 64,
+        "grouped_query": 32,
+        "multi_query": 16,
+        "latent": 8 + 4 * (positions == "rotary"),
+    }
     assert made.cache_bytes_per_token() == 2 * 4 * floats[kind]
 
 
 def test_the_plain_decoder_keeps_the_names_and_shapes_of_its_weights():
     """A checkpoint holds them: they may not change."""
-    shapes = {name: tuple(weight.shape) for name, weight in Decoder(9, 16, 2, 1, max_length=8).state_dict().items()}
+    shapes = {
+        name: tuple(weight.shape)
+        for name, weight in Decoder(9, 16, 2, 1, max_length=8).state_dict().items()
+    }
     assert shapes["position"] == (8, 16)
-    own = {name.removeprefix("layers.0.self_attention."): s for name, s in shapes.items() if "self_attention" in name}
+    own = {
+        name.removeprefix("layers.0.self_attention."): s
+        for name, s in shapes.items()
+        if "self_attention" in name
+    }
     assert own == {
         "query.weight": (16, 16),
         "query.bias": (16,),
@@ -150,7 +174,11 @@ def test_the_plain_decoder_keeps_the_names_and_shapes_of_its_weights():
 @EVERY_KIND
 @EVERY_POSITION
 def test_a_decoder_does_not_see_the_future(kind, positions):
-    made, memory, tokens = decoder(kind, positions), torch.randn(1, 3, 32), torch.tensor([[1, 4, 5, 6, 7]])
+    made, memory, tokens = (
+        decoder(kind, positions),
+        torch.randn(1, 3, 32),
+        torch.tensor([[1, 4, 5, 6, 7]]),
+    )
     changed = tokens.clone()
     changed[0, 3:] = 8
     before, after = made(tokens, memory), made(changed, memory)
@@ -179,7 +207,10 @@ def test_an_encoder_knows_the_order_of_its_source(positions):
 @EVERY_POSITION
 def test_every_weight_moves_after_one_step(kind, positions):
     torch.manual_seed(0)
-    stem, encoder = ConvStem(32, 8, (4, 4, 4, 4, 6)), Encoder(8, 2, 2, max_length=12, positions=positions)
+    stem, encoder = (
+        ConvStem(32, 8, (4, 4, 4, 4, 6)),
+        Encoder(8, 2, 2, max_length=12, positions=positions),
+    )
     decoder = Decoder(7, 8, 2, 2, max_length=6, kind=kind, positions=positions)
     weights = [p for module in (stem, encoder, decoder) for p in module.parameters()]
     before = [p.clone() for p in weights]
@@ -188,7 +219,9 @@ def test_every_weight_moves_after_one_step(kind, positions):
     logits = decoder(tokens, encoder(stem(torch.randn(2, 32, 24))))
     nn.functional.cross_entropy(logits.flatten(0, 1), tokens.roll(-1, 1).flatten()).backward()
     optimizer.step()
-    stuck = [i for i, (old, new) in enumerate(zip(before, weights, strict=True)) if torch.equal(old, new)]
+    stuck = [
+        i for i, (old, new) in enumerate(zip(before, weights, strict=True)) if torch.equal(old, new)
+    ]
     assert stuck == []
 
 
@@ -202,12 +235,15 @@ def test_sizes_that_do_not_fit_are_refused():
         Attention(10, 4)
     with pytest.raises(ValueError, match="n_key_heads must divide n_heads, got 3 and 4"):
         Attention(8, 4, n_key_heads=3)
-    with pytest.raises(ValueError, match="rotary latent attention needs heads of a multiple of 4, got 6"):
+    with pytest.raises(
+        ValueError, match="rotary latent attention needs heads of a multiple of 4, got 6"
+    ):
         LatentAttention(12, 2, rotary=True)
     with pytest.raises(ValueError, match="rotary positions need an even last axis, got 3"):
         rotate(torch.zeros(1, 2, 3))
     with pytest.raises(
-        ValueError, match="kind must be one of multi_head, grouped_query, multi_query, latent, got 'fas"
+        ValueError,
+        match="kind must be one of multi_head, grouped_query, multi_query, latent, got 'fas",
     ):
         attention("fast", 8, 4)
     with pytest.raises(ValueError, match="positions must be learned or rotary, got 'none'"):

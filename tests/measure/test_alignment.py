@@ -32,7 +32,9 @@ def test_a_late_and_inverted_copy_is_brought_back():
     sign = torch.tensor([1.0, 1.0, -1.0])[:, None, None]
     torch.testing.assert_close(theirs, ours)
     torch.testing.assert_close(ours * sign, estimate[..., 100:-100] * sign)
-    torch.testing.assert_close(aligned_distance(estimate, target), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        aligned_distance(estimate, target), torch.zeros(3), atol=1e-5, rtol=0
+    )
 
 
 def test_a_longer_lag_is_not_forgiven():
@@ -43,7 +45,9 @@ def test_a_longer_lag_is_not_forgiven():
 def test_half_the_level_costs_its_logarithm_and_its_share():
     """A loud sound at half its level: ln 2 nepers in every bin, convergence .5, .1 * 2 * .5 for the time term."""
     loud = noise(1, 1, 8000) * 8
-    assert aligned_distance(0.5 * loud, loud).item() == pytest.approx(np.log(2) + 0.5 + 0.1, abs=1e-3)
+    assert aligned_distance(0.5 * loud, loud).item() == pytest.approx(
+        np.log(2) + 0.5 + 0.1, abs=1e-3
+    )
 
 
 def test_its_gradient_is_that_of_differences():
@@ -52,7 +56,9 @@ def test_its_gradient_is_that_of_differences():
     aligned_distance(leaf, target, n_ffts=(256, 512)).sum().backward()
     along = torch.from_numpy(generator(1, "direction").standard_normal((1, 1, 3000)))
     step = 1e-6 * along
-    up, down = (aligned_distance(estimate + s, target, n_ffts=(256, 512)).item() for s in (step, -step))
+    up, down = (
+        aligned_distance(estimate + s, target, n_ffts=(256, 512)).item() for s in (step, -step)
+    )
     assert (up - down) / 2e-6 == pytest.approx((leaf.grad * along).sum().item(), rel=1e-3)
 
 
@@ -99,7 +105,9 @@ def test_noise_makes_speech_worse_to_hear_and_level_does_not():
     pytest.importorskip("pesq", reason="pesq is not installed: it needs a C compiler")
     rng = generator(0, "pesq")
     clean = speak(rng, Speaker.draw(rng), seconds=2.0, sample_rate=RATE)
-    noisy, noisier = (clean + k * rng.standard_normal(clean.shape).astype(np.float32) for k in (0.005, 0.1))
+    noisy, noisier = (
+        clean + k * rng.standard_normal(clean.shape).astype(np.float32) for k in (0.005, 0.1)
+    )
     # P.862.2's mapping gives 4.644 to a copy, and brings levels to one.
     assert speech_quality(clean, clean, RATE) == pytest.approx(4.644, abs=1e-3)
     assert speech_quality(0.1 * clean, clean, RATE) == pytest.approx(4.644, abs=0.01)

@@ -52,7 +52,9 @@ def test_a_temperature_is_found_again(truth):
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match=r"confidence and correct must be equally long and not empty, got \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"confidence and correct must be equally long and not empty, got \(2,\)"
+    ):
         reliability([0.1, 0.2], [True])
     with pytest.raises(ValueError, match="confidence must lie in"):
         reliability([0.5, 1.5], [True, True])

@@ -9,7 +9,9 @@ from labkit.signal.seeds import generator
 RATE = 48000
 
 
-def sine(frequency_hz: float = 997.0, seconds: float = 2.0, amplitude: float = 1.0, rate: int = RATE) -> np.ndarray:
+def sine(
+    frequency_hz: float = 997.0, seconds: float = 2.0, amplitude: float = 1.0, rate: int = RATE
+) -> np.ndarray:
     n = np.arange(int(seconds * rate))
     return (amplitude * np.sin(2 * np.pi * frequency_hz * n / rate))[None].astype(np.float32)
 
@@ -25,7 +27,9 @@ def test_a_short_clip_is_as_loud_as_a_long_one(seconds: float) -> None:
     assert loudness.loudness_lufs(sine(1000, seconds, 0.1), RATE) == pytest.approx(-23.0, abs=0.3)
 
 
-@pytest.mark.parametrize("audio", [np.zeros((1, 9)), np.zeros((2, RATE)), np.full((1, 1), 1e-9), sine(amplitude=1e-5)])
+@pytest.mark.parametrize(
+    "audio", [np.zeros((1, 9)), np.zeros((2, RATE)), np.full((1, 1), 1e-9), sine(amplitude=1e-5)]
+)
 def test_what_has_no_loudness_is_minus_infinity_and_left_alone(audio: np.ndarray) -> None:
     assert loudness.loudness_lufs(audio, RATE) == -math.inf
     same, shift_db = loudness.match_loudness(audio, RATE)
@@ -36,7 +40,11 @@ def test_what_has_no_loudness_is_minus_infinity_and_left_alone(audio: np.ndarray
 def test_matched_clips_are_equally_loud_to_a_tenth() -> None:
     noise = generator(0, "loudness").normal(0, 0.05, (2, 2 * RATE))
     decaying = sine(220, 3.0, 0.02) * np.exp(-np.arange(3 * RATE) / (0.5 * RATE))
-    clips = {"noise": (noise, RATE), "decaying": (decaying, RATE), "22k": (sine(440, 1, 0.5, 22050), 22050)}
+    clips = {
+        "noise": (noise, RATE),
+        "decaying": (decaying, RATE),
+        "22k": (sine(440, 1, 0.5, 22050), 22050),
+    }
     matched, reached = loudness.match_all(clips, target_lufs=-30.0)
     assert reached == -30.0
     for name, (audio, shift_db) in matched.items():
@@ -48,7 +56,9 @@ def test_matched_clips_are_equally_loud_to_a_tenth() -> None:
 def test_a_peak_in_the_way_lowers_all_together() -> None:
     click = np.zeros((1, RATE), dtype=np.float32)
     click[0, ::12000] = 0.9
-    matched, reached = loudness.match_all({"click": (click, RATE), "sine": (sine(amplitude=0.01), RATE)})
+    matched, reached = loudness.match_all(
+        {"click": (click, RATE), "sine": (sine(amplitude=0.01), RATE)}
+    )
     assert reached < -24
     assert np.abs(matched["click"][0]).max() == pytest.approx(1.0, abs=1e-6)
     for name in matched:
@@ -64,10 +74,16 @@ def test_one_clip_never_clips() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: loudness.loudness_lufs(np.zeros((1, 0)), RATE), r"at least one sample, got shape \(1, 0\)"),
+        (
+            lambda: loudness.loudness_lufs(np.zeros((1, 0)), RATE),
+            r"at least one sample, got shape \(1, 0\)",
+        ),
         (lambda: loudness.loudness_lufs(np.array([0.0, np.nan]), RATE), "finite, got 1 NaN"),
         (lambda: loudness.loudness_lufs(np.ones((8, 9)), RATE), "at most 5 channels, got 8"),
-        (lambda: loudness.loudness_lufs(np.ones((1, 9)), 1000), "at least 4000 Hz for a loudness, got 1000"),
+        (
+            lambda: loudness.loudness_lufs(np.ones((1, 9)), 1000),
+            "at least 4000 Hz for a loudness, got 1000",
+        ),
         (
             lambda: loudness.match_loudness(sine(), RATE, target_lufs=3),
             "target_lufs must lie in -70..0, got 3",

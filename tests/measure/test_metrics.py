@@ -10,7 +10,14 @@ from labkit.measure.metrics import chain_scores, kendall_tau, levenshtein, macro
 
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
-    [("", "", 0), ("abc", "abc", 0), ("abc", "", 3), ("ab", "ba", 2), ("abc", "axc", 1), ("kitten", "sitting", 3)],
+    [
+        ("", "", 0),
+        ("abc", "abc", 0),
+        ("abc", "", 3),
+        ("ab", "ba", 2),
+        ("abc", "axc", 1),
+        ("kitten", "sitting", 3),
+    ],
 )
 def test_levenshtein(first, second, expected):
     assert levenshtein(first, second) == levenshtein(second, first) == expected
@@ -29,7 +36,9 @@ def test_chain_scores_of_four_clips():
     assert scores["exact"].tolist() == [1, 0, 1, 0]
     assert scores["set"].tolist() == [1, 1, 1, 0]
     assert scores["order"][:2].tolist() == [1, 0]
-    assert np.isnan(scores["order"][2:]).all()  # one pedal has no order; a wrong set is no question of order
+    assert np.isnan(
+        scores["order"][2:]
+    ).all()  # one pedal has no order; a wrong set is no question of order
     assert scores["levenshtein"].tolist() == [0, 2, 0, 1]
     for bad in ([], said[:3]):
         with pytest.raises(ValueError, match="equally long and not empty"):

@@ -11,15 +11,22 @@ def pair():
 
 def by_hand(estimate, target, n):
     window = torch.hann_window(n)
-    a, b = (torch.stft(x[:, 0], n, n // 4, window=window, return_complex=True).abs() for x in (estimate, target))
-    return torch.linalg.norm(a - b, dim=(1, 2)) / torch.linalg.norm(b, dim=(1, 2)), (a.log() - b.log()).abs().mean()
+    a, b = (
+        torch.stft(x[:, 0], n, n // 4, window=window, return_complex=True).abs()
+        for x in (estimate, target)
+    )
+    return torch.linalg.norm(a - b, dim=(1, 2)) / torch.linalg.norm(b, dim=(1, 2)), (
+        a.log() - b.log()
+    ).abs().mean()
 
 
 def test_it_is_convergence_plus_log_magnitude_averaged_over_frames(pair):
     parts = [by_hand(*pair, n) for n in (256, 1024)]
     wanted = sum(convergence.mean() + log for convergence, log in parts) / 2
     # Float32 sums in another order; auraloss floors powers at 1e-8, far below this noise.
-    assert mr_stft_loss(8000, n_ffts=(256, 1024))(*pair).item() == pytest.approx(wanted.item(), rel=1e-4)
+    assert mr_stft_loss(8000, n_ffts=(256, 1024))(*pair).item() == pytest.approx(
+        wanted.item(), rel=1e-4
+    )
 
 
 def test_equals_have_no_distance_and_others_a_slope(pair):

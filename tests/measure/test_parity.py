@@ -23,6 +23,8 @@ def test_error_by_hand():
     assert relative_error_db(ones, 1.1 * ones) == pytest.approx(-20.0, abs=1e-4)
     assert relative_error_db(ones, ones) == pytest.approx(-300.0)
     assert relative_error_db(np.zeros(4), np.zeros(4)) == pytest.approx(-300.0)
-    assert relative_error_db(np.zeros(4), np.full(4, 5e-7)) == pytest.approx(0.0, abs=1e-6)  # floor 1e-12
+    assert relative_error_db(np.zeros(4), np.full(4, 5e-7)) == pytest.approx(
+        0.0, abs=1e-6
+    )  # floor 1e-12
     with pytest.raises(ValueError, match=r"shapes must agree, got \(2,\) and \(3,\)"):
         relative_error_db(np.zeros(2), np.zeros(3))

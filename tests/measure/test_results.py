@@ -10,17 +10,35 @@ from labkit.measure import results
 from labkit.measure.results import Row
 from labkit.signal.seeds import generator
 
-ROW = Row("3 pedals", "transformer", "real", "exact chain", "", 0.5, 0.4, 0.6, 100, 0, floor=0.06, checkpoint="a.st")
+ROW = Row(
+    "3 pedals",
+    "transformer",
+    "real",
+    "exact chain",
+    "",
+    0.5,
+    0.4,
+    0.6,
+    100,
+    0,
+    floor=0.06,
+    checkpoint="a.st",
+)
 
 
 def test_written_rows_come_back_equal(tmp_path: Path) -> None:
-    rows = [ROW, dataclasses.replace(ROW, sources="sampled", ours=np.float32(0.25), n=np.int64(7), low=None)]
+    rows = [
+        ROW,
+        dataclasses.replace(ROW, sources="sampled", ours=np.float32(0.25), n=np.int64(7), low=None),
+    ]
     path = results.write("pedal_order", rows, path=tmp_path / "deep" / "pedal_order.json")
     assert results.read("pedal_order", path=path) == rows
     assert json.loads(path.read_text())["rows"][0]["checkpoint"] == "a.st"
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = results.write("x", [ROW], path=tmp_path / "x.json")
     with pytest.raises(TypeError):
         results.write("x", [dataclasses.replace(ROW, name=object())], path=path)  # type: ignore[arg-type]
@@ -43,9 +61,13 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run `labkit evaluate nothing`"):
         results.read("nothing", path=tmp_path / "nothing.json")
     (tmp_path / "old.json").write_text('{"rows": [{"protocol": "x"}]}')
-    with pytest.raises(ValueError, match=r"old.json: fields differ from Row's: \['chance', 'checkpoint'"):
+    with pytest.raises(
+        ValueError, match=r"old.json: fields differ from Row's: \['chance', 'checkpoint'"
+    ):
         results.read("old", path=tmp_path / "old.json")
-    with pytest.raises(ValueError, match="sources must be one of generated, sampled, real, got 'reel'"):
+    with pytest.raises(
+        ValueError, match="sources must be one of generated, sampled, real, got 'reel'"
+    ):
         dataclasses.replace(ROW, sources="reel")
     with pytest.raises(ValueError, match="floor must be a finite number or None, got nan"):
         dataclasses.replace(ROW, floor=float("nan"))
@@ -85,7 +107,9 @@ def test_bootstrap_repeats_with_its_seed_and_ignores_order() -> None:
     once = results.bootstrap_interval(values, groups, seed=1)
     assert once == results.bootstrap_interval(values, groups, seed=1)
     assert once != results.bootstrap_interval(values, groups, seed=2)
-    assert once == pytest.approx(results.bootstrap_interval(values[::-1], groups[::-1], seed=1), abs=1e-12)
+    assert once == pytest.approx(
+        results.bootstrap_interval(values[::-1], groups[::-1], seed=1), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (3, 40), (50, 100)])
@@ -97,4 +121,6 @@ def test_wilson_equals_scipy(k: int, n: int) -> None:
 def test_wilson_covers() -> None:
     k = generator(4, "wilson").binomial(30, 0.2, 2000)
     inside = [low <= 0.2 <= high for low, high in (results.wilson_interval(int(x), 30) for x in k)]
-    assert np.mean(inside) == pytest.approx(0.95, abs=0.03)  # Wilson's own oscillation at n = 30 is within 0.02
+    assert np.mean(inside) == pytest.approx(
+        0.95, abs=0.03
+    )  # Wilson's own oscillation at n = 30 is within 0.02

@@ -28,7 +28,10 @@ def test_the_best_of_all_permutations():
     rng = torch_generator(0, "sets")
     said, truth = torch.randn(5, 4, 3, generator=rng), torch.randn(5, 4, 3, generator=rng)
     every = torch.stack(
-        [(said[:, list(order)] - truth).square().mean((1, 2)) for order in itertools.permutations(range(4))]
+        [
+            (said[:, list(order)] - truth).square().mean((1, 2))
+            for order in itertools.permutations(range(4))
+        ]
     )
     assert assignment_errors(said, truth) == pytest.approx(every.amin(0).numpy(), rel=1e-5)
     assert chamfer(said, truth).item() <= assignment_errors(said, truth).mean() + 1e-6

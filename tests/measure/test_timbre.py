@@ -46,22 +46,30 @@ def test_phase_is_heard_less_than_a_semitone(name: str) -> None:
 def test_transport_is_the_way_along_frequency() -> None:
     # All the energy moves from 2205 Hz to 6615 Hz: a fifth of half the rate. Windows smear both alike.
     steady = [np.sin(2 * np.pi * hz * TIME) for hz in (2205.0, 6615.0)]
-    assert spectral_transport(*steady, RATE) == pytest.approx(0.2, abs=0.01)  # frames at the ends reach beyond
+    assert spectral_transport(*steady, RATE) == pytest.approx(
+        0.2, abs=0.01
+    )  # frames at the ends reach beyond
 
 
 def test_envelopes_that_never_meet_are_at_a_right_angle() -> None:
     half = np.where(TIME < 0.4, 1.0, 0.0) * np.sin(2 * np.pi * 300 * TIME)
     assert rms_cosine(half, half[::-1], RATE) == pytest.approx(0.0, abs=1e-12)
     # A quarter of the second against half of it: |a| = 1, |b| = sqrt 2, a.b = 1 in units of the quarter's energy.
-    shares = [np.where(share > TIME, 1.0, 0.0) * np.sin(2 * np.pi * 300 * TIME) for share in (0.25, 0.5)]
-    assert rms_cosine(*shares, RATE) == pytest.approx(np.sqrt(0.5), abs=0.02)  # frames across the edge
+    shares = [
+        np.where(share > TIME, 1.0, 0.0) * np.sin(2 * np.pi * 300 * TIME) for share in (0.25, 0.5)
+    ]
+    assert rms_cosine(*shares, RATE) == pytest.approx(
+        np.sqrt(0.5), abs=0.02
+    )  # frames across the edge
 
 
 def test_log_distances_of_a_gain_that_changes_half_way() -> None:
     # 20 dB less in the second half: half of the frames differ by 20 dB in every band, but for those below the range.
     noise = np.random.default_rng(1).standard_normal(RATE)
     later = noise * np.where(TIME < 0.5, 1.0, 0.1)
-    assert log_spectral(later, noise, RATE) == pytest.approx(10.0, abs=0.6)  # one frame in fifty straddles the step
+    assert log_spectral(later, noise, RATE) == pytest.approx(
+        10.0, abs=0.6
+    )  # one frame in fifty straddles the step
     assert multi_scale_spectral(later, noise, RATE) == pytest.approx(10.0, abs=0.6)
 
 

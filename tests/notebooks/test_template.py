@@ -79,7 +79,11 @@ def test_is_committed_with_outputs_and_without_errors(path):
 
 @every_notebook
 def test_cells_are_short(path):
-    counts = {source.splitlines()[0]: lines(source) for source in sources(read(path), "code") if source.strip()}
+    counts = {
+        source.splitlines()[0]: lines(source)
+        for source in sources(read(path), "code")
+        if source.strip()
+    }
     assert max(counts.values()) <= MAX_LINES, max(counts, key=counts.get)
     assert statistics.median(counts.values()) <= MAX_MEDIAN_LINES
 
@@ -101,7 +105,9 @@ def test_has_two_exercises_that_check_themselves(path):
     code = "\n".join(sources(read(path), "code"))
     exercises = set(re.findall(r"""\bcheck\(\s*["']([\d.]+)["']""", code))
     assert len(exercises) >= 2
-    assert {number[:3] for number in exercises} == {f"{path.stem[:2]}."}, "numbered NN.k after its notebook"
+    assert {number[:3] for number in exercises} == {f"{path.stem[:2]}."}, (
+        "numbered NN.k after its notebook"
+    )
 
 
 @every_notebook
@@ -114,5 +120,11 @@ def test_uses_nothing_that_stalls_or_misleads(path, pattern):
 @every_notebook
 def test_a_training_cell_that_is_run_again_goes_on(path):
     trains = re.compile(r"\.train\([^()]*\brun_dir\b")
-    fresh = [source for source in sources(read(path), "code") if "mkdtemp(" in source and trains.search(source)]
-    assert not fresh, "every run of this cell begins in a new folder: make the folder in the cell before"
+    fresh = [
+        source
+        for source in sources(read(path), "code")
+        if "mkdtemp(" in source and trains.search(source)
+    ]
+    assert not fresh, (
+        "every run of this cell begins in a new folder: make the folder in the cell before"
+    )

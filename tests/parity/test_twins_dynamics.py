@@ -26,7 +26,10 @@ BEYOND = {
         {"threshold_db": -60.0, "ratio": 1.0, "attack_ms": 0.0, "release_ms": 0.0},
         {"threshold_db": 0.0, "ratio": 100.0, "attack_ms": 0.01, "release_ms": 5000.0},
     ],
-    "limiter": [{"threshold_db": 0.0, "release_ms": 1.0}, {"threshold_db": -60.0, "release_ms": 2000.0}],
+    "limiter": [
+        {"threshold_db": 0.0, "release_ms": 1.0},
+        {"threshold_db": -60.0, "release_ms": 2000.0},
+    ],
     "noise_gate": [
         {"threshold_db": -100.0, "ratio": 10.0, "attack_ms": 0.0, "release_ms": 0.0},
         {"threshold_db": 0.0, "ratio": 1.5, "attack_ms": 200.0, "release_ms": 2000.0},
@@ -54,11 +57,18 @@ def middle(name: str) -> dict[str, float]:
     return space.from_unit(np.full(len(space), 0.5))
 
 
-def stacked(presets: list[dict[str, float]], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    return {name: torch.tensor([setting[name] for setting in presets], dtype=dtype) for name in presets[0]}
+def stacked(
+    presets: list[dict[str, float]], dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
+    return {
+        name: torch.tensor([setting[name] for setting in presets], dtype=dtype)
+        for name in presets[0]
+    }
 
 
-def assert_parity(name: str, audio: np.ndarray, sample_rate: int, presets: list[dict[str, float]]) -> None:
+def assert_parity(
+    name: str, audio: np.ndarray, sample_rate: int, presets: list[dict[str, float]]
+) -> None:
     """One batched call of the twin against one render of pedalboard per item of `audio` (items, channels, samples)."""
     wet_hat = TWINS[name](torch.from_numpy(audio), sample_rate, **stacked(presets)).numpy()
     for item, given_item, params in zip(audio, wet_hat, presets, strict=True):
@@ -82,7 +92,9 @@ def test_envelope_of_a_step_is_one_pole_up_and_one_pole_down() -> None:
 
 def test_envelope_without_attack_and_release_is_the_rectified_signal() -> None:
     audio = torch.from_numpy(tried(SAMPLE_RATE))
-    torch.testing.assert_close(envelope(audio, SAMPLE_RATE, attack_ms=0.0, release_ms=0.0), audio.abs())
+    torch.testing.assert_close(
+        envelope(audio, SAMPLE_RATE, attack_ms=0.0, release_ms=0.0), audio.abs()
+    )
 
 
 def test_envelope_never_turns_subnormal() -> None:
@@ -93,11 +105,15 @@ def test_envelope_never_turns_subnormal() -> None:
 
 
 def test_gradients_of_the_envelope() -> None:
-    audio = torch.randn(2, 2, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    audio = torch.randn(
+        2, 2, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
     attack_ms = torch.tensor([1.0, 4.0], dtype=torch.float64, requires_grad=True)
     release_ms = torch.tensor([9.0, 2.0], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda audio, attack_ms, release_ms: envelope(audio, 8000, attack_ms=attack_ms, release_ms=release_ms),
+        lambda audio, attack_ms, release_ms: envelope(
+            audio, 8000, attack_ms=attack_ms, release_ms=release_ms
+        ),
         (audio, attack_ms, release_ms),
     )
 
@@ -126,7 +142,9 @@ def test_parity_at_corners_neutral_and_beyond(name: str, sample_rate: int) -> No
 @settings(max_examples=8)
 def test_parity_anywhere(name: str, sample_rate: int, data: st.DataObject) -> None:
     audio, space = tried(sample_rate), EFFECTS[name].space
-    units = data.draw(st.lists(st.floats(0, 1), min_size=audio.shape[0] * len(space), max_size=5 * len(space)))
+    units = data.draw(
+        st.lists(st.floats(0, 1), min_size=audio.shape[0] * len(space), max_size=5 * len(space))
+    )
     level = data.draw(st.sampled_from([0.1, 1.0, 4.0]))
     presets = [space.from_unit(row) for row in np.reshape(units, (len(audio), -1))]
     assert_parity(name, (level * audio).astype(np.float32), sample_rate, presets)
@@ -135,7 +153,9 @@ def test_parity_anywhere(name: str, sample_rate: int, data: st.DataObject) -> No
 @every_twin
 def test_parity_over_many_blocks_and_a_long_pause(name: str) -> None:
     sounding = np.tile(tried(SAMPLE_RATE)[:2], 4)
-    audio = np.concatenate([sounding, np.zeros((2, 2, 2 * SAMPLE_RATE), np.float32), sounding], axis=-1)
+    audio = np.concatenate(
+        [sounding, np.zeros((2, 2, 2 * SAMPLE_RATE), np.float32), sounding], axis=-1
+    )
     assert audio.shape[-1] >= 5 * SAMPLE_RATE
     presets = [*EFFECTS[name].space.corners()[:: 2 ** (len(EFFECTS[name].space) - 1)]]
     assert_parity(name, audio, SAMPLE_RATE, presets)
@@ -154,7 +174,9 @@ def test_shape_dtype_and_input_are_kept(name: str, dtype: torch.dtype) -> None:
         assert wet.shape == shape
         assert wet.dtype == dtype
         torch.testing.assert_close(audio, before, rtol=0, atol=0)
-        torch.testing.assert_close(TWINS[name](audio, SAMPLE_RATE, **middle(name)), wet, rtol=0, atol=0)
+        torch.testing.assert_close(
+            TWINS[name](audio, SAMPLE_RATE, **middle(name)), wet, rtol=0, atol=0
+        )
 
 
 @every_twin
@@ -172,7 +194,9 @@ def test_a_batch_is_its_items_one_by_one(name: str) -> None:
 def test_channels_stay_apart_and_nothing_looks_ahead(name: str) -> None:
     audio, cut = torch.from_numpy(tried(SAMPLE_RATE)[:1]), 5000
     wet = TWINS[name](audio, SAMPLE_RATE, **middle(name))
-    second, past = (TWINS[name](part, SAMPLE_RATE, **middle(name)) for part in (audio[:, 1:], audio[..., :cut]))
+    second, past = (
+        TWINS[name](part, SAMPLE_RATE, **middle(name)) for part in (audio[:, 1:], audio[..., :cut])
+    )
     # A power's last bit depends on where a sample lies in a vector register.
     torch.testing.assert_close(second, wet[:, 1:], rtol=1e-6, atol=1e-7)
     torch.testing.assert_close(past, wet[..., :cut], rtol=1e-6, atol=1e-7)
@@ -225,7 +249,9 @@ def test_devices_agree(name: str, device: torch.device) -> None:
 
 def assert_finite_gradients(name: str, audio: Tensor, presets: list[dict[str, float]]) -> None:
     dry = audio.clone().requires_grad_()
-    knobs = {knob: values.requires_grad_() for knob, values in stacked(presets, audio.dtype).items()}
+    knobs = {
+        knob: values.requires_grad_() for knob, values in stacked(presets, audio.dtype).items()
+    }
     wet = TWINS[name](dry, SAMPLE_RATE, **knobs)
     assert wet.isfinite().all()
     # Not a plain sum: its gradient is the same at every sample.
@@ -241,7 +267,16 @@ def test_gradients_are_finite_everywhere(name: str, dtype: torch.dtype) -> None:
     noise = torch.randn(2, 3000, dtype=dtype, generator=torch.Generator().manual_seed(0))
     burst = torch.zeros(2, 3000, dtype=dtype)
     burst[:, 10:20] = 0.7
-    sounds = [0 * full_scale, full_scale, -full_scale, noise.sign(), 100 * noise, 1e-12 * noise, 1e-25 * noise, burst]
+    sounds = [
+        0 * full_scale,
+        full_scale,
+        -full_scale,
+        noise.sign(),
+        100 * noise,
+        1e-12 * noise,
+        1e-25 * noise,
+        burst,
+    ]
     for setting in places(name):
         assert_finite_gradients(name, torch.stack(sounds), [setting] * len(sounds))
         assert_finite_gradients(name, full_scale[None, :, :1], [setting])
@@ -252,23 +287,33 @@ def test_gradients_are_those_of_the_function(name: str) -> None:
     generator = torch.Generator().manual_seed(1)
     audio = (0.6 * torch.randn(2, 1, 48, dtype=torch.float64, generator=generator)).requires_grad_()
     space = EFFECTS[name].space
-    knobs = stacked([space.from_unit(np.full(len(space), unit)) for unit in (0.2, 0.7)], torch.float64)
+    knobs = stacked(
+        [space.from_unit(np.full(len(space), unit)) for unit in (0.2, 0.7)], torch.float64
+    )
 
     def twin(audio: Tensor, *values: Tensor) -> Tensor:
         return TWINS[name](audio, 1000, **dict(zip(knobs, values, strict=True)))
 
-    assert torch.autograd.gradcheck(twin, (audio, *(value.requires_grad_() for value in knobs.values())))
+    assert torch.autograd.gradcheck(
+        twin, (audio, *(value.requires_grad_() for value in knobs.values()))
+    )
 
 
 @every_twin
 def test_knobs_turn_the_original_as_the_gradient_says(name: str) -> None:
     # The energy of a guitar and of noise after the original, knob by knob, against the twin's gradient of it.
     effect, audio, here = EFFECTS[name], tried(SAMPLE_RATE)[:2], middle(name)
-    knobs = {knob: torch.tensor(value, dtype=torch.float64, requires_grad=True) for knob, value in here.items()}
+    knobs = {
+        knob: torch.tensor(value, dtype=torch.float64, requires_grad=True)
+        for knob, value in here.items()
+    }
     TWINS[name](torch.from_numpy(audio).double(), SAMPLE_RATE, **knobs).square().sum().backward()
 
     def energy(params: dict[str, float]) -> float:
-        return sum(np.square(effect.render(item, SAMPLE_RATE, **params).astype(float)).sum() for item in audio)
+        return sum(
+            np.square(effect.render(item, SAMPLE_RATE, **params).astype(float)).sum()
+            for item in audio
+        )
 
     for knob, value in here.items():
         step = 0.003 * value

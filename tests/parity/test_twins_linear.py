@@ -19,7 +19,13 @@ from labkit.effects.twins.filters import high_shelf, highpass, low_shelf, lowpas
 from labkit.measure.parity import relative_error_db, signals
 
 MEMORYLESS = {"gain": gain, "distortion": distortion, "clipping": clipping, "bitcrush": bitcrush}
-FILTERS = {"highpass": highpass, "lowpass": lowpass, "low_shelf": low_shelf, "peak": peak, "high_shelf": high_shelf}
+FILTERS = {
+    "highpass": highpass,
+    "lowpass": lowpass,
+    "low_shelf": low_shelf,
+    "peak": peak,
+    "high_shelf": high_shelf,
+}
 TWINS = {**MEMORYLESS, **FILTERS, "delay": delay}
 RATES = (44_100, 48_000)
 SAMPLE_RATE = RATES[0]
@@ -74,20 +80,29 @@ def within(name: str, unit: float) -> dict[str, float]:
     return space.from_unit(np.full(len(space), unit))
 
 
-def stacked(settings: list[dict[str, float]], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    return {name: torch.tensor([setting[name] for setting in settings], dtype=dtype) for name in settings[0]}
+def stacked(
+    settings: list[dict[str, float]], dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
+    return {
+        name: torch.tensor([setting[name] for setting in settings], dtype=dtype)
+        for name in settings[0]
+    }
 
 
 def noise(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def original(name: str, audio: np.ndarray, sample_rate: int, params: dict[str, float]) -> np.ndarray:
+def original(
+    name: str, audio: np.ndarray, sample_rate: int, params: dict[str, float]
+) -> np.ndarray:
     # Built by hand: `Effect.render` refuses what lies beyond the space.
     return process(EFFECTS[name].build(params), audio, sample_rate)
 
 
-def assert_parity(name: str, audio: np.ndarray, sample_rate: int, settings: list[dict[str, float]]) -> None:
+def assert_parity(
+    name: str, audio: np.ndarray, sample_rate: int, settings: list[dict[str, float]]
+) -> None:
     """One batched call of the twin against one render of pedalboard per item of `audio` (items, channels, samples)."""
     wet_hat = TWINS[name](torch.from_numpy(audio), sample_rate, **stacked(settings)).numpy()
     for item, given_item, params in zip(audio, wet_hat, settings, strict=True):
@@ -122,7 +137,9 @@ def test_parity_anywhere(name: str, sample_rate: int, data: st.DataObject) -> No
 @every_twin
 def test_parity_over_many_blocks_and_a_long_pause(name: str) -> None:
     sounding = np.tile(tried(SAMPLE_RATE)[:2], 4)
-    audio = np.concatenate([sounding, np.zeros((2, 2, 2 * SAMPLE_RATE), np.float32), sounding], axis=-1)
+    audio = np.concatenate(
+        [sounding, np.zeros((2, 2, 2 * SAMPLE_RATE), np.float32), sounding], axis=-1
+    )
     assert audio.shape[-1] >= 5 * SAMPLE_RATE
     ends = EFFECTS[name].space.corners()
     assert_parity(name, audio, SAMPLE_RATE, [ends[0], ends[-1]])
@@ -152,7 +169,9 @@ def test_shape_dtype_and_input_are_kept(name: str, dtype: torch.dtype) -> None:
         assert wet.shape == shape
         assert wet.dtype == dtype
         torch.testing.assert_close(audio, before, rtol=0, atol=0)
-        torch.testing.assert_close(TWINS[name](audio, SAMPLE_RATE, **within(name, 0.5)), wet, rtol=0, atol=0)
+        torch.testing.assert_close(
+            TWINS[name](audio, SAMPLE_RATE, **within(name, 0.5)), wet, rtol=0, atol=0
+        )
 
 
 @every_twin
@@ -169,7 +188,10 @@ def test_a_batch_is_its_items_one_by_one(name: str) -> None:
 def test_channels_stay_apart_and_nothing_looks_ahead(name: str) -> None:
     audio, cut = torch.from_numpy(tried(SAMPLE_RATE)[:1]), 9000
     wet = TWINS[name](audio, SAMPLE_RATE, **within(name, 0.5))
-    second, past = (TWINS[name](part, SAMPLE_RATE, **within(name, 0.5)) for part in (audio[:, 1:], audio[..., :cut]))
+    second, past = (
+        TWINS[name](part, SAMPLE_RATE, **within(name, 0.5))
+        for part in (audio[:, 1:], audio[..., :cut])
+    )
     # The last digit of a tangent depends on where a sample lies in a vector register.
     torch.testing.assert_close(second, wet[:, 1:], rtol=1e-6, atol=1e-7)
     torch.testing.assert_close(past, wet[..., :cut], rtol=1e-6, atol=1e-7)
@@ -184,7 +206,9 @@ def test_silence_stays_silence(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in TWINS if EFFECTS[name].neutral])
 def test_neutral_setting_returns_the_input(name: str) -> None:
     audio = torch.from_numpy(tried(SAMPLE_RATE))
-    torch.testing.assert_close(TWINS[name](audio, SAMPLE_RATE, **EFFECTS[name].neutral), audio, rtol=0, atol=2e-7)
+    torch.testing.assert_close(
+        TWINS[name](audio, SAMPLE_RATE, **EFFECTS[name].neutral), audio, rtol=0, atol=2e-7
+    )
 
 
 @every_twin
@@ -207,14 +231,21 @@ def test_devices_agree(name: str, device: torch.device) -> None:
     weights = noise(*audio.shape)
 
     def wet_and_gradients(audio: Tensor) -> list[Tensor]:
-        leaves = [value.to(audio.device).requires_grad_() for value in stacked([within(name, 0.6)] * 5).values()]
+        leaves = [
+            value.to(audio.device).requires_grad_()
+            for value in stacked([within(name, 0.6)] * 5).values()
+        ]
         leaves.append(audio.clone().requires_grad_())
-        wet = TWINS[name](leaves[-1], SAMPLE_RATE, **dict(zip(EFFECTS[name].space.names, leaves, strict=False)))
+        wet = TWINS[name](
+            leaves[-1], SAMPLE_RATE, **dict(zip(EFFECTS[name].space.names, leaves, strict=False))
+        )
         assert wet.device == audio.device
         (wet * weights.to(audio.device)).sum().backward()
         return [wet.detach().cpu(), *(leaf.grad.cpu() for leaf in leaves)]
 
-    for expected, found in zip(wet_and_gradients(audio), wet_and_gradients(audio.to(device)), strict=True):
+    for expected, found in zip(
+        wet_and_gradients(audio), wet_and_gradients(audio.to(device)), strict=True
+    ):
         # Sums over 35 000 samples in float32, in another order.
         assert relative_error_db(expected, found) <= -80
 
@@ -244,7 +275,10 @@ def test_delay_at_both_ends_of_its_line(delay_seconds: float) -> None:
 
 def test_gradient_of_the_delay_is_that_of_an_interpolating_line() -> None:
     whole, rate, samples = 5, 10, 40
-    audio, weights = noise(samples, dtype=torch.float64), noise(samples, dtype=torch.float64, seed=1)
+    audio, weights = (
+        noise(samples, dtype=torch.float64),
+        noise(samples, dtype=torch.float64, seed=1),
+    )
     seconds = torch.tensor([(whole + 0.4) / rate], dtype=torch.float64, requires_grad=True)
     wet = delay(audio.view(1, 1, -1), rate, delay_seconds=seconds, feedback=0.7, mix=0.4)
     (wet * weights).sum().backward()
@@ -254,7 +288,9 @@ def test_gradient_of_the_delay_is_that_of_an_interpolating_line() -> None:
     line: list[Tensor] = []
     written_out = []
     for n in range(samples):
-        near, far = (line[n - lag] if n >= lag else torch.zeros_like(fraction) for lag in (whole, whole + 1))
+        near, far = (
+            line[n - lag] if n >= lag else torch.zeros_like(fraction) for lag in (whole, whole + 1)
+        )
         read = near + fraction * (far - near)
         line.append(audio[n] + 0.7 * read)
         written_out.append(0.6 * audio[n] + 0.4 * read)
@@ -288,10 +324,23 @@ def test_gradients_are_finite_everywhere(name: str, dtype: torch.dtype) -> None:
     random = noise(2, samples, dtype=dtype)
     burst = torch.zeros(2, samples, dtype=dtype)
     burst[:, 10:20] = 0.7
-    tried = [0 * full_scale, full_scale, -full_scale, random.sign(), 100 * random, 1e-12 * random, burst]
-    for setting, audio in itertools.product(places(name), (torch.stack(tried), full_scale[None, :, :1])):
+    tried = [
+        0 * full_scale,
+        full_scale,
+        -full_scale,
+        random.sign(),
+        100 * random,
+        1e-12 * random,
+        burst,
+    ]
+    for setting, audio in itertools.product(
+        places(name), (torch.stack(tried), full_scale[None, :, :1])
+    ):
         dry = audio.clone().requires_grad_()
-        knobs = {knob: value.requires_grad_() for knob, value in stacked([setting] * len(audio), dtype).items()}
+        knobs = {
+            knob: value.requires_grad_()
+            for knob, value in stacked([setting] * len(audio), dtype).items()
+        }
         wet = TWINS[name](dry, SAMPLE_RATE, **knobs)
         assert wet.isfinite().all(), setting
         # Not a plain sum: its gradient is the same at every sample.
@@ -310,13 +359,17 @@ def test_gradients_are_those_of_the_function(name: str) -> None:
     def twin(audio: Tensor, *values: Tensor) -> Tensor:
         return TWINS[name](audio, SAMPLE_RATE, **dict(zip(knobs, values, strict=True)))
 
-    assert torch.autograd.gradcheck(twin, (audio, *(value.requires_grad_() for value in knobs.values())))
+    assert torch.autograd.gradcheck(
+        twin, (audio, *(value.requires_grad_() for value in knobs.values()))
+    )
 
 
 def test_gradients_of_the_delay_but_for_its_time() -> None:
     audio = noise(2, 2, 30, dtype=torch.float64).requires_grad_()
     seconds = torch.tensor([0.35, 1.15], dtype=torch.float64)
-    feedback, mix = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in ([0.2, 0.8], [0.3, 0.6]))
+    feedback, mix = (
+        torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in ([0.2, 0.8], [0.3, 0.6])
+    )
 
     def twin(audio: Tensor, feedback: Tensor, mix: Tensor) -> Tensor:
         return delay(audio, 10, delay_seconds=seconds, feedback=feedback, mix=mix)
@@ -358,7 +411,9 @@ def test_crusher_passes_gradients_straight_through_and_knows_what_a_bit_does_to_
     (crushed - audio.detach()).square().mean().backward()
 
     def error(bits: float) -> float:
-        return (bitcrush(audio, SAMPLE_RATE, bit_depth=bits) - audio).detach().square().mean().item()
+        return (
+            (bitcrush(audio, SAMPLE_RATE, bit_depth=bits) - audio).detach().square().mean().item()
+        )
 
     # 100 000 errors spread evenly over a step: their mean square is known to 0.3 %.
     step = 0.5
@@ -371,8 +426,13 @@ def test_crusher_passes_gradients_straight_through_and_knows_what_a_bit_does_to_
 def test_knobs_turn_the_original_as_the_gradient_says(name: str) -> None:
     # What is left of a guitar and of noise in the original's output, knob by knob, against the twin's gradient of it.
     audio, here = tried(SAMPLE_RATE)[:2], within(name, 0.3)
-    pattern = original("lowpass", tried(SAMPLE_RATE)[1], SAMPLE_RATE, {"cutoff_frequency_hz": 50.0}).astype(float)
-    knobs = {knob: torch.tensor(value, dtype=torch.float64, requires_grad=True) for knob, value in here.items()}
+    pattern = original(
+        "lowpass", tried(SAMPLE_RATE)[1], SAMPLE_RATE, {"cutoff_frequency_hz": 50.0}
+    ).astype(float)
+    knobs = {
+        knob: torch.tensor(value, dtype=torch.float64, requires_grad=True)
+        for knob, value in here.items()
+    }
     wet = TWINS[name](torch.from_numpy(audio).double(), SAMPLE_RATE, **knobs)
     (wet - torch.from_numpy(pattern)).square().sum().backward()
 

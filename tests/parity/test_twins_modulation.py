@@ -32,7 +32,13 @@ BEYOND = {
     ],
     "phaser": [
         {"rate_hz": 0.0, "depth": 0.0, "centre_frequency_hz": 20.0, "feedback": -0.9, "mix": 1.0},
-        {"rate_hz": 100.0, "depth": 1.0, "centre_frequency_hz": 20_000.0, "feedback": 0.9, "mix": 1.0},
+        {
+            "rate_hz": 100.0,
+            "depth": 1.0,
+            "centre_frequency_hz": 20_000.0,
+            "feedback": 0.9,
+            "mix": 1.0,
+        },
         {"rate_hz": 20.0, "depth": 1.0, "centre_frequency_hz": 10.0, "feedback": 0.9, "mix": 0.7},
         {"rate_hz": 3.0, "depth": 2.0, "centre_frequency_hz": 1000.0, "feedback": 0.99, "mix": 0.0},
     ],
@@ -58,11 +64,18 @@ def middle(name: str) -> dict[str, float]:
     return space.from_unit(np.full(len(space), 0.5))
 
 
-def stacked(presets: list[dict[str, float]], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    return {name: torch.tensor([setting[name] for setting in presets], dtype=dtype) for name in presets[0]}
+def stacked(
+    presets: list[dict[str, float]], dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
+    return {
+        name: torch.tensor([setting[name] for setting in presets], dtype=dtype)
+        for name in presets[0]
+    }
 
 
-def assert_parity(name: str, audio: np.ndarray, sample_rate: int, presets: list[dict[str, float]]) -> None:
+def assert_parity(
+    name: str, audio: np.ndarray, sample_rate: int, presets: list[dict[str, float]]
+) -> None:
     """One batched call of the twin against one render of pedalboard per item of `audio` (items, channels, samples)."""
     wet_hat = TWINS[name](torch.from_numpy(audio), sample_rate, **stacked(presets)).numpy()
     for item, given_item, params in zip(audio, wet_hat, presets, strict=True):
@@ -77,7 +90,9 @@ def assert_parity(name: str, audio: np.ndarray, sample_rate: int, presets: list[
 def test_chorus_at_rest_is_a_comb() -> None:
     impulse = torch.zeros(1, 1, 31, dtype=torch.float64)
     impulse[..., 0] = 1
-    wet = chorus(impulse, 1000, rate_hz=1.0, depth=0.0, centre_delay_ms=7.25, feedback=0.5, mix=0.25)[0, 0]
+    wet = chorus(
+        impulse, 1000, rate_hz=1.0, depth=0.0, centre_delay_ms=7.25, feedback=0.5, mix=0.25
+    )[0, 0]
     # 7.25 samples: three quarters after 7, one after 8; back in, inverted and halved, one sample later; and again.
     tap, expected = np.array([0.75, 0.25]), np.zeros(31)
     expected[0] = 0.75
@@ -91,7 +106,9 @@ def test_chorus_swings_by_ten_milliseconds_times_its_depth() -> None:
     # Through the delay line a ramp of slope one comes out late by the delay.
     sample_rate, centre_ms = 2000, 20.0
     ramp = torch.arange(2 * sample_rate, dtype=torch.float64).view(1, 1, -1)
-    wet = chorus(ramp, sample_rate, rate_hz=1.0, depth=0.5, centre_delay_ms=centre_ms, feedback=0.0, mix=1.0)
+    wet = chorus(
+        ramp, sample_rate, rate_hz=1.0, depth=0.5, centre_delay_ms=centre_ms, feedback=0.0, mix=1.0
+    )
     delay_ms = 1000 * (ramp - wet)[0, 0] / sample_rate
     seconds = ramp[0, 0] / sample_rate
     expected_ms = centre_ms - 5 * torch.sin(2 * np.pi * seconds)
@@ -111,14 +128,22 @@ def test_delay_is_held_between_one_and_110_milliseconds() -> None:
 @pytest.mark.parametrize("feedback", [0.0, 0.6, -0.4])
 def test_phaser_at_rest_is_six_allpasses_in_a_loop(feedback: float) -> None:
     noise = torch.randn(1, 1, 2000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    knobs = {"rate_hz": 1.0, "depth": 0.0, "centre_frequency_hz": 900.0, "feedback": feedback, "mix": 1.0}
+    knobs = {
+        "rate_hz": 1.0,
+        "depth": 0.0,
+        "centre_frequency_hz": 900.0,
+        "feedback": feedback,
+        "mix": 1.0,
+    }
     wet = phaser(noise, SAMPLE_RATE, **knobs)[0, 0]
     warped = np.tan(np.pi * 900 / SAMPLE_RATE)
     pole = (1 - warped) / (1 + warped)
     # In powers of z^-1: above / below is ((z^-1 - pole) / (1 - pole z^-1))^6, and the loop adds feedback z^-1 to it.
     above, below = (np.array([constant, other]) for constant, other in ((-pole, 1.0), (1.0, -pole)))
     above, below = (reduce(np.convolve, [factor] * 6) for factor in (above, below))
-    expected = lfilter(above, np.append(below, 0) + feedback * np.append(0, above), noise[0, 0].numpy())
+    expected = lfilter(
+        above, np.append(below, 0) + feedback * np.append(0, above), noise[0, 0].numpy()
+    )
     # Polynomials of six poles near one lose some digits.
     np.testing.assert_allclose(wet.numpy(), expected, rtol=0, atol=1e-6)
 
@@ -167,9 +192,13 @@ def test_parity_anywhere(name: str, sample_rate: int, data: st.DataObject) -> No
 @every_twin
 def test_parity_over_many_turns_and_a_long_pause(name: str) -> None:
     sounding = np.tile(tried(SAMPLE_RATE)[:2], 5)
-    audio = np.concatenate([sounding, np.zeros((2, 2, 2 * SAMPLE_RATE), np.float32), sounding], axis=-1)
+    audio = np.concatenate(
+        [sounding, np.zeros((2, 2, 2 * SAMPLE_RATE), np.float32), sounding], axis=-1
+    )
     assert audio.shape[-1] >= 5 * SAMPLE_RATE
-    assert_parity(name, audio, SAMPLE_RATE, [EFFECTS[name].space.corners()[index] for index in (2, 31)])
+    assert_parity(
+        name, audio, SAMPLE_RATE, [EFFECTS[name].space.corners()[index] for index in (2, 31)]
+    )
 
 
 @every_twin
@@ -179,7 +208,9 @@ def test_the_roundings_of_the_phase_are_part_of_the_sound(name: str) -> None:
     knobs = {**middle(name), "rate_hz": 0.7}
     wet = process(EFFECTS[name].build(knobs), noise[0], SAMPLE_RATE)
     errors_db = [
-        relative_error_db(wet, TWINS[name](torch.from_numpy(noise).to(dtype), SAMPLE_RATE, **knobs)[0])
+        relative_error_db(
+            wet, TWINS[name](torch.from_numpy(noise).to(dtype), SAMPLE_RATE, **knobs)[0]
+        )
         for dtype in (torch.float32, torch.float64)
     ]
     assert errors_db[0] <= PARITY_DB[name]
@@ -199,7 +230,9 @@ def test_shape_dtype_and_input_are_kept(name: str, dtype: torch.dtype) -> None:
         assert wet.shape == shape
         assert wet.dtype == dtype
         torch.testing.assert_close(audio, before, rtol=0, atol=0)
-        torch.testing.assert_close(TWINS[name](audio, SAMPLE_RATE, **middle(name)), wet, rtol=0, atol=0)
+        torch.testing.assert_close(
+            TWINS[name](audio, SAMPLE_RATE, **middle(name)), wet, rtol=0, atol=0
+        )
 
 
 @every_twin
@@ -217,7 +250,9 @@ def test_a_batch_is_its_items_one_by_one(name: str) -> None:
 def test_channels_stay_apart_and_nothing_looks_ahead(name: str) -> None:
     audio, cut = torch.from_numpy(tried(SAMPLE_RATE)[:1]), 5001
     wet = TWINS[name](audio, SAMPLE_RATE, **middle(name))
-    second, past = (TWINS[name](part, SAMPLE_RATE, **middle(name)) for part in (audio[:, 1:], audio[..., :cut]))
+    second, past = (
+        TWINS[name](part, SAMPLE_RATE, **middle(name)) for part in (audio[:, 1:], audio[..., :cut])
+    )
     torch.testing.assert_close(second, wet[:, 1:], rtol=0, atol=0)
     assert relative_error_db(wet[..., :cut], past) <= PARITY_DB[name]
 
@@ -242,7 +277,9 @@ def test_what_rings_on_does_not_stay_subnormal(name: str) -> None:
 @every_twin
 def test_neutral_setting_returns_the_input(name: str) -> None:
     audio = torch.from_numpy(tried(SAMPLE_RATE))
-    torch.testing.assert_close(TWINS[name](audio, SAMPLE_RATE, **EFFECTS[name].neutral), audio, rtol=0, atol=0)
+    torch.testing.assert_close(
+        TWINS[name](audio, SAMPLE_RATE, **EFFECTS[name].neutral), audio, rtol=0, atol=0
+    )
 
 
 @every_twin
@@ -287,7 +324,9 @@ def test_devices_agree(name: str, device: torch.device) -> None:
 def gradients(name: str, audio: Tensor, presets: list[dict[str, float]]) -> dict[str, Tensor]:
     """Of a sum that weighs every sample differently: gradients to audio and knobs by name."""
     dry = audio.clone().requires_grad_()
-    knobs = {knob: values.requires_grad_() for knob, values in stacked(presets, audio.dtype).items()}
+    knobs = {
+        knob: values.requires_grad_() for knob, values in stacked(presets, audio.dtype).items()
+    }
     wet = TWINS[name](dry, SAMPLE_RATE, **knobs)
     assert wet.isfinite().all()
     (wet * torch.linspace(-1, 2, wet.shape[-1], dtype=wet.dtype)).sum().backward()
@@ -301,7 +340,15 @@ def test_gradients_are_finite_everywhere(name: str, dtype: torch.dtype) -> None:
     noise = torch.randn(2, 3000, dtype=dtype, generator=torch.Generator().manual_seed(0))
     burst = torch.zeros(2, 3000, dtype=dtype)
     burst[:, 10:20] = 0.7
-    sounds = [0 * full_scale, full_scale, -full_scale, noise.sign(), 100 * noise, 1e-25 * noise, burst]
+    sounds = [
+        0 * full_scale,
+        full_scale,
+        -full_scale,
+        noise.sign(),
+        100 * noise,
+        1e-25 * noise,
+        burst,
+    ]
     for setting in [*EFFECTS[name].space.corners(), *BEYOND[name], dict(EFFECTS[name].neutral)]:
         for audio in (torch.stack(sounds), full_scale[None, :, :1]):
             for label, grad in gradients(name, audio, [setting] * len(audio)).items():
@@ -313,13 +360,17 @@ def test_gradients_are_those_of_the_function(name: str) -> None:
     generator = torch.Generator().manual_seed(1)
     audio = (0.6 * torch.randn(2, 2, 41, dtype=torch.float64, generator=generator)).requires_grad_()
     space = EFFECTS[name].space
-    knobs = stacked([space.from_unit(np.full(len(space), unit)) for unit in (0.23, 0.71)], torch.float64)
+    knobs = stacked(
+        [space.from_unit(np.full(len(space), unit)) for unit in (0.23, 0.71)], torch.float64
+    )
 
     def twin(audio: Tensor, *values: Tensor) -> Tensor:
         # The chorus's delays fit into the clip at this rate, and the phaser's LFO moves.
         return TWINS[name](audio, 1000, **dict(zip(knobs, values, strict=True)))
 
-    assert torch.autograd.gradcheck(twin, (audio, *(value.requires_grad_() for value in knobs.values())))
+    assert torch.autograd.gradcheck(
+        twin, (audio, *(value.requires_grad_() for value in knobs.values()))
+    )
 
 
 @every_twin
@@ -329,7 +380,9 @@ def test_float32_gradients_are_the_float64_ones(name: str) -> None:
     if name == "phaser":
         still["centre_frequency_hz"] = 20.0  # the slowest pole, which rounds most
     audio = torch.from_numpy(tried(SAMPLE_RATE)[:2])
-    single, double = (gradients(name, audio.to(dtype), [still] * 2) for dtype in (torch.float32, torch.float64))
+    single, double = (
+        gradients(name, audio.to(dtype), [still] * 2) for dtype in (torch.float32, torch.float64)
+    )
     for label in double.keys() - {"rate_hz", "depth"}:
         assert relative_error_db(double[label], single[label]) <= -80.0, label
 
@@ -340,9 +393,14 @@ def test_knobs_turn_the_original_as_the_gradient_says(name: str) -> None:
     effect, here = EFFECTS[name], middle(name)
     seconds = np.arange(SAMPLE_RATE // 2) / SAMPLE_RATE
     low, high = (110.0, 170.0) if name == "chorus" else (500.0, 900.0)
-    tones = np.stack([np.sin(2 * np.pi * low * seconds), np.sin(2 * np.pi * high * seconds)]).astype(np.float32)
+    tones = np.stack(
+        [np.sin(2 * np.pi * low * seconds), np.sin(2 * np.pi * high * seconds)]
+    ).astype(np.float32)
     weight = seconds * np.sin(2 * np.pi * 5 * seconds) + seconds
-    knobs = {knob: torch.tensor(value, dtype=torch.float64, requires_grad=True) for knob, value in here.items()}
+    knobs = {
+        knob: torch.tensor(value, dtype=torch.float64, requires_grad=True)
+        for knob, value in here.items()
+    }
     wet = TWINS[name](torch.from_numpy(tones)[None], SAMPLE_RATE, **knobs)
     (wet.double().square() * torch.from_numpy(weight)).sum().backward()
 
@@ -352,5 +410,9 @@ def test_knobs_turn_the_original_as_the_gradient_says(name: str) -> None:
     for knob, value in here.items():
         # The rate's steps must be long beside the detuning of a rounded phase, and so average over some bend.
         step = (0.01 if knob == "rate_hz" else 0.005) * value
-        slope = (energy({**here, knob: value + step}) - energy({**here, knob: value - step})) / (2 * step)
-        assert knobs[knob].grad.item() == pytest.approx(slope, rel=0.03 if knob == "rate_hz" else 0.01), knob
+        slope = (energy({**here, knob: value + step}) - energy({**here, knob: value - step})) / (
+            2 * step
+        )
+        assert knobs[knob].grad.item() == pytest.approx(
+            slope, rel=0.03 if knob == "rate_hz" else 0.01
+        ), knob

@@ -26,7 +26,8 @@ PARITY_DB = -125.0
 MIDDLE = {"room_size": 0.5, "damping": 0.4, "mix": 0.3}
 # Outside the space: all that the original takes.
 BEYOND = [
-    dict(zip(MIDDLE, ends, strict=True)) for ends in [(0.0, 0.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.0, 1.0), (0.0, 1.0, 0)]
+    dict(zip(MIDDLE, ends, strict=True))
+    for ends in [(0.0, 0.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.0, 1.0), (0.0, 1.0, 0)]
 ]
 
 every_rate = pytest.mark.parametrize("sample_rate", RATES)
@@ -43,8 +44,13 @@ def places() -> list[dict[str, float]]:
     return [*REVERB.space.corners(), dict(REVERB.neutral), *BEYOND]
 
 
-def stacked(presets: list[dict[str, float]], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    return {name: torch.tensor([setting[name] for setting in presets], dtype=dtype) for name in presets[0]}
+def stacked(
+    presets: list[dict[str, float]], dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
+    return {
+        name: torch.tensor([setting[name] for setting in presets], dtype=dtype)
+        for name in presets[0]
+    }
 
 
 def assert_parity(audio: np.ndarray, sample_rate: int, presets: list[dict[str, float]]) -> None:
@@ -88,8 +94,12 @@ def test_parity_at_other_rates(sample_rate: int) -> None:
 
 
 def test_parity_over_many_blocks_and_a_long_tail() -> None:
-    audio = np.concatenate([tried(SAMPLE_RATE)[:3], np.zeros((3, 2, 5 * SAMPLE_RATE), np.float32)], axis=-1)
-    assert_parity(audio, SAMPLE_RATE, [{**MIDDLE, "room_size": room_size} for room_size in (0.2, 0.95, 1.0)])
+    audio = np.concatenate(
+        [tried(SAMPLE_RATE)[:3], np.zeros((3, 2, 5 * SAMPLE_RATE), np.float32)], axis=-1
+    )
+    assert_parity(
+        audio, SAMPLE_RATE, [{**MIDDLE, "room_size": room_size} for room_size in (0.2, 0.95, 1.0)]
+    )
 
 
 def test_parity_of_a_tail_down_to_nothing() -> None:
@@ -132,7 +142,9 @@ def test_echoes_add_up_and_wait() -> None:
     audio = torch.from_numpy(tried(SAMPLE_RATE)).double()
     wet = reverb(audio, SAMPLE_RATE, **MIDDLE)
     later = reverb(torch.nn.functional.pad(audio, (777, 0)), SAMPLE_RATE, **MIDDLE)
-    torch.testing.assert_close(reverb(audio.flip(0) - 2 * audio, SAMPLE_RATE, **MIDDLE), wet.flip(0) - 2 * wet)
+    torch.testing.assert_close(
+        reverb(audio.flip(0) - 2 * audio, SAMPLE_RATE, **MIDDLE), wet.flip(0) - 2 * wet
+    )
     torch.testing.assert_close(later[..., 777:], wet)
     assert not later[..., :777].any()
 
@@ -165,7 +177,9 @@ def test_a_batch_is_its_items_one_by_one() -> None:
 def test_nothing_looks_ahead() -> None:
     audio, cut = torch.from_numpy(tried(SAMPLE_RATE)[:1]), 5000
     wet = reverb(audio, SAMPLE_RATE, **MIDDLE)
-    torch.testing.assert_close(reverb(audio[..., :cut], SAMPLE_RATE, **MIDDLE), wet[..., :cut], rtol=0, atol=0)
+    torch.testing.assert_close(
+        reverb(audio[..., :cut], SAMPLE_RATE, **MIDDLE), wet[..., :cut], rtol=0, atol=0
+    )
 
 
 def test_silence_stays_silence() -> None:
@@ -187,7 +201,9 @@ def test_unusable_arguments_are_refused() -> None:
         reverb(torch.zeros(1, 3, 4), SAMPLE_RATE, **MIDDLE)
     with pytest.raises(ValueError, match="sample_rate must be positive"):
         reverb(torch.zeros(1, 1, 4), 0, **MIDDLE)
-    with pytest.raises(ValueError, match="sample_rate must be at least 196 Hz for a reverb, got 195 Hz"):
+    with pytest.raises(
+        ValueError, match="sample_rate must be at least 196 Hz for a reverb, got 195 Hz"
+    ):
         reverb(torch.zeros(1, 1, 4), 195, **MIDDLE)
     for knob in MIDDLE:
         with pytest.raises(ValueError, match=f"{knob} must be a number or of shape"):
@@ -211,10 +227,15 @@ def test_devices_agree(device: torch.device) -> None:
 def test_gradients_are_finite_everywhere(dtype: torch.dtype) -> None:
     full_scale = torch.ones(2, 3000, dtype=dtype)
     noise = torch.randn(2, 3000, dtype=dtype, generator=torch.Generator().manual_seed(0))
-    sounds = torch.stack([0 * full_scale, full_scale, -full_scale, noise.sign(), 100 * noise, 1e-25 * noise])
+    sounds = torch.stack(
+        [0 * full_scale, full_scale, -full_scale, noise.sign(), 100 * noise, 1e-25 * noise]
+    )
     for setting, audio in itertools.product(places(), [sounds, sounds[..., :1]]):
         dry = audio.clone().requires_grad_()
-        knobs = {knob: values.requires_grad_() for knob, values in stacked([setting] * len(dry), dtype).items()}
+        knobs = {
+            knob: values.requires_grad_()
+            for knob, values in stacked([setting] * len(dry), dtype).items()
+        }
         wet = reverb(dry, SAMPLE_RATE, **knobs)
         assert wet.isfinite().all()
         # Not a plain sum: its gradient is the same at every sample.
@@ -225,26 +246,38 @@ def test_gradients_are_finite_everywhere(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("channels", [1, 2])
 def test_gradients_are_those_of_the_function(channels: int) -> None:
     generator = torch.Generator().manual_seed(1)
-    audio = (0.6 * torch.randn(2, channels, 40, dtype=torch.float64, generator=generator)).requires_grad_()
+    audio = (
+        0.6 * torch.randn(2, channels, 40, dtype=torch.float64, generator=generator)
+    ).requires_grad_()
     knobs = stacked([MIDDLE, {"room_size": 0.9, "damping": 0.8, "mix": 0.6}], torch.float64)
 
     def room(audio: Tensor, *values: Tensor) -> Tensor:
         return reverb(audio, SMALL_RATE, **dict(zip(knobs, values, strict=True)))
 
-    assert torch.autograd.gradcheck(room, (audio, *(value.requires_grad_() for value in knobs.values())))
+    assert torch.autograd.gradcheck(
+        room, (audio, *(value.requires_grad_() for value in knobs.values()))
+    )
 
 
 def test_knobs_turn_the_original_as_the_gradient_says() -> None:
     # The energy of a guitar and of noise after the original, knob by knob, against the twin's gradient of it.
     audio = tried(SAMPLE_RATE)[:2]
-    knobs = {knob: torch.tensor(value, dtype=torch.float64, requires_grad=True) for knob, value in MIDDLE.items()}
+    knobs = {
+        knob: torch.tensor(value, dtype=torch.float64, requires_grad=True)
+        for knob, value in MIDDLE.items()
+    }
     reverb(torch.from_numpy(audio).double(), SAMPLE_RATE, **knobs).square().sum().backward()
 
     def energy(params: dict[str, float]) -> float:
-        return sum(np.square(REVERB.render(item, SAMPLE_RATE, **params).astype(float)).sum() for item in audio)
+        return sum(
+            np.square(REVERB.render(item, SAMPLE_RATE, **params).astype(float)).sum()
+            for item in audio
+        )
 
     for knob, value in MIDDLE.items():
         step = 0.01 * value
         ends = (energy({**MIDDLE, knob: value + sign * step}) for sign in (1, -1))
         # The curvature over a step, and float32.
-        assert knobs[knob].grad.item() == pytest.approx(np.subtract(*ends) / (2 * step), rel=2e-3), knob
+        assert knobs[knob].grad.item() == pytest.approx(
+            np.subtract(*ends) / (2 * step), rel=2e-3
+        ), knob

@@ -34,33 +34,60 @@ def cases(dtype: torch.dtype) -> Iterator[Case]:
     """Every kernel on a few short lanes: lengths that end within a block, knobs that differ from lane to lane."""
     draw = torch.Generator().manual_seed(3)
     noise = partial(torch.randn, generator=draw, dtype=dtype)
-    share = lambda *shape, low=0.0, high=1.0: low + (high - low) * torch.rand(*shape, generator=draw, dtype=dtype)  # noqa: E731
+    share = lambda *shape, low=0.0, high=1.0: (  # noqa: E731
+        low + (high - low) * torch.rand(*shape, generator=draw, dtype=dtype)
+    )
     yield from linear_cases(noise, share)
     yield from modulation_cases(noise, share)
     audio, keeps = noise(5, 35), (share(5), share(5))
-    yield from both("dynamics.follow", (audio, *keeps), (audio,), lambda out, grad: (audio, *keeps, *out, grad))
+    yield from both(
+        "dynamics.follow", (audio, *keeps), (audio,), lambda out, grad: (audio, *keeps, *out, grad)
+    )
     # At 44.1 kHz the delays are longer than the clip; here they turn around many times, the right side's later.
     combs, allpasses = torch.tensor([[4, 5, 6, 7, 8, 9, 11, 13]]), torch.tensor([[4, 6, 7, 9]])
     for late in (0, 3):
         sides = torch.arange(2)[:, None] * 3 - late
-        room = (noise(3, 29), share(3, high=0.98), share(3, high=0.4), combs + sides, allpasses + sides)
+        room = (
+            noise(3, 29),
+            share(3, high=0.98),
+            share(3, high=0.4),
+            combs + sides,
+            allpasses + sides,
+        )
         wet = torch.empty(3, 2, 29, dtype=dtype)
-        yield from both("reverb.room", room, (wet,), lambda _, grad, room=room: (*room, grad), n_grads=3)
+        yield from both(
+            "reverb.room", room, (wet,), lambda _, grad, room=room: (*room, grad), n_grads=3
+        )
     audio = 3 * noise(3, 35)
-    knobs = torch.stack([share(3), share(3, high=4.0), *(share(3, low=0.5, high=2.0) for _ in range(4))], -1)
+    knobs = torch.stack(
+        [share(3), share(3, high=4.0), *(share(3, low=0.5, high=2.0) for _ in range(4))], -1
+    )
     ladder = (audio, knobs, torch.tensor([0.0, 0.0, 1.2, -0.5, 0.3, 0.5], dtype=dtype))
     table = _table(dtype)
-    yield from both("ladder.ladder", (*ladder, table), (audio,), lambda _, grad: (*ladder, table, grad), n_grads=2)
+    yield from both(
+        "ladder.ladder",
+        (*ladder, table),
+        (audio,),
+        lambda _, grad: (*ladder, table, grad),
+        n_grads=2,
+    )
 
 
 def linear_cases(noise: Callable[..., Tensor], share: Callable[..., Tensor]) -> Iterator[Case]:
     audio, stable = noise(3, 35), torch.tensor([0.2, 0.3, 0.1, -1.5, 0.7], dtype=torch.float64)
-    inputs = (audio, stable * torch.rand(3, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+    inputs = (
+        audio,
+        stable * torch.rand(3, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64),
+    )
     yield from both("linear.biquad", inputs, (audio,), lambda out, grad: (*inputs, *out, grad))
     audio, knobs = noise(4, 260), (share(4), torch.tensor([3, 50, 260, 50_000]))
     sums = torch.empty(4, dtype=torch.float64)
     yield from both(
-        "linear.echo", (audio, *knobs), (audio,), lambda out, grad: (*knobs, *out, grad), like=(audio, sums, sums)
+        "linear.echo",
+        (audio, *knobs),
+        (audio,),
+        lambda out, grad: (*knobs, *out, grad),
+        like=(audio, sums, sums),
     )
 
 
@@ -106,7 +133,9 @@ def both(
     yield name + "_backward", of_backward(tuple(found), grad), like or inputs[:n_grads]
 
 
-def on_processor(name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> list[Tensor]:
+def on_processor(
+    name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+) -> list[Tensor]:
     module, function = name.split(".")
     found = [torch.full_like(output, torch.nan) for output in outputs]
     arrays = [tensor.numpy() for tensor in (*inputs, *found)]
@@ -114,10 +143,14 @@ def on_processor(name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, .
     return found
 
 
-def by_triton(name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], device: torch.device) -> list[Tensor]:
+def by_triton(
+    name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], device: torch.device
+) -> list[Tensor]:
     module, function = name.split(".")
     found = [torch.full_like(output, torch.nan, device=device) for output in outputs]
-    getattr(import_module(f"{PACKAGE}.triton_{module}"), function)(*(x.to(device) for x in inputs), *found)
+    getattr(import_module(f"{PACKAGE}.triton_{module}"), function)(
+        *(x.to(device) for x in inputs), *found
+    )
     return [output.cpu() for output in found]
 
 
@@ -126,7 +159,10 @@ def worst_errors(device: torch.device) -> dict[str, float]:
     worst: dict[str, float] = {}
     for dtype in TOLERANCE:
         for name, inputs, outputs in cases(dtype):
-            expected, given = on_processor(name, inputs, outputs), by_triton(name, inputs, outputs, device)
+            expected, given = (
+                on_processor(name, inputs, outputs),
+                by_triton(name, inputs, outputs, device),
+            )
             for here, there in zip(expected, given, strict=True):
                 # Where the delays are longer than the clip the gradient of the feedback is 0, on both sides.
                 error = ((here - there).abs().max() / here.abs().max().clamp_min(1e-30)).item()
@@ -138,7 +174,13 @@ def worst_errors(device: torch.device) -> dict[str, float]:
 KERNELS = [
     stem + end
     for stem in (
-        *("linear.biquad", "linear.echo", "dynamics.follow", "modulation.delay_line", "modulation.allpasses"),
+        *(
+            "linear.biquad",
+            "linear.echo",
+            "dynamics.follow",
+            "modulation.delay_line",
+            "modulation.allpasses",
+        ),
         *("reverb.room", "ladder.ladder"),
     )
     for end in ("", "_backward")
@@ -162,7 +204,10 @@ def errors() -> Callable[[torch.device], dict[str, float]]:
 
 def interpreted() -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, __file__], env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True
+        [sys.executable, __file__],
+        env=os.environ | {"TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -179,7 +224,10 @@ def test_every_kernel_of_the_processor_is_compared() -> None:
     for module in {name.split(".")[0] for name in KERNELS}:
         for name, kernel in vars(import_module(f"{PACKAGE}.{module}")).items():
             # Those that walk the lanes from `first` on; the others are parts of them.
-            if hasattr(kernel, "py_func") and next(iter(signature(kernel.py_func).parameters), "") == "first":
+            if (
+                hasattr(kernel, "py_func")
+                and next(iter(signature(kernel.py_func).parameters), "") == "first"
+            ):
                 found.add(f"{module}.{name}")
     assert found == set(KERNELS)
 
@@ -187,7 +235,9 @@ def test_every_kernel_of_the_processor_is_compared() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_twin_on_a_gpu_is_the_twin_on_the_processor(name) -> None:
     if not torch.cuda.is_available():
-        pytest.skip("no CUDA device here: the kernels run in triton's interpreter, in the tests above")
+        pytest.skip(
+            "no CUDA device here: the kernels run in triton's interpreter, in the tests above"
+        )
     audio = 0.3 * torch.randn(3, 1, 5000, generator=torch.Generator().manual_seed(5))
     here, there = (gradients(name, audio, place) for place in ("cpu", "cuda"))
     # Sines, powers and tangents differ in the last digit; a phaser or a ladder makes some 40 dB of that.
@@ -204,7 +254,8 @@ def gradients(name: str, audio: Tensor, device: str) -> list[Tensor]:
         space = EFFECTS[name].space
         knobs = space.from_unit(torch.linspace(0.3, 0.7, len(space)).numpy())
     values = {
-        key: torch.tensor([value] * len(audio), device=device, requires_grad=True) for key, value in knobs.items()
+        key: torch.tensor([value] * len(audio), device=device, requires_grad=True)
+        for key, value in knobs.items()
     }
     leaf = audio.to(device).requires_grad_()
     wet = twin(name)(leaf, 44_100, **values)

@@ -34,7 +34,9 @@ def test_tilt_per_octave(slope):
     expected = slope * 5.861 / 6.021
     assert gain_db(response, 2000) - gain_db(response, 1000) == pytest.approx(expected, abs=0.02)
     filtered = col.colour(impulse(), col.tilt(BENT, slope_db_per_octave=slope))
-    assert measured_db(filtered, 2000) - measured_db(filtered, 1000) == pytest.approx(expected, abs=0.08)  # warping
+    assert measured_db(filtered, 2000) - measured_db(filtered, 1000) == pytest.approx(
+        expected, abs=0.08
+    )  # warping
 
 
 def test_pickup_resonance():
@@ -55,7 +57,9 @@ def test_colour_is_the_bilinear_filter():
     w0 = 2 * np.pi * 1000
     b, a = signal.bilinear([w0**2], [1, w0 / 1.5, w0**2], RATE)
     audio = np.random.default_rng(0).standard_normal((1, 20_000)).astype(np.float32)
-    np.testing.assert_allclose(col.colour(audio, response)[0], signal.lfilter(b, a, audio[0]), atol=2e-5)
+    np.testing.assert_allclose(
+        col.colour(audio, response)[0], signal.lfilter(b, a, audio[0]), atol=2e-5
+    )
 
 
 def test_highpass_is_3_db_down_at_its_cutoff():
@@ -75,17 +79,25 @@ def test_colouring_is_causal():
     for response in draws:
         filtered = col.colour(impulse(at=5_000), response)
         before = np.square(filtered[0, :4_990]).sum()
-        assert before < 1e-4 * np.square(filtered).sum()  # what is there comes from the grid's finite resolution
+        assert (
+            before < 1e-4 * np.square(filtered).sum()
+        )  # what is there comes from the grid's finite resolution
 
 
 def test_early_reflections_arrive_where_they_should():
-    response = col.early_reflections(GRID, delays_ms=np.array([5.0]), gains=np.array([0.3]), damping_hz=1e9)
+    response = col.early_reflections(
+        GRID, delays_ms=np.array([5.0]), gains=np.array([0.3]), damping_hz=1e9
+    )
     filtered = col.colour(impulse(at=100), response)[0]
     late = 100 + round(0.005 * RATE)
-    assert np.sum(filtered[late - 20 : late + 20]) == pytest.approx(0.3, abs=0.02)  # between samples: a sinc
+    assert np.sum(filtered[late - 20 : late + 20]) == pytest.approx(
+        0.3, abs=0.02
+    )  # between samples: a sinc
     assert np.abs(filtered[late + 200 :]).max() < 0.005
     for delay in (0.0, 15.0):
-        with pytest.raises(ValueError, match=f"delays_ms must lie between 0 and 15, got \\[{delay}\\]"):
+        with pytest.raises(
+            ValueError, match=f"delays_ms must lie between 0 and 15, got \\[{delay}\\]"
+        ):
             col.early_reflections(GRID, delays_ms=np.array([delay]), gains=np.array([0.1]))
 
 
@@ -93,7 +105,9 @@ def test_early_reflections_arrive_where_they_should():
 def test_speed_moves_the_pitch(speed):
     tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)[None].astype(np.float32)
     faster = col.colour(tone, speed=speed)
-    assert faster.shape[1] == pytest.approx(RATE / speed, rel=0.004)  # lengths that transform fast, as documented
+    assert faster.shape[1] == pytest.approx(
+        RATE / speed, rel=0.004
+    )  # lengths that transform fast, as documented
     middle = faster[0, 2_000:34_768] * np.hanning(32_768)
     found = np.argmax(np.abs(np.fft.rfft(middle, 1 << 20))) * RATE / (1 << 20)
     assert found == pytest.approx(1000 * RATE / faster.shape[1], rel=1e-4)  # the bin is 0.04 Hz
@@ -174,7 +188,9 @@ def test_polarity_is_turned_half_the_time(clip):
 
 
 def test_strength_zero_gives_the_clip_back(clip):
-    np.testing.assert_array_equal(aug.augment(clip, RATE, np.random.default_rng(0), strength=0), clip)
+    np.testing.assert_array_equal(
+        aug.augment(clip, RATE, np.random.default_rng(0), strength=0), clip
+    )
 
 
 def test_without_its_parts_a_clip_changes_its_level_alone(clip):

@@ -11,7 +11,14 @@ from dataclasses import replace
 import pytest
 
 from labkit.signal import datasets
-from labkit.signal.datasets import DatasetUnavailable, LicenceError, Record, RemoteFile, get, records
+from labkit.signal.datasets import (
+    DatasetUnavailable,
+    LicenceError,
+    Record,
+    RemoteFile,
+    get,
+    records,
+)
 
 pytest.importorskip("pooch")
 
@@ -60,7 +67,11 @@ class Server:
         request.send_response(206 if start else 200)
         request.send_header("Content-Length", str(len(CONTENT) - start))
         request.end_headers()
-        stop = len(CONTENT) if self.break_after is None else min(len(CONTENT), start + self.break_after)
+        stop = (
+            len(CONTENT)
+            if self.break_after is None
+            else min(len(CONTENT), start + self.break_after)
+        )
         request.wfile.write(CONTENT[start:stop])
 
     def close(self):
@@ -91,7 +102,9 @@ def fetch(of, folder, **options):
 def test_download_and_unpack(server, tmp_path):
     folder, said = fetch(record(server.url), tmp_path / "toy")
     assert (folder / "data" / "folder" / "a").read_text() == "sound " * 50_000
-    assert sorted(p.name for p in folder.iterdir()) == ["data"]  # no archive, no junk, nothing half done
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "data"
+    ]  # no archive, no junk, nothing half done
     assert not (folder / "data" / "__MACOSX").exists()
     assert said[0].startswith("Toy (https://example.org/toy), 0.001 GB, is licensed CC BY 4.0.")
     fetch(record(server.url), folder)
@@ -102,7 +115,10 @@ def test_an_interrupted_download_is_resumed(server, tmp_path):
     server.break_after = 70_000  # one block of 64 KiB arrives whole, what follows it is lost
     folder, _ = fetch(record(server.url), tmp_path)
     assert (folder / "data" / "b").read_text() == "more"
-    assert [asked for _, asked in server.asked] == [None, *(f"bytes={65_536 * k}-" for k in range(1, 5))]
+    assert [asked for _, asked in server.asked] == [
+        None,
+        *(f"bytes={65_536 * k}-" for k in range(1, 5)),
+    ]
 
 
 def test_a_download_resumes_in_a_later_session(server, tmp_path):
@@ -127,7 +143,9 @@ def test_a_complete_part_is_taken(server, tmp_path):
 
 def test_wrong_md5(server, tmp_path):
     wrong = "0" * 32
-    with pytest.raises(DatasetUnavailable, match=f"another md5 than published.*by hand.*its md5 must be {wrong}"):
+    with pytest.raises(
+        DatasetUnavailable, match=f"another md5 than published.*by hand.*its md5 must be {wrong}"
+    ):
         fetch(record(server.url, md5=wrong), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -135,9 +153,7 @@ def test_wrong_md5(server, tmp_path):
 def test_offline_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.time, "sleep", lambda _: None)
     url = "http://127.0.0.1:9/files/"  # the discard port: nobody listens
-    expected = (
-        rf"{url}data\.zip could not be reached .*put it at {tmp_path}/data\.zip and try again; its md5 must be {MD5}"
-    )
+    expected = rf"{url}data\.zip could not be reached .*put it at {tmp_path}/data\.zip and try again; its md5 must be {MD5}"
     with pytest.raises(DatasetUnavailable, match=expected):
         fetch(record(url), tmp_path)
 
@@ -176,15 +192,21 @@ def test_a_plain_file_is_kept_as_it_is(tmp_path):
 
 
 def test_licence_comes_first(tmp_path):
-    with pytest.raises(LicenceError, match=r"CC BY-NC-ND 4\.0.*Warning: no commercial use.*accept_licence=True"):
+    with pytest.raises(
+        LicenceError, match=r"CC BY-NC-ND 4\.0.*Warning: no commercial use.*accept_licence=True"
+    ):
         get("idmt-smt-guitar", folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_names(tmp_path):
-    with pytest.raises(ValueError, match="no data set is called 'nope'; there are egfxset, guitar-techs, guitarset"):
+    with pytest.raises(
+        ValueError, match="no data set is called 'nope'; there are egfxset, guitar-techs, guitarset"
+    ):
         get("nope", accept_licence=True)
-    with pytest.raises(ValueError, match=r"no file of guitarset is called 'x\.zip'; there are audio_mono-mic\.zip"):
+    with pytest.raises(
+        ValueError, match=r"no file of guitarset is called 'x\.zip'; there are audio_mono-mic\.zip"
+    ):
         get("guitarset", accept_licence=True, files=("x.zip",), folder=tmp_path)
 
 
@@ -208,7 +230,11 @@ def test_records_are_complete():
 def test_a_tar_lies_there_without_its_outer_folder_and_without_twins(tmp_path):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name in ("voices/clean/f1_clean.wav", "voices/clean/._f1_clean.wav", "voices/cleanraw/f1_cleanraw.wav"):
+        for name in (
+            "voices/clean/f1_clean.wav",
+            "voices/clean/._f1_clean.wav",
+            "voices/cleanraw/f1_cleanraw.wav",
+        ):
             member = tarfile.TarInfo(name)
             member.size = 5
             tar.addfile(member, io.BytesIO(b"sound"))

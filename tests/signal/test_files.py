@@ -22,7 +22,14 @@ from labkit.signal.files import (
     write_audio,
 )
 
-FORMATS = {".wav": 44_100, ".flac": 44_100, ".aiff": 44_100, ".ogg": 44_100, ".mp3": 44_100, ".opus": 48_000}
+FORMATS = {
+    ".wav": 44_100,
+    ".flac": 44_100,
+    ".aiff": 44_100,
+    ".ogg": 44_100,
+    ".mp3": 44_100,
+    ".opus": 48_000,
+}
 LOSSLESS = {".wav", ".flac", ".aiff"}
 
 
@@ -65,7 +72,9 @@ def test_odd_rates_are_resampled(tmp_path, rate):
     audio, got = read_audio(path, sample_rate=44_100)
     assert (got, audio.shape) == (44_100, (1, 44_100))
     expected = sine(440, 44_100, 1.0)
-    assert np.abs(audio - expected)[:, 2000:-2000].max() < 1e-3  # soxr HQ is 100 dB down; edges ring
+    assert (
+        np.abs(audio - expected)[:, 2000:-2000].max() < 1e-3
+    )  # soxr HQ is 100 dB down; edges ring
 
 
 def test_max_seconds(tmp_path):
@@ -75,7 +84,9 @@ def test_max_seconds(tmp_path):
         read_audio(path, max_seconds=0)
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg program here to make an m4a with")
+@pytest.mark.skipif(
+    shutil.which("ffmpeg") is None, reason="no ffmpeg program here to make an m4a with"
+)
 def test_m4a_through_ffmpeg(tmp_path):
     write_audio(tmp_path / "a.wav", sine(440, 44_100, 1.0, 2), 44_100)
     command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "a.wav"), str(tmp_path / "a.m4a")]
@@ -107,14 +118,20 @@ def test_truncated_file_is_named(tmp_path, suffix):
 
 
 def test_truncated_wav_says_how_much_is_there(tmp_path):
-    data = write_audio(tmp_path / "a.wav", sine(440, 8_000, 1.0), 8_000, subtype="PCM_16").read_bytes()
+    data = write_audio(
+        tmp_path / "a.wav", sine(440, 8_000, 1.0), 8_000, subtype="PCM_16"
+    ).read_bytes()
     (tmp_path / "cut.wav").write_bytes(data[: 44 + 4_000])
-    with pytest.raises(AudioFileError, match="truncated, its header promises 16000 bytes and 4000 are there"):
+    with pytest.raises(
+        AudioFileError, match="truncated, its header promises 16000 bytes and 4000 are there"
+    ):
         read_audio(tmp_path / "cut.wav")
 
 
 def test_wav_written_to_a_pipe_is_read_to_its_end(tmp_path):
-    data = bytearray(write_audio(tmp_path / "a.wav", sine(440, 8_000), 8_000, subtype="PCM_16").read_bytes())
+    data = bytearray(
+        write_audio(tmp_path / "a.wav", sine(440, 8_000), 8_000, subtype="PCM_16").read_bytes()
+    )
     at = data.index(b"data") + 4
     data[4:8] = data[at : at + 4] = struct.pack("<I", 0xFFFFFFFF)
     (tmp_path / "pipe.wav").write_bytes(data)
@@ -158,7 +175,9 @@ def test_nan_and_infinity_in_a_float_file(tmp_path, bad):
     audio = sine(440, 8_000)[0]
     audio[[5, 9]] = bad
     soundfile.write(tmp_path / "bad.wav", audio, 8_000, "FLOAT")
-    with pytest.raises(AudioFileError, match=r"bad\.wav.*must be finite, got 2 NaN or infinite of 4000"):
+    with pytest.raises(
+        AudioFileError, match=r"bad\.wav.*must be finite, got 2 NaN or infinite of 4000"
+    ):
         read_audio(tmp_path / "bad.wav")
 
 
@@ -180,7 +199,12 @@ def test_silence_is_a_recording(tmp_path):
 def test_describe_by_hand():
     audio = np.array([[0.5, -0.5, 0.5, -0.5], [1.0, -1.0, 1.0, 1.0]], np.float32)
     facts = describe(audio, 4)
-    assert (facts["channels"], facts["samples"], facts["seconds"], facts["sample_rate"]) == (2, 4, 1.0, 4)
+    assert (facts["channels"], facts["samples"], facts["seconds"], facts["sample_rate"]) == (
+        2,
+        4,
+        1.0,
+        4,
+    )
     assert facts["peak_dbfs"] == 0.0
     assert facts["rms_dbfs"] == pytest.approx(10 * np.log10((0.25 + 1) / 2))
     assert facts["clipped_share"] == 0.5
@@ -289,7 +313,9 @@ def test_fuzz_random_bytes(tmp_path_factory, data, suffix):
 def test_fuzz_cut_and_corrupted_files(tmp_path_factory, valid_files_cache, which, keep, hits, head):
     data = bytearray(valid_files_cache[which])
     for place, patch in hits:
-        at = int(place * (min(200, len(data)) if head else len(data)))  # headers are where parsers break
+        at = int(
+            place * (min(200, len(data)) if head else len(data))
+        )  # headers are where parsers break
         data[at : at + len(patch)] = patch
     path = tmp_path_factory.getbasetemp() / "fuzz.bin"
     path.write_bytes(data[: max(1, int(keep * len(data)))])

@@ -45,7 +45,9 @@ def test_drawn_instruments_are_as_far_out_of_tune_as_they_say():
     for index in range(20):
         rng = generator(3, "tuning", index)
         expected = midi_to_hz(int(rng.integers(40, 89)))
-        audio = pluck(expected, sample_rate=SAMPLE_RATE, seconds=1.5, model=GuitarModel.draw(rng))[0]
+        audio = pluck(expected, sample_rate=SAMPLE_RATE, seconds=1.5, model=GuitarModel.draw(rng))[
+            0
+        ]
         assert abs(cents(_measured_hz(audio, expected), expected)) < 3.0
 
 
@@ -64,11 +66,19 @@ def test_the_first_partial_decays_as_asked(frequency_hz, decay_seconds):
     """T60 from a line through the log envelope of the demodulated first partial; 10 % for what damping adds to it."""
     model = GuitarModel(damping_hz=1e5)
     seconds = min(2.0, decay_seconds)
-    audio = pluck(frequency_hz, sample_rate=SAMPLE_RATE, seconds=seconds, model=model, decay_seconds=decay_seconds)[0]
+    audio = pluck(
+        frequency_hz,
+        sample_rate=SAMPLE_RATE,
+        seconds=seconds,
+        model=model,
+        decay_seconds=decay_seconds,
+    )[0]
     time = np.arange(len(audio)) / SAMPLE_RATE
     width = int(8 * SAMPLE_RATE / frequency_hz)
     kernel = np.hanning(width) / np.hanning(width).sum()
-    envelope = np.abs(np.convolve(audio * np.exp(-2j * np.pi * frequency_hz * time), kernel, mode="valid"))
+    envelope = np.abs(
+        np.convolve(audio * np.exp(-2j * np.pi * frequency_hz * time), kernel, mode="valid")
+    )
     slope_db = np.polyfit(time[: len(envelope)], amplitude_to_db(envelope), 1)[0]
     assert -60 / slope_db == pytest.approx(decay_seconds, rel=0.1)
 
@@ -83,7 +93,9 @@ def test_the_tail_does_not_wrap_round_the_fft():
 
 
 def test_a_palm_mute_is_shorter_and_darker():
-    open_note, muted = (pluck(110.0, sample_rate=SAMPLE_RATE, seconds=1.0, mute=m)[0] for m in (0.0, 0.6))
+    open_note, muted = (
+        pluck(110.0, sample_rate=SAMPLE_RATE, seconds=1.0, mute=m)[0] for m in (0.0, 0.6)
+    )
     late = slice(int(0.4 * SAMPLE_RATE), None)
     assert np.square(muted[late]).sum() < 0.1 * np.square(open_note[late]).sum()
     brightness = [np.square(np.diff(x)).sum() / np.square(x).sum() for x in (open_note, muted)]

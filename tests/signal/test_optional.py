@@ -13,7 +13,9 @@ COMPARED_WITH = {"dasp-pytorch"}  # in measurements alone, and in neither file
 
 
 def test_the_command_names_a_package_that_the_lock_or_an_extra_pins():
-    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "labkit").rglob("*.py"))
+    sources = "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "labkit").rglob("*.py")
+    )
     modules = set(re.findall(r"\bneed\(\"(\w+)", sources))
     assert len(modules) > 15
     pins = (ROOT / "requirements.lock").read_text() + (ROOT / "pyproject.toml").read_text()
@@ -24,10 +26,14 @@ def test_the_command_names_a_package_that_the_lock_or_an_extra_pins():
 
 def test_the_package_that_is_missing_is_named_and_not_the_one_that_asks_for_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ModuleNotFoundError, match=r"sklearn\.svm is needed here .*: pip install scikit-learn$"):
+    with pytest.raises(
+        ModuleNotFoundError, match=r"sklearn\.svm is needed here .*: pip install scikit-learn$"
+    ):
         optional.need("sklearn.svm")
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    for name in [name for name in sys.modules if name.startswith(("torch.utils.tensorboard", "tensorboard."))]:
+    for name in [
+        name for name in sys.modules if name.startswith(("torch.utils.tensorboard", "tensorboard."))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ModuleNotFoundError, match=r"pip install tensorboard$"):
         optional.need("torch.utils.tensorboard")

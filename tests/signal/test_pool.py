@@ -42,7 +42,9 @@ def test_clips_are_those_of_the_source_at_minus_one_dbfs(tmp_path):
     clip = pool.clip(3)
     expected = Tones().clip(generator(7, "pool", "train", 3), "train").audio
     gain = 10 ** (-1 / 20) / np.abs(expected).max()
-    np.testing.assert_allclose(clip.audio, expected * gain, atol=0.51 / 32767)  # half a step of 16 bits
+    np.testing.assert_allclose(
+        clip.audio, expected * gain, atol=0.51 / 32767
+    )  # half a step of 16 bits
     assert (clip.audio.shape, clip.audio.dtype, clip.sample_rate) == ((1, 800), np.float32, 8_000)
     assert (clip.source_id, clip.kind) == ("tone/train", "generated")
     with pytest.raises(IndexError, match="index must be 0 to 4, got 5"):
@@ -50,7 +52,9 @@ def test_clips_are_those_of_the_source_at_minus_one_dbfs(tmp_path):
 
 
 def test_manifest_and_files(tmp_path):
-    pool = build_pool(tmp_path / "deep" / "a.npy", Tones(), "test", 3, 0, seconds=0.1, sample_rate=8_000)
+    pool = build_pool(
+        tmp_path / "deep" / "a.npy", Tones(), "test", 3, 0, seconds=0.1, sample_rate=8_000
+    )
     assert sorted(p.name for p in (tmp_path / "deep").iterdir()) == ["a.json", "a.npy"]
     manifest = json.loads((tmp_path / "deep" / "a.json").read_text())
     assert manifest["plan"] == {
@@ -132,7 +136,9 @@ def test_a_killed_process_loses_nothing(tmp_path):
 
 def test_damage_is_noticed(tmp_path):
     path = tmp_path / "a.npy"
-    with pytest.raises(AudioFileError, match=r"a\.npy: a pool of clips and its \.json manifest were expected"):
+    with pytest.raises(
+        AudioFileError, match=r"a\.npy: a pool of clips and its \.json manifest were expected"
+    ):
         DryPool.open(path)
     pool = build_pool(path, Tones(), "train", 4, 0)
     data = bytearray(path.read_bytes())
@@ -172,7 +178,9 @@ def test_fresh_clips_are_made_when_asked_and_depend_on_their_number():
 
 
 def test_bad_arguments(tmp_path):
-    with pytest.raises(ValueError, match=r"path must end in \.npy and n be at least 1, got a\.bin and 0"):
+    with pytest.raises(
+        ValueError, match=r"path must end in \.npy and n be at least 1, got a\.bin and 0"
+    ):
         build_pool(tmp_path / "a.bin", Tones(), "train", 0, 0)
     with pytest.raises(ValueError, match=r"seconds is 2.*makes clips with 0\.1"):
         build_pool(tmp_path / "a.npy", Tones(), "train", 1, 0, seconds=2.0)

@@ -44,7 +44,9 @@ def test_no_recording_is_in_two_splits(soundfont):
 
 def test_the_proof_sees_shared_recordings(soundfont):
     # Nylon (train) and steel (test) share one sample, on keys that the registers leave out.
-    assert samples_played(soundfont, 0, 24, 0, 127) & samples_played(soundfont, 0, 25, 0, 127) == {"Extension"}
+    assert samples_played(soundfont, 0, 24, 0, 127) & samples_played(soundfont, 0, 25, 0, 127) == {
+        "Extension"
+    }
     assert not samples_played(soundfont, 0, 24, 40, 83) & samples_played(soundfont, 0, 25, 40, 83)
     # The mandolin and the steel guitar are the same strings, so both must be in one split.
     assert samples_played(soundfont, 16, 25, 55, 83) <= samples_played(soundfont, 0, 25, 0, 127)
@@ -53,7 +55,10 @@ def test_the_proof_sees_shared_recordings(soundfont):
 def test_every_key_of_every_program_has_a_sample(soundfont):
     for program in itertools.chain(*map(programs, SPLITS)):
         for key in range(program.low, program.high + 1):
-            assert samples_played(soundfont, program.bank, program.number, key, key), (program.name, key)
+            assert samples_played(soundfont, program.bank, program.number, key, key), (
+                program.name,
+                key,
+            )
 
 
 def test_splits_hold_the_guitars_they_must():
@@ -109,17 +114,28 @@ def tiny_soundfont():
             chunk(b"pbag", generators((0, 0), (2, 0))),
             chunk(b"pmod", bytes(10)),
             chunk(b"pgen", generators((keys, 10 | 100 << 8), (instrument, 0), (0, 0))),
-            chunk(b"inst", pad(b"split") + struct.pack("<H", 0) + pad(b"EOI") + struct.pack("<H", 2)),
+            chunk(
+                b"inst", pad(b"split") + struct.pack("<H", 0) + pad(b"EOI") + struct.pack("<H", 2)
+            ),
             chunk(b"ibag", generators((0, 0), (2, 0), (4, 0))),
             chunk(b"imod", bytes(10)),
             chunk(
                 b"igen",
-                generators((keys, 0 | 59 << 8), (sample, 0), (keys, 60 | 127 << 8), (sample, 1), (0, 0)),
+                generators(
+                    (keys, 0 | 59 << 8), (sample, 0), (keys, 60 | 127 << 8), (sample, 1), (0, 0)
+                ),
             ),
-            chunk(b"shdr", pad(b"low") + bytes(26) + pad(b"high") + bytes(26) + pad(b"EOS") + bytes(26)),
+            chunk(
+                b"shdr",
+                pad(b"low") + bytes(26) + pad(b"high") + bytes(26) + pad(b"EOS") + bytes(26),
+            ),
         ]
     )
-    body = b"sfbk" + chunk(b"LIST", b"INFO" + chunk(b"ifil", bytes(4))) + chunk(b"LIST", b"pdta" + pdta)
+    body = (
+        b"sfbk"
+        + chunk(b"LIST", b"INFO" + chunk(b"ifil", bytes(4)))
+        + chunk(b"LIST", b"pdta" + pdta)
+    )
     return chunk(b"RIFF", body)
 
 
@@ -180,7 +196,9 @@ def fundamental(audio, near_hz):
 def test_pitch_and_bend(instruments):
     jazz, straight_hz = programs("train")[2], 220.0
     straight = fundamental(instruments.play(Phrase((Note(0.0, 1.0, 57, 90),)), jazz), straight_hz)
-    assert 1200 * abs(np.log2(straight / straight_hz)) < 15  # cents; the recording itself is a little off
+    assert (
+        1200 * abs(np.log2(straight / straight_hz)) < 15
+    )  # cents; the recording itself is a little off
     for bend in (2.0, -1.0, 0.5):
         phrase = Phrase((Note(0.0, 1.0, 57, 90),), ((0.0, bend),))
         bent = fundamental(instruments.play(phrase, jazz), straight_hz * 2 ** (bend / 12))
@@ -191,7 +209,9 @@ def test_pitch_and_bend(instruments):
 
 def test_the_synthesizer_is_dry(soundfont):
     synthesizer = Synthesizer(soundfont, 44_100)
-    audio = synthesizer.play(0, 115, [(0, "on", 76, 100), (4_410, "off", 76, 0)], 66_150)  # a woodblock
+    audio = synthesizer.play(
+        0, 115, [(0, "on", 76, 100), (4_410, "off", 76, 0)], 66_150
+    )  # a woodblock
     tail = np.sqrt(np.mean(np.square(audio[0, -22_050:])))
     assert tail < 1e-5 * np.abs(audio).max()  # 100 dB down one second after the stroke: no reverb
     with pytest.raises(AudioError, match="no program 5 in bank 77"):
@@ -215,7 +235,9 @@ def test_pickles_without_its_synthesizer(instruments):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_phrases_keep_register_and_time(family):
     for seed in range(100):
-        phrase = draw_phrase(np.random.default_rng(seed), family=family, low=40, high=60, seconds=2.0)
+        phrase = draw_phrase(
+            np.random.default_rng(seed), family=family, low=40, high=60, seconds=2.0
+        )
         assert phrase.notes
         assert all(40 <= note.key <= 60 and 1 <= note.velocity <= 127 for note in phrase.notes)
         assert all(0 <= note.start_seconds <= 2.0 and note.seconds >= 0.04 for note in phrase.notes)
@@ -226,7 +248,9 @@ def test_phrases_keep_register_and_time(family):
 
 def test_phrases_vary_and_repeat():
     def draw(seed):
-        return draw_phrase(np.random.default_rng(seed), family="guitar", low=40, high=80, seconds=2.0)
+        return draw_phrase(
+            np.random.default_rng(seed), family="guitar", low=40, high=80, seconds=2.0
+        )
 
     assert draw(3) == draw(3)
     assert len({draw(seed) for seed in range(50)}) == 50
@@ -247,7 +271,9 @@ def test_phrase_errors():
 
 def test_notes_after_the_end_are_not_played(instruments, capfd):
     inside = tuple(Note(0.1 * i, 0.05, 48 + i, 100) for i in range(9))
-    outside = tuple(Note(1.01 + 0.01 * i, 0.05, 48 + i % 30, 100) for i in range(200))  # more than there are voices
+    outside = tuple(
+        Note(1.01 + 0.01 * i, 0.05, 48 + i % 30, 100) for i in range(200)
+    )  # more than there are voices
     banjo = programs("validation")[0]
     expected = instruments.play(Phrase(inside), banjo)
     np.testing.assert_array_equal(instruments.play(Phrase(inside + outside), banjo), expected)

@@ -7,7 +7,14 @@ import pytest
 
 from labkit.signal.files import describe
 from labkit.signal.paths import data_dir
-from labkit.signal.shipped import load_phrase, make_phrases, phrase_names, phrase_path, render_phrase, samples_hash
+from labkit.signal.shipped import (
+    load_phrase,
+    make_phrases,
+    phrase_names,
+    phrase_path,
+    render_phrase,
+    samples_hash,
+)
 from labkit.signal.soundfont import SoundFontMissingError, find_soundfont
 
 README = data_dir() / "phrases" / "README.md"
@@ -42,7 +49,9 @@ def test_rendered_anew_they_are_the_same(name):
 
 
 def test_make_phrases_writes_what_it_says(tmp_path, monkeypatch):
-    monkeypatch.setattr("labkit.signal.shipped._RECIPES", {"one": lambda: np.full((1, 44_100), 0.1, np.float32)})
+    monkeypatch.setattr(
+        "labkit.signal.shipped._RECIPES", {"one": lambda: np.full((1, 44_100), 0.1, np.float32)}
+    )
     hashes = make_phrases(tmp_path / "new")
     assert hashes == {"one": samples_hash(tmp_path / "new" / "one.flac")}
 

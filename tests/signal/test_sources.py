@@ -27,7 +27,11 @@ def folder(tmp_path_factory):
     for index in range(40):
         tone = 0.5 * np.sin(2 * np.pi * (200 + 10 * index) * time) * (time > 0.5)
         (path / f"player{index // 2:02d}").mkdir(exist_ok=True)
-        write_audio(path / f"player{index // 2:02d}" / f"take_{index % 2}.wav", tone[None].astype(np.float32), 8_000)
+        write_audio(
+            path / f"player{index // 2:02d}" / f"take_{index % 2}.wav",
+            tone[None].astype(np.float32),
+            8_000,
+        )
     (path / "notes.txt").write_text("not audio")
     return path
 
@@ -65,7 +69,11 @@ def test_clips_belong_to_their_split(source):
         for _ in range(6):
             clip = source.clip(rng, split)
             assert isinstance(clip, Clip)
-            assert (clip.audio.shape, clip.audio.dtype, clip.sample_rate) == ((1, 4_800), np.float32, 16_000)
+            assert (clip.audio.shape, clip.audio.dtype, clip.sample_rate) == (
+                (1, 4_800),
+                np.float32,
+                16_000,
+            )
             assert np.isfinite(clip.audio).all()
             assert clip.source_id in groups
             assert clip.kind in ("generated", "notes", "spliced", "sampled", "real")
@@ -78,8 +86,13 @@ def test_same_stream_same_clip(source):
 
 
 def test_an_unknown_split_is_named(source):
-    for call in (lambda: source.groups("dev"), lambda: source.clip(np.random.default_rng(0), "dev")):
-        with pytest.raises(ValueError, match="split must be one of train, validation, test, got 'dev'"):
+    for call in (
+        lambda: source.groups("dev"),
+        lambda: source.clip(np.random.default_rng(0), "dev"),
+    ):
+        with pytest.raises(
+            ValueError, match="split must be one of train, validation, test, got 'dev'"
+        ):
             call()
 
 
@@ -123,7 +136,11 @@ def test_excerpts_avoid_silence_and_short_files_are_padded(folder):
     rng = np.random.default_rng(0)
     silent = sum(np.abs(source.clip(rng, "test").audio).max() < 1e-4 for _ in range(100))
     assert silent <= 3  # 4/9 of all places are silent; eight tries leave 0.2 % of them
-    long = AudioFolder(folder, seconds=2.0, sample_rate=8_000, split_all="test").clip(rng, "test").audio
+    long = (
+        AudioFolder(folder, seconds=2.0, sample_rate=8_000, split_all="test")
+        .clip(rng, "test")
+        .audio
+    )
     assert long.shape == (1, 16_000)
     assert not long[0, 8_000:].any()
 
@@ -160,7 +177,10 @@ def test_mixture_errors(folder):
         Mixture([guitars], [1, 2])
     with pytest.raises(ValueError, match="must pair up"):
         Mixture([])
-    with pytest.raises(ValueError, match=r"one sample_rate and one length, got \[\('generated', 8000, 0.1\), \('real'"):
+    with pytest.raises(
+        ValueError,
+        match=r"one sample_rate and one length, got \[\('generated', 8000, 0.1\), \('real'",
+    ):
         Mixture([guitars, AudioFolder(folder, seconds=0.1)])
 
 
@@ -177,5 +197,9 @@ def test_a_single_note_begins_once_and_spliced_notes_begin_often():
         return int((np.diff(rises, prepend=-10) > 3).sum())
 
     sizes = {"seconds": 2.0, "sample_rate": 16_000, "guitars": (20, 5, 5)}
-    single, spliced = ([onsets(kind(**sizes), s) for s in range(12)] for kind in (SingleNotes, SplicedNotes))
-    assert np.mean(single) < 1.2 < 1.7 < np.mean(spliced)  # of about four: joins of equally loud notes do not rise
+    single, spliced = (
+        [onsets(kind(**sizes), s) for s in range(12)] for kind in (SingleNotes, SplicedNotes)
+    )
+    assert (
+        np.mean(single) < 1.2 < 1.7 < np.mean(spliced)
+    )  # of about four: joins of equally loud notes do not rise

@@ -14,7 +14,9 @@ N_FFT, HOP = 1024, 256
 
 
 def noise(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch_generator(0, "spectra"), dtype=torch.float64).to(dtype)
+    return torch.randn(*shape, generator=torch_generator(0, "spectra"), dtype=torch.float64).to(
+        dtype
+    )
 
 
 def test_shapes_and_frame_count() -> None:
@@ -29,7 +31,9 @@ def test_shapes_and_frame_count() -> None:
 
 
 def test_hann_overlap_is_constant() -> None:
-    total = spectra.overlap_sum(torch.hann_window(N_FFT, dtype=torch.float64), hop_length=N_FFT // 4)
+    total = spectra.overlap_sum(
+        torch.hann_window(N_FFT, dtype=torch.float64), hop_length=N_FFT // 4
+    )
     assert (total - 2.0).abs().max() < 1e-12  # sum w / hop = (N/2) / (N/4)
 
 
@@ -51,13 +55,17 @@ def test_round_trip_is_exact(dtype: torch.dtype, tolerance: float, samples: int)
 
 def test_parseval() -> None:
     audio = torch.nn.functional.pad(noise(1, 1, 4000), (N_FFT, N_FFT))
-    energy = spectra.spectral_energy(spectra.stft(audio, n_fft=N_FFT, hop_length=HOP), hop_length=HOP)
+    energy = spectra.spectral_energy(
+        spectra.stft(audio, n_fft=N_FFT, hop_length=HOP), hop_length=HOP
+    )
     assert abs(float(energy / audio.square().sum()) - 1) < 1e-12
 
 
 def test_power_of_a_sine_on_a_bin() -> None:
     amplitude, k = 0.37, 50
-    audio = amplitude * torch.sin(2 * math.pi * k * torch.arange(8 * N_FFT, dtype=torch.float64) / N_FFT)
+    audio = amplitude * torch.sin(
+        2 * math.pi * k * torch.arange(8 * N_FFT, dtype=torch.float64) / N_FFT
+    )
     peak = spectra.power(spectra.stft(audio, n_fft=N_FFT, hop_length=HOP))[k, 10]
     assert float(peak) == pytest.approx(amplitude**2 * (N_FFT / 2) ** 2 / 4, rel=1e-10)
 
@@ -70,7 +78,9 @@ def test_power_of_a_sine_on_a_bin() -> None:
         (torch.hamming_window(4096, dtype=torch.float64), 1.36, 1.75, -42.7),
     ],
 )
-def test_window_facts(window: torch.Tensor, enbw: float, scalloping: float, side_lobe: float) -> None:
+def test_window_facts(
+    window: torch.Tensor, enbw: float, scalloping: float, side_lobe: float
+) -> None:
     facts = spectra.window_facts(window)
     assert facts.enbw_bins == pytest.approx(enbw, abs=0.005)
     assert facts.scalloping_loss_db == pytest.approx(scalloping, abs=0.01)
@@ -80,7 +90,9 @@ def test_window_facts(window: torch.Tensor, enbw: float, scalloping: float, side
 def test_scalloping_seen_by_the_transform_itself() -> None:
     n = torch.arange(8 * N_FFT, dtype=torch.float64)
     on, between = (
-        spectra.power(spectra.stft(torch.sin(2 * math.pi * k * n / N_FFT), n_fft=N_FFT, hop_length=HOP))[:, 10].max()
+        spectra.power(
+            spectra.stft(torch.sin(2 * math.pi * k * n / N_FFT), n_fft=N_FFT, hop_length=HOP)
+        )[:, 10].max()
         for k in (50.0, 50.5)
     )
     assert float(10 * torch.log10(on / between)) == pytest.approx(1.42, abs=0.01)
@@ -88,7 +100,9 @@ def test_scalloping_seen_by_the_transform_itself() -> None:
 
 def test_mel_filters_equal_librosas() -> None:
     ours = spectra._mel_filters(44100, 2048, 64, 30.0, 16000.0)
-    theirs = librosa.filters.mel(sr=44100, n_fft=2048, n_mels=64, fmin=30.0, fmax=16000.0, htk=True, norm=None)
+    theirs = librosa.filters.mel(
+        sr=44100, n_fft=2048, n_mels=64, fmin=30.0, fmax=16000.0, htk=True, norm=None
+    )
     assert np.abs(ours.numpy() - theirs).max() < 2e-4  # torchaudio builds them in float32
 
 
@@ -96,13 +110,16 @@ def test_log_mel_reads_in_db_of_full_scale() -> None:
     seconds = torch.arange(44100, dtype=torch.float64) / 44100
     loud = spectra.log_mel(torch.sin(2 * math.pi * 1000 * seconds), 44100)
     soft = spectra.log_mel(0.1 * torch.sin(2 * math.pi * 1000 * seconds), 44100)
-    assert float(loud[..., 40].max()) == pytest.approx(0.0, abs=2.0)  # main lobe split over bands, + ENBW of 1.76 dB
+    assert float(loud[..., 40].max()) == pytest.approx(
+        0.0, abs=2.0
+    )  # main lobe split over bands, + ENBW of 1.76 dB
     assert float(loud[..., 40].max() - soft[..., 40].max()) == pytest.approx(20.0, abs=1e-6)
 
 
 def test_log_mel_of_silence_is_the_floor() -> None:
     assert torch.equal(
-        spectra.log_mel(torch.zeros(1, 1, 4000), 44100, floor_db=-80.0), torch.full((1, 1, 96, 8), -80.0)
+        spectra.log_mel(torch.zeros(1, 1, 4000), 44100, floor_db=-80.0),
+        torch.full((1, 1, 96, 8), -80.0),
     )
 
 
@@ -147,7 +164,11 @@ def test_griffin_lim_finds_a_consistent_phase() -> None:
             TypeError,
             "floating-point tensor.*torch.int16",
         ),
-        (lambda: spectra.stft(torch.zeros(9), n_fft=7), ValueError, "n_fft must be an even int >= 2, got 7"),
+        (
+            lambda: spectra.stft(torch.zeros(9), n_fft=7),
+            ValueError,
+            "n_fft must be an even int >= 2, got 7",
+        ),
         (
             lambda: spectra.stft(torch.zeros(9), n_fft=8, hop_length=5),
             ValueError,
@@ -179,7 +200,11 @@ def test_griffin_lim_finds_a_consistent_phase() -> None:
             "0 <= momentum < 1",
         ),
         (lambda: spectra.window_facts(torch.zeros(9)), ValueError, "positive sum"),
-        (lambda: spectra.overlap_sum(torch.ones(9), hop_length=2), ValueError, "hop_length must divide"),
+        (
+            lambda: spectra.overlap_sum(torch.ones(9), hop_length=2),
+            ValueError,
+            "hop_length must divide",
+        ),
     ],
 )
 def test_errors_say_what_was_wrong(call, error: type[Exception], message: str) -> None:

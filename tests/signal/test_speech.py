@@ -30,10 +30,14 @@ def test_level_and_rhythm(sample_rate):
 def test_pitch_is_the_speakers():
     speaker = Speaker(120.0, 1.0, -6.0, -60.0, 0.3, 0.0, -80.0)
     audio = utterance(generator(0, "pitch"), speaker=speaker, seconds=3.0)[0]
-    spectrum = np.abs(np.fft.rfft(audio * audio**2)) ** 2  # the cube restores a fundamental that the throat weakens
+    spectrum = (
+        np.abs(np.fft.rfft(audio * audio**2)) ** 2
+    )  # the cube restores a fundamental that the throat weakens
     hz = np.fft.rfftfreq(len(audio), 1 / 22_050)
     near = spectrum[(hz > 108) & (hz < 132)].max()
-    assert near > 10 * spectrum[(hz > 145) & (hz < 215)].max()  # between the first two harmonics there is nothing
+    assert (
+        near > 10 * spectrum[(hz > 145) & (hz < 215)].max()
+    )  # between the first two harmonics there is nothing
 
 
 def test_groups_are_disjoint_and_named():
@@ -44,7 +48,9 @@ def test_groups_are_disjoint_and_named():
     assert clip.kind == "generated"
 
 
-@pytest.mark.parametrize(("arguments", "says"), [({"sample_rate": 4000}, "8000"), ({"seconds": 0.0}, "seconds")])
+@pytest.mark.parametrize(
+    ("arguments", "says"), [({"sample_rate": 4000}, "8000"), ({"seconds": 0.0}, "seconds")]
+)
 def test_bad_arguments_are_named(arguments, says):
     with pytest.raises(ValueError, match=says):
         utterance(generator(0, "bad"), **arguments)

@@ -42,7 +42,9 @@ def test_the_spectrum_of_the_reference_is_reached():
     before = style_of([audio], RATE).spectrum_db - wanted.spectrum_db
     after = style_of([heard], RATE).spectrum_db - wanted.spectrum_db
     assert np.ptp(before[bins]) > 8
-    chance = style_of([bursts(seed=2)], RATE).spectrum_db - style_of([bursts(seed=3)], RATE).spectrum_db
+    chance = (
+        style_of([bursts(seed=2)], RATE).spectrum_db - style_of([bursts(seed=3)], RATE).spectrum_db
+    )
     assert np.ptp(after[bins]) < np.ptp(chance[bins])  # what two noises of three seconds differ by
     response = np.abs(np.fft.rfft(setting.taps, 2048))
     assert response[1000] < 0.5 * response[100]
@@ -57,12 +59,16 @@ def test_the_filter_delays_nothing():
 
 def test_a_louder_reference_of_the_same_peak_asks_for_compression():
     audio = bursts()
-    loud = COMPRESSOR.render(audio, RATE, threshold_db=-30.0, ratio=3.0, attack_ms=5.0, release_ms=100.0)
+    loud = COMPRESSOR.render(
+        audio, RATE, threshold_db=-30.0, ratio=3.0, attack_ms=5.0, release_ms=100.0
+    )
     loud = (loud * np.abs(audio).max() / np.abs(loud).max()).astype(np.float32)
     heard, setting = match(audio, RATE, style_of([loud], RATE))
     assert setting.threshold_db < -5
     assert loudness_lufs(audio, RATE) < loudness_lufs(loud, RATE) - 2
-    assert loudness_lufs(heard, RATE) == pytest.approx(loudness_lufs(loud, RATE), abs=0.01)  # meter's own rounding
+    assert loudness_lufs(heard, RATE) == pytest.approx(
+        loudness_lufs(loud, RATE), abs=0.01
+    )  # meter's own rounding
     assert peak_db(heard) <= peak_db(loud) + 0.06  # near enough in loudness is made up by a gain
 
 
@@ -103,9 +109,18 @@ def test_a_short_clip_has_a_style_too():
     [
         (lambda: style_of([], RATE), "clips must hold at least one recording"),
         (lambda: style_of([np.zeros((1, RATE), np.float32)], RATE), "audio must be audible"),
-        (lambda: style_of([bursts(), np.full((1, 9), np.nan, np.float32)], RATE), r"clips\[1\] must be finite"),
-        (lambda: match(np.zeros((1, RATE), np.float32), RATE, style_of([bursts()], RATE)), "audio must be audible"),
-        (lambda: match(bursts(), 44_100, style_of([bursts()], RATE)), "must be the style's, 22050 Hz, got 44100"),
+        (
+            lambda: style_of([bursts(), np.full((1, 9), np.nan, np.float32)], RATE),
+            r"clips\[1\] must be finite",
+        ),
+        (
+            lambda: match(np.zeros((1, RATE), np.float32), RATE, style_of([bursts()], RATE)),
+            "audio must be audible",
+        ),
+        (
+            lambda: match(bursts(), 44_100, style_of([bursts()], RATE)),
+            "must be the style's, 22050 Hz, got 44100",
+        ),
     ],
 )
 def test_what_cannot_be_matched_is_refused(act, message):

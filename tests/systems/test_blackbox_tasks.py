@@ -37,17 +37,30 @@ from labkit.systems.blackbox.train import Dressed, loss_of
 
 RATE = 22_050
 GAIN = Unit("gain", (Knob("gain_db", ("gain_db",), 0.5),))
-TONE = Unit("high_shelf", (Knob("treble", ("gain_db", "q"), 0.4), Knob("corner", ("cutoff_frequency_hz",), 0.6)))
+TONE = Unit(
+    "high_shelf",
+    (Knob("treble", ("gain_db", "q"), 0.4), Knob("corner", ("cutoff_frequency_hz",), 0.6)),
+)
 LEVELLER = Task("level", (GAIN,), (1,), (-15.0, 15.0), False)
 PAIR = Task("pair", (GAIN, TONE), (1, 2), (-6.0, 6.0), True)
-SMALL = {"sample_rate": RATE, "seconds": 0.5, "n_clips": 24, "width": 0.25, "n_mels": 32, "embedding": 16, "hidden": 32}
+SMALL = {
+    "sample_rate": RATE,
+    "seconds": 0.5,
+    "n_clips": 24,
+    "width": 0.25,
+    "n_mels": 32,
+    "embedding": 16,
+    "hidden": 32,
+}
 
 
 @pytest.fixture
 def small(monkeypatch):
     """A config for a task of the house's own effects, and nothing that must be installed."""
     monkeypatch.setattr(tasks_config, "TASKS", MappingProxyType({"level": LEVELLER, "pair": PAIR}))
-    return lambda task="pair", **given: Config(task=task, **(SMALL | {"batch_size": 8, "n_workers": 1} | given))
+    return lambda task="pair", **given: Config(
+        task=task, **(SMALL | {"batch_size": 8, "n_workers": 1} | given)
+    )
 
 
 def noise(*shape, seed=0):
@@ -76,7 +89,10 @@ def test_a_task_begins_inside_the_box_and_grows_to_its_whole_chain(name):
     assert task.stages[-1] == len(task.units)
     config = tasks.CONFIGS[name]
     assert config.task == name
-    assert [config.units_heard(step) for step in (0, config.steps - 1)] == [task.stages[0], len(task.units)]
+    assert [config.units_heard(step) for step in (0, config.steps - 1)] == [
+        task.stages[0],
+        len(task.units),
+    ]
     assert sum(p.numel() for p in tasks.build(config).parameters()) <= 500_000
 
 
@@ -118,10 +134,15 @@ def test_bad_configs_are_refused(given, words):
 
 
 def test_a_rack_turns_tied_sliders_together_and_plays_part_of_the_chain():
-    dry, setting = [noise(1, 4000), noise(1, 4000, seed=1)], np.array([[0.75, 0.2, 0.5], [0.5, 0.9, 0.1]])
+    dry, setting = (
+        [noise(1, 4000), noise(1, 4000, seed=1)],
+        np.array([[0.75, 0.2, 0.5], [0.5, 0.9, 0.1]]),
+    )
     with Rack((GAIN, TONE), RATE) as rack:
         assert (rack.n_knobs, rack.columns(1), rack.columns(2)) == (3, 1, 3)
-        np.testing.assert_allclose(rack.render(dry, setting[:, :1], n_units=1)[0], dry[0] * 10 ** (9 / 20), rtol=1e-5)
+        np.testing.assert_allclose(
+            rack.render(dry, setting[:, :1], n_units=1)[0], dry[0] * 10 ** (9 / 20), rtol=1e-5
+        )
         whole = rack.render(dry, setting)
         with pytest.raises(ValueError, match=r"params_unit must have shape \(2, 3\), got \(2, 1\)"):
             rack.render(dry, setting[:, :1])
@@ -144,11 +165,17 @@ def test_a_controller_begins_at_the_start_and_all_of_it_learns(small):
     torch.testing.assert_close(model(sound), torch.tensor([[0.5, 0.4, 0.6]]).expand(4, -1))
     before = {name: value.clone() for name, value in model.named_parameters()}
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(2):  # the last layer begins at zero, so what lies before it moves in the second step
+    for _ in range(
+        2
+    ):  # the last layer begins at zero, so what lies before it moves in the second step
         optimizer.zero_grad()
-        (model(sound) - torch.rand(4, 3, generator=torch.Generator().manual_seed(0))).square().sum().backward()
+        (
+            model(sound) - torch.rand(4, 3, generator=torch.Generator().manual_seed(0))
+        ).square().sum().backward()
         optimizer.step()
-    assert [name for name, value in model.named_parameters() if torch.equal(value, before[name])] == []
+    assert [
+        name for name, value in model.named_parameters() if torch.equal(value, before[name])
+    ] == []
 
 
 def levelled(n):
@@ -169,14 +196,20 @@ def test_it_learns_to_bring_sounds_to_one_level_through_a_box_without_gradient(s
         knobs = model.eval()(torch.from_numpy(dry)).detach().double().numpy()
         spread = {
             name: np.std(20 * np.log10(rack.render(list(dry), k).std((1, 2))))
-            for name, k in {"ours": knobs, "mean": np.full_like(knobs, 0.5), "shuffled": np.roll(knobs, 1, 0)}.items()
+            for name, k in {
+                "ours": knobs,
+                "mean": np.full_like(knobs, 0.5),
+                "shuffled": np.roll(knobs, 1, 0),
+            }.items()
         }
     assert spread["ours"] < 0.4 * spread["mean"] < 0.5 * spread["shuffled"]
 
 
 def test_a_step_depends_on_its_number_alone(small):
     config = small()
-    made = Examples(noise(4, 1, 11_025), noise(4, 1, 11_025, seed=2), noise(4, 1, 11_025, seed=3), ("a",) * 4)
+    made = Examples(
+        noise(4, 1, 11_025), noise(4, 1, 11_025, seed=2), noise(4, 1, 11_025, seed=3), ("a",) * 4
+    )
     data = Dressed(config, made)
     batch = torch.utils.data.default_collate([data[k] for k in range(8, 16)])
     again = torch.utils.data.default_collate([data[k] for k in range(8, 16)])
@@ -220,14 +253,19 @@ def test_examples_are_repeatable_and_keep_to_their_split(task):
 def test_a_processor_distorts_at_the_level_that_it_meets_whatever_it_is_given(name):
     here = {key for info in installed_plugins() if info.usable for key in (info.name, info.where)}
     if PROCESSORS[name].plugin not in here:
-        pytest.skip(f"{PROCESSORS[name].plugin} is not installed (Debian: guitarix-lv2, zam-plugins; and dawdreamer)")
+        pytest.skip(
+            f"{PROCESSORS[name].plugin} is not installed (Debian: guitarix-lv2, zam-plugins; and dawdreamer)"
+        )
     time = np.arange(RATE) / RATE
     dry = (0.1 * np.sin(2 * np.pi * 220 * time)).astype(np.float32)[None]
     with opened(name) as plugin:
         wet, again = (driven(PROCESSORS[name], plugin, k * dry, RATE) for k in (1, 0.01))
     np.testing.assert_allclose(wet, again, atol=1e-4)
     spectrum = np.abs(np.fft.rfft(wet[0, RATE // 2 :] * np.hanning(RATE - RATE // 2)))
-    fundamental, harmonics = spectrum[105:116].max(), max(spectrum[215:226].max(), spectrum[325:336].max())
+    fundamental, harmonics = (
+        spectrum[105:116].max(),
+        max(spectrum[215:226].max(), spectrum[325:336].max()),
+    )
     assert 0.001 < harmonics / fundamental < 0.5  # a window's leakage lies below 1e-5
     assert -32 < 20 * np.log10(np.sqrt((wet**2).mean())) < -12
 
@@ -257,7 +295,9 @@ def test_tests_are_what_was_taught_then_what_was_not(monkeypatch):
     assert [test.protocol for test in evaluate._every_test(Config(task="speech"), 1, 4, 0)] == [
         "speech: without breaths, clicks and room"
     ]
-    with pytest.raises(ValueError, match="only must be part of the name of a protocol, got 'Marshall'"):
+    with pytest.raises(
+        ValueError, match="only must be part of the name of a protocol, got 'Marshall'"
+    ):
         evaluate.evaluate(tasks.build(Config()), only="Marshall")
     assert "STOI" in evaluate.metrics_of("speech")
     assert evaluate.metrics_of("mastering") == evaluate.METRICS
@@ -285,7 +325,10 @@ def test_pairs_are_found_by_their_names(tmp_path):
         write(clean / f"{name}_clean.wav", 0.5 * sound)
     write(raw / "alone_cleanraw.wav", sound)
     pairs = paired_files(raw, clean)
-    assert next((a.name, b.name) for a, b in pairs) == ("f1_script1_cleanraw.wav", "f1_script1_clean.wav")
+    assert next((a.name, b.name) for a, b in pairs) == (
+        "f1_script1_cleanraw.wav",
+        "f1_script1_clean.wav",
+    )
     assert len(pairs) == 2
     (raw / "._f1_script1_cleanraw.wav").write_bytes(b"what a Mac adds")
     (clean / "._f1_script1_clean.wav").write_bytes(b"what a Mac adds")
@@ -307,7 +350,9 @@ def test_validation_keeps_whole_sources_for_itself():
     pairs = [(Path(f"{name}_cleanraw.wav"), Path(f"{name}_clean.wav")) for name in names]
     train, kept = held_out(pairs, 0.3)
     assert [len(train), len(kept)] == [10, 10]  # two voices of five each are the least that is 6
-    assert not {dry.stem.split("_")[0] for dry, _ in train} & {dry.stem.split("_")[0] for dry, _ in kept}
+    assert not {dry.stem.split("_")[0] for dry, _ in train} & {
+        dry.stem.split("_")[0] for dry, _ in kept
+    }
     train, kept = held_out(pairs[:5])
     assert [len(train), len(kept)] == [4, 1]
     assert held_out(pairs[:1]) == (pairs[:1], pairs[:1])
@@ -326,7 +371,9 @@ def test_it_trains_on_a_users_own_folders(small, tmp_path, monkeypatch, capsys):
     assert main([str(word) for word in command]) == 0
     model = tasks.load(tmp_path / "run" / "blackbox.safetensors")
     assert (model.config.encoder, model.config.steps) == ("musicnn", 2)
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["folders"] == [str(folder) for folder in folders]
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["folders"] == [
+        str(folder) for folder in folders
+    ]
     assert main(["train", "blackbox", "--dry", str(folders[0])]) == 1
     assert "dry and wet must be given together" in capsys.readouterr().err
     assert main(["evaluate", "blackbox", "--only", "speech"]) == 1
@@ -339,11 +386,17 @@ def test_a_short_pair_ends_in_silence_and_every_clip_is_from_one_place_of_both(t
     write(tmp_path / "a_wet.wav", -sound)
     write(tmp_path / "b_dry.wav", sound[:, :4000])
     write(tmp_path / "b_wet.wav", sound[:, :4100])
-    made = from_pairs(Config(sample_rate=RATE, seconds=0.4), paired_files(tmp_path, tmp_path), 0, n=12)
+    made = from_pairs(
+        Config(sample_rate=RATE, seconds=0.4), paired_files(tmp_path, tmp_path), 0, n=12
+    )
     for dry, wet, group in zip(made.signal, made.target, made.groups, strict=True):
         np.testing.assert_array_equal(wet, -dry if group == "a" else dry)
         assert not dry[:, 4000:].any() if group == "b" else dry[:, 4000:].any()
-    places = {float(dry[0, 0]) for dry, group in zip(made.signal, made.groups, strict=True) if group == "a"}
+    places = {
+        float(dry[0, 0])
+        for dry, group in zip(made.signal, made.groups, strict=True)
+        if group == "a"
+    }
     assert len(places) > 3
 
 
@@ -382,7 +435,10 @@ def test_costs_are_least_at_the_right_gain():
     loud = dry * np.float32(10 ** (9 / 20))
     tried = np.array([[0.25], [0.5], [0.75], [0.9]])
     with Rack((GAIN,), RATE) as rack:
-        known, blind = known_target(rack, dry, loud)(tried), known_style(rack, dry, style_of([loud], RATE))(tried)
+        known, blind = (
+            known_target(rack, dry, loud)(tried),
+            known_style(rack, dry, style_of([loud], RATE))(tried),
+        )
     assert np.argmin(known) == np.argmin(blind) == 2
     assert known[2] == pytest.approx(0, abs=1e-3)
     assert blind[2] == pytest.approx(0, abs=0.01)
@@ -394,13 +450,17 @@ def test_costs_are_least_at_the_right_gain():
 
 def test_a_curve_is_smooth_and_bridges_silence(small):
     model = tasks.build(small()).eval()
-    torch.nn.init.normal_(model.head[-1].weight, std=3.0, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(
+        model.head[-1].weight, std=3.0, generator=torch.Generator().manual_seed(0)
+    )
     audio = noise(2, 5 * RATE) * np.repeat([0.1, 3.0, 0.0, 3.0, 0.1], RATE).astype(np.float32)
     found = curve(model, audio, RATE, hop_s=0.2)
     assert found.raw.shape == found.smooth.shape == (25, 3)
     np.testing.assert_allclose(found.seconds[:3], [0.1, 0.3, 0.5], atol=1e-6)
     assert np.abs(np.diff(found.smooth, axis=0)).max() < np.abs(np.diff(found.raw, axis=0)).max()
-    steps = np.diff(found.raw[10:15], axis=0)  # three windows hear silence alone: a straight line over them
+    steps = np.diff(
+        found.raw[10:15], axis=0
+    )  # three windows hear silence alone: a straight line over them
     np.testing.assert_allclose(steps, np.broadcast_to(steps[0], steps.shape), atol=1e-6)
     silent = curve(model, np.zeros((1, RATE), np.float32), RATE)
     np.testing.assert_allclose(silent.smooth, np.tile([0.5, 0.4, 0.6], (2, 1)), atol=1e-7)
@@ -408,16 +468,22 @@ def test_a_curve_is_smooth_and_bridges_silence(small):
         curve(model, audio, RATE, hop_s=0.0)
 
 
-@pytest.mark.parametrize(("rate", "channels", "samples"), [(RATE, 1, 40_001), (44_100, 2, 70_000), (8000, 1, 300)])
+@pytest.mark.parametrize(
+    ("rate", "channels", "samples"), [(RATE, 1, 40_001), (44_100, 2, 70_000), (8000, 1, 300)]
+)
 def test_through_a_wire_a_file_comes_out_as_it_went_in(small, tmp_path, rate, channels, samples):
     model = tasks.build(small()).eval()
     time = np.arange(samples) / rate
-    audio = np.stack([0.3 * np.sin(2 * np.pi * (300 + 200 * c) * time) for c in range(channels)]).astype(np.float32)
+    audio = np.stack(
+        [0.3 * np.sin(2 * np.pi * (300 + 200 * c) * time) for c in range(channels)]
+    ).astype(np.float32)
     write(tmp_path / "in.wav", audio, rate)
     facts = enhance_file(model, tmp_path / "in.wav", tmp_path / "out.wav", rack=Wire())
     out, out_rate = soundfile.read(tmp_path / "out.wav", dtype="float32", always_2d=True)
     assert (out.T.shape, out_rate) == (audio.shape, rate)
-    tolerance = 1e-6 if rate == RATE else 2e-3  # there and back through soxr; a file begins and ends abruptly
+    tolerance = (
+        1e-6 if rate == RATE else 2e-3
+    )  # there and back through soxr; a file begins and ends abruptly
     inner = slice(None) if rate == RATE else slice(min(200, samples // 4), -min(200, samples // 4))
     np.testing.assert_allclose(out.T[:, inner], audio[:, inner], atol=tolerance)
     assert json.loads((tmp_path / "out.json").read_text()) == facts
@@ -441,7 +507,9 @@ class Slow(Wire):
 
     def render(self, audio, params_unit):  # noqa: ARG002 - it has no knobs
         pole = np.exp(-1 / (0.1 * RATE))
-        return np.stack([lfilter([1 - pole], [1, -pole], sound).astype(np.float32) for sound in audio])
+        return np.stack(
+            [lfilter([1 - pole], [1, -pole], sound).astype(np.float32) for sound in audio]
+        )
 
 
 def test_blocks_begin_where_the_plug_in_would_stand_by_then(small):
@@ -476,7 +544,9 @@ def test_bad_files_are_refused(small, tmp_path):
     (tmp_path / "text.wav").write_text("no sound")
     with pytest.raises(AudioFileError, match="audio expected"):
         enhance_file(model, tmp_path / "text.wav", tmp_path / "out.wav", rack=Wire())
-    with pytest.raises(ValueError, match=r"target must be another file than the source and end in \.wav"):
+    with pytest.raises(
+        ValueError, match=r"target must be another file than the source and end in \.wav"
+    ):
         enhance_file(model, tmp_path / "text.wav", tmp_path / "text.wav", rack=Wire())
     soundfile.write(tmp_path / "whole.flac", noise(40_000), RATE)
     (tmp_path / "cut.flac").write_bytes((tmp_path / "whole.flac").read_bytes()[:9000])
@@ -485,7 +555,9 @@ def test_bad_files_are_refused(small, tmp_path):
     spoilt = noise(1, 40_000)
     spoilt[0, 39_000] = np.nan
     write(tmp_path / "nan.wav", spoilt)
-    with pytest.raises(AudioFileError, match=r"nan\.wav: finite audio expected, found NaN or infinity"):
+    with pytest.raises(
+        AudioFileError, match=r"nan\.wav: finite audio expected, found NaN or infinity"
+    ):
         enhance_file(model, tmp_path / "nan.wav", tmp_path / "out.wav", rack=Wire())
     write(tmp_path / "in.wav", noise(1, 3000))
     with pytest.raises(ValueError, match="hop_s must be above 0"):
@@ -495,8 +567,13 @@ def test_bad_files_are_refused(small, tmp_path):
 
 def test_rails_keep_strange_sounds_where_the_training_was(small):
     model = tasks.build(small()).eval()
-    torch.nn.init.normal_(model.head[-1].weight, std=3.0, generator=torch.Generator().manual_seed(0))
-    usual, strange = torch.from_numpy(noise(40, 1, 11_025)), torch.from_numpy(30 * noise(2, 1, 11_025))
+    torch.nn.init.normal_(
+        model.head[-1].weight, std=3.0, generator=torch.Generator().manual_seed(0)
+    )
+    usual, strange = (
+        torch.from_numpy(noise(40, 1, 11_025)),
+        torch.from_numpy(30 * noise(2, 1, 11_025)),
+    )
     free, wild = model(usual), model(strange)
     model.set_rails(usual, share=0.1)
     assert ((wild < free.min(0).values) | (wild > free.max(0).values)).any()
@@ -514,10 +591,22 @@ def test_rows_say_what_is_left_and_what_stands_beside():
     other = [s + noise(1, RATE, seed=9) for s in sounds]
     worse = [s + 3 * noise(1, RATE, seed=9) for s in sounds]
     near = [s + 0.1 * noise(1, RATE, seed=9) for s in sounds]
-    made = {"nothing": worse, "rules": near, "constant": other, "controller": other, "shuffled": worse}
+    made = {
+        "nothing": worse,
+        "rules": near,
+        "constant": other,
+        "controller": other,
+        "shuffled": worse,
+    }
     made |= {"random, 1 render": worse, "CMA-ES, blind, 10 renders": other, "oracle": sounds}
     rows = evaluate.rows_of(
-        tests, made, evaluate.METRICS, sample_rate=RATE, seed=1, seconds=0.1, checkpoint="x.safetensors"
+        tests,
+        made,
+        evaluate.METRICS,
+        sample_rate=RATE,
+        seed=1,
+        seconds=0.1,
+        checkpoint="x.safetensors",
     )
     first = rows[0]
     assert (first.name, first.metric, first.n) == ("controller, 1 render", "MR-STFT left", 4)
@@ -531,12 +620,16 @@ def test_rows_say_what_is_left_and_what_stands_beside():
 
 def test_shuffled_is_each_recording_at_the_next_ones_setting(small):
     model = tasks.build(small()).eval()
-    torch.nn.init.normal_(model.head[-1].weight, std=2.0, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(
+        model.head[-1].weight, std=2.0, generator=torch.Generator().manual_seed(0)
+    )
     sounds = [10.0**-k * noise(1, RATE, seed=k) for k in range(3)]
     tests = evaluate.Tests("p", "generated", sounds, sounds, ("a", "b", "c"))
     effort = evaluate.Effort(few=1, oracle=1)
     with Rack(PAIR.units, RATE) as rack:
-        made = evaluate.answers(model, rack, tests, style_of(sounds[:1], RATE), np.full(3, 0.5), effort=effort, seed=0)
+        made = evaluate.answers(
+            model, rack, tests, style_of(sounds[:1], RATE), np.full(3, 0.5), effort=effort, seed=0
+        )
         own = np.stack([list(evaluate.predict(model, sound, RATE).values()) for sound in sounds])
         wanted = rack.render(sounds, np.roll(own, -1, axis=0))
     np.testing.assert_allclose(made["shuffled"], wanted, atol=1e-6)
@@ -545,11 +638,15 @@ def test_shuffled_is_each_recording_at_the_next_ones_setting(small):
 
 def test_a_checkpoint_gives_the_same_knobs(small, tmp_path):
     model = tasks.build(small()).eval()
-    torch.nn.init.normal_(model.head[-1].weight, std=0.5, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(
+        model.head[-1].weight, std=0.5, generator=torch.Generator().manual_seed(0)
+    )
     tasks.save(model, tmp_path / "c.safetensors")
     again = tasks.load(tmp_path / "c.safetensors")
     sound = torch.from_numpy(noise(2, 1, 11_025))
     assert again.config == model.config
-    torch.testing.assert_close(again(sound), model(sound), atol=5e-3, rtol=0)  # half precision: 11 bits a weight
+    torch.testing.assert_close(
+        again(sound), model(sound), atol=5e-3, rtol=0
+    )  # half precision: 11 bits a weight
     with pytest.raises(ValueError, match="task must be one of distortion, speech, mastering"):
         tasks.shipped_path("mixing")

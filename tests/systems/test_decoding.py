@@ -40,10 +40,14 @@ def test_the_last_token_is_read_alike_both_ways():
     hook.remove()
     assert len(read) == 2 * decoding.LAST_TOKENS
     for logits in read[1:]:
-        torch.testing.assert_close(logits, read[0], atol=1e-4, rtol=0)  # float32 sums in another order
+        torch.testing.assert_close(
+            logits, read[0], atol=1e-4, rtol=0
+        )  # float32 sums in another order
 
 
 def test_the_library_beside_ours_is_of_our_size():
-    pytest.importorskip("transformers", reason="transformers is not installed: its rows are left out")
+    pytest.importorskip(
+        "transformers", reason="transformers is not installed: its rows are left out"
+    )
     write = decoding.library_writer(9, 0)
     assert write(decoding.memory(0), 9).shape == (1, 9)

@@ -61,7 +61,9 @@ def test_another_library_stands_beside_ours_where_it_is_installed(monkeypatch) -
     monkeypatch.setattr(growth, "find_spec", lambda _name: None)
     assert growth.dasp_rows(**TINY) == []
 
-    gain = lambda audio, _rate, *knobs, **named: audio * sum([*knobs, *named.values()]).view(-1, 1, 1)  # noqa: E731
+    gain = lambda audio, _rate, *knobs, **named: (  # noqa: E731
+        audio * sum([*knobs, *named.values()]).view(-1, 1, 1)
+    )
     theirs = ModuleType("dasp_pytorch.functional")
     for name in ("distortion", "compressor", "parametric_eq", "noise_shaped_reverberation"):
         setattr(theirs, name, gain)

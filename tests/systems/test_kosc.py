@@ -61,7 +61,9 @@ def test_the_nearest_sound_is_found():
 def test_the_distance_of_sounds_by_hand():
     sound = torch.randn(2, 1024, generator=rng("sound"))
     # Ten times louder is 20 dB in every bin, wherever the floor does not hide it.
-    assert kosc.log_spectral_distance(sound, 10 * sound).tolist() == pytest.approx([20, 20], abs=0.3)
+    assert kosc.log_spectral_distance(sound, 10 * sound).tolist() == pytest.approx(
+        [20, 20], abs=0.3
+    )
     assert kosc.log_spectral_distance(sound, sound).tolist() == [0, 0]
 
 
@@ -92,7 +94,10 @@ def test_an_exchange_of_oscillators_exchanges_velocities_of_one_head_only(head):
         for parameter in built.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=rng(head)).double())
     x = torch.randn(2, 9, generator=rng("x")).double()
-    time, condition = torch.rand(2).double(), torch.rand(2, 2 * TINY.n_map, generator=rng("c")).double()
+    time, condition = (
+        torch.rand(2).double(),
+        torch.rand(2, 2 * TINY.n_map, generator=rng("c")).double(),
+    )
     swapped = x.unflatten(1, (3, 3)).flip(1).flatten(1)
     there = built(swapped, time, condition)
     back = built(x, time, condition).unflatten(1, (3, 3)).flip(1).flatten(1)
@@ -104,7 +109,9 @@ def test_without_a_condition_nothing_of_it_is_seen():
     built = kosc.build(TINY).best.eval()
     x, time = torch.randn(2, 9, generator=rng("x")), torch.rand(2)
     kept = torch.tensor([False, True])
-    first, second = (built(x, time, torch.rand(2, 2 * TINY.n_map, generator=rng("c", i)), kept) for i in range(2))
+    first, second = (
+        built(x, time, torch.rand(2, 2 * TINY.n_map, generator=rng("c", i)), kept) for i in range(2)
+    )
     assert torch.equal(first[0], second[0])
     torch.testing.assert_close(first[:1], built(x[:1], time[:1], None))
 
@@ -188,7 +195,9 @@ def test_a_flow_head_gives_several_answers_and_a_regression_one():
         assert found.shape == (3, n, 3, 3)
         assert found.min() >= 0
         assert found.max() <= 1
-    assert flow_loss(lambda x, *_: 0 * x, torch.zeros(4, 9), None, rng("l"), pairing=ranked).item() > 0
+    assert (
+        flow_loss(lambda x, *_: 0 * x, torch.zeros(4, 9), None, rng("l"), pairing=ranked).item() > 0
+    )
 
 
 def test_the_command_keeps_the_rows_of_other_numbers(tmp_path, capsys):
@@ -196,10 +205,29 @@ def test_the_command_keeps_the_rows_of_other_numbers(tmp_path, capsys):
     from labkit.measure.results import Row, read, write
 
     out = tmp_path / "kosc.json"
-    old = Row("3 oscillators, alike; 1 seed", "regression", "generated", "LSD", "dB", 1.0, 0.9, 1.1, 4, 1)
-    write("kosc", [old, dataclasses.replace(old, protocol="2 oscillators, alike; 1 seed")], path=out)
+    old = Row(
+        "3 oscillators, alike; 1 seed", "regression", "generated", "LSD", "dB", 1.0, 0.9, 1.1, 4, 1
+    )
+    write(
+        "kosc", [old, dataclasses.replace(old, protocol="2 oscillators, alike; 1 seed")], path=out
+    )
     tiny = ["--seeds", "0", "--n", "4", "--steps", "1", "--encoder-steps", "1", "--n-train", "500"]
-    assert main(["evaluate", "kosc", "--k", "2", *tiny, "--run-dir", str(tmp_path / "runs"), "--out", str(out)]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                "kosc",
+                "--k",
+                "2",
+                *tiny,
+                "--run-dir",
+                str(tmp_path / "runs"),
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     assert "of the perceptron flow's" in capsys.readouterr().out
     rows = read("kosc", path=out)
     assert [row for row in rows if row.protocol.startswith("3")] == [old]

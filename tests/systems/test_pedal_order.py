@@ -69,12 +69,18 @@ def test_labels_name_what_does_the_same_at_the_usual_level(pool):
     for k in range(40):
         draw = examples._drawn(k)
         label = draw.label
-        assert torch.equal(examples[k]["tokens"], targets(config, label, draw.protocol.pedals)["tokens"])
+        assert torch.equal(
+            examples[k]["tokens"], targets(config, label, draw.protocol.pedals)["tokens"]
+        )
         moved = label != draw.chain
         assert moved == any(name in label.names for name in ("compressor", "distortion"))
-        if moved and label.input_referred(-draw.shift_db) == draw.chain:  # no knob stopped at its end
+        if (
+            moved and label.input_referred(-draw.shift_db) == draw.chain
+        ):  # no knob stopped at its end
             given = {"training": True, "chain": label}
-            again = render(config, draw.pool.clip(draw.clip), draw.protocol, examples._drawn(k).rng, **given)
+            again = render(
+                config, draw.pool.clip(draw.clip), draw.protocol, examples._drawn(k).rng, **given
+            )
             np.testing.assert_allclose(
                 picture(torch.from_numpy(again.wet[0]), config), examples[k]["picture"], atol=0.05
             )
@@ -94,7 +100,9 @@ def test_the_cache_gives_what_was_rendered_and_later_rounds_vary_it(pool, tmp_pa
         for index in range(12):
             one, two = plain[index], cached[index]
             assert all(torch.equal(one[key], two[key]) for key in one)
-    rounds = [[tuple(cached[turn * 6 + i]["tokens"].tolist()) for i in range(6)] for turn in range(3)]
+    rounds = [
+        [tuple(cached[turn * 6 + i]["tokens"].tolist()) for i in range(6)] for turn in range(3)
+    ]
     assert sorted(rounds[0]) == sorted(rounds[1]) == sorted(rounds[2])
     assert rounds[1] != rounds[2]
     mine = rounds[1].index(rounds[0][0])
@@ -120,9 +128,13 @@ def test_variation_tilts_and_hides_one_stripe_each_way():
 def test_hints_are_scored_by_hand():
     """Two pedals of three, the second before the first; all logits 0: 3 ln 2 for presence, and ln 2 for the pair."""
     place, shelf = torch.tensor([[1, 0, -1]]), torch.ones(1, 3)
-    assert hint_loss(torch.zeros(1, 3, 4), place, shelf).item() == pytest.approx(4 * np.log(2), rel=1e-6)
+    assert hint_loss(torch.zeros(1, 3, 4), place, shelf).item() == pytest.approx(
+        4 * np.log(2), rel=1e-6
+    )
     shelf[0, 2] = 0.0  # nobody asks for a pedal that is not on the shelf
-    assert hint_loss(torch.zeros(1, 3, 4), place, shelf).item() == pytest.approx(3 * np.log(2), rel=1e-6)
+    assert hint_loss(torch.zeros(1, 3, 4), place, shelf).item() == pytest.approx(
+        3 * np.log(2), rel=1e-6
+    )
     sure = torch.zeros(1, 3, 4)
     sure[0, :, 0] = torch.tensor([30.0, 30.0, -30.0])
     sure[0, 1, 1] = 30.0  # pedal 1 before pedal 0
@@ -133,17 +145,25 @@ def test_hints_are_scored_by_hand():
 def test_fixed_knobs_stay_and_the_others_move():
     three, wide = pedal_order.PROTOCOLS["three"], pedal_order.PROTOCOLS["wide"]
     rng = generator(0, "knobs")
-    drawn = [step.params for _ in range(60) for step in three.draw(rng).steps if step.effect == "chorus"]
-    assert {(p["rate_hz"], p["depth"], p["centre_delay_ms"], p["feedback"]) for p in drawn} == {(1.0, 0.25, 7.0, 0.0)}
+    drawn = [
+        step.params for _ in range(60) for step in three.draw(rng).steps if step.effect == "chorus"
+    ]
+    assert {(p["rate_hz"], p["depth"], p["centre_delay_ms"], p["feedback"]) for p in drawn} == {
+        (1.0, 0.25, 7.0, 0.0)
+    }
     assert len({p["mix"] for p in drawn}) == len(drawn)
-    drawn = [step.params for _ in range(60) for step in wide.draw(rng).steps if step.effect == "chorus"]
+    drawn = [
+        step.params for _ in range(60) for step in wide.draw(rng).steps if step.effect == "chorus"
+    ]
     assert len({p["depth"] for p in drawn}) == len(drawn)
 
 
 def test_the_wet_sound_is_the_chain_on_the_dry_sound(pool):
     protocol = pedal_order.PROTOCOLS["six"]
     for index in range(6):
-        example = render(SMALL, pool.clip(index), protocol, generator(0, "t", index), training=False)
+        example = render(
+            SMALL, pool.clip(index), protocol, generator(0, "t", index), training=False
+        )
         assert example.wet.shape == (1, SMALL.samples)
         assert np.array_equal(example.apply(example.chain, RATE), example.wet)
         level = 10 * np.log10(np.mean(np.square(example.dry, dtype=np.float64)))
@@ -153,7 +173,10 @@ def test_the_wet_sound_is_the_chain_on_the_dry_sound(pool):
 
 def test_a_short_clip_or_another_rate_is_refused():
     protocol = pedal_order.PROTOCOLS["three"]
-    for clip in (Clip(np.zeros((1, 10), "f"), RATE, "x", "real"), Clip(np.zeros((1, 99_999), "f"), 8000, "x", "real")):
+    for clip in (
+        Clip(np.zeros((1, 10), "f"), RATE, "x", "real"),
+        Clip(np.zeros((1, 99_999), "f"), 8000, "x", "real"),
+    ):
         with pytest.raises(ValueError, match="a clip must hold 44100 samples at 44100 Hz"):
             render(SMALL, clip, protocol, generator(0), training=False)
 
@@ -168,7 +191,9 @@ def test_targets_are_padded_sentences():
 def test_the_picture_ignores_level():
     audio = torch.randn(1, SMALL.samples)
     # Float32 rounding of a division; 1e-3 of the unit is 0.02 dB.
-    torch.testing.assert_close(picture(audio, SMALL), picture(audio * 0.01, SMALL), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        picture(audio, SMALL), picture(audio * 0.01, SMALL), atol=1e-3, rtol=0
+    )
     assert picture(torch.zeros(1, SMALL.samples), SMALL).isfinite().all()
 
 
@@ -182,7 +207,9 @@ def test_decoding_agrees_with_scoring_every_chain(small):
     assert shares == sorted(shares, reverse=True)
     assert found.probability == shares[0]
     assert found.chain.names == found.alternatives[0][0]
-    assert found.presence("reverb") == pytest.approx(sum(s for names, s in found.alternatives if "reverb" in names))
+    assert found.presence("reverb") == pytest.approx(
+        sum(s for names, s in found.alternatives if "reverb" in names)
+    )
 
 
 def test_every_device_decodes_the_same(small, device):
@@ -196,7 +223,9 @@ def test_every_device_decodes_the_same(small, device):
 
 def test_a_shelf_of_one_is_respected(small):
     for seed in range(5):
-        found = decode.decode(small, torch.randn(2, 32, 44, generator=torch.manual_seed(seed)), ("phaser",))
+        found = decode.decode(
+            small, torch.randn(2, 32, 44, generator=torch.manual_seed(seed)), ("phaser",)
+        )
         assert found.chain.names in {(), ("phaser",)}
     with pytest.raises(ValueError, match="shelf must name pedals among"):
         decode.decode(small, torch.randn(1, 32, 44), ("wah",))
@@ -205,7 +234,9 @@ def test_a_shelf_of_one_is_respected(small):
 def test_every_trainable_weight_moves(pool):
     model = pedal_order.build(SMALL)
     before = {name: p.clone() for name, p in model.named_parameters()}
-    batch = torch.utils.data.default_collate([Examples(replace(SMALL, n_examples=8), [pool], 0)[i] for i in range(8)])
+    batch = torch.utils.data.default_collate(
+        [Examples(replace(SMALL, n_examples=8), [pool], 0)[i] for i in range(8)]
+    )
     loss, figures = sequence_loss(SMALL)(model, batch)
     loss.backward()
     torch.optim.Adam(model.parameters(), lr=0.01).step()
@@ -216,7 +247,9 @@ def test_every_trainable_weight_moves(pool):
 
 def test_a_fresh_model_starts_at_the_uniform_loss(pool, small):
     """Before training, each order token costs about ln(26), the size of the vocabulary."""
-    batch = torch.utils.data.default_collate([Examples(replace(SMALL, n_examples=12), [pool], 0)[i] for i in range(12)])
+    batch = torch.utils.data.default_collate(
+        [Examples(replace(SMALL, n_examples=12), [pool], 0)[i] for i in range(12)]
+    )
     with torch.no_grad():
         _, figures = sequence_loss(SMALL)(small, batch)
     words = batch["tokens"]
@@ -230,7 +263,9 @@ def test_checkpoints_round_trip_and_bad_ones_are_named(small, tmp_path):
     again = pedal_order.load(path)
     assert len(digest) == 64
     assert again.config == SMALL
-    for (name, a), (_, b) in zip(small.state_dict().items(), again.state_dict().items(), strict=True):
+    for (name, a), (_, b) in zip(
+        small.state_dict().items(), again.state_dict().items(), strict=True
+    ):
         # Half precision keeps 11 bits.
         torch.testing.assert_close(a, b, rtol=2**-11, atol=1e-7, msg=name)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.safetensors"]
@@ -253,13 +288,24 @@ def test_any_recording_gets_a_chain(small, channels, rate):
 def test_training_goes_on_from_a_checkpoint_with_fresh_guitars_of_its_own(small, tmp_path):
     path = tmp_path / "old.safetensors"
     pedal_order.save(small, path)
-    config = replace(SMALL, steps=1, n_examples=SMALL.batch_size, learning_rate=1e-12, weight_decay=0.0, n_workers=0)
+    config = replace(
+        SMALL,
+        steps=1,
+        n_examples=SMALL.batch_size,
+        learning_rate=1e-12,
+        weight_decay=0.0,
+        n_workers=0,
+    )
     trained = pedal_order.train(config, tmp_path / "run", kinds=("generated",), start=path)
     old = pedal_order.load(path).state_dict()
     for name, weight in trained.named_parameters():
         torch.testing.assert_close(weight.detach(), old[name], rtol=0, atol=1e-9)
-    fresh = pedal_order.examples(config, "train", 0, kinds=("generated",)).pools[0].clip(5).source_id
-    assert fresh not in {name for split in ("validation", "test") for name in GeneratedGuitars().groups(split)}
+    fresh = (
+        pedal_order.examples(config, "train", 0, kinds=("generated",)).pools[0].clip(5).source_id
+    )
+    assert fresh not in {
+        name for split in ("validation", "test") for name in GeneratedGuitars().groups(split)
+    }
     with pytest.raises(ValueError, match="another config"):
         pedal_order.train(config, tmp_path / "run", kinds=("generated",))
 
@@ -283,12 +329,17 @@ def test_a_folder_of_ones_own_is_a_source_beside_the_others(tmp_path):
 
 def test_recordings_without_labels_teach_what_they_are_sure_of(small, pool, tmp_path):
     rng = np.random.default_rng(1)
-    sounds = [(0.1 * rng.standard_normal((2, 3 * RATE)).astype(np.float32), 2 * RATE), (np.zeros((1, RATE), "f"), RATE)]
+    sounds = [
+        (0.1 * rng.standard_normal((2, 3 * RATE)).astype(np.float32), 2 * RATE),
+        (np.zeros((1, RATE), "f"), RATE),
+    ]
     found = unlabelled.heard(small, sounds, shelf=pedal_order.THREE, most_windows=2)
     assert [len(one.pictures) for one in found] == [2]  # nothing is heard in silence
     voted = decode.decode(small, found[0].pictures, pedal_order.THREE)
     assert (found[0].chain, found[0].probability) == (voted.chain, voted.probability)
-    sure, unsure = (replace(found[0], probability=p) for p in (unlabelled.SURE, unlabelled.SURE - 0.01))
+    sure, unsure = (
+        replace(found[0], probability=p) for p in (unlabelled.SURE, unlabelled.SURE - 0.01)
+    )
     made = Examples(SMALL, [pool], 3)
     both = unlabelled.Beside(made, [unsure, sure], 5)
     assert both.kept == [sure]
@@ -302,7 +353,9 @@ def test_recordings_without_labels_teach_what_they_are_sure_of(small, pool, tmp_
             assert torch.equal(item["picture"], both[index]["picture"])
             assert not any(torch.equal(item["picture"], picture) for picture in sure.pictures)
     assert both.digest != unlabelled.Beside(made, [replace(sure, shelf=pedal_order.SIX)], 5).digest
-    with pytest.raises(AudioError, match=r"of 1 recordings none is heard with a probability of 0\.5"):
+    with pytest.raises(
+        AudioError, match=r"of 1 recordings none is heard with a probability of 0\.5"
+    ):
         unlabelled.Beside(made, [unsure], 5)
     config = replace(SMALL, steps=1)
     trained = pedal_order.train(config, tmp_path / "run", kinds=("generated",), recordings=[sure])
@@ -313,7 +366,10 @@ def test_recordings_without_labels_teach_what_they_are_sure_of(small, pool, tmp_
 
 @pytest.mark.parametrize("missing", [{"kinds": ()}, {"kinds": (), "folder": "nowhere"}])
 def test_training_without_a_source_says_so(missing, tmp_path):
-    with pytest.raises((ValueError, AudioFileError), match=r"a folder of audio files was expected|at least one source"):
+    with pytest.raises(
+        (ValueError, AudioFileError),
+        match=r"a folder of audio files was expected|at least one source",
+    ):
         pedal_order.train(SMALL, tmp_path, **missing)
 
 
@@ -322,9 +378,13 @@ def test_a_deeper_model_begins_where_a_shallower_one_stands(small):
     heard = torch.randn(2, SMALL.n_mels, 1 + SMALL.samples // SMALL.hop_length)
     shelf, words = torch.ones(2, 6), torch.tensor([[1, 5, 6]]).expand(2, -1)
     with torch.no_grad():
-        assert not torch.allclose(deeper(heard, shelf, words)[0], small(heard, shelf, words)[0], atol=1e-2)
+        assert not torch.allclose(
+            deeper(heard, shelf, words)[0], small(heard, shelf, words)[0], atol=1e-2
+        )
         begin_from(deeper, small)
-        for ours, theirs in zip(deeper(heard, shelf, words), small(heard, shelf, words), strict=True):
+        for ours, theirs in zip(
+            deeper(heard, shelf, words), small(heard, shelf, words), strict=True
+        ):
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     deeper.train()
     deeper(heard, shelf, words)[0].square().mean().backward()
@@ -376,7 +436,9 @@ def test_the_prior_is_enumerated():
     assert next(iter(prior.values())) == pytest.approx(1 / 30)
     rng = generator(0, "prior")
     drawn = [baselines.canonical_names(six.sampler.order(rng)) for _ in range(3000)]
-    assert np.mean([names == ("delay", "reverb") for names in drawn]) == pytest.approx(2 / 150, abs=0.008)
+    assert np.mean([names == ("delay", "reverb") for names in drawn]) == pytest.approx(
+        2 / 150, abs=0.008
+    )
     assert prior["delay", "reverb"] == pytest.approx(2 / 150)
     assert ("reverb", "delay") not in prior
     with pytest.raises(ValueError, match="prior must be subsets or shuffled"):
@@ -390,7 +452,9 @@ def test_the_nats_of_a_network_that_guesses_evenly_are_those_of_its_grammar(pool
     for weight in model.decoder.logits.parameters():
         torch.nn.init.zeros_(weight)
     chain = pedal_order.Config().tokens.decode([1, 5, 6, 2, *[12] * 6, 3])
-    example = render(SMALL, pool.clip(0), three, generator(0), training=False, chain=chain.canonical())
+    example = render(
+        SMALL, pool.clip(0), three, generator(0), training=False, chain=chain.canonical()
+    )
     assert example.chain.names == ("distortion", "chorus")
     nats = spent_nats(model, [example], torch.zeros(1, SMALL.n_mels, 44))
     # A chain of two: 1/4 * 1/3 * 1/2; its set has two orders, both of which can be told apart.
@@ -407,16 +471,35 @@ def test_the_prior_splits_into_set_and_order():
     assert sum(split.values()) == pytest.approx(baselines.prior_nats(three))
 
 
-def test_every_figure_of_an_untrained_network_is_there_and_none_is_good(small, tmp_path, monkeypatch):
+def test_every_figure_of_an_untrained_network_is_there_and_none_is_good(
+    small, tmp_path, monkeypatch
+):
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    options = {"n": 24, "n_floor": 60, "sources": ("generated",), "protocols": ("three",), "say": lambda _line: None}
+    options = {
+        "n": 24,
+        "n_floor": 60,
+        "sources": ("generated",),
+        "protocols": ("three",),
+        "say": lambda _line: None,
+    }
     rows = {row.metric: row for row in pedal_order.evaluate(small, **options)}
-    assert {"exact chain", "right set", "Levenshtein", "macro F1", "nats recovered", "exact chain, raw order"} <= set(
-        rows
-    )
-    assert {"exact chain, dry -12 dB", "exact chain, dry +12 dB", "median SI-SDR re-rendered"} <= set(rows)
+    assert {
+        "exact chain",
+        "right set",
+        "Levenshtein",
+        "macro F1",
+        "nats recovered",
+        "exact chain, raw order",
+    } <= set(rows)
+    assert {
+        "exact chain, dry -12 dB",
+        "exact chain, dry +12 dB",
+        "median SI-SDR re-rendered",
+    } <= set(rows)
     inert = "clips with an inert pedal"
-    assert rows[f"{inert}, dry +12 dB"].ours <= rows[inert].ours <= rows[f"{inert}, dry -12 dB"].ours
+    assert (
+        rows[f"{inert}, dry +12 dB"].ours <= rows[inert].ours <= rows[f"{inert}, dry -12 dB"].ours
+    )
     assert (rows["exact chain, 8 s heard"].n, rows["exact chain, dry +12 dB"].n) == (8, 24)
     assert {"macro F1, 8 s heard", "Levenshtein, 8 s heard"} <= set(rows)
     assert rows["exact chain"].ours < 0.5 < rows["exact chain"].oracle <= 1
@@ -445,7 +528,12 @@ def test_the_oracle_cannot_tell_delay_from_reverb_but_tells_drive(pool):
     settings = {"threshold_db": -20.0, "ratio": 2.0, "attack_ms": 80.0, "release_ms": 40.0}
     inert = Chain((Step("compressor", settings), delay))
     quiet = example.dry * np.float32(1e-3)
-    silent = replace(example, dry=quiet, chain=inert, wet=inert.render(quiet, RATE)[:, -SMALL.samples :])
+    silent = replace(
+        example, dry=quiet, chain=inert, wet=inert.render(quiet, RATE)[:, -SMALL.samples :]
+    )
     assert baselines.oracle_share(SMALL, silent) == 0.5
     assert baselines.inert_pedals(SMALL, silent) == {"compressor"}
-    assert baselines.without(("reverb", "compressor", "distortion"), {"compressor"}) == ("reverb", "distortion")
+    assert baselines.without(("reverb", "compressor", "distortion"), {"compressor"}) == (
+        "reverb",
+        "distortion",
+    )

@@ -10,7 +10,15 @@ from labkit.signal.seeds import generator
 from labkit.signal.sources import GeneratedGuitars
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order.config import PROTOCOLS
-from labkit.systems.pedal_order.data import DryExamples, Examples, read, render, rendered, wets, written
+from labkit.systems.pedal_order.data import (
+    DryExamples,
+    Examples,
+    read,
+    render,
+    rendered,
+    wets,
+    written,
+)
 from labkit.systems.pedal_order.train import rendering, sequence_loss
 
 SEED = 3
@@ -42,7 +50,9 @@ def examples(tmp_path_factory) -> Examples:
 @pytest.fixture
 def batch(examples, device) -> dict[str, torch.Tensor]:
     dry = DryExamples(examples)
-    return {name: value.to(device) for name, value in default_collate([dry[i] for i in INDICES]).items()}
+    return {
+        name: value.to(device) for name, value in default_collate([dry[i] for i in INDICES]).items()
+    }
 
 
 def test_labels_are_the_same_and_pictures_close(examples, batch) -> None:
@@ -69,7 +79,9 @@ def test_the_loss_of_dry_batches_is_that_of_the_examples(examples, batch, device
     model, loss = pedal_order.build(SMALL).eval().to(device), sequence_loss(SMALL)
     expected = default_collate([examples[i] for i in INDICES])
     value, figures = rendering(SMALL, loss)(model, batch)
-    value_there, figures_there = loss(model, {name: tensor.to(device) for name, tensor in expected.items()})
+    value_there, figures_there = loss(
+        model, {name: tensor.to(device) for name, tensor in expected.items()}
+    )
     assert value.item() == pytest.approx(value_there.item(), rel=1e-3)
     assert figures == pytest.approx(figures_there, rel=1e-3)
 
@@ -79,7 +91,10 @@ def test_chains_come_back_from_their_numbers(protocol) -> None:
     chains = [PROTOCOLS[protocol].draw(generator(0, "written", k)) for k in range(20)]
     assert {len(chain) for chain in chains} >= {1, 2, 3}
     for chain in chains:
-        names, knobs = [name for name, _ in read(written(chain))], [knobs for _, knobs in read(written(chain))]
+        names, knobs = (
+            [name for name, _ in read(written(chain))],
+            [knobs for _, knobs in read(written(chain))],
+        )
         assert tuple(names) == chain.names
         for found, step in zip(knobs, chain.steps, strict=True):
             assert found == pytest.approx(dict(step.params), rel=1e-7)  # of float32

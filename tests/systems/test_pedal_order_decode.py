@@ -12,11 +12,24 @@ from hypothesis import strategies as st
 from labkit.effects.registry import effect
 from labkit.signal.seeds import generator
 from labkit.systems import pedal_order
-from labkit.systems.pedal_order.decode import decode, draw, order_logits, order_temperature, sample, setting_distances
+from labkit.systems.pedal_order.decode import (
+    decode,
+    draw,
+    order_logits,
+    order_temperature,
+    sample,
+    setting_distances,
+)
 from labkit.systems.pedal_order.tokens import SEPARATOR, START
 
 SMALL = pedal_order.Config(
-    seconds=0.5, n_mels=32, width=16, n_heads=2, encoder_layers=1, decoder_layers=2, channels=(2, 2, 4, 4, 6)
+    seconds=0.5,
+    n_mels=32,
+    width=16,
+    n_heads=2,
+    encoder_layers=1,
+    decoder_layers=2,
+    channels=(2, 2, 4, 4, 6),
 )
 TOKENS = SMALL.tokens
 
@@ -38,7 +51,9 @@ def pictures(seed, windows=1):
 def uncached(network, heard, shelf, words, temperature=1.0):
     """Log-probabilities after `words`: the whole sentence read again by every window, and their vote."""
     memory = network.memory(heard, network.shelf_vector(shelf).expand(len(heard), -1))
-    logits = network.decoder(torch.tensor([words] * len(heard)), memory)[:, -1].double() / temperature
+    logits = (
+        network.decoder(torch.tensor([words] * len(heard)), memory)[:, -1].double() / temperature
+    )
     allowed = torch.from_numpy(TOKENS.allowed(words, shelf))
     return logits.masked_fill(~allowed, -torch.inf).log_softmax(-1).mean(0).log_softmax(-1).numpy()
 
@@ -49,12 +64,17 @@ def test_decoding_is_what_it_is_without_a_cache(windows, temperature):
     found = decode(network, heard, pedal_order.SIX, beams=5, temperature=temperature)
     for names, share in found.alternatives:
         words = TOKENS.order_prefix(names)
-        steps = [uncached(network, heard, pedal_order.SIX, words[:k], temperature) for k in range(1, len(words))]
+        steps = [
+            uncached(network, heard, pedal_order.SIX, words[:k], temperature)
+            for k in range(1, len(words))
+        ]
         nats = sum(scores[word] for scores, word in zip(steps, words[1:], strict=True))
         # Float32 logits, summed in another order: 1e-5 of a nat.
         assert np.log(share) == pytest.approx(nats, abs=1e-4)
     words, centres = TOKENS.order_prefix(found.chain.names), (np.arange(16) + 0.5) / 16
-    for unit in np.concatenate([effect(s.effect).space.to_unit(s.params) for s in found.chain.steps]):
+    for unit in np.concatenate(
+        [effect(s.effect).space.to_unit(s.params) for s in found.chain.steps]
+    ):
         scores = uncached(network, heard, TOKENS.pedals, words)
         assert unit == pytest.approx(float(np.exp(scores[TOKENS.bin_slice()]) @ centres), abs=1e-4)
         words = [*words, int(scores.argmax())]
@@ -86,8 +106,12 @@ def networks(seed, loudness):
 )
 def test_no_weights_lead_outside_the_grammar(seed, loudness, shelf, temperature, top_p, windows):
     network, heard = networks(seed, loudness), pictures(seed, windows)
-    chains = sample(network, heard, shelf, generator(seed), n=3, temperature=temperature, top_p=top_p)
-    chains += [decode(network, heard, shelf, beams=k, temperature=temperature).chain for k in (1, 4)]
+    chains = sample(
+        network, heard, shelf, generator(seed), n=3, temperature=temperature, top_p=top_p
+    )
+    chains += [
+        decode(network, heard, shelf, beams=k, temperature=temperature).chain for k in (1, 4)
+    ]
     for chain in chains:
         # Encoding refuses pedals that stand twice or are not in the vocabulary, chains too long, and knobs off range.
         TOKENS.encode(chain)
@@ -106,11 +130,15 @@ def test_draws_follow_the_probabilities_that_decode_states():
 
 def test_a_seed_draws_again_the_same_and_cold_draws_are_greedy():
     network, heard = model(0, 3.0), pictures(1)
-    one, again, other = (sample(network, heard, pedal_order.SIX, generator(s), n=4) for s in (1, 1, 2))
+    one, again, other = (
+        sample(network, heard, pedal_order.SIX, generator(s), n=4) for s in (1, 1, 2)
+    )
     assert one == again != other
     greedy = decode(network, heard, pedal_order.SIX, beams=1).chain.names
     for options in ({"temperature": 1e-4}, {"top_p": 1e-9}):
-        assert {c.names for c in sample(network, heard, pedal_order.SIX, generator(3), n=4, **options)} == {greedy}
+        assert {
+            c.names for c in sample(network, heard, pedal_order.SIX, generator(3), n=4, **options)
+        } == {greedy}
 
 
 def test_top_p_keeps_the_smallest_set_that_reaches_it():
@@ -142,7 +170,9 @@ def test_a_network_made_too_sure_is_cooled_by_as_much():
     with torch.no_grad():
         network.decoder.logits.weight.mul_(3.0)
         network.decoder.logits.bias.mul_(3.0)
-    assert order_temperature(network, heard, pedal_order.SIX, drawn) == pytest.approx(3 * own, rel=1e-3)
+    assert order_temperature(network, heard, pedal_order.SIX, drawn) == pytest.approx(
+        3 * own, rel=1e-3
+    )
     # 300 orders of some four words: 1.0 within three standard errors.
     assert own == pytest.approx(1.0, abs=0.25)
 
@@ -150,7 +180,9 @@ def test_a_network_made_too_sure_is_cooled_by_as_much():
 def test_setting_distances_find_a_line_and_nothing_in_noise():
     network = model(0)
     assert setting_distances(network) == pytest.approx(np.ones(15), abs=0.5)
-    line = torch.linspace(0, 1, 16)[:, None] * torch.randn(1, 16, generator=torch.Generator().manual_seed(0))
+    line = torch.linspace(0, 1, 16)[:, None] * torch.randn(
+        1, 16, generator=torch.Generator().manual_seed(0)
+    )
     with torch.no_grad():
         network.decoder.logits.weight[TOKENS.bin_slice()] = line
     found = setting_distances(network, side="written")

@@ -9,7 +9,9 @@ from labkit.systems.pedal_order.decode import Prediction
 from labkit.systems.pedal_order.refine import refine
 
 RATE = 44_100
-TRUTH = Chain((Step("lowpass", {"cutoff_frequency_hz": 900.0}), Step("distortion", {"drive_db": 26.0})))
+TRUTH = Chain(
+    (Step("lowpass", {"cutoff_frequency_hz": 900.0}), Step("distortion", {"drive_db": 26.0}))
+)
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +21,9 @@ def pair():
 
 
 def said(*orders):
-    return Prediction(Chain(()), 1 / len(orders), tuple((names, 1 / len(orders)) for names in orders))
+    return Prediction(
+        Chain(()), 1 / len(orders), tuple((names, 1 / len(orders)) for names in orders)
+    )
 
 
 def test_a_second_candidate_wins_when_it_explains_the_sound(pair):
@@ -27,7 +31,9 @@ def test_a_second_candidate_wins_when_it_explains_the_sound(pair):
     wrong = ("distortion", "lowpass")
     found = refine(said(wrong, TRUTH.names, TRUTH.names), *pair, RATE)
     assert found.chain.names == TRUTH.names
-    assert found.si_sdr_db > 60  # a memoryless pedal and a filter: exact but for the search's own tolerance
+    assert (
+        found.si_sdr_db > 60
+    )  # a memoryless pedal and a filter: exact but for the search's own tolerance
     assert [names for names, _ in found.tried] == [wrong, TRUTH.names]
     assert found.tried[0][1] < 30
     assert found.chain.steps[1].params["drive_db"] == pytest.approx(26.0, abs=0.01)

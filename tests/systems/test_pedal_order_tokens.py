@@ -14,7 +14,9 @@ from labkit.systems.pedal_order.tokens import END, SEPARATOR, START, ChainTokens
 TOKENS = ChainTokens(SIX, n_bins=16, max_pedals=5)
 
 
-@given(seed=st.integers(0, 10_000), prior=st.sampled_from(["subsets", "shuffled", "seed", "realistic"]))
+@given(
+    seed=st.integers(0, 10_000), prior=st.sampled_from(["subsets", "shuffled", "seed", "realistic"])
+)
 def test_any_chain_survives_to_half_a_bin(seed, prior):
     chain = ChainSampler(SIX, prior, 5).sample(np.random.default_rng(seed))
     words = TOKENS.encode(chain)
@@ -23,7 +25,10 @@ def test_any_chain_survives_to_half_a_bin(seed, prior):
     assert len(words) <= TOKENS.max_length
     for before, after in zip(chain.steps, back.steps, strict=True):
         space = effect(before.effect).space
-        assert np.abs(space.to_unit(before.params) - space.to_unit(after.params)).max() <= 0.5 / 16 + 1e-9
+        assert (
+            np.abs(space.to_unit(before.params) - space.to_unit(after.params)).max()
+            <= 0.5 / 16 + 1e-9
+        )
     assert TOKENS.encode(back) == words
 
 

@@ -36,10 +36,14 @@ def checkpoint(tmp_path):
 @pytest.fixture
 def takes(tmp_path, monkeypatch):
     """Four files of noise, two a folder, where the real recordings would lie."""
-    for k, name in enumerate(["guitar_di/a", "guitar_di/b", "guitar_acoustic/c", "guitar_acoustic/d"]):
+    for k, name in enumerate(
+        ["guitar_di/a", "guitar_di/b", "guitar_acoustic/c", "guitar_acoustic/d"]
+    ):
         path = tmp_path / "real" / f"{name}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_audio(path, 0.1 * np.random.default_rng(k).standard_normal((1, RATE)).astype(np.float32), RATE)
+        write_audio(
+            path, 0.1 * np.random.default_rng(k).standard_normal((1, RATE)).astype(np.float32), RATE
+        )
     monkeypatch.setenv("LABKIT_REAL_DATA", str(tmp_path / "real"))
     monkeypatch.setattr(adaptation, "_ARCHIVE_SECONDS", 0.8)
     return tmp_path / "real"
@@ -63,7 +67,10 @@ def test_no_file_is_both_in_the_archive_and_examined(takes, monkeypatch):
 def test_the_archive_is_worth_what_is_learnt_from_it(checkpoint, tmp_path, monkeypatch):
     for module in (adaptation, unlabelled):
         monkeypatch.setattr(module, "SURE", 0.0)
-    told, given = [], {"start": checkpoint, "steps": 1, "n": 4, "n_recordings": 3, "kinds": ("generated",)}
+    told, given = (
+        [],
+        {"start": checkpoint, "steps": 1, "n": 4, "n_recordings": 3, "kinds": ("generated",)},
+    )
     rows = adaptation.evaluate_adaptation(tmp_path / "runs", **given, say=told.append)
     assert [row.name for row in rows if row.metric == "exact chain"] == [
         "as it ships",

@@ -16,7 +16,9 @@ from labkit.systems.pedal_order.data import Examples, vary
 from labkit.systems.pedal_order.train import sequence_loss
 from labkit.systems.pedal_order.variants import VARIANTS, Variant, evaluate_variants
 
-TINY_CODEC = codec.CodecConfig(encoder_dim=4, latent_dim=24, decoder_dim=32, n_codebooks=3, codebook_size=32)
+TINY_CODEC = codec.CodecConfig(
+    encoder_dim=4, latent_dim=24, decoder_dim=32, n_codebooks=3, codebook_size=32
+)
 SMALL = pedal_order.Config(
     protocols=("three",),
     seconds=1.0,
@@ -53,7 +55,9 @@ def clips(tmp_path_factory):
 
 @pytest.mark.parametrize("hear_dry", [False, True])
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
-def test_examples_keep_their_shape_through_the_cache_and_the_network_hears_them(front_end, hear_dry, clips, tmp_path):
+def test_examples_keep_their_shape_through_the_cache_and_the_network_hears_them(
+    front_end, hear_dry, clips, tmp_path
+):
     config = replace(SMALL, front_end=front_end, hear_dry=hear_dry)
     fresh, cached = Examples(config, [clips], 3), Examples(config, [clips], 3).cached(tmp_path)
     for index in range(4):
@@ -71,7 +75,9 @@ def test_examples_keep_their_shape_through_the_cache_and_the_network_hears_them(
 
 def test_codes_are_names_and_hidden_ones_have_a_name_of_their_own():
     config = replace(SMALL, front_end="codes", mask=0.5, tilt_db=20.0)
-    audio = torch.from_numpy(generator(0, "t").standard_normal((2, SMALL.samples)).astype(np.float32))
+    audio = torch.from_numpy(
+        generator(0, "t").standard_normal((2, SMALL.samples)).astype(np.float32)
+    )
     codes = front_ends.picture(audio, config)
     assert codes.shape == (2, 3, -(-SMALL.samples // 512))
     assert torch.equal(codes, codes.round())
@@ -89,7 +95,9 @@ def test_level_is_heard_only_where_it_is_not_fixed(front_end):
     loud, soft = torch.from_numpy(0.1 * noise), torch.from_numpy(0.001 * noise)
     for fixed in (True, False):
         config = replace(SMALL, front_end=front_end, fix_level=fixed)
-        same = torch.isclose(front_ends.picture(loud, config), front_ends.picture(soft, config), atol=1e-2)
+        same = torch.isclose(
+            front_ends.picture(loud, config), front_ends.picture(soft, config), atol=1e-2
+        )
         assert same.float().mean() > 0.95 if fixed else same.float().mean() < 0.9
 
 
@@ -114,11 +122,16 @@ def test_variants_are_trained_examined_and_resumed(tmp_path, monkeypatch):
     assert len(set(names)) == len(names)
     said = []
     tiny = replace(SMALL, checkpoint_every=1)
-    some = (Variant("log-mel", kinds=("notes",)), Variant("DAC codes", {"front_end": "codes"}, kinds=("generated",)))
+    some = (
+        Variant("log-mel", kinds=("notes",)),
+        Variant("DAC codes", {"front_end": "codes"}, kinds=("generated",)),
+    )
     facts = {"base": tiny, "variants": some, "n": 4, "sources": ("generated",), "say": said.append}
     rows = evaluate_variants(tmp_path / "runs", **facts)
     assert [(row.name, row.metric) for row in rows] == [
-        (name, metric) for name in ("log-mel", "DAC codes") for metric in ("exact chain", "right set")
+        (name, metric)
+        for name in ("log-mel", "DAC codes")
+        for metric in ("exact chain", "right set")
     ]
     again = evaluate_variants(tmp_path / "runs", **facts)
     assert [row.ours for row in again] == [row.ours for row in rows]

@@ -28,7 +28,11 @@ def folder(tmp_path, monkeypatch):
 def test_wet_files_of_units_that_the_shelf_knows(folder):
     """A flanger is none of the six, and a dry file none at all."""
     found = [(file.name, pedal) for file, pedal in zero_shot.real_units(folder)]
-    assert found == [("bd-2_s1.wav", "distortion"), ("ph_s1.wav", "phaser"), ("rat_0_wet.flac", "distortion")]
+    assert found == [
+        ("bd-2_s1.wav", "distortion"),
+        ("ph_s1.wav", "phaser"),
+        ("rat_0_wet.flac", "distortion"),
+    ]
 
 
 @pytest.mark.usefixtures("folder")
@@ -69,7 +73,10 @@ def test_plug_ins_of_other_makers_stand_alone_behind_new_clips(monkeypatch, tmp_
 
     monkeypatch.setattr(zero_shot, "predict", said)
     model = SimpleNamespace(config=config)
-    rows = {row.metric: row for row in zero_shot.plugin_rows(model, n=3, sources=("generated",), say=lines.append)}
+    rows = {
+        row.metric: row
+        for row in zero_shot.plugin_rows(model, n=3, sources=("generated",), say=lines.append)
+    }
     assert lines[0].startswith("plug-ins that are not installed: nobody has this")
     assert lines[1] == "generated, distortion: distortion, heard as distortion"
     assert rows["the pedal is named"].ours == 1.0

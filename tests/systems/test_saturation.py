@@ -60,7 +60,10 @@ class Tones:
     def clip(self, rng, split):
         pitch = int(rng.integers(40)) + {"train": 100, "validation": 200, "test": 300}[split]
         t = np.arange(round(self.seconds * RATE)) / RATE
-        partials = [np.sin(2 * np.pi * pitch * k * t + 6 * rng.random()) * np.exp(-2 * k * t) / k for k in range(1, 9)]
+        partials = [
+            np.sin(2 * np.pi * pitch * k * t + 6 * rng.random()) * np.exp(-2 * k * t) / k
+            for k in range(1, 9)
+        ]
         audio = np.sum(partials, 0) + 1e-3 * rng.standard_normal(len(t))
         return Clip((0.3 * audio[None]).astype(np.float32), RATE, f"tone/{pitch}", self.kind)
 
@@ -74,9 +77,9 @@ def pool():
 
 
 def one(pool, condition, index=0, **changes):
-    return data.Examples(SMALL, [pool], 0, training=False, condition=replace(CONDITIONS[condition], **changes)).example(
-        index
-    )
+    return data.Examples(
+        SMALL, [pool], 0, training=False, condition=replace(CONDITIONS[condition], **changes)
+    ).example(index)
 
 
 def test_an_example_depends_on_seed_and_number_alone(pool):
@@ -105,7 +108,9 @@ def test_a_pair_is_the_curve_of_its_clean_signal(pool):
         assert np.array_equal(example.reference[SMALL.margin : -SMALL.margin], example.clean)
         if curve in MEMORYLESS:
             # Half a step of 16 bits.
-            assert example.wet == pytest.approx(saturate(example.clean, example.depth, curve=curve), abs=1.6e-5)
+            assert example.wet == pytest.approx(
+                saturate(example.clean, example.depth, curve=curve), abs=1.6e-5
+            )
 
 
 def test_disturbances_are_what_they_are_said_to_be(pool):
@@ -121,7 +126,9 @@ def test_disturbances_are_what_they_are_said_to_be(pool):
         shifted = one(pool, "shift", i)
         found, _ = align(shifted.reference, shifted.wet)
         start = next(
-            k for k in range(2 * SMALL.margin + 1) if np.array_equal(shifted.reference[k : k + 99], found[:99])
+            k
+            for k in range(2 * SMALL.margin + 1)
+            if np.array_equal(shifted.reference[k : k + 99], found[:99])
         )
         assert np.array_equal(found, shifted.clean)
         shifts.append(start - SMALL.margin)
@@ -140,7 +147,10 @@ def test_a_codec_between_leaves_the_same_sound_in_the_same_place(pool):
 
 
 def test_a_clip_that_does_not_fit_is_refused(pool):
-    for clip in (Clip(np.zeros((1, 99), "f"), RATE, "x", "real"), Clip(np.zeros((1, 99_999), "f"), 8000, "x", "real")):
+    for clip in (
+        Clip(np.zeros((1, 99), "f"), RATE, "x", "real"),
+        Clip(np.zeros((1, 99_999), "f"), 8000, "x", "real"),
+    ):
         with pytest.raises(ValueError, match="a clip must hold 18304 samples at 16000 Hz"):
             data.render(SMALL, clip, CONDITIONS["wet"], generator(0))
     with pytest.raises(ValueError, match="other must be a clip"):
@@ -165,7 +175,10 @@ def test_a_buffer_keeps_what_fits_and_renews_it():
 
 def test_kept_examples_are_those_that_were_made(pool, tmp_path):
     config = replace(SMALL, n_examples=6)
-    made, kept = data.Examples(config, [pool], 3), data.Examples(config, [pool], 3).cached(tmp_path / "kept")
+    made, kept = (
+        data.Examples(config, [pool], 3),
+        data.Examples(config, [pool], 3).cached(tmp_path / "kept"),
+    )
     first, second = [kept[i] for i in range(6)], [kept[6 + i] for i in range(6)]
     for index, one in enumerate(first):
         for name, value in made[index].items():
@@ -181,9 +194,12 @@ def test_kept_examples_are_those_that_were_made(pool, tmp_path):
 
 def test_weights_of_another_version_are_named(tmp_path):
     path = tmp_path / "old.safetensors"
-    checkpoints.write(build(replace(SMALL, hidden=16)), path, system="saturation", config=asdict(SMALL))
+    checkpoints.write(
+        build(replace(SMALL, hidden=16)), path, system="saturation", config=asdict(SMALL)
+    )
     with pytest.raises(
-        CheckpointError, match=r"of another version of the model, train it again: size mismatch for views"
+        CheckpointError,
+        match=r"of another version of the model, train it again: size mismatch for views",
     ):
         saturation.load(path)
 
@@ -192,7 +208,9 @@ def test_a_reference_that_is_not_there_is_not_looked_at(pool):
     """Whatever stands in its place: the answer to a wet sound alone is the same in any company."""
     model = saturation.build(SMALL).eval()
     alone = default_collate([views.hear(SMALL, one(pool, "wet", k).wet, None) for k in range(2)])
-    pair = default_collate([views.hear(SMALL, (e := one(pool, "level", k)).wet, e.reference) for k in range(2)])
+    pair = default_collate(
+        [views.hear(SMALL, (e := one(pool, "level", k)).wet, e.reference) for k in range(2)]
+    )
     mixed = {name: torch.cat([alone[name], pair[name]]) for name in alone}
     mixed["reference"][:2] = 9.0
     with torch.no_grad():
@@ -232,7 +250,9 @@ def test_undone_at_the_true_depth_the_sound_is_smoothest(pool, depth):
     """The eight partials of these tones lie below 1.2 kHz: most of what lies above is the curve's own work."""
     for i in range(3):
         wet = np.round(32767 * saturate(one(pool, "exact", i).clean, depth)) / 32767
-        share = views.blind_view((wet / np.abs(wet).max()).astype(np.float32), RATE)[32 : 32 + 90].reshape(9, 10)
+        share = views.blind_view((wet / np.abs(wet).max()).astype(np.float32), RATE)[
+            32 : 32 + 90
+        ].reshape(9, 10)
         best = np.logspace(0, 1, 9)[share[:, 4:].mean(1).argmin()]
         # Neighbours are a factor of 10^(1/8) = 1.33 apart: one of them.
         assert best == pytest.approx(depth, rel=0.35)
@@ -255,7 +275,9 @@ def test_sizes_are_the_ones_promised():
     assert sum(p.numel() for p in build(saturation.LIGHT).parameters()) <= 1_000_000
 
 
-@pytest.mark.parametrize("changes", [{}, {"picture": "stft", "standardise": True, "views": False, "in_channels": 3}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"picture": "stft", "standardise": True, "views": False, "in_channels": 3}]
+)
 def test_every_trainable_weight_moves(pool, changes):
     config = replace(SMALL, loss="both", **changes)
     batch = default_collate([data.Examples(config, [pool], 0)[i] for i in range(8)])
@@ -281,11 +303,15 @@ def test_the_loss_switch(pool):
 
 
 def test_sound_leads_to_the_depth_and_less_so_where_it_is_deep(pool):
-    batch = collect(data.Examples(replace(SMALL, loss="audio"), [pool], 0, condition=CONDITIONS["exact"]), 4)
+    batch = collect(
+        data.Examples(replace(SMALL, loss="audio"), [pool], 0, condition=CONDITIONS["exact"]), 4
+    )
 
     def distance(depth, ratio):
         asked = batch | {"log_depth": torch.full((4,), float(np.log(depth)))}
-        log_depth = (asked["log_depth"] + float(np.log(ratio)))[:, None].repeat(1, 5).requires_grad_()
+        log_depth = (
+            (asked["log_depth"] + float(np.log(ratio)))[:, None].repeat(1, 5).requires_grad_()
+        )
         found = audio_distance(SMALL, Answer(log_depth, torch.zeros(4), torch.zeros(4, 5)), asked)
         found.backward()
         return found.item(), log_depth.grad.sum().item()
@@ -302,9 +328,13 @@ def test_calibration_mends_a_spread_that_is_wrong_by_a_factor(monkeypatch):
     model = build(SMALL).eval()
     rng = np.random.default_rng(0)
     error = torch.from_numpy(rng.laplace(0, 0.3, 4000).astype(np.float32))
-    answer = Answer(torch.zeros(4000, 5), torch.full((4000,), float(np.log(0.1))), torch.zeros(4000, 5))
+    answer = Answer(
+        torch.zeros(4000, 5), torch.full((4000,), float(np.log(0.1))), torch.zeros(4000, 5)
+    )
     batch = {"curve": torch.zeros(4000, dtype=torch.long), "log_depth": error}
-    monkeypatch.setattr(sys.modules["labkit.systems.saturation.train"], "answers", lambda *_: answer)
+    monkeypatch.setattr(
+        sys.modules["labkit.systems.saturation.train"], "answers", lambda *_: answer
+    )
     # The mean of 4000 exponential draws scatters by 1 / sqrt(4000) = 1.6 %.
     assert calibrate(model, batch) == pytest.approx(3.0, rel=0.06)
     ends = interval(answer, batch["curve"], float(model.spread_factor)).log()
@@ -316,7 +346,12 @@ def test_calibration_mends_a_spread_that_is_wrong_by_a_factor(monkeypatch):
 def test_it_learns_and_hears():
     """On 96 pairs it comes far below guessing the mean on others, and with the sounds exchanged it does not."""
     batch, fresh = (
-        collect(data.Examples(SMALL, [FreshClips(Tones(), "train", k)], k, condition=CONDITIONS["level"]), n)
+        collect(
+            data.Examples(
+                SMALL, [FreshClips(Tones(), "train", k)], k, condition=CONDITIONS["level"]
+            ),
+            n,
+        )
         for k, n in ((0, 96), (1, 32))
     )
     model, order = build(SMALL).train(), generator(0, "order")
@@ -341,7 +376,9 @@ def tones(monkeypatch):
     for module in ("train", "evaluate"):
         # By its name in sys.modules: the package's attribute of that name is the function.
         where = sys.modules[f"labkit.systems.saturation.{module}"]
-        monkeypatch.setattr(where, "pool", lambda _config, _kind, split, _n: FreshClips(Tones(), split, 0))
+        monkeypatch.setattr(
+            where, "pool", lambda _config, _kind, split, _n: FreshClips(Tones(), split, 0)
+        )
 
 
 def test_a_run_that_is_killed_ends_where_an_unbroken_one_does(tones, tmp_path, monkeypatch):
@@ -377,21 +414,34 @@ LONGER = replace(SMALL, steps=22, checkpoint_every=6)  # a row of the log is wri
 SIZES = {"n_validation": 6, "validate_every": 20}
 
 
-def test_a_run_of_a_folder_that_is_killed_in_the_middle_has_the_same_curves(tmp_path, kill_at_checkpoint):
+def test_a_run_of_a_folder_that_is_killed_in_the_middle_has_the_same_curves(
+    tmp_path, kill_at_checkpoint
+):
     (tmp_path / "own").mkdir()
     for k in range(8):
-        write_audio(tmp_path / "own" / f"tone{k}.wav", Tones().clip(generator(k, "tone"), "train").audio, RATE)
+        write_audio(
+            tmp_path / "own" / f"tone{k}.wav",
+            Tones().clip(generator(k, "tone"), "train").audio,
+            RATE,
+        )
     own = tmp_path / "own"
     kill_at_checkpoint(KILLED, __file__, tmp_path / "killed", own)
     at = torch.load(tmp_path / "killed" / "checkpoint.pt", weights_only=True)["step"]
     assert 0 < at < LONGER.steps
-    ends = [saturation.train(LONGER, tmp_path / name, folder=own, **SIZES) for name in ("killed", "whole")]
+    ends = [
+        saturation.train(LONGER, tmp_path / name, folder=own, **SIZES)
+        for name in ("killed", "whole")
+    ]
     for name, tensor in ends[0].state_dict().items():
         assert torch.equal(tensor, ends[1].state_dict()[name]), name
     curves = []
     for name in ("killed", "whole"):
-        rows = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
-        curves.append([{key: value for key, value in row.items() if key != "seconds"} for row in rows])
+        rows = [
+            json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()
+        ]
+        curves.append(
+            [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+        )
     assert curves[0] == curves[1]
     assert [row["step"] for row in curves[0]] == [20, 22]
 
@@ -399,7 +449,12 @@ def test_a_run_of_a_folder_that_is_killed_in_the_middle_has_the_same_curves(tmp_
 def test_evaluation_gives_every_method_its_row(tones, tmp_path):
     assert tones is None
     rows = saturation.evaluate(
-        build(SMALL).eval(), n=24, n_floor=24, conditions=("exact", "curve", "wet"), sources=("generated",), say=str
+        build(SMALL).eval(),
+        n=24,
+        n_floor=24,
+        conditions=("exact", "curve", "wet"),
+        sources=("generated",),
+        say=str,
     )
     assert read("saturation", path=write("saturation", rows, path=tmp_path / "rows.json")) == rows
     found = {(row.protocol, row.name, row.metric): row for row in rows}
@@ -407,8 +462,14 @@ def test_evaluation_gives_every_method_its_row(tones, tmp_path):
     assert found[exact, "closed form", "depth error"].ours < 1e-3
     assert found[exact, "least squares", "depth error"].ours < 1e-2
     assert found[curve, "light, refined", "curve named"].ours > 0.4
-    assert found[exact, "light, refined", "depth error"].ours == found[exact, "least squares", "depth error"].ours
-    assert found[exact, "light", "depth error"].oracle == found[exact, "least squares", "depth error"].ours
+    assert (
+        found[exact, "light, refined", "depth error"].ours
+        == found[exact, "least squares", "depth error"].ours
+    )
+    assert (
+        found[exact, "light", "depth error"].oracle
+        == found[exact, "least squares", "depth error"].ours
+    )
     ours = found[wet, "light", "depth error"]
     assert ours.oracle is None
     assert ours.low <= ours.ours <= ours.high
@@ -418,7 +479,12 @@ def test_evaluation_gives_every_method_its_row(tones, tmp_path):
     assert ours.control > 0
     assert found[curve, "light", "curve named"].chance == 0.2
     assert found[curve, "least squares", "curve named"].ours > 0.6
-    assert 0 <= found[wet, "light", "interval: 20%"].ours <= found[wet, "light", "interval: 95%"].ours <= 1
+    assert (
+        0
+        <= found[wet, "light", "interval: 20%"].ours
+        <= found[wet, "light", "interval: 95%"].ours
+        <= 1
+    )
     assert all(row.n == 24 for row in rows)
 
 
@@ -428,14 +494,18 @@ def test_aims_are_said_to_be_reached_missed_or_not_measured():
     lines = saturation.against_aims([row, replace(row, sources="sampled", ours=aim)])
     assert len(lines) == 3 * len(AIMS)
     assert [line.rsplit(" ", 1)[1] for line in lines[:3]] == ["measured", "reached", "missed"]
-    named = Row(CONDITIONS["wet_curve"].says, "light", "generated", "curve named", "", 0.9, None, None, 8, 1)
+    named = Row(
+        CONDITIONS["wet_curve"].says, "light", "generated", "curve named", "", 0.9, None, None, 8, 1
+    )
     assert [line for line in saturation.against_aims([named]) if line.endswith("0.9, reached")]
 
 
 def test_losses_are_compared_on_the_same_examples_from_the_same_weights(tones):
     assert tones is None
     small = replace(SMALL, steps=2, samples=8192)
-    first, again = (compare_losses(small, n_train=6, n_test=4, losses=("parameter", "audio")) for _ in range(2))
+    first, again = (
+        compare_losses(small, n_train=6, n_test=4, losses=("parameter", "audio")) for _ in range(2)
+    )
     assert first == again
     assert [row.name for row in first] == ["trained by parameter", "trained by audio"]
     assert first[0].ours != first[1].ours
@@ -443,8 +513,12 @@ def test_losses_are_compared_on_the_same_examples_from_the_same_weights(tones):
 
 
 def test_speed_is_that_of_both_models_and_a_buffer_saves_some():
-    rows = {(row.name, row.metric): row.ours for row in saturation.speed_rows(build(SMALL).eval(), n=1)}
-    light, big = (rows[name, "processor time for a second"] for name in ("light", "big, on an STFT"))
+    rows = {
+        (row.name, row.metric): row.ours for row in saturation.speed_rows(build(SMALL).eval(), n=1)
+    }
+    light, big = (
+        rows[name, "processor time for a second"] for name in ("light", "big, on an STFT")
+    )
     assert 0 < light < big
     assert rows["light", "processor time, share of big, on an STFT"] == pytest.approx(light / big)
     clips = {name: ms for (name, metric), ms in rows.items() if metric.endswith("dry clip")}
@@ -466,7 +540,9 @@ def test_ridge_is_a_straight_line_and_features_ignore_level(pool):
     depth = np.clip(5 + x @ [1.0, -0.5, 0.0], 1, 10)
     assert Ridge(x, depth)(x) == pytest.approx(depth, abs=0.1)
     wet = one(pool, "wet").wet
-    assert hand_features(wet, RATE) == pytest.approx(hand_features(wet * 0.1, RATE), abs=0.01)  # dB, in float32
+    assert hand_features(wet, RATE) == pytest.approx(
+        hand_features(wet * 0.1, RATE), abs=0.01
+    )  # dB, in float32
     assert hand_features(wet, RATE).shape == (11,)
     assert np.isfinite(hand_features(np.zeros(100), RATE)).all()
 
@@ -480,7 +556,9 @@ def test_checkpoints_round_trip_and_bad_ones_are_named(tmp_path):
     assert again.config == SMALL
     assert float(again.spread_factor) == pytest.approx(1.7)
     for (name, a), b in zip(model.state_dict().items(), again.state_dict().values(), strict=True):
-        torch.testing.assert_close(a.float(), b.float(), atol=1e-3, rtol=1e-3, msg=name)  # half precision
+        torch.testing.assert_close(
+            a.float(), b.float(), atol=1e-3, rtol=1e-3, msg=name
+        )  # half precision
     path.write_bytes(b"weights")
     with pytest.raises(CheckpointError, match="not a readable safetensors file"):
         saturation.load(path)
@@ -499,8 +577,13 @@ def test_predicting_takes_any_recording(pool):
     assert 1 <= found.low <= found.depth <= found.high <= 10
     assert sum(found.shares.values()) == pytest.approx(1, abs=1e-5)
     assert found.shares[found.curve] == max(found.shares.values())
-    assert saturation.predict(model, stereo, RATE, clean=example.reference[None], curve="cubic").curve == "cubic"
-    short = saturation.predict(model, example.wet[None, :500], 44100, clean=example.clean[None, :600], clean_rate=8000)
+    assert (
+        saturation.predict(model, stereo, RATE, clean=example.reference[None], curve="cubic").curve
+        == "cubic"
+    )
+    short = saturation.predict(
+        model, example.wet[None, :500], 44100, clean=example.clean[None, :600], clean_rate=8000
+    )
     assert np.isfinite(short.depth)
     with pytest.raises(AudioError, match="wet is silent"):
         saturation.predict(model, np.zeros((1, 100), np.float32), RATE)
@@ -518,7 +601,10 @@ def test_with_a_pair_least_squares_refines_what_has_no_memory(pool):
     assert replace(found, curve="arctan").refined == ("cubic", found.fit.depth)
     assert replace(found, curve="hysteresis").refined == ("hysteresis", found.depth)
     strange = one(pool, "unpaired")
-    other = replace(saturation.predict(model, strange.wet[None], RATE, clean=strange.reference[None]), curve="tanh")
+    other = replace(
+        saturation.predict(model, strange.wet[None], RATE, clean=strange.reference[None]),
+        curve="tanh",
+    )
     assert other.fit.residual > 0.2
     assert replace(other, filled=None).refined == ("tanh", other.depth)
     assert saturation.predict(model, example.wet[None], RATE).fit is None
@@ -527,7 +613,9 @@ def test_with_a_pair_least_squares_refines_what_has_no_memory(pool):
 def test_filled_gaps_tell_the_depth_of_flat_peaks_and_nothing_of_others():
     """Three partials at depth 7, in 16 bits and at any level; noise on the peaks silences the formula."""
     t = np.arange(RATE) / RATE
-    clean = sum(a * np.sin(2 * np.pi * 147 * k * t + k) for k, a in ((1, 1.0), (2, 0.6), (3, 0.3))) * np.exp(-2 * t)
+    clean = sum(
+        a * np.sin(2 * np.pi * 147 * k * t + k) for k, a in ((1, 1.0), (2, 0.6), (3, 0.3))
+    ) * np.exp(-2 * t)
     clean = clean / np.abs(clean).max()
     for amplitude in (0.9, 0.2):
         wet = np.round(amplitude * np.tanh(7 * clean) * 32767) / 32767
@@ -550,7 +638,11 @@ def test_a_pair_is_heard_where_the_clean_signal_was_at_its_peak():
     clean = (np.sin(2 * np.pi * 150 * t) * (0.5 + 0.1 * np.floor(t + 1.5))).astype(np.float32)
     clean /= np.abs(clean).max()
     found = saturation.predict(
-        build(SMALL).eval(), saturate(clean, 6.0, curve="hard_clip")[None], RATE, clean=clean[None], curve="hard_clip"
+        build(SMALL).eval(),
+        saturate(clean, 6.0, curve="hard_clip")[None],
+        RATE,
+        clean=clean[None],
+        curve="hard_clip",
     )
     assert found.fit.depth == pytest.approx(6.0, rel=1e-3)
 

@@ -45,7 +45,9 @@ def test_closed_form_fails_at_an_unknown_level_and_least_squares_does_not(clean)
         wet = 0.3 * saturate(clean, depth)
         assert abs(closed_form(clean, wet) - depth) > 0.5
         fit = least_squares(clean, wet)
-        assert fit.depth == pytest.approx(depth, abs=1e-4)  # the search stops at 1e-7 of the logarithm
+        assert fit.depth == pytest.approx(
+            depth, abs=1e-4
+        )  # the search stops at 1e-7 of the logarithm
         assert fit.wet_amplitude == pytest.approx(0.3, abs=1e-5)
         assert fit.residual < 1e-9
 
@@ -56,7 +58,9 @@ def test_least_squares_reaches_its_bound_under_noise(clean):
         wet = saturate(clean, depth)
         noise_rms = float(np.sqrt(np.mean(wet**2))) / 100  # 40 dB below
         found = [
-            least_squares(clean, wet + noise_rms * rng.standard_normal(len(wet)), free_level=free).depth
+            least_squares(
+                clean, wet + noise_rms * rng.standard_normal(len(wet)), free_level=free
+            ).depth
             for _ in range(24)
         ]
         bound = cramer_rao(clean, depth, noise_rms, wet_amplitude=1.0 if free else None)
@@ -80,7 +84,9 @@ def test_the_peak_gives_the_depth_away_until_the_level_is_taken_out(clean):
     for depth in (1.0, 3.0, 5.0):
         assert peak_leak(saturate(clean, depth)) == pytest.approx(depth, abs=1e-9)
     assert peak_leak(to_16_bit(saturate(clean, 9.0))) == np.inf
-    closed = {round(peak_leak(0.5 * w / np.abs(w).max()), 9) for w in (saturate(clean, d) for d in DEPTHS)}
+    closed = {
+        round(peak_leak(0.5 * w / np.abs(w).max()), 9) for w in (saturate(clean, d) for d in DEPTHS)
+    }
     assert len(closed) == 1
 
 

@@ -41,10 +41,13 @@ def missing(name, *more):
 def test_it_scores_again_what_its_card_says(name):
     here = {info.name for info in installed_plugins() if info.usable}
     missing = (
-        {unit.plugin for unit in tasks.TASKS[name].units} | ({"gxts9"} if name == "distortion" else set())
+        {unit.plugin for unit in tasks.TASKS[name].units}
+        | ({"gxts9"} if name == "distortion" else set())
     ) - here
     if missing:
-        pytest.skip(f"not installed: {sorted(missing)} (Debian: zam-plugins, guitarix-lv2; and dawdreamer)")
+        pytest.skip(
+            f"not installed: {sorted(missing)} (Debian: zam-plugins, guitarix-lv2; and dawdreamer)"
+        )
     card = json.loads(tasks.shipped_path(name).with_suffix(".json").read_text())["fixed_score"]
     # Other processors round differently, and a knob that moves by a hundredth is heard in the third digit.
     assert fixed_score(tasks.load(task=name)) == pytest.approx(card, abs=0.02)
@@ -62,8 +65,15 @@ def test_the_table_says_that_it_beats_rules_draws_and_searches(name):
 
 
 def test_the_table_holds_every_processor_and_every_real_pedal():
-    for sources, wanted in (("generated", PROCESSORS), ("real", [*PROCESSORS, "Tube Screamer", "BD-2", "RAT2"])):
-        said = {row.protocol for row in read("blackbox") if row.sources == sources and row.name == "rules"}
+    for sources, wanted in (
+        ("generated", PROCESSORS),
+        ("real", [*PROCESSORS, "Tube Screamer", "BD-2", "RAT2"]),
+    ):
+        said = {
+            row.protocol
+            for row in read("blackbox")
+            if row.sources == sources and row.name == "rules"
+        }
         titles = [PROCESSORS[name].title if name in PROCESSORS else name for name in wanted]
         assert all(any(title in protocol for protocol in said) for title in titles)
 
@@ -75,11 +85,16 @@ def test_the_shell_plays_a_stereo_file_of_another_rate(tmp_path, capsys):
     tones = [0.05 * np.sin(2 * np.pi * f * time) for f in (220, 330)]
     soundfile.write(tmp_path / "mix.wav", np.stack(tones, axis=1), 48_000)
     target = tmp_path / "new" / "out.wav"  # a folder that is not there yet
-    assert main(["enhance", str(tmp_path / "mix.wav"), "--task", "mastering", "--out", str(target)]) == 0
+    assert (
+        main(["enhance", str(tmp_path / "mix.wav"), "--task", "mastering", "--out", str(target)])
+        == 0
+    )
     out, rate = soundfile.read(target)
     assert (out.shape, rate) == ((48_000, 2), 48_000)
     assert np.isfinite(out).all()
-    assert np.sqrt((out**2).mean()) > 1.5 * np.sqrt(np.mean(np.square(tones)))  # a soft mix comes out louder
+    assert np.sqrt((out**2).mean()) > 1.5 * np.sqrt(
+        np.mean(np.square(tones))
+    )  # a soft mix comes out louder
     facts = json.loads(target.with_suffix(".json").read_text())
     assert set(facts["setting"]) == set(tasks.TASKS["mastering"].names)
     assert "wrote" in capsys.readouterr().out

@@ -40,7 +40,9 @@ def test_it_scores_again_what_its_card_says(card, model):
 def test_it_listens(model):
     """With every clip answered by another clip's audio, the score falls to the prior's."""
     tests = evaluation_set(model.config, pedal_order.PROTOCOLS["three"], "generated", 48, seed=11)
-    said = [canonical_names(p.chain.names) for p in predictions(model, tests.pictures, tests.protocol)]
+    said = [
+        canonical_names(p.chain.names) for p in predictions(model, tests.pictures, tests.protocol)
+    ]
     ours = np.mean([a == b for a, b in zip(said, tests.orders, strict=True)])
     shuffled = np.mean([a == b for a, b in zip(said[7:] + said[:7], tests.orders, strict=True)])
     # 48 clips at 1/16: more than 9 right by luck happens once in a thousand times.
@@ -51,9 +53,15 @@ def test_it_knows_chains_on_real_guitars(real_data, model):
     """The published row for real recordings holds on another draw of clips (n = 96: 2 standard errors are 0.1)."""
     assert real_data.is_dir()
     tests = evaluation_set(model.config, pedal_order.PROTOCOLS["three"], "real", 96, seed=12)
-    said = [canonical_names(p.chain.names) for p in predictions(model, tests.pictures, tests.protocol)]
+    said = [
+        canonical_names(p.chain.names) for p in predictions(model, tests.pictures, tests.protocol)
+    ]
     exact = np.mean([a == b for a, b in zip(said, tests.orders, strict=True)])
-    row = next(r for r in read("pedal_order") if (r.protocol, r.sources, r.metric) == ("three", "real", "exact chain"))
+    row = next(
+        r
+        for r in read("pedal_order")
+        if (r.protocol, r.sources, r.metric) == ("three", "real", "exact chain")
+    )
     assert exact == pytest.approx(row.ours, abs=0.12)
     assert exact > 3 * row.chance
 

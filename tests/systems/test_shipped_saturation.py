@@ -13,7 +13,8 @@ from labkit.systems.saturation.evaluate import evaluation_set, fixed_score
 from labkit.systems.saturation.train import answers
 
 pytestmark = pytest.mark.skipif(
-    not saturation.shipped_path().exists(), reason="no saturation checkpoint ships yet: `labkit train saturation`"
+    not saturation.shipped_path().exists(),
+    reason="no saturation checkpoint ships yet: `labkit train saturation`",
 )
 
 
@@ -28,11 +29,18 @@ def model():
 @pytest.mark.parametrize("name", MOST)
 def test_file_and_score_are_those_of_the_card(name):
     path = saturation.shipped_path(name)
-    card, content, model = json.loads(path.with_suffix(".json").read_text()), path.read_bytes(), saturation.load(path)
+    card, content, model = (
+        json.loads(path.with_suffix(".json").read_text()),
+        path.read_bytes(),
+        saturation.load(path),
+    )
     assert hashlib.sha256(content).hexdigest() == card["sha256"]
     assert len(content) == card["bytes"]
     assert card["parameters"] == sum(p.numel() for p in model.parameters()) <= MOST[name]
-    assert sum(file.stat().st_size for file in path.parent.glob("saturation_*.safetensors")) <= 25_000_000
+    assert (
+        sum(file.stat().st_size for file in path.parent.glob("saturation_*.safetensors"))
+        <= 25_000_000
+    )
     scores = fixed_score(model)
     for task, right in card["fixed_score"].items():
         # Other processors round differently: a curve may fall on the other side of a tie, a depth moves by a little.
@@ -64,4 +72,6 @@ def test_it_hears_real_recordings_as_the_table_says(real_data, model):
     row = next(r for r in read("saturation") if (r.protocol, r.name, r.sources, r.metric) == wanted)
     error = np.abs(said - true)
     # Twice the standard error of these 24 and half the width of the table's interval.
-    assert error.mean() == pytest.approx(row.ours, abs=2 * error.std() / np.sqrt(24) + (row.high - row.low) / 2)
+    assert error.mean() == pytest.approx(
+        row.ours, abs=2 * error.std() / np.sqrt(24) + (row.high - row.low) / 2
+    )

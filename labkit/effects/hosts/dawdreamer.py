@@ -28,7 +28,10 @@ class DawdreamerEngine:
     def __init__(self, where: str) -> None:
         self._where = where
         self._load(44_100)
-        inputs, outputs = self._plugin.get_num_input_channels(), self._plugin.get_num_output_channels()
+        inputs, outputs = (
+            self._plugin.get_num_input_channels(),
+            self._plugin.get_num_output_channels(),
+        )
         if not inputs or not outputs:
             raise ValueError(f"it takes {inputs} channels of audio and gives {outputs}: no effect")
         # A second input beside one output is a side chain; a second output beside one input is made from it.
@@ -37,7 +40,9 @@ class DawdreamerEngine:
         self._indices = [row["index"] for row in rows]
         self.parameters = self._describe(rows)
 
-    def render(self, audio: np.ndarray, sample_rate: int, values: np.ndarray, care: Care) -> tuple[np.ndarray, int]:
+    def render(
+        self, audio: np.ndarray, sample_rate: int, values: np.ndarray, care: Care
+    ) -> tuple[np.ndarray, int]:
         """As `Engine.render`. dawdreamer takes no lag out."""
         if care == "reload" or sample_rate != self._rate:
             self._load(sample_rate)
@@ -50,7 +55,9 @@ class DawdreamerEngine:
         samples = early + audio.shape[1]
         if not self._engine.render((samples + 0.5) / sample_rate):
             raise RuntimeError("dawdreamer could not render")
-        return np.ascontiguousarray(self._engine.get_audio()[: len(audio), early:samples], dtype=np.float32), 0
+        return np.ascontiguousarray(
+            self._engine.get_audio()[: len(audio), early:samples], dtype=np.float32
+        ), 0
 
     def _load(self, sample_rate: int) -> None:
         self._rate = sample_rate

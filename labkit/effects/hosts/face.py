@@ -110,7 +110,9 @@ class Engine(Protocol):
 
     def __init__(self, where: str) -> None: ...
 
-    def render(self, audio: np.ndarray, sample_rate: int, values: np.ndarray, care: Care) -> tuple[np.ndarray, int]:
+    def render(
+        self, audio: np.ndarray, sample_rate: int, values: np.ndarray, care: Care
+    ) -> tuple[np.ndarray, int]:
         """The sound of one setting, and how many samples of lag the host took out of it by itself.
 
         Args:

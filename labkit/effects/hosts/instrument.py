@@ -65,12 +65,18 @@ class Vst3Instrument:
         """
         if name not in self._shown:
             knob = self._knobs[name]
-            self._shown[name] = [knob.get_text_for_raw_value(k / _PLACES).strip() for k in range(_PLACES + 1)]
+            self._shown[name] = [
+                knob.get_text_for_raw_value(k / _PLACES).strip() for k in range(_PLACES + 1)
+            ]
         shown, wanted = self._shown[name], number(word)
         places = [k for k, text in enumerate(shown) if text == word]
-        places = places or [k for k, text in enumerate(shown) if wanted is not None and number(text) == wanted]
+        places = places or [
+            k for k, text in enumerate(shown) if wanted is not None and number(text) == wanted
+        ]
         if not places:
-            raise ValueError(f"{name} never shows {word!r}; it shows {', '.join(list(dict.fromkeys(shown))[:40])}")
+            raise ValueError(
+                f"{name} never shows {word!r}; it shows {', '.join(list(dict.fromkeys(shown))[:40])}"
+            )
         return places[len(places) // 2] / _PLACES
 
     def set(self, told: Told) -> None:
@@ -94,7 +100,13 @@ class Vst3Instrument:
         self.set(told)
 
     def play(
-        self, told: Told, key: int, held: float, seconds: float, sample_rate: int = 44_100, velocity: float = 0.8
+        self,
+        told: Told,
+        key: int,
+        held: float,
+        seconds: float,
+        sample_rate: int = 44_100,
+        velocity: float = 0.8,
     ) -> np.ndarray:
         """A note from silence.
 
@@ -134,7 +146,9 @@ class Vst3Instrument:
 
     def _raw(self, name: str, value: float | str) -> float:
         if name not in self._knobs:
-            raise ValueError(f"{name} is none of the {len(self._knobs)} parameters that were asked for")
+            raise ValueError(
+                f"{name} is none of the {len(self._knobs)} parameters that were asked for"
+            )
         if isinstance(value, str):
             return self.place(name, value)
         if not 0 <= value <= 1:

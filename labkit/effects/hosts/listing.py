@@ -14,8 +14,18 @@ from labkit.signal.paths import plugin_folders
 _VST3 = "labkit.effects.hosts.pedalboard:Vst3Engine"
 _DAWDREAMER = "labkit.effects.hosts.dawdreamer:DawdreamerEngine"
 _BUILTIN = "labkit.effects.hosts.builtin:BuiltinEngine"
-_ENGINES: dict[Kind, str] = {"builtin": _BUILTIN, "VST3": _VST3, "LV2": _DAWDREAMER, "VST2": _DAWDREAMER}
-_LIBRARIES: dict[Kind, str] = {"builtin": "pedalboard", "VST3": "pedalboard", "LV2": "dawdreamer", "VST2": "dawdreamer"}
+_ENGINES: dict[Kind, str] = {
+    "builtin": _BUILTIN,
+    "VST3": _VST3,
+    "LV2": _DAWDREAMER,
+    "VST2": _DAWDREAMER,
+}
+_LIBRARIES: dict[Kind, str] = {
+    "builtin": "pedalboard",
+    "VST3": "pedalboard",
+    "LV2": "dawdreamer",
+    "VST2": "dawdreamer",
+}
 _SUFFIXES: dict[str, Kind] = {".vst3": "VST3", ".so": "VST2", ".dll": "VST2", ".vst": "VST2"}
 
 
@@ -44,12 +54,16 @@ def installed_plugins() -> list[PluginInfo]:
     Returns:
         The lab's own pedals, then VST3, LV2 and VST2, each by name.
     """
-    found: list[tuple[str, Kind, str]] = [(n, "builtin", f"pedalboard.{e.plugin}") for n, e in EFFECTS.items()]
+    found: list[tuple[str, Kind, str]] = [
+        (n, "builtin", f"pedalboard.{e.plugin}") for n, e in EFFECTS.items()
+    ]
     found += [(path.stem, "VST3", str(path)) for path in _files("VST3", (".vst3",))]
     found += [(name, "LV2", uri) for name, uri in _lv2_names(bundles())]
     found += [(path.stem, "VST2", str(path)) for path in _files("VST2", (".so", ".dll", ".vst"))]
     faults = {kind: _fault(kind) for kind in _ENGINES}
-    return [PluginInfo(name, kind, where, not faults[kind], faults[kind]) for name, kind, where in found]
+    return [
+        PluginInfo(name, kind, where, not faults[kind], faults[kind]) for name, kind, where in found
+    ]
 
 
 def find(name_or_path_or_uri: str) -> Source:
@@ -70,26 +84,38 @@ def find(name_or_path_or_uri: str) -> Source:
         info = PluginInfo(Path(wanted).stem, kind, str(Path(wanted).resolve()), True)
     else:
         every = installed_plugins()
-        named = [info for info in every if wanted.lower() == info.name.lower() or wanted == info.where]
+        named = [
+            info for info in every if wanted.lower() == info.name.lower() or wanted == info.where
+        ]
         if not named:
-            raise PluginError(f"no plug-in {wanted!r} here: `labkit plugins` lists what is installed")
+            raise PluginError(
+                f"no plug-in {wanted!r} here: `labkit plugins` lists what is installed"
+            )
         info = named[0]
     fault = _fault(info.kind)
     if fault:
         raise PluginError(f"{info.kind} plug-in {info.name} cannot be hosted: {fault}")
     builtin = info.kind == "builtin"
-    return Source(info.name, info.kind, info.name if builtin else info.where, _ENGINES[info.kind], not builtin)
+    return Source(
+        info.name, info.kind, info.name if builtin else info.where, _ENGINES[info.kind], not builtin
+    )
 
 
 def _fault(kind: Kind) -> str:
     library = _LIBRARIES[kind]
-    return "" if importlib.util.find_spec(library) else f"{library} is not installed: pip install {library}"
+    return (
+        ""
+        if importlib.util.find_spec(library)
+        else f"{library} is not installed: pip install {library}"
+    )
 
 
 def _files(kind: Kind, suffixes: tuple[str, ...]) -> Iterator[Path]:
     for folder in plugin_folders(kind):
         # Makers may have a folder of their own; what lies deeper is inside a bundle.
-        yield from sorted(p for pattern in ("*", "*/*") for p in folder.glob(pattern) if p.suffix in suffixes)
+        yield from sorted(
+            p for pattern in ("*", "*/*") for p in folder.glob(pattern) if p.suffix in suffixes
+        )
 
 
 def _lv2_names(uris: Iterable[str]) -> list[tuple[str, str]]:
@@ -97,6 +123,7 @@ def _lv2_names(uris: Iterable[str]) -> list[tuple[str, str]]:
     words = {uri: uri.replace(":", "/").rsplit("/", 1)[-1].partition("#") for uri in uris}
     count = Counter(word.lower() for word, _, _ in words.values())
     names = (
-        (word if count[word.lower()] == 1 else word + mark + part, uri) for uri, (word, mark, part) in words.items()
+        (word if count[word.lower()] == 1 else word + mark + part, uri)
+        for uri, (word, mark, part) in words.items()
     )
     return sorted(((name.strip("_"), uri) for name, uri in names), key=lambda pair: pair[0].lower())

@@ -12,7 +12,16 @@ _PLUGIN = re.compile(r"^\s*<([^<>\s]+)>\s+a\s+[^;.\[\]]*\blv2:Plugin\b", re.MULT
 _COMMENT = re.compile(r"(?m)^\s*#.*$")
 _NAME = re.compile(r'lv2:name\s+"([^"]*)"')
 _UNIT = re.compile(r"units?:unit\s+units?:(\w+)")
-_WORDS = {"db": "dB", "hz": "Hz", "khz": "kHz", "pc": "%", "min": "min", "ms": "ms", "s": "s", "bpm": "BPM"}
+_WORDS = {
+    "db": "dB",
+    "hz": "Hz",
+    "khz": "kHz",
+    "pc": "%",
+    "min": "min",
+    "ms": "ms",
+    "s": "s",
+    "bpm": "BPM",
+}
 
 
 @cache
@@ -20,7 +29,9 @@ def bundles() -> dict[str, Path]:
     """The URI of each plug-in installed -> the folder of its bundle; the first folder that holds one wins."""
     found: dict[str, Path] = {}
     for manifest in _manifests(plugin_folders("LV2")):
-        for uri in _PLUGIN.findall(_COMMENT.sub("", manifest.read_text(encoding="utf-8", errors="replace"))):
+        for uri in _PLUGIN.findall(
+            _COMMENT.sub("", manifest.read_text(encoding="utf-8", errors="replace"))
+        ):
             found.setdefault(uri, manifest.parent)
     return found
 

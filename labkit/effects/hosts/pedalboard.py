@@ -32,7 +32,9 @@ class Vst3Engine:
         if not self.widths:
             raise ValueError("it takes neither one channel nor two")
 
-    def render(self, audio: np.ndarray, sample_rate: int, values: np.ndarray, care: Care) -> tuple[np.ndarray, int]:
+    def render(
+        self, audio: np.ndarray, sample_rate: int, values: np.ndarray, care: Care
+    ) -> tuple[np.ndarray, int]:
         """As `Engine.render`."""
         if care == "reload":
             self._load()
@@ -44,14 +46,20 @@ class Vst3Engine:
         # pedalboard drops as many samples from the beginning as the plug-in says that it lags.
         dropped = padded.shape[1] - wet.shape[1]
         if dropped:
-            wet = self._plugin.process(np.pad(padded, ((0, 0), (0, dropped))), sample_rate, reset=True)
+            wet = self._plugin.process(
+                np.pad(padded, ((0, 0), (0, dropped))), sample_rate, reset=True
+            )
         return np.ascontiguousarray(wet[:, early : early + audio.shape[1]]), dropped
 
     def _load(self) -> None:
         self._plugin = need("pedalboard").VST3Plugin(self._where)
         every = self._plugin.parameters
         # What cannot be automated are displays and the host's own business.
-        self._knobs = {name: knob for name, knob in every.items() if knob.is_automatable and name != "current_program"}
+        self._knobs = {
+            name: knob
+            for name, knob in every.items()
+            if knob.is_automatable and name != "current_program"
+        }
 
     def _takes(self, width: int) -> bool:
         try:
@@ -66,4 +74,6 @@ def _parameter(name: str, knob: Any) -> PluginParameter:
     low, high = (number(knob.get_text_for_raw_value(end)) for end in (0.0, 1.0))
     if low is None or high is None:
         low, high = 0.0, max(steps - 1.0, 1.0)
-    return PluginParameter(name, (knob.label or "").strip(), low, high, steps, float(knob.raw_value))
+    return PluginParameter(
+        name, (knob.label or "").strip(), low, high, steps, float(knob.raw_value)
+    )

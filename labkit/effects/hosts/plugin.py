@@ -55,7 +55,9 @@ class HostedPlugin:
         if not timeout_s > 0:
             raise ValueError(f"timeout_s must be a number of seconds above 0, got {timeout_s!r}")
         self.source, self.name = source, source.name
-        self._host = (Worker if source.foreign else LocalHost)(source.engine, source.where, timeout_s)
+        self._host = (Worker if source.foreign else LocalHost)(
+            source.engine, source.where, timeout_s
+        )
         self._lags: dict[int, _Lag] = {}
         try:
             self._knobs: tuple[PluginParameter, ...] = self._call("parameters")
@@ -125,7 +127,9 @@ class HostedPlugin:
     def __setstate__(self, state: dict[str, Any]) -> None:
         timeout_s = state.pop("_timeout_s")
         self.__dict__.update(state)
-        self._host = (Worker if self.source.foreign else LocalHost)(self.source.engine, self.source.where, timeout_s)
+        self._host = (Worker if self.source.foreign else LocalHost)(
+            self.source.engine, self.source.where, timeout_s
+        )
 
     def _find_habits(self) -> Habits:
         def render(audio: np.ndarray, setting: np.ndarray, care: Care) -> np.ndarray:
@@ -159,15 +163,21 @@ class HostedPlugin:
     def _check(self, params_unit: np.ndarray) -> np.ndarray:
         values = np.asarray(params_unit, dtype=np.float64)
         if values.shape != (len(self.parameters),):
-            raise ValueError(f"params_unit must have shape ({len(self.parameters)},), got {values.shape}")
+            raise ValueError(
+                f"params_unit must have shape ({len(self.parameters)},), got {values.shape}"
+            )
         if not ((values >= 0) & (values <= 1)).all():
-            raise ValueError(f"params_unit must lie in 0..1, got {values.min():g} to {values.max():g}")
+            raise ValueError(
+                f"params_unit must lie in 0..1, got {values.min():g} to {values.max():g}"
+            )
         return values
 
     def _lag(self, sample_rate: int) -> _Lag:
         if sample_rate not in self._lags:
             known = self._call("latency_samples")
-            self._lags[sample_rate] = self._measure_lag(sample_rate) if known is None else _Lag(known, known)
+            self._lags[sample_rate] = (
+                self._measure_lag(sample_rate) if known is None else _Lag(known, known)
+            )
         return self._lags[sample_rate]
 
     def _measure_lag(self, sample_rate: int) -> _Lag:
@@ -176,10 +186,15 @@ class HostedPlugin:
         left = measure_lag(dry, wet, sample_rate)
         return _Lag(left, left + taken_out)
 
-    def _align(self, audio: np.ndarray, sample_rate: int, values: np.ndarray, late: int) -> np.ndarray:
+    def _align(
+        self, audio: np.ndarray, sample_rate: int, values: np.ndarray, late: int
+    ) -> np.ndarray:
         channels, samples = audio.shape
         padded = np.pad(audio, ((0, 0), (0, late + max(0, _SHORTEST - samples))))
-        parts = [self._call("render", part, sample_rate, values, self.care)[0] for part in self._parts(padded)]
+        parts = [
+            self._call("render", part, sample_rate, values, self.care)[0]
+            for part in self._parts(padded)
+        ]
         wet = np.concatenate(parts)[:channels, late : late + samples]
         if not np.isfinite(wet).all():
             bad = int(np.count_nonzero(~np.isfinite(wet)))
@@ -194,7 +209,9 @@ class HostedPlugin:
             return list(audio[:, None])
         if channels == 1:
             return [np.tile(audio, (widths[0], 1))]
-        raise ValueError(f"audio must have 1 or {widths[0]} channels for {self.name}, got {channels}")
+        raise ValueError(
+            f"audio must have 1 or {widths[0]} channels for {self.name}, got {channels}"
+        )
 
     def _call(self, method: str, *arguments: Any) -> Any:
         try:

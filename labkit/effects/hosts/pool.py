@@ -34,10 +34,10 @@ def open_plugin(
         ValueError: for an unknown or doubly named knob, a setting outside 0..1, or a time limit that is none.
         PluginError: when there is no such plug-in, it crashes, hangs or is refused by its host, or the library that
             hosts this kind is not installed.
-
-    Notebook: 06.
     """
-    return HostedPlugin(find(name_or_path_or_uri), parameters=parameters, timeout_s=timeout_s, fixed=fixed)
+    return HostedPlugin(
+        find(name_or_path_or_uri), parameters=parameters, timeout_s=timeout_s, fixed=fixed
+    )
 
 
 class PluginPool:
@@ -60,7 +60,9 @@ class PluginPool:
         self.parameters = first.parameters
         self._threads = ThreadPoolExecutor(workers)
 
-    def map(self, audios: Sequence[np.ndarray], sample_rate: int, params_unit: np.ndarray) -> list[np.ndarray]:
+    def map(
+        self, audios: Sequence[np.ndarray], sample_rate: int, params_unit: np.ndarray
+    ) -> list[np.ndarray]:
         """Each sound through the plug-in at its own setting.
 
         Args:
@@ -77,7 +79,9 @@ class PluginPool:
         """
         params_unit = np.asarray(params_unit)
         if params_unit.ndim != 2 or len(params_unit) != len(audios):
-            raise ValueError(f"params_unit must have shape ({len(audios)}, n_parameters), got {params_unit.shape}")
+            raise ValueError(
+                f"params_unit must have shape ({len(audios)}, n_parameters), got {params_unit.shape}"
+            )
         free: queue.SimpleQueue[HostedPlugin] = queue.SimpleQueue()
         for plugin in self._plugins:
             free.put(plugin)
@@ -89,7 +93,9 @@ class PluginPool:
             finally:
                 free.put(plugin)
 
-        futures = [self._threads.submit(play, *item) for item in zip(audios, params_unit, strict=True)]
+        futures = [
+            self._threads.submit(play, *item) for item in zip(audios, params_unit, strict=True)
+        ]
         return [future.result() for future in futures]
 
     def close(self) -> None:

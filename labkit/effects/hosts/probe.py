@@ -48,7 +48,9 @@ def measure_lag(dry: np.ndarray, wet: np.ndarray, sample_rate: int) -> int:
     spectrum = np.fft.rfft(dry[0], 2 * samples)
     power = np.abs(spectrum) ** 2
     # A little power everywhere, so that the bins where noise happens to be weak are not blown up.
-    response = np.fft.irfft(np.fft.rfft(wet[0], 2 * samples) * np.conj(spectrum) / (power + 0.01 * power.mean()))
+    response = np.fft.irfft(
+        np.fft.rfft(wet[0], 2 * samples) * np.conj(spectrum) / (power + 0.01 * power.mean())
+    )
     response = np.abs(response[: round(LONGEST_LAG_S * sample_rate) + 1])
     return int(np.argmax(response >= _ONSET_SHARE * response.max())) if response.max() > 0 else 0
 
@@ -87,7 +89,9 @@ def find_habits(render: Render, rest: np.ndarray, width: int) -> Habits:
     for care in CARES:
         found[care] = 0.0
         for k in (1, 0) * _ROUNDS:
-            found[care] = max(found[care], float(np.abs(render(audio, settings[k], care) - fresh[k]).max()))
+            found[care] = max(
+                found[care], float(np.abs(render(audio, settings[k], care) - fresh[k]).max())
+            )
         if found[care] <= REPEAT_TOLERANCE:
             break
     enough = max(2 * min(found.values()), REPEAT_TOLERANCE)

@@ -81,7 +81,9 @@ class Worker:
         self._process = None
 
     def _start(self) -> None:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM],
             stdin=subprocess.PIPE,
@@ -104,8 +106,12 @@ class Worker:
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             status = _status(self._process)
             self.close()
-            raise PluginError(self._lateness(method) if expired.is_set() else _death(status)) from error
-        except BaseException:  # an interrupt: the answer still to come would be taken for the next one's
+            raise PluginError(
+                self._lateness(method) if expired.is_set() else _death(status)
+            ) from error
+        except (
+            BaseException
+        ):  # an interrupt: the answer still to come would be taken for the next one's
             self.close()
             raise
         finally:

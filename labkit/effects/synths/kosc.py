@@ -22,7 +22,11 @@ SAMPLE_RATE, N_SAMPLES = 44_100, 1024
 
 
 def render(
-    params_unit: Tensor, *, broken: bool = False, sample_rate: int = SAMPLE_RATE, n_samples: int = N_SAMPLES
+    params_unit: Tensor,
+    *,
+    broken: bool = False,
+    sample_rate: int = SAMPLE_RATE,
+    n_samples: int = N_SAMPLES,
 ) -> Tensor:
     """The sound of every setting of a batch: the mean of its oscillators, each from phase 0.
 
@@ -39,12 +43,13 @@ def render(
         ValueError: if the shape is not (b, k, 3), or a value lies outside 0..1.
 
     Source: the task of Hayes et al. 2025 (ISMIR); edges are rounded as in Välimäki and Huovilainen 2007 (polyBLEP).
-    Notebook: 07.
     """
     frequency, amplitude, waveform = _checked(params_unit).unbind(-1)
     hertz = frequency_hz(frequency, broken=broken)
     if sample_rate < 4 * SPACE["frequency_hz"].high:
-        raise ValueError(f"sample_rate must be at least {4 * SPACE['frequency_hz'].high:.0f} Hz, got {sample_rate}")
+        raise ValueError(
+            f"sample_rate must be at least {4 * SPACE['frequency_hz'].high:.0f} Hz, got {sample_rate}"
+        )
     step = (hertz / sample_rate)[..., None]
     phase = (step * torch.arange(n_samples, device=step.device)) % 1.0
     saw = 2 * phase - 1 - _edge(phase, step)
@@ -52,7 +57,9 @@ def render(
     square = torch.where(phase < 0.5, 1.0, -1.0) + _edge(phase, step) - _edge(half, step)
     sine = torch.sin(2 * math.pi * phase)
     between = (2 * waveform - 1)[..., None]
-    mixed = sine * (-between).clamp_min(0) + square * (1 - between.abs()) + saw * between.clamp_min(0)
+    mixed = (
+        sine * (-between).clamp_min(0) + square * (1 - between.abs()) + saw * between.clamp_min(0)
+    )
     return (amplitude[..., None] * mixed).mean(1)
 
 
@@ -72,7 +79,9 @@ def _edge(phase: Tensor, step: Tensor) -> Tensor:
 
 def _checked(params_unit: Tensor) -> Tensor:
     if params_unit.ndim != 3 or params_unit.shape[-1] != len(SPACE):
-        raise ValueError(f"params_unit must be (batch, oscillators, {len(SPACE)}), got {tuple(params_unit.shape)}")
+        raise ValueError(
+            f"params_unit must be (batch, oscillators, {len(SPACE)}), got {tuple(params_unit.shape)}"
+        )
     low, high = params_unit.min().item(), params_unit.max().item()
     if not (low >= 0 and high <= 1):
         raise ValueError(f"params_unit must lie in 0..1, got {low:.3g} to {high:.3g}")

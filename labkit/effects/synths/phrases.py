@@ -27,8 +27,6 @@ class VitalPhrases:
     Raises:
         ValueError: bad `seconds` or `patches`.
         PluginError: at the first clip, if Vital is not installed.
-
-    Notebook: 04
     """
 
     kind = "vital"
@@ -42,7 +40,9 @@ class VitalPhrases:
         patches: tuple[int, int, int] = (4_000, 200, 400),
     ) -> None:
         if not seconds > 0 or len(patches) != 3 or min(patches) < 1:
-            raise ValueError(f"seconds must be above 0 and patches three counts, got {seconds} and {patches}")
+            raise ValueError(
+                f"seconds must be above 0 and patches three counts, got {seconds} and {patches}"
+            )
         self.seed, self.seconds, self.sample_rate = seed, seconds, sample_rate
         edges = np.cumsum((0, *patches)).tolist()
         self._patches = {split: range(*edges[i : i + 2]) for i, split in enumerate(SPLITS)}
@@ -62,15 +62,23 @@ class VitalPhrases:
                 return Clip(audio, self.sample_rate, self._id(index), self.kind)
 
     def _play(self, rng: np.random.Generator, index: int) -> np.ndarray:
-        patch = SIMPLE.draw(generator(self.seed, "dry patch", index)) | _DRY | dict.fromkeys(_VOICES, "1")
+        patch = (
+            SIMPLE.draw(generator(self.seed, "dry patch", index))
+            | _DRY
+            | dict.fromkeys(_VOICES, "1")
+        )
         notes = draw_phrase(rng, family="wind", low=_LOW, high=_HIGH, seconds=self.seconds).notes
         out = np.zeros(round((self.seconds + 4.0) * SAMPLE_RATE), dtype=np.float32)
-        played = {note.key: self._note(patch, note) for note in notes}  # once for every key: the rest is level
+        played = {
+            note.key: self._note(patch, note) for note in notes
+        }  # once for every key: the rest is level
         for note in notes:
             start = round(note.start_seconds * SAMPLE_RATE)
             tone = played[note.key][: len(out) - start]
             out[start : start + len(tone)] += np.float32(note.velocity / 127) * tone
-        audio = resample(out[None], SAMPLE_RATE, self.sample_rate)[:, : round(self.seconds * self.sample_rate)]
+        audio = resample(out[None], SAMPLE_RATE, self.sample_rate)[
+            :, : round(self.seconds * self.sample_rate)
+        ]
         return audio / max(1.0, float(np.abs(audio).max()))
 
     def _note(self, patch: dict[str, float | str], note: Note) -> np.ndarray:

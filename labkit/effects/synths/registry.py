@@ -35,10 +35,19 @@ class Synthesizer:
 
 
 SYNTHESIZERS = (
-    Synthesizer("Vital", ".vital", vital.SETS, vital.Vital, vital.VitalEngine, partial(need, "vita")),
-    Synthesizer("Surge XT", ".vstpreset", surge.SETS, surge.Surge, surge.SurgeEngine, surge.find_surge),
     Synthesizer(
-        "our own voice", ".voice", voice.SETS, voice.Voice, lambda name: voice.Voice(voice.SETS[name]), lambda: None
+        "Vital", ".vital", vital.SETS, vital.Vital, vital.VitalEngine, partial(need, "vita")
+    ),
+    Synthesizer(
+        "Surge XT", ".vstpreset", surge.SETS, surge.Surge, surge.SurgeEngine, surge.find_surge
+    ),
+    Synthesizer(
+        "our own voice",
+        ".voice",
+        voice.SETS,
+        voice.Voice,
+        lambda name: voice.Voice(voice.SETS[name]),
+        lambda: None,
     ),
 )
 SETS = {name: spec for synthesizer in SYNTHESIZERS for name, spec in synthesizer.sets.items()}

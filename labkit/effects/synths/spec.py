@@ -42,9 +42,13 @@ class Knob:
         if self.steps < 1:
             raise ValueError(f"{self.name}: steps must be at least 1, got {self.steps}")
         if (self.point is None) != (self.point_share == 0) or not 0 <= self.point_share < 1:
-            raise ValueError(f"{self.name}: a point needs a share within 0..1, got {self.point}, {self.point_share}")
+            raise ValueError(
+                f"{self.name}: a point needs a share within 0..1, got {self.point}, {self.point_share}"
+            )
         if self.point is not None and self.low <= self.point <= self.high:
-            raise ValueError(f"{self.name}: the point must lie outside {self.low}..{self.high}, got {self.point}")
+            raise ValueError(
+                f"{self.name}: the point must lie outside {self.low}..{self.high}, got {self.point}"
+            )
 
     @property
     def size(self) -> int:
@@ -73,13 +77,21 @@ class Knob:
         """Raise ValueError unless `value` is the point or on the grid."""
         if value == self.point:
             return
-        if isinstance(value, str) or not np.isfinite(value) or not 0 <= self.step(value) <= self.steps:
+        if (
+            isinstance(value, str)
+            or not np.isfinite(value)
+            or not 0 <= self.step(value) <= self.steps
+        ):
             raise ValueError(f"{self.name} must lie in {self.low:g}..{self.high:g}, got {value!r}")
 
     def encode(self, value: float) -> list[float]:
         """About unit variance: uniform on a range has a twelfth of its square."""
         is_point = value == self.point
-        unit = 0.0 if is_point else (self.step(value) / self.steps - (self.steps // 2) / self.steps) * np.sqrt(12)
+        unit = (
+            0.0
+            if is_point
+            else (self.step(value) / self.steps - (self.steps // 2) / self.steps) * np.sqrt(12)
+        )
         return [unit] if self.point is None else [unit, _standard(is_point, self.point_share)]
 
     def decode(self, code: np.ndarray) -> float:
@@ -108,9 +120,17 @@ class Choice:
 
     def __post_init__(self) -> None:
         if len(self.options) < 2 or len(set(self.options)) != len(self.options):
-            raise ValueError(f"{self.name}: there must be two or more different options, got {self.options}")
-        if len(self.shares) != len(self.options) or abs(sum(self.shares) - 1) > 1e-9 or min(self.shares) <= 0:
-            raise ValueError(f"{self.name}: one positive share for each option, together 1, got {self.shares}")
+            raise ValueError(
+                f"{self.name}: there must be two or more different options, got {self.options}"
+            )
+        if (
+            len(self.shares) != len(self.options)
+            or abs(sum(self.shares) - 1) > 1e-9
+            or min(self.shares) <= 0
+        ):
+            raise ValueError(
+                f"{self.name}: one positive share for each option, together 1, got {self.shares}"
+            )
 
     @property
     def size(self) -> int:
@@ -135,7 +155,10 @@ class Choice:
 
     def encode(self, value: str) -> list[float]:
         """One-hot, each place at zero mean and unit variance."""
-        return [_standard(option == value, share) for option, share in zip(self.options, self.shares, strict=True)]
+        return [
+            _standard(option == value, share)
+            for option, share in zip(self.options, self.shares, strict=True)
+        ]
 
     def decode(self, code: np.ndarray) -> str:
         """The option whose place says most."""
@@ -162,7 +185,9 @@ class SynthSpec:
         seen: set[str] = set()
         for field in self.fields:
             if field.name in seen or (field.gate is not None and field.gate not in seen):
-                raise ValueError(f"{field.name}: names must be unique and gates named before, got {field}")
+                raise ValueError(
+                    f"{field.name}: names must be unique and gates named before, got {field}"
+                )
             seen.add(field.name)
 
     @cached_property
@@ -179,7 +204,10 @@ class SynthSpec:
     def columns(self) -> dict[str, slice]:
         """Where each field stands in the vector."""
         ends = np.cumsum([field.size for field in self.fields])
-        return {f.name: slice(int(end) - f.size, int(end)) for f, end in zip(self.fields, ends, strict=True)}
+        return {
+            f.name: slice(int(end) - f.size, int(end))
+            for f, end in zip(self.fields, ends, strict=True)
+        }
 
     @cached_property
     def _named(self) -> dict[str, Field]:
@@ -201,7 +229,10 @@ class SynthSpec:
     def settle(self, values: Values) -> dict[str, float | str]:
         """The same patch, with what cannot be heard at rest: one description for one sound."""
         heard = self.active(values)
-        return {field.name: values[field.name] if heard[field.name] else field.rest for field in self.fields}
+        return {
+            field.name: values[field.name] if heard[field.name] else field.rest
+            for field in self.fields
+        }
 
     def draw(self, rng: np.random.Generator) -> dict[str, float | str]:
         """A random patch, settled. Every field takes its numbers whatever the others are."""
@@ -210,14 +241,18 @@ class SynthSpec:
     def check(self, values: Values) -> None:
         """Raise ValueError, naming the field, unless `values` is a patch of this set."""
         if set(values) != set(self.names):
-            raise ValueError(f"values must name the fields of {self.name}, got {sorted(set(values) ^ set(self.names))}")
+            raise ValueError(
+                f"values must name the fields of {self.name}, got {sorted(set(values) ^ set(self.names))}"
+            )
         for field in self.fields:
             field.check(values[field.name])
 
     def encode(self, values: Values) -> np.ndarray:
         """(size,) float32 of about unit variance. Raises ValueError as `check`."""
         self.check(values)
-        return np.array([x for field in self.fields for x in field.encode(values[field.name])], dtype=np.float32)
+        return np.array(
+            [x for field in self.fields for x in field.encode(values[field.name])], dtype=np.float32
+        )
 
     def decode(self, vector: np.ndarray) -> dict[str, float | str]:
         """The nearest patch, settled; the one itself for what `encode` gave of a settled patch.
@@ -227,8 +262,12 @@ class SynthSpec:
         """
         vector = np.asarray(vector, dtype=np.float64)
         if vector.shape != (self.size,) or not np.isfinite(vector).all():
-            raise ValueError(f"vector must hold {self.size} finite numbers, got shape {vector.shape}")
-        return self.settle({field.name: field.decode(vector[self.columns[field.name]]) for field in self.fields})
+            raise ValueError(
+                f"vector must hold {self.size} finite numbers, got shape {vector.shape}"
+            )
+        return self.settle(
+            {field.name: field.decode(vector[self.columns[field.name]]) for field in self.fields}
+        )
 
     def to_json(self) -> str:
         """The set itself, so that a data set says what its columns are."""
@@ -247,7 +286,9 @@ class SynthSpec:
 
 def _field(row: dict) -> Field:
     kind = {"Knob": Knob, "Choice": Choice}[row.pop("kind")]
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+    return kind(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    )
 
 
 def _standard(value: float, share: float) -> float:

@@ -21,7 +21,9 @@ from labkit.effects.synths.spec import SAMPLE_RATE, VELOCITY, Choice, Field, Kno
 PLUGIN = "Surge XT"
 _NOTE = ("note_pitch", "note_seconds")
 # A volume at its point means that the source is muted.
-_MUTES = {f"a_{source}_volume": f"a_{source}_mute" for source in ("osc_1", "osc_2", "osc_3", "noise")}
+_MUTES = {
+    f"a_{source}_volume": f"a_{source}_mute" for source in ("osc_1", "osc_2", "osc_3", "noise")
+}
 
 
 def _oscillator(k: int) -> tuple[Field, ...]:
@@ -33,7 +35,9 @@ def _oscillator(k: int) -> tuple[Field, ...]:
         Knob(f"a_osc_{k}_sub_mix", 0.1, 1.0, point=0.0, point_share=0.6, gate=volume),
         Knob(f"a_osc_{k}_sync", 0.05, 0.6, point=0.0, point_share=0.7, gate=volume),
         Choice(f"a_osc_{k}_octave", ("0", "-1", "1", "2"), (0.5, 0.2, 0.2, 0.1), gate=volume),
-        Knob(f"a_osc_{k}_pitch", 0.502, 0.52, point=0.5, point_share=0.4, gate=volume),  # up to .28 semitones
+        Knob(
+            f"a_osc_{k}_pitch", 0.502, 0.52, point=0.5, point_share=0.4, gate=volume
+        ),  # up to .28 semitones
         Choice(voices, ("1", "3", "5", "7"), (0.55, 0.15, 0.15, 0.15), gate=volume),
         Knob(f"a_osc_{k}_unison_detune", 0.05, 0.5, gate=voices),
     )
@@ -69,7 +73,9 @@ SIMPLE = SynthSpec(
         Knob("a_noise_volume", 0.3, 0.8, point=0.0, point_share=0.6),
         Knob("a_noise_color", 0.0, 1.0, gate="a_noise_volume"),
         *_filter(1, (0.15, 0.2, 0.3, 0.15, 0.1, 0.1)),
-        Knob(_SWEEP, 0.52, 0.8, point=0.5, point_share=0.35, gate="a_filter_1_type"),  # up to 58 semitones
+        Knob(
+            _SWEEP, 0.52, 0.8, point=0.5, point_share=0.35, gate="a_filter_1_type"
+        ),  # up to 58 semitones
         *_filter(2, (0.6, 0.08, 0.08, 0.08, 0.08, 0.08)),
         *_envelope("amp"),
         *_envelope("filter", gate=_SWEEP),
@@ -89,15 +95,35 @@ def start() -> dict[str, float | str]:
     What no parameter reaches, such as who modulates whom, stays as it is in the patch that Surge opens with.
     """
     told: dict[str, float | str] = {"scene_mode": 0.0, "active_scene": 0.0, "fx_chain_bypass": 1.0}
-    told |= {"a_play_mode": 0.0, "a_portamento": 0.0, "a_octave": "0", "a_pitch": 0.5, "a_osc_drift": 0.0, "a_pan": 0.5}
-    told |= {"a_filter_configuration": "Serial 1", "a_filter_2_offset_mode": 0.0, "a_filter_2_feg_mod_amount": 0.5}
+    told |= {
+        "a_play_mode": 0.0,
+        "a_portamento": 0.0,
+        "a_octave": "0",
+        "a_pitch": 0.5,
+        "a_osc_drift": 0.0,
+        "a_pan": 0.5,
+    }
+    told |= {
+        "a_filter_configuration": "Serial 1",
+        "a_filter_2_offset_mode": 0.0,
+        "a_filter_2_feg_mod_amount": 0.5,
+    }
     told |= {"a_feedback": 0.5, "a_filter_balance": 0.5, "a_noise_route": "Filter 1"}
-    told |= {"a_fm_routing": 0.0, "a_link_resonance": 0.0, "a_noise_solo": 0.0, "a_pre_filter_gain": 0.5}
+    told |= {
+        "a_fm_routing": 0.0,
+        "a_link_resonance": 0.0,
+        "a_noise_solo": 0.0,
+        "a_pre_filter_gain": 0.5,
+    }
     told |= {f"a_ring_modulation_{pair}_mute": 1.0 for pair in ("1x2", "2x3")}
     told |= {f"a_ring_modulation_{pair}_solo": 0.0 for pair in ("1x2", "2x3")}
     told |= {f"a_{envelope}_eg_envelope_mode": "Digital" for envelope in ("amp", "filter")}
     for k in (1, 2, 3):
-        told |= {f"a_osc_{k}_type": "Classic", f"a_osc_{k}_route": "Filter 1", f"a_osc_{k}_solo": 0.0}
+        told |= {
+            f"a_osc_{k}_type": "Classic",
+            f"a_osc_{k}_route": "Filter 1",
+            f"a_osc_{k}_solo": 0.0,
+        }
         told |= {f"a_osc_{k}_retrigger": 1.0, f"a_osc_{k}_keytrack": 1.0}
     return told
 
@@ -188,7 +214,9 @@ class SurgeEngine:
         fresh.load(preset)
         sound = _note(fresh, {}, values, seconds)
         if np.allclose(before, sound, atol=1e-4):
-            raise ValueError("the preset changed nothing: Surge XT may not read any before its window was open once")
+            raise ValueError(
+                "the preset changed nothing: Surge XT may not read any before its window was open once"
+            )
         return sound
 
     def restart(self) -> None:
@@ -196,7 +224,9 @@ class SurgeEngine:
         self._instrument.reload()
 
 
-def _note(instrument: Vst3Instrument, told: Mapping[str, float | str], values: Values, seconds: float) -> np.ndarray:
+def _note(
+    instrument: Vst3Instrument, told: Mapping[str, float | str], values: Values, seconds: float
+) -> np.ndarray:
     pitch, held = round(float(values["note_pitch"])), float(values["note_seconds"])
     return instrument.play(told, pitch, held, seconds, sample_rate=SAMPLE_RATE, velocity=VELOCITY)
 
@@ -214,7 +244,9 @@ class Surge(Hosted):
         PluginError: if Surge XT or pedalboard is not installed.
     """
 
-    def __init__(self, spec: SynthSpec = SIMPLE, *, plugin: str | None = None, timeout_s: float = 120.0) -> None:
+    def __init__(
+        self, spec: SynthSpec = SIMPLE, *, plugin: str | None = None, timeout_s: float = 120.0
+    ) -> None:
         if SETS.get(spec.name) != spec:
             raise ValueError(f"spec must be one of {', '.join(SETS)}, got {spec.name}")
         self.spec = spec
@@ -222,7 +254,12 @@ class Surge(Hosted):
         self._worker = Worker("labkit.effects.synths.surge:SurgeEngine", where, timeout_s)
 
     def render(
-        self, values: Values, *, seconds: float = 2.0, phases: np.ndarray | None = None, volume_db: float = 0.0
+        self,
+        values: Values,
+        *,
+        seconds: float = 2.0,
+        phases: np.ndarray | None = None,
+        volume_db: float = 0.0,
     ) -> np.ndarray:
         """The note of a patch.
 
@@ -265,7 +302,9 @@ class Surge(Hosted):
         note = {name: float(values[name]) for name in _NOTE}
         return self._worker.call("play", preset, note, seconds)
 
-    def first_note(self, values: Values, *, seconds: float = 2.0, volume_db: float = 0.0) -> np.ndarray:
+    def first_note(
+        self, values: Values, *, seconds: float = 2.0, volume_db: float = 0.0
+    ) -> np.ndarray:
         """The note as a new instance plays it. Arguments, result and errors as `render`."""
         self._worker.call("restart")
         return self.render(values, seconds=seconds, volume_db=volume_db)

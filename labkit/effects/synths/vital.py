@@ -31,12 +31,33 @@ _WORDS = {
         "comb": {"filter_1_on": 1, "filter_1_model": 6, "filter_1_style": 0, "filter_1_blend": 0},
     },
     "distortion_type": {
-        word: {"distortion_type": k} for k, word in enumerate(("soft", "hard", "linear fold", "sine fold"))
+        word: {"distortion_type": k}
+        for k, word in enumerate(("soft", "hard", "linear fold", "sine fold"))
     },
-    "osc_distortion": {"none": 0, "sync": 1, "formant": 2, "quantize": 3, "bend": 4, "squeeze": 5, "pulse": 6},
-    "osc_morph": {"none": 0, "vocode": 1, "formant": 2, "stretch": 3, "smear": 5, "low": 7, "high": 8},
+    "osc_distortion": {
+        "none": 0,
+        "sync": 1,
+        "formant": 2,
+        "quantize": 3,
+        "bend": 4,
+        "squeeze": 5,
+        "pulse": 6,
+    },
+    "osc_morph": {
+        "none": 0,
+        "vocode": 1,
+        "formant": 2,
+        "stretch": 3,
+        "smear": 5,
+        "low": 7,
+        "high": 8,
+    },
 }
-_RENAMED = {"filter_1_env": "modulation_1_amount", "vibrato": "modulation_2_amount", "wah": "modulation_3_amount"}
+_RENAMED = {
+    "filter_1_env": "modulation_1_amount",
+    "vibrato": "modulation_2_amount",
+    "wah": "modulation_3_amount",
+}
 # Those of fields that a set lacks are not connected: an LFO costs Vital time, heard or not.
 _MODULATIONS = {
     "filter_1_env": ("env_2", "filter_1_cutoff"),
@@ -62,9 +83,16 @@ def _oscillator(k: int) -> tuple[Field, ...]:
     return (
         Knob(level, 0.3, 1.0, point=0.0, point_share=0.3),
         Knob(f"osc_{k}_wave_frame", 0.0, 256.0, gate=level),
-        Choice(f"osc_{k}_transpose", ("0", "-12", "7", "12", "24"), (0.4, 0.2, 0.1, 0.2, 0.1), gate=level),
+        Choice(
+            f"osc_{k}_transpose",
+            ("0", "-12", "7", "12", "24"),
+            (0.4, 0.2, 0.1, 0.2, 0.1),
+            gate=level,
+        ),
         Knob(f"osc_{k}_tune", 0.03, 0.3, point=0.0, point_share=0.4, gate=level),
-        Choice(f"osc_{k}_unison_voices", ("1", "3", "5", "7"), (0.55, 0.15, 0.15, 0.15), gate=level),
+        Choice(
+            f"osc_{k}_unison_voices", ("1", "3", "5", "7"), (0.55, 0.15, 0.15, 0.15), gate=level
+        ),
         Knob(f"osc_{k}_unison_detune", 0.5, 6.0, gate=f"osc_{k}_unison_voices"),
     )
 
@@ -116,9 +144,15 @@ SIMPLE = SynthSpec(
 
 def _bent(k: int) -> tuple[Field, ...]:
     """What an oscillator does to its wave."""
-    level, kind, morph = f"osc_{k}_level", f"osc_{k}_distortion_type", f"osc_{k}_spectral_morph_type"
+    level, kind, morph = (
+        f"osc_{k}_level",
+        f"osc_{k}_distortion_type",
+        f"osc_{k}_spectral_morph_type",
+    )
     return (
-        Choice(kind, tuple(_WORDS["osc_distortion"]), (0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1), gate=level),
+        Choice(
+            kind, tuple(_WORDS["osc_distortion"]), (0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1), gate=level
+        ),
         Knob(f"osc_{k}_distortion_amount", 0.0, 1.0, gate=kind),
         Choice(morph, tuple(_WORDS["osc_morph"]), (0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1), gate=level),
         Knob(f"osc_{k}_spectral_morph_amount", 0.0, 1.0, gate=morph),
@@ -132,7 +166,17 @@ FULL = SynthSpec(
         *(field for k in (1, 2, 3) for field in (*_oscillator(k), *_bent(k))),
         Knob("sample_level", 0.1, 0.7, point=0.0, point_share=0.65),
         Knob("sample_transpose", -24.0, 24.0, steps=48, gate="sample_level"),
-        *_filter({"off": 0.1, "low 12": 0.2, "low 24": 0.25, "band": 0.15, "high": 0.1, "ladder": 0.1, "comb": 0.1}),
+        *_filter(
+            {
+                "off": 0.1,
+                "low 12": 0.2,
+                "low 24": 0.25,
+                "band": 0.15,
+                "high": 0.1,
+                "ladder": 0.1,
+                "comb": 0.1,
+            }
+        ),
         Knob("filter_1_drive", 0.0, 15.0, gate="filter_1_type"),
         Knob("filter_1_keytrack", -1.0, 1.0, gate="filter_1_type"),
         *_envelope(1),
@@ -145,7 +189,10 @@ FULL = SynthSpec(
         Knob("lfo_2_frequency", -1.0, 4.0, gate="wah"),
         _DRIVE,
         Choice(
-            "distortion_type", ("soft", "hard", "linear fold", "sine fold"), (0.4, 0.2, 0.2, 0.2), "distortion_drive"
+            "distortion_type",
+            ("soft", "hard", "linear fold", "sine fold"),
+            (0.4, 0.2, 0.2, 0.2),
+            "distortion_drive",
         ),
         _CHORUS,
         Knob("chorus_frequency", -4.0, 2.0, gate="chorus_dry_wet"),
@@ -176,7 +223,9 @@ def start_preset(parameters: str, oversampling: int = 2) -> str:
         that mixtures do not cancel.
     """
     synth = need("vita").Synth()
-    for source, target in (ends for field, ends in _MODULATIONS.items() if field in SETS[parameters].names):
+    for source, target in (
+        ends for field, ends in _MODULATIONS.items() if field in SETS[parameters].names
+    ):
         if not synth.connect_modulation(source, target):
             raise RuntimeError(f"Vital refused the modulation of {target} by {source}")
     controls = synth.get_controls()
@@ -191,7 +240,12 @@ def start_preset(parameters: str, oversampling: int = 2) -> str:
     settings["wavetables"] = [_wavetable(preset["synth_version"])] * N_OSCILLATORS
     noise = generator(0, "vital", "noise").uniform(-1, 1, 44_100)
     samples = base64.b64encode((noise * 32767).astype("<i2").tobytes()).decode()
-    settings["sample"] = {"length": 44_100, "name": "White noise", "sample_rate": 44_100, "samples": samples}
+    settings["sample"] = {
+        "length": 44_100,
+        "name": "White noise",
+        "sample_rate": 44_100,
+        "samples": samples,
+    }
     return json.dumps(preset | {"author": "labkit", "preset_name": "labkit"})
 
 
@@ -215,7 +269,12 @@ def _wavetable(version: str) -> dict:
         {"position": 64 * k, "wave_data": base64.b64encode(wave.astype("<f4").tobytes()).decode()}
         for k, wave in enumerate(waves())
     ]
-    source = {"interpolation": 1, "interpolation_style": 1, "type": "Wave Source", "keyframes": frames}
+    source = {
+        "interpolation": 1,
+        "interpolation_style": 1,
+        "type": "Wave Source",
+        "keyframes": frames,
+    }
     return {
         "author": "labkit",
         "full_normalize": True,
@@ -252,7 +311,10 @@ def controls_of(values: Values, phases: np.ndarray | None = None) -> dict[str, f
 
 
 def _worded(name: str, word: str) -> dict[str, float]:
-    for ending, table in (("_distortion_type", "osc_distortion"), ("_spectral_morph_type", "osc_morph")):
+    for ending, table in (
+        ("_distortion_type", "osc_distortion"),
+        ("_spectral_morph_type", "osc_morph"),
+    ):
         if name.startswith("osc_") and name.endswith(ending):
             return {name: float(_WORDS[table][word])}
     if name in _WORDS:
@@ -279,22 +341,35 @@ class VitalEngine:
         if not self._synth.load_json(start_preset(self.spec.name, self._oversampling)):
             raise RuntimeError("Vital refused its start preset")
         self._controls = self._synth.get_controls()
-        self._rest = {name: self._controls[name].value() for name in controls_of(self.spec.draw(generator(0, "any")))}
+        self._rest = {
+            name: self._controls[name].value()
+            for name in controls_of(self.spec.draw(generator(0, "any")))
+        }
         self._used = self._lingering = False
 
     def render(
-        self, values: Values, seconds: float = 2.0, phases: np.ndarray | None = None, volume_db: float = 0.0
+        self,
+        values: Values,
+        seconds: float = 2.0,
+        phases: np.ndarray | None = None,
+        volume_db: float = 0.0,
     ) -> np.ndarray:
         """The note of a patch; arguments and result as `Vital.render`."""
         self._set(values, phases, volume_db)
         return self._play(values, seconds)
 
     def preset(
-        self, values: Values, name: str = "labkit", phases: np.ndarray | None = None, volume_db: float = 0.0
+        self,
+        values: Values,
+        name: str = "labkit",
+        phases: np.ndarray | None = None,
+        volume_db: float = 0.0,
     ) -> str:
         """The patch as the text of a `.vital` file."""
         self._set(values, phases, volume_db)
-        return json.dumps(json.loads(self._synth.to_json()) | {"preset_name": name, "author": "labkit"})
+        return json.dumps(
+            json.loads(self._synth.to_json()) | {"preset_name": name, "author": "labkit"}
+        )
 
     def play(self, preset: str, values: Values, seconds: float = 2.0) -> np.ndarray:
         """A `.vital` file's text, opened by a new synthesizer, at the note of `values`: (2, samples)."""
@@ -313,7 +388,9 @@ class VitalEngine:
     def _set(self, values: Values, phases: np.ndarray | None, volume_db: float) -> None:
         told = self._rest | controls_of(values, phases)
         lingers = any(told.get(switch) for switch in _LINGERING)
-        if lingers and self._lingering:  # what the last note left in delay lines must not be heard in this one
+        if (
+            lingers and self._lingering
+        ):  # what the last note left in delay lines must not be heard in this one
             for switch in _LINGERING:
                 self._controls[switch].set(0.0)
             self._synth.render(60, 0.0, 0.0, 0.01)
@@ -342,8 +419,6 @@ class Vital(Hosted):
 
     Raises:
         ValueError: for another set.
-
-    Notebook: 07.
     """
 
     def __init__(self, spec: SynthSpec = SIMPLE, *, timeout_s: float = 60.0) -> None:
@@ -407,6 +482,8 @@ class Vital(Hosted):
         note = {name: float(values[name]) for name in _NOTE}
         return self._worker.call("play", preset, note, seconds)
 
-    def first_note(self, values: Values, *, seconds: float = 2.0, volume_db: float = 0.0) -> np.ndarray:
+    def first_note(
+        self, values: Values, *, seconds: float = 2.0, volume_db: float = 0.0
+    ) -> np.ndarray:
         """The note as whoever opens the preset hears it. Arguments, result and errors as `render`."""
         return self.play(self.preset(values, volume_db=volume_db), values, seconds=seconds)

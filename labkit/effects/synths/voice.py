@@ -86,14 +86,18 @@ def render_voices(
     cutoff_hz = 440.0 * 2 ** ((semitones - 69) / 12)
     drawn = torch.rand(len(values), 2, generator=rng)
     phases = (drawn if phases is None else phases).to(values)
-    tones = sum(_tone(knob, k, cutoff_hz, time, sample_rate, phases[:, k - 1, None]) for k in (1, 2))
+    tones = sum(
+        _tone(knob, k, cutoff_hz, time, sample_rate, phases[:, k - 1, None]) for k in (1, 2)
+    )
     mixed = (tones + knob["noise_level"] * _noise(knob, cutoff_hz, n, sample_rate, rng)) * envelope
     return (0.3 * mixed)[:, None]
 
 
 def _envelope(knob: dict[str, Tensor], time: Tensor) -> Tensor:
     """(b, n): a line up, an exponential down to the sustain, an exponential out from where the note ends."""
-    attack, decay, release = (2 ** knob[f"{name}_log2_s"] for name in ("attack", "decay", "release"))
+    attack, decay, release = (
+        2 ** knob[f"{name}_log2_s"] for name in ("attack", "decay", "release")
+    )
 
     def held(at: Tensor) -> Tensor:
         falling = torch.exp(-4 * (at - attack).clamp(min=0) / decay)
@@ -110,7 +114,14 @@ def _low_pass(hz: Tensor, cutoff_hz: Tensor, resonance: Tensor) -> Tensor:
     return 1 / torch.sqrt((1 - ratio).square() + ratio / q.square() + 1e-9)
 
 
-def _tone(knob: dict[str, Tensor], k: int, cutoff_hz: Tensor, time: Tensor, sample_rate: int, phase: Tensor) -> Tensor:
+def _tone(
+    knob: dict[str, Tensor],
+    k: int,
+    cutoff_hz: Tensor,
+    time: Tensor,
+    sample_rate: int,
+    phase: Tensor,
+) -> Tensor:
     """(b, n): the harmonics of one oscillator, each as loud as wave and filter let it be."""
     shift = knob["osc_2_semitones"] if k == 2 else 0.0
     base_hz = 440.0 * 2 ** ((knob["note_pitch"] + shift - 69) / 12)
@@ -145,14 +156,22 @@ def _stretched(blocks: Tensor, n: int) -> Tensor:
     return wide[..., _BLOCK // 2 : _BLOCK // 2 + n].transpose(1, 2)
 
 
-def _noise(knob: dict[str, Tensor], cutoff_hz: Tensor, n: int, sample_rate: int, rng: torch.Generator) -> Tensor:
+def _noise(
+    knob: dict[str, Tensor], cutoff_hz: Tensor, n: int, sample_rate: int, rng: torch.Generator
+) -> Tensor:
     """(b, n): white noise through the filter, frame by frame, overlapped and added."""
     size = 8 * _BLOCK
     window = torch.hann_window(size, dtype=cutoff_hz.dtype, device=cutoff_hz.device)
     white = torch.rand(len(cutoff_hz), n, generator=rng).to(cutoff_hz) * 2 - 1
-    frames = torch.stft(white, size, size // 4, window=window, return_complex=True, pad_mode="constant")
+    frames = torch.stft(
+        white, size, size // 4, window=window, return_complex=True, pad_mode="constant"
+    )
     hz = torch.arange(size // 2 + 1, device=white.device) * sample_rate / size
-    places = torch.linspace(0, cutoff_hz.shape[1] - 1, frames.shape[-1], device=white.device).round().long()
+    places = (
+        torch.linspace(0, cutoff_hz.shape[1] - 1, frames.shape[-1], device=white.device)
+        .round()
+        .long()
+    )
     shape = _low_pass(hz[None, :, None], cutoff_hz[:, None, places], knob["resonance"][..., None])
     return torch.istft(frames * shape, size, size // 4, window=window, length=n)
 
@@ -168,7 +187,9 @@ class Voice(Hosted):
         ValueError: for another set.
     """
 
-    def __init__(self, spec: SynthSpec = VOICE, *, device: str | torch.device | None = None) -> None:
+    def __init__(
+        self, spec: SynthSpec = VOICE, *, device: str | torch.device | None = None
+    ) -> None:
         if SETS.get(spec.name) != spec:
             raise ValueError(f"spec must be one of {', '.join(SETS)}, got {spec.name}")
         self.spec = spec
@@ -176,7 +197,11 @@ class Voice(Hosted):
 
     @torch.no_grad()
     def render(
-        self, values: Values, seconds: float = 2.0, phases: np.ndarray | None = None, volume_db: float = 0.0
+        self,
+        values: Values,
+        seconds: float = 2.0,
+        phases: np.ndarray | None = None,
+        volume_db: float = 0.0,
     ) -> np.ndarray:
         """The note of a patch.
 
@@ -194,14 +219,17 @@ class Voice(Hosted):
         """
         self._check(values, seconds)
         starts = None if phases is None else torch.as_tensor(phases[None, :2])
-        sound = render_voices(voice_values([values]).to(self._device), SAMPLE_RATE, seconds=seconds, phases=starts)
+        sound = render_voices(
+            voice_values([values]).to(self._device), SAMPLE_RATE, seconds=seconds, phases=starts
+        )
         return (sound[0].cpu().numpy() * np.float32(10 ** (volume_db / 20))).repeat(2, 0)
 
     def preset(self, values: Values, name: str = "labkit", volume_db: float = 0.0) -> str:
         """The patch as JSON, which `play` opens: no DAW knows this synthesizer. Raises ValueError as `render`."""
         self.spec.check(values)
         return json.dumps(
-            {"set": self.spec.name, "name": name, "values": dict(values), "volume_db": volume_db}, indent=1
+            {"set": self.spec.name, "name": name, "values": dict(values), "volume_db": volume_db},
+            indent=1,
         )
 
     def play(self, preset: str, values: Values, seconds: float = 2.0) -> np.ndarray:
@@ -218,7 +246,9 @@ class Voice(Hosted):
             raise ValueError(f"not a preset of {self.spec.name}: {error}") from error
         return self.render(patch, seconds, volume_db=volume_db)
 
-    def first_note(self, values: Values, seconds: float = 2.0, volume_db: float = 0.0) -> np.ndarray:
+    def first_note(
+        self, values: Values, seconds: float = 2.0, volume_db: float = 0.0
+    ) -> np.ndarray:
         """The note as whoever opens the preset hears it. Arguments, result and errors as `render`."""
         return self.render(values, seconds, volume_db=volume_db)
 

@@ -36,12 +36,12 @@ def render_chains(audio: Tensor, sample_rate: int, chains: Sequence[Steps]) -> T
         ValueError: if there are not as many chains as items, a knob is missing or unknown, or a twin refuses a value.
         TypeError: for a knob that is no number.
         KeyError: for a pedal without a twin.
-
-    Notebook: 02.
     """
     check_audio(audio, sample_rate)
     if len(chains) != len(audio):
-        raise ValueError(f"chains must hold one chain for each of {len(audio)} items, got {len(chains)}")
+        raise ValueError(
+            f"chains must hold one chain for each of {len(audio)} items, got {len(chains)}"
+        )
     left = [list(chain) for chain in chains]
     out = walkable(audio).clone()
     for name, items in launches([[name for name, _ in steps] for steps in left]):
@@ -82,7 +82,9 @@ def launches(orders: Sequence[Sequence[str]]) -> list[tuple[str, list[int]]]:
     plan = []
     while any(left):
         waiting, longest = Counter(order[0] for order in left if order), max(map(len, left))
-        name = max(sorted({order[0] for order in left if len(order) == longest}), key=waiting.__getitem__)
+        name = max(
+            sorted({order[0] for order in left if len(order) == longest}), key=waiting.__getitem__
+        )
         items = [i for i, order in enumerate(left) if order and order[0] == name]
         for item in items:
             left[item].pop(0)
@@ -109,10 +111,14 @@ def stack_knobs(rows: Sequence[Knobs], audio: Tensor) -> dict[str, Tensor]:
 def _stacked(values: Sequence[Tensor | float], audio: Tensor) -> Tensor:
     """(items,), put together where the values are: thousands of small copies to a GPU would take longer than it."""
     home = next((value.device for value in values if isinstance(value, Tensor)), None)
-    dtype = torch.promote_types(audio.dtype, torch.float32)  # half precision moves a delay by dozens of samples
+    dtype = torch.promote_types(
+        audio.dtype, torch.float32
+    )  # half precision moves a delay by dozens of samples
     if home is None:
         return torch.tensor(values, dtype=dtype, device=audio.device)
-    return torch.stack([torch.as_tensor(value, dtype=dtype, device=home) for value in values]).to(audio.device)
+    return torch.stack([torch.as_tensor(value, dtype=dtype, device=home) for value in values]).to(
+        audio.device
+    )
 
 
 def from_unit(space: ParameterSpace, unit: Tensor) -> dict[str, Tensor]:
@@ -129,9 +135,15 @@ def from_unit(space: ParameterSpace, unit: Tensor) -> dict[str, Tensor]:
         ValueError: if the last axis does not hold one value per knob.
     """
     if unit.shape[-1] != len(space):
-        raise ValueError(f"unit must hold {len(space)} values in its last axis, got {tuple(unit.shape)}")
+        raise ValueError(
+            f"unit must hold {len(space)} values in its last axis, got {tuple(unit.shape)}"
+        )
     values = {}
     for knob, u in zip(space.parameters, unit.unbind(-1), strict=True):
         is_log = knob.scale == "log"
-        values[knob.name] = knob.low * (knob.high / knob.low) ** u if is_log else knob.low + u * (knob.high - knob.low)
+        values[knob.name] = (
+            knob.low * (knob.high / knob.low) ** u
+            if is_log
+            else knob.low + u * (knob.high - knob.low)
+        )
     return values

@@ -17,7 +17,9 @@ def check_audio(audio: Tensor, sample_rate: int) -> None:
         given = audio.dtype if isinstance(audio, Tensor) else type(audio).__name__
         raise TypeError(f"audio must be a floating-point tensor, got {given}")
     if audio.ndim != 3 or audio.shape[-1] == 0:
-        raise ValueError(f"audio must be (batch, channels, samples) with at least one sample, got {tuple(audio.shape)}")
+        raise ValueError(
+            f"audio must be (batch, channels, samples) with at least one sample, got {tuple(audio.shape)}"
+        )
     if not sample_rate > 0:  # nor what is not a number
         raise ValueError(f"sample_rate must be positive, got {sample_rate} Hz")
 
@@ -38,7 +40,9 @@ def per_item(value: Tensor | float, audio: Tensor, name: str) -> Tensor:
     """
     value = torch.as_tensor(value, dtype=audio.dtype, device=audio.device)
     if value.ndim > 1 or (value.ndim == 1 and len(value) not in (1, len(audio))):
-        raise ValueError(f"{name} must be a number or of shape ({len(audio)},), got {tuple(value.shape)}")
+        raise ValueError(
+            f"{name} must be a number or of shape ({len(audio)},), got {tuple(value.shape)}"
+        )
     return value.expand(len(audio))
 
 
@@ -93,7 +97,10 @@ def over_lanes(kernel: Callable[..., None], n_lanes: int, *arrays: object) -> No
         return
     size = ceil(n_lanes / n_threads)
     with ThreadPoolExecutor(n_threads) as threads:
-        jobs = [threads.submit(kernel, first, min(first + size, n_lanes), *arrays) for first in range(0, n_lanes, size)]
+        jobs = [
+            threads.submit(kernel, first, min(first + size, n_lanes), *arrays)
+            for first in range(0, n_lanes, size)
+        ]
         for job in jobs:
             job.result()
 
@@ -117,7 +124,10 @@ def run_kernel(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -
             getattr(import_module(f"{package}.triton_{module}"), function)(*inputs, *outputs)
         return
     kernel = getattr(import_module(f"{package}.{module}"), function)
-    buffers = [output if output.device.type == "cpu" else _on_cpu(torch.empty_like(output)) for output in outputs]
+    buffers = [
+        output if output.device.type == "cpu" else _on_cpu(torch.empty_like(output))
+        for output in outputs
+    ]
     arrays = [tensor.detach().numpy() for tensor in (*map(_on_cpu, inputs), *buffers)]
     over_lanes(kernel, len(inputs[0]), *arrays)
     for output, buffer in zip(outputs, buffers, strict=True):

@@ -3,7 +3,15 @@
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import at_least_float32, check_audio, lanes, over_time, per_item, per_lane, run_kernel
+from labkit.effects.twins.common import (
+    at_least_float32,
+    check_audio,
+    lanes,
+    over_time,
+    per_item,
+    per_lane,
+    run_kernel,
+)
 
 # The original's delay line.
 LONGEST_SECONDS = 30
@@ -43,12 +51,13 @@ def delay(
 
     Source: the feedback comb filter of Schroeder, "Natural sounding artificial reverberation" (JAES 10(3), 1962), as
         pedalboard implements it on JUCE's delay line.
-    Notebook: 02.
     """
     check_audio(audio, sample_rate)
     dry = at_least_float32(audio)
     seconds = per_item(delay_seconds, dry, "delay_seconds").clamp(0, LONGEST_SECONDS).float()
-    wet = _Echoes.apply(dry, per_item(feedback, dry, "feedback"), seconds.double() * sample_rate, sample_rate)
+    wet = _Echoes.apply(
+        dry, per_item(feedback, dry, "feedback"), seconds.double() * sample_rate, sample_rate
+    )
     is_delayed = seconds.detach().ceil().clamp_max(1)  # 0 or 1; a delay that is not a number shows
     share = over_time(per_item(mix, dry, "mix") * is_delayed)
     return (dry * (1 - share) + share * wet).to(audio.dtype)
@@ -67,11 +76,15 @@ def echoes(audio: Tensor, feedback: Tensor, delay_samples: Tensor) -> Tensor:
     """
     dry = lanes(audio)
     wet = torch.empty_like(dry)
-    run_kernel("linear.echo", (dry, per_lane(feedback, audio), per_lane(delay_samples, audio)), (wet,))
+    run_kernel(
+        "linear.echo", (dry, per_lane(feedback, audio), per_lane(delay_samples, audio)), (wet,)
+    )
     return wet.view(audio.shape)
 
 
-def echoes_backward(grad: Tensor, wet: Tensor, feedback: Tensor, delay_samples: Tensor) -> tuple[Tensor, ...]:
+def echoes_backward(
+    grad: Tensor, wet: Tensor, feedback: Tensor, delay_samples: Tensor
+) -> tuple[Tensor, ...]:
     """The gradients of a loss with respect to what `echoes` took, from that with respect to what it gave.
 
     Args:
@@ -95,7 +108,9 @@ class _Echoes(torch.autograd.Function):
     """(batch, channels, samples), feedback (batch,), delay in samples (batch,), the rate -> like the first."""
 
     @staticmethod
-    def forward(ctx, audio: Tensor, feedback: Tensor, delay_samples: Tensor, sample_rate: int) -> Tensor:
+    def forward(
+        ctx, audio: Tensor, feedback: Tensor, delay_samples: Tensor, sample_rate: int
+    ) -> Tensor:
         whole = delay_samples.long()
         # A read before the write of the same sample meets what was written one turn of the line ago.
         whole = torch.where(whole > 0, whole, int(LONGEST_SECONDS * sample_rate) + 1)

@@ -29,7 +29,6 @@ def gain(audio: Tensor, sample_rate: int, *, gain_db: Tensor | float) -> Tensor:
         ValueError: for audio, a rate or a knob of another shape.
 
     Source: a level of g dB is an amplitude of 10^(g / 20).
-    Notebook: 02.
     """
     check_audio(audio, sample_rate)
     dry = at_least_float32(audio)
@@ -54,11 +53,12 @@ def distortion(audio: Tensor, sample_rate: int, *, drive_db: Tensor | float) -> 
         ValueError: for audio, a rate or a knob of another shape.
 
     Source: Zölzer (ed.), "DAFX: Digital Audio Effects" (2nd ed., 2011), section 4.3, with tanh for the curve.
-    Notebook: 02.
     """
     check_audio(audio, sample_rate)
     dry = at_least_float32(audio)
-    return torch.tanh(dry * over_time(amplitude(per_item(drive_db, dry, "drive_db")))).to(audio.dtype)
+    return torch.tanh(dry * over_time(amplitude(per_item(drive_db, dry, "drive_db")))).to(
+        audio.dtype
+    )
 
 
 def clipping(audio: Tensor, sample_rate: int, *, threshold_db: Tensor | float) -> Tensor:
@@ -80,7 +80,6 @@ def clipping(audio: Tensor, sample_rate: int, *, threshold_db: Tensor | float) -
         ValueError: for audio, a rate or a knob of another shape.
 
     Source: Zölzer (ed.), "DAFX: Digital Audio Effects" (2nd ed., 2011), section 4.3, the hard limit.
-    Notebook: 02.
     """
     check_audio(audio, sample_rate)
     dry = at_least_float32(audio)
@@ -112,7 +111,6 @@ def bitcrush(audio: Tensor, sample_rate: int, *, bit_depth: Tensor | float) -> T
     Source: a uniform mid-tread quantiser; Bengio, Léonard and Courville, "Estimating or propagating gradients through
         stochastic neurons" (2013), for the audio; Esser et al., "Learned step size quantization" (ICLR 2020), for the
         step.
-    Notebook: 02.
     """
     check_audio(audio, sample_rate)
     dry = at_least_float32(audio)

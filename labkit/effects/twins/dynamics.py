@@ -38,7 +38,9 @@ class _Envelope(torch.autograd.Function):
         return grads
 
 
-def envelope(audio: Tensor, sample_rate: int, *, attack_ms: Tensor | float, release_ms: Tensor | float) -> Tensor:
+def envelope(
+    audio: Tensor, sample_rate: int, *, attack_ms: Tensor | float, release_ms: Tensor | float
+) -> Tensor:
     """The peak level of every channel: one pole on the rectified signal, fast upwards and slow downwards (or not).
 
     With x the rectified sample and y the level, y[n] = x[n] + c (y[n-1] - x[n]), where c = exp(-2 pi / (time in
@@ -60,7 +62,6 @@ def envelope(audio: Tensor, sample_rate: int, *, attack_ms: Tensor | float, rele
 
     Source: the branching smooth peak detector of Giannoulis, Massberg and Reiss, "Digital dynamic range compressor
         design" (JAES 60(6), 2012), with the time constants that JUCE gives it.
-    Notebook: 02.
     """
     check_audio(audio, sample_rate)
     coefficients = (
@@ -101,7 +102,6 @@ def compressor(
 
     Source: Giannoulis, Massberg and Reiss, "Digital dynamic range compressor design" (JAES 60(6), 2012), feed-forward
         with a hard knee, as JUCE implements it.
-    Notebook: 02.
     """
     check_audio(audio, sample_rate)
     dry = at_least_float32(audio)
@@ -115,7 +115,9 @@ def compressor(
     ).to(audio.dtype)
 
 
-def limiter(audio: Tensor, sample_rate: int, *, threshold_db: Tensor | float, release_ms: Tensor | float) -> Tensor:
+def limiter(
+    audio: Tensor, sample_rate: int, *, threshold_db: Tensor | float, release_ms: Tensor | float
+) -> Tensor:
     """Peaks held at the threshold, and the whole brought up so that the threshold comes to lie near full scale.
 
     The twin of `pedalboard.Limiter`: a compressor at -10 dB (4:1, attack 2 ms, release 200 ms), one at the threshold
@@ -137,7 +139,6 @@ def limiter(audio: Tensor, sample_rate: int, *, threshold_db: Tensor | float, re
         ValueError: for audio, a rate or a knob of another shape.
 
     Source: two of the compressors above in series, as JUCE implements it.
-    Notebook: 02.
     """
     check_audio(audio, sample_rate)
     dry, first_threshold_db, first_ratio = at_least_float32(audio), -10.0, 4.0
@@ -194,7 +195,6 @@ def noise_gate(
 
     Source: the downward expander of Zölzer (ed.), "DAFX: Digital Audio Effects" (2nd ed., 2011), section 4.2, as JUCE
         implements it.
-    Notebook: 02.
     """
     check_audio(audio, sample_rate)
     dry = at_least_float32(audio)

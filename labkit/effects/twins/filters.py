@@ -7,7 +7,14 @@ from math import pi
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import at_least_float32, check_audio, lanes, per_item, run_kernel, walkable
+from labkit.effects.twins.common import (
+    at_least_float32,
+    check_audio,
+    lanes,
+    per_item,
+    run_kernel,
+    walkable,
+)
 from labkit.effects.twins.drive import SILENT_DB
 
 # The original keeps the frequency of an EQ band from here to this far below half the rate.
@@ -39,7 +46,6 @@ def highpass(audio: Tensor, sample_rate: int, *, cutoff_frequency_hz: Tensor | f
 
     Source: s / (s + 1) through the bilinear transform with prewarping; Zölzer (ed.), "DAFX: Digital Audio Effects"
         (2nd ed., 2011), section 2.2, as JUCE implements it.
-    Notebook: 02.
     """
     return _filtered(audio, sample_rate, _design_highpass, cutoff_frequency_hz=cutoff_frequency_hz)
 
@@ -63,7 +69,6 @@ def lowpass(audio: Tensor, sample_rate: int, *, cutoff_frequency_hz: Tensor | fl
 
     Source: 1 / (s + 1) through the bilinear transform with prewarping; Zölzer (ed.), "DAFX: Digital Audio Effects"
         (2nd ed., 2011), section 2.2, as JUCE implements it.
-    Notebook: 02.
     """
     return _filtered(audio, sample_rate, _design_lowpass, cutoff_frequency_hz=cutoff_frequency_hz)
 
@@ -97,7 +102,6 @@ def low_shelf(
 
     Source: Bristow-Johnson, "Cookbook formulae for audio EQ biquad filter coefficients", lowShelf, as JUCE implements
         it.
-    Notebook: 02.
     """
     knobs = {"cutoff_frequency_hz": cutoff_frequency_hz, "gain_db": gain_db, "q": q}
     return _filtered(audio, sample_rate, _design_low_shelf, **knobs)
@@ -132,7 +136,6 @@ def peak(
 
     Source: Bristow-Johnson, "Cookbook formulae for audio EQ biquad filter coefficients", peakingEQ, as JUCE implements
         it.
-    Notebook: 02.
     """
     knobs = {"cutoff_frequency_hz": cutoff_frequency_hz, "gain_db": gain_db, "q": q}
     return _filtered(audio, sample_rate, _design_peak, **knobs)
@@ -167,7 +170,6 @@ def high_shelf(
 
     Source: Bristow-Johnson, "Cookbook formulae for audio EQ biquad filter coefficients", highShelf, as JUCE implements
         it.
-    Notebook: 02.
     """
     knobs = {"cutoff_frequency_hz": cutoff_frequency_hz, "gain_db": gain_db, "q": q}
     return _filtered(audio, sample_rate, _design_high_shelf, **knobs)
@@ -190,7 +192,6 @@ def biquad(audio: Tensor, coefficients: Tensor) -> Tensor:
 
     Source: the transposed direct form II of Smith, "Introduction to digital filters" (2007), as JUCE implements it;
         its gradient is the filter itself, backwards in time.
-    Notebook: 02.
     """
     per_lane = coefficients.repeat_interleave(audio.shape[1], dim=0)
     return _Biquad.apply(lanes(audio), per_lane).view(audio.shape)
@@ -232,7 +233,9 @@ def _coefficients(design: Design, knobs: list[Tensor], sample_rate: int) -> Tens
     if knobs[0].dtype == torch.float64:
         return exact
     with torch.no_grad():
-        rounded = _normalised(design(*(knob.detach().cpu() for knob in knobs), sample_rate)).to(exact)
+        rounded = _normalised(design(*(knob.detach().cpu() for knob in knobs), sample_rate)).to(
+            exact
+        )
     return exact + (rounded - exact).detach()
 
 
@@ -254,7 +257,9 @@ def _design_lowpass(cutoff_frequency_hz: Tensor, sample_rate: int) -> tuple[Tens
     return warped, warped, zero, warped + 1, warped - 1, zero
 
 
-def _design_low_shelf(cutoff_frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: int) -> tuple[Tensor, ...]:
+def _design_low_shelf(
+    cutoff_frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: int
+) -> tuple[Tensor, ...]:
     root, cosine, sine = _root_gain_and_angle(cutoff_frequency_hz, gain_db, sample_rate)
     width = sine * _square_root(root) / q
     less, more = root - 1, root + 1
@@ -269,7 +274,9 @@ def _design_low_shelf(cutoff_frequency_hz: Tensor, gain_db: Tensor, q: Tensor, s
     )
 
 
-def _design_high_shelf(cutoff_frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: int) -> tuple[Tensor, ...]:
+def _design_high_shelf(
+    cutoff_frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: int
+) -> tuple[Tensor, ...]:
     root, cosine, sine = _root_gain_and_angle(cutoff_frequency_hz, gain_db, sample_rate)
     width = sine * _square_root(root) / q
     less, more = root - 1, root + 1
@@ -284,19 +291,27 @@ def _design_high_shelf(cutoff_frequency_hz: Tensor, gain_db: Tensor, q: Tensor, 
     )
 
 
-def _design_peak(cutoff_frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: int) -> tuple[Tensor, ...]:
+def _design_peak(
+    cutoff_frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: int
+) -> tuple[Tensor, ...]:
     root, cosine, sine = _root_gain_and_angle(cutoff_frequency_hz, gain_db, sample_rate)
     width = sine / (2 * q)
     middle = -2 * cosine
     return 1 + width * root, middle, 1 - width * root, 1 + width / root, middle, 1 - width / root
 
 
-def _root_gain_and_angle(cutoff_frequency_hz: Tensor, gain_db: Tensor, sample_rate: int) -> tuple[Tensor, ...]:
+def _root_gain_and_angle(
+    cutoff_frequency_hz: Tensor, gain_db: Tensor, sample_rate: int
+) -> tuple[Tensor, ...]:
     """The square root of the amplitude, and cosine and sine of the frequency in radians per sample."""
     held_hz = cutoff_frequency_hz.clamp(LOWEST_HZ, sample_rate / 2 - BELOW_NYQUIST_HZ)
     angle = 2 * pi * held_hz / sample_rate
     amplitude = torch.where(gain_db <= SILENT_DB, 0.0, _as_in_c(_power_of_ten, 0.05 * gain_db))
-    return _square_root(amplitude.clamp_min(LEAST_AMPLITUDE)), _as_in_c(torch.cos, angle), _as_in_c(torch.sin, angle)
+    return (
+        _square_root(amplitude.clamp_min(LEAST_AMPLITUDE)),
+        _as_in_c(torch.cos, angle),
+        _as_in_c(torch.sin, angle),
+    )
 
 
 def _power_of_ten(x: Tensor) -> Tensor:
@@ -312,7 +327,9 @@ def _as_in_c(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The function of float64; of float32, which takes no gradient, what the C library under the original gives."""
     if x.dtype == torch.float64:
         return function(x)
-    if find_spec("numba") is None:  # as on a machine that renders on its GPU alone; the last digit may differ
+    if (
+        find_spec("numba") is None
+    ):  # as on a machine that renders on its GPU alone; the last digit may differ
         return function(x.double()).float()
     from labkit.effects.twins.kernels import linear
 

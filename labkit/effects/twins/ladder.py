@@ -7,7 +7,14 @@ from math import pi
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import at_least_float32, check_audio, lanes, per_item, run_kernel, walkable
+from labkit.effects.twins.common import (
+    at_least_float32,
+    check_audio,
+    lanes,
+    per_item,
+    run_kernel,
+    walkable,
+)
 from labkit.effects.twins.kernels.constants import POINTS, REACH
 
 # How much of the sum at the ladder's foot and of its four stages goes out, and the share of the input that makes up for
@@ -64,7 +71,6 @@ def ladder_filter(
     Source: Välimäki and Huovilainen, "Oscillator and filter algorithms for virtual analog synthesis" (Computer Music
         Journal 30(2), 2006): one-poles with a zero at -0.3, gain compensation, modes by mixing the stages' outputs; as
         JUCE implements it, whose saturation sits at the input and in the feedback path only.
-    Notebook: 02.
     """
     check_audio(audio, sample_rate)
     if mode not in MODES:
@@ -74,11 +80,15 @@ def ladder_filter(
     driven_back = driven * 0.04 + 0.96
     loop_gain = 4 * (per_item(resonance, dry, "resonance") * 0.9 + 0.1)
     pole = _pole(per_item(cutoff_hz, dry, "cutoff_hz"), sample_rate)
-    knobs = torch.stack([pole, loop_gain, driven, _makeup(driven), driven_back, _makeup(driven_back)], dim=-1)
+    knobs = torch.stack(
+        [pole, loop_gain, driven, _makeup(driven), driven_back, _makeup(driven_back)], dim=-1
+    )
     weights, compensation = MODES[mode]
     taps = torch.cat([dry.new_tensor(weights) * OUTPUT_GAIN, dry.new_tensor([compensation])])
     return (
-        _Ladder.apply(lanes(dry), knobs.repeat_interleave(dry.shape[1], dim=0), taps).view(audio.shape).to(audio.dtype)
+        _Ladder.apply(lanes(dry), knobs.repeat_interleave(dry.shape[1], dim=0), taps)
+        .view(audio.shape)
+        .to(audio.dtype)
     )
 
 
@@ -98,14 +108,20 @@ class _Ladder(torch.autograd.Function):
     def backward(ctx, grad_wet: Tensor) -> tuple[Tensor | None, ...]:
         audio, knobs, taps = ctx.saved_tensors
         grads = torch.empty_like(audio), torch.empty_like(knobs)
-        run_kernel("ladder.ladder_backward", (audio, knobs, taps, _table(audio.dtype), walkable(grad_wet)), grads)
+        run_kernel(
+            "ladder.ladder_backward",
+            (audio, knobs, taps, _table(audio.dtype), walkable(grad_wet)),
+            grads,
+        )
         return *grads, None
 
 
 @cache
 def _table(dtype: torch.dtype) -> Tensor:
     """The original's table in the dtype of the audio."""
-    if find_spec("numba") is None:  # as on a machine that renders on its GPU alone; the last digit may differ
+    if (
+        find_spec("numba") is None
+    ):  # as on a machine that renders on its GPU alone; the last digit may differ
         points = torch.linspace(-REACH, REACH, POINTS, dtype=torch.float64).tanh().float()
         return torch.cat([points, points[-1:]]).to(dtype)
     from labkit.effects.twins.kernels.ladder import saturation_table

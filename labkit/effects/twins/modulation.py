@@ -5,7 +5,14 @@ from math import ceil, pi
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import at_least_float32, check_audio, over_time, per_item, run_kernel, walkable
+from labkit.effects.twins.common import (
+    at_least_float32,
+    check_audio,
+    over_time,
+    per_item,
+    run_kernel,
+    walkable,
+)
 from labkit.effects.twins.kernels.constants import STAGES, UPDATE_EVERY
 
 # The chorus: how far its delay swings at depth 1, the shortest centre, the longest centre.
@@ -54,7 +61,9 @@ class _DelayLine(torch.autograd.Function):
     def backward(ctx, grad_wet: Tensor) -> tuple[Tensor, ...]:
         delay, feedback, line = ctx.saved_tensors
         grads = tuple(torch.empty_like(x) for x in (line, delay, feedback))
-        run_kernel("modulation.delay_line_backward", (*ctx.saved_tensors, walkable(grad_wet)), grads)
+        run_kernel(
+            "modulation.delay_line_backward", (*ctx.saved_tensors, walkable(grad_wet)), grads
+        )
         return grads
 
 
@@ -116,7 +125,6 @@ def chorus(
 
     Source: Dattorro, "Effect design, part 2: delay-line modulation and chorus" (JAES 45(10), 1997), with linear
         interpolation and negative feedback, as JUCE implements it.
-    Notebook: 02.
     """
     check_audio(audio, sample_rate)
     dry = at_least_float32(audio)
@@ -170,7 +178,6 @@ def phaser(
 
     Source: the first-order allpass of Zavalishin, "The art of VA filter design" (rev. 2.1.2, 2018), chapter 3,
         six in series with negative feedback, as JUCE implements it.
-    Notebook: 02.
     """
     check_audio(audio, sample_rate)
     dry = at_least_float32(audio)
@@ -181,13 +188,17 @@ def phaser(
         per_item(centre_frequency_hz, dry, "centre_frequency_hz"),
         sample_rate,
     )
-    wet = _Allpasses.apply(dry, _gain(frequency_hz, sample_rate), per_item(feedback, dry, "feedback"))
+    wet = _Allpasses.apply(
+        dry, _gain(frequency_hz, sample_rate), per_item(feedback, dry, "feedback")
+    )
     return _mixed(dry, wet, per_item(mix, dry, "mix")).to(audio.dtype)
 
 
 def _sine(rate_hz: Tensor, sample_rate: float, steps: int) -> Tensor:
     """(batch,) -> (batch, steps): minus the sine, from 0, with every rounding of the original."""
-    whole_turn = torch.tensor(2 * pi, dtype=rate_hz.dtype) / torch.tensor(sample_rate, dtype=rate_hz.dtype)
+    whole_turn = torch.tensor(2 * pi, dtype=rate_hz.dtype) / torch.tensor(
+        sample_rate, dtype=rate_hz.dtype
+    )
     return (_Phase.apply(rate_hz * whole_turn.item(), steps) - pi).sin()
 
 
@@ -202,7 +213,9 @@ def _delay(swing: Tensor, centre_ms: Tensor, sample_rate: int) -> Tensor:
 
 def _frequency(swing: Tensor, centre_hz: Tensor, sample_rate: int) -> Tensor:
     """Swing (batch, updates) in -0.5..0.5 and centre (batch,) -> Hz."""
-    ends_hz = torch.tensor([LOWEST_HZ, HIGHEST_HZ, min(HIGHEST_HZ, HIGHEST_SHARE * sample_rate)], dtype=swing.dtype)
+    ends_hz = torch.tensor(
+        [LOWEST_HZ, HIGHEST_HZ, min(HIGHEST_HZ, HIGHEST_SHARE * sample_rate)], dtype=swing.dtype
+    )
     low, high, high_here = ends_hz.log10()
     centre = (centre_hz.log10() - low.item()) / (high - low).item()
     place = (swing + centre[:, None]).clamp(0.0, 1.0)

@@ -3,7 +3,14 @@
 import torch
 from torch import Tensor
 
-from labkit.effects.twins.common import at_least_float32, check_audio, per_item, run_kernel, unfilled, walkable
+from labkit.effects.twins.common import (
+    at_least_float32,
+    check_audio,
+    per_item,
+    run_kernel,
+    unfilled,
+    walkable,
+)
 
 # Delays of the left side in samples at 44.1 kHz; the right side's are longer by the spread.
 COMBS = (1116, 1188, 1277, 1356, 1422, 1491, 1557, 1617)
@@ -55,7 +62,6 @@ def reverb(
     Source: Schroeder, "Natural sounding artificial reverberation" (JAES 10(3), 1962), with the lowpass-feedback combs
         of Moorer, "About this reverberation business" (Computer Music Journal 3(2), 1979) and the public-domain tuning
         of Freeverb (Smith, "Physical audio signal processing", 2010), as JUCE implements it.
-    Notebook: 02.
     """
     check_audio(audio, sample_rate)
     if audio.shape[1] not in (1, 2):
@@ -84,9 +90,13 @@ def room_delays(sample_rate: int, sides: int) -> tuple[Tensor, Tensor]:
         ValueError: for a lower rate.
     """
     if sample_rate < LOWEST_RATE:
-        raise ValueError(f"sample_rate must be at least {LOWEST_RATE} Hz for a reverb, got {sample_rate} Hz")
+        raise ValueError(
+            f"sample_rate must be at least {LOWEST_RATE} Hz for a reverb, got {sample_rate} Hz"
+        )
     spread = SPREAD * torch.arange(sides)[:, None]
-    combs, allpasses = (int(sample_rate) * (torch.tensor(line) + spread) // TUNED_AT for line in (COMBS, ALLPASSES))
+    combs, allpasses = (
+        int(sample_rate) * (torch.tensor(line) + spread) // TUNED_AT for line in (COMBS, ALLPASSES)
+    )
     return combs, allpasses
 
 
@@ -94,7 +104,9 @@ class _Room(torch.autograd.Function):
     """(batch, samples), feedback and damping (batch,), delays (sides, n) twice -> (batch, sides, samples)."""
 
     @staticmethod
-    def forward(ctx, audio: Tensor, feedback: Tensor, damping: Tensor, combs: Tensor, allpasses: Tensor) -> Tensor:
+    def forward(
+        ctx, audio: Tensor, feedback: Tensor, damping: Tensor, combs: Tensor, allpasses: Tensor
+    ) -> Tensor:
         inputs = (walkable(audio), feedback.contiguous(), damping.contiguous(), combs, allpasses)
         wet = unfilled(audio, len(audio), len(combs), audio.shape[-1])
         run_kernel("reverb.room", inputs, (wet,))

@@ -38,7 +38,9 @@ class Pedal:
     @cached_property
     def free(self) -> ParameterSpace:
         """The knobs that turn."""
-        return ParameterSpace(tuple(p for p in effect(self.name).space.parameters if p.name not in self.fixed))
+        return ParameterSpace(
+            tuple(p for p in effect(self.name).space.parameters if p.name not in self.fixed)
+        )
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,10 @@ class Board:
         if len(params_unit) != len(self):
             raise ValueError(f"params_unit must hold {len(self)} values, got {len(params_unit)}")
         parts = zip(self.pedals, self._columns, strict=True)
-        return [{**pedal.fixed, **pedal.free.from_unit(params_unit[columns])} for pedal, columns in parts]
+        return [
+            {**pedal.fixed, **pedal.free.from_unit(params_unit[columns])}
+            for pedal, columns in parts
+        ]
 
     def render(self, audio: np.ndarray, params_unit: np.ndarray) -> np.ndarray:
         """The real effect, a black box.
@@ -85,18 +90,13 @@ class Board:
 
         Raises:
             ValueError: for knobs of another number or range, or audio that cannot be used.
-
-        Notebook: 06.
         """
         settings = zip(self.pedals, self.settings(params_unit), strict=True)
         plugins = [effect(pedal.name).build(params) for pedal, params in settings]
         return process(need("pedalboard").Pedalboard(plugins), audio, self.sample_rate)
 
     def twin(self, audio: Tensor, params_unit: Tensor) -> Tensor:
-        """The same in torch, differentiable: (b, channels, samples) and (b, d) in 0..1 -> (b, channels, samples).
-
-        Notebook: 06.
-        """
+        """The same in torch, differentiable: (b, channels, samples) and (b, d) in 0..1 -> (b, channels, samples)."""
         for pedal, columns in zip(self.pedals, self._columns, strict=True):
             knobs = from_unit(pedal.free, params_unit[:, columns])
             audio = twin(pedal.name)(audio, self.sample_rate, **pedal.fixed, **knobs)
@@ -130,5 +130,8 @@ def equaliser(n_bands: int, sample_rate: int) -> Board:
     if n_bands < 2:
         raise ValueError(f"n_bands must be at least 2, got {n_bands}")
     q = max(0.7, n_bands / 7)
-    bands = (Pedal("peak", {"cutoff_frequency_hz": float(f), "q": q}) for f in np.geomspace(80.0, 8000.0, n_bands))
+    bands = (
+        Pedal("peak", {"cutoff_frequency_hz": float(f), "q": q})
+        for f in np.geomspace(80.0, 8000.0, n_bands)
+    )
     return Board(tuple(bands), sample_rate)

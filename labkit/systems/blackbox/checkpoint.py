@@ -34,10 +34,10 @@ def load(path: str | Path | None = None, *, task: str = "distortion") -> Control
     Raises:
         CheckpointError: if the file is missing, unreadable, or not a controller.
         ValueError: for an unknown task.
-
-    Notebook: 06.
     """
-    config, weights = checkpoints.read(path if path is not None else shipped_path(task), system="blackbox")
+    config, weights = checkpoints.read(
+        path if path is not None else shipped_path(task), system="blackbox"
+    )
     model = Controller(Config(**config))
     checkpoints.fill(model, weights)
     return model.eval()

@@ -96,7 +96,9 @@ class Processor:
 PROCESSORS = MappingProxyType(
     {
         # guitarix's model of the circuit.
-        "ts9": Processor("TS9", "gxts9", MappingProxyType({"drive": 0.1, "tone": 0.5, "level": 0.8}), -34.0),
+        "ts9": Processor(
+            "TS9", "gxts9", MappingProxyType({"drive": 0.1, "tone": 0.5, "level": 0.8}), -34.0
+        ),
         # A valve's curves behind a tone stack. As an LV2: the VST3 must be loaded anew for every render.
         "zamtube": Processor(
             "ZamTube",
@@ -130,7 +132,12 @@ _PARAMETRIC_EQ = Unit(
     ),
     # Shelves below 160 Hz and above 4.2 kHz, bells at 580 Hz and 1.7 kHz; full gain lies 0.714 from the lower stop.
     MappingProxyType(
-        {"frequency_l_hz": 0.01, "frequency_1_hz": 0.04, "frequency_2_hz": 0.12, "frequency_h_hz": 0.3}
+        {
+            "frequency_l_hz": 0.01,
+            "frequency_1_hz": 0.04,
+            "frequency_2_hz": 0.12,
+            "frequency_h_hz": 0.3,
+        }
         | {"bandwidth_1": 0.25, "bandwidth_2": 0.25}
     ),
 )
@@ -162,7 +169,9 @@ TASKS = MappingProxyType(
             False,
         ),
         "speech": Task("speech", (_GATE, _PARAMETRIC_EQ), (1, 2), (-12.0, 6.0), True),
-        "mastering": Task("mastering", (_PARAMETRIC_EQ, _multiband(0.8), _LIMITER), (1, 2, 3), (-12.0, 4.0), False),
+        "mastering": Task(
+            "mastering", (_PARAMETRIC_EQ, _multiband(0.8), _LIMITER), (1, 2, 3), (-12.0, 4.0), False
+        ),
     }
 )
 
@@ -221,12 +230,22 @@ class Config:
         if self.task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, got {self.task!r}")
         if self.processor not in PROCESSORS:
-            raise ValueError(f"processor must be one of {', '.join(PROCESSORS)}, got {self.processor!r}")
+            raise ValueError(
+                f"processor must be one of {', '.join(PROCESSORS)}, got {self.processor!r}"
+            )
         if self.encoder not in ENCODERS:
             raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, got {self.encoder!r}")
         if not self.seconds > 0.25:
             raise ValueError(f"seconds must be above 0.25, got {self.seconds}")
-        for name in ("n_clips", "steps", "batch_size", "n_workers", "pairs", "sample_rate", "width"):
+        for name in (
+            "n_clips",
+            "steps",
+            "batch_size",
+            "n_workers",
+            "pairs",
+            "sample_rate",
+            "width",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 

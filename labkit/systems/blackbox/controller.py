@@ -25,7 +25,6 @@ class Controller(nn.Module):
 
     Source: Ramírez et al., ICASSP 2021, section 3.1 (log-mel, MobileNetV2 or a musicnn, sigmoid). Theirs is taught the
         plug-ins' defaults in a training of its own; ours stands there from the beginning, by its last bias.
-    Notebook: 06.
     """
 
     def __init__(self, config: Config) -> None:
@@ -44,7 +43,9 @@ class Controller(nn.Module):
             nn.Linear(config.hidden, len(config.chain.knobs)),
         )
         start = torch.tensor([knob.start for knob in config.chain.knobs])
-        self.register_buffer("rails", torch.stack([torch.zeros_like(start), torch.ones_like(start)]))
+        self.register_buffer(
+            "rails", torch.stack([torch.zeros_like(start), torch.ones_like(start)])
+        )
         nn.init.zeros_(self.head[-1].weight)
         with torch.no_grad():
             self.head[-1].bias.copy_(torch.logit(start))
@@ -52,8 +53,19 @@ class Controller(nn.Module):
     def hear(self, audio: Tensor) -> Tensor:
         """(b, channels, samples) at the config's rate -> (b, n_mels, frames) around 0; channels are averaged."""
         c = self.config
-        sizes = {"n_fft": c.n_fft, "hop_length": c.hop_length, "n_mels": c.n_mels, "floor_db": _FLOOR_DB}
-        return log_mel(audio.mean(1), c.sample_rate, high_hz=min(_HIGHEST_HZ, c.sample_rate / 2), **sizes) / 30 + 1.5
+        sizes = {
+            "n_fft": c.n_fft,
+            "hop_length": c.hop_length,
+            "n_mels": c.n_mels,
+            "floor_db": _FLOOR_DB,
+        }
+        return (
+            log_mel(
+                audio.mean(1), c.sample_rate, high_hz=min(_HIGHEST_HZ, c.sample_rate / 2), **sizes
+            )
+            / 30
+            + 1.5
+        )
 
     def forward(self, audio: Tensor) -> Tensor:
         """(b, channels, samples) at the config's rate -> (b, knobs) in 0..1; in evaluation mode, between the rails."""
@@ -79,10 +91,7 @@ class Controller(nn.Module):
 
 
 def build(config: Config) -> Controller:
-    """An untrained controller; its weights are drawn from the config's seed.
-
-    Notebook: 06.
-    """
+    """An untrained controller; its weights are drawn from the config's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_generator(config.seed, "blackbox controller").initial_seed())
         return Controller(config)

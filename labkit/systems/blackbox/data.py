@@ -51,17 +51,23 @@ class Examples:
     target: np.ndarray
     groups: tuple[str, ...]
 
-    def dressed(self, task: Task, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def dressed(
+        self, task: Task, index: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         """One example at a random level, with more or less of what should go: dry and target, (1, samples) float32."""
         level = np.float32(10 ** (rng.uniform(*task.level_db) / 20))
         dry = self.signal[index].astype(np.float32)
         target = self.target[index].astype(np.float32)
         if self.extra is not None:
-            dry = dry + self.extra[index].astype(np.float32) * np.float32(10 ** (rng.uniform(-3, 6) / 20))
+            dry = dry + self.extra[index].astype(np.float32) * np.float32(
+                10 ** (rng.uniform(-3, 6) / 20)
+            )
         return dry * level, target * level if task.level_moves_target else target
 
 
-def examples(config: Config, split: str, seed: int, *, n: int, seconds: float | None = None) -> Examples:
+def examples(
+    config: Config, split: str, seed: int, *, n: int, seconds: float | None = None
+) -> Examples:
     """Pairs of the task from the sources of a split.
 
     Args:
@@ -77,15 +83,18 @@ def examples(config: Config, split: str, seed: int, *, n: int, seconds: float | 
     Raises:
         ValueError: for an unknown split.
         PluginError: where the processor that makes the targets is not installed (distortion: an LV2).
-
-    Notebook: 06.
     """
     check_split(split)
     seconds = config.seconds if seconds is None else seconds
     maker = MAKERS[config.task](seconds, config)
     items = [maker(generator(seed, "blackbox", config.task, split, k), split) for k in range(n)]
     signal, extra, target, groups = zip(*items, strict=True)
-    return Examples(np.stack(signal), None if extra[0] is None else np.stack(extra), np.stack(target), tuple(groups))
+    return Examples(
+        np.stack(signal),
+        None if extra[0] is None else np.stack(extra),
+        np.stack(target),
+        tuple(groups),
+    )
 
 
 Item = tuple[np.ndarray, np.ndarray | None, np.ndarray, str]
@@ -111,7 +120,9 @@ def opened(processor: str) -> HostedPlugin:
     return open_plugin(PROCESSORS[processor].plugin, parameters=list(PROCESSORS[processor].setting))
 
 
-def driven(processor: Processor, plugin: HostedPlugin, dry: np.ndarray, sample_rate: int) -> np.ndarray:
+def driven(
+    processor: Processor, plugin: HostedPlugin, dry: np.ndarray, sample_rate: int
+) -> np.ndarray:
     """A guitar of any level through the processor, which it meets at its own.
 
     Args:
@@ -140,7 +151,10 @@ def _speech(seconds: float, config: Config) -> Callable[[np.random.Generator, st
 
 
 def _mastering(seconds: float, config: Config) -> Callable[[np.random.Generator, str], Item]:
-    source, sample_rate = GeneratedMixes(seconds=seconds, sample_rate=config.sample_rate), config.sample_rate
+    source, sample_rate = (
+        GeneratedMixes(seconds=seconds, sample_rate=config.sample_rate),
+        config.sample_rate,
+    )
 
     def make(rng: np.random.Generator, split: str) -> Item:
         mix, band = source.mix(rng, split)
@@ -157,10 +171,14 @@ def miscoloured(rng: np.random.Generator, mix: np.ndarray, sample_rate: int) -> 
     board = need("pedalboard")
     plugins = [
         board.LowShelfFilter(float(rng.uniform(90, 250)), float(rng.uniform(-8, 8)), 0.7),
-        board.PeakFilter(float(np.exp(rng.uniform(np.log(250), np.log(4000)))), float(rng.uniform(-7, 7)), 0.8),
+        board.PeakFilter(
+            float(np.exp(rng.uniform(np.log(250), np.log(4000)))), float(rng.uniform(-7, 7)), 0.8
+        ),
         board.HighShelfFilter(float(rng.uniform(3000, 8000)), float(rng.uniform(-8, 5)), 0.7),
     ]
-    return set_rms(process(board.Pedalboard(plugins), mix, sample_rate), MIX_DBFS).astype(np.float32)
+    return set_rms(process(board.Pedalboard(plugins), mix, sample_rate), MIX_DBFS).astype(
+        np.float32
+    )
 
 
 def mastered(mix: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -185,25 +203,35 @@ def mastered(mix: np.ndarray, sample_rate: int) -> np.ndarray:
     raised = mix * np.float32(10 ** ((-20.0 - loudness_lufs(mix, sample_rate)) / 20))
     pressed = process(board.Pedalboard([*eq, squeeze]), raised, sample_rate)
     # The limiter adds 4.75 dB of its own.
-    pressed = pressed * np.float32(10 ** ((MASTER_LUFS - 4.75 - loudness_lufs(pressed, sample_rate)) / 20))
+    pressed = pressed * np.float32(
+        10 ** ((MASTER_LUFS - 4.75 - loudness_lufs(pressed, sample_rate)) / 20)
+    )
     return process(limit, pressed, sample_rate)
 
 
 def cached(config: Config, split: str, *, n: int) -> Examples:
     """`examples` of the config's seed, kept in half precision in the cache folder, so that they are made once."""
     names = ("task", "processor", "sample_rate", "seconds", "seed")
-    plan = {name: getattr(config, name) for name in names} | {"split": split, "n": n, "version": _VERSION}
+    plan = {name: getattr(config, name) for name in names} | {
+        "split": split,
+        "n": n,
+        "version": _VERSION,
+    }
     key = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_dir() / "blackbox" / f"{config.task}-{split}-{key}.npz"
     if not path.exists():
         made = examples(config, split, config.seed, n=n)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.npz")
-        arrays = {k: v.astype(np.float16) for k, v in asdict(made).items() if isinstance(v, np.ndarray)}
+        arrays = {
+            k: v.astype(np.float16) for k, v in asdict(made).items() if isinstance(v, np.ndarray)
+        }
         np.savez(temporary, groups=np.array(made.groups), **arrays)
         os.replace(temporary, path)
     with np.load(path) as file:
-        return Examples(file["signal"], file.get("extra"), file["target"], tuple(file["groups"].tolist()))
+        return Examples(
+            file["signal"], file.get("extra"), file["target"], tuple(file["groups"].tolist())
+        )
 
 
 def paired_files(dry: str | Path, wet: str | Path) -> list[tuple[Path, Path]]:
@@ -229,13 +257,19 @@ def paired_files(dry: str | Path, wet: str | Path) -> list[tuple[Path, Path]]:
             raise AudioFileError(f"{folder}: a folder of audio files was expected")
         other = "wet" if word == "dry" else "dry"
         # Archives made on a Mac hold a ._twin of every file, which is no sound.
-        files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in _AUDIO and not p.name.startswith(".")]
+        files = [
+            p
+            for p in sorted(folder.iterdir())
+            if p.suffix.lower() in _AUDIO and not p.name.startswith(".")
+        ]
         keys = {_key(p, folder.name, word): p for p in files if not p.stem.endswith(f"_{other}")}
         found.append(keys)
     names = sorted(set(found[0]) & set(found[1]))
     names = [name for name in names if found[0][name] != found[1][name]]
     if not names:
-        raise AudioFileError(f"no recording of {dry} has the name of one in {wet}: e.g. a_dry.wav and a_wet.wav")
+        raise AudioFileError(
+            f"no recording of {dry} has the name of one in {wet}: e.g. a_dry.wav and a_wet.wav"
+        )
     return [(found[0][name], found[1][name]) for name in names]
 
 
@@ -253,8 +287,6 @@ def held_out(pairs: list[tuple[Path, Path]], share: float = 0.1) -> tuple[list, 
 
     Returns:
         (to train on, kept); with a single pair, it is both.
-
-    Notebook: 06.
     """
     kept, wanted = [], max(1, round(share * len(pairs)))
     sources = list(dict.fromkeys(source_of(dry.stem) for dry, _ in pairs))
@@ -270,7 +302,12 @@ def _key(path: Path, folder: str, word: str) -> str:
 
 
 def from_pairs(
-    config: Config, pairs: list[tuple[Path, Path]], seed: int, *, n: int, group: Callable[[str], str] = source_of
+    config: Config,
+    pairs: list[tuple[Path, Path]],
+    seed: int,
+    *,
+    n: int,
+    group: Callable[[str], str] = source_of,
 ) -> Examples:
     """Clips of anybody's pairs of recordings.
 

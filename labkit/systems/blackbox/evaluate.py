@@ -24,7 +24,14 @@ from labkit.signal.sources import recordings
 from labkit.signal.voice import non_speech
 from labkit.systems.blackbox.config import PROCESSORS, Config
 from labkit.systems.blackbox.controller import Controller
-from labkit.systems.blackbox.data import driven, examples, mastered, miscoloured, opened, paired_files
+from labkit.systems.blackbox.data import (
+    driven,
+    examples,
+    mastered,
+    miscoloured,
+    opened,
+    paired_files,
+)
 from labkit.systems.blackbox.predict import predict
 from labkit.systems.blackbox.rack import Rack
 from labkit.systems.blackbox.rules import Style, match, style_of
@@ -109,7 +116,9 @@ def real_tests(config: Config, *, n: int, seed: int) -> Tests:
             items.append((_at(clip.audio, -20.0) * level, wet, clip.source_id))
         elif config.task == "speech":
             clean = _at(clip.audio, -22.0)
-            items.append(((clean + non_speech(rng, clean, rate)) * level, clean * level, clip.source_id))
+            items.append(
+                ((clean + non_speech(rng, clean, rate)) * level, clean * level, clip.source_id)
+            )
         else:
             mix = _at(clip.audio, -20.0)
             items.append((miscoloured(rng, mix, rate) * level, mastered(mix, rate), clip.source_id))
@@ -132,14 +141,26 @@ def pedal_tests(config: Config, pedal: str) -> Tests:
     """
     found = real_data_dir()
     if found is None:
-        raise FileNotFoundError("no real recordings here: set LABKIT_REAL_DATA to a folder that holds pairs/egfxset")
+        raise FileNotFoundError(
+            "no real recordings here: set LABKIT_REAL_DATA to a folder that holds pairs/egfxset"
+        )
     folder, samples = found / "pairs" / "egfxset", round(SECONDS * config.sample_rate)
     pairs = [pair for pair in paired_files(folder, folder) if pair[0].name.startswith(pedal)]
     sounds = [
-        [read_audio(path, sample_rate=config.sample_rate, mono=True)[0][:, :samples] for path in pair] for pair in pairs
+        [
+            read_audio(path, sample_rate=config.sample_rate, mono=True)[0][:, :samples]
+            for path in pair
+        ]
+        for pair in pairs
     ]
     dry, target = zip(*sounds, strict=True)
-    return Tests(f"distortion: a real {_PEDALS[pedal]}{_UNTAUGHT}", "real", dry, target, [p[0].stem for p in pairs])
+    return Tests(
+        f"distortion: a real {_PEDALS[pedal]}{_UNTAUGHT}",
+        "real",
+        dry,
+        target,
+        [p[0].stem for p in pairs],
+    )
 
 
 @dataclass(frozen=True)
@@ -178,7 +199,14 @@ def _setting(model: Controller, audio: np.ndarray) -> np.ndarray:
 
 
 def answers(
-    model: Controller, rack: Rack, tests: Tests, style: Style, constant: np.ndarray, *, effort: Effort, seed: int
+    model: Controller,
+    rack: Rack,
+    tests: Tests,
+    style: Style,
+    constant: np.ndarray,
+    *,
+    effort: Effort,
+    seed: int,
 ) -> dict[str, list[np.ndarray]]:
     """What each method makes of each recording.
 
@@ -224,12 +252,22 @@ def answers(
             ).setting
             for k, (dry, target) in enumerate(zip(tests.dry, tests.target, strict=True))
         ]
-    wet = {name: list(rack.render(list(tests.dry), np.stack(knobs))) for name, knobs in settings.items()}
-    return {"nothing": list(tests.dry), "rules": [match(dry, rate, style)[0] for dry in tests.dry], **wet}
+    wet = {
+        name: list(rack.render(list(tests.dry), np.stack(knobs)))
+        for name, knobs in settings.items()
+    }
+    return {
+        "nothing": list(tests.dry),
+        "rules": [match(dry, rate, style)[0] for dry in tests.dry],
+        **wet,
+    }
 
 
 def rows_of(
-    tests: Tests, made: Mapping[str, Sequence[np.ndarray]], metrics: Mapping[str, tuple[str, Metric]], **given: object
+    tests: Tests,
+    made: Mapping[str, Sequence[np.ndarray]],
+    metrics: Mapping[str, tuple[str, Metric]],
+    **given: object,
 ) -> list[Row]:
     """The results table of one test set.
 
@@ -256,25 +294,39 @@ def rows_of(
     rows += [_alone(common, name, _LEFT, "", left[name], tests.groups) for name in beside]
     for metric, (unit, _) in metrics.items():
         rows.append(_row(common, metric, unit, scores[metric], tests.groups))
-        rows.append(_alone(common, "nothing", metric, unit, scores[metric]["nothing"], tests.groups))
+        rows.append(
+            _alone(common, "nothing", metric, unit, scores[metric]["nothing"], tests.groups)
+        )
     return rows
 
 
-def _scores(metric: Metric, sounds: Sequence[np.ndarray], tests: Tests, sample_rate: int) -> np.ndarray:
-    return np.array([metric(wet, target, sample_rate) for wet, target in zip(sounds, tests.target, strict=True)])
+def _scores(
+    metric: Metric, sounds: Sequence[np.ndarray], tests: Tests, sample_rate: int
+) -> np.ndarray:
+    return np.array(
+        [metric(wet, target, sample_rate) for wet, target in zip(sounds, tests.target, strict=True)]
+    )
 
 
-def _alone(common: dict, name: str, metric: str, unit: str, values: np.ndarray, groups: Sequence[str]) -> Row:
+def _alone(
+    common: dict, name: str, metric: str, unit: str, values: np.ndarray, groups: Sequence[str]
+) -> Row:
     low, high = bootstrap_interval(values, groups, seed=common["seed"])
-    return Row(name=name, metric=metric, unit=unit, ours=float(values.mean()), low=low, high=high, **common)
+    return Row(
+        name=name, metric=metric, unit=unit, ours=float(values.mean()), low=low, high=high, **common
+    )
 
 
-def _row(common: dict, metric: str, unit: str, scores: Mapping[str, np.ndarray], groups: Sequence[str]) -> Row:
+def _row(
+    common: dict, metric: str, unit: str, scores: Mapping[str, np.ndarray], groups: Sequence[str]
+) -> Row:
     ours = scores["controller"]
     low, high = bootstrap_interval(ours, groups, seed=common["seed"])
     figures = {field: float(scores[method].mean()) for field, method in _BESIDE.items()}
     mean, name = float(ours.mean()), "controller, 1 render"
-    return Row(name=name, metric=metric, unit=unit, ours=mean, low=low, high=high, **figures, **common)
+    return Row(
+        name=name, metric=metric, unit=unit, ours=mean, low=low, high=high, **figures, **common
+    )
 
 
 def evaluate(
@@ -307,8 +359,6 @@ def evaluate(
     Raises:
         PluginError: where a plug-in is not installed.
         ValueError: where no protocol holds `only`.
-
-    Notebook: 06.
     """
     config, effort = model.config, effort or Effort()
     tests = [one for one in _every_test(config, n, n_real, seed) if only in one.protocol]
@@ -333,11 +383,16 @@ def _every_test(config: Config, n: int, n_real: int, seed: int) -> list[Tests]:
     """What was taught first, generated and real; then for distortion the other processors, and real pedals."""
     taught = [config]
     if config.task == "distortion":
-        taught += [replace(config, processor=name) for name in PROCESSORS if name != config.processor]
+        taught += [
+            replace(config, processor=name) for name in PROCESSORS if name != config.processor
+        ]
     real = bool(n_real) and real_data_dir() is not None
     tests = []
     for one in taught:
-        made = [generated_tests(one, n=n, seed=seed), *([real_tests(one, n=n_real, seed=seed)] if real else [])]
+        made = [
+            generated_tests(one, n=n, seed=seed),
+            *([real_tests(one, n=n_real, seed=seed)] if real else []),
+        ]
         ending = _UNTAUGHT if one is not config else ""
         tests += [replace(test, protocol=test.protocol + ending) for test in made]
     pedals = _PEDALS if real and config.task == "distortion" else ()
@@ -357,14 +412,26 @@ def fixed_score(model: Controller, *, n: int = 6) -> dict[str, float]:
     config = model.config
     tests = generated_tests(config, n=n, seed=7)
     start = np.array([knob.start for knob in config.chain.knobs])
-    settings = {"controller": np.stack([_setting(model, dry) for dry in tests.dry]), "start": np.tile(start, (n, 1))}
+    settings = {
+        "controller": np.stack([_setting(model, dry) for dry in tests.dry]),
+        "start": np.tile(start, (n, 1)),
+    }
     scores = {"nothing": tests.dry}
     with Rack(config.chain.units, config.sample_rate) as rack:
-        scores |= {name: list(rack.render(list(tests.dry), knobs)) for name, knobs in settings.items()}
+        scores |= {
+            name: list(rack.render(list(tests.dry), knobs)) for name, knobs in settings.items()
+        }
     means = {
         name: np.mean(
-            [mr_stft(wet, target, config.sample_rate) for wet, target in zip(sounds, tests.target, strict=True)]
+            [
+                mr_stft(wet, target, config.sample_rate)
+                for wet, target in zip(sounds, tests.target, strict=True)
+            ]
         )
         for name, sounds in scores.items()
     }
-    return {name: round(float(value / means["nothing"]), 4) for name, value in means.items() if name != "nothing"}
+    return {
+        name: round(float(value / means["nothing"]), 4)
+        for name, value in means.items()
+        if name != "nothing"
+    }

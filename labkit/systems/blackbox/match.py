@@ -86,11 +86,15 @@ def tone(sample_rate: int) -> Board:
 def dry_clips(config: Config, split: str, n: int, seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """(n, 1, samples) of guitars at -20 dBFS, and whose they are; guitars of other splits are others."""
     draws = (generator(seed, "match clip", split, index) for index in range(n))
-    clips = [dry_guitar(rng, config.sample_rate, seconds=config.seconds, split=split) for rng in draws]
+    clips = [
+        dry_guitar(rng, config.sample_rate, seconds=config.seconds, split=split) for rng in draws
+    ]
     return np.stack([audio for audio, _ in clips]), tuple(whose for _, whose in clips)
 
 
-def turned(config: Config, dry: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def turned(
+    config: Config, dry: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """The clips through the real equaliser at random settings, and the settings (n, 3)."""
     board = tone(config.sample_rate)
     truth = 0.5 + config.reach * rng.uniform(-1, 1, (len(dry), len(board)))
@@ -108,8 +112,6 @@ def examples(config: Config, split: str, seed: int, *, n: int = 64) -> Examples:
 
     Returns:
         The examples.
-
-    Notebook: 06.
     """
     dry, groups = dry_clips(config, split, n, seed)
     wet, truth = turned(config, dry, generator(seed, "match settings", split))
@@ -190,8 +192,6 @@ def train(
 
     Returns:
         The controller, and rows of step, renders, loss (dB) and the gradient's norm and cosine to the twins'.
-
-    Notebook: 06.
     """
     board, model = tone(config.sample_rate), build(config)
     dry = dry_clips(config, "train", config.n_clips, config.seed)[0] if dry is None else dry
@@ -202,7 +202,11 @@ def train(
     for step in range(1, config.steps + 1):
         clips = dry[batches.integers(0, len(dry), config.batch_size)]
         wet = turned(config, clips, batches)[0]
-        audio, target, knobs = torch.from_numpy(clips), torch.from_numpy(wet), model(hear(config, clips, wet))
+        audio, target, knobs = (
+            torch.from_numpy(clips),
+            torch.from_numpy(wet),
+            model(hear(config, clips, wet)),
+        )
         knobs.retain_grad()
         out = black_box(each(board.render), audio, knobs, estimator, draws)
         loss = distance(out, target).mean()
@@ -228,7 +232,9 @@ def _exact(board: Board, audio: Tensor, knobs: Tensor, target: Tensor) -> Tensor
 
 
 @torch.no_grad()
-def predict(model: Controller, dry: np.ndarray, wet: np.ndarray, sample_rate: int) -> dict[str, float]:
+def predict(
+    model: Controller, dry: np.ndarray, wet: np.ndarray, sample_rate: int
+) -> dict[str, float]:
     """The knobs between two recordings.
 
     Args:
@@ -242,15 +248,15 @@ def predict(model: Controller, dry: np.ndarray, wet: np.ndarray, sample_rate: in
 
     Raises:
         ValueError: for another rate, or shapes that differ.
-
-    Notebook: 06.
     """
     if sample_rate != model.config.sample_rate:
         raise ValueError(f"sample_rate must be {model.config.sample_rate} Hz, got {sample_rate}")
     if dry.shape != wet.shape:
         raise ValueError(f"dry and wet must have one shape, got {dry.shape} and {wet.shape}")
     pair = (audio.mean(0, keepdims=True, dtype=np.float32)[None] for audio in (dry, wet))
-    return dict(zip(tone(sample_rate).names, model(hear(model.config, *pair))[0].tolist(), strict=True))
+    return dict(
+        zip(tone(sample_rate).names, model(hear(model.config, *pair))[0].tolist(), strict=True)
+    )
 
 
 @torch.no_grad()
@@ -265,8 +271,6 @@ def evaluate(models: Mapping[str, Controller], tests: Examples, *, seed: int = 1
     Returns:
         A row for each: ours, floor (knobs in the middle: the best constant), control (each recording's knobs from
         what was heard of another one), oracle (the true knobs).
-
-    Notebook: 06.
     """
     config = next(iter(models.values())).config
     render, wet = each(tone(config.sample_rate).render), torch.from_numpy(tests.wet)

@@ -58,9 +58,15 @@ class _File:
         try:
             self._file = soundfile.SoundFile(str(path))
         except (soundfile.SoundFileError, OSError) as error:
-            raise AudioFileError(f"{path}: audio expected (wav, flac, mp3, ogg, aiff), found {error}") from error
+            raise AudioFileError(
+                f"{path}: audio expected (wav, flac, mp3, ogg, aiff), found {error}"
+            ) from error
         self._path, self._broken = path, soundfile.SoundFileError
-        self.sample_rate, self.samples, self.channels = self._file.samplerate, self._file.frames, self._file.channels
+        self.sample_rate, self.samples, self.channels = (
+            self._file.samplerate,
+            self._file.frames,
+            self._file.channels,
+        )
         if not self.samples:
             raise AudioFileError(f"{path}: audio expected, the file has a header but no samples")
 
@@ -71,9 +77,13 @@ class _File:
             self._file.seek(first)
             audio = self._file.read(max(0, last - first), dtype="float32", always_2d=True).T
         except self._broken as error:
-            raise AudioFileError(f"{self._path}: broken or cut off after {first} samples ({error})") from error
+            raise AudioFileError(
+                f"{self._path}: broken or cut off after {first} samples ({error})"
+            ) from error
         if not np.isfinite(audio).all():
-            raise AudioFileError(f"{self._path}: finite audio expected, found NaN or infinity after {first} samples")
+            raise AudioFileError(
+                f"{self._path}: finite audio expected, found NaN or infinity after {first} samples"
+            )
         return np.pad(audio, ((0, 0), (first - start, stop - first - audio.shape[1])))
 
     def close(self) -> None:
@@ -89,7 +99,9 @@ class _Array:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         first, last = max(start, 0), min(stop, self.samples)
-        return np.pad(self._audio[:, first:last], ((0, 0), (first - start, stop - max(last, first))))
+        return np.pad(
+            self._audio[:, first:last], ((0, 0), (first - start, stop - max(last, first)))
+        )
 
 
 @torch.no_grad()
@@ -97,7 +109,9 @@ def _curve(model: Controller, sound: _File | _Array, hop_s: float) -> Curve:
     config, rate = model.config, sound.sample_rate
     hop, window = max(1, round(hop_s * rate)), round(config.seconds * rate)
     n, heard = -(-sound.samples // hop), []
-    found = np.empty((n, len(config.chain.knobs)))  # at once: small arrays kept between big ones make the heap creep
+    found = np.empty(
+        (n, len(config.chain.knobs))
+    )  # at once: small arrays kept between big ones make the heap creep
     for k in range(n):
         start = int(np.clip(k * hop + hop // 2 - window // 2, 0, max(0, sound.samples - window)))
         audio = sound.read(start, min(start + window, sound.samples)).mean(0, keepdims=True)
@@ -111,7 +125,13 @@ def _curve(model: Controller, sound: _File | _Array, hop_s: float) -> Curve:
             heard = []
     raw = _fill(found, np.array([knob.start for knob in config.chain.knobs]))
     smooth = gaussian_filter1d(raw, _SMOOTH_HOPS, axis=0, mode="nearest")
-    return Curve(config.chain.names, (np.arange(n) + 0.5) * hop / rate, raw, np.clip(smooth, 0, 1), hop / rate)
+    return Curve(
+        config.chain.names,
+        (np.arange(n) + 0.5) * hop / rate,
+        raw,
+        np.clip(smooth, 0, 1),
+        hop / rate,
+    )
 
 
 def _fill(knobs: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -137,17 +157,12 @@ def curve(model: Controller, audio: np.ndarray, sample_rate: int, *, hop_s: floa
 
     Raises:
         ValueError: for unusable audio or a hop that is none.
-
-    Notebook: 06.
     """
     return _curve(model, _Array(audio, sample_rate), _positive(hop_s))
 
 
 def predict(model: Controller, audio: np.ndarray, sample_rate: int) -> dict[str, float]:
-    """One setting for a whole recording: ``"plug-in: knob"`` -> 0..1. Args and errors as `curve`.
-
-    Notebook: 06.
-    """
+    """One setting for a whole recording: ``"plug-in: knob"`` -> 0..1. Args and errors as `curve`."""
     return curve(model, audio, sample_rate).setting()
 
 
@@ -162,7 +177,11 @@ def _blocks(sound: _File | _Array, rack: Rack, found: Curve) -> Iterator[np.ndar
     rate, hop = sound.sample_rate, round(found.hop_s * sound.sample_rate)
     early, fade, tail = (round(s * rate) for s in (_PREROLL_S, _FADE_S, _TAIL_S))
     fade = min(fade, hop)
-    rising = np.sin(0.5 * np.pi * (np.arange(fade) + 0.5) / fade).astype(np.float32) ** 2 if fade else np.zeros(0)
+    rising = (
+        np.sin(0.5 * np.pi * (np.arange(fade) + 0.5) / fade).astype(np.float32) ** 2
+        if fade
+        else np.zeros(0)
+    )
     ending = None
     for first in range(0, len(found.smooth), _AT_ONCE):
         knobs = found.smooth[first : first + _AT_ONCE]
@@ -171,7 +190,9 @@ def _blocks(sound: _File | _Array, rack: Rack, found: Curve) -> Iterator[np.ndar
         wet = rack.render([resample(piece, rate, rack.sample_rate) for piece in pieces], knobs)
         for out in wet:
             back = resample(out, rack.sample_rate, rate)
-            back = np.pad(back, ((0, 0), (0, max(0, early + hop + fade - back.shape[1]))))[:, early:]
+            back = np.pad(back, ((0, 0), (0, max(0, early + hop + fade - back.shape[1]))))[
+                :, early:
+            ]
             block = back[:, :hop].copy()
             if ending is not None and fade:
                 block[:, :fade] = rising * block[:, :fade] + (1 - rising) * ending
@@ -180,7 +201,12 @@ def _blocks(sound: _File | _Array, rack: Rack, found: Curve) -> Iterator[np.ndar
 
 
 def enhance(
-    model: Controller, audio: np.ndarray, sample_rate: int, *, hop_s: float = 0.5, rack: Rack | None = None
+    model: Controller,
+    audio: np.ndarray,
+    sample_rate: int,
+    *,
+    hop_s: float = 0.5,
+    rack: Rack | None = None,
 ) -> tuple[np.ndarray, Curve]:
     """A recording as the controller would have it, its knobs moving.
 
@@ -197,8 +223,6 @@ def enhance(
     Raises:
         ValueError: for unusable audio or a hop that is none.
         PluginError: where a plug-in of the chain is not installed.
-
-    Notebook: 06.
     """
     sound = _Array(audio, sample_rate)
     found = _curve(model, sound, _positive(hop_s))
@@ -222,7 +246,12 @@ class _opened:  # noqa: N801 - a context manager, used as a function
 
 
 def enhance_file(
-    model: Controller, source: str | Path, target: str | Path, *, hop_s: float = 0.5, rack: Rack | None = None
+    model: Controller,
+    source: str | Path,
+    target: str | Path,
+    *,
+    hop_s: float = 0.5,
+    rack: Rack | None = None,
 ) -> dict[str, Any]:
     """A file of any length through the chain, a piece at a time: memory does not grow with it, but for the curve.
 
@@ -243,12 +272,12 @@ def enhance_file(
         AudioFileError: for a file that cannot be read.
         ValueError: for a `target` with another suffix, or that is the source, or a hop that is none.
         PluginError: where a plug-in of the chain is not installed.
-
-    Notebook: 06.
     """
     source, target = Path(source), Path(target)
     if target.suffix.lower() != ".wav" or target.resolve() == source.resolve():
-        raise ValueError(f"target must be another file than the source and end in .wav, got {target}")
+        raise ValueError(
+            f"target must be another file than the source and end in .wav, got {target}"
+        )
     sound = _File(source)
     try:
         found = _curve(model, sound, _positive(hop_s))
@@ -266,7 +295,9 @@ def _write(target: Path, sound: _File, blocks: Iterator[np.ndarray]) -> float:
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp.wav")
     peak, left = 0.0, sound.samples
     try:
-        with need("soundfile").SoundFile(str(temporary), "w", sound.sample_rate, sound.channels, "FLOAT") as file:
+        with need("soundfile").SoundFile(
+            str(temporary), "w", sound.sample_rate, sound.channels, "FLOAT"
+        ) as file:
             for block in blocks:
                 part = block[:, :left]
                 peak, left = max(peak, float(np.abs(part).max(initial=0.0))), left - part.shape[1]
@@ -279,7 +310,9 @@ def _write(target: Path, sound: _File, blocks: Iterator[np.ndarray]) -> float:
 
 def _facts(model: Controller, found: Curve, sound: _File, peak: float) -> dict[str, Any]:
     curves = {name: np.round(found.smooth[:, k], 4).tolist() for k, name in enumerate(found.names)}
-    units = [{"plugin": unit.plugin, "fixed": dict(unit.fixed)} for unit in model.config.chain.units]
+    units = [
+        {"plugin": unit.plugin, "fixed": dict(unit.fixed)} for unit in model.config.chain.units
+    ]
     return {
         "task": model.config.task,
         "units": units,

@@ -39,7 +39,9 @@ class Rack:
         """How many knobs the first `n_units` plug-ins have."""
         return self._columns[n_units - 1].stop
 
-    def render(self, audio: Sequence[np.ndarray], params_unit: np.ndarray, *, n_units: int | None = None) -> np.ndarray:
+    def render(
+        self, audio: Sequence[np.ndarray], params_unit: np.ndarray, *, n_units: int | None = None
+    ) -> np.ndarray:
         """The chain applied, every plug-in from rest.
 
         Args:
@@ -53,15 +55,15 @@ class Rack:
         Raises:
             ValueError: for settings of another shape or outside 0..1.
             PluginError: when a plug-in crashes, hangs or returns NaN.
-
-        Notebook: 06.
         """
         n_units = len(self.units) if n_units is None else n_units
         params_unit = np.asarray(params_unit, dtype=np.float64)
         if params_unit.shape != (len(audio), self.columns(n_units)):
             wanted = (len(audio), self.columns(n_units))
             raise ValueError(f"params_unit must have shape {wanted}, got {params_unit.shape}")
-        for pool, columns, tied in zip(self._pools[:n_units], self._columns, self._tied, strict=False):
+        for pool, columns, tied in zip(
+            self._pools[:n_units], self._columns, self._tied, strict=False
+        ):
             audio = pool.map(list(audio), self.sample_rate, params_unit[:, columns][:, tied])
         return np.stack(audio)
 

@@ -67,13 +67,13 @@ def style_of(clips: Sequence[np.ndarray], sample_rate: int) -> Style:
 
     Raises:
         ValueError: for no clips, for one without a loudness (silence), and for unusable audio.
-
-    Notebook: 06.
     """
     if not clips:
         raise ValueError("clips must hold at least one recording, got none")
     rate = check_rate(sample_rate)
-    every = [_style_of(check_audio(clip, rate, name=f"clips[{k}]"), rate) for k, clip in enumerate(clips)]
+    every = [
+        _style_of(check_audio(clip, rate, name=f"clips[{k}]"), rate) for k, clip in enumerate(clips)
+    ]
     return Style(
         rate,
         np.mean([style.spectrum_db for style in every], axis=0),
@@ -104,11 +104,12 @@ def match(audio: np.ndarray, sample_rate: int, style: Style) -> tuple[np.ndarray
     Source: the rule-based baseline of Steinmetz, Bryan and Reiss (2022), "Style transfer of audio effects with
     differentiable signal processing", section 4. Ours differs in the compressor (pedalboard's), in the bound of the
     filter, and in searching the threshold by halving.
-    Notebook: 06.
     """
     audio = check_audio(audio, sample_rate)
     if sample_rate != style.sample_rate:
-        raise ValueError(f"sample_rate must be the style's, {style.sample_rate} Hz, got {sample_rate}: resample first")
+        raise ValueError(
+            f"sample_rate must be the style's, {style.sample_rate} Hz, got {sample_rate}: resample first"
+        )
     taps = matching_filter(_style_of(audio, style.sample_rate), style)
     filtered = signal.oaconvolve(audio, taps[None], mode="same", axes=1).astype(np.float32)
     threshold_db, gain_db = _find_threshold(filtered, style)
@@ -118,7 +119,9 @@ def match(audio: np.ndarray, sample_rate: int, style: Style) -> tuple[np.ndarray
 
 def matching_filter(given: Style, wanted: Style) -> np.ndarray:
     """The (63,) taps of the linear-phase filter between two average spectra; flat where they are equal."""
-    change_db = np.clip(wanted.spectrum_db - given.spectrum_db, -_LARGEST_CHANGE_DB, _LARGEST_CHANGE_DB)
+    change_db = np.clip(
+        wanted.spectrum_db - given.spectrum_db, -_LARGEST_CHANGE_DB, _LARGEST_CHANGE_DB
+    )
     return signal.firwin2(_N_TAPS, np.linspace(0, 1, len(change_db)), 10 ** (change_db / 20))
 
 
@@ -127,16 +130,22 @@ def _style_of(audio: np.ndarray, sample_rate: int) -> Style:
     if not math.isfinite(loudness):
         raise ValueError("audio must be audible, got a recording below -70 LUFS")
     frame = min(audio.shape[1], _N_FFT)
-    power = signal.welch(audio, fs=sample_rate, nperseg=frame, nfft=_N_FFT, detrend=False, axis=1)[1].mean(axis=0)
+    power = signal.welch(audio, fs=sample_rate, nperseg=frame, nfft=_N_FFT, detrend=False, axis=1)[
+        1
+    ].mean(axis=0)
     spectrum_db = 10 * np.log10(power + _FLOOR_POWER)
-    return Style(sample_rate, signal.savgol_filter(spectrum_db, _SMOOTH_BINS, 1), loudness, peak_db(audio))
+    return Style(
+        sample_rate, signal.savgol_filter(spectrum_db, _SMOOTH_BINS, 1), loudness, peak_db(audio)
+    )
 
 
 def _compress(audio: np.ndarray, sample_rate: int, threshold_db: float) -> np.ndarray:
     if threshold_db == 0:
         return audio
     knobs = {"ratio": _RATIO, "attack_ms": _ATTACK_MS, "release_ms": _RELEASE_MS}
-    return process(need("pedalboard").Compressor(threshold_db=threshold_db, **knobs), audio, sample_rate)
+    return process(
+        need("pedalboard").Compressor(threshold_db=threshold_db, **knobs), audio, sample_rate
+    )
 
 
 def _find_threshold(audio: np.ndarray, style: Style) -> tuple[float, float]:
@@ -146,9 +155,14 @@ def _find_threshold(audio: np.ndarray, style: Style) -> tuple[float, float]:
         """Loudness at the reference's peak, in excess of the reference's, and the gain to that peak."""
         squeezed = _compress(audio, style.sample_rate, -_STEP_DB * step)
         to_peak_db = style.peak_dbfs - peak_db(squeezed)
-        return loudness_lufs(squeezed, style.sample_rate) + to_peak_db - style.loudness_lufs, to_peak_db
+        return loudness_lufs(
+            squeezed, style.sample_rate
+        ) + to_peak_db - style.loudness_lufs, to_peak_db
 
-    low, high = 0, _N_STEPS  # steps: not loud enough (or none needed), loud enough (or all there is)
+    low, high = (
+        0,
+        _N_STEPS,
+    )  # steps: not loud enough (or none needed), loud enough (or all there is)
     excess_db, to_peak_db = at(low)
     if excess_db < -_ENOUGH_LU:
         while high - low > 1:

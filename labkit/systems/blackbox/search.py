@@ -34,7 +34,9 @@ class Found:
     renders: int
 
 
-def search(method: Method, cost: Cost, start: np.ndarray, renders: int, rng: np.random.Generator) -> Found:
+def search(
+    method: Method, cost: Cost, start: np.ndarray, renders: int, rng: np.random.Generator
+) -> Found:
     """The best of some settings.
 
     Args:
@@ -52,7 +54,6 @@ def search(method: Method, cost: Cost, start: np.ndarray, renders: int, rng: np.
         ValueError: for no renders.
 
     Source: Hansen, "The CMA Evolution Strategy: A Tutorial" (2016), by the package cma.
-    Notebook: 06.
     """
     if renders < 1:
         raise ValueError(f"renders must be at least 1, got {renders}")
@@ -91,7 +92,9 @@ def known_style(rack: Rack, dry: np.ndarray, style: Style) -> Cost:
     """The blind cost: how far average spectrum (mean dB) and loudness (LU) are from those of a set of references."""
 
     def cost(settings: np.ndarray) -> np.ndarray:
-        return np.array([style_distance(wet, style) for wet in rack.render([dry] * len(settings), settings)])
+        return np.array(
+            [style_distance(wet, style) for wet in rack.render([dry] * len(settings), settings)]
+        )
 
     return cost
 

@@ -78,7 +78,9 @@ class Config:
 
     def __post_init__(self) -> None:
         if self.gradient not in GRADIENTS:
-            raise ValueError(f"gradient must be one of {', '.join(GRADIENTS)}, got {self.gradient!r}")
+            raise ValueError(
+                f"gradient must be one of {', '.join(GRADIENTS)}, got {self.gradient!r}"
+            )
         if not 0 < self.proxy_share < 1:
             raise ValueError(f"proxy_share must lie in (0, 1), got {self.proxy_share}")
         if min(self.steps, self.n_examples, self.batch_size) < 1:
@@ -92,7 +94,11 @@ class Config:
     @property
     def proxy_steps(self) -> int:
         """Of teaching the proxy."""
-        return round(self.renders * self.proxy_share / self.batch_size) if self.gradient == "proxy" else 0
+        return (
+            round(self.renders * self.proxy_share / self.batch_size)
+            if self.gradient == "proxy"
+            else 0
+        )
 
     @property
     def steps(self) -> int:
@@ -109,8 +115,6 @@ class Box:
 
     Raises:
         ValueError: for a lower rate.
-
-    Notebook: 06.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -121,8 +125,17 @@ class Box:
     @cached_property
     def board(self) -> Board:
         """The pedals; gains of +-18 dB, the compressor's four knobs over the ranges of the registry."""
-        bands = (("low_shelf", 200.0), ("peak", 500.0), ("peak", 1200.0), ("peak", 2800.0), ("high_shelf", 5500.0))
-        pedals = [Pedal(name, {"cutoff_frequency_hz": hz, "q": 0.8 if name == "peak" else 0.7}) for name, hz in bands]
+        bands = (
+            ("low_shelf", 200.0),
+            ("peak", 500.0),
+            ("peak", 1200.0),
+            ("peak", 2800.0),
+            ("high_shelf", 5500.0),
+        )
+        pedals = [
+            Pedal(name, {"cutoff_frequency_hz": hz, "q": 0.8 if name == "peak" else 0.7})
+            for name, hz in bands
+        ]
         return Board((*pedals, Pedal("compressor")), self.sample_rate)
 
     @property
@@ -149,11 +162,19 @@ class Box:
     def to_code(self, params_unit: np.ndarray, gain_db: float) -> str:
         """Python source that builds the box with pedalboard alone, and a gain for the peak."""
         pairs = list(zip(self.board.pedals, self.board.settings(params_unit), strict=True))
-        plugins = [(effect(pedal.name).plugin, params) for pedal, params in pairs] + [("Gain", {"gain_db": gain_db})]
-        lines = ["from pedalboard import " + ", ".join(sorted({"Pedalboard", *(name for name, _ in plugins)})), ""]
+        plugins = [(effect(pedal.name).plugin, params) for pedal, params in pairs] + [
+            ("Gain", {"gain_db": gain_db})
+        ]
+        lines = [
+            "from pedalboard import "
+            + ", ".join(sorted({"Pedalboard", *(name for name, _ in plugins)})),
+            "",
+        ]
         lines += ["board = Pedalboard(["]
         for name, params in plugins:
-            lines.append(f"    {name}({', '.join(f'{k}={np.float32(v)!s}' for k, v in params.items())}),")
+            lines.append(
+                f"    {name}({', '.join(f'{k}={np.float32(v)!s}' for k, v in params.items())}),"
+            )
         return "\n".join([*lines, "])", ""])
 
 
@@ -179,9 +200,13 @@ class Encoder(nn.Module):
         self.register_buffer("scale", torch.ones(n_measures))
         self.straight = nn.Linear(n_measures, width)
         self.enter = nn.Conv1d(config.n_mels, width, 5, stride=2, padding=2)
-        self.blocks = nn.ModuleList(nn.Conv1d(width, width, 3, padding=2**k, dilation=2**k) for k in range(2))
+        self.blocks = nn.ModuleList(
+            nn.Conv1d(width, width, 3, padding=2**k, dilation=2**k) for k in range(2)
+        )
         self.look = nn.Conv1d(width, 1, 1, bias=False)
-        self.bent = nn.Sequential(nn.Linear(2 * width + n_measures, width), nn.GELU(), nn.Linear(width, width))
+        self.bent = nn.Sequential(
+            nn.Linear(2 * width + n_measures, width), nn.GELU(), nn.Linear(width, width)
+        )
 
     def centre(self, pictures: Tensor) -> None:
         """Measure (n, n_mels, frames) of training once, so that later every measure has mean 0 and deviation 1."""
@@ -221,7 +246,11 @@ class StyleModel(nn.Module):
         width, n_knobs = config.width, len(self.box.board)
         self.straight = nn.Linear(3 * width, n_knobs)
         self.bent = nn.Sequential(
-            nn.Linear(3 * width, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, n_knobs)
+            nn.Linear(3 * width, width),
+            nn.GELU(),
+            nn.Linear(width, width),
+            nn.GELU(),
+            nn.Linear(width, n_knobs),
         )
         # It begins in the middle of all knobs, where the equaliser is flat.
         for layer in (self.straight, self.bent[-1]):
@@ -245,7 +274,13 @@ def build(config: Config) -> StyleModel:
 def hear(config: Config, audio: Tensor) -> Tensor:
     """(b, samples) at a peak of -12 dBFS -> (b, n_mels, frames), about -1 to 1."""
     picture = log_mel(
-        audio, config.sample_rate, n_fft=2048, hop_length=512, n_mels=config.n_mels, low_hz=30.0, floor_db=_FLOOR_DB
+        audio,
+        config.sample_rate,
+        n_fft=2048,
+        hop_length=512,
+        n_mels=config.n_mels,
+        low_hz=30.0,
+        floor_db=_FLOOR_DB,
     )
     return (picture - _PICTURE_MIDDLE_DB) / _PICTURE_DB
 
@@ -271,8 +306,6 @@ def load(path: str | Path | None = None) -> StyleModel:
 
     Raises:
         CheckpointError: if the file is missing, unreadable, or not a checkpoint of style.
-
-    Notebook: 06.
     """
     config, weights = checkpoints.read(path if path is not None else shipped_path(), system="style")
     model = StyleModel(Config(**config))
@@ -298,7 +331,12 @@ class Transfer:
 
 
 def predict(
-    model: StyleModel, audio: np.ndarray, sample_rate: int, *, reference: np.ndarray, reference_rate: int | None = None
+    model: StyleModel,
+    audio: np.ndarray,
+    sample_rate: int,
+    *,
+    reference: np.ndarray,
+    reference_rate: int | None = None,
 ) -> Transfer:
     """A recording treated like another one, which may be of anything, of any length.
 
@@ -315,8 +353,6 @@ def predict(
     Raises:
         AudioError: if audio is empty, silent or not finite.
         ValueError: for a rate below 16000 Hz.
-
-    Notebook: 06.
     """
     audio = check_audio(audio, sample_rate)
     plain = picture(model.config, audio, sample_rate)
@@ -344,7 +380,11 @@ def write(found: Transfer, sample_rate: int, folder: str | Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     sound = write_audio(folder / "style.wav", found.audio, sample_rate, subtype="PCM_24")
     settings, code = folder / "style.json", folder / "style.py"
-    knobs = {"settings": found.settings, "params_unit": found.params_unit.tolist(), "sample_rate": sample_rate}
+    knobs = {
+        "settings": found.settings,
+        "params_unit": found.params_unit.tolist(),
+        "sample_rate": sample_rate,
+    }
     replace_text(settings, json.dumps(knobs, indent=1) + "\n")
     replace_text(code, found.code)
     return [sound, settings, code]
@@ -365,7 +405,9 @@ def picture(config: Config, audio: np.ndarray, sample_rate: int, *, name: str = 
     Raises:
         AudioError: if audio is empty, silent or not finite.
     """
-    mono = resample(to_mono(check_audio(audio, sample_rate, name=name)), sample_rate, config.sample_rate)
+    mono = resample(
+        to_mono(check_audio(audio, sample_rate, name=name)), sample_rate, config.sample_rate
+    )
     if float(np.abs(mono).max()) < _SILENT:
         raise AudioError(f"{name} is silent (peak below -100 dBFS): there is no style to hear")
     heard = hear(config, torch.from_numpy(at_peak(mono)))

@@ -58,7 +58,9 @@ def sources(kind: str, *, seconds: float, sample_rate: int) -> Source:
     return made[kind](seconds=seconds, sample_rate=sample_rate)
 
 
-def examples(config: Config, kinds: Sequence[str], split: str, seed: int, *, n: int, seconds: float = 5.0) -> Examples:
+def examples(
+    config: Config, kinds: Sequence[str], split: str, seed: int, *, n: int, seconds: float = 5.0
+) -> Examples:
     """Recordings of a split, cut in two and treated by the box at random settings, even over its whole range.
 
     Args:
@@ -71,21 +73,35 @@ def examples(config: Config, kinds: Sequence[str], split: str, seed: int, *, n: 
 
     Returns:
         The examples.
-
-    Notebook: 06.
     """
     box, rows = Box(config.sample_rate), []
     for clip, plain, other in _halves(config, kinds, split, seed, n, seconds):
         truth = generator(seed, "style setting", split, len(rows)).uniform(0, 1, len(box.board))
-        rows.append((plain[0], *(box.render(part, truth)[0] for part in (plain, other)), truth, clip.source_id))
+        rows.append(
+            (
+                plain[0],
+                *(box.render(part, truth)[0] for part in (plain, other)),
+                truth,
+                clip.source_id,
+            )
+        )
     return Examples(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
 def _halves(
-    config: Config, kinds: Sequence[str], split: str, seed: int, n: int, seconds: float, *, coloured: bool = False
+    config: Config,
+    kinds: Sequence[str],
+    split: str,
+    seed: int,
+    n: int,
+    seconds: float,
+    *,
+    coloured: bool = False,
 ) -> Iterator[tuple[Clip, np.ndarray, np.ndarray]]:
     """Recordings, the kinds in turn, with their parts A and B at -12 dBFS, both with sound in them."""
-    found = {kind: sources(kind, seconds=2 * seconds, sample_rate=config.sample_rate) for kind in kinds}
+    found = {
+        kind: sources(kind, seconds=2 * seconds, sample_rate=config.sample_rate) for kind in kinds
+    }
     for index in range(n):
         rng = generator(seed, "style recording", split, *kinds, index)
         for _ in range(20):
@@ -109,7 +125,11 @@ def _coloured(rng: np.random.Generator, audio: np.ndarray, sample_rate: int) -> 
         spectrum = np.fft.rfft(out, axis=1)
         hz = np.fft.rfftfreq(out.shape[1], 1 / sample_rate)
         limit_hz = rng.choice((4000.0, 5500.0, 8000.0, 8000.0)) * rng.uniform(0.9, 1.0)
-        out = np.fft.irfft(spectrum * np.clip((limit_hz * 1.05 - hz) / (0.05 * limit_hz), 0, 1), out.shape[1], axis=1)
+        out = np.fft.irfft(
+            spectrum * np.clip((limit_hz * 1.05 - hz) / (0.05 * limit_hz), 0, 1),
+            out.shape[1],
+            axis=1,
+        )
     return (out + _floor(rng, out, rng.uniform(-105, -80))).astype(np.float32)
 
 
@@ -134,36 +154,59 @@ class Drawn(Dataset):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        sizes = f"{config.heard_seconds:g}s-{config.seconds:g}s-{config.n_mels}-{config.sample_rate}"
+        sizes = (
+            f"{config.heard_seconds:g}s-{config.seconds:g}s-{config.n_mels}-{config.sample_rate}"
+        )
         path = cache_dir() / "pools" / f"style-{config.n_examples}x{sizes}-seed{config.seed}.pt"
         if not path.exists():
             rows = list(self._made())
             stacked = {
-                name: torch.stack(column) for name, column in zip(self._FIELDS, zip(*rows, strict=True), strict=True)
+                name: torch.stack(column)
+                for name, column in zip(self._FIELDS, zip(*rows, strict=True), strict=True)
             }
             save_atomically(stacked, path)
         self.tensors = torch.load(path, weights_only=True, mmap=True)
 
     def _made(self) -> Iterator[tuple[Tensor, ...]]:
         config, box = self.config, Box(self.config.sample_rate)
-        kinds, n = ("voices", "generated", "voices", "sampled"), -(-config.n_examples // self._VARIANTS)
-        halves = _halves(config, kinds, "train", config.seed, n, config.heard_seconds, coloured=True)
+        kinds, n = (
+            ("voices", "generated", "voices", "sampled"),
+            -(-config.n_examples // self._VARIANTS),
+        )
+        halves = _halves(
+            config, kinds, "train", config.seed, n, config.heard_seconds, coloured=True
+        )
         for k, (_, whole, other) in enumerate(halves):
             rng = generator(config.seed, "style settings", k)
-            plain, heard_plain = _piece(rng, whole, round(config.seconds * config.sample_rate)), _heard(config, whole)
+            plain, heard_plain = (
+                _piece(rng, whole, round(config.seconds * config.sample_rate)),
+                _heard(config, whole),
+            )
             for truth in rng.uniform(
                 0, 1, (min(self._VARIANTS, config.n_examples - k * self._VARIANTS), len(box.board))
             ):
-                target, reference = (torch.from_numpy(box.render(part, truth)) for part in (plain, other))
+                target, reference = (
+                    torch.from_numpy(box.render(part, truth)) for part in (plain, other)
+                )
                 heard_reference = hear(config, reference)[0].half()
-                yield torch.from_numpy(plain), target, heard_plain, heard_reference, torch.from_numpy(truth).float()
+                yield (
+                    torch.from_numpy(plain),
+                    target,
+                    heard_plain,
+                    heard_reference,
+                    torch.from_numpy(truth).float(),
+                )
 
     def __len__(self) -> int:
         return 2**31 - 1
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        slot = int(generator(self.config.seed, "style draw", index).integers(len(self.tensors["truth"])))
-        return {"index": torch.tensor(index)} | {name: self.tensors[name][slot].float() for name in self._FIELDS}
+        slot = int(
+            generator(self.config.seed, "style draw", index).integers(len(self.tensors["truth"]))
+        )
+        return {"index": torch.tensor(index)} | {
+            name: self.tensors[name][slot].float() for name in self._FIELDS
+        }
 
 
 def _heard(config: Config, audio: np.ndarray) -> Tensor:
@@ -173,7 +216,10 @@ def _heard(config: Config, audio: np.ndarray) -> Tensor:
 def _piece(rng: np.random.Generator, audio: np.ndarray, samples: int) -> np.ndarray:
     """A piece around which there is sound: the loudest of three, as it stands."""
     starts = rng.integers(0, audio.shape[1] - samples + 1, 3)
-    return max((audio[:, start : start + samples] for start in starts), key=lambda piece: float(np.square(piece).sum()))
+    return max(
+        (audio[:, start : start + samples] for start in starts),
+        key=lambda piece: float(np.square(piece).sum()),
+    )
 
 
 def style_names() -> tuple[str, ...]:
@@ -181,7 +227,9 @@ def style_names() -> tuple[str, ...]:
     return tuple(_STYLES)
 
 
-def in_style(name: str, audio: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+def in_style(
+    name: str, audio: np.ndarray, sample_rate: int, rng: np.random.Generator
+) -> np.ndarray:
     """A recording in one of five styles, each drawn anew within its bounds.
 
     Args:
@@ -197,7 +245,6 @@ def in_style(name: str, audio: np.ndarray, sample_rate: int, rng: np.random.Gene
         KeyError: for another style.
 
     Source: the five styles of Steinmetz, Bryan and Reiss 2022, section 5.3; the settings are ours.
-    Notebook: 06.
     """
     plugins = [getattr(need("pedalboard"), plugin)(**knobs) for plugin, knobs in _STYLES[name](rng)]
     return at_peak(process(need("pedalboard").Pedalboard(plugins), at_peak(audio), sample_rate))
@@ -208,12 +255,24 @@ def _shelf(plugin: str, hz: float, gain_db: float) -> tuple[str, dict[str, float
 
 
 def _squeeze(threshold_db: float, ratio: float) -> tuple[str, dict[str, float]]:
-    return "Compressor", {"threshold_db": threshold_db, "ratio": ratio, "attack_ms": 5.0, "release_ms": 80.0}
+    return "Compressor", {
+        "threshold_db": threshold_db,
+        "ratio": ratio,
+        "attack_ms": 5.0,
+        "release_ms": 80.0,
+    }
 
 
 def _telephone(rng: np.random.Generator) -> list[tuple[str, dict[str, float]]]:
-    low, high = {"cutoff_frequency_hz": rng.uniform(300, 500)}, {"cutoff_frequency_hz": rng.uniform(2500, 3500)}
-    return [("HighpassFilter", low)] * 2 + [("LowpassFilter", high)] * 2 + [_squeeze(rng.uniform(-30, -20), 4.0)]
+    low, high = (
+        {"cutoff_frequency_hz": rng.uniform(300, 500)},
+        {"cutoff_frequency_hz": rng.uniform(2500, 3500)},
+    )
+    return (
+        [("HighpassFilter", low)] * 2
+        + [("LowpassFilter", high)] * 2
+        + [_squeeze(rng.uniform(-30, -20), 4.0)]
+    )
 
 
 def _warm(rng: np.random.Generator) -> list[tuple[str, dict[str, float]]]:

@@ -15,7 +15,15 @@ from labkit.signal.optional import need
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox import rules
-from labkit.systems.blackbox.style import Config, StyleModel, Transfer, at_peak, build, picture, predict
+from labkit.systems.blackbox.style import (
+    Config,
+    StyleModel,
+    Transfer,
+    at_peak,
+    build,
+    picture,
+    predict,
+)
 from labkit.systems.blackbox.style_data import Examples, examples, in_style, style_names
 
 # Kind of recordings -> what the table calls it, and whether it is real.
@@ -48,13 +56,18 @@ def scores(out: np.ndarray, target: np.ndarray, sample_rate: int) -> dict[str, n
     Returns:
         (n,) for each: ``"MR-STFT"`` (`magnitude_distance`), ``"loudness error"`` in LU, ``"spectral centroid error"``
         in Hz.
-
-    Notebook: 06.
     """
     with torch.no_grad():
-        pairs = zip(torch.from_numpy(out)[:, None, None], torch.from_numpy(target)[:, None, None], strict=True)
+        pairs = zip(
+            torch.from_numpy(out)[:, None, None],
+            torch.from_numpy(target)[:, None, None],
+            strict=True,
+        )
         distance = [float(magnitude_distance(*pair)) for pair in pairs]
-    loud, centre = ([[f(x, sample_rate) for x in sound] for sound in (out, target)] for f in (_loudness, _centroid_hz))
+    loud, centre = (
+        [[f(x, sample_rate) for x in sound] for sound in (out, target)]
+        for f in (_loudness, _centroid_hz)
+    )
     found = (distance, *(np.abs(np.subtract(*pair)) for pair in (loud, centre)))
     return dict(zip(_METRICS, map(np.asarray, found), strict=True))
 
@@ -80,21 +93,27 @@ def _picture(config: Config, row: np.ndarray) -> Tensor:
     return picture(config, row[None], config.sample_rate)
 
 
-def treated(model: StyleModel, tests: Examples, *, reference: np.ndarray | None = None) -> np.ndarray:
+def treated(
+    model: StyleModel, tests: Examples, *, reference: np.ndarray | None = None
+) -> np.ndarray:
     """(n, samples): every A as the model treats it; `reference` in place of the examples' own."""
     chosen = knobs(model, tests.plain, tests.reference if reference is None else reference)
     return _rendered(model, tests, chosen)
 
 
 def _rendered(model: StyleModel, tests: Examples, chosen: np.ndarray) -> np.ndarray:
-    return np.concatenate([model.box.render(a[None], k) for a, k in zip(tests.plain, chosen, strict=True)])
+    return np.concatenate(
+        [model.box.render(a[None], k) for a, k in zip(tests.plain, chosen, strict=True)]
+    )
 
 
 def by_rules(tests: Examples, sample_rate: int) -> np.ndarray:
     """(n, samples): every A with the reference's spectrum and loudness copied, at its peak."""
     styles = [rules.style_of([row[None]], sample_rate) for row in tests.reference]
     pairs = zip(tests.plain, styles, strict=True)
-    return np.concatenate([at_peak(rules.match(a[None], sample_rate, style)[0]) for a, style in pairs])
+    return np.concatenate(
+        [at_peak(rules.match(a[None], sample_rate, style)[0]) for a, style in pairs]
+    )
 
 
 @dataclass(frozen=True)
@@ -114,7 +133,9 @@ class Copy:
     after: float
 
 
-def copied(model: StyleModel, audio: np.ndarray, sample_rate: int, name: str, *, seed: int = 0) -> Copy:
+def copied(
+    model: StyleModel, audio: np.ndarray, sample_rate: int, name: str, *, seed: int = 0
+) -> Copy:
     """Cut a recording in two, bring both halves into a style, and let the model copy it from the second to the first.
 
     Args:
@@ -126,14 +147,21 @@ def copied(model: StyleModel, audio: np.ndarray, sample_rate: int, name: str, *,
 
     Returns:
         The sounds and how far they are apart.
-
-    Notebook: 06.
     """
     plain, other = map(at_peak, np.array_split(audio, 2, axis=1))
-    wanted, treated_b = (in_style(name, x, sample_rate, generator(seed, "copied", name)) for x in (plain, other))
+    wanted, treated_b = (
+        in_style(name, x, sample_rate, generator(seed, "copied", name)) for x in (plain, other)
+    )
     found = predict(model, plain, sample_rate, reference=treated_b)
-    clips = {"A": plain, f"B, {name}": treated_b, "A in B's style": found.audio, f"A, {name}": wanted}
-    before, after = (scores(sound, wanted, sample_rate)["MR-STFT"].item() for sound in (plain, found.audio))
+    clips = {
+        "A": plain,
+        f"B, {name}": treated_b,
+        "A in B's style": found.audio,
+        f"A, {name}": wanted,
+    }
+    before, after = (
+        scores(sound, wanted, sample_rate)["MR-STFT"].item() for sound in (plain, found.audio)
+    )
     return Copy(found, clips, before, after)
 
 
@@ -159,11 +187,13 @@ def evaluate(
     Returns:
         For each kind, model and metric a row: *floor* is A as it was, *prior* all knobs in the middle, *control* ours
         with the references shuffled, *oracle* the true knobs. The rules have rows of their own.
-
-    Notebook: 06.
     """
     if kinds is None:
-        kinds = [kind for kind, (_, made) in KINDS.items() if made != "real" or real_data_dir() is not None]
+        kinds = [
+            kind
+            for kind, (_, made) in KINDS.items()
+            if made != "real" or real_data_dir() is not None
+        ]
     named = {_name(model, models[0]): model for model in models}
     files, rows = dict(zip(named, checkpoints, strict=False)), []
     for kind in kinds:
@@ -171,8 +201,13 @@ def evaluate(
         chosen = named if kind in COMPARED else dict([next(iter(named.items()))])
         one = _one_kind(chosen, kind, n, seed, files)
         rows += [replace(row, seconds=time.perf_counter() - started) for row in one]
-        say(f"{kind}: " + ", ".join(f"{row.name} {row.ours:.3f}" for row in one if row.metric == "MR-STFT"))
-    return rows + probe_rows(named, n=n, kinds=[kind for kind in kinds if kind in COMPARED], seed=seed)
+        say(
+            f"{kind}: "
+            + ", ".join(f"{row.name} {row.ours:.3f}" for row in one if row.metric == "MR-STFT")
+        )
+    return rows + probe_rows(
+        named, n=n, kinds=[kind for kind in kinds if kind in COMPARED], seed=seed
+    )
 
 
 def _name(model: StyleModel, first: StyleModel) -> str:
@@ -188,7 +223,10 @@ def _one_kind(
     rate, (says, made) = first.config.sample_rate, KINDS[kind]
     tests = examples(first.config, [kind], "test", seed, n=n, seconds=_SECONDS)
     other = tests.reference[_elsewhere(tests.groups, generator(seed, "style shuffle", kind))]
-    beside = {"floor": tests.plain, "prior": _rendered(first, tests, np.full_like(tests.truth, 0.5))}
+    beside = {
+        "floor": tests.plain,
+        "prior": _rendered(first, tests, np.full_like(tests.truth, 0.5)),
+    }
     beside |= {"oracle": _rendered(first, tests, tests.truth)}
     fixed = {name: _means(scores(sound, tests.target, rate)) for name, sound in beside.items()}
     facts = {"protocol": f"treat A like B, {says}", "sources": made, "n": n, "seed": seed}
@@ -198,7 +236,9 @@ def _one_kind(
     for name, model in models.items():
         found[name] = scores(treated(model, tests), tests.target, rate)
         control = scores(treated(model, tests, reference=other), tests.target, rate)
-        rows += _rows(name, found[name], _means(control), facts | {"checkpoint": checkpoints.get(name)})
+        rows += _rows(
+            name, found[name], _means(control), facts | {"checkpoint": checkpoints.get(name)}
+        )
     return rows + _ratios(found, scores(tests.plain, tests.target, rate), facts)
 
 
@@ -211,7 +251,9 @@ def _elsewhere(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.array([rng.choice(np.flatnonzero(groups != group)) for group in groups])
 
 
-def _rows(name: str, found: Mapping[str, np.ndarray], control: Mapping[str, float] | None, facts: dict) -> list[Row]:
+def _rows(
+    name: str, found: Mapping[str, np.ndarray], control: Mapping[str, float] | None, facts: dict
+) -> list[Row]:
     facts = dict(facts)
     groups, fixed = facts.pop("groups"), facts.pop("fixed")
     rows = []
@@ -220,11 +262,24 @@ def _rows(name: str, found: Mapping[str, np.ndarray], control: Mapping[str, floa
         beside = {key: values[metric] for key, values in fixed.items()}
         beside |= {} if control is None else {"control": control[metric]}
         mean = float(found[metric].mean())
-        rows.append(Row(name=name, metric=metric, unit=unit, ours=mean, low=low, high=high, **beside, **facts))
+        rows.append(
+            Row(
+                name=name,
+                metric=metric,
+                unit=unit,
+                ours=mean,
+                low=low,
+                high=high,
+                **beside,
+                **facts,
+            )
+        )
     return rows
 
 
-def _ratios(found: Mapping[str, dict[str, np.ndarray]], plain: Mapping[str, np.ndarray], facts: dict) -> list[Row]:
+def _ratios(
+    found: Mapping[str, dict[str, np.ndarray]], plain: Mapping[str, np.ndarray], facts: dict
+) -> list[Row]:
     """The two figures that were aimed at: what is left of the distance, and how much more the other gradients leave."""
     plainly = {key: facts[key] for key in ("protocol", "sources", "n", "seed")} | {
         "low": None,
@@ -233,15 +288,27 @@ def _ratios(found: Mapping[str, dict[str, np.ndarray]], plain: Mapping[str, np.n
     }
     (first, ours), *others = ((name, values["MR-STFT"].mean()) for name, values in found.items())
     left = float(ours / plain["MR-STFT"].mean())
-    rows = [Row(name=first, metric="MR-STFT, share of the input's", ours=left, reference=_AUTODIFF / _INPUT, **plainly)]
+    rows = [
+        Row(
+            name=first,
+            metric="MR-STFT, share of the input's",
+            ours=left,
+            reference=_AUTODIFF / _INPUT,
+            **plainly,
+        )
+    ]
     for name, value in others:
         reference = _SPSA / _AUTODIFF if name.startswith("SPSA") else None
         metric = f"MR-STFT, times that of {first}"
-        rows.append(Row(name=name, metric=metric, ours=float(value / ours), reference=reference, **plainly))
+        rows.append(
+            Row(name=name, metric=metric, ours=float(value / ours), reference=reference, **plainly)
+        )
     return rows
 
 
-def styled(config: Config, kind: str, *, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def styled(
+    config: Config, kind: str, *, n: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Recordings of test material, each in all five styles.
 
     Args:
@@ -252,8 +319,6 @@ def styled(config: Config, kind: str, *, n: int, seed: int) -> tuple[np.ndarray,
 
     Returns:
         Sound (5 n, samples), the style's number (5 n,) and the source (5 n,).
-
-    Notebook: 06.
     """
     dry = examples(config, [kind], "test", seed, n=n, seconds=_SECONDS)
     sound, label, groups = [], [], []
@@ -289,8 +354,6 @@ def probe(features: np.ndarray, label: np.ndarray, groups: np.ndarray) -> np.nda
 
     Returns:
         (n,) of bool.
-
-    Notebook: 06.
     """
     right = np.zeros(len(label), bool)
     fold = np.unique(groups, return_inverse=True)[1] % _FOLDS
@@ -303,7 +366,9 @@ def probe(features: np.ndarray, label: np.ndarray, groups: np.ndarray) -> np.nda
     return right
 
 
-def probe_rows(models: Mapping[str, StyleModel], *, n: int, kinds: Sequence[str], seed: int) -> list[Row]:
+def probe_rows(
+    models: Mapping[str, StyleModel], *, n: int, kinds: Sequence[str], seed: int
+) -> list[Row]:
     """The share of styles that a straight line names, from each encoder; *floor* is MFCC."""
     rows = []
     for kind in kinds:
@@ -311,12 +376,21 @@ def probe_rows(models: Mapping[str, StyleModel], *, n: int, kinds: Sequence[str]
         sound, label, groups = styled(first.config, kind, n=n, seed=seed)
         floor = float(probe(mfcc_statistics(first.config, sound), label, groups).mean())
         says, made = KINDS[kind]
-        facts = {"protocol": f"five styles, {says}", "sources": made, "metric": "style named", "unit": ""}
+        facts = {
+            "protocol": f"five styles, {says}",
+            "sources": made,
+            "metric": "style named",
+            "unit": "",
+        }
         facts |= {"n": len(label), "seed": seed, "chance": 1 / len(style_names()), "floor": floor}
         for name, model in {**models, "untrained": build(first.config).eval()}.items():
             right = probe(embeddings(model, sound), label, groups)
             low, high = bootstrap_interval(right, groups, seed=seed)
-            beside = {"low": low, "high": high, "reference": 1.0 if (kind, name) == ("speech", "autodiff") else None}
+            beside = {
+                "low": low,
+                "high": high,
+                "reference": 1.0 if (kind, name) == ("speech", "autodiff") else None,
+            }
             rows.append(Row(name=f"encoder, {name}", ours=float(right.mean()), **beside, **facts))
     return rows
 
@@ -326,6 +400,7 @@ def fixed_score(model: StyleModel) -> dict[str, float]:
     tests = examples(model.config, ["voices", "generated"], "test", 2, n=24, seconds=2.0)
     rate = model.config.sample_rate
     ours, plain = (
-        scores(sound, tests.target, rate)["MR-STFT"].mean() for sound in (treated(model, tests), tests.plain)
+        scores(sound, tests.target, rate)["MR-STFT"].mean()
+        for sound in (treated(model, tests), tests.plain)
     )
     return {"mr_stft": round(float(ours), 4), "mr_stft_input": round(float(plain), 4)}

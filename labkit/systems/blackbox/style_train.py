@@ -39,14 +39,26 @@ def train(
 
     Raises:
         ValueError, FloatingPointError: as `labkit.learn.training.fit`.
-
-    Notebook: 06.
     """
     drawn, model = Drawn(config), build(config)
-    model.encoder.centre(torch.cat([drawn.tensors[name][:500].float() for name in ("heard_plain", "heard_reference")]))
+    model.encoder.centre(
+        torch.cat(
+            [drawn.tensors[name][:500].float() for name in ("heard_plain", "heard_reference")]
+        )
+    )
     proxy = taught_proxy(config, drawn, Path(run_dir)) if config.gradient == "proxy" else None
-    settings = {name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)}
-    fit(model, drawn, Loss(config, proxy), Plan(**settings), run_dir, config=asdict(config), on_log=on_log)
+    settings = {
+        name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)
+    }
+    fit(
+        model,
+        drawn,
+        Loss(config, proxy),
+        Plan(**settings),
+        run_dir,
+        config=asdict(config),
+        on_log=on_log,
+    )
     return model.cpu().eval()
 
 
@@ -61,7 +73,9 @@ class Loss:
     def __init__(self, config: Config, proxy: ProxyTCN | None = None) -> None:
         self.config, self.proxy = config, proxy
 
-    def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    def __call__(
+        self, model: nn.Module, batch: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, float]]:
         """(scalar, figures to log)."""
         knobs = model(batch["heard_plain"], batch["heard_reference"])
         if self.config.gradient == "regression":
@@ -93,7 +107,9 @@ def taught_proxy(config: Config, drawn: Drawn, run_dir: Path) -> ProxyTCN:
     def batch(step: int) -> tuple[Tensor, Tensor, Tensor]:
         first = (1 << 30) + step * config.batch_size  # other draws than the networks'
         items = [drawn[first + k] for k in range(config.batch_size)]
-        return tuple(torch.stack([item[name] for item in items]) for name in ("plain", "truth", "target"))
+        return tuple(
+            torch.stack([item[name] for item in items]) for name in ("plain", "truth", "target")
+        )
 
     train_proxy(proxy, batch, partial(magnitude_distance, n_ffts=_N_FFTS), steps=config.proxy_steps)
     save_atomically({"proxy": proxy.state_dict()}, path)

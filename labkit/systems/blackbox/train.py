@@ -38,11 +38,19 @@ class Dressed(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = generator(self.config.seed, "dress", index)
-        dry, target = self.made.dressed(self.config.chain, int(rng.integers(len(self.made.groups))), rng)
-        return {"dry": torch.from_numpy(dry), "target": torch.from_numpy(target), "index": torch.tensor(index)}
+        dry, target = self.made.dressed(
+            self.config.chain, int(rng.integers(len(self.made.groups))), rng
+        )
+        return {
+            "dry": torch.from_numpy(dry),
+            "target": torch.from_numpy(target),
+            "index": torch.tensor(index),
+        }
 
 
-def loss_of(config: Config, rack: Rack) -> Callable[[nn.Module, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]:
+def loss_of(
+    config: Config, rack: Rack
+) -> Callable[[nn.Module, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]:
     """The loss of a batch: how far the chain, as the controller turns it, ends from the target."""
     estimator = SPSA(config.eps, config.pairs)
 
@@ -51,7 +59,9 @@ def loss_of(config: Config, rack: Rack) -> Callable[[nn.Module, Mapping[str, Ten
         n_units = config.units_heard(first // config.batch_size)
         knobs = model(batch["dry"])[:, : rack.columns(n_units)].clamp(0, 1)
         rng = generator(config.seed, "tosses", first)
-        out = black_box(lambda a, p: rack.render(a, p, n_units=n_units), batch["dry"], knobs, estimator, rng)
+        out = black_box(
+            lambda a, p: rack.render(a, p, n_units=n_units), batch["dry"], knobs, estimator, rng
+        )
         distance = aligned_distance(out, batch["target"], time_weight=config.time_weight)
         figures = {
             "train/distance": distance.mean().item(),
@@ -75,7 +85,9 @@ class Examiner:
     def __init__(self, config: Config, made: Examples, rack: Rack) -> None:
         rng = generator(config.seed, "blackbox validation")
         pairs = [made.dressed(config.chain, k, rng) for k in range(len(made.groups))]
-        self.dry, self.target = (torch.from_numpy(np.stack(sounds)) for sounds in zip(*pairs, strict=True))
+        self.dry, self.target = (
+            torch.from_numpy(np.stack(sounds)) for sounds in zip(*pairs, strict=True)
+        )
         self.config, self.rack = config, rack
 
     @torch.no_grad()
@@ -84,8 +96,14 @@ class Examiner:
         knobs = model(self.dry).double().numpy()
         scores = {"left": knobs, "mean": np.broadcast_to(knobs.mean(0), knobs.shape)}
         before = aligned_distance(self.dry, self.target).mean()
-        rendered = {name: torch.from_numpy(self.rack.render(self.dry.numpy(), k)) for name, k in scores.items()}
-        return {f"val/{k}": float(aligned_distance(x, self.target).mean() / before) for k, x in rendered.items()}
+        rendered = {
+            name: torch.from_numpy(self.rack.render(self.dry.numpy(), k))
+            for name, k in scores.items()
+        }
+        return {
+            f"val/{k}": float(aligned_distance(x, self.target).mean() / before)
+            for k, x in rendered.items()
+        }
 
 
 def train(
@@ -113,8 +131,6 @@ def train(
     Raises:
         ValueError, FloatingPointError: as `fit`.
         PluginError: where a plug-in of the chain, or the one that makes the targets, is not installed.
-
-    Notebook: 06.
     """
     made, held = _clips(config, pairs, n_validation)
     gc.collect()
@@ -145,7 +161,9 @@ def heard_in_training(config: Config, made: Examples, n: int = 256) -> Tensor:
 
 def _clips(config: Config, pairs: Folders | None, n_validation: int) -> tuple[Examples, Examples]:
     if pairs is None:
-        return cached(config, "train", n=config.n_clips), cached(config, "validation", n=n_validation)
+        return cached(config, "train", n=config.n_clips), cached(
+            config, "validation", n=n_validation
+        )
     rest, kept = held_out(paired_files(*pairs))
     return (
         from_pairs(config, rest, config.seed, n=config.n_clips),

@@ -81,7 +81,9 @@ class Problem:
 
     def loss(self, out: Tensor) -> Tensor:
         """(b,): the spectral distance of (b, 1, samples) to the target."""
-        return log_spectral_distance(out, torch.from_numpy(self.target)[None].to(out), n_ffts=(256, 1024, 4096))
+        return log_spectral_distance(
+            out, torch.from_numpy(self.target)[None].to(out), n_ffts=(256, 1024, 4096)
+        )
 
     def point(self, copies: int = 1) -> Point:
         """What estimators start from: the real effect, and the loss's gradient at its sound. Copies give draws."""
@@ -103,17 +105,37 @@ def _cosines(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
 
 
 def _row(
-    protocol: str, name: str, metric: str, values: Sequence[float] | np.ndarray, seed: int, **beside: float
+    protocol: str,
+    name: str,
+    metric: str,
+    values: Sequence[float] | np.ndarray,
+    seed: int,
+    **beside: float,
 ) -> Row:
     """A mean over problems, with its interval; several values of a problem are averaged first."""
     values = np.asarray(values, dtype=np.float64)
-    low, high = bootstrap_interval(values, np.arange(len(values)), seed=seed) if len(values) > 1 else (None, None)
+    low, high = (
+        bootstrap_interval(values, np.arange(len(values)), seed=seed)
+        if len(values) > 1
+        else (None, None)
+    )
     unit = beside.pop("unit", "")
     shared = {"sources": "generated", "n": len(values), "seed": seed} | beside
-    return Row(protocol, name, metric=metric, unit=unit, ours=float(values.mean()), low=low, high=high, **shared)
+    return Row(
+        protocol,
+        name,
+        metric=metric,
+        unit=unit,
+        ours=float(values.mean()),
+        low=low,
+        high=high,
+        **shared,
+    )
 
 
-def eps_rows(board: Board, title: str, *, n: int, seed: int, eps: Sequence[float] = EPS) -> list[Row]:
+def eps_rows(
+    board: Board, title: str, *, n: int, seed: int, eps: Sequence[float] = EPS
+) -> list[Row]:
     """Differences one by one against the size of the turn.
 
     Args:
@@ -125,16 +147,19 @@ def eps_rows(board: Board, title: str, *, n: int, seed: int, eps: Sequence[float
 
     Returns:
         For forward and central differences the cosine at every turn, and the least of `WINDOW`.
-
-    Notebook: 06.
     """
     problems = [Problem.draw(board, index, seed) for index in range(n)]
     points = [(problem.point(), problem.exact()) for problem in problems]
     rows = []
-    for name, kind in (("central differences", CentralDifferences), ("forward differences", ForwardDifferences)):
+    for name, kind in (
+        ("central differences", CentralDifferences),
+        ("forward differences", ForwardDifferences),
+    ):
         found = {}
         for step in eps:
-            estimates = [(kind(step).estimate(point, generator(seed))[0], exact) for point, exact in points]
+            estimates = [
+                (kind(step).estimate(point, generator(seed))[0], exact) for point, exact in points
+            ]
             found[step] = [float(_cosines(estimate, exact)) for estimate, exact in estimates]
             rows.append(_row(title, name, f"cosine: eps {step:.0e}", found[step], seed))
         window = [step for step in eps if step in WINDOW]
@@ -158,7 +183,6 @@ def pair_rows(board: Board, title: str, *, n: int, seed: int, eps: float = 1e-2)
         tosses of a coin give with the exact gradient of these very problems.
 
     Source: Spall 1992; for k draws the cosine of a mean whose error falls with k.
-    Notebook: 06.
     """
     d, most = len(board), max(PAIRS)
     scores: dict[tuple[str, int], list[float]] = {}
@@ -168,7 +192,10 @@ def pair_rows(board: Board, title: str, *, n: int, seed: int, eps: float = 1e-2)
         point, exact = problem.point(most), problem.exact()
         rng = generator(seed, "draws", d, index)
         tossed.append(_toss(exact, generator(seed, "tosses", d, index)))
-        for name, estimator in (("SPSA", SPSA(eps)), ("Gaussian smoothing", GaussianSmoothing(eps))):
+        for name, estimator in (
+            ("SPSA", SPSA(eps)),
+            ("Gaussian smoothing", GaussianSmoothing(eps)),
+        ):
             found = estimator.estimate(point, rng)
             for k in PAIRS:
                 # Groups of k draws each: all that was rendered counts.
@@ -177,7 +204,9 @@ def pair_rows(board: Board, title: str, *, n: int, seed: int, eps: float = 1e-2)
     rows = []
     for (name, k), values in scores.items():
         theory = math.sqrt(2 / (math.pi * d)) if k == 1 else math.sqrt(k / (k + d - 1))
-        beside = {"reference": theory} | ({"oracle": float(np.mean(tossed))} if k == 1 and name == "SPSA" else {})
+        beside = {"reference": theory} | (
+            {"oracle": float(np.mean(tossed))} if k == 1 and name == "SPSA" else {}
+        )
         metric = "cosine, 2 renders" if k == 1 else f"cosine: {2 * k} renders"
         rows.append(_row(title, name, metric, values, seed, **beside))
     return rows
@@ -186,7 +215,11 @@ def pair_rows(board: Board, title: str, *, n: int, seed: int, eps: float = 1e-2)
 def _toss(exact: np.ndarray, rng: np.random.Generator) -> float:
     """The mean cosine of SPSA for a linear function with this gradient: all tosses, or 4096 of them."""
     d = len(exact)
-    signs = np.array(list(itertools.product((-1, 1), repeat=d))) if d <= 12 else 2 * rng.integers(0, 2, (4096, d)) - 1
+    signs = (
+        np.array(list(itertools.product((-1, 1), repeat=d)))
+        if d <= 12
+        else 2 * rng.integers(0, 2, (4096, d)) - 1
+    )
     return float(np.abs(signs @ exact).mean() / (np.linalg.norm(exact) * math.sqrt(d)))
 
 
@@ -204,8 +237,6 @@ def bias_rows(board: Board, title: str, *, n: int, seed: int, draws: int = 64) -
 
     Returns:
         For each turn, ``bias`` and ``spread``.
-
-    Notebook: 06.
     """
     d = len(board)
     signs = np.array(list(itertools.product((-1.0, 1.0), repeat=d)))[None]
@@ -224,7 +255,9 @@ def bias_rows(board: Board, title: str, *, n: int, seed: int, draws: int = 64) -
             for name, rows in estimates.items():
                 mean, length = rows.mean(0), np.linalg.norm(exact)
                 spread = math.sqrt(((rows - mean) ** 2).sum(1).mean())
-                found.setdefault((name, eps), []).append((np.linalg.norm(mean - exact) / length, spread / length))
+                found.setdefault((name, eps), []).append(
+                    (np.linalg.norm(mean - exact) / length, spread / length)
+                )
     return [
         _row(title, name, f"{word}: eps {eps:.0e}", [pair[k] for pair in pairs], seed)
         for (name, eps), pairs in found.items()
@@ -243,8 +276,6 @@ def wall_rows(*, n: int = 200, seed: int = 1, eps: float = 1e-2) -> list[Row]:
     Returns:
         The slope of the knob at the wall, averaged over all tosses, by the exact one: 1 is right. Ours (corrected),
         and one that divides by 2 eps whatever the wall has cut off.
-
-    Notebook: 06.
     """
     title = "quadratic, optimum on the wall"
     signs = np.array(list(itertools.product((-1.0, 1.0), repeat=4)))[:, None]
@@ -257,7 +288,9 @@ def wall_rows(*, n: int = 200, seed: int = 1, eps: float = 1e-2) -> list[Row]:
         # At the constrained optimum the other slopes are zero, and the wall's points out of the box.
         slope = np.array([rng.uniform(0.5, 2.0), 0.0, 0.0, 0.0]) - hessian @ at
 
-        def value(places: np.ndarray, hessian: np.ndarray = hessian, slope: np.ndarray = slope) -> np.ndarray:
+        def value(
+            places: np.ndarray, hessian: np.ndarray = hessian, slope: np.ndarray = slope
+        ) -> np.ndarray:
             return 0.5 * np.einsum("...i,ij,...j->...", places, hessian, places) + places @ slope
 
         point = Point(at[None], value(at[None]), value)
@@ -265,7 +298,10 @@ def wall_rows(*, n: int = 200, seed: int = 1, eps: float = 1e-2) -> list[Row]:
         for name, corrected in (("SPSA", True), ("SPSA that divides by 2 eps", False)):
             found = SPSA(eps, corrected=corrected).along(point, signs)[0, 0]
             shares.setdefault(name, []).append(float(found / exact))
-    return [_row(title, name, "slope at the wall by the exact one", found, seed) for name, found in shares.items()]
+    return [
+        _row(title, name, "slope at the wall by the exact one", found, seed)
+        for name, found in shares.items()
+    ]
 
 
 def estimators(eps: float = 1e-2) -> dict[str, Estimator]:
@@ -290,11 +326,12 @@ def cost_rows(board: Board, title: str, *, seed: int, repeats: int = 5) -> list[
 
     Returns:
         Two rows for each estimator, and two for the twins.
-
-    Notebook: 06.
     """
     problem = Problem.draw(board, 0, seed)
-    runs: dict[str, Estimator | Surrogate] = {**estimators(), "twins, autodiff": Surrogate(board.twin, forward=True)}
+    runs: dict[str, Estimator | Surrogate] = {
+        **estimators(),
+        "twins, autodiff": Surrogate(board.twin, forward=True),
+    }
     rows = []
     for name, estimator in runs.items():
         times = []
@@ -305,7 +342,14 @@ def cost_rows(board: Board, title: str, *, seed: int, repeats: int = 5) -> list[
         counted = 1 + estimator.renders(len(board))
         rows += [
             _row(title, name, "renders for a gradient", [counted], seed),
-            _row(title, name, "processor time for a gradient", [1000 * min(times[1:])], seed, unit="ms"),
+            _row(
+                title,
+                name,
+                "processor time for a gradient",
+                [1000 * min(times[1:])],
+                seed,
+                unit="ms",
+            ),
         ]
     return rows
 
@@ -323,7 +367,12 @@ def gradient(
 
 
 def descend(
-    problem: Problem, estimator: Estimator | Surrogate, *, renders: int, seed: int, learning_rate: float = 0.05
+    problem: Problem,
+    estimator: Estimator | Surrogate,
+    *,
+    renders: int,
+    seed: int,
+    learning_rate: float = 0.05,
 ) -> tuple[np.ndarray, float]:
     """Adam on the knobs until so many renders are spent; a pass of the twins counts as one.
 
@@ -336,8 +385,6 @@ def descend(
 
     Returns:
         The knobs (d,) it ends at, and the loss there by that at the start.
-
-    Notebook: 06.
     """
     steps = renders // (1 + estimator.renders(len(problem.board)))
     if steps < 1:
@@ -367,19 +414,28 @@ def descent_rows(board: Board, title: str, *, n: int, renders: int, seed: int) -
 
     Returns:
         A row for each estimator, and for the twins. Lower is better; 1 is where it began.
-
-    Notebook: 06.
     """
-    runs: dict[str, Estimator | Surrogate] = {**estimators(), "twins, autodiff": Surrogate(board.twin, forward=True)}
+    runs: dict[str, Estimator | Surrogate] = {
+        **estimators(),
+        "twins, autodiff": Surrogate(board.twin, forward=True),
+    }
     problems = [Problem.draw(board, 1000 + index, seed) for index in range(n)]
     metric = f"loss left after {renders} renders"
     return [
-        _row(title, name, metric, [descend(p, run, renders=renders, seed=seed)[1] for p in problems], seed)
+        _row(
+            title,
+            name,
+            metric,
+            [descend(p, run, renders=renders, seed=seed)[1] for p in problems],
+            seed,
+        )
         for name, run in runs.items()
     ]
 
 
-def proxy_rows(board: Board, title: str, *, n: int, steps: int, seed: int, batch: int = 4) -> list[Row]:
+def proxy_rows(
+    board: Board, title: str, *, n: int, steps: int, seed: int, batch: int = 4
+) -> list[Row]:
     """A proxy taught by the effect's own renders: how well its gradient points.
 
     Args:
@@ -393,8 +449,6 @@ def proxy_rows(board: Board, title: str, *, n: int, steps: int, seed: int, batch
     Returns:
         The cosine of the proxy's gradient where it is heard itself (full), and where the effect is heard and the
         proxy gives the gradient alone (half); and the loss of its imitation.
-
-    Notebook: 06.
     """
     rng = generator(seed, "proxy examples")
     clips = [dry_guitar(rng, board.sample_rate, seconds=0.5, split="train")[0] for _ in range(32)]
@@ -417,7 +471,10 @@ def proxy_rows(board: Board, title: str, *, n: int, steps: int, seed: int, batch
             scores[name].append(float(_cosines(found, exact)))
     metric = f"cosine, taught by {steps * batch} renders"
     rows = [_row(title, name, metric, values, seed) for name, values in scores.items()]
-    return [*rows, _row(title, "proxy, heard", "loss of the imitation (nepers)", losses[-20:], seed)]
+    return [
+        *rows,
+        _row(title, "proxy, heard", "loss of the imitation (nepers)", losses[-20:], seed),
+    ]
 
 
 def _in_float32(proxy: torch.nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
@@ -425,7 +482,13 @@ def _in_float32(proxy: torch.nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def evaluate(
-    *, n: int = 48, n_eps: int = 12, n_descents: int = 8, renders: int = 126, proxy_steps: int = 100, seed: int = 1
+    *,
+    n: int = 48,
+    n_eps: int = 12,
+    n_descents: int = 8,
+    renders: int = 126,
+    proxy_steps: int = 100,
+    seed: int = 1,
 ) -> list[Row]:
     """The zoo, as `labkit evaluate gradients` writes it.
 
@@ -442,21 +505,33 @@ def evaluate(
 
     Raises:
         ValueError: for fewer than two problems.
-
-    Notebook: 06.
     """
     if min(n, n_eps, n_descents) < 2:
-        raise ValueError(f"n, n_eps and n_descents must be at least 2, got {n}, {n_eps} and {n_descents}")
+        raise ValueError(
+            f"n, n_eps and n_descents must be at least 2, got {n}, {n_eps} and {n_descents}"
+        )
     zoo = boards()
-    smooth: Mapping[str, Board] = {title: board for title, board in zoo.items() if title.startswith("EQ")}
+    smooth: Mapping[str, Board] = {
+        title: board for title, board in zoo.items() if title.startswith("EQ")
+    }
     jobs: list[Callable[[], list[Row]]] = [
-        *(lambda t=title, b=board: eps_rows(b, t, n=n_eps, seed=seed) for title, board in zoo.items()),
-        *(lambda t=title, b=board: pair_rows(b, t, n=n, seed=seed) for title, board in smooth.items()),
+        *(
+            lambda t=title, b=board: eps_rows(b, t, n=n_eps, seed=seed)
+            for title, board in zoo.items()
+        ),
+        *(
+            lambda t=title, b=board: pair_rows(b, t, n=n, seed=seed)
+            for title, board in smooth.items()
+        ),
         lambda: bias_rows(zoo["EQ, 4 gains"], "EQ, 4 gains", n=n_eps, seed=seed),
         lambda: wall_rows(seed=seed),
         lambda: cost_rows(zoo["EQ, 32 gains"], "EQ, 32 gains", seed=seed),
-        lambda: descent_rows(zoo["EQ, 10 gains"], "EQ, 10 gains", n=n_descents, renders=renders, seed=seed),
-        lambda: proxy_rows(zoo["EQ, 4 gains"], "EQ, 4 gains", n=n_eps, steps=proxy_steps, seed=seed),
+        lambda: descent_rows(
+            zoo["EQ, 10 gains"], "EQ, 10 gains", n=n_descents, renders=renders, seed=seed
+        ),
+        lambda: proxy_rows(
+            zoo["EQ, 4 gains"], "EQ, 4 gains", n=n_eps, steps=proxy_steps, seed=seed
+        ),
     ]
     rows = []
     for job in jobs:

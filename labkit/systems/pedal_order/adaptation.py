@@ -40,7 +40,9 @@ def half(config: Config, k: int, n: int, seconds: float, seed: int) -> list[Clip
     mixture, rng = recordings(REAL_FOLDERS, **sizes), generator(seed, "halves", round(seconds))
     files = sorted(group for source in mixture.sources for group in source.groups("test"))
     if len(files) < 2:
-        raise FileNotFoundError(f"two real recordings or more are needed, one for each half, got {len(files)}")
+        raise FileNotFoundError(
+            f"two real recordings or more are needed, one for each half, got {len(files)}"
+        )
     wanted, found = set(files[k::2]), []
     while len(found) < n:
         clip = mixture.clip(rng, "test")
@@ -49,11 +51,15 @@ def half(config: Config, k: int, n: int, seconds: float, seed: int) -> list[Clip
     return found
 
 
-def archive(config: Config, protocol: Protocol, clips: list[Clip], seed: int) -> list[tuple[np.ndarray, Chain]]:
+def archive(
+    config: Config, protocol: Protocol, clips: list[Clip], seed: int
+) -> list[tuple[np.ndarray, Chain]]:
     """Each clip through a random chain: the sound (1, samples), and the chain."""
     long, made = replace(config, seconds=_ARCHIVE_SECONDS), []
     for i, clip in enumerate(clips):
-        example = render(long, clip, protocol, generator(seed, "archive", protocol.name, i), training=False)
+        example = render(
+            long, clip, protocol, generator(seed, "archive", protocol.name, i), training=False
+        )
         made.append((example.wet, example.chain))
     return made
 
@@ -89,15 +95,18 @@ def evaluate_adaptation(
     Raises:
         ValueError, FloatingPointError, AudioError: as `train`.
         FileNotFoundError: if there are no real recordings here.
-
-    Notebook: 04.
     """
     start = start or shipped_path()
     model, chains = load(start), PROTOCOLS[protocol]
-    config = replace(model.config, steps=steps, learning_rate=1e-4, n_examples=_RENDERED, warmup_steps=30)
+    config = replace(
+        model.config, steps=steps, learning_rate=1e-4, n_examples=_RENDERED, warmup_steps=30
+    )
     wets = archive(config, chains, half(config, 0, n_recordings, _ARCHIVE_SECONDS, seed), seed)
     guessed = heard(model, [(wet, config.sample_rate) for wet, _ in wets], shelf=chains.pedals)
-    told = [replace(one, chain=chain, probability=1.0) for one, (_, chain) in zip(guessed, wets, strict=True)]
+    told = [
+        replace(one, chain=chain, probability=1.0)
+        for one, (_, chain) in zip(guessed, wets, strict=True)
+    ]
     tests = _examination(config, chains, half(config, 1, n, config.seconds, seed), seed)
     task = f"{chains.name}, two seconds of files beside the archive"
     rows = _guess_rows(guessed, told, seed, task)
@@ -107,7 +116,10 @@ def evaluate_adaptation(
         "own": guessed,
         "own, told": told,
     }
-    names = {"own": f"{n_recordings} recordings guessed", "own, told": f"{n_recordings} recordings told"}
+    names = {
+        "own": f"{n_recordings} recordings guessed",
+        "own, told": f"{n_recordings} recordings told",
+    }
     for key, beside in runs.items():
         started, name = time.perf_counter(), names.get(key, key)
         if beside is not None:
@@ -121,10 +133,14 @@ def evaluate_adaptation(
 
 def _examination(config: Config, protocol: Protocol, clips: list[Clip], seed: int) -> EvaluationSet:
     made = [
-        render(config, clip, protocol, generator(seed, "adaptation", protocol.name, i), training=False)
+        render(
+            config, clip, protocol, generator(seed, "adaptation", protocol.name, i), training=False
+        )
         for i, clip in enumerate(clips)
     ]
-    return EvaluationSet(protocol, "real", made, torch.stack([seen(example, config) for example in made]))
+    return EvaluationSet(
+        protocol, "real", made, torch.stack([seen(example, config) for example in made])
+    )
 
 
 def _guess_rows(guessed: list[Heard], told: list[Heard], seed: int, protocol: str) -> list[Row]:
@@ -134,7 +150,18 @@ def _guess_rows(guessed: list[Heard], told: list[Heard], seed: int, protocol: st
         for one, true, kept in zip(guessed, told, sure, strict=True)
         if kept
     ]
-    facts = {"protocol": protocol, "name": "archive", "sources": "real", "unit": "", "low": None, "high": None}
+    facts = {
+        "protocol": protocol,
+        "name": "archive",
+        "sources": "real",
+        "unit": "",
+        "low": None,
+        "high": None,
+    }
     facts |= {"seed": seed}
     shares = {"learnt from": sure, "of these guessed right": right}
-    return [Row(metric=key, ours=float(np.mean(one)), n=len(one), **facts) for key, one in shares.items() if one]
+    return [
+        Row(metric=key, ours=float(np.mean(one)), n=len(one), **facts)
+        for key, one in shares.items()
+        if one
+    ]

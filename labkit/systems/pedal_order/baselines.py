@@ -22,7 +22,10 @@ ALIKE_DB = 30.0
 
 def canonical_names(names: Names) -> Names:
     """The canonical order of distinct pedals given by name alone."""
-    middle = (Step(name, effect(name).space.from_unit(np.full(len(effect(name).space), 0.5))) for name in names)
+    middle = (
+        Step(name, effect(name).space.from_unit(np.full(len(effect(name).space), 0.5)))
+        for name in names
+    )
     return Chain(tuple(middle)).canonical().names
 
 
@@ -45,7 +48,9 @@ def canonical_prior(protocol: Protocol) -> dict[Names, float]:
     elif protocol.prior == "shuffled":
         shares = {k: 1 / (protocol.sampler.longest * len(orders[k])) if k else 0.0 for k in lengths}
     else:
-        raise ValueError(f"prior must be subsets or shuffled to be enumerated, got {protocol.prior!r}")
+        raise ValueError(
+            f"prior must be subsets or shuffled to be enumerated, got {protocol.prior!r}"
+        )
     prior: Counter[Names] = Counter()
     for k in lengths:
         for names in orders[k]:
@@ -94,7 +99,9 @@ def statistics_floor(
         (256, 128), random_state=seed, max_iter=40, early_stopping=True, n_iter_no_change=6
     )
     network.fit((features - mean) / deviation, labels)
-    return lambda heard: [classes[i] for i in network.predict((statistics(heard) - mean) / deviation)]
+    return lambda heard: [
+        classes[i] for i in network.predict((statistics(heard) - mean) / deviation)
+    ]
 
 
 def oracle_share(config: Config, example: Example) -> float:
@@ -108,7 +115,10 @@ def oracle_share(config: Config, example: Example) -> float:
         for steps in itertools.permutations(example.chain.steps)
     }
     others = [chain for names, chain in orders.items() if names != example.chain.names]
-    alike = sum(si_sdr_db(example.wet, example.apply(chain, config.sample_rate)) > ALIKE_DB for chain in others)
+    alike = sum(
+        si_sdr_db(example.wet, example.apply(chain, config.sample_rate)) > ALIKE_DB
+        for chain in others
+    )
     return 1.0 / (1 + alike)
 
 
@@ -121,7 +131,10 @@ def inert_pedals(config: Config, example: Example) -> set[str]:
     return {
         step.effect
         for k, step in enumerate(steps)
-        if si_sdr_db(example.wet, example.apply(Chain(steps[:k] + steps[k + 1 :]), config.sample_rate)) > ALIKE_DB
+        if si_sdr_db(
+            example.wet, example.apply(Chain(steps[:k] + steps[k + 1 :]), config.sample_rate)
+        )
+        > ALIKE_DB
     }
 
 

@@ -30,10 +30,10 @@ def load(path: str | Path | None = None) -> PedalOrderModel:
 
     Raises:
         CheckpointError: if the file is missing, unreadable, or not a pedal-order checkpoint.
-
-    Notebook: 00, 04.
     """
-    config, weights = checkpoints.read(path if path is not None else shipped_path(), system="pedal_order")
+    config, weights = checkpoints.read(
+        path if path is not None else shipped_path(), system="pedal_order"
+    )
     model = PedalOrderModel(Config(**config))
     checkpoints.fill(model, weights)
     return model.eval()

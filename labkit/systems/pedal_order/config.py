@@ -50,15 +50,24 @@ class Protocol:
     def draw(self, rng: np.random.Generator) -> Chain:
         """One canonical chain."""
         steps = self.sampler.sample(rng).steps
-        kept = (Step(step.effect, {**step.params, **self.fixed.get(step.effect, {})}) for step in steps)
+        kept = (
+            Step(step.effect, {**step.params, **self.fixed.get(step.effect, {})}) for step in steps
+        )
         return Chain(tuple(kept)).canonical()
 
 
 PROTOCOLS = {
     "three": Protocol(
-        "three", "3 pedals, 16 ordered subsets evenly; drive and mixes drawn", THREE, "subsets", 3, DEFAULTS
+        "three",
+        "3 pedals, 16 ordered subsets evenly; drive and mixes drawn",
+        THREE,
+        "subsets",
+        3,
+        DEFAULTS,
     ),
-    "wide": Protocol("wide", "3 pedals, 16 ordered subsets evenly; every knob drawn", THREE, "subsets", 3),
+    "wide": Protocol(
+        "wide", "3 pedals, 16 ordered subsets evenly; every knob drawn", THREE, "subsets", 3
+    ),
     "six": Protocol("six", "6 pedals, 1-5 of them shuffled; every knob drawn", SIX, "shuffled", 5),
 }
 
@@ -142,7 +151,15 @@ class Config:
             raise ValueError(f"protocols must be among {tuple(PROTOCOLS)}, got {self.protocols}")
         if self.front_end not in ("mel", "codes", "latents"):
             raise ValueError(f"front_end must be mel, codes or latents, got {self.front_end!r}")
-        for name in ("seconds", "steps", "batch_size", "sample_rate", "n_bins", "checkpoint_every", "n_examples"):
+        for name in (
+            "seconds",
+            "steps",
+            "batch_size",
+            "sample_rate",
+            "n_bins",
+            "checkpoint_every",
+            "n_examples",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 

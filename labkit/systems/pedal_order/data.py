@@ -82,7 +82,9 @@ def render(
     Raises:
         ValueError: if the clip is too short or at another rate.
     """
-    dry, start, chain = prepare(config, clip, protocol, rng, training=training, chain=chain, shift_db=shift_db)
+    dry, start, chain = prepare(
+        config, clip, protocol, rng, training=training, chain=chain, shift_db=shift_db
+    )
     wet = chain.render(dry, config.sample_rate)[:, start:]
     return Example(dry, wet, chain, protocol, clip.source_id)
 
@@ -104,11 +106,19 @@ def prepare(
             f"got {clip.audio.shape[1]} at {clip.sample_rate}"
         )
     chain = protocol.draw(rng) if chain is None else chain
-    room = min(clip.audio.shape[1] - config.samples, round(config.preroll_seconds * config.sample_rate))
+    room = min(
+        clip.audio.shape[1] - config.samples, round(config.preroll_seconds * config.sample_rate)
+    )
     start = int(rng.integers(room + 1))
     dry = clip.audio
     if training:
-        dry = augment(dry, config.sample_rate, rng, strength=config.augment_strength, parts=config.augment_parts)
+        dry = augment(
+            dry,
+            config.sample_rate,
+            rng,
+            strength=config.augment_strength,
+            parts=config.augment_parts,
+        )
     return set_rms(dry[:, : start + config.samples], config.input_rms_dbfs + shift_db), start, chain
 
 
@@ -143,7 +153,12 @@ class Examples(Dataset):
     """
 
     def __init__(
-        self, config: Config, pools: Sequence[DryPool | FreshClips], seed: int, *, training: bool = True
+        self,
+        config: Config,
+        pools: Sequence[DryPool | FreshClips],
+        seed: int,
+        *,
+        training: bool = True,
     ) -> None:
         self.config, self.pools, self.seed, self.training = config, list(pools), seed, training
         self._cache: ExampleCache | None = None
@@ -162,7 +177,9 @@ class Examples(Dataset):
         mel = self._cache.read(draw.number) if self._cache else None
         if mel is None:
             given = {"training": self.training, "chain": draw.chain, "shift_db": draw.shift_db}
-            example = render(self.config, draw.pool.clip(draw.clip), draw.protocol, draw.rng, **given)
+            example = render(
+                self.config, draw.pool.clip(draw.clip), draw.protocol, draw.rng, **given
+            )
             mel = seen(example, self.config).half()  # exact for codes, which stay below 2048
             if self._cache:
                 self._cache.write(draw.number, mel)
@@ -179,7 +196,9 @@ class Examples(Dataset):
         clip = int(rng.integers(len(pool)))
         chain = protocol.draw(rng)
         jitter_db = self.config.input_jitter_db if self.training else 0.0
-        return _Draw(number, rng, pool, clip, protocol, chain, jitter_db * float(rng.uniform(-1, 1)))
+        return _Draw(
+            number, rng, pool, clip, protocol, chain, jitter_db * float(rng.uniform(-1, 1))
+        )
 
 
 class DryExamples(Dataset):
@@ -200,16 +219,25 @@ class DryExamples(Dataset):
         config, training = self.examples.config, self.examples.training
         draw = self.examples._drawn(index)
         given = {"training": training, "chain": draw.chain, "shift_db": draw.shift_db}
-        dry, start, chain = prepare(config, draw.pool.clip(draw.clip), draw.protocol, draw.rng, **given)
+        dry, start, chain = prepare(
+            config, draw.pool.clip(draw.clip), draw.protocol, draw.rng, **given
+        )
         padded = torch.zeros(config.samples + round(config.preroll_seconds * config.sample_rate))
         padded[: dry.shape[1]] = torch.from_numpy(dry[0])
-        item = {"dry": padded, "start": torch.tensor(start), "chain": written(chain), "index": torch.tensor(index)}
+        item = {
+            "dry": padded,
+            "start": torch.tensor(start),
+            "chain": written(chain),
+            "index": torch.tensor(index),
+        }
         return item | targets(config, draw.label, draw.protocol.pedals)
 
 
 def seen(example: Example, config: Config) -> Tensor:
     """The `picture` of an example."""
-    return picture(torch.from_numpy(example.wet[0]), config, torch.from_numpy(example.dry_beside[0]))
+    return picture(
+        torch.from_numpy(example.wet[0]), config, torch.from_numpy(example.dry_beside[0])
+    )
 
 
 def written(chain: Chain) -> Tensor:
@@ -235,7 +263,9 @@ def read(numbers: Tensor) -> list[tuple[str, dict[str, float]]]:
 
 def wets(config: Config, batch: Mapping[str, Tensor]) -> Tensor:
     """What comes out of the chains of a batch of `DryExamples`, (batch, samples), by the torch pedals on its device."""
-    wet = render_chains(batch["dry"][:, None], config.sample_rate, [read(row) for row in batch["chain"].cpu()])[:, 0]
+    wet = render_chains(
+        batch["dry"][:, None], config.sample_rate, [read(row) for row in batch["chain"].cpu()]
+    )[:, 0]
     return _clipped(wet, config, batch)
 
 
@@ -245,7 +275,9 @@ def _clipped(audio: Tensor, config: Config, batch: Mapping[str, Tensor]) -> Tens
 
 
 @torch.no_grad()
-def rendered(config: Config, batch: Mapping[str, Tensor], seed: int, *, training: bool = True) -> dict[str, Tensor]:
+def rendered(
+    config: Config, batch: Mapping[str, Tensor], seed: int, *, training: bool = True
+) -> dict[str, Tensor]:
     """A batch of `DryExamples` as a batch of `Examples`: the same draws, by the torch pedals on the batch's device.
 
     Args:
@@ -257,7 +289,9 @@ def rendered(config: Config, batch: Mapping[str, Tensor], seed: int, *, training
     Returns:
         `picture`, `tokens`, `shelf` and `place`, one row per item.
     """
-    mels = picture(wets(config, batch), config, _clipped(batch["dry"], config, batch)).half().float()
+    mels = (
+        picture(wets(config, batch), config, _clipped(batch["dry"], config, batch)).half().float()
+    )
     if training:
         for mel, index in zip(mels, batch["index"].tolist(), strict=True):
             vary(mel, config, generator(seed, "variation", index))
@@ -268,7 +302,9 @@ def vary(mel: Tensor, config: Config, rng: np.random.Generator) -> None:
     """Tilt a picture (rows, frames), if log-mel, and hide a stripe of rows and one of frames, in place."""
     bands, frames = mel.shape
     tilt = config.tilt_db if config.front_end == "mel" else 0.0
-    mel += torch.linspace(-1, 1, bands, device=mel.device).unsqueeze(1) * (tilt * rng.uniform(-1, 1) / 20.0)
+    mel += torch.linspace(-1, 1, bands, device=mel.device).unsqueeze(1) * (
+        tilt * rng.uniform(-1, 1) / 20.0
+    )
     for axis, size in ((0, bands), (1, frames)):
         width = int(rng.integers(int(config.mask * size) + 1))
         mel.narrow(axis, int(rng.integers(size - width + 1)), width).fill_(hidden_word(config))

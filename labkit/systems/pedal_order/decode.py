@@ -36,7 +36,12 @@ class Prediction:
 
 @torch.inference_mode()
 def decode(
-    model: PedalOrderModel, pictures: Tensor, shelf: Sequence[str], *, beams: int = 12, temperature: float = 1.0
+    model: PedalOrderModel,
+    pictures: Tensor,
+    shelf: Sequence[str],
+    *,
+    beams: int = 12,
+    temperature: float = 1.0,
 ) -> Prediction:
     """The chain behind one sound, by beam search.
 
@@ -60,7 +65,9 @@ def decode(
     tokens = model.config.tokens
     alternatives = tuple((tokens.order(words), float(np.exp(score))) for score, words in found)
     names, probability = alternatives[0]
-    return Prediction(tokens.units_to_chain(names, decode_knobs(model, opening, names)), probability, alternatives)
+    return Prediction(
+        tokens.units_to_chain(names, decode_knobs(model, opening, names)), probability, alternatives
+    )
 
 
 def _search(
@@ -142,12 +149,15 @@ def sample(
         ValueError: as `decode`, and if `top_p` is out of range.
 
     Source: Holtzman et al. 2020, section 3.1 (nucleus sampling, `top_p`).
-    Notebook: 04.
     """
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p must lie in (0, 1], got {top_p}")
     tokens, cache = model.config.tokens, _open(model, pictures, shelf, n=n, temperature=temperature)
-    cache, sentences, unfinished = _pick(cache, [0] * n), [[START] for _ in range(n)], list(range(n))
+    cache, sentences, unfinished = (
+        _pick(cache, [0] * n),
+        [[START] for _ in range(n)],
+        list(range(n)),
+    )
     while unfinished:
         masks = np.stack([tokens.allowed(sentences[i], shelf) for i in unfinished])
         last = [sentences[i][-1:] for i in unfinished]
@@ -233,13 +243,13 @@ def order_temperature(
 
     Returns:
         Above 1 where the network is too sure of itself.
-
-    Notebook: 04.
     """
     return fit_temperature(*order_logits(model, pictures, shelf, orders))
 
 
-def setting_distances(model: PedalOrderModel, *, side: Literal["read", "written"] = "read") -> np.ndarray:
+def setting_distances(
+    model: PedalOrderModel, *, side: Literal["read", "written"] = "read"
+) -> np.ndarray:
     """How far apart the vectors of two settings lie, by the distance of the settings.
 
     Args:
@@ -252,8 +262,6 @@ def setting_distances(model: PedalOrderModel, *, side: Literal["read", "written"
 
     Raises:
         ValueError: for another side.
-
-    Notebook: 04.
     """
     sides = {"read": model.decoder.embedding, "written": model.decoder.logits}
     if side not in sides:
@@ -269,7 +277,9 @@ def _device(model: PedalOrderModel) -> torch.device:
     return next(model.parameters()).device
 
 
-def _open(model: PedalOrderModel, pictures: Tensor, shelf: Sequence[str], **positive: float) -> Cache:
+def _open(
+    model: PedalOrderModel, pictures: Tensor, shelf: Sequence[str], **positive: float
+) -> Cache:
     """The decoder's cache before the first word, one row for each window. Checks the arguments of all decoders."""
     pedals = model.config.tokens.pedals
     if not shelf or not set(shelf) <= set(pedals):
@@ -292,5 +302,9 @@ def _pick(cache: Cache, sentences: Sequence[int]) -> Cache:
 def _vote(logits: Tensor, masks: np.ndarray, windows: int, temperature: float) -> Tensor:
     """(n * windows, n_tokens) logits -> (n, n_tokens) log-probabilities inside the masks (n, n_tokens)."""
     allowed = torch.from_numpy(masks).to(logits.device)
-    scores = (logits.double() / temperature).view(len(masks), windows, -1).masked_fill(~allowed[:, None], -torch.inf)
+    scores = (
+        (logits.double() / temperature)
+        .view(len(masks), windows, -1)
+        .masked_fill(~allowed[:, None], -torch.inf)
+    )
     return scores.log_softmax(-1).mean(1).log_softmax(-1)

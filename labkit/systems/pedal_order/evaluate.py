@@ -53,8 +53,6 @@ def evaluate(
 
     Returns:
         Rows of protocol x sources x metric.
-
-    Notebook: 04.
     """
     config, rows = model.config, []
     for name in protocols:
@@ -62,21 +60,29 @@ def evaluate(
         learnt = [evaluation_set(config, protocol, kind, n_floor // 2, seed=seed, split="train")
                   for kind in sources if kind != "real"]  # fmt: skip
         floor = statistics_floor(
-            torch.cat([t.pictures for t in learnt]), [order for t in learnt for order in t.orders], seed=seed
+            torch.cat([t.pictures for t in learnt]),
+            [order for t in learnt for order in t.orders],
+            seed=seed,
         )
         for kind in sources:
             started = time.perf_counter()
-            new = rows_of(model, evaluation_set(config, protocol, kind, n, seed=seed), floor, seed, checkpoint)
+            new = rows_of(
+                model, evaluation_set(config, protocol, kind, n, seed=seed), floor, seed, checkpoint
+            )
             new += _level_rows(model, protocol, kind, n, seed, new[0]) if name == "three" else []
             new += _long_rows(model, protocol, kind, max(1, n // 3), seed, new[0])
-            new += _refined_rows(model, protocol, kind, n_refined, seed, new[0]) if n_refined else []
+            new += (
+                _refined_rows(model, protocol, kind, n_refined, seed, new[0]) if n_refined else []
+            )
             rows += [replace(row, seconds=time.perf_counter() - started) for row in new]
             # Of a handful of clips some figures are left out, see `rows`.
             said = (f"{row.metric} {row.ours:.3f}" for row in new if row.ours is not None)
             say(f"{name} {kind}: " + ", ".join(said))
     if "six" in protocols:
         rows += unit_rows(model, checkpoint=checkpoint, say=say) if "real" in sources else []
-        rows += plugin_rows(model, n=max(1, n // 30), sources=sources, seed=seed, checkpoint=checkpoint, say=say)
+        rows += plugin_rows(
+            model, n=max(1, n // 30), sources=sources, seed=seed, checkpoint=checkpoint, say=say
+        )
     if n_draft:
         facts = {"seed": seed, "checkpoint": checkpoint, "say": say}
         rows += draft_rows(model, n=n_draft, n_taught=20 * n_draft, sources=sources, **facts)
@@ -92,11 +98,15 @@ def fixed_score(model: PedalOrderModel, *, n: int = 48, seed: int = 11) -> dict[
     for name in ("three", "six"):
         tests = evaluation_set(model.config, PROTOCOLS[name], "generated", n, seed=seed)
         said = predictions(model, tests.pictures, tests.protocol)
-        scores[name] = sum(canonical_names(p.chain.names) == o for p, o in zip(said, tests.orders, strict=True))
+        scores[name] = sum(
+            canonical_names(p.chain.names) == o for p, o in zip(said, tests.orders, strict=True)
+        )
     return scores
 
 
-def _level_rows(model: PedalOrderModel, protocol: Protocol, kind: str, n: int, seed: int, exact: Row) -> list[Row]:
+def _level_rows(
+    model: PedalOrderModel, protocol: Protocol, kind: str, n: int, seed: int, exact: Row
+) -> list[Row]:
     """The exact share again when the same clips enter the same chains 12 dB softer and 12 dB hotter.
 
     A drive bends little of a soft sound: so it is also counted without pedals that do nothing at that level.
@@ -114,43 +124,79 @@ def _level_rows(model: PedalOrderModel, protocol: Protocol, kind: str, n: int, s
     return rows
 
 
-def _long_rows(model: PedalOrderModel, protocol: Protocol, kind: str, n: int, seed: int, exact: Row) -> list[Row]:
+def _long_rows(
+    model: PedalOrderModel, protocol: Protocol, kind: str, n: int, seed: int, exact: Row
+) -> list[Row]:
     """Exactness, F1, edits and knobs on recordings of `LONG_SECONDS`, whose windows vote."""
-    tests = evaluation_set(replace(model.config, seconds=LONG_SECONDS), protocol, kind, n, seed=seed)
+    tests = evaluation_set(
+        replace(model.config, seconds=LONG_SECONDS), protocol, kind, n, seed=seed
+    )
     said = []
     for example in tests.examples:
         heard = torch.from_numpy(windows(example.wet, model.config.samples, most=8))
         said.append(decode(model, picture(heard, model.config), protocol.pedals, beams=6))
     names = [canonical_names(prediction.chain.names) for prediction in said]
     first = _exact_again(exact, "exact chain", tests, said)
-    kept = {name: getattr(first, name) for name in ("seed", "checkpoint", "name", "protocol", "sources", "unit", "n")}
+    kept = {
+        name: getattr(first, name)
+        for name in ("seed", "checkpoint", "name", "protocol", "sources", "unit", "n")
+    }
     edits = chain_scores(tests.orders, names)["levenshtein"]
     low, high = interval(edits, tests.groups, seed)
     rows = [
         first,
-        Row(metric="macro F1", ours=macro_f1(tests.orders, names, protocol.pedals), low=None, high=None, **kept),
+        Row(
+            metric="macro F1",
+            ours=macro_f1(tests.orders, names, protocol.pedals),
+            low=None,
+            high=None,
+            **kept,
+        ),
         Row(metric="Levenshtein", ours=float(edits.mean()), low=low, high=high, **kept),
         *knob_rows(tests, said, kept, seed)[:1],
     ]
     return [replace(row, metric=f"{row.metric}, {LONG_SECONDS:g} s heard") for row in rows]
 
 
-def _refined_rows(model: PedalOrderModel, protocol: Protocol, kind: str, n: int, seed: int, exact: Row) -> list[Row]:
+def _refined_rows(
+    model: PedalOrderModel, protocol: Protocol, kind: str, n: int, seed: int, exact: Row
+) -> list[Row]:
     """The exact share, and the sound, when the network's candidates are fitted on the true dry clip. From rest."""
     tests = evaluation_set(replace(model.config, preroll_seconds=0.0), protocol, kind, n, seed=seed)
     said = predictions(model, tests.pictures, protocol)
     pairs = zip(said, tests.examples, strict=True)
-    found = [refine(p, e.dry, e.wet, model.config.sample_rate, seed=seed + i) for i, (p, e) in enumerate(pairs)]
+    found = [
+        refine(p, e.dry, e.wet, model.config.sample_rate, seed=seed + i)
+        for i, (p, e) in enumerate(pairs)
+    ]
     share = _exact_again(exact, "exact chain, dry known, refined", tests, found)
     fitted = float(np.median([min(one.si_sdr_db, 120.0) for one in found]))
-    heard = [example.apply(p.chain, model.config.sample_rate) for p, example in zip(said, tests.examples, strict=True)]
-    before = [max(si_sdr_db(e.wet, again), -100.0) for e, again in zip(tests.examples, heard, strict=True)]
-    published = 23.07 if protocol.name == "three" else None  # Okita and Katayose, after CMA-ES on the true dry sound
-    facts = {"ours": fitted, "floor": float(np.median(before)), "unit": "dB", "low": None, "high": None}
-    return [share, replace(share, metric="median SI-SDR, dry known, refined", reference=published, **facts)]
+    heard = [
+        example.apply(p.chain, model.config.sample_rate)
+        for p, example in zip(said, tests.examples, strict=True)
+    ]
+    before = [
+        max(si_sdr_db(e.wet, again), -100.0) for e, again in zip(tests.examples, heard, strict=True)
+    ]
+    published = (
+        23.07 if protocol.name == "three" else None
+    )  # Okita and Katayose, after CMA-ES on the true dry sound
+    facts = {
+        "ours": fitted,
+        "floor": float(np.median(before)),
+        "unit": "dB",
+        "low": None,
+        "high": None,
+    }
+    return [
+        share,
+        replace(share, metric="median SI-SDR, dry known, refined", reference=published, **facts),
+    ]
 
 
-def _exact_again(exact: Row, metric: str, tests: EvaluationSet, said: Sequence[Prediction | Refined]) -> Row:
+def _exact_again(
+    exact: Row, metric: str, tests: EvaluationSet, said: Sequence[Prediction | Refined]
+) -> Row:
     """The row `exact` under another condition, its neighbours left out."""
     right = chain_scores(tests.orders, [canonical_names(p.chain.names) for p in said])["exact"]
     low, high = interval(right, tests.groups, exact.seed)

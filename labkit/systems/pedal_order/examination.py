@@ -77,10 +77,16 @@ def dry_clips(config: Config, sources: str, n: int, seed: int, split: str) -> li
     if sources != "real":
         dry = pool(config, sources, split, min(n, 6000))
         return [dry.clip(int(rng.integers(len(dry)))) for _ in range(n)]
-    mixture = recordings(REAL_FOLDERS, seconds=config.seconds + config.preroll_seconds, sample_rate=config.sample_rate)
+    mixture = recordings(
+        REAL_FOLDERS,
+        seconds=config.seconds + config.preroll_seconds,
+        sample_rate=config.sample_rate,
+    )
     return [mixture.clip(rng, "test") for _ in range(n)]
 
 
-def predictions(model: PedalOrderModel, pictures: Tensor, protocol: Protocol, *, beams: int = 6) -> list[Prediction]:
+def predictions(
+    model: PedalOrderModel, pictures: Tensor, protocol: Protocol, *, beams: int = 6
+) -> list[Prediction]:
     """One prediction for each picture, each decoded alone."""
     return [decode(model, one[None], protocol.pedals, beams=beams) for one in pictures]

@@ -76,7 +76,10 @@ class DraftChain:
 def draw(rng: np.random.Generator) -> DraftChain:
     """The compressor, each other pedal with probability 1/2, shuffled; every value evenly."""
     kept = [name for name in VALUES if name == ALWAYS or rng.random() < 0.5]
-    values = {name: {knob: float(rng.choice(given)) for knob, given in VALUES[name].items()} for name in kept}
+    values = {
+        name: {knob: float(rng.choice(given)) for knob, given in VALUES[name].items()}
+        for name in kept
+    }
     return DraftChain(tuple(str(name) for name in rng.permutation(kept)), values)
 
 
@@ -84,7 +87,10 @@ def prior() -> dict[str, float]:
     """Nats of a chain that nobody has heard: ``set``, ``order`` given the set, ``knobs`` given both."""
     others = len(VALUES) - 1
     sizes = [math.comb(others, k) / 2**others for k in range(others + 1)]
-    each = {name: sum(math.log(len(given)) for given in knobs.values()) for name, knobs in VALUES.items()}
+    each = {
+        name: sum(math.log(len(given)) for given in knobs.values())
+        for name, knobs in VALUES.items()
+    }
     return {
         "set": others * math.log(2),
         "order": sum(share * math.lgamma(k + 2) for k, share in enumerate(sizes)),
@@ -95,7 +101,9 @@ def prior() -> dict[str, float]:
 # Everything that can be drawn: which pedals stand in an order, and who stands before whom.
 _OTHERS = tuple(name for name in VALUES if name != ALWAYS)
 _PAIRS = tuple(itertools.combinations(VALUES, 2))
-_KNOBS = tuple((name, knob, given) for name, knobs in VALUES.items() for knob, given in knobs.items())
+_KNOBS = tuple(
+    (name, knob, given) for name, knobs in VALUES.items() for knob, given in knobs.items()
+)
 _ORDERS = tuple(
     order
     for k in range(len(_OTHERS) + 1)
@@ -120,21 +128,32 @@ class Reading(nn.Module):
         self.sizes = [len(_OTHERS), len(_PAIRS), sum(len(given) for _, _, given in _KNOBS)]
         self.scale = nn.BatchNorm1d(n_features, affine=False)
         self.layers = nn.Sequential(
-            nn.Linear(n_features, width), nn.GELU(), nn.Dropout(0.5), nn.Linear(width, sum(self.sizes))
+            nn.Linear(n_features, width),
+            nn.GELU(),
+            nn.Dropout(0.5),
+            nn.Linear(width, sum(self.sizes)),
         )
         sign = {True: 1.0, False: -1.0}
         before = [
-            [sign[order.index(a) < order.index(b)] if a in order and b in order else 0.0 for a, b in _PAIRS]
+            [
+                sign[order.index(a) < order.index(b)] if a in order and b in order else 0.0
+                for a, b in _PAIRS
+            ]
             for order in _ORDERS
         ]
         self.register_buffer("before", torch.tensor(before))
-        self.register_buffer("member", torch.tensor([[name in order for name in VALUES] for order in _ORDERS]))
+        self.register_buffer(
+            "member", torch.tensor([[name in order for name in VALUES] for order in _ORDERS])
+        )
         counts = [len(given) for _, _, given in _KNOBS]
         ends = list(itertools.accumulate(counts))
         where = [
-            [*range(end - size, end), *[-1] * (max(counts) - size)] for end, size in zip(ends, counts, strict=True)
+            [*range(end - size, end), *[-1] * (max(counts) - size)]
+            for end, size in zip(ends, counts, strict=True)
         ]
-        self.register_buffer("where", torch.tensor(where))  # a knob's logits among all; -1 where it has no more
+        self.register_buffer(
+            "where", torch.tensor(where)
+        )  # a knob's logits among all; -1 where it has no more
 
     def forward(self, heard: Tensor, truth: Tensor) -> dict[str, Tensor]:
         """The nats of each chain after (b, n_features): ``set``, ``order``, ``knobs``, each (b,); `truth`: `labels`."""
@@ -146,7 +165,9 @@ class Reading(nn.Module):
         logits = knobs[:, self.where.clamp(min=0)].masked_fill(self.where < 0, -torch.inf)
         nats = functional.cross_entropy(logits.transpose(1, 2), values, reduction="none")
         return {
-            "set": functional.binary_cross_entropy_with_logits(there, present, reduction="none").sum(-1),
+            "set": functional.binary_cross_entropy_with_logits(
+                there, present, reduction="none"
+            ).sum(-1),
             "order": functional.cross_entropy(scores, order, reduction="none"),
             "knobs": nats.sum(1),
         }
@@ -156,7 +177,10 @@ def labels(chains: Sequence[DraftChain]) -> Tensor:
     """(b, 1 + 20): the number of the order, and of each knob's value; -100, which costs nothing, without the pedal."""
     rows = [
         [_ORDERS.index(chain.names)]
-        + [given.index(chain.values[name][knob]) if name in chain.names else -100 for name, knob, given in _KNOBS]
+        + [
+            given.index(chain.values[name][knob]) if name in chain.names else -100
+            for name, knob, given in _KNOBS
+        ]
         for chain in chains
     ]
     return torch.tensor(rows)
@@ -183,16 +207,23 @@ def _heard(model: PedalOrderModel, kind: str, n: int, seed: int, split: str) -> 
     config, chains, found, groups = model.config, [], [], []
     for i, clip in enumerate(dry_clips(config, kind, n, seed, split)):
         chain = draw(generator(seed, "first draft", kind, split, i))
-        wet = chain.render(set_rms(clip.audio, config.input_rms_dbfs), config.sample_rate)[:, -config.samples :]
+        wet = chain.render(set_rms(clip.audio, config.input_rms_dbfs), config.sample_rate)[
+            :, -config.samples :
+        ]
         found.append(features(model, picture(torch.from_numpy(wet), config)))
         chains.append(chain)
         groups.append(clip.source_id)
     return _Heard(torch.cat(found), labels(chains), groups)
 
 
-def teach(heard: Sequence[_Heard], kept: Sequence[_Heard], *, seed: int, epochs: int = 60) -> Reading:
+def teach(
+    heard: Sequence[_Heard], kept: Sequence[_Heard], *, seed: int, epochs: int = 60
+) -> Reading:
     """Fit a `Reading`, and keep the epoch that was best on `kept`."""
-    inputs, truth = torch.cat([one.features for one in heard]), torch.cat([one.labels for one in heard])
+    inputs, truth = (
+        torch.cat([one.features for one in heard]),
+        torch.cat([one.labels for one in heard]),
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         reading = Reading(inputs.shape[1])
@@ -209,9 +240,18 @@ def teach(heard: Sequence[_Heard], kept: Sequence[_Heard], *, seed: int, epochs:
                 optimizer.step()
             reading.eval()
             with torch.no_grad():
-                left = float(sum(part.mean() for one in kept for part in reading(one.features, one.labels).values()))
+                left = float(
+                    sum(
+                        part.mean()
+                        for one in kept
+                        for part in reading(one.features, one.labels).values()
+                    )
+                )
             if left < best:
-                best, state = left, {name: value.clone() for name, value in reading.state_dict().items()}
+                best, state = (
+                    left,
+                    {name: value.clone() for name, value in reading.state_dict().items()},
+                )
     reading.load_state_dict(state)
     return reading.eval()
 
@@ -239,12 +279,14 @@ def draft_rows(
 
     Returns:
         A row for each part and kind; the oracle column is what there is to recover.
-
-    Notebook: 04.
     """
     kinds, whole = ("generated", "sampled"), prior()
     taught = [_heard(model, kind, n_taught // 2, seed, "train") for kind in kinds]
-    reading = teach(taught, [_heard(model, kind, n_taught // 20, seed, "validation") for kind in kinds], seed=seed)
+    reading = teach(
+        taught,
+        [_heard(model, kind, n_taught // 20, seed, "validation") for kind in kinds],
+        seed=seed,
+    )
     whole, rows = {"chain": sum(whole.values()), **whole}, []
     for kind in sources:
         tests, saved = _heard(model, kind, n, seed, "test"), {}
@@ -255,10 +297,24 @@ def draft_rows(
             saved[who] = {part: whole[part] - spent[part] for part in whole}
         for part, nats in saved["ours"].items():
             low, high = bootstrap_interval(nats, tests.groups, seed=seed)
-            facts = {"low": low, "high": high, "control": float(saved["control"][part].mean()), "oracle": whole[part]}
+            facts = {
+                "low": low,
+                "high": high,
+                "control": float(saved["control"][part].mean()),
+                "oracle": whole[part],
+            }
             metric = "nats recovered" if part == "chain" else f"nats recovered: {part}"
-            shared = {"protocol": "first draft", "sources": kind, "seed": seed, "unit": "nats", "n": n}
+            shared = {
+                "protocol": "first draft",
+                "sources": kind,
+                "seed": seed,
+                "unit": "nats",
+                "n": n,
+            }
             shared |= {"checkpoint": checkpoint or None, "name": "transformer, read by a head"}
             rows.append(Row(metric=metric, ours=float(nats.mean()), **shared, **facts))
-        say(f"first draft {kind}: " + ", ".join(f"{part} {nats.mean():.2f}" for part, nats in saved["ours"].items()))
+        say(
+            f"first draft {kind}: "
+            + ", ".join(f"{part} {nats.mean():.2f}" for part, nats in saved["ours"].items())
+        )
     return rows

@@ -29,13 +29,13 @@ def picture(wet: Tensor, config: "Config", dry: Tensor | None = None) -> Tensor:
     Raises:
         ValueError: if the network hears the dry sound too and there is none, or of another shape.
         CheckpointError: if no codec ships and the front end needs one.
-
-    Notebook: 04.
     """
     if not config.hear_dry:
         return _seen(wet, config)
     if dry is None or dry.shape != wet.shape:
-        raise ValueError(f"this network hears dry and wet: dry must be {tuple(wet.shape)}, got {_shape_of(dry)}")
+        raise ValueError(
+            f"this network hears dry and wet: dry must be {tuple(wet.shape)}, got {_shape_of(dry)}"
+        )
     return torch.cat([_seen(dry, config), _seen(wet, config)], dim=-1)
 
 
@@ -68,7 +68,10 @@ def _seen(audio: Tensor, config: "Config") -> Tensor:
     if config.fix_level:
         audio = 0.1 * audio / audio.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-8)
     if config.front_end == "mel":
-        sizes = {name: getattr(config, name) for name in ("n_fft", "hop_length", "n_mels", "low_hz", "high_hz")}
+        sizes = {
+            name: getattr(config, name)
+            for name in ("n_fft", "hop_length", "n_mels", "low_hz", "high_hz")
+        }
         return (log_mel(audio, config.sample_rate, **sizes) + 60.0) / 20.0
     codec = _codec().to(audio.device)
     listen = codec.encode if config.front_end == "codes" else codec.latents

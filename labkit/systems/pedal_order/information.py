@@ -34,7 +34,9 @@ def prior_split(protocol: Protocol) -> dict[str, float]:
 
 
 @torch.no_grad()
-def spent_nats(model: PedalOrderModel, examples: Sequence[Example], pictures: torch.Tensor) -> dict[str, np.ndarray]:
+def spent_nats(
+    model: PedalOrderModel, examples: Sequence[Example], pictures: torch.Tensor
+) -> dict[str, np.ndarray]:
     """The nats that the network needs for each true chain after it has heard the sound.
 
     Args:
@@ -77,6 +79,8 @@ def order_log_probabilities(
     memory = model.memory(picture[None].to(device), model.shelf_vector(shelf)[None].to(device))
     words = torch.tensor(sentences, device=device)
     logits = model.decoder(words[:, :-1], memory.expand(len(words), -1, -1)).double().cpu()
-    allowed = np.stack([[tokens.allowed(s[:end], shelf) for end in range(1, len(s))] for s in sentences])
+    allowed = np.stack(
+        [[tokens.allowed(s[:end], shelf) for end in range(1, len(s))] for s in sentences]
+    )
     nats = logits.masked_fill(~torch.from_numpy(allowed), -torch.inf).log_softmax(-1)
     return nats.gather(2, words[:, 1:, None].cpu()).sum((1, 2)).numpy()

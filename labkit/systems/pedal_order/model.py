@@ -29,7 +29,9 @@ class PedalOrderModel(nn.Module):
         sizes = {"width": width, "n_heads": config.n_heads, "dropout": config.dropout}
         self.stem = stem(config)
         self.encoder = Encoder(n_layers=config.encoder_layers, max_length=shape(config)[1], **sizes)
-        self.decoder = Decoder(tokens.n_tokens, n_layers=config.decoder_layers, max_length=tokens.max_length, **sizes)
+        self.decoder = Decoder(
+            tokens.n_tokens, n_layers=config.decoder_layers, max_length=tokens.max_length, **sizes
+        )
         n_pedals = len(tokens.pedals)
         self.shelf = nn.Linear(n_pedals, width)
         self.summary = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU())

@@ -60,8 +60,6 @@ def predict(
     Raises:
         AudioError: if the audio is empty, silent or not finite.
         ValueError: for an unknown pedal on the shelf.
-
-    Notebook: 00, 04.
     """
     check_audio(audio, sample_rate)
     mono = to_mono(audio)
@@ -72,7 +70,9 @@ def predict(
     return decode(model, picture(cut, model.config), shelf)
 
 
-def recreate(prediction: Prediction, dry: np.ndarray, sample_rate: int, *, input_rms_dbfs: float = -20.0) -> np.ndarray:
+def recreate(
+    prediction: Prediction, dry: np.ndarray, sample_rate: int, *, input_rms_dbfs: float = -20.0
+) -> np.ndarray:
     """The predicted chain on a dry recording.
 
     Args:
@@ -91,5 +91,7 @@ def recreate(prediction: Prediction, dry: np.ndarray, sample_rate: int, *, input
     level = float(np.sqrt(np.mean(np.square(dry, dtype=np.float64))))
     if level < 1e-6:
         raise AudioError("the dry audio is silent: the chain has nothing to work on")
-    wet = prediction.chain.render(dry * np.float32(10 ** (input_rms_dbfs / 20) / level), sample_rate)
+    wet = prediction.chain.render(
+        dry * np.float32(10 ** (input_rms_dbfs / 20) / level), sample_rate
+    )
     return wet / max(1.0, float(np.abs(wet).max()))

@@ -57,11 +57,12 @@ def refine(
 
     Source: the idea of Okita and Katayose 2026, who search the settings with CMA-ES; ours is `fit_chain`, and it
         decides between orders too.
-    Notebook: 04.
     """
     dry, wet = check_audio(dry, sample_rate), check_audio(wet, sample_rate)
     if dry.shape != wet.shape or not wet.any():
-        raise ValueError(f"dry and wet must have one shape, and wet must sound, got {dry.shape} and {wet.shape}")
+        raise ValueError(
+            f"dry and wet must have one shape, and wet must sound, got {dry.shape} and {wet.shape}"
+        )
     if candidates < 1:
         raise ValueError(f"candidates must be at least 1, got {candidates}")
     begun, found = time.perf_counter(), []
@@ -74,7 +75,12 @@ def refine(
 
 
 def _fitted(
-    names: Sequence[str], dry: np.ndarray, wet: np.ndarray, sample_rate: int, seconds: float, seed: int
+    names: Sequence[str],
+    dry: np.ndarray,
+    wet: np.ndarray,
+    sample_rate: int,
+    seconds: float,
+    seed: int,
 ) -> tuple[float, Chain]:
     if not names:
         return si_sdr_db(wet, dry), Chain(())

@@ -26,7 +26,12 @@ from labkit.systems.pedal_order.information import prior_split, spent_nats
 from labkit.systems.pedal_order.model import PedalOrderModel
 
 Names = tuple[str, ...]
-METRICS = {"exact": "exact chain", "set": "right set", "order": "order given set", "levenshtein": "Levenshtein"}
+METRICS = {
+    "exact": "exact chain",
+    "set": "right set",
+    "order": "order given set",
+    "levenshtein": "Levenshtein",
+}
 # Okita and Katayose 2026 (arXiv 2604.22276): three effects, all orders, 205 h of real guitar, their own sampling.
 PUBLISHED = {"exact chain": 0.774, "macro F1": 0.958, "Levenshtein": 0.313}
 # Examples of a set that rows are made from which need many renders each.
@@ -34,7 +39,11 @@ FEW = 200
 
 
 def rows_of(
-    model: PedalOrderModel, tests: EvaluationSet, floor: Callable[[Tensor], list[Names]], seed: int, checkpoint: str
+    model: PedalOrderModel,
+    tests: EvaluationSet,
+    floor: Callable[[Tensor], list[Names]],
+    seed: int,
+    checkpoint: str,
 ) -> list[Row]:
     """Every row of one protocol and one kind of sources; the first is the exact chain's.
 
@@ -47,8 +56,6 @@ def rows_of(
 
     Returns:
         Exactness, sets, orders, nats, F1, knobs and re-rendered sound.
-
-    Notebook: 04.
     """
     truth, protocol = tests.orders, tests.protocol
     said = predictions(model, tests.pictures, protocol)
@@ -62,7 +69,12 @@ def rows_of(
     }
     few = tests.examples[:FEW]
     oracle = float(np.mean([oracle_share(model.config, example) for example in few]))
-    shared = {"seed": seed, "checkpoint": checkpoint or None, "name": "transformer", "n": len(truth)}
+    shared = {
+        "seed": seed,
+        "checkpoint": checkpoint or None,
+        "name": "transformer",
+        "n": len(truth),
+    }
     shared |= {"protocol": protocol.name, "sources": tests.sources, "unit": ""}
     scores = {who: chain_scores(truth, names) for who, names in answers.items()}
     constants = [chain_scores(truth, [names] * len(truth)) for names in canonical_prior(protocol)]
@@ -84,15 +96,26 @@ def rows_of(
     rows += audible_rows(model.config, tests, answers, shared, seed)
     f1 = {who: macro_f1(truth, names, protocol.pedals) for who, names in answers.items()}
     f1["prior"] = macro_f1(truth, [protocol.pedals] * len(truth), protocol.pedals)
-    facts = {"low": None, "high": None, "oracle": 1.0, "reference": _published("macro F1", protocol)}
+    facts = {
+        "low": None,
+        "high": None,
+        "oracle": 1.0,
+        "reference": _published("macro F1", protocol),
+    }
     rows.append(Row(metric="macro F1", **shared | f1 | facts))
-    return rows + knob_rows(tests, said, shared, seed) + _sound_rows(model, tests, said, shared, seed)
+    return (
+        rows + knob_rows(tests, said, shared, seed) + _sound_rows(model, tests, said, shared, seed)
+    )
 
 
-def _order_rows(tests: EvaluationSet, answers: Mapping[str, Sequence[Names]], shared: dict, seed: int) -> list[Row]:
+def _order_rows(
+    tests: EvaluationSet, answers: Mapping[str, Sequence[Names]], shared: dict, seed: int
+) -> list[Row]:
     """Kendall's tau on the pairs that can be told apart, and exact orders if equal-sounding ones counted as errors."""
     taus = {
-        who: np.array([kendall_tau(t, p, _joined) for t, p in zip(tests.orders, names, strict=True)])
+        who: np.array(
+            [kendall_tau(t, p, _joined) for t, p in zip(tests.orders, names, strict=True)]
+        )
         for who, names in answers.items()
     }
     kept = ~np.isnan(taus["ours"])
@@ -100,7 +123,10 @@ def _order_rows(tests: EvaluationSet, answers: Mapping[str, Sequence[Names]], sh
     if kept.sum() >= 20:
         groups = [group for group, keep in zip(tests.groups, kept, strict=True) if keep]
         low, high = interval(taus["ours"][kept], groups, seed)
-        facts = {who: _mean(values) for who, values in taus.items()} | {"n": int(kept.sum()), "oracle": 1.0}
+        facts = {who: _mean(values) for who, values in taus.items()} | {
+            "n": int(kept.sum()),
+            "oracle": 1.0,
+        }
         rows.append(Row(metric="Kendall tau, audible pairs", low=low, high=high, **shared | facts))
     alike = np.array([_n_alike(names) for names in tests.orders])
     raw = {
@@ -108,12 +134,18 @@ def _order_rows(tests: EvaluationSet, answers: Mapping[str, Sequence[Names]], sh
         for who, names in answers.items()
     }
     low, high = interval(raw["ours"], tests.groups, seed)
-    facts = {who: float(values.mean()) for who, values in raw.items()} | {"oracle": float((1 / alike).mean())}
+    facts = {who: float(values.mean()) for who, values in raw.items()} | {
+        "oracle": float((1 / alike).mean())
+    }
     return [*rows, Row(metric="exact chain, raw order", low=low, high=high, **shared | facts)]
 
 
 def audible_rows(
-    config: Config, tests: EvaluationSet, answers: Mapping[str, Sequence[Names]], shared: dict, seed: int
+    config: Config,
+    tests: EvaluationSet,
+    answers: Mapping[str, Sequence[Names]],
+    shared: dict,
+    seed: int,
 ) -> list[Row]:
     """How often a clip has a pedal that does nothing, and the exact share when nobody is asked for those.
 
@@ -129,7 +161,9 @@ def audible_rows(
     lacking = np.array([float(bool(names)) for names in inert])
     truth = [without(names, gone) for names, gone in zip(tests.orders, inert, strict=False)]
     right = {
-        who: np.array([t == without(p, gone) for t, p, gone in zip(truth, names, inert, strict=False)], float)
+        who: np.array(
+            [t == without(p, gone) for t, p, gone in zip(truth, names, inert, strict=False)], float
+        )
         for who, names in answers.items()
     }
     low, high = interval(right["ours"], tests.groups[: len(few)], seed)
@@ -170,7 +204,9 @@ def _nats_rows(model: PedalOrderModel, tests: EvaluationSet, shared: dict, seed:
     return rows
 
 
-def knob_rows(tests: EvaluationSet, said: Sequence[Prediction], shared: dict, seed: int) -> list[Row]:
+def knob_rows(
+    tests: EvaluationSet, said: Sequence[Prediction], shared: dict, seed: int
+) -> list[Row]:
     """Errors of the knobs that were drawn, as shares of their ranges, where the pedal was heard; then of each knob."""
     found: dict[str, list[tuple[float, float, str]]] = {}
     for example, prediction in zip(tests.examples, said, strict=True):
@@ -180,25 +216,39 @@ def knob_rows(tests: EvaluationSet, said: Sequence[Prediction], shared: dict, se
                 continue
             space, fixed = effect(step.effect).space, tests.protocol.fixed.get(step.effect, {})
             for p, true, guess in zip(
-                space.parameters, space.to_unit(step.params), space.to_unit(guesses[step.effect].params), strict=True
+                space.parameters,
+                space.to_unit(step.params),
+                space.to_unit(guesses[step.effect].params),
+                strict=True,
             ):
                 if p.identifiable and p.name not in fixed:
                     row = (abs(true - guess), abs(true - 0.5), example.source_id)
                     found.setdefault(f"knob error: {step.effect} {p.name}", []).append(row)
-    found = {"knob error": [row for rows in found.values() for row in rows]} | dict(sorted(found.items()))
+    found = {"knob error": [row for rows in found.values() for row in rows]} | dict(
+        sorted(found.items())
+    )
     rows = []
     for metric, errors in found.items():
         if not errors:  # no pedal was heard that is there
             continue
         ours, middle, groups = zip(*errors, strict=True)
         low, high = interval(np.array(ours), groups, seed)
-        facts = {"n": len(ours), "ours": float(np.mean(ours)), "floor": float(np.mean(middle)), "oracle": 0.0}
+        facts = {
+            "n": len(ours),
+            "ours": float(np.mean(ours)),
+            "floor": float(np.mean(middle)),
+            "oracle": 0.0,
+        }
         rows.append(Row(metric=metric, low=low, high=high, **shared | facts))
     return rows
 
 
 def _sound_rows(
-    model: PedalOrderModel, tests: EvaluationSet, said: Sequence[Prediction], shared: dict, seed: int
+    model: PedalOrderModel,
+    tests: EvaluationSet,
+    said: Sequence[Prediction],
+    shared: dict,
+    seed: int,
 ) -> list[Row]:
     """The predicted chain on the true dry sound. The floor is no effects at all."""
     rate, same, none, sdr, groups = model.config.sample_rate, [], [], [], []
@@ -210,9 +260,21 @@ def _sound_rows(
         none.append(mr_stft(example.dry[:, start:], example.wet, rate))
         groups.append(example.source_id)
     low, high = interval(np.array(same), groups, seed)
-    facts = {"n": len(same), "ours": float(np.mean(same)), "floor": float(np.mean(none)), "oracle": 0.0}
+    facts = {
+        "n": len(same),
+        "ours": float(np.mean(same)),
+        "floor": float(np.mean(none)),
+        "oracle": 0.0,
+    }
     ours, floor = np.median(np.maximum(sdr, -100.0), axis=0)
-    medians = {"n": len(sdr), "ours": float(ours), "floor": float(floor), "unit": "dB", "low": None, "high": None}
+    medians = {
+        "n": len(sdr),
+        "ours": float(ours),
+        "floor": float(floor),
+        "unit": "dB",
+        "low": None,
+        "high": None,
+    }
     return [
         Row(metric="MR-STFT re-rendered", low=low, high=high, **shared | facts),
         Row(metric="median SI-SDR re-rendered", **shared | medians),
@@ -224,7 +286,9 @@ def _mean(values: np.ndarray) -> float | None:
     return float(np.nanmean(values)) if (~np.isnan(values)).sum() >= 20 else None
 
 
-def interval(values: np.ndarray, groups: Sequence[str], seed: int) -> tuple[float | None, float | None]:
+def interval(
+    values: np.ndarray, groups: Sequence[str], seed: int
+) -> tuple[float | None, float | None]:
     """The 95 % interval of the mean over sources; none where there is one source."""
     return bootstrap_interval(values, groups, seed=seed) if len(set(groups)) > 1 else (None, None)
 

@@ -24,8 +24,6 @@ class ChainTokens:
         pedals: names on the shelf, distinct.
         n_bins: cells of every knob's unit interval.
         max_pedals: longest chain.
-
-    Notebook: 04.
     """
 
     pedals: tuple[str, ...]
@@ -46,7 +44,9 @@ class ChainTokens:
     def encode(self, chain: Chain) -> list[int]:
         """The sentence of a chain. Raises ValueError for a pedal that is not on the shelf or a chain too long."""
         self._check(chain.names)
-        bins = [b for s in chain.steps for b in self._space(s.effect).to_bins(s.params, self.n_bins)]
+        bins = [
+            b for s in chain.steps for b in self._space(s.effect).to_bins(s.params, self.n_bins)
+        ]
         return [*self.order_prefix(chain.names), *(self._first_bin + b for b in bins), END]
 
     def order_prefix(self, names: Sequence[str]) -> list[int]:
@@ -59,7 +59,9 @@ class ChainTokens:
         names = self.order(tokens)
         values = [token - self._first_bin for token in tokens[len(names) + 2 : -1]]
         if tokens[-1] != END or len(values) != self.n_knobs(names):
-            raise ValueError(f"a sentence over {names} has {self.n_knobs(names)} knobs and an end, got {list(tokens)}")
+            raise ValueError(
+                f"a sentence over {names} has {self.n_knobs(names)} knobs and an end, got {list(tokens)}"
+            )
         steps = []
         for name in names:
             size = len(self._space(name))
@@ -133,7 +135,11 @@ class ChainTokens:
         return effect(name).space
 
     def _check(self, names: Sequence[str]) -> None:
-        if len(set(names)) != len(names) or len(names) > self.max_pedals or not set(names) <= set(self.pedals):
+        if (
+            len(set(names)) != len(names)
+            or len(names) > self.max_pedals
+            or not set(names) <= set(self.pedals)
+        ):
             raise ValueError(
                 f"a chain holds at most {self.max_pedals} distinct pedals of {self.pedals}, got {tuple(names)}"
             )

@@ -34,9 +34,13 @@ def pool(config: Config, kind: str, split: str, n: int) -> DryPool | FreshClips:
     """`n` dry clips of the config's rate, length and seed; see `dry_pool`. ``"vital"`` is one more kind."""
     seconds = config.seconds + config.preroll_seconds
     if kind == VitalPhrases.kind:
-        with VitalPhrases(seconds=seconds, sample_rate=config.sample_rate, seed=config.seed) as source:
+        with VitalPhrases(
+            seconds=seconds, sample_rate=config.sample_rate, seed=config.seed
+        ) as source:
             return kept_pool(source, split, n or _VITAL_CLIPS, config.seed)
-    return dry_pool(kind, split, n, seconds=seconds, sample_rate=config.sample_rate, seed=config.seed)
+    return dry_pool(
+        kind, split, n, seconds=seconds, sample_rate=config.sample_rate, seed=config.seed
+    )
 
 
 def examples(
@@ -66,7 +70,11 @@ def examples(
     pools = [pool(config, kind, split, n_dry) for kind in kinds]
     if folder is not None:
         seconds = config.seconds + config.preroll_seconds
-        pools.append(FreshClips(AudioFolder(folder, seconds=seconds, sample_rate=config.sample_rate), split, seed))
+        pools.append(
+            FreshClips(
+                AudioFolder(folder, seconds=seconds, sample_rate=config.sample_rate), split, seed
+            )
+        )
     return Examples(config, pools, seed, training=split == "train")
 
 
@@ -77,17 +85,25 @@ def sequence_loss(config: Config) -> Loss:
     figure stops there has learnt nothing.
     """
 
-    def loss(model: PedalOrderModel, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    def loss(
+        model: PedalOrderModel, batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, float]]:
         longest = int((batch["tokens"] != PAD).sum(1).max())
         words, following = batch["tokens"][:, : longest - 1], batch["tokens"][:, 1:longest]
         logits, hints = model(batch["picture"], batch["shelf"], words)
-        nats = F.cross_entropy(logits.float().transpose(1, 2), following, reduction="none", ignore_index=PAD)
+        nats = F.cross_entropy(
+            logits.float().transpose(1, 2), following, reduction="none", ignore_index=PAD
+        )
         in_order = ((words == SEPARATOR).cumsum(1) == 0).float()
         order = (nats * in_order).sum() / len(words)
         knobs = (nats * (1 - in_order)).sum() / len(words)
         hint = hint_loss(hints.float(), batch["place"], batch["shelf"])
         value = order + config.knob_weight * knobs + config.hint_weight * hint
-        return value, {"order_nats": order.item(), "knob_nats": knobs.item(), "hint_nats": hint.item()}
+        return value, {
+            "order_nats": order.item(),
+            "knob_nats": knobs.item(),
+            "hint_nats": hint.item(),
+        }
 
     return loss
 
@@ -95,7 +111,9 @@ def sequence_loss(config: Config) -> Loss:
 def rendering(config: Config, loss: Loss) -> Loss:
     """The loss of batches that are still to be rendered, on the device where they lie (see `DryExamples`)."""
 
-    def rendered_loss(model: PedalOrderModel, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    def rendered_loss(
+        model: PedalOrderModel, batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, float]]:
         return loss(model, rendered(config, batch, config.seed))
 
     return rendered_loss
@@ -113,9 +131,15 @@ def hint_loss(hints: Tensor, place: Tensor, shelf: Tensor) -> Tensor:
         Scalar: presence of every pedal on the shelf, and the order of every pair whose both pedals are there.
     """
     there = (place >= 0).float()
-    both = there.unsqueeze(2) * there.unsqueeze(1) * (1 - torch.eye(place.shape[1], device=place.device))
+    both = (
+        there.unsqueeze(2)
+        * there.unsqueeze(1)
+        * (1 - torch.eye(place.shape[1], device=place.device))
+    )
     before = (place.unsqueeze(2) < place.unsqueeze(1)).float()
-    presence = F.binary_cross_entropy_with_logits(hints[..., 0], there, weight=shelf, reduction="sum")
+    presence = F.binary_cross_entropy_with_logits(
+        hints[..., 0], there, weight=shelf, reduction="sum"
+    )
     order = F.binary_cross_entropy_with_logits(hints[..., 1:], before, weight=both, reduction="sum")
     return (presence + 0.5 * order) / len(place)
 
@@ -156,14 +180,22 @@ def train(
         CheckpointError: as `load`, for `start`.
         AudioError, AudioFileError: as `AudioFolder`, for `folder`; as `Beside`, for `recordings`.
         RuntimeError: as `begin_from`.
-
-    Notebook: 04.
     """
     model = build(config)
     if start is not None:
         begin_from(model, load(start))
-    plan = Plan(**{name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)})
-    described = asdict(config) | {"n_dry": n_dry, "kinds": list(kinds), "start": file_hash(start) if start else None}
+    plan = Plan(
+        **{
+            name: getattr(config, name)
+            for name in Plan.__dataclass_fields__
+            if hasattr(config, name)
+        }
+    )
+    described = asdict(config) | {
+        "n_dry": n_dry,
+        "kinds": list(kinds),
+        "start": file_hash(start) if start else None,
+    }
     if folder is not None:
         described["folder"] = str(folder)
     if config.front_end != "mel":
@@ -205,7 +237,9 @@ def begin_from(model: PedalOrderModel, old: PedalOrderModel) -> None:
     """
     new = model.load_state_dict(old.state_dict(), strict=False)
     if new.unexpected_keys:
-        raise RuntimeError(f"start has weights that this model lacks: {', '.join(new.unexpected_keys[:3])}")
+        raise RuntimeError(
+            f"start has weights that this model lacks: {', '.join(new.unexpected_keys[:3])}"
+        )
     for stack, before in ((model.encoder, old.encoder), (model.decoder, old.decoder)):
         for layer in stack.layers[len(before.layers) :]:
             for module in layer.modules():

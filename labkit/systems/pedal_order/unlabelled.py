@@ -69,12 +69,12 @@ def heard(
     Raises:
         AudioError: if a recording is empty or not finite.
         ValueError: for an unknown pedal on the shelf.
-
-    Notebook: 04.
     """
     found = []
     for audio, sample_rate in recordings:
-        mono = resample(to_mono(check_audio(audio, sample_rate)), sample_rate, model.config.sample_rate)
+        mono = resample(
+            to_mono(check_audio(audio, sample_rate)), sample_rate, model.config.sample_rate
+        )
         if float(np.abs(mono).max()) < 1e-5:
             continue
         cut = torch.from_numpy(windows(mono, model.config.samples, most=most_windows))

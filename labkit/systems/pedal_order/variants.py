@@ -92,8 +92,6 @@ def evaluate_variants(
     Raises:
         ValueError, FloatingPointError: as `train`.
         FileNotFoundError: as `evaluation_set`.
-
-    Notebook: 04.
     """
     rows = []
     for variant in variants:
@@ -107,7 +105,10 @@ def evaluate_variants(
         task = f"three pedals, {config.steps} steps of {config.batch_size}"
         found = [row for kind in sources for row in _rows(model, variant.name, task, kind, n, seed)]
         rows += [replace(row, seconds=time.perf_counter() - started) for row in found]
-        say(f"{variant.name}: " + ", ".join(f"{row.sources} {row.metric} {row.ours:.3f}" for row in found))
+        say(
+            f"{variant.name}: "
+            + ", ".join(f"{row.sources} {row.metric} {row.ours:.3f}" for row in found)
+        )
     return rows
 
 
@@ -116,7 +117,9 @@ def _rows(model: PedalOrderModel, name: str, task: str, kind: str, n: int, seed:
     return chain_rows(model, tests, task=task, name=name, seed=seed)
 
 
-def chain_rows(model: PedalOrderModel, tests: EvaluationSet, *, task: str, name: str, seed: int) -> list[Row]:
+def chain_rows(
+    model: PedalOrderModel, tests: EvaluationSet, *, task: str, name: str, seed: int
+) -> list[Row]:
     """The shares of exact chains and of right sets, beside the most probable chain and shuffled answers.
 
     Args:
@@ -130,11 +133,24 @@ def chain_rows(model: PedalOrderModel, tests: EvaluationSet, *, task: str, name:
     said = [canonical_names(p.chain.names) for p in predictions(model, tests.pictures, protocol)]
     shuffled = [said[i] for i in generator(seed, "controls", name, kind).permutation(len(said))]
     ours, control = chain_scores(tests.orders, said), chain_scores(tests.orders, shuffled)
-    constants = [chain_scores(tests.orders, [names] * len(said)) for names in canonical_prior(protocol)]
+    constants = [
+        chain_scores(tests.orders, [names] * len(said)) for names in canonical_prior(protocol)
+    ]
     rows = []
     for key, metric in (("exact", "exact chain"), ("set", "right set")):
         low, high = interval(ours[key], tests.groups, seed)
-        beside = {"control": float(np.mean(control[key])), "prior": max(float(c[key].mean()) for c in constants)}
-        facts = {"ours": float(np.mean(ours[key])), "low": low, "high": high, "n": len(said), "seed": seed}
-        rows.append(Row(protocol=task, name=name, sources=kind, metric=metric, unit="", **facts, **beside))
+        beside = {
+            "control": float(np.mean(control[key])),
+            "prior": max(float(c[key].mean()) for c in constants),
+        }
+        facts = {
+            "ours": float(np.mean(ours[key])),
+            "low": low,
+            "high": high,
+            "n": len(said),
+            "seed": seed,
+        }
+        rows.append(
+            Row(protocol=task, name=name, sources=kind, metric=metric, unit="", **facts, **beside)
+        )
     return rows

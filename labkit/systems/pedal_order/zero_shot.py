@@ -60,7 +60,11 @@ FOREIGN = (
     ForeignPedal("MultiChorus", "chorus"),
     ForeignPedal("gx_phaser", "phaser"),
     ForeignPedal("ZamDelay", "delay", {"time_ms": 0.035, "feedback": 0.4, "dry_wet": 0.4}),
-    ForeignPedal("gx_delay_stereo", "delay", {"l_time": 0.07, "r_time": 0.07, "l_level": 0.45, "r_level": 0.45}),
+    ForeignPedal(
+        "gx_delay_stereo",
+        "delay",
+        {"l_time": 0.07, "r_time": 0.07, "l_level": 0.45, "r_level": 0.45},
+    ),
     ForeignPedal("gx_reverb_stereo", "reverb"),
     ForeignPedal("gx_zita_rev1_stereo", "reverb"),
 )
@@ -68,13 +72,20 @@ FOREIGN = (
 
 def real_units(folder: Path) -> Iterator[tuple[Path, str]]:
     """The recordings of a single real unit below `folder`, each with the pedal that comes nearest to it."""
-    for file in sorted([*(folder / "egfxset_wet").glob("*.wav"), *(folder / "pairs" / "egfxset").glob("*_wet.flac")]):
+    for file in sorted(
+        [
+            *(folder / "egfxset_wet").glob("*.wav"),
+            *(folder / "pairs" / "egfxset").glob("*_wet.flac"),
+        ]
+    ):
         pedal = UNITS.get(file.stem.split("_")[0])
         if pedal:
             yield file, pedal
 
 
-def unit_rows(model: PedalOrderModel, *, checkpoint: str = "", say: Callable[[str], None] = print) -> list[Row]:
+def unit_rows(
+    model: PedalOrderModel, *, checkpoint: str = "", say: Callable[[str], None] = print
+) -> list[Row]:
     """How the network names real units that stand alone, with six pedals on the shelf.
 
     Args:
@@ -85,8 +96,6 @@ def unit_rows(model: PedalOrderModel, *, checkpoint: str = "", say: Callable[[st
     Returns:
         Rows "the unit is named" and "nothing else is named", with the share of the best constant answer; no rows
         where there are no such recordings.
-
-    Notebook: 04.
     """
     folder = real_data_dir()
     found = []
@@ -105,9 +114,23 @@ def unit_rows(model: PedalOrderModel, *, checkpoint: str = "", say: Callable[[st
         "and nothing else": [names == (pedal,) for pedal, names in found],
     }.items():
         low, high = wilson_interval(int(np.sum(right)), len(right))
-        facts = {"ours": float(np.mean(right)), "low": low, "high": high, "n": len(right), "prior": commonest}
-        shared = {"name": "transformer", "sources": "real", "unit": "", "seed": 0, "checkpoint": checkpoint or None}
-        rows.append(Row(protocol="real units, one at a time, shelf of 6", metric=metric, **shared | facts))
+        facts = {
+            "ours": float(np.mean(right)),
+            "low": low,
+            "high": high,
+            "n": len(right),
+            "prior": commonest,
+        }
+        shared = {
+            "name": "transformer",
+            "sources": "real",
+            "unit": "",
+            "seed": 0,
+            "checkpoint": checkpoint or None,
+        }
+        rows.append(
+            Row(protocol="real units, one at a time, shelf of 6", metric=metric, **shared | facts)
+        )
     return rows
 
 
@@ -133,14 +156,14 @@ def plugin_rows(
     Returns:
         Rows "the pedal is named" and "and nothing else" for each source, with the share of the best constant answer
         and intervals over plug-ins; then each plug-in by itself. None where no such plug-in is installed.
-
-    Notebook: 04.
     """
     here = {info.name for info in installed_plugins() if info.usable}
     pedals = [one for one in FOREIGN if one.name in here]
     missing = [one.name for one in FOREIGN if one.name not in here]
     if missing:
-        say(f"plug-ins that are not installed: {', '.join(missing)} (labkit plugins says what would mend it)")
+        say(
+            f"plug-ins that are not installed: {', '.join(missing)} (labkit plugins says what would mend it)"
+        )
     rows = []
     for kind in sources if pedals else ():
         heard = [_heard_behind(model, one, kind, n, seed) for one in pedals]
@@ -151,24 +174,36 @@ def plugin_rows(
     return rows
 
 
-def _heard_behind(model: PedalOrderModel, one: ForeignPedal, kind: str, n: int, seed: int) -> list[tuple[str, ...]]:
+def _heard_behind(
+    model: PedalOrderModel, one: ForeignPedal, kind: str, n: int, seed: int
+) -> list[tuple[str, ...]]:
     """What the network says of `n` dry clips through a plug-in that has been running when the clip begins."""
     config, answers = model.config, []
     with open_plugin(one.name, parameters=tuple(one.settings)) as plugin:
         for clip in dry_clips(config, kind, n, seed, "test"):
             dry = set_rms(clip.audio, config.input_rms_dbfs)
             wet = plugin.process(dry, clip.sample_rate, np.array(list(one.settings.values())))
-            answers.append(predict(model, wet[:, -config.samples :], clip.sample_rate, shelf=SIX).chain.names)
+            answers.append(
+                predict(model, wet[:, -config.samples :], clip.sample_rate, shelf=SIX).chain.names
+            )
     return answers
 
 
 def _plugin_rows(
-    pedals: Sequence[ForeignPedal], heard: Sequence[list[tuple[str, ...]]], kind: str, seed: int, checkpoint: str
+    pedals: Sequence[ForeignPedal],
+    heard: Sequence[list[tuple[str, ...]]],
+    kind: str,
+    seed: int,
+    checkpoint: str,
 ) -> list[Row]:
     flat = [(one, names) for one, answers in zip(pedals, heard, strict=True) for names in answers]
     kinds = [one.pedal for one in pedals]
     commonest = max(kinds.count(pedal) for pedal in set(kinds)) / len(kinds)
-    shared = {"protocol": "plug-ins of other makers, one at a time, shelf of 6", "name": "transformer", "sources": kind}
+    shared = {
+        "protocol": "plug-ins of other makers, one at a time, shelf of 6",
+        "name": "transformer",
+        "sources": kind,
+    }
     shared |= {"unit": "", "seed": seed, "checkpoint": checkpoint or None, "prior": commonest}
     rows = []
     for metric, right in {
@@ -176,8 +211,12 @@ def _plugin_rows(
         "and nothing else": [names == (one.pedal,) for one, names in flat],
     }.items():
         values, groups = np.array(right, float), [one.name for one, _ in flat]
-        low, high = bootstrap_interval(values, groups, seed=seed) if len(pedals) > 1 else (None, None)
-        rows.append(Row(metric=metric, ours=float(values.mean()), low=low, high=high, n=len(flat), **shared))
+        low, high = (
+            bootstrap_interval(values, groups, seed=seed) if len(pedals) > 1 else (None, None)
+        )
+        rows.append(
+            Row(metric=metric, ours=float(values.mean()), low=low, high=high, n=len(flat), **shared)
+        )
     for one, answers in zip(pedals, heard, strict=True):
         share = float(np.mean([one.pedal in names for names in answers]))
         facts = {"ours": share, "low": None, "high": None, "n": len(answers), "prior": None}

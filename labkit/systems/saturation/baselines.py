@@ -50,7 +50,9 @@ class Ridge:
     Source: Hoerl & Kennard 1970.
     """
 
-    def __init__(self, features: NDArray[np.floating], depth: NDArray[np.floating], *, price: float = 1e-3) -> None:
+    def __init__(
+        self, features: NDArray[np.floating], depth: NDArray[np.floating], *, price: float = 1e-3
+    ) -> None:
         self.mean, self.deviation = features.mean(0), features.std(0) + 1e-9
         self.middle = float(depth.mean())
         x = (features - self.mean) / self.deviation

@@ -21,16 +21,27 @@ class BufferedClips:
 
     Raises:
         ValueError: for a size or rate that is not positive.
-
-    Notebook: 05.
     """
 
     def __init__(
-        self, source: Source, split: str, seed: int, *, gigabytes: float = 0.5, reload_every: int = 2000
+        self,
+        source: Source,
+        split: str,
+        seed: int,
+        *,
+        gigabytes: float = 0.5,
+        reload_every: int = 2000,
     ) -> None:
         if not gigabytes > 0 or reload_every < 1:
-            raise ValueError(f"gigabytes and reload_every must be positive, got {gigabytes} and {reload_every}")
-        self.source, self.split, self.seed, self.reload_every = source, check_split(split), seed, reload_every
+            raise ValueError(
+                f"gigabytes and reload_every must be positive, got {gigabytes} and {reload_every}"
+            )
+        self.source, self.split, self.seed, self.reload_every = (
+            source,
+            check_split(split),
+            seed,
+            reload_every,
+        )
         self.slots = max(1, int(gigabytes * 1e9 / (4 * source.seconds * source.sample_rate)))
         self._filling, self._clips = -1, {}
 
@@ -47,7 +58,9 @@ class BufferedClips:
             self._filling, self._clips = filling, {}
         slot = int(generator(self.seed, "buffer slot", index).integers(self.slots))
         if slot not in self._clips:
-            self._clips[slot] = self.source.clip(generator(self.seed, "buffer", filling, slot), self.split)
+            self._clips[slot] = self.source.clip(
+                generator(self.seed, "buffer", filling, slot), self.split
+            )
         return self._clips[slot]
 
     @property

@@ -32,10 +32,10 @@ def load(path: str | Path | None = None) -> SaturationModel:
 
     Raises:
         CheckpointError: if the file is missing, unreadable, or not a checkpoint of saturation.
-
-    Notebook: 05.
     """
-    config, weights = checkpoints.read(path if path is not None else shipped_path(), system="saturation")
+    config, weights = checkpoints.read(
+        path if path is not None else shipped_path(), system="saturation"
+    )
     model = SaturationModel(Config(**config))
     checkpoints.fill(model, weights)
     return model.eval()

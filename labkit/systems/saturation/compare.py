@@ -36,8 +36,6 @@ def compare_losses(
 
     Returns:
         A row for each loss, the mean error of depth; `prior` is that of guessing the middle.
-
-    Notebook: 05.
     """
     config = replace(config, loss="both")  # the examples carry their clean sound
     sets = []
@@ -47,8 +45,17 @@ def compare_losses(
         sets.append(collect(made, n))
     learn, test = sets
     true = test["log_depth"].exp().numpy()
-    facts = {"protocol": f"{config.steps} steps of {config.batch_size}, {CONDITIONS[condition].says}", "unit": ""}
-    facts |= {"sources": "generated", "metric": "depth error", "low": None, "high": None, "n": n_test}
+    facts = {
+        "protocol": f"{config.steps} steps of {config.batch_size}, {CONDITIONS[condition].says}",
+        "unit": "",
+    }
+    facts |= {
+        "sources": "generated",
+        "metric": "depth error",
+        "low": None,
+        "high": None,
+        "n": n_test,
+    }
     facts |= {"seed": config.seed, "prior": float(np.abs(true - 5.5).mean())}
     rows = []
     for loss in losses:
@@ -57,7 +64,9 @@ def compare_losses(
     return rows
 
 
-def _trained(config: Config, learn: dict[str, torch.Tensor], test: dict[str, torch.Tensor]) -> np.ndarray:
+def _trained(
+    config: Config, learn: dict[str, torch.Tensor], test: dict[str, torch.Tensor]
+) -> np.ndarray:
     """What the network says of the test examples after its steps."""
     model, order, cost = build(config).train(), generator(config.seed, "order"), loss_of(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)

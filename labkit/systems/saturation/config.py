@@ -36,7 +36,9 @@ class Condition:
 
 
 def _noisy(snr_db: float) -> Condition:
-    return Condition(f"noise_{snr_db:.0f}", f"clean and wet, level unknown, {snr_db:.0f} dB SNR", snr_db=snr_db)
+    return Condition(
+        f"noise_{snr_db:.0f}", f"clean and wet, level unknown, {snr_db:.0f} dB SNR", snr_db=snr_db
+    )
 
 
 _ALL = (
@@ -131,9 +133,14 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, allowed in (("picture", ("mel", "stft")), ("loss", ("parameter", "audio", "both"))):
+        for name, allowed in (
+            ("picture", ("mel", "stft")),
+            ("loss", ("parameter", "audio", "both")),
+        ):
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}"
+                )
         for name in (
             "samples",
             "steps",

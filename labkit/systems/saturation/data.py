@@ -96,16 +96,31 @@ def render(
         reference = audio[start + shift - margin : stop + shift + margin]
     elif condition.reference == "unpaired":
         if other is None:
-            raise ValueError("other must be a clip where the condition's reference is unpaired, got None")
+            raise ValueError(
+                "other must be a clip where the condition's reference is unpaired, got None"
+            )
         strange = _usable(config, other)
         begin = _place(strange, config, rng)
         cut = strange[begin - margin : begin + config.samples + margin]
         reference = _peak_1(cut, cut)
-    return Example(reference, wet, audio[start:stop], depth, curve, wet_amplitude, noise_rms, condition, clip.source_id)
+    return Example(
+        reference,
+        wet,
+        audio[start:stop],
+        depth,
+        curve,
+        wet_amplitude,
+        noise_rms,
+        condition,
+        clip.source_id,
+    )
 
 
 def _usable(config: Config, clip: Clip) -> np.ndarray:
-    if clip.sample_rate != config.sample_rate or clip.audio.shape[1] < config.samples + 4 * config.margin:
+    if (
+        clip.sample_rate != config.sample_rate
+        or clip.audio.shape[1] < config.samples + 4 * config.margin
+    ):
         raise ValueError(
             f"a clip must hold {config.samples + 4 * config.margin} samples at {config.sample_rate} Hz, "
             f"got {clip.audio.shape[1]} at {clip.sample_rate}"
@@ -141,7 +156,9 @@ def _disturb(
         wet = wet + (noise_rms * rng.standard_normal(len(wet))).astype(np.float32)
     if condition.mp3:
         pedalboard = need("pedalboard")
-        codec = pedalboard.Pedalboard([pedalboard.MP3Compressor(vbr_quality=float(rng.uniform(2, 9)))])
+        codec = pedalboard.Pedalboard(
+            [pedalboard.MP3Compressor(vbr_quality=float(rng.uniform(2, 9)))]
+        )
         wet = codec(wet[None], config.sample_rate)[0]
     return (np.round(np.clip(wet, -1, 1) * 32767) / 32767).astype(np.float32), amplitude, noise_rms
 
@@ -239,7 +256,9 @@ def _unpacked(config: Config, row: Tensor) -> dict[str, Tensor]:
 
 
 def _number(pool: Pool, index: int, rng: np.random.Generator) -> int:
-    if isinstance(pool, BufferedClips):  # of the filling that is in memory when this example's turn comes
+    if isinstance(
+        pool, BufferedClips
+    ):  # of the filling that is in memory when this example's turn comes
         return index // pool.reload_every * pool.reload_every + int(rng.integers(pool.reload_every))
     return int(rng.integers(len(pool)))
 

@@ -20,7 +20,13 @@ from labkit.systems.saturation.baselines import Ridge, hand_features
 from labkit.systems.saturation.config import CONDITIONS, MODELS, NAMES, Condition, Config
 from labkit.systems.saturation.data import Example, render, targets
 from labkit.systems.saturation.model import Answer, SaturationModel
-from labkit.systems.saturation.oracles import PairFit, closed_form, cramer_rao, gaps_filled, peak_leak
+from labkit.systems.saturation.oracles import (
+    PairFit,
+    closed_form,
+    cramer_rao,
+    gaps_filled,
+    peak_leak,
+)
 from labkit.systems.saturation.predict import interval, pair_fit, predict, refine
 from labkit.systems.saturation.train import answers, pool
 from labkit.systems.saturation.views import hear
@@ -74,7 +80,9 @@ class EvaluationSet:
 
     def heard(self, config: Config) -> dict[str, Tensor]:
         """What a model is given of all of them, and its targets."""
-        return default_collate([hear(config, e.wet, e.reference) | targets(config, e) for e in self.examples])
+        return default_collate(
+            [hear(config, e.wet, e.reference) | targets(config, e) for e in self.examples]
+        )
 
 
 def evaluation_set(
@@ -140,12 +148,16 @@ def evaluate(
 
     Returns:
         Rows of condition x sources x method x metric.
-
-    Notebook: 05.
     """
     rows: list[Row] = []
     for name in conditions:
-        ridge = _ridge(model.config, CONDITIONS[name], [kind for kind in sources if kind != "real"], n_floor, seed)
+        ridge = _ridge(
+            model.config,
+            CONDITIONS[name],
+            [kind for kind in sources if kind != "real"],
+            n_floor,
+            seed,
+        )
         for kind in sources:
             started = time.perf_counter()
             tests = evaluation_set(model.config, CONDITIONS[name], kind, n, seed=seed)
@@ -153,8 +165,13 @@ def evaluate(
             new = _oracle_rows(tests, told, seed) if oracles else []
             new += _model_rows(model, tests, told, ridge, seed, checkpoint)
             rows += [replace(row, seconds=time.perf_counter() - started) for row in new]
-            say(f"{name} {kind}: " + ", ".join(f"{row.name} {row.metric} {row.ours:.4g}" for row in new))
-    return rows + (pedal_rows(model, seed, checkpoint) if "real" in sources and real_data_dir() else [])
+            say(
+                f"{name} {kind}: "
+                + ", ".join(f"{row.name} {row.metric} {row.ours:.4g}" for row in new)
+            )
+    return rows + (
+        pedal_rows(model, seed, checkpoint) if "real" in sources and real_data_dir() else []
+    )
 
 
 def model_name(model: SaturationModel) -> str:
@@ -170,9 +187,13 @@ def _ridge(
     """The straight line, fitted on training sources; what it says of a set. None without sources to learn from."""
     if not kinds:
         return None
-    sets = [evaluation_set(config, condition, kind, n // len(kinds), seed=seed, split="train") for kind in kinds]
+    sets = [
+        evaluation_set(config, condition, kind, n // len(kinds), seed=seed, split="train")
+        for kind in kinds
+    ]
     line = Ridge(
-        np.concatenate([_features(config, tests) for tests in sets]), np.concatenate([tests.depth for tests in sets])
+        np.concatenate([_features(config, tests) for tests in sets]),
+        np.concatenate([tests.depth for tests in sets]),
     )
     return lambda tests: line(_features(config, tests))
 
@@ -180,7 +201,9 @@ def _ridge(
 def _features(config: Config, tests: EvaluationSet) -> np.ndarray:
     """The wet sound's figures, and its reference's where there is one."""
     sounds = [[e.wet, *([] if e.reference is None else [e.reference])] for e in tests.examples]
-    return np.array([np.concatenate([hand_features(s, config.sample_rate) for s in both]) for both in sounds])
+    return np.array(
+        [np.concatenate([hand_features(s, config.sample_rate) for s in both]) for both in sounds]
+    )
 
 
 def _least_squares(tests: EvaluationSet) -> list[PairFit] | None:
@@ -195,14 +218,21 @@ def _oracle_rows(tests: EvaluationSet, told: list[PairFit] | None, seed: int) ->
     if told is None:
         return []
     if len(tests.condition.curves) > 1:
-        right = np.array([fit.curve == e.curve for fit, e in zip(told, tests.examples, strict=True)], float)
+        right = np.array(
+            [fit.curve == e.curve for fit, e in zip(told, tests.examples, strict=True)], float
+        )
         errors = np.abs(_depths(told) - tests.depth)
         return [
             _row(tests, "least squares", errors, seed),
             _row(tests, "least squares", right, seed, metric="curve named", chance=1 / len(NAMES)),
         ]
     bounds = [
-        cramer_rao(e.clean, e.depth, e.noise_rms, wet_amplitude=e.wet_amplitude if e.condition.free_level else None)
+        cramer_rao(
+            e.clean,
+            e.depth,
+            e.noise_rms,
+            wet_amplitude=e.wet_amplitude if e.condition.free_level else None,
+        )
         for e in tests.examples
         if e.noise_rms > 0
     ]
@@ -256,13 +286,22 @@ def _model_rows(
         _row(tests, name, error, **shared, **beside),
         _row(tests, name, error / tests.depth, metric="depth error: relative", **shared),
         *(
-            _row(tests, name, _inside(model, answer, named, tests, share), metric=f"interval: {share:.0%}", **shared)
+            _row(
+                tests,
+                name,
+                _inside(model, answer, named, tests, share),
+                metric=f"interval: {share:.0%}",
+                **shared,
+            )
             for share in _SHARES
         ),
     ]
     if several:
         right = (named == heard["curve"]).double().numpy()
-        facts = {"chance": 1 / len(NAMES), "control": float((named[other] == heard["curve"]).double().mean())}
+        facts = {
+            "chance": 1 / len(NAMES),
+            "control": float((named[other] == heard["curve"]).double().mean()),
+        }
         rows.append(_row(tests, name, right, metric="curve named", **shared, **facts))
     return rows + _refined_rows(f"{name}, refined", tests, told, named, ends[:, 1], shared)
 
@@ -280,43 +319,86 @@ def _refined_rows(
     said = [refine(NAMES[k], float(d), fit, gaps_filled(e.wet)) for k, d, fit, e in heard]
     rows = [_row(tests, name, np.abs(np.array([d for _, d in said]) - tests.depth), **shared)]
     if told and len(tests.condition.curves) > 1:
-        right = np.array([curve == e.curve for (curve, _), e in zip(said, tests.examples, strict=True)], float)
+        right = np.array(
+            [curve == e.curve for (curve, _), e in zip(said, tests.examples, strict=True)], float
+        )
         rows.append(_row(tests, name, right, metric="curve named", **shared))
     return rows
 
 
-def _inside(model: SaturationModel, answer: Answer, named: Tensor, tests: EvaluationSet, share: float) -> np.ndarray:
+def _inside(
+    model: SaturationModel, answer: Answer, named: Tensor, tests: EvaluationSet, share: float
+) -> np.ndarray:
     ends = interval(answer, named, float(model.spread_factor), confidence=share).numpy()
     return ((ends[:, 0] <= tests.depth) & (tests.depth <= ends[:, 2])).astype(float)
 
 
 def _row(
-    tests: EvaluationSet, name: str, values: np.ndarray, seed: int, *, metric: str = "depth error", **facts: object
+    tests: EvaluationSet,
+    name: str,
+    values: np.ndarray,
+    seed: int,
+    *,
+    metric: str = "depth error",
+    **facts: object,
 ) -> Row:
     many = len(set(tests.groups)) > 1
     low, high = bootstrap_interval(values, tests.groups, seed=seed) if many else (None, None)
-    where = {"protocol": tests.condition.says, "sources": tests.sources, "unit": "", "n": len(values), "seed": seed}
-    return Row(name=name, metric=metric, ours=float(np.mean(values)), low=low, high=high, **where, **facts)
+    where = {
+        "protocol": tests.condition.says,
+        "sources": tests.sources,
+        "unit": "",
+        "n": len(values),
+        "seed": seed,
+    }
+    return Row(
+        name=name, metric=metric, ours=float(np.mean(values)), low=low, high=high, **where, **facts
+    )
 
 
 def pedal_rows(model: SaturationModel, seed: int, checkpoint: str) -> list[Row]:
     """What the model says of real overdrives, which have no depth: one note after another, with and without clean."""
     rows, folder = [], real_data_dir() / "pairs" / "egfxset"
-    for says, paired in (("real overdrives, clean and wet", True), ("real overdrives, wet only", False)):
+    for says, paired in (
+        ("real overdrives, clean and wet", True),
+        ("real overdrives, wet only", False),
+    ):
         heard: dict[str, list[float]] = {}
         for pedal in PEDALS:
             for wet_file in sorted(folder.glob(f"{pedal}_*_wet.flac")):
                 wet, rate = read_audio(wet_file)
-                clean, clean_rate = read_audio(wet_file.with_name(wet_file.name.replace("_wet", "_dry")))
+                clean, clean_rate = read_audio(
+                    wet_file.with_name(wet_file.name.replace("_wet", "_dry"))
+                )
                 given = {"clean": clean, "clean_rate": clean_rate} if paired else {}
                 heard.setdefault(pedal, []).append(predict(model, wet, rate, **given).depth)
-        shared = {"protocol": says, "name": model_name(model), "sources": "real", "seed": seed, "unit": ""}
+        shared = {
+            "protocol": says,
+            "name": model_name(model),
+            "sources": "real",
+            "seed": seed,
+            "unit": "",
+        }
         shared |= {"low": None, "high": None, "checkpoint": checkpoint or None}
         for pedal, depths in heard.items():
-            rows.append(Row(metric=f"depth heard: {pedal}", ours=float(np.mean(depths)), n=len(depths), **shared))
+            rows.append(
+                Row(
+                    metric=f"depth heard: {pedal}",
+                    ours=float(np.mean(depths)),
+                    n=len(depths),
+                    **shared,
+                )
+            )
         order = [np.mean(a) < np.mean(b) for a, b in pairwise(heard.values())]
         if order:
-            rows.append(Row(metric="neighbours in order of gain", ours=float(np.mean(order)), n=len(order), **shared))
+            rows.append(
+                Row(
+                    metric="neighbours in order of gain",
+                    ours=float(np.mean(order)),
+                    n=len(order),
+                    **shared,
+                )
+            )
     return rows
 
 
@@ -342,8 +424,6 @@ def against_aims(rows: Sequence[Row]) -> list[str]:
 
     Args:
         rows: of `evaluate`, or of its file; an aim whose condition was not measured is said to be so.
-
-    Notebook: 05.
     """
     found = {(row.protocol, row.name, row.metric, row.sources): row for row in rows}
     lines = []
@@ -359,5 +439,7 @@ def against_aims(rows: Sequence[Row]) -> list[str]:
                 + ("reached" if (row.ours >= wanted if named else row.ours <= wanted) else "missed")
             )
             limit = f"{'at least' if named else 'at most'} {wanted:g}"
-            lines.append(f"{CONDITIONS[condition].says}, {sources}: {name}, {metric} {limit}: {verdict}")
+            lines.append(
+                f"{CONDITIONS[condition].says}, {sources}: {name}, {metric} {limit}: {verdict}"
+            )
     return lines

@@ -91,7 +91,9 @@ class SaturationModel(nn.Module):
         self.absent = nn.Parameter(torch.zeros(config.embedding))
         self.views = _views_reader(config.hidden) if config.views else None
         n_heard = 2 * config.embedding + (config.hidden if config.views else 0)
-        self.controller = ParameterController(n_heard, config.hidden, 2 * len(NAMES) + 1, config.dropout)
+        self.controller = ParameterController(
+            n_heard, config.hidden, 2 * len(NAMES) + 1, config.dropout
+        )
         # Set by calibration: what the stated spreads must be multiplied with to be true.
         self.register_buffer("spread_factor", torch.ones(()))
 
@@ -130,7 +132,9 @@ def build(config: Config) -> SaturationModel:
 
 def summary(model: SaturationModel) -> str:
     """The parts of a model with their numbers of parameters, a line each, and the sum."""
-    parts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    parts = {
+        name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()
+    }
     parts["absent"] = model.absent.numel()
     lines = [f"{name:12s} {n / 1e6:6.2f} M  {n:9,d}" for name, n in parts.items()]
     total = sum(parts.values())

@@ -38,7 +38,9 @@ class PairFit:
     residual: float
 
 
-def closed_form(clean: NDArray[np.floating], wet: NDArray[np.floating], *, limit: float = 0.9) -> float:
+def closed_form(
+    clean: NDArray[np.floating], wet: NDArray[np.floating], *, limit: float = 0.9
+) -> float:
     """Depth of wet = tanh(depth clean) from an aligned pair at known level.
 
     ``atanh(wet) = depth * clean`` is a straight line through 0. Near full scale an error of the wet signal grows by
@@ -56,7 +58,6 @@ def closed_form(clean: NDArray[np.floating], wet: NDArray[np.floating], *, limit
         ValueError: if shapes differ, or no sample of `wet` lies between 0 and `limit`.
 
     Source: weighted least squares (Aitken 1936) with the variances of first-order error propagation.
-    Notebook: 05.
     """
     x, y = _pair(clean, wet)
     kept = np.abs(y) < limit
@@ -68,7 +69,11 @@ def closed_form(clean: NDArray[np.floating], wet: NDArray[np.floating], *, limit
 
 
 def least_squares(
-    clean: NDArray[np.floating], wet: NDArray[np.floating], *, curve: str = "tanh", free_level: bool = True
+    clean: NDArray[np.floating],
+    wet: NDArray[np.floating],
+    *,
+    curve: str = "tanh",
+    free_level: bool = True,
 ) -> PairFit:
     """Depth of wet = a * curve(depth * clean) from an aligned pair whose wet level is unknown.
 
@@ -88,7 +93,6 @@ def least_squares(
         ValueError: if shapes differ, the wet signal is silent, or the curve is unknown or has memory.
 
     Source: variable projection, Golub & Pereyra 1973, of which this is the case of one linear factor.
-    Notebook: 05.
     """
     x, y = _pair(clean, wet)
     bend, energy = check_curve(curve).bend, float(np.square(y).sum())
@@ -117,11 +121,17 @@ def least_squares(
 
 def best_curve(clean: NDArray[np.floating], wet: NDArray[np.floating]) -> PairFit:
     """`least_squares` on every curve without memory; the one that leaves least. Args and errors as there."""
-    return min((least_squares(clean, wet, curve=name) for name in MEMORYLESS), key=lambda fit: fit.residual)
+    return min(
+        (least_squares(clean, wet, curve=name) for name in MEMORYLESS), key=lambda fit: fit.residual
+    )
 
 
 def cramer_rao(
-    clean: NDArray[np.floating], depth: float, noise_rms: float, *, wet_amplitude: float | None = None
+    clean: NDArray[np.floating],
+    depth: float,
+    noise_rms: float,
+    *,
+    wet_amplitude: float | None = None,
 ) -> float:
     """The smallest standard deviation that an unbiased estimate of tanh's depth can have under white noise.
 
@@ -139,7 +149,6 @@ def cramer_rao(
         ValueError: for a depth or noise that is not positive.
 
     Source: Rao 1945, Cramer 1946; with the level unknown, the Schur complement of the 2 x 2 Fisher information.
-    Notebook: 05.
     """
     if not (depth > 0 and noise_rms > 0):
         raise ValueError(f"depth and noise_rms must be positive, got {depth} and {noise_rms}")
@@ -164,8 +173,6 @@ def peak_leak(wet: NDArray[np.floating]) -> float:
 
     Returns:
         Depth; infinite where the peak has been rounded to 1.
-
-    Notebook: 05.
     """
     peak = float(np.abs(wet).max())
     return math.atanh(peak) if peak < 1 else math.inf
@@ -184,7 +191,6 @@ def gaps_filled(wet: NDArray[np.floating]) -> float | None:
         Depth, 4 to 10; None where the peaks are not flat enough to say.
 
     Source: Janssen et al. 1986, as in `fill_gaps`, after declipping.
-    Notebook: 05.
     """
     peak = float(np.abs(wet).max())
     if peak == 0:
@@ -195,12 +201,16 @@ def gaps_filled(wet: NDArray[np.floating]) -> float | None:
     if (share > 0.9985).sum() < _FLAT_SHARE * high:
         return None
     undone = np.arctanh(np.clip(np.asarray(wet, np.float64) / peak, -_CLOSEST, _CLOSEST))
-    tops = [min(filled_tops(undone, height).max(initial=height), 1.2 * _HIGH) for height in _TRUSTED]
+    tops = [
+        min(filled_tops(undone, height).max(initial=height), 1.2 * _HIGH) for height in _TRUSTED
+    ]
     depth = float(np.mean(tops))
     return min(depth, _HIGH) if depth > _FROM else None
 
 
-def align(reference: NDArray[np.floating], wet: NDArray[np.floating]) -> tuple[NDArray[np.floating], float]:
+def align(
+    reference: NDArray[np.floating], wet: NDArray[np.floating]
+) -> tuple[NDArray[np.floating], float]:
     """The part of a reference that sounds when the wet signal does, by cross-correlation of the signs.
 
     Args:
@@ -215,10 +225,11 @@ def align(reference: NDArray[np.floating], wet: NDArray[np.floating]) -> tuple[N
         ValueError: if the reference is shorter than the wet signal.
 
     Source: the polarity coincidence correlator, Wolff, Thomas & Williams 1962.
-    Notebook: 05.
     """
     if reference.ndim != 1 or wet.ndim != 1 or len(reference) < len(wet):
-        raise ValueError(f"reference must be (samples,), no shorter than wet, got {reference.shape} and {wet.shape}")
+        raise ValueError(
+            f"reference must be (samples,), no shorter than wet, got {reference.shape} and {wet.shape}"
+        )
     # Signs alone: a curve without memory changes every amplitude and no sign, so that they agree here best, however
     # deep it is. The waves themselves would agree better where the reference happens to be louder.
     signs = [np.sign(x).astype(np.float32) for x in (reference, wet)]
@@ -227,12 +238,20 @@ def align(reference: NDArray[np.floating], wet: NDArray[np.floating]) -> tuple[N
     spectrum = rfft(signs[0], n) * np.conj(rfft(signs[1], n))
     start = int(np.abs(irfft(spectrum, n)[: len(reference) - len(wet) + 1]).argmax())
     clean = reference[start : start + len(wet)]
-    energy = float(np.square(clean, dtype=np.float64).sum() * np.square(wet, dtype=np.float64).sum())
-    alike = abs(float((clean * wet).sum(dtype=np.float64))) / math.sqrt(energy) if energy > 0 else 0.0
+    energy = float(
+        np.square(clean, dtype=np.float64).sum() * np.square(wet, dtype=np.float64).sum()
+    )
+    alike = (
+        abs(float((clean * wet).sum(dtype=np.float64))) / math.sqrt(energy) if energy > 0 else 0.0
+    )
     return clean, min(1.0, alike)
 
 
-def _pair(clean: NDArray[np.floating], wet: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _pair(
+    clean: NDArray[np.floating], wet: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if clean.shape != wet.shape or clean.ndim != 1 or not clean.size:
-        raise ValueError(f"clean and wet must be (samples,) of one length, got {clean.shape} and {wet.shape}")
+        raise ValueError(
+            f"clean and wet must be (samples,) of one length, got {clean.shape} and {wet.shape}"
+        )
     return np.asarray(clean, dtype=np.float64), np.asarray(wet, dtype=np.float64)

@@ -54,7 +54,9 @@ class Identification:
         return refine(self.curve, self.depth, self.fit, self.filled)
 
 
-def refine(curve: str, depth: float, fit: PairFit | None, filled: float | None) -> tuple[str, float]:
+def refine(
+    curve: str, depth: float, fit: PairFit | None, filled: float | None
+) -> tuple[str, float]:
     """See `Identification.refined`."""
     if fit is not None and fit.residual <= _EXPLAINED and curve in MEMORYLESS:
         return fit.curve, fit.depth
@@ -63,7 +65,9 @@ def refine(curve: str, depth: float, fit: PairFit | None, filled: float | None) 
     return curve, depth
 
 
-def interval(answer: Answer, curve: torch.Tensor, factor: float, *, confidence: float = 0.8) -> torch.Tensor:
+def interval(
+    answer: Answer, curve: torch.Tensor, factor: float, *, confidence: float = 0.8
+) -> torch.Tensor:
     """(b, 3): lower end, depth and upper end for the curves with these indices (b,), held within the range.
 
     Args:
@@ -75,7 +79,9 @@ def interval(answer: Answer, curve: torch.Tensor, factor: float, *, confidence: 
     half = -math.log(1 - confidence) * factor * answer.log_spread.exp()
     middle = answer.of(curve)
     return (
-        torch.stack([middle - half, middle, middle + half], dim=1).exp().clamp(SPACE["depth"].low, SPACE["depth"].high)
+        torch.stack([middle - half, middle, middle + half], dim=1)
+        .exp()
+        .clamp(SPACE["depth"].low, SPACE["depth"].high)
     )
 
 
@@ -106,8 +112,6 @@ def predict(
     Raises:
         AudioError: if audio is empty, silent or not finite.
         ValueError: for an unknown curve.
-
-    Notebook: 05.
     """
     if curve is not None:
         check_curve(curve)
@@ -125,7 +129,9 @@ def predict(
         answer = model(batch)
     shares = answer.curve_logits.softmax(1)[0]
     named = NAMES.index(curve) if curve is not None else int(shares.argmax())
-    low, depth, high = interval(answer, torch.tensor([named]), float(model.spread_factor))[0].tolist()
+    low, depth, high = interval(answer, torch.tensor([named]), float(model.spread_factor))[
+        0
+    ].tolist()
     told = dict(zip(NAMES, shares.tolist(), strict=True))
     found = Identification(NAMES[named], depth, low, high, told, filled=gaps_filled(cut))
     return found if reference is None else replace(found, fit=pair_fit(reference, cut, curve))
@@ -143,7 +149,11 @@ def pair_fit(reference: np.ndarray, wet: np.ndarray, curve: str | None) -> PairF
     peak = float(np.abs(clean).max())
     if peak < 1e-6 or curve not in (None, *MEMORYLESS):
         return None
-    return best_curve(clean / peak, wet) if curve is None else least_squares(clean / peak, wet, curve=curve)
+    return (
+        best_curve(clean / peak, wet)
+        if curve is None
+        else least_squares(clean / peak, wet, curve=curve)
+    )
 
 
 def _loudest(wet: np.ndarray, clean: np.ndarray | None, margin: int) -> int:
@@ -156,7 +166,9 @@ def _loudest(wet: np.ndarray, clean: np.ndarray | None, margin: int) -> int:
 
 
 def _mono(audio: np.ndarray, sample_rate: int, config: Config, name: str) -> np.ndarray:
-    mono = resample(to_mono(check_audio(audio, sample_rate, name=name)), sample_rate, config.sample_rate)[0]
+    mono = resample(
+        to_mono(check_audio(audio, sample_rate, name=name)), sample_rate, config.sample_rate
+    )[0]
     if float(np.abs(mono).max()) < 1e-5:
         raise AudioError(f"{name} is silent (peak below -100 dBFS): there is no curve to hear")
     return mono

@@ -29,21 +29,38 @@ def speed_rows(model: SaturationModel, *, seed: int = 1, n: int = 4) -> list[Row
 
     Returns:
         Rows of protocol ``"speed"``, in ms.
-
-    Notebook: 05.
     """
     ours = hearing_ms(model, seed, n)
     theirs = {"big": BIG, "big, on an STFT": BIG_STFT}
-    facts = {"protocol": "speed", "sources": "generated", "low": None, "high": None, "n": n, "seed": seed}
+    facts = {
+        "protocol": "speed",
+        "sources": "generated",
+        "low": None,
+        "high": None,
+        "n": n,
+        "seed": seed,
+    }
     rows = [Row(name="light", metric="processor time for a second", unit="ms", ours=ours, **facts)]
     for name, config in theirs.items():
         spent_ms = hearing_ms(build(config).eval(), seed, n)
-        rows.append(Row(name=name, metric="processor time for a second", unit="ms", ours=spent_ms, **facts))
         rows.append(
-            Row(name="light", metric=f"processor time, share of {name}", unit="", ours=ours / spent_ms, **facts)
+            Row(name=name, metric="processor time for a second", unit="ms", ours=spent_ms, **facts)
+        )
+        rows.append(
+            Row(
+                name="light",
+                metric=f"processor time, share of {name}",
+                unit="",
+                ours=ours / spent_ms,
+                **facts,
+            )
         )
     for name, spent_ms in clip_ms(model.config, seed, n).items():
-        rows.append(Row(name=name, metric="processor time for a dry clip", unit="ms", ours=spent_ms, **facts))
+        rows.append(
+            Row(
+                name=name, metric="processor time for a dry clip", unit="ms", ours=spent_ms, **facts
+            )
+        )
     return rows
 
 
@@ -69,14 +86,21 @@ def clip_ms(config: Config, seed: int = 1, n: int = 4) -> dict[str, float]:
         for k in range(4):
             noise = generator(seed, "recording", k).uniform(-0.5, 0.5, (1, 30 * config.sample_rate))
             write_audio(Path(folder) / f"{k}.flac", noise.astype(np.float32), config.sample_rate)
-        source = AudioFolder(folder, seconds=config.clip_seconds, sample_rate=config.sample_rate, split_all="train")
-        buffer, files = BufferedClips(source, "train", seed, gigabytes=0.02), sorted(Path(folder).iterdir())
+        source = AudioFolder(
+            folder, seconds=config.clip_seconds, sample_rate=config.sample_rate, split_all="train"
+        )
+        buffer, files = (
+            BufferedClips(source, "train", seed, gigabytes=0.02),
+            sorted(Path(folder).iterdir()),
+        )
         numbers = iter(range(10_000))
         for _ in range(200):  # all slots are filled once
             buffer.clip(next(numbers))
         return {
             "file read anew": _median_ms(lambda: read_audio(files[next(numbers) % 4]), n),
-            f"buffer of {buffer.megabytes:.0f} MB": _median_ms(lambda: buffer.clip(next(numbers)), n),
+            f"buffer of {buffer.megabytes:.0f} MB": _median_ms(
+                lambda: buffer.clip(next(numbers)), n
+            ),
         }
 
 

@@ -26,10 +26,14 @@ from labkit.systems.saturation.model import Answer, SaturationModel, build
 def pool(config: Config, kind: str, split: str, n: int) -> DryPool | FreshClips:
     """`n` dry clips of the config's rate, length and seed; see `dry_pool`."""
     seconds = config.clip_seconds
-    return dry_pool(kind, split, n, seconds=seconds, sample_rate=config.sample_rate, seed=config.seed)
+    return dry_pool(
+        kind, split, n, seconds=seconds, sample_rate=config.sample_rate, seed=config.seed
+    )
 
 
-def folder_pool(config: Config, folder: str | Path, split: str, *, gigabytes: float = 0.5) -> BufferedClips:
+def folder_pool(
+    config: Config, folder: str | Path, split: str, *, gigabytes: float = 0.5
+) -> BufferedClips:
     """Clips from anybody's folder of audio, kept in memory and renewed as training goes on; split by file."""
     source = AudioFolder(folder, seconds=config.clip_seconds, sample_rate=config.sample_rate)
     return BufferedClips(source, split, config.seed, gigabytes=gigabytes)
@@ -57,7 +61,11 @@ def examples(
     Returns:
         A map-style data set of what `hear` and `targets` give.
     """
-    made = [folder_pool(config, folder, split)] if folder else [pool(config, kind, split, n_dry) for kind in kinds]
+    made = (
+        [folder_pool(config, folder, split)]
+        if folder
+        else [pool(config, kind, split, n_dry) for kind in kinds]
+    )
     return Examples(config, made, seed, training=split == "train")
 
 
@@ -78,18 +86,25 @@ def audio_distance(config: Config, answer: Answer, batch: Mapping[str, Tensor]) 
     Levels are made equal first, and curves with memory are left out, since they have no gradient here. A batch
     without any other gives 0.
     """
-    kept = torch.tensor([NAMES[i] in MEMORYLESS for i in batch["curve"].tolist()], device=batch["curve"].device)
+    kept = torch.tensor(
+        [NAMES[i] in MEMORYLESS for i in batch["curve"].tolist()], device=batch["curve"].device
+    )
     if not kept.any():
         return answer.log_depth.sum() * 0.0
     names = [NAMES[i] for i in batch["curve"][kept].tolist()]
     said, true = answer.of(batch["curve"])[kept].exp(), batch["log_depth"][kept].exp()
     clean, processor = batch["clean"][kept][:, None], TapeSaturationProcessor()
     sounds = [processor(clean, unit_of(depth), names) for depth in (said, true)]
-    level = [sound / sound.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-4) * 0.1 for sound in sounds]
+    level = [
+        sound / sound.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-4) * 0.1
+        for sound in sounds
+    ]
     return _audio_loss(config.sample_rate).to(clean.device)(*level)
 
 
-def loss_of(config: Config) -> Callable[[nn.Module, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]:
+def loss_of(
+    config: Config,
+) -> Callable[[nn.Module, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]:
     """The loss of a batch: curve, and depth by its parameter, by its sound, or by both (`config.loss`)."""
 
     def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
@@ -102,7 +117,10 @@ def loss_of(config: Config) -> Callable[[nn.Module, Mapping[str, Tensor]], tuple
             "train/depth_nats": cost.mean().item(),
             "train/depth_mean": depth.mean().item(),
             "train/depth_std": depth.std().item(),
-            "train/curve_right": (answer.curve_logits.argmax(1) == batch["curve"]).float().mean().item(),
+            "train/curve_right": (answer.curve_logits.argmax(1) == batch["curve"])
+            .float()
+            .mean()
+            .item(),
         }
         if config.loss != "audio":
             value = value + cost.mean()
@@ -125,7 +143,10 @@ def answers(model: SaturationModel, heard: Mapping[str, Tensor], *, batch_size: 
     """The answer to any number of clips, on the CPU."""
     device, n = next(model.parameters()).device, len(heard["given"])
     keys = ("wet", "reference", "views", "given")
-    parts = [model({key: heard[key][i : i + batch_size].to(device) for key in keys}) for i in range(0, n, batch_size)]
+    parts = [
+        model({key: heard[key][i : i + batch_size].to(device) for key in keys})
+        for i in range(0, n, batch_size)
+    ]
     fields = ("log_depth", "log_spread", "curve_logits")
     return Answer(*(torch.cat([getattr(part, field) for part in parts]).cpu() for field in fields))
 
@@ -141,7 +162,6 @@ def calibrate(model: SaturationModel, batch: Mapping[str, Tensor]) -> float:
         The factor: the mean of error over stated spread, which is the maximum-likelihood scale of a Laplace density.
 
     Source: temperature scaling (Guo et al. 2017) for a density, as in Levi et al. 2019.
-    Notebook: 05.
     """
     answer = answers(model, batch)
     ratio = (answer.of(batch["curve"]) - batch["log_depth"]).abs() * torch.exp(-answer.log_spread)
@@ -175,7 +195,9 @@ class Examiner:
             "val/loss": float(nats(answer, batch["log_depth"], batch["curve"]).mean()),
             "val/depth_error": float(error.mean()),
             "val/relative_error": float((error / true).mean()),
-            "val/curve_right": float((answer.curve_logits.argmax(1) == batch["curve"]).float().mean()),
+            "val/curve_right": float(
+                (answer.curve_logits.argmax(1) == batch["curve"]).float().mean()
+            ),
         }
         for low, high in ((1, 2), (2, 4), (4, 7), (7, 10)):
             inside = (true >= low) & (true <= high)
@@ -185,7 +207,10 @@ class Examiner:
         return figures
 
     def _keep(self, model: SaturationModel, loss: float) -> None:
-        if self.best_path.exists() and torch.load(self.best_path, weights_only=True)["loss"] <= loss:
+        if (
+            self.best_path.exists()
+            and torch.load(self.best_path, weights_only=True)["loss"] <= loss
+        ):
             return
         save_atomically({"loss": loss, "model": model.state_dict()}, self.best_path)
 
@@ -194,13 +219,19 @@ class Examiner:
         writer = need("torch.utils.tensorboard").SummaryWriter(self.run_dir / "sounds")
         answer, batch, rate = answers(model, self.batch), self.batch, self.config.sample_rate
         writer.add_histogram("val/log_depth_error", answer.of(batch["curve"]) - batch["log_depth"])
-        shown = [i for i in range(len(batch["curve"])) if NAMES[batch["curve"][i]] in MEMORYLESS][:n]
+        shown = [i for i in range(len(batch["curve"])) if NAMES[batch["curve"][i]] in MEMORYLESS][
+            :n
+        ]
         for i in shown:
             example, said = dataset.example(i), answer.of(batch["curve"])[i].exp()
             clean = torch.from_numpy(example.clean)[None, None]
             again = TapeSaturationProcessor()(clean, unit_of(said)[None], example.curve)[0, 0]
             wet = torch.from_numpy(example.wet) / example.wet_amplitude
-            for name, sound in (("clean", clean[0, 0]), ("wet", wet.clamp(-1, 1)), ("recreated", again)):
+            for name, sound in (
+                ("clean", clean[0, 0]),
+                ("wet", wet.clamp(-1, 1)),
+                ("recreated", again),
+            ):
                 title = f"{i}_{example.curve}_{example.depth:.2f}_heard_{said:.2f}/{name}"
                 writer.add_audio(title, sound[None], sample_rate=rate)
         writer.close()
@@ -234,14 +265,18 @@ def train(
 
     Raises:
         ValueError, FloatingPointError: as `fit`.
-
-    Notebook: 05.
     """
     given = {"n_dry": n_dry, "kinds": kinds, "folder": folder}
     validation = examples(config, "validation", config.seed, **given | {"n_dry": min(n_dry, 1000)})
     examiner = Examiner(config, collect(validation, n_validation), run_dir)
     model = build(config)
-    plan = Plan(**{name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)})
+    plan = Plan(
+        **{
+            name: getattr(config, name)
+            for name in Plan.__dataclass_fields__
+            if hasattr(config, name)
+        }
+    )
     drawn = examples(config, "train", config.seed, **given)
     fit(
         model,
@@ -249,7 +284,8 @@ def train(
         loss_of(config),
         plan,
         run_dir,
-        config=asdict(config) | {"n_dry": n_dry, "kinds": list(kinds), "folder": str(folder) if folder else None},
+        config=asdict(config)
+        | {"n_dry": n_dry, "kinds": list(kinds), "folder": str(folder) if folder else None},
         on_log=on_log,
         validate=examiner,
         validate_every=validate_every,

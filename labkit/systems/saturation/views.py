@@ -59,7 +59,10 @@ def hear(config: Config, wet: np.ndarray, reference: np.ndarray | None) -> dict[
     Raises:
         ValueError: for another length.
     """
-    for name, audio, samples in (("wet", wet, config.samples), ("reference", reference, _reference_samples(config))):
+    for name, audio, samples in (
+        ("wet", wet, config.samples),
+        ("reference", reference, _reference_samples(config)),
+    ):
         if audio is not None and audio.shape != (samples,):
             raise ValueError(f"{name} must be ({samples},), got {audio.shape}")
     seen = picture(torch.from_numpy(_full_scale(wet)), config)
@@ -74,7 +77,12 @@ def hear(config: Config, wet: np.ndarray, reference: np.ndarray | None) -> dict[
             middle = clean
         other = picture(torch.from_numpy(_full_scale(middle)), config)
         views[-1] = 1.0
-    return {"wet": seen, "reference": other, "views": torch.from_numpy(views), "given": torch.tensor(views[-1])}
+    return {
+        "wet": seen,
+        "reference": other,
+        "views": torch.from_numpy(views),
+        "given": torch.tensor(views[-1]),
+    }
 
 
 def _reference_samples(config: Config) -> int:
@@ -99,7 +107,10 @@ def picture(audio: Tensor, config: Config) -> Tensor:
     Source: the power law is that of Steinmetz et al. 2022 (DeepAFx-ST), section 3.1.
     """
     if config.picture == "mel":
-        sizes = {name: getattr(config, name) for name in ("n_fft", "hop_length", "n_mels", "low_hz", "high_hz")}
+        sizes = {
+            name: getattr(config, name)
+            for name in ("n_fft", "hop_length", "n_mels", "low_hz", "high_hz")
+        }
         return (log_mel(audio, config.sample_rate, **sizes) + 60.0) / 20.0
     seen = (stft(audio, n_fft=config.n_fft, hop_length=config.hop_length).abs() + 1e-8) ** 0.3
     return (seen - _MEAN) / _DEVIATION if config.standardise else seen
@@ -123,7 +134,9 @@ def blind_view(wet: np.ndarray, sample_rate: int) -> np.ndarray:
     heard = torch.from_numpy(blocks[np.sort(loudest)])
     depths = torch.logspace(0, 1, _UNDO_DEPTHS)[:, None, None]
     # A clean peak of 1 leaves the curve at `bend(depth)`: so that is the level of the wet peak.
-    undone = [CURVES[name].straighten(heard * CURVES[name].bend(depths)) / depths for name in _UNDONE]
+    undone = [
+        CURVES[name].straighten(heard * CURVES[name].bend(depths)) / depths for name in _UNDONE
+    ]
     spectrum = torch.fft.rfft(torch.stack(undone) * torch.hann_window(_BLOCK), dim=-1)
     power = (spectrum.real.square() + spectrum.imag.square()).sum(-2)
     bands = power @ _bands(sample_rate)
@@ -169,7 +182,9 @@ def summits(loud: np.ndarray, height: float) -> np.ndarray:
 def _filled(undone: np.ndarray, height: float) -> np.ndarray:
     """(2,) the highest of the `filled_tops` and their mean, up to 30 times `height`; `height` where none is."""
     tops = filled_tops(undone, height, stretches=_FILLED)
-    return np.clip([tops.max(), tops.mean()], height, 30 * height) if len(tops) else np.full(2, height)
+    return (
+        np.clip([tops.max(), tops.mean()], height, 30 * height) if len(tops) else np.full(2, height)
+    )
 
 
 @cache
@@ -200,7 +215,9 @@ def pair_view(clean: np.ndarray, wet: np.ndarray, alike: float) -> np.ndarray:
         each of 24 depths, the log share of the wet energy that the best level of the bent clean wave leaves; `alike`.
     """
     remains = _remains(clean, wet)
-    return np.concatenate([_quantiles(clean), _transfer(clean, wet), remains, [alike]]).astype(np.float32)
+    return np.concatenate([_quantiles(clean), _transfer(clean, wet), remains, [alike]]).astype(
+        np.float32
+    )
 
 
 def _transfer(clean: np.ndarray, wet: np.ndarray) -> np.ndarray:
@@ -222,6 +239,8 @@ def _transfer(clean: np.ndarray, wet: np.ndarray) -> np.ndarray:
 def _remains(clean: np.ndarray, wet: np.ndarray) -> np.ndarray:
     step = max(1, len(clean) // _FEW)
     x, y = torch.from_numpy(clean[::step].copy()), torch.from_numpy(wet[::step].copy())
-    bent = torch.stack([CURVES[name].bend(torch.logspace(0, 1, _BEND_DEPTHS)[:, None] * x) for name in MEMORYLESS])
+    bent = torch.stack(
+        [CURVES[name].bend(torch.logspace(0, 1, _BEND_DEPTHS)[:, None] * x) for name in MEMORYLESS]
+    )
     match = (bent * y).sum(-1) ** 2 / (bent.square().sum(-1) * y.square().sum()).clamp(min=1e-12)
     return torch.log10((1 - match).clamp(min=0) + 1e-7).flatten().numpy()

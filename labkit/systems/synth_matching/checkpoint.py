@@ -13,7 +13,11 @@ DEFAULT = "vital_simple"
 
 def shipped_path(parameters: str = DEFAULT) -> Path:
     """Where the checkpoint for a parameter set lies, if it ships."""
-    return data_dir() / "checkpoints" / f"synth{'' if parameters == DEFAULT else '_' + parameters}.safetensors"
+    return (
+        data_dir()
+        / "checkpoints"
+        / f"synth{'' if parameters == DEFAULT else '_' + parameters}.safetensors"
+    )
 
 
 def save(model: SynthModel, path: str | Path) -> str:
@@ -32,8 +36,6 @@ def load(path: str | Path | None = None) -> SynthModel:
 
     Raises:
         CheckpointError: if the file is missing, unreadable, or not a checkpoint of sound matching.
-
-    Notebook: 07.
     """
     config, weights = checkpoints.read(path if path is not None else shipped_path(), system="synth")
     model = SynthModel(Config(**config))

@@ -63,14 +63,25 @@ class Config:
 
     def __post_init__(self) -> None:
         if self.parameters not in SETS:
-            raise ValueError(f"parameters must be one of {', '.join(SETS)}, got {self.parameters!r}")
+            raise ValueError(
+                f"parameters must be one of {', '.join(SETS)}, got {self.parameters!r}"
+            )
         if self.field not in ("mlp", "token"):
             raise ValueError(f"field must be mlp or token, got {self.field!r}")
         if self.ear not in ("convolutions", "patches"):
             raise ValueError(f"ear must be convolutions or patches, got {self.ear!r}")
         if len(self.channels) != 4:
             raise ValueError(f"channels must be four numbers, got {self.channels}")
-        for name in ("seconds", "draws", "steps", "batch_size", "condition", "hidden", "width", "checkpoint_every"):
+        for name in (
+            "seconds",
+            "draws",
+            "steps",
+            "batch_size",
+            "condition",
+            "hidden",
+            "width",
+            "checkpoint_every",
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 

@@ -51,16 +51,22 @@ def read_notes(folder: Path, split: Split, *, n: int | None = None) -> Notes:
     """
     folder = Path(folder)
     if not (folder / "config.json").exists():
-        raise ValueError(f"{folder} holds no data set: make one with `labkit data render-synth --out {folder}`")
+        raise ValueError(
+            f"{folder} holds no data set: make one with `labkit data render-synth --out {folder}`"
+        )
     config = RenderConfig.from_file(folder / "config.json")
     wanted = config.count(split) if n is None else n
     if wanted > config.count(split):
         raise ValueError(f"n must be at most {config.count(split)}, the notes of {split}, got {n}")
     paths = [job.path(folder) for job in jobs(config) if job.split == split and job.start < wanted]
     if absent := [path.name for path in paths if not path.exists()]:
-        raise ValueError(f"{folder} lacks {len(absent)} files, e.g. {absent[0]}: go on with `labkit data render-synth`")
+        raise ValueError(
+            f"{folder} lacks {len(absent)} files, e.g. {absent[0]}: go on with `labkit data render-synth`"
+        )
     parts = [read_shard(path, _COLUMNS) for path in paths]
-    return Notes(**{name: np.concatenate([part[name] for part in parts])[:wanted] for name in _COLUMNS})
+    return Notes(
+        **{name: np.concatenate([part[name] for part in parts])[:wanted] for name in _COLUMNS}
+    )
 
 
 def read_statistics(folder: Path) -> dict[str, dict[str, list[float]]]:
@@ -118,11 +124,16 @@ class Examples(Dataset):
         target = self.config.spec.encode(values)
         if self.config.swap:
             target = target[self._exchanges[rng.integers(len(self._exchanges))]]
-        views = {name: torch.from_numpy(self._noisy(view, rng)) for name, view in (("mel", mel), ("lines", lines))}
+        views = {
+            name: torch.from_numpy(self._noisy(view, rng))
+            for name, view in (("mel", mel), ("lines", lines))
+        }
         return {**views, "parameters": torch.from_numpy(target), "number": torch.tensor(number)}
 
     def _noisy(self, view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return view + np.float32(self.config.noise_db) * rng.standard_normal(view.shape, dtype=np.float32)
+        return view + np.float32(self.config.noise_db) * rng.standard_normal(
+            view.shape, dtype=np.float32
+        )
 
 
 _SEMITONES, _STRETCHES = 12, 2.0 ** (np.arange(-6, 7) / 12)
@@ -145,27 +156,46 @@ def varied(
     Returns:
         The three, changed; as they were where the set is not one of Vital's.
     """
-    if "env_1_attack" not in spec.names:  # which of another synthesizer's knobs would follow is not known here
+    if (
+        "env_1_attack" not in spec.names
+    ):  # which of another synthesizer's knobs would follow is not known here
         return mel, lines, dict(values)
-    semitones, stretch = int(rng.integers(-_SEMITONES, _SEMITONES + 1)), int(rng.integers(len(_STRETCHES)))
+    semitones, stretch = (
+        int(rng.integers(-_SEMITONES, _SEMITONES + 1)),
+        int(rng.integers(len(_STRETCHES))),
+    )
     heard, changed = spec.active(values), dict(values)
     followed = values.get("filter_1_keytrack", 0.0)  # the cutoff goes so far with the key by itself
     moves = {"note_pitch": semitones, "filter_1_cutoff": semitones * (1 - followed)}
-    moved = {name: values[name] + step for name, step in moves.items() if name in changed and heard[name]}
-    noisy = values.get("sample_level", 0.0) > 0  # noise has no key: its colour would move and the patch would not
-    if not noisy and all(spec[name].low <= value <= spec[name].high for name, value in moved.items()):
+    moved = {
+        name: values[name] + step for name, step in moves.items() if name in changed and heard[name]
+    }
+    noisy = (
+        values.get("sample_level", 0.0) > 0
+    )  # noise has no key: its colour would move and the patch would not
+    if not noisy and all(
+        spec[name].low <= value <= spec[name].high for name, value in moved.items()
+    ):
         changed |= moved
         mel, lines = _transposed(semitones, mel.shape[0]) @ mel, _shifted(lines, 3 * semitones)
     factor = _STRETCHES[stretch]
-    slower = {name: values[name] * factor**0.25 for name in _TIMES if name in changed and heard[name]}
-    slower |= {name: values[name] - np.log2(factor) for name in _RATES if name in changed and heard[name]}
+    slower = {
+        name: values[name] * factor**0.25 for name in _TIMES if name in changed and heard[name]
+    }
+    slower |= {
+        name: values[name] - np.log2(factor) for name in _RATES if name in changed and heard[name]
+    }
     slower["note_seconds"] = values["note_seconds"] * factor
     if "reverb_decay_time" in changed and heard["reverb_decay_time"]:
         slower["reverb_decay_time"] = values["reverb_decay_time"] + float(np.log2(factor))
     if all(spec[name].low <= value <= spec[name].high for name, value in slower.items()):
         changed |= slower
         mel = mel @ _stretched(stretch, mel.shape[1])
-    return mel.astype(np.float32), lines, {name: _on_grid(spec[name], value) for name, value in changed.items()}
+    return (
+        mel.astype(np.float32),
+        lines,
+        {name: _on_grid(spec[name], value) for name, value in changed.items()},
+    )
 
 
 def _on_grid(field: Field, value: float | str) -> float | str:
@@ -202,7 +232,9 @@ def _reading(places: np.ndarray, n: int) -> np.ndarray:
     return matrix
 
 
-def examples(config: Config, split: Split = "train", seed: int | None = None, *, folder: Path | None = None) -> Dataset:
+def examples(
+    config: Config, split: Split = "train", seed: int | None = None, *, folder: Path | None = None
+) -> Dataset:
     """What a run sees: `config.steps` batches of the split, noise and order from the seed.
 
     Args:

@@ -37,7 +37,10 @@ WAYS = (
     "shuffled sound, best of 8",
     "oracle",
 )
-_NAMED = {"nearest neighbour": "the nearest neighbour", "8 neighbours, best kept": "the best of 8 neighbours"}
+_NAMED = {
+    "nearest neighbour": "the nearest neighbour",
+    "8 neighbours, best kept": "the best of 8 neighbours",
+}
 # Who may choose among eight is held against eight answers to another sound.
 _CONTROLS = {"flow, best of 8": "shuffled sound, best of 8"}
 # Where and how long the presets of other people are played.
@@ -71,7 +74,9 @@ def held_out(model: SynthModel, folder: Path, n: int, synth: Synth) -> list[Soun
     for k in range(n):
         truth = spec.decode(notes.parameters[k])
         audio = synth.render(truth, seconds=model.config.seconds, phases=notes.phases[k])
-        found.append(Sound(f"test {k}", features.mono(audio)[0], notes.mel[k], notes.lines[k], truth))
+        found.append(
+            Sound(f"test {k}", features.mono(audio)[0], notes.mel[k], notes.lines[k], truth)
+        )
     return found
 
 
@@ -115,12 +120,19 @@ class Neighbours:
             tuple(x.numpy() for x in (ear.lines_mean, ear.lines_deviation)),
         ]
         self._parameters = notes.parameters
-        self._views = np.stack([self._flat(*views) for views in zip(notes.mel, notes.lines, strict=True)])
+        self._views = np.stack(
+            [self._flat(*views) for views in zip(notes.mel, notes.lines, strict=True)]
+        )
 
     def _flat(self, mel: np.ndarray, lines: np.ndarray) -> np.ndarray:
         """Both views weigh the same."""
-        views = [(x - mean) / deviation for x, (mean, deviation) in zip((mel, lines), self._moments, strict=True)]
-        return np.concatenate([view.ravel() / np.sqrt(view.size) for view in views]).astype(np.float16)
+        views = [
+            (x - mean) / deviation
+            for x, (mean, deviation) in zip((mel, lines), self._moments, strict=True)
+        ]
+        return np.concatenate([view.ravel() / np.sqrt(view.size) for view in views]).astype(
+            np.float16
+        )
 
     def __call__(self, mel: np.ndarray, lines: np.ndarray, n: int = 1) -> np.ndarray:
         """(n, size), the codes of the nearest notes' patches, the nearest first."""
@@ -157,14 +169,18 @@ def judge(
         For each sound: way -> distance -> value; ``"parameters"`` among the distances where the patch is known.
     """
     spec, seconds = model.config.spec, model.config.seconds
-    mels, lines = (np.stack([getattr(sound, name) for sound in sounds]) for name in ("mel", "lines"))
+    mels, lines = (
+        np.stack([getattr(sound, name) for sound in sounds]) for name in ("mel", "lines")
+    )
     drawn, plain = propose(model, mels, lines, n=N_BEST, seed=seed)
     neighbours, mean = Neighbours(notes, model), notes.parameters.mean(0)
 
     def play(values: Values) -> np.ndarray:
         return features.mono(synth.render(values, seconds=seconds))[0]
 
-    def nearest_of(patches: Sequence[Values], target: np.ndarray) -> tuple[Values, np.ndarray, Values, np.ndarray]:
+    def nearest_of(
+        patches: Sequence[Values], target: np.ndarray
+    ) -> tuple[Values, np.ndarray, Values, np.ndarray]:
         """The first patch and its sound, and those of the one that sounds nearest."""
         sounded = [play(values) for values in patches]
         best = int(np.argmin([distance(audio, target) for audio in sounded]))
@@ -178,7 +194,11 @@ def judge(
         played = {way: play(values) for way, values in patches.items()} | {"mean patch": average}
         patches["mean patch"] = patch_of(spec, mean)
         for first, best, codes in (
-            ("nearest neighbour", "8 neighbours, best kept", neighbours(sound.mel, sound.lines, N_BEST)),
+            (
+                "nearest neighbour",
+                "8 neighbours, best kept",
+                neighbours(sound.mel, sound.lines, N_BEST),
+            ),
             ("flow, one draw", "flow, best of 8", drawn[k]),
             ("shuffled sound", "shuffled sound, best of 8", drawn[k - 1]),
         ):
@@ -186,9 +206,13 @@ def judge(
             patches[first], played[first], patches[best], played[best] = tried
         if refine and k < n_refined:
             cost = _cost(play, sound.target)
-            patches["refined"] = refined(spec, patches["flow, best of 8"], cost, renders=refine, seed=seed)
+            patches["refined"] = refined(
+                spec, patches["flow, best of 8"], cost, renders=refine, seed=seed
+            )
             played["refined"] = play(patches["refined"])
-        scores = {way: sound_distances(audio, sound.target, SAMPLE_RATE) for way, audio in played.items()}
+        scores = {
+            way: sound_distances(audio, sound.target, SAMPLE_RATE) for way, audio in played.items()
+        }
         if sound.truth is not None:
             for way, values in patches.items():
                 scores[way]["parameters"] = parameter_error(spec, values, sound.truth)
@@ -231,18 +255,47 @@ def rows_of(
     """The rows of one kind of sound: every way to a patch under every distance, and the ratios that were aimed at."""
     found = []
     metrics = [*DISTANCES, *(["parameters"] if "oracle" in scores[0] else [])]
-    shared = {"protocol": protocol, "sources": sources, "seed": seed, "checkpoint": checkpoint, "seconds": seconds}
-    for way in ("8 neighbours, best kept", "regression", "flow, one draw", "flow, best of 8", "refined"):
+    shared = {
+        "protocol": protocol,
+        "sources": sources,
+        "seed": seed,
+        "checkpoint": checkpoint,
+        "seconds": seconds,
+    }
+    for way in (
+        "8 neighbours, best kept",
+        "regression",
+        "flow, one draw",
+        "flow, best of 8",
+        "refined",
+    ):
         kept = [k for k, score in enumerate(scores) if way in score]
         for metric in metrics if kept else ():
             means = {other: _mean(scores, other, metric, kept) for other in WAYS}
             values = [scores[k][way][metric] for k in kept]
             low, high = bootstrap_interval(values, [names[k] for k in kept], seed=seed)
-            beside = {"prior": means["mean patch"], "floor": means["nearest neighbour"], "oracle": means["oracle"]}
-            beside |= {"control": means[_CONTROLS.get(way, "shuffled sound")], "reference": _PUBLISHED.get(metric)}
+            beside = {
+                "prior": means["mean patch"],
+                "floor": means["nearest neighbour"],
+                "oracle": means["oracle"],
+            }
+            beside |= {
+                "control": means[_CONTROLS.get(way, "shuffled sound")],
+                "reference": _PUBLISHED.get(metric),
+            }
             ours, unit = float(np.mean(values)), _UNITS.get(metric, "")
             found.append(
-                Row(name=way, metric=metric, unit=unit, ours=ours, low=low, high=high, n=len(kept), **shared, **beside)
+                Row(
+                    name=way,
+                    metric=metric,
+                    unit=unit,
+                    ours=ours,
+                    low=low,
+                    high=high,
+                    n=len(kept),
+                    **shared,
+                    **beside,
+                )
             )
     return found + list(_ratios(scores, names, shared))
 
@@ -256,16 +309,28 @@ def _ratios(scores: Sequence[Scores], names: Sequence[str], shared: dict) -> Ite
     """Mean MSS of the flow over that of another way; the interval by drawing sounds."""
     for ours in ("flow, one draw", "flow, best of 8"):
         for other in ("regression", "nearest neighbour", "8 neighbours, best kept"):
-            if other not in scores[0] or (ours, other) == ("flow, one draw", "8 neighbours, best kept"):
+            if other not in scores[0] or (ours, other) == (
+                "flow, one draw",
+                "8 neighbours, best kept",
+            ):
                 continue
             pairs = np.array([[score[way]["MSS"] for way in (ours, other)] for score in scores])
-            draws = np.random.default_rng(shared["seed"]).integers(0, len(pairs), (2000, len(pairs)))
+            draws = np.random.default_rng(shared["seed"]).integers(
+                0, len(pairs), (2000, len(pairs))
+            )
             means = pairs[draws].mean(1)
             low, high = np.quantile(means[:, 0] / means[:, 1], [0.025, 0.975])
             ratio = float(pairs[:, 0].mean() / pairs[:, 1].mean())
             metric = f"MSS, over that of {_NAMED.get(other, other)}"
             yield Row(
-                name=ours, metric=metric, unit="", ours=ratio, low=float(low), high=float(high), n=len(names), **shared
+                name=ours,
+                metric=metric,
+                unit="",
+                ours=ratio,
+                low=float(low),
+                high=float(high),
+                n=len(names),
+                **shared,
             )
 
 
@@ -300,8 +365,6 @@ def evaluate(
     Raises:
         ValueError: if there is no data set.
         PluginError: if the synthesizer crashed, hung or is not installed.
-
-    Notebook: 07.
     """
     folder = folder or default_folder(model.config.parameters)
     notes, real = read_notes(folder, "train"), real_data_dir()
@@ -311,7 +374,9 @@ def evaluate(
         jobs = [("generated", lambda: held_out(model, folder, n, synth))]
         if all_sounds and real is not None:
             if isinstance(synth, Vital):
-                jobs.append(("sampled", lambda: presets(model, synth, real / "synth_presets" / "vital")))
+                jobs.append(
+                    ("sampled", lambda: presets(model, synth, real / "synth_presets" / "vital"))
+                )
             jobs.append(("real", lambda: recordings(model, real / "notes")))
         for sources, collect in jobs:
             started, sounds = perf_counter(), collect()
@@ -323,7 +388,9 @@ def evaluate(
                 "seed": seed,
                 "checkpoint": checkpoint,
             }
-            found += rows_of(scores, [s.name for s in sounds], seconds=perf_counter() - started, **said)
+            found += rows_of(
+                scores, [s.name for s in sounds], seconds=perf_counter() - started, **said
+            )
     return found
 
 
@@ -350,16 +417,26 @@ def fixed_score(model: SynthModel, *, n: int = 12) -> dict[str, float]:
             k += 1
             if np.abs(audio).max() > 0.01:
                 sounds.append(heard(f"fixed {k}", audio))
-        mels, lines = (np.stack([getattr(sound, name) for sound in sounds]) for name in ("mel", "lines"))
+        mels, lines = (
+            np.stack([getattr(sound, name) for sound in sounds]) for name in ("mel", "lines")
+        )
         drawn, plain = propose(model, mels, lines, n=1, seed=0)
         found = {"flow_mss_db": drawn[:, 0], "regression_mss_db": plain}
-        return {way: round(float(np.mean(_played(synth, spec, codes, sounds))), 3) for way, codes in found.items()}
+        return {
+            way: round(float(np.mean(_played(synth, spec, codes, sounds))), 3)
+            for way, codes in found.items()
+        }
 
 
-def _played(synth: Synth, spec: SynthSpec, codes: np.ndarray, sounds: Sequence[Sound]) -> list[float]:
+def _played(
+    synth: Synth, spec: SynthSpec, codes: np.ndarray, sounds: Sequence[Sound]
+) -> list[float]:
     return [
         distance(
-            features.mono(synth.render(patch_of(spec, code), seconds=len(sound.target) / SAMPLE_RATE))[0], sound.target
+            features.mono(
+                synth.render(patch_of(spec, code), seconds=len(sound.target) / SAMPLE_RATE)
+            )[0],
+            sound.target,
         )
         for code, sound in zip(codes, sounds, strict=True)
     ]

@@ -54,8 +54,6 @@ def hear(audio: np.ndarray, loudness: float | None = None) -> Heard:
 
     Raises:
         ValueError: if it is silent, which has no loudness.
-
-    Notebook: 07.
     """
     single = mono(audio)
     loudness = loudness_lufs(single, SAMPLE_RATE) if loudness is None else loudness

@@ -38,7 +38,9 @@ class Ear(nn.Module):
             n_flat = self.picture(torch.zeros(1, 1, features.N_MELS, config.n_frames)).shape[1]
         self.from_picture = nn.Linear(n_flat, config.hidden)
         self.spectrum = nn.Sequential(
-            nn.Linear(features.N_LINES + _N_KEYS, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.hidden)
+            nn.Linear(features.N_LINES + _N_KEYS, config.hidden),
+            nn.GELU(),
+            nn.Linear(config.hidden, config.hidden),
         )
         self.register_buffer("comb", _comb(), persistent=False)
         self.together = nn.Sequential(
@@ -101,14 +103,21 @@ class SynthModel(nn.Module):
         if config.field == "mlp":
             self.field = MLPField(n, config.condition, width=config.width, n_layers=config.n_layers)
         else:
-            self.field = TokenField(n, config.condition, width=config.width, n_layers=config.n_layers)
+            self.field = TokenField(
+                n, config.condition, width=config.width, n_layers=config.n_layers
+            )
         self.regressor = Regressor(n, config.condition, width=config.width, n_layers=1)
 
-    def forward(self, mel: Tensor, lines: Tensor, target: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, mel: Tensor, lines: Tensor, target: Tensor, number: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Both losses of a batch; `number` (b,) names the example and so the noise."""
         config, rng = self.config, torch_generator(self.config.seed, "flow", int(number[0]))
         heard = self.ear(mel, lines)
-        repeated = heard.repeat_interleave(config.draws, 0), target.repeat_interleave(config.draws, 0)
+        repeated = (
+            heard.repeat_interleave(config.draws, 0),
+            target.repeat_interleave(config.draws, 0),
+        )
         flow = flow_loss(self.field, repeated[1], repeated[0], rng, drop=config.drop)
         if config.field == "token":
             flow = flow + 0.01 * self.field.assignment_penalty()
@@ -124,5 +133,9 @@ def build(config: Config) -> SynthModel:
 
 def summary(model: SynthModel) -> str:
     """The parts of a model with their numbers of parameters, a line each, and the sum."""
-    parts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
-    return "\n".join(f"{name:10s} {n:9,d}" for name, n in {**parts, "total": sum(parts.values())}.items())
+    parts = {
+        name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()
+    }
+    return "\n".join(
+        f"{name:10s} {n:9,d}" for name, n in {**parts, "total": sum(parts.values())}.items()
+    )

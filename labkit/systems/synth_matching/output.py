@@ -37,7 +37,9 @@ class Written:
     audio: Path
 
 
-def write_match(match: Match, spec: SynthSpec, folder: str | Path, *, name: str, synth: Synth) -> Written:
+def write_match(
+    match: Match, spec: SynthSpec, folder: str | Path, *, name: str, synth: Synth
+) -> Written:
     """Write all five files; a reader sees old ones or new ones.
 
     Args:
@@ -52,8 +54,6 @@ def write_match(match: Match, spec: SynthSpec, folder: str | Path, *, name: str,
 
     Raises:
         PluginError: if the synthesizer crashed or hung.
-
-    Notebook: 07.
     """
     stem = Path(folder) / name
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,12 @@ def write_match(match: Match, spec: SynthSpec, folder: str | Path, *, name: str,
     preset = synth.preset(match.values, name=name, volume_db=match.volume_db)
     replace_bytes(files.preset, preset.encode() if isinstance(preset, str) else preset)
     write_note(files.midi, match.values)
-    said = {"set": spec.name, "values": dict(match.values), "volume_db": match.volume_db, "mss_db": match.distance}
+    said = {
+        "set": spec.name,
+        "values": dict(match.values),
+        "volume_db": match.volume_db,
+        "mss_db": match.distance,
+    }
     replace_text(files.parameters, json.dumps(said, indent=1) + "\n")
     temporary = files.vector.with_suffix(".tmp")
     with temporary.open("wb") as file:

@@ -75,13 +75,15 @@ def propose(
 
     Returns:
         (b, n, size) of the flow, (b, size) of the regressor.
-
-    Notebook: 07.
     """
     with torch.no_grad():
-        heard = model.ear(*(torch.from_numpy(np.asarray(x, dtype=np.float32)) for x in (mel, lines)))
+        heard = model.ear(
+            *(torch.from_numpy(np.asarray(x, dtype=np.float32)) for x in (mel, lines))
+        )
         rng = torch_generator(seed, "synth", "draws")
-        drawn = sample(model.field, heard, steps=steps, solver=solver, guidance=guidance, rng=rng, n_samples=n)
+        drawn = sample(
+            model.field, heard, steps=steps, solver=solver, guidance=guidance, rng=rng, n_samples=n
+        )
         return drawn.numpy(), model.regressor(heard).numpy()
 
 
@@ -117,7 +119,9 @@ def prepare(audio: np.ndarray, sample_rate: int, seconds: float) -> np.ndarray:
     loud = np.abs(single)
     if not loud.max() > 1e-5:
         raise AudioError("audio is silent (peak below -100 dBFS): there is no note to match")
-    start = max(0, int(np.argmax(loud > loud.max() * 10 ** (_ONSET_DB / 20))) - round(0.005 * SAMPLE_RATE))
+    start = max(
+        0, int(np.argmax(loud > loud.max() * 10 ** (_ONSET_DB / 20))) - round(0.005 * SAMPLE_RATE)
+    )
     length = round(seconds * SAMPLE_RATE)
     kept = single[start : start + length]
     return np.pad(kept, (0, length - len(kept))).astype(np.float32)
@@ -156,7 +160,6 @@ def predict(
         PluginError: if the synthesizer crashed, hung or is not installed.
 
     Source: ranking by re-synthesis as in Hayes et al. 2025; Hansen 2016 (CMA-ES).
-    Notebook: 07.
     """
     if n < 1 or refine < 0:
         raise ValueError(f"n must be at least 1 and refine at least 0, got {n} and {refine}")
@@ -176,7 +179,9 @@ def predict(
         scores = [distance(play(values), target) for values in keys]
         best = keys[int(np.argmin(scores))] if min(scores, default=np.inf) < min(tried) else best
         if refine:
-            best = refined(spec, best, lambda values: distance(play(values), target), renders=refine, seed=seed)
+            best = refined(
+                spec, best, lambda values: distance(play(values), target), renders=refine, seed=seed
+            )
         return _finished(own, best, target, tried, len(tried) + len(keys) + refine + 2)
     finally:
         if synth is None:
@@ -200,10 +205,16 @@ def _player(synth: Synth, seconds: float) -> Callable[[Values], np.ndarray]:
 
 def distance(estimate: np.ndarray, target: np.ndarray) -> float:
     """MSS in dB, and a large number for silence."""
-    return multi_scale_spectral(estimate, target, SAMPLE_RATE) if np.abs(estimate).max() > 1e-6 else _SILENT
+    return (
+        multi_scale_spectral(estimate, target, SAMPLE_RATE)
+        if np.abs(estimate).max() > 1e-6
+        else _SILENT
+    )
 
 
-def _finished(synth: Synth, values: dict, target: np.ndarray, tried: Sequence[float], renders: int) -> Match:
+def _finished(
+    synth: Synth, values: dict, target: np.ndarray, tried: Sequence[float], renders: int
+) -> Match:
     seconds = len(target) / SAMPLE_RATE
     loudness = loudness_lufs(features.mono(synth.render(values, seconds=seconds)), SAMPLE_RATE)
     missing_db = loudness_lufs(target[None], SAMPLE_RATE) - loudness
@@ -246,9 +257,14 @@ def refined(
     free = [
         spec.columns[f.name].start
         for f in spec.fields
-        if isinstance(f, Knob) and heard[f.name] and best[f.name] != f.point and f.name != "note_pitch"
+        if isinstance(f, Knob)
+        and heard[f.name]
+        and best[f.name] != f.point
+        and f.name != "note_pitch"
     ]
-    search = strategy(code[free], spread, generator(seed, "synth", "cma"), population=8, bounded=False)
+    search = strategy(
+        code[free], spread, generator(seed, "synth", "cma"), population=8, bounded=False
+    )
     while asked + 8 <= renders and not search.stop():
         points = search.ask()
         patches = [spec.decode(_with(code, free, point)) for point in points]

@@ -52,7 +52,9 @@ class Report:
     rendered: int
 
 
-def draw(config: RenderConfig, split: Split, index: int, attempt: int) -> tuple[dict[str, float | str], np.ndarray]:
+def draw(
+    config: RenderConfig, split: Split, index: int, attempt: int
+) -> tuple[dict[str, float | str], np.ndarray]:
     """The patch of a note and where its oscillators start: a stream of its own for each split, note and attempt."""
     rng = generator(config.seed, "synth", config.parameters, split, index, attempt)
     return config.spec.draw(rng), rng.random(N_OSCILLATORS)
@@ -69,7 +71,9 @@ def render_job(job: Job, folder: str) -> int:
     engine = _engine(job.config.parameters, job.config.oversampling)
     engine.restart()
     notes = [_note(job, engine, index) for index in range(job.start, job.stop)]
-    rows = {name: np.stack([np.asarray(note[name]) for note in notes]) for name in columns(job.config)}
+    rows = {
+        name: np.stack([np.asarray(note[name]) for note in notes]) for name in columns(job.config)
+    }
     write_shard(job.path(Path(folder)), job, rows)
     return len(notes)
 
@@ -83,9 +87,16 @@ def _note(job: Job, engine: Engine, index: int) -> dict[str, Any]:
         loudness = loudness_lufs(single, features.SAMPLE_RATE)
         if loudness >= config.floor_lufs:
             heard = features.hear(single, loudness)
-            row = {"parameters": config.spec.encode(values), "phases": phases, "index": index, "draws": attempt + 1}
+            row = {
+                "parameters": config.spec.encode(values),
+                "phases": phases,
+                "index": index,
+                "draws": attempt + 1,
+            }
             return row | heard._asdict() | _sound(config, single)
-    raise RuntimeError(f"{_MOST_DRAWS} patches in a row were below {config.floor_lufs} LUFS, at {job.split} {index}")
+    raise RuntimeError(
+        f"{_MOST_DRAWS} patches in a row were below {config.floor_lufs} LUFS, at {job.split} {index}"
+    )
 
 
 def _sound(config: RenderConfig, single: np.ndarray) -> dict[str, np.ndarray]:
@@ -119,8 +130,6 @@ def render(
         ValueError: if the folder holds another data set, or workers < 1.
         RuntimeError: if the synthesizer killed its process three times on one file.
         ImportError, PluginError: if it is not installed.
-
-    Notebook: 07.
     """
     folder = Path(folder)
     if workers < 1:
@@ -156,7 +165,10 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         return
     with (
         distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -171,7 +183,9 @@ def _done(client: Any, missing: list[Job], folder: str) -> Iterator[int]:
         try:
             yield future.result()
         except distributed.scheduler.KilledWorker as error:
-            raise RuntimeError(f"the synthesizer ended its process again and again: {error}") from error
+            raise RuntimeError(
+                f"the synthesizer ended its process again and again: {error}"
+            ) from error
 
 
 def statistics(config: RenderConfig, folder: Path) -> dict[str, Any]:
@@ -196,4 +210,7 @@ def _moments(total: np.ndarray, squares: np.ndarray, n: int) -> dict[str, list[f
 def split_patches(config: RenderConfig, n: int) -> dict[Split, list[bytes]]:
     """The first patches of every split as bytes, for the proof that the splits share none."""
     spec: SynthSpec = config.spec
-    return {split: [spec.encode(draw(config, split, i, 0)[0]).tobytes() for i in range(n)] for split in SPLITS}
+    return {
+        split: [spec.encode(draw(config, split, i, 0)[0]).tobytes() for i in range(n)]
+        for split in SPLITS
+    }

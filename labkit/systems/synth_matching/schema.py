@@ -48,11 +48,15 @@ class RenderConfig:
 
     def __post_init__(self) -> None:
         if self.parameters not in SETS:
-            raise ValueError(f"parameters must be one of {', '.join(SETS)}, got {self.parameters!r}")
+            raise ValueError(
+                f"parameters must be one of {', '.join(SETS)}, got {self.parameters!r}"
+            )
         if self.audio not in ("none", "float16", "int16"):
             raise ValueError(f"audio must be none, float16 or int16, got {self.audio!r}")
         if self.oversampling not in ((1, 2) if self.parameters in vital.SETS else (2,)):
-            raise ValueError(f"oversampling must be 2, or 1 for a set of Vital, got {self.oversampling}")
+            raise ValueError(
+                f"oversampling must be 2, or 1 for a set of Vital, got {self.oversampling}"
+            )
         for name in ("seconds", "n_train", "n_validation", "n_test", "shard_size"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -102,7 +106,11 @@ def jobs(config: RenderConfig) -> list[Job]:
 
 def columns(config: RenderConfig) -> dict[str, tuple[tuple[int, ...], str]]:
     """Name of each data set in a file -> shape of one note's row, and type."""
-    sound = {} if config.audio == "none" else {"audio": ((round(config.seconds * features.SAMPLE_RATE),), config.audio)}
+    sound = (
+        {}
+        if config.audio == "none"
+        else {"audio": ((round(config.seconds * features.SAMPLE_RATE),), config.audio)}
+    )
     return {
         "parameters": ((config.spec.size,), "float32"),
         "mel": ((features.N_MELS, features.n_frames(config.seconds)), "float16"),
@@ -126,10 +134,14 @@ def write_shard(path: Path, job: Job, rows: Mapping[str, np.ndarray]) -> None:
         for name, (shape, kind) in columns(job.config).items():
             data = np.asarray(rows[name], dtype=kind)
             if data.shape != (job.stop - job.start, *shape):
-                raise ValueError(f"{name} must have shape {(job.stop - job.start, *shape)}, got {data.shape}")
+                raise ValueError(
+                    f"{name} must have shape {(job.stop - job.start, *shape)}, got {data.shape}"
+                )
             chunks = (min(32, len(data)), *shape)
             # Not lzf, whose hash table is never cleared (INIT_HTAB 0 in h5py): it may encode equal rows in two ways.
-            file.create_dataset(name, data=data, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True)
+            file.create_dataset(
+                name, data=data, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True
+            )
             file.flush()  # beside other threads h5py closes a data set late: its chunk would come to lie elsewhere
     temporary.replace(path)
 
@@ -155,6 +167,8 @@ def claim(folder: Path, config: RenderConfig) -> None:
 def _lasting(config: RenderConfig) -> dict:
     """The config without the numbers of notes: what a file's content depends on."""
     plain = asdict(replace(config, n_train=1, n_validation=1, n_test=1))
-    if config.oversampling == 2:  # what it was before it could be chosen: older files say nothing of it
+    if (
+        config.oversampling == 2
+    ):  # what it was before it could be chosen: older files say nothing of it
         del plain["oversampling"]
     return plain

@@ -12,7 +12,13 @@ from labkit.learn import checkpoints
 from labkit.learn.flow import Averaged
 from labkit.learn.training import Batch, Plan, fit
 from labkit.systems.synth_matching.config import Config
-from labkit.systems.synth_matching.data import Examples, Notes, default_folder, read_notes, read_statistics
+from labkit.systems.synth_matching.data import (
+    Examples,
+    Notes,
+    default_folder,
+    read_notes,
+    read_statistics,
+)
 from labkit.systems.synth_matching.model import SynthModel, build
 
 
@@ -42,8 +48,6 @@ def train(
     Raises:
         ValueError: if there is no data set, or `run_dir` belongs to another config.
         CheckpointError: if `start` is missing or of other sizes.
-
-    Notebook: 07.
     """
     folder = folder or default_folder(config.parameters)
     notes, kept = read_notes(folder, "train"), read_notes(folder, "validation")
@@ -52,12 +56,23 @@ def train(
         _begin(model, start)
     model.ear.set_statistics(read_statistics(folder))
     averaged = Averaged(model, decay=config.averaging)
-    plan = Plan(**{name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)})
+    plan = Plan(
+        **{
+            name: getattr(config, name)
+            for name in Plan.__dataclass_fields__
+            if hasattr(config, name)
+        }
+    )
 
     def loss(wrapped: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        flow, regression = wrapped(batch["mel"], batch["lines"], batch["parameters"], batch["number"])
+        flow, regression = wrapped(
+            batch["mel"], batch["lines"], batch["parameters"], batch["number"]
+        )
         averaged.follow()
-        return flow + config.regression_weight * regression, {"flow": flow.item(), "regression": regression.item()}
+        return flow + config.regression_weight * regression, {
+            "flow": flow.item(),
+            "regression": regression.item(),
+        }
 
     fit(
         averaged,
@@ -80,14 +95,20 @@ def _begin(model: SynthModel, start: Path) -> None:
         checkpoints.fill(model, weights)
         return
     mark = "ear."
-    checkpoints.fill(model.ear, {name[len(mark) :]: value for name, value in weights.items() if name.startswith(mark)})
+    checkpoints.fill(
+        model.ear,
+        {name[len(mark) :]: value for name, value in weights.items() if name.startswith(mark)},
+    )
 
 
 @torch.no_grad()
 def validate(model: SynthModel, notes: Notes) -> dict[str, float]:
     """Both losses on notes never trained on, the same noise every time."""
     device = model.ear.mel_mean.device
-    given = [torch.from_numpy(x.astype(np.float32)).to(device) for x in (notes.mel, notes.lines, notes.parameters)]
+    given = [
+        torch.from_numpy(x.astype(np.float32)).to(device)
+        for x in (notes.mel, notes.lines, notes.parameters)
+    ]
     model.eval()
     flow, regression = model(*given, torch.zeros(1))
     return {"validation_flow": float(flow), "validation_regression": float(regression)}

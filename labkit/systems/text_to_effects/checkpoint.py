@@ -32,8 +32,6 @@ def load(path: str | Path | None = None) -> TextToEffects:
 
     Raises:
         CheckpointError: if the file is missing, unreadable, or another system's.
-
-    Notebook: 08.
     """
     config, weights = checkpoints.read(path if path is not None else shipped_path(), system=SYSTEM)
     model = TextToEffects(Config(**config))

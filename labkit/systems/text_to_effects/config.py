@@ -60,10 +60,23 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("sample_rate", "seconds", "n_mels", "n_frames", "width", "steps", "batch_size", "db_per_unit"):
+        for name in (
+            "sample_rate",
+            "seconds",
+            "n_mels",
+            "n_frames",
+            "width",
+            "steps",
+            "batch_size",
+            "db_per_unit",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.sentences not in SENTENCE_WIDTHS:
-            raise ValueError(f"sentences must be one of {', '.join(SENTENCE_WIDTHS)}, got {self.sentences!r}")
+            raise ValueError(
+                f"sentences must be one of {', '.join(SENTENCE_WIDTHS)}, got {self.sentences!r}"
+            )
         if self.width % self.n_heads:
-            raise ValueError(f"width must be a multiple of n_heads, got {self.width} and {self.n_heads}")
+            raise ValueError(
+                f"width must be a multiple of n_heads, got {self.width} and {self.n_heads}"
+            )

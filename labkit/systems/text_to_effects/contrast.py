@@ -16,7 +16,13 @@ from labkit.signal.spectra import power, stft
 from labkit.systems.text_to_effects.config import SENTENCE_WIDTHS
 from labkit.systems.text_to_effects.descriptors import Word
 from labkit.systems.text_to_effects.inputs import read_prompts
-from labkit.systems.text_to_effects.model import asked_of, hint_centres, nearness, ridge_into, told_of
+from labkit.systems.text_to_effects.model import (
+    asked_of,
+    hint_centres,
+    nearness,
+    ridge_into,
+    told_of,
+)
 from labkit.systems.text_to_effects.response import BANDS_HZ, START, fitted_gains_db
 
 _N_FFT = 2048
@@ -72,12 +78,16 @@ class ContrastConfig:
     def __post_init__(self) -> None:
         for name, known in (("reads", ("lexicon", "sentence")), ("hears", ("pair", "wet"))):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
+                )
 
 
 @cache
 def _filters(sample_rate: int, n_mels: int) -> Tensor:
-    return melscale_fbanks(_N_FFT // 2 + 1, _LOW_HZ, min(_HIGH_HZ, sample_rate / 2), n_mels, sample_rate)
+    return melscale_fbanks(
+        _N_FFT // 2 + 1, _LOW_HZ, min(_HIGH_HZ, sample_rate / 2), n_mels, sample_rate
+    )
 
 
 def moments(audio: Tensor, config: ContrastConfig) -> Tensor:
@@ -110,7 +120,6 @@ class Encoder(nn.Module):
         config: sizes.
 
     Source: van den Oord et al. 2018 (InfoNCE); Elizalde et al. 2023 (CLAP), which hears the wet sound alone.
-    Notebook: 08.
     """
 
     def __init__(self, config: ContrastConfig) -> None:
@@ -121,7 +130,9 @@ class Encoder(nn.Module):
         given = len(START) if config.reads == "lexicon" else SENTENCE_WIDTHS["minilm"]
         pictures = 2 if config.hears == "pair" else 1
         drop = config.dropout
-        self.each_moment = nn.Sequential(nn.Linear(pictures * config.n_mels, width), nn.GELU(), nn.Dropout(drop))
+        self.each_moment = nn.Sequential(
+            nn.Linear(pictures * config.n_mels, width), nn.GELU(), nn.Dropout(drop)
+        )
         self.sound = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, width),
@@ -130,7 +141,11 @@ class Encoder(nn.Module):
             nn.Linear(width, config.embedding),
         )
         self.word = nn.Sequential(
-            nn.Dropout(drop), nn.Linear(given, width), nn.GELU(), nn.Dropout(drop), nn.Linear(width, config.embedding)
+            nn.Dropout(drop),
+            nn.Linear(given, width),
+            nn.GELU(),
+            nn.Dropout(drop),
+            nn.Linear(width, config.embedding),
         )
         self.sharpness = nn.Parameter(torch.tensor(2.0))
 
@@ -169,7 +184,9 @@ class Encoder(nn.Module):
             ValueError: for an encoder that reads sentences, for which nothing is no sentence.
         """
         if self.config.reads != "lexicon":
-            raise ValueError(f'reads must be "lexicon" for a neutral word, got {self.config.reads!r}')
+            raise ValueError(
+                f'reads must be "lexicon" for a neutral word, got {self.config.reads!r}'
+            )
         return self.read_told(nearness(torch.zeros(1, self.centres.shape[1]), self.centres))
 
 
@@ -185,13 +202,23 @@ def told(prompts: Sequence[str], config: ContrastConfig, centres: Tensor) -> Ten
 def dry_clips(config: ContrastConfig) -> Tensor:
     """(n_clips, samples) phrases on generated guitars of the training split, peak 1."""
     source = GeneratedGuitars(seconds=config.seconds, sample_rate=config.sample_rate)
-    clips = [source.clip(generator(config.seed, "contrast", k), "train").audio[0] for k in range(config.n_clips)]
+    clips = [
+        source.clip(generator(config.seed, "contrast", k), "train").audio[0]
+        for k in range(config.n_clips)
+    ]
     samples = min(len(clip) for clip in clips)
-    return torch.from_numpy(np.stack([clip[:samples] / max(1e-6, np.abs(clip).max()) for clip in clips])).float()
+    return torch.from_numpy(
+        np.stack([clip[:samples] / max(1e-6, np.abs(clip).max()) for clip in clips])
+    ).float()
 
 
 def train_encoder(
-    config: ContrastConfig, words: Sequence[Word], spread: np.ndarray, *, seed: int = 0, shuffled: bool = False
+    config: ContrastConfig,
+    words: Sequence[Word],
+    spread: np.ndarray,
+    *,
+    seed: int = 0,
+    shuffled: bool = False,
 ) -> Encoder:
     """An encoder of words and of the sound of people's equaliser curves for them.
 
@@ -211,8 +238,6 @@ def train_encoder(
 
     Raises:
         ValueError: for fewer than two words.
-
-    Notebook: 08.
     """
     if len(words) < 2:
         raise ValueError(f"words must hold at least two words, got {len(words)}")
@@ -246,7 +271,9 @@ def _descend(
     config, likes = encoder.config, torch.from_numpy(scaled).float()
     dry = moments(dry_clips(config), config)
     trained = [p for p in encoder.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(
+        trained, lr=config.learning_rate, weight_decay=config.weight_decay
+    )
     for step in range(config.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * min((step + 1) / 20, 1 - step / config.steps)
@@ -279,7 +306,6 @@ def contrastive_loss(sounds: Tensor, words: Tensor, sharpness: Tensor, shares: T
         shares: (b, b), of `answers`; the identity gives InfoNCE.
 
     Source: van den Oord et al. 2018, eq. 4, in both directions as Radford et al. 2021 (CLIP).
-    Notebook: 08.
     """
     logits = sharpness * sounds @ words.T
     hears, says = logits.log_softmax(-1), logits.T.log_softmax(-1)
@@ -288,7 +314,12 @@ def contrastive_loss(sounds: Tensor, words: Tensor, sharpness: Tensor, shares: T
 
 @torch.no_grad()
 def likeness(
-    encoder: Encoder, words: Sequence[Word], dry: np.ndarray, sample_rate: int, *, db_per_unit: float = 6.0
+    encoder: Encoder,
+    words: Sequence[Word],
+    dry: np.ndarray,
+    sample_rate: int,
+    *,
+    db_per_unit: float = 6.0,
 ) -> np.ndarray:
     """How near each word is to a sound that was played with each word's curve.
 

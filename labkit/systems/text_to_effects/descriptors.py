@@ -79,7 +79,9 @@ def folder() -> Path:
 def _text(name: str) -> str:
     raw = (folder() / name).read_bytes()
     if hashlib.sha256(raw).hexdigest() != FILES[name]:
-        raise ValueError(f"{name} is not the file that was published: its sha256 differs from {FILES[name][:12]}...")
+        raise ValueError(
+            f"{name} is not the file that was published: its sha256 differs from {FILES[name][:12]}..."
+        )
     return raw.decode()
 
 
@@ -131,7 +133,12 @@ def heard_rooms(at_least: int = MIN_LISTENERS) -> tuple[Word, ...]:
             for word in _listed(row["didnotagree"]):
                 refused[word] = refused.get(word, 0) + 1
     return tuple(
-        Word(word, np.mean(units, axis=0), len(units) / (len(units) + refused.get(word, 0)), len(units))
+        Word(
+            word,
+            np.mean(units, axis=0),
+            len(units) / (len(units) + refused.get(word, 0)),
+            len(units),
+        )
         for word, units in sorted(heard.items())
         if len(units) >= at_least
     )
@@ -142,12 +149,16 @@ def _listed(words: str) -> set[str]:
     return {word for word in found if re.search("[a-z]", word)}
 
 
-def _heard_unit(delay_s: float, feedback: float, modulation_s: float, cutoff_hz: float, ratio: float) -> np.ndarray:
+def _heard_unit(
+    delay_s: float, feedback: float, modulation_s: float, cutoff_hz: float, ratio: float
+) -> np.ndarray:
     effect = np.log(max(ratio, 0.3) / 0.3) / np.log(2700.0 / 0.3)
     return _reverb_unit(delay_s, feedback, modulation_s, cutoff_hz, effect)
 
 
-def _reverb_unit(delay_s: float, feedback: float, modulation_s: float, cutoff_hz: float, effect: float) -> np.ndarray:
+def _reverb_unit(
+    delay_s: float, feedback: float, modulation_s: float, cutoff_hz: float, effect: float
+) -> np.ndarray:
     damping = 1 - np.log(max(cutoff_hz, 20.0) / 20.0) / np.log(22050.0 / 20.0)
     knobs = [feedback, delay_s / 0.1, abs(modulation_s) / 0.012, damping, effect]
     return np.clip(np.array(knobs, dtype=np.float64), 0.0, 1.0)
@@ -183,7 +194,10 @@ def compressor_words(at_least: int = 5) -> tuple[Dynamics, ...]:
     """Words that at least so many listeners agreed with, alphabetical. Raises as `eq_words`."""
     heard: dict[str, list[tuple[float, ...]]] = {}
     for row in csv.DictReader(_text("socialfx_comp.csv").splitlines()):
-        words = {word.strip().lower() for word in f"{row['rawwords'] or ''},{row['agreed'] or ''}".split(",")}
+        words = {
+            word.strip().lower()
+            for word in f"{row['rawwords'] or ''},{row['agreed'] or ''}".split(",")
+        }
         try:
             knobs = tuple(float(row[k]) for k in ("threshold_db", "ratio", "attack_s", "release_s"))
         except (TypeError, ValueError):
@@ -195,7 +209,9 @@ def compressor_words(at_least: int = 5) -> tuple[Dynamics, ...]:
         if len(heard[word]) >= at_least:
             threshold, ratio, attack, release = np.median(np.array(heard[word]), axis=0)
             squeeze = max(0.0, -18.0 - threshold)
-            found.append(Dynamics(word, squeeze, ratio, 1000 * attack, 1000 * release, len(heard[word])))
+            found.append(
+                Dynamics(word, squeeze, ratio, 1000 * attack, 1000 * release, len(heard[word]))
+            )
     return tuple(found)
 
 

@@ -34,7 +34,11 @@ def band_levels_db(audio: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def correlations(
-    model: TextToEffects, words: Sequence[Word], curves: np.ndarray, audio: np.ndarray, sample_rate: int
+    model: TextToEffects,
+    words: Sequence[Word],
+    curves: np.ndarray,
+    audio: np.ndarray,
+    sample_rate: int,
 ) -> np.ndarray:
     """How the change of a sound's spectrum goes with people's curve, for each word.
 
@@ -52,7 +56,9 @@ def correlations(
     heard = before > before.max() - SILENT_DB
     found = []
     for word, curve in zip(words, curves, strict=True):
-        wet = predict(model, audio, sample_rate, word.word).preset.board(sample_rate)(audio, sample_rate)
+        wet = predict(model, audio, sample_rate, word.word).preset.board(sample_rate)(
+            audio, sample_rate
+        )
         moved = band_levels_db(wet[0], sample_rate) - before
         found.append(np.corrcoef(moved[heard], curve[heard])[0, 1])
     return np.array(found)
@@ -63,17 +69,35 @@ def direction_rows(
 ) -> list[Row]:
     """Rows "right direction" and "correlation" for words that the model was taught, on sounds that it never heard."""
     rows = []
-    for kind, sounds in {"sampled": [load_phrase(phrase_names()[0])], "real": list(_recordings())}.items():
+    for kind, sounds in {
+        "sampled": [load_phrase(phrase_names()[0])],
+        "real": list(_recordings()),
+    }.items():
         found = [correlations(model, words, curves, audio, rate) for audio, rate in sounds]
         if not found:
             continue
         flat = np.concatenate(found)
         right = int((flat > 0).sum())
         low, high = wilson_interval(right, len(flat))
-        shared = {"protocol": "rendered sound of a word seen in training", "name": "network", "sources": kind}
+        shared = {
+            "protocol": "rendered sound of a word seen in training",
+            "name": "network",
+            "sources": kind,
+        }
         shared |= {"unit": "", "seed": seed, "checkpoint": checkpoint or None, "n": len(flat)}
-        rows.append(Row(metric="right direction", ours=right / len(flat), low=low, high=high, chance=0.5, **shared))
-        rows.append(Row(metric="correlation", ours=float(flat.mean()), low=None, high=None, **shared))
+        rows.append(
+            Row(
+                metric="right direction",
+                ours=right / len(flat),
+                low=low,
+                high=high,
+                chance=0.5,
+                **shared,
+            )
+        )
+        rows.append(
+            Row(metric="correlation", ours=float(flat.mean()), low=None, high=None, **shared)
+        )
     return rows
 
 

@@ -88,7 +88,9 @@ class Judge:
         return self.weights * np.sqrt((((said - self.truth) / self.spread) ** 2).mean(1))
 
 
-def baselines(judge: Judge, others: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+def baselines(
+    judge: Judge, others: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
     """(62, 40) for each rival: what it says of every test word without that word, from all others.
 
     Args:
@@ -109,7 +111,9 @@ def baselines(judge: Judge, others: Mapping[str, np.ndarray] | None = None) -> d
     distance = np.sqrt((((truth[:, None] - truth[None]) / judge.spread) ** 2).mean(2))
     np.fill_diagonal(distance, np.inf)
     tests = len(truth)
-    nearest = {name: np.where(other, (rows @ rows.T)[where], -1).argmax(1) for name, rows in meant.items()}
+    nearest = {
+        name: np.where(other, (rows @ rows.T)[where], -1).argmax(1) for name, rows in meant.items()
+    }
     return {
         "flat": np.zeros_like(truth),
         "mean": (truth.sum(0) - truth) / (tests - 1),
@@ -126,14 +130,25 @@ def every_word() -> list[str]:
     return [word.word for word in eq_words()]
 
 
-def sentence_vectors(texts: Sequence[str], encoder: Callable[[Sequence[str]], Encoded] | None = None) -> np.ndarray:
+def sentence_vectors(
+    texts: Sequence[str], encoder: Callable[[Sequence[str]], Encoded] | None = None
+) -> np.ndarray:
     """(n, width), MiniLM's unless another encoder is given."""
     read = encoder or minilm()
-    return torch.cat([read(texts[i : i + 64]).sentence for i in range(0, len(texts), 64)]).double().numpy()
+    return (
+        torch.cat([read(texts[i : i + 64]).sentence for i in range(0, len(texts), 64)])
+        .double()
+        .numpy()
+    )
 
 
 def _ridge(
-    vectors: np.ndarray, curves: np.ndarray, where: np.ndarray, other: np.ndarray, *, components: int = 6
+    vectors: np.ndarray,
+    curves: np.ndarray,
+    where: np.ndarray,
+    other: np.ndarray,
+    *,
+    components: int = 6,
 ) -> np.ndarray:
     """Ridge regression from sentence vectors to principal components, fitted anew without each word."""
     said = []
@@ -142,7 +157,10 @@ def _ridge(
         _, _, axes = np.linalg.svd(curves[kept] - mean, full_matrices=False)
         scores = (curves[kept] - mean) @ axes[:components].T
         gram = vectors[kept] @ vectors[kept].T + 10.0 * np.eye(kept.sum())
-        said.append(mean + vectors[row] @ vectors[kept].T @ np.linalg.solve(gram, scores) @ axes[:components])
+        said.append(
+            mean
+            + vectors[row] @ vectors[kept].T @ np.linalg.solve(gram, scores) @ axes[:components]
+        )
     return np.array(said)
 
 
@@ -172,16 +190,26 @@ def held_out(judge: Judge, *, seed: int, config: Config = QUICK, shuffled: bool 
         config: of the small models.
         shuffled: give every training sentence another one's settings: the control.
     """
-    rows = [r for r in lessons(config, n_pairs=0) if r.curve is not None or "reverb" in (r.units or {})]
+    rows = [
+        r for r in lessons(config, n_pairs=0) if r.curve is not None or "reverb" in (r.units or {})
+    ]
     table, heard = tensors(rows, config.sentences), sounds(config, "train", 24)
     if shuffled:
         table = _shuffled(table, seed)
     words = {"eq": judge.words, "room": heard_rooms()}
-    asked = {part: _asked([word.word.replace("-", " ") for word in found], config) for part, found in words.items()}
-    said = {part: np.zeros((2, len(found), len(found[0].settings))) for part, found in words.items()}
+    asked = {
+        part: _asked([word.word.replace("-", " ") for word in found], config)
+        for part, found in words.items()
+    }
+    said = {
+        part: np.zeros((2, len(found), len(found[0].settings))) for part, found in words.items()
+    }
     for fold in range(N_FOLDS):
         kept = taught_rows(rows, fold, [word.word for found in words.values() for word in found])
-        model, first = train_quickly(config, table, heard, kept, seed=seed + fold), build(config).eval()
+        model, first = (
+            train_quickly(config, table, heard, kept, seed=seed + fold),
+            build(config).eval(),
+        )
         begin(first, table, torch.from_numpy(kept))
         for part, found in words.items():
             out = np.array([fold_of(word.word) == fold for word in found])
@@ -200,12 +228,20 @@ def taught_rows(rows: Sequence[Lesson], fold: int, asked: Sequence[str]) -> np.n
     """
     held = frozenset().union(*(parts(word) for word in asked if fold_of(word) == fold))
     return np.array(
-        [k for k, row in enumerate(rows) if not any(fold_of(w) == fold or parts(w) & held for w in row.words)]
+        [
+            k
+            for k, row in enumerate(rows)
+            if not any(fold_of(w) == fold or parts(w) & held for w in row.words)
+        ]
     )
 
 
 def _said(model: TextToEffects, batch: Mapping[str, Tensor], part: str) -> np.ndarray:
-    return said_curves(model, batch) if part == "eq" else answer(model, batch).units["reverb"].double().numpy()
+    return (
+        said_curves(model, batch)
+        if part == "eq"
+        else answer(model, batch).units["reverb"].double().numpy()
+    )
 
 
 def _shuffled(table: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
@@ -262,20 +298,29 @@ def evaluate(
     Raises:
         FileNotFoundError: if people's settings are not here.
         ModuleNotFoundError: if the sentence encoder is not installed.
-
-    Notebook: 08.
     """
     judge, started = Judge.of_people(), time.perf_counter()
     hub, names = pretrained.at_hand(), every_word()
-    say(f"of MPNet and CLAP, in the hub's cache: {', '.join(hub) or 'neither, so they are left out'}")
-    vectors = {"MPNet": lambda: sentence_vectors(names, hub["MPNet"]), "CLAP": lambda: hub["CLAP"].read(names)}
+    say(
+        f"of MPNet and CLAP, in the hub's cache: {', '.join(hub) or 'neither, so they are left out'}"
+    )
+    vectors = {
+        "MPNet": lambda: sentence_vectors(names, hub["MPNet"]),
+        "CLAP": lambda: hub["CLAP"].read(names),
+    }
     found = baselines(judge, {name: np.asarray(vectors[name](), dtype=np.float64) for name in hub})
     scores = {name: float(judge.errors(said).mean()) for name, said in found.items()}
-    beside = {"prior": scores["mean"], "floor": scores["ridge on MiniLM"], "oracle": scores["nearest curve"]}
+    beside = {
+        "prior": scores["mean"],
+        "floor": scores["ridge on MiniLM"],
+        "oracle": scores["nearest curve"],
+    }
     rows = [_eq_row(judge, name, said, seed) for name, said in found.items()]
     say(", ".join(f"{name} {score:.3f}" for name, score in scores.items()))
     told = held_out(judge, seed=seed)
-    say(f"network {judge.errors(told.curves).mean():.3f}, its first guess {judge.errors(told.guesses).mean():.3f}")
+    say(
+        f"network {judge.errors(told.curves).mean():.3f}, its first guess {judge.errors(told.guesses).mean():.3f}"
+    )
     mixed = held_out(judge, seed=seed, shuffled=True) if control else None
     if mixed:
         beside["control"] = float(judge.errors(mixed.curves).mean())
@@ -289,15 +334,23 @@ def evaluate(
         say("the contrastive encoder, and searches that ask it")
         encoders = fold_encoders(judge.words, seed=seed)
         rows += ranking_rows(judge.words, told.guesses, judge.spread, encoders, seed)
-        shapes = {"network": told.curves, "first guess": told.guesses, "lexicon alone": found["lexicon alone"]}
-        rows += contest_rows(encoders, judge.words, judge.spread, shapes, seed, clap=hub.get("CLAP"))
+        shapes = {
+            "network": told.curves,
+            "first guess": told.guesses,
+            "lexicon alone": found["lexicon alone"],
+        }
+        rows += contest_rows(
+            encoders, judge.words, judge.spread, shapes, seed, clap=hub.get("CLAP")
+        )
     rows.append(_operator_row(seed))
     rows.append(_speed_row(model, seed, checkpoint))
     spent = time.perf_counter() - started
     return [replace(row, seconds=spent) for row in rows]
 
 
-def _row(protocol: str, name: str, metric: str, ours: float, n: int, seed: int, **facts: object) -> Row:
+def _row(
+    protocol: str, name: str, metric: str, ours: float, n: int, seed: int, **facts: object
+) -> Row:
     given = {"low": None, "high": None, "unit": "", "sources": "real"} | facts
     return Row(protocol=protocol, name=name, metric=metric, ours=ours, n=n, seed=seed, **given)
 
@@ -306,7 +359,9 @@ def _eq_row(judge: Judge, name: str, said: np.ndarray, seed: int, **facts: objec
     errors = judge.errors(said)
     low, high = bootstrap_interval(errors, [stem(word.word) for word in judge.words], seed=seed)
     score = float(errors.mean())
-    return _row(HELD_OUT, name, "RMSE, standardised", score, len(errors), seed, low=low, high=high, **facts)
+    return _row(
+        HELD_OUT, name, "RMSE, standardised", score, len(errors), seed, low=low, high=high, **facts
+    )
 
 
 def tilts(curves: np.ndarray) -> np.ndarray:
@@ -323,7 +378,9 @@ def _tilt_rows(judge: Judge, said: Mapping[str, np.ndarray], seed: int) -> list[
         low, high = wilson_interval(int(right.sum()), len(right))
         share = float(right.mean())
         facts = {"low": low, "high": high, "chance": 0.5}
-        rows.append(_row("tilt of a word never seen", name, "right way", share, len(right), seed, **facts))
+        rows.append(
+            _row("tilt of a word never seen", name, "right way", share, len(right), seed, **facts)
+        )
     return rows
 
 
@@ -412,7 +469,8 @@ def _in_the_middle(rng: np.random.Generator) -> Preset:
         eq=tuple(replace(band, gain_db=float(rng.uniform(-4, 4))) for band in plain.eq),
         reverb=dict(plain.reverb) | {"wet": float(rng.uniform(0.2, 0.5))},
         distortion=dict(plain.distortion) | {"drive_db": float(rng.uniform(8, 18))},
-        compressor=dict(plain.compressor) | {"ratio": float(rng.uniform(2, 5)), "threshold_db": -25.0},
+        compressor=dict(plain.compressor)
+        | {"ratio": float(rng.uniform(2, 5)), "threshold_db": -25.0},
     )
 
 
@@ -421,7 +479,9 @@ def _operator_row(seed: int) -> Row:
     low, high = wilson_interval(sum(verdicts), len(verdicts))
     facts = {"low": low, "high": high, "chance": 0.5, "sources": "generated"}
     protocol = f"{len(OPERATORS)} operators on present settings"
-    return _row(protocol, "grammar", "right way", float(np.mean(verdicts)), len(verdicts), seed, **facts)
+    return _row(
+        protocol, "grammar", "right way", float(np.mean(verdicts)), len(verdicts), seed, **facts
+    )
 
 
 def _speed_row(model: TextToEffects, seed: int, checkpoint: str) -> Row:
@@ -435,4 +495,12 @@ def _speed_row(model: TextToEffects, seed: int, checkpoint: str) -> Row:
         predict(model, audio, rate, prompt)
         spent.append(time.process_time() - started)
     facts = {"unit": "s", "sources": "generated", "checkpoint": checkpoint or None}
-    return _row("speed", "network", "processor time for a clip of 10 s", float(np.median(spent)), 3, seed, **facts)
+    return _row(
+        "speed",
+        "network",
+        "processor time for a clip of 10 s",
+        float(np.median(spent)),
+        3,
+        seed,
+        **facts,
+    )

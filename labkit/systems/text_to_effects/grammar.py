@@ -18,8 +18,24 @@ DEGREES = {
 }
 _DEGREE_OF = {word: value for value, words in DEGREES.items() for word in words.split()}
 _ENDS = frozenset([";", ".", "but", "yet"])
-MORE = frozenset(["more", "add", "increase", "boost", "raise", "enhance", "emphasize", "extra", "bring", "push"])
-LESS = frozenset(["less", "reduce", "decrease", "cut", "lower", "remove", "drop", "tame", "soften", "lose", "fewer"])
+MORE = frozenset(
+    ["more", "add", "increase", "boost", "raise", "enhance", "emphasize", "extra", "bring", "push"]
+)
+LESS = frozenset(
+    [
+        "less",
+        "reduce",
+        "decrease",
+        "cut",
+        "lower",
+        "remove",
+        "drop",
+        "tame",
+        "soften",
+        "lose",
+        "fewer",
+    ]
+)
 NOT = frozenset(["not", "no", "without", "never", "don't", "dont", "isn't", "non", "avoid", "kill"])
 # Words of the desk: ranges of the spectrum and whole effects.
 _DESK = {
@@ -31,7 +47,10 @@ DESK = frozenset(word for words in _DESK for word in words.split())
 _RELATIVE_STEP = 0.6
 _MOST = 2.5  # of a degree, however often "very" is said
 # What is said at a desk, in the words that the rules know; tried in this order.
-_LESS_BY, _MORE_BY = r"(?:turn|bring|dial|pull|take|roll|back|ease|tone|strip)", r"(?:turn|bring|dial|crank|push)"
+_LESS_BY, _MORE_BY = (
+    r"(?:turn|bring|dial|pull|take|roll|back|ease|tone|strip)",
+    r"(?:turn|bring|dial|crank|push)",
+)
 _SAID = (
     (r"\b(?:not|without|no) (?:too|so|that|very) much\b|\btoo much\b|\bhalf (?:of )?the\b", "less"),
     (r"\bnot enough\b|\btoo little\b", "more"),
@@ -47,15 +66,37 @@ _SAID = (
     (r"\bdry (?:[a-z]+ )?(?:up|out)\b", "drier"),
     (r"\bclean (?:[a-z]+ )?up\b", "cleaner"),
     (r"(?<=[a-z] )(?:gain|drive)\b", "distortion"),
-    (r"\b(compress|squash|crush|smash|muffl|distort|saturat)e? (?=(?:it|this|the|them)\b)", r"\1ed "),
+    (
+        r"\b(compress|squash|crush|smash|muffl|distort|saturat)e? (?=(?:it|this|the|them)\b)",
+        r"\1ed ",
+    ),
     (r"\bup (?:by )?(?:an|one|1) octave\b|\boctave (?:higher|above)\b", "octave-up"),
     (r"\bdown (?:by )?(?:an|one|1) octave\b|\boctave (?:lower|below)\b", "octave-down"),
-    (r"\b(?:raise|higher)(?: the)? pitch\b(?!.*semitone)|\bpitch(?: it)? up\b(?!.*semitone)", "higher-pitched"),
-    (r"\b(?:lower|deeper)(?: the)? pitch\b(?!.*semitone)|\bpitch(?: it)? down\b(?!.*semitone)", "lower-pitched"),
+    (
+        r"\b(?:raise|higher)(?: the)? pitch\b(?!.*semitone)|\bpitch(?: it)? up\b(?!.*semitone)",
+        "higher-pitched",
+    ),
+    (
+        r"\b(?:lower|deeper)(?: the)? pitch\b(?!.*semitone)|\bpitch(?: it)? down\b(?!.*semitone)",
+        "lower-pitched",
+    ),
 )
 # What a move towards a word takes away: "drier" is less reverb, "cleaner" less distortion.
 _OPPOSITES = {"dry": "reverb", "clean": "distortion"}
-_NUMBERS = ("a", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven")
+_NUMBERS = (
+    "a",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+)
 _COUNTS = {word: max(1, n) for n, word in enumerate(_NUMBERS)}
 
 
@@ -96,7 +137,9 @@ def _base(word: str, words: dict[str, Meaning]) -> tuple[str, bool] | None:
     if word in words:
         return word, False
     endings = (("s", ""), ("iness", "y"), ("ness", ""), ("ly", ""), ("ish", ""))
-    for tried in (word.removesuffix(ending) + put for ending, put in endings if word.endswith(ending)):
+    for tried in (
+        word.removesuffix(ending) + put for ending, put in endings if word.endswith(ending)
+    ):
         if tried in words:
             return tried, False
     return None
@@ -132,8 +175,6 @@ def parse(prompt: str) -> list[Item]:
 
     Raises:
         ValueError: if the prompt holds no letters.
-
-    Notebook: 08.
     """
     if not re.search(r"[A-Za-z]", prompt):
         raise ValueError(f"prompt must hold words, got {prompt!r}")
@@ -157,12 +198,16 @@ class _Held:
     listed: bool = False  # by a comma or an "and", from the words before
     effect: bool = False  # what the last word was
 
-    def heard(self, word: str, ahead: Sequence[str], words: dict[str, Meaning]) -> tuple[str, bool] | None:
+    def heard(
+        self, word: str, ahead: Sequence[str], words: dict[str, Meaning]
+    ) -> tuple[str, bool] | None:
         """Take one more word; an entry of the lexicon is given back, as `_base` does."""
         found = _base(word, words)
         if word in _ENDS or word in (",", "and"):
             self.degree, self.listed = 1.0, word == "and" or (word == "," and _closes_a_list(ahead))
-            self.direction, self.negated = (self.direction, self.negated) if self.listed else (0, False)
+            self.direction, self.negated = (
+                (self.direction, self.negated) if self.listed else (0, False)
+            )
         elif word in NOT:
             self._afresh()
             self.negated = True
@@ -178,10 +223,17 @@ class _Held:
 
     def items(self, word: str, comparative: bool, words: dict[str, Meaning]) -> list[Item]:
         """The item of an entry, and of what a move towards it takes away."""
-        effect = not any(words[word].eq_db) or word in ("distortion", "overdrive", "fuzz", "saturation")
+        effect = not any(words[word].eq_db) or word in (
+            "distortion",
+            "overdrive",
+            "fuzz",
+            "saturation",
+        )
         if comparative or effect != self.effect:
             self._afresh()
-        item = _item(word, comparative, words[word], self.degree, self.direction, self.negated, effect)
+        item = _item(
+            word, comparative, words[word], self.degree, self.direction, self.negated, effect
+        )
         self.degree, self.listed, self.effect = 1.0, False, effect
         if item.relative and word in _OPPOSITES:
             other = _OPPOSITES[word]
@@ -205,7 +257,13 @@ def _closes_a_list(ahead: Sequence[str]) -> bool:
 
 
 def _item(
-    word: str, comparative: bool, meaning: Meaning, degree: float, direction: int, negated: bool, effect: bool
+    word: str,
+    comparative: bool,
+    meaning: Meaning,
+    degree: float,
+    direction: int,
+    negated: bool,
+    effect: bool,
 ) -> Item:
     relative = comparative or direction != 0
     sign = -1.0 if (direction < 0) != (negated and relative) else 1.0
@@ -217,7 +275,9 @@ def _item(
 def _numbers(prompt: str) -> list[Item]:
     """Semitones that are given as a number: "pitch down 3 semitones", "two semitones higher"."""
     for clause in re.split(r"[,;]|\b(?:and|but|with|then)\b", prompt.lower()):
-        found = re.search(rf"([+-]?\d+(?:\.\d+)?|\b(?:{'|'.join(_COUNTS)}))\s*(?:semitone|half[- ]step)", clause)
+        found = re.search(
+            rf"([+-]?\d+(?:\.\d+)?|\b(?:{'|'.join(_COUNTS)}))\s*(?:semitone|half[- ]step)", clause
+        )
         if found:
             size = float(_COUNTS.get(found[1], found[1]))
             down = re.search(r"\b(down|lower|deeper|below|drop)\b", clause)
@@ -249,7 +309,11 @@ def preset_of(items: Sequence[Item], *, level_db: float = -20.0) -> Preset:
 
 
 def apply_items(
-    items: Sequence[Item], current: Preset, *, level_db: float = -20.0, relative_step: float = _RELATIVE_STEP
+    items: Sequence[Item],
+    current: Preset,
+    *,
+    level_db: float = -20.0,
+    relative_step: float = _RELATIVE_STEP,
 ) -> Preset:
     """The present settings moved by what a sentence asks for.
 
@@ -261,8 +325,6 @@ def apply_items(
 
     Returns:
         A new preset.
-
-    Notebook: 08.
     """
     scaled = [replace(i, weight=i.weight * (relative_step if i.relative else 1.0)) for i in items]
     moved = fitted_gains_db(wanted_eq_db(scaled))
@@ -283,7 +345,10 @@ def apply_items(
 
 
 def _moved_band(band: Band, add_db: float) -> Band:
-    return replace(band, gain_db=float(np.clip(band.gain_db + add_db, BAND["gain_db"].low, BAND["gain_db"].high)))
+    return replace(
+        band,
+        gain_db=float(np.clip(band.gain_db + add_db, BAND["gain_db"].low, BAND["gain_db"].high)),
+    )
 
 
 def _moved_reverb(items: Sequence[Item], current: Preset) -> dict[str, float]:
@@ -298,7 +363,11 @@ def _moved_reverb(items: Sequence[Item], current: Preset) -> dict[str, float]:
     if len(up):  # the wettest place gives the room its size; degrees scale the wet share
         wettest = up[(up[:, 0] * up[:, 1]).argmax()]
         if not any(i.relative and i.meaning.room for i in items) or reverb["wet"] == 0:
-            reverb |= {"room_size": wettest[2], "damping": wettest[3], "pre_delay_ms": min(120.0, wettest[4])}
+            reverb |= {
+                "room_size": wettest[2],
+                "damping": wettest[3],
+                "pre_delay_ms": min(120.0, wettest[4]),
+            }
             reverb["diffusion"] = 1.0 if wettest[4] < 60 else 0.4
         reverb["wet"] = min(0.9, reverb["wet"] + float(wettest[0] * wettest[1]))
     reverb["wet"] = float(np.clip(reverb["wet"] * (1 - min(0.9, 0.8 * down)), 0.0, 0.9))
@@ -315,7 +384,9 @@ def _moved_compressor(items: Sequence[Item], current: Preset, level_db: float) -
         factor = ratio**item.weight  # weaker or stronger in the logarithm; the opposite undoes
         found["ratio"] = float(np.clip(found["ratio"] * factor, *_ends("ratio")))
         if item.weight > 0:
-            threshold = float(np.clip(level_db - below_db * min(item.weight, 1.5), *_ends("threshold_db")))
+            threshold = float(
+                np.clip(level_db - below_db * min(item.weight, 1.5), *_ends("threshold_db"))
+            )
             found |= {"threshold_db": threshold, "attack_ms": attack_ms, "release_ms": release_ms}
     return found
 

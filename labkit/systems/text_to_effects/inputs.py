@@ -29,7 +29,9 @@ def hint_vector(meaning: Meaning, weight: float, *, known: bool) -> np.ndarray:
         below_db, ratio, attack_ms, release_ms = meaning.squeeze
         squeeze = (below_db / 20, np.log(ratio), np.log10(attack_ms), np.log10(release_ms) - 2)
     asked = (*(np.array(meaning.eq_db) / 4), *room, meaning.drive_db / 15, meaning.colour, *squeeze)
-    return np.array([*(weight * np.array(asked)), weight * meaning.semitones / 6, weight, float(known), 1.0])
+    return np.array(
+        [*(weight * np.array(asked)), weight * meaning.semitones / 6, weight, float(known), 1.0]
+    )
 
 
 def read_sentences(texts: Sequence[str], sentences: str) -> text.Encoded:
@@ -46,8 +48,12 @@ def _lexicon_vectors(sentences: str) -> tuple[Tensor, np.ndarray]:
     """The sentence vector of every entry, and its hint."""
     entries = vocabulary()
     words = [word.replace("-", " ") for word in entries]
-    parts = [read_sentences(words[i : i + 64], sentences).sentence for i in range(0, len(words), 64)]
-    return torch.cat(parts), np.array([hint_vector(meaning, 1.0, known=False) for meaning in entries.values()])
+    parts = [
+        read_sentences(words[i : i + 64], sentences).sentence for i in range(0, len(words), 64)
+    ]
+    return torch.cat(parts), np.array(
+        [hint_vector(meaning, 1.0, known=False) for meaning in entries.values()]
+    )
 
 
 def hints_of(prompt: str, sentence: Tensor, sentences: str = "minilm") -> np.ndarray:
@@ -115,6 +121,12 @@ def picture(audio: np.ndarray, config: Config) -> tuple[Tensor, float]:
         mono = mono[start : start + samples]
     mono = np.pad(mono, (0, max(0, samples - len(mono))))
     level_db = max(-80.0, 10 * float(np.log10(np.square(mono, dtype=np.float64).mean() + 1e-12)))
-    mel = log_mel(torch.from_numpy(mono), config.sample_rate, n_mels=config.n_mels, low_hz=30.0, high_hz=16000.0)
+    mel = log_mel(
+        torch.from_numpy(mono),
+        config.sample_rate,
+        n_mels=config.n_mels,
+        low_hz=30.0,
+        high_hz=16000.0,
+    )
     pooled = torch.nn.functional.adaptive_avg_pool1d(mel[None], config.n_frames)[0].T
     return (pooled - pooled.mean()) / 20.0, level_db

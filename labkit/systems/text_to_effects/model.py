@@ -46,15 +46,21 @@ class Settings(NamedTuple):
 
     def eq_curve_db(self) -> Tensor:
         """(b, 40) dB."""
-        return curve_db(*(from_unit(BAND, self.band_unit)[name] for name in BAND.names), self.type_shares)
+        return curve_db(
+            *(from_unit(BAND, self.band_unit)[name] for name in BAND.names), self.type_shares
+        )
 
     def hard(self) -> "Settings":
         """The same with every band of one type alone, as an equaliser must be.
 
         The likeliest type is taken; a pass, which takes a whole side of the spectrum away, only with half of the share.
         """
-        rash = self.type_shares.new_tensor([kind.endswith("pass") for kind in TYPES]) * (self.type_shares < 0.5)
-        shares = functional.one_hot((self.type_shares - rash).argmax(-1), len(TYPES)).to(self.type_shares)
+        rash = self.type_shares.new_tensor([kind.endswith("pass") for kind in TYPES]) * (
+            self.type_shares < 0.5
+        )
+        shares = functional.one_hot((self.type_shares - rash).argmax(-1), len(TYPES)).to(
+            self.type_shares
+        )
         return self._replace(type_shares=shares)
 
     def straight(self) -> "Settings":
@@ -62,16 +68,22 @@ class Settings(NamedTuple):
 
         Source: Bengio, Leonard and Courville 2013 (straight-through estimator).
         """
-        return self._replace(type_shares=self.hard().type_shares + self.type_shares - self.type_shares.detach())
+        return self._replace(
+            type_shares=self.hard().type_shares + self.type_shares - self.type_shares.detach()
+        )
 
     def preset(self, row: int) -> Preset:
         """One of the batch as a preset."""
         knobs = from_unit(BAND, self.band_unit[row].detach().double())
         kinds = self.type_shares[row].argmax(-1).tolist()
         bands = [
-            Band(TYPES[kind], *(float(knobs[name][band]) for name in BAND.names)) for band, kind in enumerate(kinds)
+            Band(TYPES[kind], *(float(knobs[name][band]) for name in BAND.names))
+            for band, kind in enumerate(kinds)
         ]
-        rest = {name: SPACES[name].from_unit(self.units[name][row].detach().double().numpy()) for name in EFFECTS}
+        rest = {
+            name: SPACES[name].from_unit(self.units[name][row].detach().double().numpy())
+            for name in EFFECTS
+        }
         return Preset(tuple(bands), **rest)
 
 
@@ -86,8 +98,14 @@ class Exchange(nn.Module):
 
     def __init__(self, width: int, n_heads: int, dropout: float) -> None:
         super().__init__()
-        self.text_asks, self.audio_asks = _Ask(width, n_heads, dropout), _Ask(width, n_heads, dropout)
-        self.text_refines, self.audio_refines = _Ask(width, n_heads, dropout), _Ask(width, n_heads, dropout)
+        self.text_asks, self.audio_asks = (
+            _Ask(width, n_heads, dropout),
+            _Ask(width, n_heads, dropout),
+        )
+        self.text_refines, self.audio_refines = (
+            _Ask(width, n_heads, dropout),
+            _Ask(width, n_heads, dropout),
+        )
 
     def forward(self, text: Tensor, mask: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
         """(b, t, d), (b, t) bool and (b, f, d) -> both sequences, richer."""
@@ -114,7 +132,9 @@ class _Ask(nn.Module):
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
         memory = self.norm_memory(memory)
         hidden = None if mask is None else ~mask
-        told, _ = self.attention(self.norm(x), memory, memory, key_padding_mask=hidden, need_weights=False)
+        told, _ = self.attention(
+            self.norm(x), memory, memory, key_padding_mask=hidden, need_weights=False
+        )
         x = x + told
         return x + self.forward_layers(self.norm_forward(x))
 
@@ -126,8 +146,6 @@ class TextToEffects(nn.Module):
 
     Args:
         config: sizes.
-
-    Notebook: 08.
     """
 
     def __init__(self, config: Config) -> None:
@@ -136,7 +154,10 @@ class TextToEffects(nn.Module):
         piece_width = SENTENCE_WIDTHS[config.sentences]
         self.read_pieces = nn.Sequential(nn.Linear(piece_width, width), nn.LayerNorm(width))
         self.read_hints = nn.Sequential(
-            nn.Linear(HINT_WIDTH, 2 * width), nn.GELU(), nn.Linear(2 * width, width), nn.LayerNorm(width)
+            nn.Linear(HINT_WIDTH, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, width),
+            nn.LayerNorm(width),
         )
         self.read_audio = nn.Linear(config.n_mels + 1, width)
         self.moment = nn.Parameter(0.02 * torch.randn(config.n_frames, width))
@@ -151,7 +172,9 @@ class TextToEffects(nn.Module):
         self.agree = _Ask(*parts)
         self.norm = nn.LayerNorm(width)
         self.band_heads = nn.ModuleList(nn.Linear(width, len(BAND) + len(TYPES)) for _ in START)
-        self.effect_heads = nn.ModuleDict({name: nn.Linear(width, len(SPACES[name])) for name in EFFECTS})
+        self.effect_heads = nn.ModuleDict(
+            {name: nn.Linear(width, len(SPACES[name])) for name in EFFECTS}
+        )
         self._begin_neutral()
 
     def _begin_neutral(self) -> None:
@@ -173,9 +196,13 @@ class TextToEffects(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Settings:
         """Settings for a batch of `inputs.read_prompts`, with `picture` (b, f, m) and `level_db` (b,)."""
-        text = torch.cat([self.read_hints(batch["hints"]), self.read_pieces(batch["pieces"])], dim=1)
+        text = torch.cat(
+            [self.read_hints(batch["hints"]), self.read_pieces(batch["pieces"])], dim=1
+        )
         mask = torch.cat([batch["hints_mask"], batch["pieces_mask"]], dim=1)
-        level = ((batch["level_db"] + 20) / 10)[:, None, None].expand(-1, batch["picture"].shape[1], 1)
+        level = ((batch["level_db"] + 20) / 10)[:, None, None].expand(
+            -1, batch["picture"].shape[1], 1
+        )
         audio = self.read_audio(torch.cat([batch["picture"], level], dim=-1)) + self.moment
         text, audio = self.drop(text), self.drop(audio)
         for exchange in self.exchanges:
@@ -186,7 +213,10 @@ class TextToEffects(nn.Module):
             asked = ask(asked, memory, known)
         asked = self.norm(self.agree(asked, asked))
         bands = torch.stack([head(asked[:, k]) for k, head in enumerate(self.band_heads)], dim=1)
-        said = {name: head(asked[:, len(START) + k]) for k, (name, head) in enumerate(self.effect_heads.items())}
+        said = {
+            name: head(asked[:, len(START) + k])
+            for k, (name, head) in enumerate(self.effect_heads.items())
+        }
         said["reverb"] = said["reverb"] + torch.logit(self.guessed_room(batch))
         units = {name: torch.sigmoid(value) for name, value in said.items()}
         knobs, kinds = bands.split([len(BAND), len(TYPES)], dim=-1)
@@ -215,7 +245,9 @@ class TextToEffects(nn.Module):
         said = functional.linear(self.nearness(apart), self.guess.weight) * degree
         total = self.guess.bias + said.sum(0) / max(1, len(hints)) ** 0.5
         gains = total.clamp(BAND["gain_db"].low, BAND["gain_db"].high).tolist()
-        return tuple(Band(kind, hz, gain, q) for (kind, hz, q), gain in zip(START, gains, strict=True))
+        return tuple(
+            Band(kind, hz, gain, q) for (kind, hz, q), gain in zip(START, gains, strict=True)
+        )
 
     def nearness(self, asked: Tensor) -> Tensor:
         """As the function `nearness`, to the model's own centres."""
@@ -224,8 +256,12 @@ class TextToEffects(nn.Module):
 
 def told_of(batch: Mapping[str, Tensor]) -> Tensor:
     """(b, 405): the sentence as one vector of length 1, and beside it the sum of the hints."""
-    sentence = functional.normalize((batch["pieces"] * batch["pieces_mask"][..., None]).sum(1), dim=-1)
-    return torch.cat([sentence, _HINT_SHARE * (batch["hints"] * batch["hints_mask"][..., None]).sum(1)], dim=-1)
+    sentence = functional.normalize(
+        (batch["pieces"] * batch["pieces_mask"][..., None]).sum(1), dim=-1
+    )
+    return torch.cat(
+        [sentence, _HINT_SHARE * (batch["hints"] * batch["hints_mask"][..., None]).sum(1)], dim=-1
+    )
 
 
 def asked_of(batch: Mapping[str, Tensor]) -> Tensor:
@@ -245,7 +281,9 @@ def hint_centres() -> Tensor:
 
 
 @torch.no_grad()
-def begin(model: TextToEffects, table: Mapping[str, Tensor], rows: Tensor, *, penalty: float = 0.3) -> None:
+def begin(
+    model: TextToEffects, table: Mapping[str, Tensor], rows: Tensor, *, penalty: float = 0.3
+) -> None:
     """Set the first guesses: ridge regressions from nearness to people's gains, and from the sentence to their room.
 
     Args:
@@ -255,24 +293,40 @@ def begin(model: TextToEffects, table: Mapping[str, Tensor], rows: Tensor, *, pe
         penalty: of the squared weights of the first, against the sum of the rows' weights; the second's is 1.
 
     Source: radial basis functions with given centres (Broomhead and Lowe 1988).
-    Notebook: 08.
     """
     toned = rows[table["curve_weight"][rows] > 0]
     if len(toned):
-        near = model.nearness(asked_of({name: table[name][toned] for name in ("hints", "hints_mask")}))
+        near = model.nearness(
+            asked_of({name: table[name][toned] for name in ("hints", "hints_mask")})
+        )
         curves = model.config.db_per_unit * table["curve"][toned].double().numpy()
         gains = torch.from_numpy(np.stack([fitted_gains_db(curve) for curve in curves]))
         # Not centred: what is near nothing in the lexicon gets the mean gain.
         ridge_into(model.guess, near, gains, table["curve_weight"][toned], penalty, centred=False)
     rooms = rows[table["reverb_weight"][rows] > 0] if "reverb" in table else rows[:0]
     if len(rooms):
-        told = told_of({name: table[name][rooms] for name in ("pieces", "pieces_mask", "hints", "hints_mask")})
-        ridge_into(model.guess_room, told, table["reverb"][rooms], table["reverb_weight"][rooms], 1.0, centred=True)
+        told = told_of(
+            {name: table[name][rooms] for name in ("pieces", "pieces_mask", "hints", "hints_mask")}
+        )
+        ridge_into(
+            model.guess_room,
+            told,
+            table["reverb"][rooms],
+            table["reverb_weight"][rooms],
+            1.0,
+            centred=True,
+        )
 
 
 @torch.no_grad()
 def ridge_into(
-    layer: nn.Linear, inputs: Tensor, outputs: Tensor, weight: Tensor, penalty: float, *, centred: bool
+    layer: nn.Linear,
+    inputs: Tensor,
+    outputs: Tensor,
+    weight: Tensor,
+    penalty: float,
+    *,
+    centred: bool,
 ) -> None:
     """The weighted least squares from inputs (n, k) to outputs (n, m) with a penalty, put into a layer.
 

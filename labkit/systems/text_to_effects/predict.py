@@ -17,7 +17,14 @@ from labkit.signal.paths import replace_text
 from labkit.signal.seeds import generator
 from labkit.systems.text_to_effects.config import Config
 from labkit.systems.text_to_effects.descriptors import stem
-from labkit.systems.text_to_effects.grammar import DESK, Item, apply_items, parse, preset_of, vocabulary
+from labkit.systems.text_to_effects.grammar import (
+    DESK,
+    Item,
+    apply_items,
+    parse,
+    preset_of,
+    vocabulary,
+)
 from labkit.systems.text_to_effects.inputs import picture, read_prompts
 from labkit.systems.text_to_effects.lexicon import ANCHORS_HZ
 from labkit.systems.text_to_effects.model import TextToEffects, nearness
@@ -54,9 +61,14 @@ class Prediction:
     def understood(self) -> str:
         """The words that were understood with their degrees, on a line."""
         words = [
-            f"{i.word} {'off' if i.off else f'{i.weight:+.1f}'}{' (moves)' if i.relative else ''}" for i in self.items
+            f"{i.word} {'off' if i.off else f'{i.weight:+.1f}'}{' (moves)' if i.relative else ''}"
+            for i in self.items
         ]
-        return ", ".join(words) or "no word of the lexicon; guessed by meaning" * (self.by == "network") or "nothing"
+        return (
+            ", ".join(words)
+            or "no word of the lexicon; guessed by meaning" * (self.by == "network")
+            or "nothing"
+        )
 
 
 def predict(
@@ -90,19 +102,23 @@ def predict(
     Raises:
         AudioError: if audio is empty or not finite.
         ValueError: for a prompt without letters, or a strength out of range.
-
-    Notebook: 08.
     """
     items = parse(prompt)
     config = model.config if model is not None else Config()
-    heard, level_db = picture(resample(check_audio(audio, sample_rate), sample_rate, config.sample_rate), config)
+    heard, level_db = picture(
+        resample(check_audio(audio, sample_rate), sample_rate, config.sample_rate), config
+    )
     named = [item for item in items if item.weight > 0 and not item.relative]
     moves = [item for item in items if item not in named]
     preset, by = preset_of(named, level_db=level_db), "lexicon"
     if model is not None and (named or not items):
         # People were never asked for "not thin" or "brighter": those are the grammar's.
         toned = _without_drive(named, model.config.taught)
-        asked = ", ".join(item.word.replace("-", " ") for item in toned) if len(toned) < len(items) else prompt
+        asked = (
+            ", ".join(item.word.replace("-", " ") for item in toned)
+            if len(toned) < len(items)
+            else prompt
+        )
         taught = _taught(model, asked, toned, preset, heard, level_db)
         preset, by = taught, "lexicon" if taught == preset else "network"
     if moves and not named:
@@ -113,7 +129,12 @@ def predict(
 
 @torch.no_grad()
 def _taught(
-    model: TextToEffects, prompt: str, named: Sequence[Item], lexicon: Preset, heard: torch.Tensor, level_db: float
+    model: TextToEffects,
+    prompt: str,
+    named: Sequence[Item],
+    lexicon: Preset,
+    heard: torch.Tensor,
+    level_db: float,
 ) -> Preset:
     """The lexicon's preset with what people taught the network in its place."""
     device = next(model.parameters()).device
@@ -126,10 +147,17 @@ def _taught(
     if toned:
         # What was measured on words never seen: the first guess is nearer to people than what the network adds to it.
         eq = said.eq if is_familiar(prompt, named, model.config) else model.guessed_bands(batch, 0)
-        found = found if any(is_far(item, model.config.taught) for item in named) else replace(found, eq=eq)
+        found = (
+            found
+            if any(is_far(item, model.config.taught) for item in named)
+            else replace(found, eq=eq)
+        )
     if any(item.meaning.room for item in wanted):
         # People's reverberator was always on, its delay that of a comb: they say something of size and colour alone.
-        mixed = {name: 0.5 * (said.reverb[name] + lexicon.reverb[name]) for name in ("room_size", "damping")}
+        mixed = {
+            name: 0.5 * (said.reverb[name] + lexicon.reverb[name])
+            for name in ("room_size", "damping")
+        }
         found = replace(found, reverb=lexicon.reverb | mixed)
     return found if named else _guessed(found, said, float(batch["hints"][0, 0, 6]))
 
@@ -199,14 +227,18 @@ def variations(preset: Preset, n: int, *, seed: int = 0, spread: float = 0.12) -
         rng = generator(seed, "variation", k)
         factor = float(np.exp(rng.normal(0, 4 * spread)))
         eq = tuple(
-            replace(b, gain_db=float(np.clip(b.gain_db * factor + rng.normal(0, 10 * spread), -18, 18)))
+            replace(
+                b, gain_db=float(np.clip(b.gain_db * factor + rng.normal(0, 10 * spread), -18, 18))
+            )
             for b in preset.eq
         )
         changed = {}
         for name, space in SPACES.items():
             unit = space.to_unit(getattr(preset, name))
             on = name != "pitch" and getattr(preset, name) != getattr(Preset(), name)
-            changed[name] = space.from_unit(np.clip(unit + on * rng.normal(0, spread, len(unit)), 0, 1))
+            changed[name] = space.from_unit(
+                np.clip(unit + on * rng.normal(0, spread, len(unit)), 0, 1)
+            )
         found.append(replace(preset, eq=eq, **changed))
     return found
 
@@ -257,8 +289,6 @@ def process_file(
 
     Raises:
         AudioError, ValueError: as `predict`, `render_file` and `variations`.
-
-    Notebook: 08.
     """
     if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
         raise ValueError(f"seconds must be above 0, got {seconds}")

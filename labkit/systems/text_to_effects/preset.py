@@ -24,7 +24,9 @@ BAND = ParameterSpace(
 )
 SPACES = {
     "pitch": ParameterSpace((Parameter("semitones", "", -12.0, 12.0),)),
-    "distortion": ParameterSpace((Parameter("drive_db", "dB", 0.0, 30.0), Parameter("colour", "", -1.0, 1.0))),
+    "distortion": ParameterSpace(
+        (Parameter("drive_db", "dB", 0.0, 30.0), Parameter("colour", "", -1.0, 1.0))
+    ),
     "compressor": ParameterSpace(
         (
             Parameter("threshold_db", "dB", -60.0, 0.0),
@@ -47,7 +49,13 @@ _NEUTRAL = {
     "pitch": {"semitones": 0.0},
     "distortion": {"drive_db": 0.0, "colour": 0.0},
     "compressor": {"threshold_db": 0.0, "ratio": 1.0, "attack_ms": 10.0, "release_ms": 100.0},
-    "reverb": {"room_size": 0.5, "pre_delay_ms": 10.0, "diffusion": 1.0, "damping": 0.5, "wet": 0.0},
+    "reverb": {
+        "room_size": 0.5,
+        "pre_delay_ms": 10.0,
+        "diffusion": 1.0,
+        "damping": 0.5,
+        "wet": 0.0,
+    },
 }
 # The knobs that make an effect stronger; `Preset.scaled` and neutrality ask them alone.
 STRENGTH = {"pitch": "semitones", "distortion": "drive_db", "compressor": "ratio", "reverb": "wet"}
@@ -104,8 +112,6 @@ class Preset:
 
     Raises:
         ValueError: for a missing, unknown or out-of-range knob.
-
-    Notebook: 08.
     """
 
     eq: tuple[Band, ...] = field(default_factory=_flat)
@@ -122,7 +128,9 @@ class Preset:
 
     def eq_curve_db(self) -> np.ndarray:
         """(40,) dB: what the equaliser does at `response.BANDS_HZ`."""
-        hz, gain, q = (torch.tensor([getattr(band, name) for band in self.eq]).double() for name in BAND.names)
+        hz, gain, q = (
+            torch.tensor([getattr(band, name) for band in self.eq]).double() for name in BAND.names
+        )
         shares = torch.eye(len(TYPES)).double()[[TYPES.index(band.type) for band in self.eq]]
         return curve_db(hz, gain, q, shares).numpy()
 
@@ -171,9 +179,13 @@ class Preset:
             bands = tuple(Band(**band) for band in found.pop("eq"))
             if set(found) != set(SPACES):
                 raise ValueError(f"effects must be {sorted(SPACES)}, got {sorted(found)}")
-            return cls(bands, **{name: {k: float(v) for k, v in found[name].items()} for name in SPACES})
+            return cls(
+                bands, **{name: {k: float(v) for k, v in found[name].items()} for name in SPACES}
+            )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"a preset of version {VERSION} was expected, got {text[:60]!r} ({error})") from error
+            raise ValueError(
+                f"a preset of version {VERSION} was expected, got {text[:60]!r} ({error})"
+            ) from error
 
     def save(self, path: str | Path) -> None:
         """Write `to_json()` under a temporary name, then rename."""
@@ -192,14 +204,22 @@ class Preset:
         Args:
             sample_rate: Hz; bands that lie above half of it are left out.
         """
-        pitch, drive, colour = self.pitch["semitones"], self.distortion["drive_db"], self.distortion["colour"]
+        pitch, drive, colour = (
+            self.pitch["semitones"],
+            self.distortion["drive_db"],
+            self.distortion["colour"],
+        )
         plan: Plan = [("PitchShift", {"semitones": pitch})] if abs(pitch) > 0.01 else []
         plan += [step for band in self.eq for step in _band_plan(band, sample_rate)]
         if self.compressor["ratio"] > 1.01:
             plan.append(("Compressor", dict(self.compressor)))
         if drive > 0.05:
             plan.append(("Distortion", {"drive_db": drive}))
-            shelf = {"cutoff_frequency_hz": min(1500.0, 0.2 * sample_rate), "gain_db": 9.0 * colour, "q": 0.7}
+            shelf = {
+                "cutoff_frequency_hz": min(1500.0, 0.2 * sample_rate),
+                "gain_db": 9.0 * colour,
+                "q": 0.7,
+            }
             plan += [("HighShelfFilter", shelf)] if abs(colour) > 0.01 else []
         return plan + (_room_plan(self.reverb) if self.reverb["wet"] > 0.005 else [])
 
@@ -215,18 +235,29 @@ class Preset:
 
     def summary(self) -> str:
         """What the preset does, an effect a line, in plain words."""
-        lines = [f"eq          {b.type} {b.frequency_hz:.0f} Hz {b.gain_db:+.1f} dB, Q {b.q:.2f}" for b in self.eq]
+        lines = [
+            f"eq          {b.type} {b.frequency_hz:.0f} Hz {b.gain_db:+.1f} dB, Q {b.q:.2f}"
+            for b in self.eq
+        ]
         for name, space in SPACES.items():
-            knobs = ", ".join(f"{p.name} {getattr(self, name)[p.name]:.3g}" for p in space.parameters)
+            knobs = ", ".join(
+                f"{p.name} {getattr(self, name)[p.name]:.3g}" for p in space.parameters
+            )
             lines.append(f"{name:12s}{knobs}")
         return "\n".join(lines)
 
 
 def _scaled_band(band: Band, strength: float) -> Band:
-    if band.type in ("lowpass", "highpass"):  # a pass moves towards the end of the range where it does nothing
+    if band.type in (
+        "lowpass",
+        "highpass",
+    ):  # a pass moves towards the end of the range where it does nothing
         end = BAND["frequency_hz"].high if band.type == "lowpass" else BAND["frequency_hz"].low
         kept = end * (band.frequency_hz / end) ** strength
-        return replace(band, frequency_hz=float(np.clip(kept, BAND["frequency_hz"].low, BAND["frequency_hz"].high)))
+        return replace(
+            band,
+            frequency_hz=float(np.clip(kept, BAND["frequency_hz"].low, BAND["frequency_hz"].high)),
+        )
     return replace(band, gain_db=float(np.clip(band.gain_db * strength, -18.0, 18.0)))
 
 
@@ -243,9 +274,20 @@ def _band_plan(band: Band, sample_rate: int) -> Plan:
 def _room_plan(reverb: Mapping[str, float]) -> Plan:
     """Dry sound, a diffuse room behind its pre-delay, and beside it separate echoes for what is not diffuse."""
     wet, diffusion = reverb["wet"], reverb["diffusion"]
-    behind: Plan = [("Delay", {"delay_seconds": reverb["pre_delay_ms"] / 1000, "feedback": 0.0, "mix": 1.0})]
-    room = {"room_size": reverb["room_size"], "damping": reverb["damping"], "wet_level": 0.5 * wet, "dry_level": 0.0}
-    apart = {"delay_seconds": 0.05 + reverb["pre_delay_ms"] / 1000, "feedback": 0.5 * reverb["room_size"], "mix": 1.0}
+    behind: Plan = [
+        ("Delay", {"delay_seconds": reverb["pre_delay_ms"] / 1000, "feedback": 0.0, "mix": 1.0})
+    ]
+    room = {
+        "room_size": reverb["room_size"],
+        "damping": reverb["damping"],
+        "wet_level": 0.5 * wet,
+        "dry_level": 0.0,
+    }
+    apart = {
+        "delay_seconds": 0.05 + reverb["pre_delay_ms"] / 1000,
+        "feedback": 0.5 * reverb["room_size"],
+        "mix": 1.0,
+    }
     paths = [
         [("Gain", {"gain_db": 20 * float(np.log10(1 - wet))})],
         [*(behind if reverb["pre_delay_ms"] > 0.5 else []), ("Reverb", room)],
@@ -259,7 +301,9 @@ def _room_plan(reverb: Mapping[str, float]) -> Plan:
 def _built(plan: Plan) -> Any:
     pedalboard = need("pedalboard")
     made = [
-        pedalboard.Mix([_built(path) for path in given]) if name == "Mix" else getattr(pedalboard, name)(**given)
+        pedalboard.Mix([_built(path) for path in given])
+        if name == "Mix"
+        else getattr(pedalboard, name)(**given)
         for name, given in plan
     ]
     return pedalboard.Pedalboard(made)
@@ -274,7 +318,9 @@ def _printed(plan: Plan, indent: int) -> str:
     text, space = "", " " * indent
     for name, given in plan:
         if name == "Mix":
-            paths = "".join(f"{space}    Pedalboard([\n{_printed(p, indent + 8)}{space}    ]),\n" for p in given)
+            paths = "".join(
+                f"{space}    Pedalboard([\n{_printed(p, indent + 8)}{space}    ]),\n" for p in given
+            )
             text += f"{space}Mix([\n{paths}{space}]),\n"
         else:
             arguments = ", ".join(f"{key}={value!r}" for key, value in given.items())

@@ -12,7 +12,15 @@ from labkit.signal.seeds import generator
 from labkit.signal.soundfont import SoundFontMissingError, find_soundfont
 from labkit.signal.sources import GeneratedGuitars, Sampled, Source, recordings
 from labkit.systems.text_to_effects.contrast import ContrastConfig, Encoder, likeness, train_encoder
-from labkit.systems.text_to_effects.descriptors import N_FOLDS, Word, band_spread, eq_words, fold_of, parts, stem
+from labkit.systems.text_to_effects.descriptors import (
+    N_FOLDS,
+    Word,
+    band_spread,
+    eq_words,
+    fold_of,
+    parts,
+    stem,
+)
 
 _TOP = 5
 _CLIPS = {"generated": 4, "sampled": 4, "real": 4}
@@ -22,7 +30,12 @@ SYNONYM = 0.3
 
 
 def fold_encoder(
-    words: Sequence[Word], fold: int, *, seed: int, config: ContrastConfig | None = None, shuffled: bool = False
+    words: Sequence[Word],
+    fold: int,
+    *,
+    seed: int,
+    config: ContrastConfig | None = None,
+    shuffled: bool = False,
 ) -> Encoder:
     """An encoder taught all words but those that share a part with the words of a fold.
 
@@ -32,19 +45,26 @@ def fold_encoder(
         seed: of the encoder.
         config: of the encoder; the default where None.
         shuffled: as in `train_encoder`.
-
-    Notebook: 08.
     """
     held = frozenset().union(*(parts(word.word) for word in words if fold_of(word.word) == fold))
     taught = [w for w in eq_words() if fold_of(w.word) != fold and not parts(w.word) & held]
-    return train_encoder(config or ContrastConfig(), taught, band_spread(), seed=seed + fold, shuffled=shuffled)
+    return train_encoder(
+        config or ContrastConfig(), taught, band_spread(), seed=seed + fold, shuffled=shuffled
+    )
 
 
 def fold_encoders(
-    words: Sequence[Word], *, seed: int, config: ContrastConfig | None = None, shuffled: bool = False
+    words: Sequence[Word],
+    *,
+    seed: int,
+    config: ContrastConfig | None = None,
+    shuffled: bool = False,
 ) -> list[Encoder]:
     """`fold_encoder` of every fold."""
-    return [fold_encoder(words, fold, seed=seed, config=config, shuffled=shuffled) for fold in range(N_FOLDS)]
+    return [
+        fold_encoder(words, fold, seed=seed, config=config, shuffled=shuffled)
+        for fold in range(N_FOLDS)
+    ]
 
 
 def unseen_clips(kind: str, config: ContrastConfig, *, seed: int) -> Iterator[np.ndarray]:
@@ -133,7 +153,11 @@ def chance(words: Sequence[Word], *, right: Sequence[int] | None = None) -> floa
 
 
 def ranking_rows(
-    words: Sequence[Word], guesses: np.ndarray, spread: np.ndarray, encoders: Sequence[Encoder], seed: int
+    words: Sequence[Word],
+    guesses: np.ndarray,
+    spread: np.ndarray,
+    encoders: Sequence[Encoder],
+    seed: int,
 ) -> list[Row]:
     """Rows "top 5": the encoder on three kinds of sources, beside its control and other encoders.
 
@@ -147,8 +171,12 @@ def ranking_rows(
     config = encoders[0].config
     clips = {kind: list(unseen_clips(kind, config, seed=seed)) for kind in _CLIPS}
     rivals = {
-        "reads sentences alone": fold_encoders(words, seed=seed, config=replace(config, reads="sentence")),
-        "hears the wet sound alone": fold_encoders(words, seed=seed, config=replace(config, hears="wet")),
+        "reads sentences alone": fold_encoders(
+            words, seed=seed, config=replace(config, reads="sentence")
+        ),
+        "hears the wet sound alone": fold_encoders(
+            words, seed=seed, config=replace(config, hears="wet")
+        ),
     }
     mixed = fold_encoders(words, seed=seed, shuffled=True)
     told = float((by_first_guess(words, guesses, spread) < _TOP).mean())
@@ -162,20 +190,53 @@ def ranking_rows(
         control = float((ranked(mixed, words, dry) < _TOP).mean())
         found = ranked(encoders, words, dry)
         beside = {"chance": chance(words), "control": control, "oracle": told}
-        rows.append(_row(kind, "contrastive encoder", "top 5 of the fold's words", found, words, seed, **beside))
+        rows.append(
+            _row(
+                kind,
+                "contrastive encoder",
+                "top 5 of the fold's words",
+                found,
+                words,
+                seed,
+                **beside,
+            )
+        )
         rows += [
-            _row(kind, name, "top 5 of the fold's words", ranked(others, words, dry), words, seed, chance=chance(words))
+            _row(
+                kind,
+                name,
+                "top 5 of the fold's words",
+                ranked(others, words, dry),
+                words,
+                seed,
+                chance=chance(words),
+            )
             for name, others in rivals.items()
         ]
         merged = ranked(encoders, words, dry, alike=alike)
         by_chance = {"chance": chance(words, right=same)}
-        rows.append(_row(kind, "contrastive encoder", "top 5, synonyms merged", merged, words, seed, **by_chance))
+        rows.append(
+            _row(
+                kind,
+                "contrastive encoder",
+                "top 5, synonyms merged",
+                merged,
+                words,
+                seed,
+                **by_chance,
+            )
+        )
         rows.append(_wide_row(kind, encoders, every, words, dry, seed))
     return rows
 
 
 def _wide_row(
-    kind: str, encoders: Sequence[Encoder], every: list[Word], words: Sequence[Word], dry: list[np.ndarray], seed: int
+    kind: str,
+    encoders: Sequence[Encoder],
+    every: list[Word],
+    words: Sequence[Word],
+    dry: list[np.ndarray],
+    seed: int,
 ) -> Row:
     """The same among all words of the fold, those of one or two contributors too."""
     place = [every.index(word) for word in words]
@@ -187,11 +248,26 @@ def _wide_row(
 
 
 def _row(
-    kind: str, name: str, metric: str, found: np.ndarray, words: Sequence[Word], seed: int, **facts: float | None
+    kind: str,
+    name: str,
+    metric: str,
+    found: np.ndarray,
+    words: Sequence[Word],
+    seed: int,
+    **facts: float | None,
 ) -> Row:
     right = (found < _TOP).mean(0)
     low, high = bootstrap_interval(right, [stem(word.word) for word in words], seed=seed)
     sizes = np.bincount([fold_of(word.word) for word in words], minlength=N_FOLDS)
-    protocol = f"word never seen, from the rendered sound; {sizes.min()} to {sizes.max()} words in a fold"
-    shared = {"protocol": protocol, "name": name, "sources": kind, "metric": metric, "unit": "", "seed": seed}
+    protocol = (
+        f"word never seen, from the rendered sound; {sizes.min()} to {sizes.max()} words in a fold"
+    )
+    shared = {
+        "protocol": protocol,
+        "name": name,
+        "sources": kind,
+        "metric": metric,
+        "unit": "",
+        "seed": seed,
+    }
     return Row(**shared, ours=float(right.mean()), low=low, high=high, n=found.size, **facts)

@@ -19,7 +19,12 @@ DESIGN_RATE = 44100
 
 
 def responses_db(
-    frequency_hz: Tensor, gain_db: Tensor, q: Tensor, at_hz: Tensor, *, sample_rate: int = DESIGN_RATE
+    frequency_hz: Tensor,
+    gain_db: Tensor,
+    q: Tensor,
+    at_hz: Tensor,
+    *,
+    sample_rate: int = DESIGN_RATE,
 ) -> Tensor:
     """The gain of a band at each frequency, for every type it could be.
 
@@ -35,14 +40,21 @@ def responses_db(
 
     Source: Bristow-Johnson's cookbook through the bilinear transform: the digital filter has, at each frequency, the
         gain of the analogue one at the warped frequency. The passes are of first order.
-    Notebook: 08.
     """
-    warped = torch.tan(math.pi * at_hz / sample_rate) / torch.tan(math.pi * frequency_hz / sample_rate)[..., None]
+    warped = (
+        torch.tan(math.pi * at_hz / sample_rate)
+        / torch.tan(math.pi * frequency_hz / sample_rate)[..., None]
+    )
     x2 = warped.square()
     amplitude = 10 ** (gain_db / 40)[..., None]
     wide = x2 / q[..., None].square()
-    bell = ((1 - x2).square() + wide * amplitude.square()) / ((1 - x2).square() + wide / amplitude.square())
-    upper, lower = (amplitude - x2).square() + wide * amplitude, (1 - amplitude * x2).square() + wide * amplitude
+    bell = ((1 - x2).square() + wide * amplitude.square()) / (
+        (1 - x2).square() + wide / amplitude.square()
+    )
+    upper, lower = (
+        (amplitude - x2).square() + wide * amplitude,
+        (1 - amplitude * x2).square() + wide * amplitude,
+    )
     shelf = amplitude.square()
     kinds = [shelf * upper / lower, bell, shelf * lower / upper, 1 / (1 + x2), x2 / (1 + x2)]
     power = torch.stack(torch.broadcast_tensors(*kinds), dim=-2)
@@ -50,7 +62,12 @@ def responses_db(
 
 
 def curve_db(
-    frequency_hz: Tensor, gain_db: Tensor, q: Tensor, shares: Tensor, *, at_hz: Sequence[float] = BANDS_HZ
+    frequency_hz: Tensor,
+    gain_db: Tensor,
+    q: Tensor,
+    shares: Tensor,
+    *,
+    at_hz: Sequence[float] = BANDS_HZ,
 ) -> Tensor:
     """The curve of several bands in series, each a mixture of types in dB.
 
@@ -63,8 +80,6 @@ def curve_db(
 
     Returns:
         (..., m) dB.
-
-    Notebook: 08.
     """
     points = torch.tensor(at_hz, dtype=gain_db.dtype, device=gain_db.device)
     return (responses_db(frequency_hz, gain_db, q, points) * shares[..., None]).sum((-3, -2))
@@ -91,7 +106,9 @@ def fitted_gains_db(target_db: np.ndarray, *, limit_db: float = 18.0) -> np.ndar
         (5,) dB. A response in dB is nearly proportional to its gain, which makes it a linear problem.
     """
     basis = _basis_per_db()
-    gains = np.linalg.solve(basis @ basis.T + 0.1 * np.eye(len(START)), basis @ np.asarray(target_db, float))
+    gains = np.linalg.solve(
+        basis @ basis.T + 0.1 * np.eye(len(START)), basis @ np.asarray(target_db, float)
+    )
     return np.clip(gains, -limit_db, limit_db)
 
 
@@ -99,7 +116,9 @@ def fitted_gains_db(target_db: np.ndarray, *, limit_db: float = 18.0) -> np.ndar
 def _basis_per_db() -> np.ndarray:
     """(5, 40): what one dB of each band of `START` does, measured at 6 dB."""
     unit = [
-        responses_db(torch.tensor(hz), torch.tensor(6.0), torch.tensor(q), torch.tensor(BANDS_HZ))[TYPES.index(kind)]
+        responses_db(torch.tensor(hz), torch.tensor(6.0), torch.tensor(q), torch.tensor(BANDS_HZ))[
+            TYPES.index(kind)
+        ]
         for kind, hz, q in START
     ]
     return torch.stack(unit).double().numpy() / 6.0

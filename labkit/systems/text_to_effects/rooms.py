@@ -17,12 +17,16 @@ def errors(said: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarr
 
 def others_mean(words: tuple[Word, ...]) -> np.ndarray:
     """(n, 5): for each word the mean of all words that share no part with it."""
-    return np.array([np.mean([other.settings for other in _unrelated(word, words)], axis=0) for word in words])
+    return np.array(
+        [np.mean([other.settings for other in _unrelated(word, words)], axis=0) for word in words]
+    )
 
 
 def others_median(words: tuple[Word, ...]) -> np.ndarray:
     """(n, 5): for each word the median of all words that share no part with it, the best constant for this error."""
-    return np.array([np.median([other.settings for other in _unrelated(word, words)], axis=0) for word in words])
+    return np.array(
+        [np.median([other.settings for other in _unrelated(word, words)], axis=0) for word in words]
+    )
 
 
 def _unrelated(word: Word, words: tuple[Word, ...]) -> list[Word]:
@@ -50,7 +54,9 @@ def known_by_listeners(words: tuple[Word, ...], heard: tuple[Word, ...]) -> np.n
             for other, both in zip(others, known, strict=True)
         ]
         weights = np.exp(-np.array(apart) / (2 * _REACH**2))
-        weights = weights + max(weights.mean(), 1e-9)  # a far word still says what rooms are like in general
+        weights = weights + max(
+            weights.mean(), 1e-9
+        )  # a far word still says what rooms are like in general
         said.append(_weighted_median(np.array([other.settings for other in others]), weights))
     return np.array(said)
 
@@ -61,7 +67,9 @@ def _weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.take_along_axis(np.take_along_axis(values, order, 0), reached.argmax(0)[None], 0)[0]
 
 
-def room_rows(guess: np.ndarray, network: np.ndarray, mixed: np.ndarray | None, seed: int) -> list[Row]:
+def room_rows(
+    guess: np.ndarray, network: np.ndarray, mixed: np.ndarray | None, seed: int
+) -> list[Row]:
     """Rows for rooms of words never seen: as listeners heard them, and as they were published.
 
     Args:
@@ -77,18 +85,46 @@ def room_rows(guess: np.ndarray, network: np.ndarray, mixed: np.ndarray | None, 
     protocol = "room of a word never seen, as its listeners heard it"
     rows = [
         _row(protocol, "first guess", errors(guess, truth, even), heard, seed, prior=prior),
-        _row(protocol, "network", errors(network, truth, even), heard, seed, prior=prior, control=control),
+        _row(
+            protocol,
+            "network",
+            errors(network, truth, even),
+            heard,
+            seed,
+            prior=prior,
+            control=control,
+        ),
     ]
-    truth, weights = (np.array([getattr(w, name) for w in published]) for name in ("settings", "agreement"))
+    truth, weights = (
+        np.array([getattr(w, name) for w in published]) for name in ("settings", "agreement")
+    )
     prior = float(errors(others_mean(published), truth, weights).mean())
-    told = {"median": others_median(published), "listeners' answers known": known_by_listeners(published, heard)}
+    told = {
+        "median": others_median(published),
+        "listeners' answers known": known_by_listeners(published, heard),
+    }
     protocol = "room of a word never seen, as it was published"
     return rows + [
-        _row(protocol, name, errors(said, truth, weights), published, seed, prior=prior) for name, said in told.items()
+        _row(protocol, name, errors(said, truth, weights), published, seed, prior=prior)
+        for name, said in told.items()
     ]
 
 
-def _row(protocol: str, name: str, found: np.ndarray, words: tuple[Word, ...], seed: int, **facts: float | None) -> Row:
+def _row(
+    protocol: str,
+    name: str,
+    found: np.ndarray,
+    words: tuple[Word, ...],
+    seed: int,
+    **facts: float | None,
+) -> Row:
     low, high = bootstrap_interval(found, [stem(word.word) for word in words], seed=seed)
-    shared = {"protocol": protocol, "name": name, "sources": "real", "metric": _METRIC, "unit": "", "seed": seed}
+    shared = {
+        "protocol": protocol,
+        "name": name,
+        "sources": "real",
+        "metric": _METRIC,
+        "unit": "",
+        "seed": seed,
+    }
     return Row(**shared, ours=float(found.mean()), low=low, high=high, n=len(found), **facts)

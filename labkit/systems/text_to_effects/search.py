@@ -98,7 +98,6 @@ def optimise(
         ValueError: for another rate than the encoder's, an unknown loss, or no steps.
 
     Source: Chu et al. 2024 (Text2FX), with 5 bands for 6, and our encoder where CLAP is not to be had.
-    Notebook: 08.
     """
     if loss not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
@@ -146,18 +145,25 @@ def evolve(
         ModuleNotFoundError: without the `cma` package.
 
     Source: Hansen and Ostermeier 2001, by the `cma` package.
-    Notebook: 08.
     """
     if loss not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
     dry, begun = _heard(encoder, audio, sample_rate, renders), time.process_time()
     before = encoder.moments(dry[:, 0])
-    target, start, rng = _target(encoder, prompt, loss), _start().flatten().numpy(), generator(seed, "text cma")
+    target, start, rng = (
+        _target(encoder, prompt, loss),
+        _start().flatten().numpy(),
+        generator(seed, "text cma"),
+    )
     search, best, done = strategy(start, 0.15, rng), (np.inf, start), 0
     while done < renders and not search.stop():
         rows = search.ask()[: renders - done]
-        boards = [preset_of_unit(torch.from_numpy(row).view(-1, 3)).board(sample_rate) for row in rows]
-        wet = torch.from_numpy(np.stack([board(dry[0].numpy(), sample_rate)[0] for board in boards]))
+        boards = [
+            preset_of_unit(torch.from_numpy(row).view(-1, 3)).board(sample_rate) for row in rows
+        ]
+        wet = torch.from_numpy(
+            np.stack([board(dry[0].numpy(), sample_rate)[0] for board in boards])
+        )
         with torch.no_grad():
             after = encoder.moments(wet)
             apart = (1 - _closeness(encoder, before.expand_as(after), after, target, loss)).tolist()
@@ -166,7 +172,9 @@ def evolve(
         if len(rows) < search.popsize:
             break
         search.tell(rows, apart)
-    return Found(preset_of_unit(torch.from_numpy(best[1]).view(-1, 3)), done, time.process_time() - begun)
+    return Found(
+        preset_of_unit(torch.from_numpy(best[1]).view(-1, 3)), done, time.process_time() - begun
+    )
 
 
 def preset_of_unit(unit: Tensor) -> Preset:
@@ -226,7 +234,9 @@ def contest_words(words: Sequence[Word]) -> list[Word]:
     """Two words of each fold, those with the most contributors."""
     ordered = sorted(words, key=lambda word: (-word.n, word.word))
     return [
-        word for fold in range(N_FOLDS) for word in [w for w in ordered if fold_of(w.word) == fold][:_WORDS_PER_FOLD]
+        word
+        for fold in range(N_FOLDS)
+        for word in [w for w in ordered if fold_of(w.word) == fold][:_WORDS_PER_FOLD]
     ]
 
 
@@ -260,14 +270,26 @@ def contest_rows(
     contests += [("Text2FX on CLAP", optimise, [clap] * N_FOLDS)] if clap else []
     for title, search, ears in contests:
         for loss in LOSSES:
-            given = {"loss": loss, "seed": seed, "steps" if search is optimise else "renders": renders}
-            found = [search(ears[fold_of(word.word)], clip, rate, word.word, **given) for word in chosen]
+            given = {
+                "loss": loss,
+                "seed": seed,
+                "steps" if search is optimise else "renders": renders,
+            }
+            found = [
+                search(ears[fold_of(word.word)], clip, rate, word.word, **given) for word in chosen
+            ]
             curves = np.array([one.preset.eq_curve_db() for one in found])
             rows += _verdicts(f"{title}, {loss}", kind, chosen, curves, clip, rate, spread, seed)
             spent = float(np.mean([one.seconds for one in found]))
             rows.append(
                 replace(
-                    rows[-1], metric="processor time for a clip", unit="s", ours=spent, chance=None, low=None, high=None
+                    rows[-1],
+                    metric="processor time for a clip",
+                    unit="s",
+                    ours=spent,
+                    chance=None,
+                    low=None,
+                    high=None,
                 )
             )
     return rows
@@ -297,14 +319,34 @@ def _verdicts(
     shapes = (curves_db - curves_db.mean(1, keepdims=True)) / _DB_PER_UNIT
     errors = np.sqrt((((shapes - truth) / spread) ** 2).mean(1))
     flat = float(np.sqrt(((truth / spread) ** 2).mean(1)).mean())
-    right = sum(_goes(said, audio, rate, word.settings) > 0 for said, word in zip(curves_db, words, strict=True))
-    shared = {"protocol": f"{len(words)} words never seen on one clip, searches beside answers", "name": name}
+    right = sum(
+        _goes(said, audio, rate, word.settings) > 0
+        for said, word in zip(curves_db, words, strict=True)
+    )
+    shared = {
+        "protocol": f"{len(words)} words never seen on one clip, searches beside answers",
+        "name": name,
+    }
     shared |= {"sources": kind, "seed": seed, "unit": "", "n": len(words)}
     low, high = bootstrap_interval(errors, np.arange(len(errors)), seed=seed)
     shares = wilson_interval(right, len(words))
     return [
-        Row(metric="RMSE, standardised", ours=float(errors.mean()), low=low, high=high, prior=flat, **shared),
-        Row(metric="right direction", ours=right / len(words), low=shares[0], high=shares[1], chance=0.5, **shared),
+        Row(
+            metric="RMSE, standardised",
+            ours=float(errors.mean()),
+            low=low,
+            high=high,
+            prior=flat,
+            **shared,
+        ),
+        Row(
+            metric="right direction",
+            ours=right / len(words),
+            low=shares[0],
+            high=shares[1],
+            chance=0.5,
+            **shared,
+        ),
     ]
 
 

@@ -33,11 +33,16 @@ class Meter:
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         if sample_rate < 4000:
-            raise ValueError(f"sample_rate must be at least 4000 Hz for a loudness, got {sample_rate}")
+            raise ValueError(
+                f"sample_rate must be at least 4000 Hz for a loudness, got {sample_rate}"
+            )
         if not 1 <= channels <= 5:
             raise ValueError(f"channels must be 1 to 5 for a loudness, got {channels}")
         stages = need("pyloudnorm").Meter(sample_rate)._filters.values()
-        self.filters = [[np.asarray(stage.b), np.asarray(stage.a), None, stage.passband_gain] for stage in stages]
+        self.filters = [
+            [np.asarray(stage.b), np.asarray(stage.a), None, stage.passband_gain]
+            for stage in stages
+        ]
         self.hop = round(_HOP_SECONDS * sample_rate)
         self.energies: list[np.ndarray] = []
         self.rest = np.zeros((channels, 0))
@@ -64,7 +69,9 @@ class Meter:
         hops = np.array(energies)
         weights = np.array([1.0, 1.0, 1.0, 1.41, 1.41])[: hops.shape[1]]
         size = min(4, len(hops))
-        blocks = np.stack([hops[i : i + size].mean(0) for i in range(len(hops) - size + 1)]) @ weights
+        blocks = (
+            np.stack([hops[i : i + size].mean(0) for i in range(len(hops) - size + 1)]) @ weights
+        )
         kept = blocks[blocks > 10 ** ((-70 + 0.691) / 10)]
         if not len(kept):
             return -math.inf
@@ -110,7 +117,11 @@ def blocks(path: Path, max_seconds: float | None) -> Iterator[tuple[np.ndarray, 
         yield audio, rate
         return
     with file:
-        left = file.frames if max_seconds is None else min(file.frames, max(1, round(max_seconds * file.samplerate)))
+        left = (
+            file.frames
+            if max_seconds is None
+            else min(file.frames, max(1, round(max_seconds * file.samplerate)))
+        )
         while left > 0:
             block = file.read(min(BLOCK, left), dtype="float32", always_2d=True).T
             if not block.shape[1]:
@@ -132,13 +143,18 @@ class Player:
 
     def __init__(self, preset: Preset, sample_rate: int, channels: int) -> None:
         groups = [slice(0, 2)] if channels == 2 else [slice(k, k + 1) for k in range(channels)]
-        self.boards: list[tuple[slice, Any]] = [(group, preset.board(sample_rate)) for group in groups]
+        self.boards: list[tuple[slice, Any]] = [
+            (group, preset.board(sample_rate)) for group in groups
+        ]
         self.rate, self.owed = sample_rate, 0
 
     def feed(self, audio: np.ndarray) -> np.ndarray:
         """The next block, (channels, samples); fewer samples come back while a pitch shifter fills up."""
         self.owed += audio.shape[1]
-        made = [board.process(audio[group], self.rate, buffer_size=8192, reset=False) for group, board in self.boards]
+        made = [
+            board.process(audio[group], self.rate, buffer_size=8192, reset=False)
+            for group, board in self.boards
+        ]
         return self._counted(np.concatenate(made))
 
     def finish(self) -> Iterator[np.ndarray]:
@@ -146,7 +162,10 @@ class Player:
         for _ in range(_MAX_TAIL_BLOCKS):
             if self.owed <= 0:
                 return
-            silence = [(np.zeros((group.stop - group.start, 8192), np.float32), board) for group, board in self.boards]
+            silence = [
+                (np.zeros((group.stop - group.start, 8192), np.float32), board)
+                for group, board in self.boards
+            ]
             made = [board.process(block, self.rate, reset=False) for block, board in silence]
             yield self._counted(np.concatenate(made)[:, : self.owed])
 
@@ -172,8 +191,6 @@ def render_file(
     Raises:
         AudioFileError: for a source that is not usable audio.
         ValueError: for a rate or number of channels without a loudness.
-
-    Notebook: 08.
     """
     source, target = Path(source), Path(target)
     soundfile = need("soundfile")
@@ -218,7 +235,9 @@ def _scaled(raw: Path, target: Path, factor: float) -> None:
     try:
         with soundfile.SoundFile(raw) as file:
             kind = "RF64" if file.frames * file.channels * 3 > 2**32 - 2**16 else "WAV"
-            with soundfile.SoundFile(temporary, "w", file.samplerate, file.channels, "PCM_24", format=kind) as out:
+            with soundfile.SoundFile(
+                temporary, "w", file.samplerate, file.channels, "PCM_24", format=kind
+            ) as out:
                 while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
                     out.write(np.clip(factor * block, -1.0, 1.0))
         os.replace(temporary, target)

@@ -10,7 +10,12 @@ from torch import Tensor
 from labkit.signal.seeds import generator
 from labkit.signal.shipped import load_phrase, phrase_names
 from labkit.systems.text_to_effects.config import Config
-from labkit.systems.text_to_effects.descriptors import compressor_words, eq_words, heard_rooms, parts
+from labkit.systems.text_to_effects.descriptors import (
+    compressor_words,
+    eq_words,
+    heard_rooms,
+    parts,
+)
 from labkit.systems.text_to_effects.grammar import parse, preset_of, wanted_eq_db
 from labkit.systems.text_to_effects.inputs import picture, read_prompts
 from labkit.systems.text_to_effects.model import EFFECTS
@@ -43,7 +48,9 @@ class Lesson:
     weight: float = 1.0
 
 
-def lessons(config: Config, *, without: frozenset[str] = frozenset(), n_pairs: int = 200) -> list[Lesson]:
+def lessons(
+    config: Config, *, without: frozenset[str] = frozenset(), n_pairs: int = 200
+) -> list[Lesson]:
     """Every sentence to learn from, but for those about words with certain stems.
 
     Args:
@@ -67,12 +74,23 @@ def lessons(config: Config, *, without: frozenset[str] = frozenset(), n_pairs: i
         if not parts(word.word) & without:
             weight = word.n / (word.n + 20.0)
             made.append(
-                Lesson(word.word.replace("-", " "), (word.word,), units={"reverb": word.settings}, weight=weight)
+                Lesson(
+                    word.word.replace("-", " "),
+                    (word.word,),
+                    units={"reverb": word.settings},
+                    weight=weight,
+                )
             )
     for heard in compressor_words():
         if not parts(heard.word) & without:
-            units = {"compressor": _compressor_unit(heard.squeeze_db, heard.ratio, heard.attack_ms, heard.release_ms)}
-            made.append(Lesson(heard.word, (heard.word,), units=units, weight=heard.n / (heard.n + 20.0)))
+            units = {
+                "compressor": _compressor_unit(
+                    heard.squeeze_db, heard.ratio, heard.attack_ms, heard.release_ms
+                )
+            }
+            made.append(
+                Lesson(heard.word, (heard.word,), units=units, weight=heard.n / (heard.n + 20.0))
+            )
     rng = generator(config.seed, "pairs of words")
     trusted = [w for w in curves if w.n >= 3]
     for _ in range(n_pairs if len(trusted) > 1 else 0):
@@ -90,16 +108,24 @@ def _lexicon_lessons(without: frozenset[str]) -> list[Lesson]:
     for word, meaning in vocabulary().items():
         if not parts(word) & without:
             preset = preset_of(parse(word))
-            units = {name: SPACES[name].to_unit(getattr(preset, name)) for name in ("pitch", "distortion")}
+            units = {
+                name: SPACES[name].to_unit(getattr(preset, name))
+                for name in ("pitch", "distortion")
+            }
             weight = 1.0 if meaning.semitones or meaning.drive_db else 0.2
             made.append(Lesson(word.replace("-", " "), (word,), units=units, weight=weight))
     return made
 
 
-def _compressor_unit(squeeze_db: float, ratio: float, attack_ms: float, release_ms: float) -> np.ndarray:
+def _compressor_unit(
+    squeeze_db: float, ratio: float, attack_ms: float, release_ms: float
+) -> np.ndarray:
     space = SPACES["compressor"]
     values = {"ratio": ratio, "attack_ms": attack_ms, "release_ms": release_ms}
-    knobs = [space[name].to_unit(float(np.clip(v, space[name].low, space[name].high))) for name, v in values.items()]
+    knobs = [
+        space[name].to_unit(float(np.clip(v, space[name].low, space[name].high)))
+        for name, v in values.items()
+    ]
     return np.array([min(1.0, squeeze_db / _SQUEEZE_RANGE_DB), *knobs])
 
 
@@ -118,7 +144,10 @@ def tensors(rows: Sequence[Lesson], sentences: str = "minilm") -> dict[str, Tens
         table[name], table[f"{name}_weight"] = torch.zeros(n, len(SPACES[name])), torch.zeros(n)
     for k, row in enumerate(rows):
         if row.curve is not None:
-            table["curve"][k], table["curve_weight"][k] = torch.from_numpy(row.curve).float(), row.weight
+            table["curve"][k], table["curve_weight"][k] = (
+                torch.from_numpy(row.curve).float(),
+                row.weight,
+            )
         for name, unit in (row.units or {}).items():
             table[name][k], table[f"{name}_weight"][k] = torch.from_numpy(unit).float(), row.weight
     return table
@@ -148,4 +177,8 @@ def sounds(config: Config, split: str, n: int) -> dict[str, Tensor]:
         begun = torch.from_numpy(audio[0, start : start + round(_HEARD_SECONDS * rate)])
         made.append((seen + slope, float(rng.uniform(-45.0, -10.0)), begun))
     pictures, levels, begun = zip(*made, strict=True)
-    return {"picture": torch.stack(pictures), "level_db": torch.tensor(levels), "audio": torch.stack(begun)}
+    return {
+        "picture": torch.stack(pictures),
+        "level_db": torch.tensor(levels),
+        "audio": torch.stack(begun),
+    }

@@ -45,14 +45,18 @@ class Lessons(Dataset):
         example = {name: column[row] for name, column in self.table.items()}
         dropped, noise = rng.random(), rng.standard_normal(example["hints"].shape)
         example |= without_some(example, torch.tensor(dropped), self.config)
-        example["hints"] = example["hints"] + self.config.hint_noise * torch.from_numpy(noise).float()
+        example["hints"] = (
+            example["hints"] + self.config.hint_noise * torch.from_numpy(noise).float()
+        )
         shift_db = float(rng.uniform(-10, 10))
         level_db = (self.sounds["level_db"][sound] + shift_db).clamp(-60, -6)
         heard = {"audio": self.sounds["audio"][sound]} if self.config.sound_weight else {}
         return example | heard | {"picture": self.sounds["picture"][sound], "level_db": level_db}
 
 
-def examples(config: Config, split: str, seed: int, *, without: frozenset[str] = frozenset()) -> Lessons:
+def examples(
+    config: Config, split: str, seed: int, *, without: frozenset[str] = frozenset()
+) -> Lessons:
     """A data set of sentences with sounds; only ``"train"`` is drawn at random, tests are words (`evaluate`)."""
     if split != "train":
         raise ValueError(f'split must be "train": words are tested by `evaluate`, got {split!r}')
@@ -75,8 +79,12 @@ def loss_of(
         error = (shape_of(said.eq_curve_db(), config) - batch["curve"]) / spread.to(batch["curve"])
         parts = {"eq": _weighted(error.square().mean(-1), batch["curve_weight"])}
         for name in EFFECTS:
-            target = _with_level(batch[name], batch["level_db"]) if name == "compressor" else batch[name]
-            parts[name] = _weighted((said.units[name] - target).abs().mean(-1), batch[f"{name}_weight"])
+            target = (
+                _with_level(batch[name], batch["level_db"]) if name == "compressor" else batch[name]
+            )
+            parts[name] = _weighted(
+                (said.units[name] - target).abs().mean(-1), batch[f"{name}_weight"]
+            )
         weights = {
             "eq": config.eq_weight,
             "reverb": config.reverb_weight,
@@ -85,14 +93,19 @@ def loss_of(
             "distortion": config.prior_weight,
         }
         if config.sound_weight:
-            parts["sound"], weights["sound"] = sound_loss(said, batch, config, spread), config.sound_weight
+            parts["sound"], weights["sound"] = (
+                sound_loss(said, batch, config, spread),
+                config.sound_weight,
+            )
         total = sum(weights[name] * value for name, value in parts.items())
         return total, {f"train/{name}": value.item() for name, value in parts.items()}
 
     return loss
 
 
-def sound_loss(said: Settings, batch: Mapping[str, Tensor], config: Config, spread: Tensor) -> Tensor:
+def sound_loss(
+    said: Settings, batch: Mapping[str, Tensor], config: Config, spread: Tensor
+) -> Tensor:
     """How far the change in the rendered sound is from people's curve, over bands that hold any sound.
 
     Args:
@@ -103,10 +116,16 @@ def sound_loss(said: Settings, batch: Mapping[str, Tensor], config: Config, spre
     """
     rows = batch["curve_weight"].nonzero()[: config.sound_items, 0]
     dry, curve = batch["audio"][rows], batch["curve"][rows]
-    wet = equalised(Settings(said.band_unit[rows], said.type_shares[rows], {}), dry[:, None], config.sample_rate)
+    wet = equalised(
+        Settings(said.band_unit[rows], said.type_shares[rows], {}), dry[:, None], config.sample_rate
+    )
     moved, heard = band_change_db(dry, wet[:, 0], config.sample_rate)
     error = heard * (moved / config.db_per_unit - curve)
-    error = heard * (error - error.sum(-1, keepdim=True) / heard.sum(-1, keepdim=True)) / spread.to(curve)
+    error = (
+        heard
+        * (error - error.sum(-1, keepdim=True) / heard.sum(-1, keepdim=True))
+        / spread.to(curve)
+    )
     return _weighted(error.square().sum(-1) / heard.sum(-1), batch["curve_weight"][rows])
 
 
@@ -118,7 +137,9 @@ def _with_level(unit: Tensor, level_db: Tensor) -> Tensor:
     """The threshold as a knob: the audio's level less the squeeze, which a table holds in parts of 40 dB."""
     knob = SPACES["compressor"]["threshold_db"]
     threshold_db = (level_db - 40.0 * unit[:, 0]).clamp(knob.low, knob.high)
-    return torch.cat([((threshold_db - knob.low) / (knob.high - knob.low))[:, None], unit[:, 1:]], dim=1)
+    return torch.cat(
+        [((threshold_db - knob.low) / (knob.high - knob.low))[:, None], unit[:, 1:]], dim=1
+    )
 
 
 def train(
@@ -142,13 +163,17 @@ def train(
     Raises:
         FileNotFoundError: if people's settings are not here.
         ModuleNotFoundError: if the sentence encoder is not installed.
-
-    Notebook: 08.
     """
     dataset = examples(config, "train", config.seed, without=without)
     taught = {stem(word) for row in dataset.rows if row.curve is not None for word in row.words}
     model = build(replace(config, taught=tuple(sorted(taught))))
-    plan = Plan(**{name: getattr(config, name) for name in Plan.__dataclass_fields__ if hasattr(config, name)})
+    plan = Plan(
+        **{
+            name: getattr(config, name)
+            for name in Plan.__dataclass_fields__
+            if hasattr(config, name)
+        }
+    )
     facts = asdict(config) | {"without": sorted(without)}
     spread = torch.from_numpy(band_spread()).float()
     begin(model, dataset.table, torch.arange(len(dataset.table["curve"])))
@@ -157,7 +182,12 @@ def train(
 
 
 def train_quickly(
-    config: Config, table: Mapping[str, Tensor], heard: Mapping[str, Tensor], rows: np.ndarray, *, seed: int
+    config: Config,
+    table: Mapping[str, Tensor],
+    heard: Mapping[str, Tensor],
+    rows: np.ndarray,
+    *,
+    seed: int,
 ) -> TextToEffects:
     """A model on some rows of a table that is in memory, for the many models of a leave-word-out test.
 
@@ -175,10 +205,16 @@ def train_quickly(
         torch.manual_seed(torch_generator(seed, "quick model").initial_seed())
         model, rng = TextToEffects(config).train(), generator(seed, "quick batches")
         begin(model, table, torch.from_numpy(rows))
-        optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
         loss = loss_of(config, torch.from_numpy(band_spread()).float())
         for step in range(config.steps):
-            rate = min(1.0, (step + 1) / config.warmup_steps, 0.5 + 0.5 * math.cos(math.pi * step / config.steps))
+            rate = min(
+                1.0,
+                (step + 1) / config.warmup_steps,
+                0.5 + 0.5 * math.cos(math.pi * step / config.steps),
+            )
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * rate
             value, _ = loss(model, _drawn(table, heard, rows, config, rng))
@@ -204,7 +240,11 @@ def without_some(batch: Mapping[str, Tensor], dropped: Tensor, config: Config) -
 
 
 def _drawn(
-    table: Mapping[str, Tensor], heard: Mapping[str, Tensor], rows: np.ndarray, config: Config, rng: np.random.Generator
+    table: Mapping[str, Tensor],
+    heard: Mapping[str, Tensor],
+    rows: np.ndarray,
+    config: Config,
+    rng: np.random.Generator,
 ) -> dict[str, Tensor]:
     chosen = torch.from_numpy(rng.choice(rows, config.batch_size))
     sound = torch.from_numpy(rng.integers(0, len(heard["level_db"]), config.batch_size))

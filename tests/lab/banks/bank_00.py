@@ -17,12 +17,15 @@ def before_solution(alternatives: list) -> float:
     return sum(
         share
         for names, share in alternatives
-        if {"distortion", "reverb"} <= set(names) and names.index("distortion") < names.index("reverb")
+        if {"distortion", "reverb"} <= set(names)
+        and names.index("distortion") < names.index("reverb")
     )
 
 
 def _holds(names: tuple) -> bool:
-    return {"distortion", "reverb"} <= set(names) and names.index("distortion") < names.index("reverb")
+    return {"distortion", "reverb"} <= set(names) and names.index("distortion") < names.index(
+        "reverb"
+    )
 
 
 def _given_both(alternatives: list) -> float:
@@ -57,16 +60,22 @@ BANK = {
             (lambda alternatives: alternatives[0][1], "a pedal in between"),
             (_given_both, "you divided by 0.75"),
             (
-                lambda alternatives: sum(p for names, p in alternatives if {"distortion", "reverb"} <= set(names)),
+                lambda alternatives: sum(
+                    p for names, p in alternatives if {"distortion", "reverb"} <= set(names)
+                ),
                 "in either order",
             ),
             (
-                lambda alternatives: sum(_holds(names) for names, _ in alternatives) / len(alternatives),
+                lambda alternatives: (
+                    sum(_holds(names) for names, _ in alternatives) / len(alternatives)
+                ),
                 "expected 0.5, you say 0.3333",
             ),
             (
                 lambda alternatives: sum(
-                    p for names, p in alternatives if names.index("distortion") < names.index("reverb")
+                    p
+                    for names, p in alternatives
+                    if names.index("distortion") < names.index("reverb")
                 ),
                 "your function raised ValueError",
             ),

@@ -57,7 +57,11 @@ def count_solution(pedals: list[str], commuting: set[frozenset[str]]) -> int:
         """Always take the alphabetically first pedal that can be moved to the front: one form for each sound."""
         left, made = list(order), []
         while left:
-            free = [p for k, p in enumerate(left) if all(frozenset((p, q)) in commuting for q in left[:k])]
+            free = [
+                p
+                for k, p in enumerate(left)
+                if all(frozenset((p, q)) in commuting for q in left[:k])
+            ]
             left.remove(min(free))
             made.append(min(free))
         return tuple(made)
@@ -72,7 +76,10 @@ def halved(pedals: list[str], commuting: set[frozenset[str]]) -> int:
 def one_swap(pedals: list[str], commuting: set[frozenset[str]]) -> int:
     """Counts orders without a commuting neighbour pair out of the alphabet, which misses moves of two steps."""
     return sum(
-        not any(frozenset(pair) in commuting and pair[0] < pair[1] for pair in itertools.combinations(order, 2))
+        not any(
+            frozenset(pair) in commuting and pair[0] < pair[1]
+            for pair in itertools.combinations(order, 2)
+        )
         for order in itertools.permutations(pedals)
     )
 
@@ -83,29 +90,50 @@ BANK = {
         [
             (by_clip, "of 200 guitars have clips on both sides"),
             (last_clips, "of 200 guitars have clips on both sides"),
-            (lambda sources, share, seed: [False] * len(sources), "share = 0.2: 0 % of the guitars are held out"),
+            (
+                lambda sources, share, seed: [False] * len(sources),
+                "share = 0.2: 0 % of the guitars are held out",
+            ),
             (unseeded, "the same seed gave another split"),
             (seed_ignored, "seeds 0 and 1 gave the same split"),
-            (lambda sources, share, seed: [True], "held_out must be an array of shape (1200,), got list [True]"),
-            (lambda sources, share, seed: [[True], []], "held_out must be an array of shape (1200,)"),
+            (
+                lambda sources, share, seed: [True],
+                "held_out must be an array of shape (1200,), got list [True]",
+            ),
+            (
+                lambda sources, share, seed: [[True], []],
+                "held_out must be an array of shape (1200,)",
+            ),
         ],
     ),
     "02.2": (
         example_solution,
         [
             (lambda dry, effect, peak_db: effect(to_peak(dry, peak_db)), "the wet peak is -3.1"),
-            (lambda dry, effect, peak_db: to_peak(effect(to_peak(dry, 0.0)), peak_db), "played at another level"),
+            (
+                lambda dry, effect, peak_db: to_peak(effect(to_peak(dry, 0.0)), peak_db),
+                "played at another level",
+            ),
             (per_channel, "the right channel moved"),
             (unsafe, "the wet clip of the silence holds 8000 NaN"),
             (lambda dry, effect, peak_db: effect(dry), "dBFS, -1 was asked for"),
-            (lambda dry, effect, peak_db: to_peak(effect(dry).mean(0), peak_db), "shape (2, 4000), got shape (4000,)"),
-            (lambda dry, effect, peak_db: dry.no_such_method(), "your function raised AttributeError"),
+            (
+                lambda dry, effect, peak_db: to_peak(effect(dry).mean(0), peak_db),
+                "shape (2, 4000), got shape (4000,)",
+            ),
+            (
+                lambda dry, effect, peak_db: dry.no_such_method(),
+                "your function raised AttributeError",
+            ),
         ],
     ),
     "02.3": (
         count_solution,
         [
-            (lambda pedals, commuting: math.factorial(len(pedals)), "6 orders make 1 different sounds, you say 6"),
+            (
+                lambda pedals, commuting: math.factorial(len(pedals)),
+                "6 orders make 1 different sounds, you say 6",
+            ),
             (halved, "6 orders make 4 different sounds, you say 3"),
             (one_swap, "different sounds, you say"),
             (

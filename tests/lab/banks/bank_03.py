@@ -7,7 +7,9 @@ import math
 import numpy as np
 
 
-def bits_per_second(sample_rate: int, hop_length: int, n_codebooks: int, codebook_size: int) -> float:
+def bits_per_second(
+    sample_rate: int, hop_length: int, n_codebooks: int, codebook_size: int
+) -> float:
     return sample_rate / hop_length * n_codebooks * math.log2(codebook_size)
 
 

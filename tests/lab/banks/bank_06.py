@@ -36,7 +36,9 @@ def sign_forgotten(f, params, eps, rng):
 
 def one_by_one(f, params, eps, rng):
     steps = eps * np.eye(len(params))
-    return np.array([(f(np.clip(params + s, 0, 1)) - f(np.clip(params - s, 0, 1))) / (2 * eps) for s in steps])
+    return np.array(
+        [(f(np.clip(params + s, 0, 1)) - f(np.clip(params - s, 0, 1))) / (2 * eps) for s in steps]
+    )
 
 
 def never_tossed(f, params, eps, rng):

@@ -59,7 +59,10 @@ BANK = {
             (euler, "asked 1 times"),
             (clock_forgotten, "you asked 0.000, 0.000 after its start"),
             (heun, "off; you asked"),
-            (lambda velocity, x, time, size: midpoint(velocity, x, time, size / 2), "off; you asked"),
+            (
+                lambda velocity, x, time, size: midpoint(velocity, x, time, size / 2),
+                "off; you asked",
+            ),
         ],
     ),
 }

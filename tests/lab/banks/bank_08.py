@@ -35,13 +35,17 @@ def nearest(asked: np.ndarray, keys: np.ndarray, values: np.ndarray, width: floa
     return values[((keys - asked) ** 2).sum(1).argmin()]
 
 
-def without_square(asked: np.ndarray, keys: np.ndarray, values: np.ndarray, width: float) -> np.ndarray:
+def without_square(
+    asked: np.ndarray, keys: np.ndarray, values: np.ndarray, width: float
+) -> np.ndarray:
     scores = -np.linalg.norm(keys - asked, axis=1) / width
     weights = np.exp(scores - scores.max())
     return weights @ values / weights.sum()
 
 
-def dot_products(asked: np.ndarray, keys: np.ndarray, values: np.ndarray, width: float) -> np.ndarray:
+def dot_products(
+    asked: np.ndarray, keys: np.ndarray, values: np.ndarray, width: float
+) -> np.ndarray:
     scores = keys @ asked / width
     weights = np.exp(scores - scores.max())
     return weights @ values / weights.sum()
@@ -61,7 +65,11 @@ BANK = {
     ),
     "08.2": (
         recall,
-        [(nearest, "the mean was expected"), (without_square, "softmax"), (dot_products, "nearest memory")],
+        [
+            (nearest, "the mean was expected"),
+            (without_square, "softmax"),
+            (dot_products, "nearest memory"),
+        ],
     ),
     "08.3": (
         degree,

@@ -116,7 +116,9 @@ def ladder_backward(
                 grad_wet[group, start : start + BLOCK],
                 grad_audio[group, start : start + BLOCK],
             )
-            _back_through_stages(x, knobs[group], taps, table, states[start:], out, of_x, carried, sums)
+            _back_through_stages(
+                x, knobs[group], taps, table, states[start:], out, of_x, carried, sums
+            )
             _drop(carried, DROPPED_BACKWARD)
         grad_knobs[group] = sums[: min(ABREAST, stop - lane)]
 
@@ -171,7 +173,9 @@ def _through_stages(
 
 
 @numba.njit(cache=True, nogil=True)
-def _mix(states: NDArray[np.floating], taps: NDArray[np.floating], wet: NDArray[np.floating]) -> None:
+def _mix(
+    states: NDArray[np.floating], taps: NDArray[np.floating], wet: NDArray[np.floating]
+) -> None:
     for sample in range(wet.shape[1]):
         for lane in range(len(wet)):
             total = states[sample + 1, lane, 0] * taps[0]
@@ -204,7 +208,12 @@ def _back_through_stages(
     comp = float(taps[STATES])
     for sample in range(audio.shape[1] - 1, -1, -1):
         for lane in range(len(audio)):
-            old, new, of, total = states[sample, lane], states[sample + 1, lane], carried[lane], sums[lane]
+            old, new, of, total = (
+                states[sample, lane],
+                states[sample + 1, lane],
+                carried[lane],
+                sums[lane],
+            )
             pole, resonance = float(knobs[lane, 0]), float(knobs[lane, 1])
             here, before = (1.0 - pole) * HERE, (1.0 - pole) * BEFORE
             above = 0.0
@@ -216,7 +225,10 @@ def _back_through_stages(
             of_y = of[0] + grad_wet[lane, sample] * taps[0] + here * above
             of_y = min(max(of_y, -LIMIT_BACKWARD), LIMIT_BACKWARD)
             of[0] = before * above
-            driven, driven_back = knobs[lane, 2] * audio[lane, sample], knobs[lane, 4] * old[STATES - 1]
+            driven, driven_back = (
+                knobs[lane, 2] * audio[lane, sample],
+                knobs[lane, 4] * old[STATES - 1],
+            )
             sent, returned = _saturated(driven, table), _saturated(driven_back, table)
             of_sent, of_returned = (1.0 + resonance * comp) * of_y, -resonance * of_y
             total[1] += of_y * (knobs[lane, 3] * sent * comp - knobs[lane, 5] * returned)

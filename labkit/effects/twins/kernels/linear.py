@@ -35,7 +35,11 @@ def biquad(
     """
     real = audio.dtype.type
     for lane in range(first, stop):
-        b0, b1, b2 = real(coefficients[lane, 0]), real(coefficients[lane, 1]), real(coefficients[lane, 2])
+        b0, b1, b2 = (
+            real(coefficients[lane, 0]),
+            real(coefficients[lane, 1]),
+            real(coefficients[lane, 2]),
+        )
         a1, a2 = real(coefficients[lane, 3]), real(coefficients[lane, 4])
         next_state, later_state = real(0), real(0)
         for start in range(0, audio.shape[1], BLOCK):

@@ -8,7 +8,9 @@ from labkit.effects.twins.kernels.constants import SILENT, STAGES, UPDATE_EVERY
 
 
 @numba.njit(cache=True, nogil=True)
-def accumulate(first: int, stop: int, increment: NDArray[np.floating], phase: NDArray[np.floating]) -> None:
+def accumulate(
+    first: int, stop: int, increment: NDArray[np.floating], phase: NDArray[np.floating]
+) -> None:
     """Fill `phase` with 0, 1, 2, ... times the increment, wrapped at two pi, added up and rounded step by step.
 
     In float32 the roundings add up to another frequency, some 0.1 % away at 1 Hz: they are part of the sound.
@@ -102,7 +104,11 @@ def delay_line_backward(
         back, of_feedback = feedback[item], 0.0
         grad_delay[item] = 0
         for channel in range(line.shape[1]):
-            past, of_wet, of_line = line[item, channel], grad_wet[item, channel], grad_audio[item, channel]
+            past, of_wet, of_line = (
+                line[item, channel],
+                grad_wet[item, channel],
+                grad_audio[item, channel],
+            )
             of_line[:] = 0
             later = real(0)  # of the sample that enters the line next
             for sample in range(line.shape[2] - 1, -1, -1):
@@ -158,7 +164,9 @@ def allpasses(
                 for stage in range(STAGES):
                     if abs(state[channel, stage]) < silent:
                         state[channel, stage] = 0
-                for sample in range(update * UPDATE_EVERY, min((update + 1) * UPDATE_EVERY, samples)):
+                for sample in range(
+                    update * UPDATE_EVERY, min((update + 1) * UPDATE_EVERY, samples)
+                ):
                     value = audio[item, channel, sample] - returned[channel]
                     for stage in range(STAGES):
                         half = g * (value - state[channel, stage])
@@ -208,7 +216,9 @@ def allpasses_backward(
         for update in range(gain.shape[1] - 1, -1, -1):
             g, of_gain = np.float64(gain[item, update]), 0.0
             for channel in range(channels):
-                for sample in range(min((update + 1) * UPDATE_EVERY, samples) - 1, update * UPDATE_EVERY - 1, -1):
+                for sample in range(
+                    min((update + 1) * UPDATE_EVERY, samples) - 1, update * UPDATE_EVERY - 1, -1
+                ):
                     value = np.float64(wet[item, channel, sample])
                     total = grad_wet[item, channel, sample] - back * later[channel]
                     of_feedback -= later[channel] * value

@@ -97,7 +97,9 @@ def room_backward(
         for side in range(sides):
             lows[0], lines[:] = 0, 0
             at = np.zeros(n_combs, np.int64)
-            _through_combs(audio[item], feedback[item], damping[item], combs[side], lines, at, lows, unused)
+            _through_combs(
+                audio[item], feedback[item], damping[item], combs[side], lines, at, lows, unused
+            )
             sums = _one_side_backward(
                 float(feedback[item]),
                 float(damping[item]),
@@ -141,7 +143,10 @@ def _through_combs(
 
 @numba.njit(cache=True, nogil=True)
 def _through_allpasses(
-    out: NDArray[np.floating], sizes: NDArray[np.int64], lines: NDArray[np.floating], at: NDArray[np.int64]
+    out: NDArray[np.floating],
+    sizes: NDArray[np.int64],
+    lines: NDArray[np.floating],
+    at: NDArray[np.int64],
 ) -> None:
     """Send `out` through all allpasses, one after the other, in place."""
     real = out.dtype.type
@@ -169,7 +174,10 @@ def _one_side_backward(
 ) -> tuple[float, float]:
     """Add to `grad_audio`, and return the gradients of feedback and damping, from one side of one item."""
     lines, at = np.zeros((len(combs), combs.max())), np.zeros(len(combs), np.int64)
-    passes, at_pass = np.zeros((len(allpasses), allpasses.max())), np.zeros(len(allpasses), np.int64)
+    passes, at_pass = (
+        np.zeros((len(allpasses), allpasses.max())),
+        np.zeros(len(allpasses), np.int64),
+    )
     of_low = np.zeros(len(combs))
     of_feedback, of_damping = 0.0, 0.0
     for sample in range(len(grad_wet) - 1, -1, -1):
@@ -177,14 +185,18 @@ def _one_side_backward(
         for number in range(len(allpasses)):
             here = at_pass[number]
             stored = passes[number, here]
-            passes[number, here] = (of_sum + stored * ALLPASS_FEEDBACK + ROUNDED_BACKWARD_BY) - ROUNDED_BACKWARD_BY
+            passes[number, here] = (
+                of_sum + stored * ALLPASS_FEEDBACK + ROUNDED_BACKWARD_BY
+            ) - ROUNDED_BACKWARD_BY
             at_pass[number] = here + 1 if here + 1 < allpasses[number] else 0
             of_sum = stored - of_sum
         of_sample = 0.0
         for comb in range(len(combs)):
             here = at[comb]
             of_kept = lines[comb, here]
-            grad_low = (share * of_kept + keep * of_low[comb] + ROUNDED_BACKWARD_BY) - ROUNDED_BACKWARD_BY
+            grad_low = (
+                share * of_kept + keep * of_low[comb] + ROUNDED_BACKWARD_BY
+            ) - ROUNDED_BACKWARD_BY
             lines[comb, here] = of_sum + (1.0 - keep) * grad_low
             of_low[comb] = grad_low
             at[comb] = here + 1 if here + 1 < combs[comb] else 0

@@ -25,7 +25,9 @@ def follow(audio: Tensor, attack: Tensor, release: Tensor, level: Tensor) -> Non
     """As `dynamics.follow`, for tensors of one device."""
     with written_by_time(level) as (out,):
         shape = len(audio), audio.shape[-1]
-        _follow[grid(len(audio))](by_time(audio), attack, release, out, *shape, ROWS=ROWS, LANES=LANES, **LAUNCH)
+        _follow[grid(len(audio))](
+            by_time(audio), attack, release, out, *shape, ROWS=ROWS, LANES=LANES, **LAUNCH
+        )
 
 
 def follow_backward(
@@ -44,11 +46,15 @@ def follow_backward(
         signals = (by_time(audio)[-1], by_time(level)[-1], by_time(grad_level)[-1], out[-1])
         knobs = (attack, release, grad_attack, grad_release)
         shape = len(audio), audio.shape[-1]
-        _follow_backward[grid(len(audio))](*signals, *knobs, *shape, ROWS=ROWS, LANES=LANES, **LAUNCH)
+        _follow_backward[grid(len(audio))](
+            *signals, *knobs, *shape, ROWS=ROWS, LANES=LANES, **LAUNCH
+        )
 
 
 @triton.jit
-def _follow(audio, attack, release, level, n_lanes, samples, ROWS: tl.constexpr, LANES: tl.constexpr):
+def _follow(
+    audio, attack, release, level, n_lanes, samples, ROWS: tl.constexpr, LANES: tl.constexpr
+):
     lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
     here = lane < n_lanes
     rising, falling = tl.load(attack + lane, mask=here), tl.load(release + lane, mask=here)

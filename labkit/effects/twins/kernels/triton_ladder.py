@@ -51,22 +51,41 @@ def ladder_backward(
     table = table.to(audio.device)
     with written_by_time(grad_audio) as (of_audio,):
         rows, grads = by_time(audio), by_time(grad_wet)
-        for part in turns(len(audio), audio.element_size() * audio.shape[-1] * (constants.STATES + 3)):
+        for part in turns(
+            len(audio), audio.element_size() * audio.shape[-1] * (constants.STATES + 3)
+        ):
             x, out = rows[:, part].contiguous(), grads[:, part].contiguous()
             of_x = torch.empty_like(x)
-            states = _forward(x, knobs[part].contiguous(), taps, table, torch.empty_like(x), keeps=True)
+            states = _forward(
+                x, knobs[part].contiguous(), taps, table, torch.empty_like(x), keeps=True
+            )
             sums = torch.empty(x.shape[1], knobs.shape[1], dtype=torch.float64, device=x.device)
-            arrays = (x[-1], out[-1], of_x[-1], states[-1], knobs[part].contiguous(), taps, table, sums)
+            arrays = (
+                x[-1],
+                out[-1],
+                of_x[-1],
+                states[-1],
+                knobs[part].contiguous(),
+                taps,
+                table,
+                sums,
+            )
             shape = x.shape[1], len(x)
-            _ladder_backward[grid(x.shape[1])](*arrays, *shape, ROWS=ROWS_BACKWARD, LANES=LANES, **LAUNCH)
+            _ladder_backward[grid(x.shape[1])](
+                *arrays, *shape, ROWS=ROWS_BACKWARD, LANES=LANES, **LAUNCH
+            )
             of_audio[:, part] = of_x
             grad_knobs[part] = sums.to(grad_knobs)
 
 
-def _forward(rows: Tensor, knobs: Tensor, taps: Tensor, table: Tensor, out: Tensor, *, keeps: bool) -> Tensor:
+def _forward(
+    rows: Tensor, knobs: Tensor, taps: Tensor, table: Tensor, out: Tensor, *, keeps: bool
+) -> Tensor:
     """Fill `out` (samples, lanes); the states after each sample, (samples, STATES, lanes), if they are kept."""
     samples, n_lanes = rows.shape
-    states = torch.empty(samples if keeps else 1, constants.STATES, n_lanes, dtype=rows.dtype, device=rows.device)
+    states = torch.empty(
+        samples if keeps else 1, constants.STATES, n_lanes, dtype=rows.dtype, device=rows.device
+    )
     arrays = (rows, knobs, taps, table, out, states, n_lanes, samples)
     _ladder[grid(n_lanes)](*arrays, ROWS=ROWS, KEEPS=keeps, LANES=LANES, **LAUNCH)
     return states
@@ -140,8 +159,14 @@ def _ladder(
     lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
     here = lane < n_lanes
     pole, resonance = tl.load(knobs + 6 * lane, mask=here), tl.load(knobs + 6 * lane + 1, mask=here)
-    drive, makeup = tl.load(knobs + 6 * lane + 2, mask=here), tl.load(knobs + 6 * lane + 3, mask=here)
-    drive_back, makeup_back = tl.load(knobs + 6 * lane + 4, mask=here), tl.load(knobs + 6 * lane + 5, mask=here)
+    drive, makeup = (
+        tl.load(knobs + 6 * lane + 2, mask=here),
+        tl.load(knobs + 6 * lane + 3, mask=here),
+    )
+    drive_back, makeup_back = (
+        tl.load(knobs + 6 * lane + 4, mask=here),
+        tl.load(knobs + 6 * lane + 5, mask=here),
+    )
     compensation = tl.load(taps + STATES)
     state = zeros(LANES, STATES, audio.dtype.element_ty)
     at_audio, at_wet, at_state = audio + lane, wet + lane, states + lane
@@ -154,7 +179,11 @@ def _ladder(
             state = _through_stages(sent, returned, state, pole, resonance, compensation)
             if KEEPS:
                 for stage in tl.static_range(STATES):
-                    tl.store(at_state + (row * STATES + stage) * n_lanes, state[stage], mask=here & (row < left))
+                    tl.store(
+                        at_state + (row * STATES + stage) * n_lanes,
+                        state[stage],
+                        mask=here & (row < left),
+                    )
             tl.store(at_wet + row * n_lanes, _mixed(state, taps), mask=here & (row < left))
         state = _audible(state, (start + ROWS) % BLOCK != 0)
         at_audio += ROWS * n_lanes
@@ -196,11 +225,22 @@ def _ladder_backward(
     here = lane < n_lanes
     pole = tl.load(knobs + 6 * lane, mask=here).to(tl.float64)
     resonance = tl.load(knobs + 6 * lane + 1, mask=here).to(tl.float64)
-    drive, makeup = tl.load(knobs + 6 * lane + 2, mask=here), tl.load(knobs + 6 * lane + 3, mask=here)
-    drive_back, makeup_back = tl.load(knobs + 6 * lane + 4, mask=here), tl.load(knobs + 6 * lane + 5, mask=here)
+    drive, makeup = (
+        tl.load(knobs + 6 * lane + 2, mask=here),
+        tl.load(knobs + 6 * lane + 3, mask=here),
+    )
+    drive_back, makeup_back = (
+        tl.load(knobs + 6 * lane + 4, mask=here),
+        tl.load(knobs + 6 * lane + 5, mask=here),
+    )
     compensation = tl.load(taps + STATES).to(tl.float64)
     carried, total = zeros(LANES, STATES, tl.float64), zeros(LANES, 6, tl.float64)
-    at_audio, at_grad, at_out, at_state = audio + lane, grad_wet + lane, grad_audio + lane, states + lane
+    at_audio, at_grad, at_out, at_state = (
+        audio + lane,
+        grad_wet + lane,
+        grad_audio + lane,
+        states + lane,
+    )
     new = ()
     for stage in tl.static_range(STATES):
         new = new + (tl.load(at_state + stage * n_lanes, mask=here, other=0.0).to(tl.float64),)
@@ -218,7 +258,9 @@ def _ladder_backward(
             for stage in tl.static_range(STATES):
                 old = old + (olds[stage * ROWS + row].to(tl.float64),)
                 within = within + (tl.where(there, carried[stage], 0.0),)
-            of_old, of_y, of_pole = _back_through_stages(grads[row].to(tl.float64), taps, within, old, new, pole)
+            of_old, of_y, of_pole = _back_through_stages(
+                grads[row].to(tl.float64), taps, within, old, new, pole
+            )
             sent = _saturated(drive * x, table).to(tl.float64)
             returned = _saturated(drive_back * last, table).to(tl.float64)
             of_sent, of_returned = (1.0 + resonance * compensation) * of_y, -resonance * of_y
@@ -233,7 +275,13 @@ def _ladder_backward(
                 total[5] + of_returned * returned,
             )
             tl.store(at_out - row * n_lanes, (of_driven * drive).to(x.dtype), mask=here & there)
-            carried = (of_old[0], of_old[1], of_old[2], of_old[3], of_old[4] + of_driven_back * drive_back)
+            carried = (
+                of_old[0],
+                of_old[1],
+                of_old[2],
+                of_old[3],
+                of_old[4] + of_driven_back * drive_back,
+            )
             new = old
         at_audio -= ROWS * n_lanes
         at_grad -= ROWS * n_lanes

@@ -39,7 +39,9 @@ def written_by_time(*outputs: Tensor) -> Iterator[list[Tensor]]:
     """Contiguous (samples, ...) buffers for outputs (..., samples); the outputs themselves where they lie so."""
     views = [output.movedim(-1, 0) for output in outputs]
     buffers = [
-        view if view.is_contiguous() else torch.empty_like(view, memory_format=torch.contiguous_format)
+        view
+        if view.is_contiguous()
+        else torch.empty_like(view, memory_format=torch.contiguous_format)
         for view in views
     ]
     yield buffers

@@ -29,11 +29,18 @@ def biquad(audio: Tensor, coefficients: Tensor, wet: Tensor) -> None:
     """As `linear.biquad`, for tensors of one device."""
     with written_by_time(wet) as (out,):
         inputs = by_time(audio), coefficients.contiguous()
-        _biquad[grid(len(audio))](*inputs, out, len(audio), audio.shape[-1], ROWS=ROWS, LANES=LANES, **LAUNCH)
+        _biquad[grid(len(audio))](
+            *inputs, out, len(audio), audio.shape[-1], ROWS=ROWS, LANES=LANES, **LAUNCH
+        )
 
 
 def biquad_backward(
-    audio: Tensor, coefficients: Tensor, wet: Tensor, grad_wet: Tensor, grad_audio: Tensor, grad_coefficients: Tensor
+    audio: Tensor,
+    coefficients: Tensor,
+    wet: Tensor,
+    grad_wet: Tensor,
+    grad_audio: Tensor,
+    grad_coefficients: Tensor,
 ) -> None:
     """As `linear.biquad_backward`, for tensors of one device."""
     with written_by_time(grad_audio) as (out,):
@@ -71,12 +78,20 @@ def echo_backward(
     grad_delay.copy_(-(read * rise).sum(-1, dtype=torch.float64))
 
 
-def _echo_along(audio: Tensor, feedback: Tensor, delay: Tensor, echoes: Tensor, *, is_reversed: bool) -> None:
-    out = echoes if echoes.is_contiguous() else torch.empty_like(echoes, memory_format=torch.contiguous_format)
+def _echo_along(
+    audio: Tensor, feedback: Tensor, delay: Tensor, echoes: Tensor, *, is_reversed: bool
+) -> None:
+    out = (
+        echoes
+        if echoes.is_contiguous()
+        else torch.empty_like(echoes, memory_format=torch.contiguous_format)
+    )
     n_lanes, samples = audio.shape
     trains = triton.cdiv(samples, ABREAST)
     arrays = (audio, feedback.contiguous(), delay.contiguous(), out, samples, trains)
-    _echo[(n_lanes * trains,)](*arrays, IS_REVERSED=is_reversed, ABREAST=ABREAST, enable_fp_fusion=False)
+    _echo[(n_lanes * trains,)](
+        *arrays, IS_REVERSED=is_reversed, ABREAST=ABREAST, enable_fp_fusion=False
+    )
     if out is not echoes:
         echoes.copy_(out)
 
@@ -124,11 +139,21 @@ def _biquad_backward(
 ):
     lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
     here = lane < n_lanes
-    b0, b1 = tl.load(coefficients + 5 * lane, mask=here), tl.load(coefficients + 5 * lane + 1, mask=here)
-    b2, a1 = tl.load(coefficients + 5 * lane + 2, mask=here), tl.load(coefficients + 5 * lane + 3, mask=here)
+    b0, b1 = (
+        tl.load(coefficients + 5 * lane, mask=here),
+        tl.load(coefficients + 5 * lane + 1, mask=here),
+    )
+    b2, a1 = (
+        tl.load(coefficients + 5 * lane + 2, mask=here),
+        tl.load(coefficients + 5 * lane + 3, mask=here),
+    )
     a2 = tl.load(coefficients + 5 * lane + 4, mask=here)
     s1, s2 = tl.zeros([LANES], tl.float64), tl.zeros([LANES], tl.float64)
-    of_b0, of_b1, of_b2 = tl.zeros([LANES], tl.float64), tl.zeros([LANES], tl.float64), tl.zeros([LANES], tl.float64)
+    of_b0, of_b1, of_b2 = (
+        tl.zeros([LANES], tl.float64),
+        tl.zeros([LANES], tl.float64),
+        tl.zeros([LANES], tl.float64),
+    )
     of_a1, of_a2 = tl.zeros([LANES], tl.float64), tl.zeros([LANES], tl.float64)
     at_audio, at_wet, at_grad, at_out = audio + lane, wet + lane, grad_wet + lane, grad_audio + lane
     for start in range(0, samples, ROWS):
@@ -160,7 +185,16 @@ def _biquad_backward(
 
 
 @triton.jit
-def _echo(audio, feedback, delay, echoes, samples, trains, IS_REVERSED: tl.constexpr, ABREAST: tl.constexpr):
+def _echo(
+    audio,
+    feedback,
+    delay,
+    echoes,
+    samples,
+    trains,
+    IS_REVERSED: tl.constexpr,
+    ABREAST: tl.constexpr,
+):
     lane = tl.program_id(0) // trains
     first = tl.program_id(0) % trains * ABREAST
     lag = tl.minimum(tl.load(delay + lane), samples).to(tl.int32)

@@ -35,7 +35,9 @@ ABREAST = 128
 def accumulate(increment: Tensor, phase: Tensor) -> None:
     """As `modulation.accumulate`, for tensors of one device."""
     with written_by_time(phase) as (out,):
-        _accumulate[grid(len(phase))](increment, out, *phase.shape, ROWS=ROWS, LANES=LANES, **LAUNCH)
+        _accumulate[grid(len(phase))](
+            increment, out, *phase.shape, ROWS=ROWS, LANES=LANES, **LAUNCH
+        )
 
 
 def delay_line(audio: Tensor, delay: Tensor, feedback: Tensor, line: Tensor, wet: Tensor) -> None:
@@ -71,7 +73,14 @@ def delay_line_backward(
     of_feedback = torch.empty(items * channels, dtype=torch.float64, device=line.device)
     arrays = (delay.contiguous(), feedback, line.contiguous(), grad_wet.contiguous())
     _delay_line_backward[(items * channels,)](
-        *arrays, of_audio, of_delay, of_feedback, channels, samples, ABREAST=_abreast(delay), **LAUNCH
+        *arrays,
+        of_audio,
+        of_delay,
+        of_feedback,
+        channels,
+        samples,
+        ABREAST=_abreast(delay),
+        **LAUNCH,
     )
     grad_audio.copy_(of_audio)
     grad_delay.copy_(of_delay.sum(1))
@@ -105,9 +114,20 @@ def allpasses_backward(
     of_feedback = torch.empty(items, channels, dtype=torch.float64, device=gain.device)
     with written_by_time(grad_audio) as (out,):
         # Each begins at the first sample of the last update.
-        signals = [rows[last * constants.UPDATE_EVERY] for rows in (by_time(wet), by_time(grad_wet), out)]
-        arrays = (*signals, by_time(gain)[last], feedback, states.contiguous(), of_gain[last], of_feedback)
-        _allpasses_backward[grid(items * channels)](*arrays, items, channels, samples, LANES=LANES, **LAUNCH)
+        signals = [
+            rows[last * constants.UPDATE_EVERY] for rows in (by_time(wet), by_time(grad_wet), out)
+        ]
+        arrays = (
+            *signals,
+            by_time(gain)[last],
+            feedback,
+            states.contiguous(),
+            of_gain[last],
+            of_feedback,
+        )
+        _allpasses_backward[grid(items * channels)](
+            *arrays, items, channels, samples, LANES=LANES, **LAUNCH
+        )
     grad_gain.copy_(of_gain.sum(2).movedim(0, -1))
     grad_feedback.copy_(of_feedback.sum(1))
 
@@ -155,7 +175,10 @@ def _delay_line(audio, delay, feedback, line, wet, channels, samples, ABREAST: t
         sample = start + tl.arange(0, ABREAST)
         there = sample < samples
         share, newer, older, _ = _read_line(line, delay, sample - 1, there & (sample > 0))
-        entering = tl.load(audio + sample, mask=there, other=0.0) - (newer + share * (older - newer)) * back
+        entering = (
+            tl.load(audio + sample, mask=there, other=0.0)
+            - (newer + share * (older - newer)) * back
+        )
         tl.store(line + sample, tl.where(tl.abs(entering) < SILENT, 0.0, entering), mask=there)
         tl.debug_barrier()
         share, newer, older, _ = _read_line(line, delay, sample, there)
@@ -189,28 +212,48 @@ def _delay_line_backward(
         there = sample < samples
         share, newer, older, whole = _read_line(line, delay, sample, there)
         # Past the first cache, which does not see what other threads add.
-        later = tl.load(grad_audio + sample + 1, mask=sample + 1 < samples, other=0.0, cache_modifier=".cg")
+        later = tl.load(
+            grad_audio + sample + 1, mask=sample + 1 < samples, other=0.0, cache_modifier=".cg"
+        )
         later = tl.where(tl.abs(later) < SILENT, 0.0, later)
         total = tl.load(grad_wet + sample, mask=there, other=0.0) - back * later
         of_feedback -= (later * (newer + share * (older - newer))).to(tl.float64)
         tl.store(grad_delay + sample, total * (older - newer), mask=there)
         at = grad_audio + sample - whole
-        tl.atomic_add(at, (1 - share) * total, mask=there & (sample >= whole), sem="relaxed", scope="cta")
-        tl.atomic_add(at - 1, share * total, mask=there & (sample > whole), sem="relaxed", scope="cta")
+        tl.atomic_add(
+            at, (1 - share) * total, mask=there & (sample >= whole), sem="relaxed", scope="cta"
+        )
+        tl.atomic_add(
+            at - 1, share * total, mask=there & (sample > whole), sem="relaxed", scope="cta"
+        )
         tl.debug_barrier()
     tl.store(grad_feedback + lane, tl.sum(of_feedback, 0))
 
 
 @triton.jit
 def _allpasses(
-    audio, gain, feedback, wet, ends, n_items, channels, samples, UPDATES: tl.constexpr, LANES: tl.constexpr
+    audio,
+    gain,
+    feedback,
+    wet,
+    ends,
+    n_items,
+    channels,
+    samples,
+    UPDATES: tl.constexpr,
+    LANES: tl.constexpr,
 ):
     lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
     here = lane < n_items * channels
     back = tl.load(feedback + lane // channels, mask=here)
     returned = tl.zeros([LANES], audio.dtype.element_ty)
     state = zeros(LANES, STAGES, audio.dtype.element_ty)
-    at_audio, at_wet, at_gain, step = audio + lane, wet + lane, gain + lane // channels, n_items * channels
+    at_audio, at_wet, at_gain, step = (
+        audio + lane,
+        wet + lane,
+        gain + lane // channels,
+        n_items * channels,
+    )
     for start in range(0, samples, UPDATES * EVERY):
         left = samples - start
         rows = read_rows(at_audio, step, left, here, UPDATES * EVERY)
@@ -293,7 +336,11 @@ def _allpasses_backward(
     later, of_feedback = tl.zeros([LANES], tl.float64), tl.zeros([LANES], tl.float64)
     state, of_state = (), zeros(LANES, STAGES, tl.float64)
     for stage in tl.static_range(STAGES):
-        state = state + (tl.load(ends + lane * STAGES + (STAGES - 1 - stage), mask=here, other=0.0).to(tl.float64),)
+        state = state + (
+            tl.load(ends + lane * STAGES + (STAGES - 1 - stage), mask=here, other=0.0).to(
+                tl.float64
+            ),
+        )
     step = n_items * channels
     at_wet, at_grad, at_out = wet + lane, grad_wet + lane, grad_audio + lane
     at_gain, at_of_gain = gain + lane // channels, grad_gain + lane

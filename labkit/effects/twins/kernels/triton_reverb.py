@@ -26,7 +26,9 @@ ALLPASS_FEEDBACK = fixed(constants.ALLPASS_FEEDBACK)
 ROWS, ROWS_BACKWARD = 4, 2
 
 
-def room(audio: Tensor, feedback: Tensor, damping: Tensor, combs: Tensor, allpasses: Tensor, wet: Tensor) -> None:
+def room(
+    audio: Tensor, feedback: Tensor, damping: Tensor, combs: Tensor, allpasses: Tensor, wet: Tensor
+) -> None:
     """As `reverb.room`, for tensors of one device (`combs` and `allpasses` may lie on the processor)."""
     delays = _Delays(combs, allpasses, audio)
     with written_by_time(wet) as (out,):
@@ -76,7 +78,9 @@ class _Delays:
     def __init__(self, combs: Tensor, allpasses: Tensor, audio: Tensor) -> None:
         self.shortest = int(min(combs.min(), allpasses.min()))
         self.longest, self.longest_allpass = int(combs.max()), int(allpasses.max())
-        self.combs, self.allpasses = (x.to(audio.device, torch.int32).contiguous() for x in (combs, allpasses))
+        self.combs, self.allpasses = (
+            x.to(audio.device, torch.int32).contiguous() for x in (combs, allpasses)
+        )
         self.per_lane = len(combs[0]) * self.longest + len(allpasses[0]) * self.longest_allpass
         self.bytes_per_item = self.per_lane * len(combs) * audio.element_size()
 
@@ -87,16 +91,27 @@ class _Delays:
     def lines(self, n_lanes: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Silent combs and allpasses, (delay lines, samples, lanes)."""
         sizes = (self.combs.shape[1], self.longest), (self.allpasses.shape[1], self.longest_allpass)
-        return tuple(torch.zeros(*size, n_lanes, dtype=dtype, device=self.combs.device) for size in sizes)
+        return tuple(
+            torch.zeros(*size, n_lanes, dtype=dtype, device=self.combs.device) for size in sizes
+        )
 
 
 def _forward(
-    rows: Tensor, feedback: Tensor, damping: Tensor, delays: _Delays, part: slice, out: Tensor, *, keeps: bool
+    rows: Tensor,
+    feedback: Tensor,
+    damping: Tensor,
+    delays: _Delays,
+    part: slice,
+    out: Tensor,
+    *,
+    keeps: bool,
 ) -> Tensor:
     """Fill `out` (samples, items, sides) for some items; what the lowpasses gave, (samples, combs, lanes), if kept."""
     samples, _, sides = out.shape
     n_lanes, n_combs = (part.stop - part.start) * sides, delays.combs.shape[1]
-    lows = torch.empty(samples if keeps else 1, n_combs, n_lanes, dtype=rows.dtype, device=rows.device)
+    lows = torch.empty(
+        samples if keeps else 1, n_combs, n_lanes, dtype=rows.dtype, device=rows.device
+    )
     _room[grid(n_lanes)](
         *(rows[:, part], feedback[part], damping[part], delays.combs, delays.allpasses),
         *delays.lines(n_lanes, rows.dtype),
@@ -180,7 +195,9 @@ def _room(
         left = samples - start
         xs = read_rows(at_audio, audio_step, left, here, ROWS)
         offsets = _offsets(places, sizes, longest, n_lanes, lane, ROWS, COMBS)
-        pass_offsets = _offsets(pass_places, pass_sizes, longest_allpass, n_lanes, lane, ROWS, PASSES)
+        pass_offsets = _offsets(
+            pass_places, pass_sizes, longest_allpass, n_lanes, lane, ROWS, PASSES
+        )
         ys = _gathered(lines, offsets, here, COMBS * ROWS)
         passing = _gathered(passes, pass_offsets, here, PASSES * ROWS)
         for row in tl.static_range(ROWS):
@@ -191,7 +208,9 @@ def _room(
                 entering = (xs[row] + of_comb * share + ROUNDED_BY) - ROUNDED_BY
                 tl.store(lines + offsets[comb * ROWS + row], entering, mask=here)
                 if KEEPS:
-                    tl.store(at_low + (row * COMBS + comb) * n_lanes, of_comb, mask=here & (row < left))
+                    tl.store(
+                        at_low + (row * COMBS + comb) * n_lanes, of_comb, mask=here & (row < left)
+                    )
                 new_low = new_low + (of_comb,)
                 value = value + y
             low = new_low
@@ -201,7 +220,10 @@ def _room(
                 tl.store(passes + pass_offsets[number * ROWS + row], entering, mask=here)
                 value = stored - value
             tl.store(at_wet + row * wet_step, value, mask=here & (row < left))
-        places, pass_places = _advanced(places, sizes, ROWS, COMBS), _advanced(pass_places, pass_sizes, ROWS, PASSES)
+        places, pass_places = (
+            _advanced(places, sizes, ROWS, COMBS),
+            _advanced(pass_places, pass_sizes, ROWS, PASSES),
+        )
         at_audio += ROWS * audio_step
         at_wet += ROWS * wet_step
         at_low += ROWS * COMBS * n_lanes
@@ -255,20 +277,28 @@ def _room_backward(
         grads = read_rows(at_grad, -grad_step, left, here, ROWS)
         kept = _kept_rows(at_low, n_lanes, left, here, ROWS, COMBS)
         offsets = _offsets(places, sizes, longest, n_lanes, lane, ROWS, COMBS)
-        pass_offsets = _offsets(pass_places, pass_sizes, longest_allpass, n_lanes, lane, ROWS, PASSES)
+        pass_offsets = _offsets(
+            pass_places, pass_sizes, longest_allpass, n_lanes, lane, ROWS, PASSES
+        )
         of_lines = _gathered(lines, offsets, here, COMBS * ROWS)
         passing = _gathered(passes, pass_offsets, here, PASSES * ROWS)
         for row in tl.static_range(ROWS):
             of_sum, of_sample = grads[row].to(tl.float64), tl.zeros([LANES], tl.float64)
             for number in tl.static_range(PASSES):
                 stored = passing[number * ROWS + row]
-                tl.store(passes + pass_offsets[number * ROWS + row], of_sum + stored * ALLPASS_FEEDBACK, mask=here)
+                tl.store(
+                    passes + pass_offsets[number * ROWS + row],
+                    of_sum + stored * ALLPASS_FEEDBACK,
+                    mask=here,
+                )
                 of_sum = stored - of_sum
             new_of_low = ()
             for comb in tl.static_range(COMBS):
                 of_kept = of_lines[comb * ROWS + row]
                 grad_low = share * of_kept + keep * of_low[comb]
-                tl.store(lines + offsets[comb * ROWS + row], of_sum + (1.0 - keep) * grad_low, mask=here)
+                tl.store(
+                    lines + offsets[comb * ROWS + row], of_sum + (1.0 - keep) * grad_low, mask=here
+                )
                 new_of_low = new_of_low + (grad_low,)
                 low = kept[comb * (ROWS + 1) + row].to(tl.float64)
                 before = kept[comb * (ROWS + 1) + row + 1].to(tl.float64)
@@ -276,8 +306,13 @@ def _room_backward(
                 of_damping += grad_low * (before - low)
                 of_sample += of_kept
             of_low = new_of_low
-            tl.store(at_out - row * n_lanes, of_sample.to(grads[row].dtype), mask=here & (row < left))
-        places, pass_places = _advanced(places, sizes, ROWS, COMBS), _advanced(pass_places, pass_sizes, ROWS, PASSES)
+            tl.store(
+                at_out - row * n_lanes, of_sample.to(grads[row].dtype), mask=here & (row < left)
+            )
+        places, pass_places = (
+            _advanced(places, sizes, ROWS, COMBS),
+            _advanced(pass_places, pass_sizes, ROWS, PASSES),
+        )
         at_grad -= ROWS * grad_step
         at_out -= ROWS * n_lanes
         at_low -= ROWS * COMBS * n_lanes

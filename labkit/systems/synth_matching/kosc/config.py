@@ -72,4 +72,6 @@ class Config:
         if self.head not in HEADS:
             raise ValueError(f"head must be one of {', '.join(HEADS)}, got {self.head!r}")
         if self.pairing not in get_args(Pairing):
-            raise ValueError(f"pairing must be one of {', '.join(get_args(Pairing))}, got {self.pairing!r}")
+            raise ValueError(
+                f"pairing must be one of {', '.join(get_args(Pairing))}, got {self.pairing!r}"
+            )

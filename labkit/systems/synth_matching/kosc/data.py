@@ -40,7 +40,6 @@ def log_spectral_distance(first: Tensor, second: Tensor) -> Tensor:
         (b,) dB.
 
     Source: as in Hayes et al. 2025, with a floor of -80 dB below a sine of amplitude 2.
-    Notebook: 07.
     """
     a, b = (decibels(torch.fft.rfft(one, norm="forward")) for one in (first, second))
     return (a - b).square().mean(1).sqrt()
@@ -64,7 +63,9 @@ class Bank:
         spectra = torch.cat([spectrum(render(part)) for part in params.split(500)])
         self.table = torch.view_as_real(spectra).flatten(1)
 
-    def draw(self, n: int, k: int, rng: torch.Generator, *, broken: bool = False) -> tuple[Tensor, Tensor]:
+    def draw(
+        self, n: int, k: int, rng: torch.Generator, *, broken: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Settings (n, k, 3) in 0..1, uniform, and their spectra (n, bins) complex; `broken` as in `render`."""
         place = torch.rand(n, k, generator=rng)
         if broken:

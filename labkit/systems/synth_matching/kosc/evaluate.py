@@ -57,15 +57,20 @@ def predict(head: Head, condition: Tensor, config: Config, *, seed: int = 0, n: 
 
     Returns:
         (b, n, k, 3) in 0..1.
-
-    Notebook: 07.
     """
     if config.head not in FLOWS:
         with torch.no_grad():
             return to_settings(head.regress(condition))[:, None]
     rng = torch_generator(seed, "k-osc sample")
     return to_settings(
-        sample(head, condition, steps=config.sampler_steps, guidance=config.guidance, rng=rng, n_samples=n)
+        sample(
+            head,
+            condition,
+            steps=config.sampler_steps,
+            guidance=config.guidance,
+            rng=rng,
+            n_samples=n,
+        )
     )
 
 
@@ -86,9 +91,15 @@ def score(answers: Tensor, settings: Tensor, audio: Tensor, *, broken: bool) -> 
     distances = log_spectral_distance(sounds, audio.repeat_interleave(n, 0)).unflatten(0, (-1, n))
     nearest = answers[torch.arange(len(answers)), distances.argmin(1)]
     mse = (first - settings).square().mean((1, 2))
-    found = {"lsd": distances[:, 0].tolist(), "best lsd": distances.amin(1).tolist(), "mse": mse.tolist()}
+    found = {
+        "lsd": distances[:, 0].tolist(),
+        "best lsd": distances.amin(1).tolist(),
+        "mse": mse.tolist(),
+    }
     matched = {"lac": first, "best lac": nearest}
-    return found | {name: assignment_errors(one, settings).tolist() for name, one in matched.items()}
+    return found | {
+        name: assignment_errors(one, settings).tolist() for name, one in matched.items()
+    }
 
 
 def evaluate(
@@ -116,20 +127,24 @@ def evaluate(
 
     Returns:
         Rows: the mean over sounds and seeds, with an interval over sounds.
-
-    Notebook: 07.
     """
     rows = []
     for k in ks:
         for broken in (False, True):
             task = replace(config, k=k, broken=broken)
-            place, started = Path(run_dir) / f"k{k}_{'broken' if broken else 'symmetric'}", time.perf_counter()
+            place, started = (
+                Path(run_dir) / f"k{k}_{'broken' if broken else 'symmetric'}",
+                time.perf_counter(),
+            )
             lazy = _Task(task, Path(run_dir) / f"k{k}_encoder", n, seed)
             scores: dict[str, list[Scores]] = {}
             for head in heads:
                 if broken and head not in _WHERE_BROKEN:
                     continue
-                scores[head] = [_run(replace(task, head=head, seed=one), lazy, place, n, seed, say) for one in seeds]
+                scores[head] = [
+                    _run(replace(task, head=head, seed=one), lazy, place, n, seed, say)
+                    for one in seeds
+                ]
             scores |= {name: [found] for name, found in lazy.baselines(place).items()}
             rows += _rows(task, scores, len(seeds), n, seed, time.perf_counter() - started)
     return rows
@@ -158,12 +173,21 @@ class _Task:
             middle, nearest = torch.full_like(settings, 0.5), known.nearest(spectrum(audio))
             answers = {"middle": middle, "nearest neighbour": nearest}
             broken = self.config.broken
-            return {name: score(one[:, None], settings, audio, broken=broken) for name, one in answers.items()}
+            return {
+                name: score(one[:, None], settings, audio, broken=broken)
+                for name, one in answers.items()
+            }
 
-        return _kept(place / "baselines.json", {"n": self.n, "seed": self.seed, "n_train": self.config.n_train}, work)
+        return _kept(
+            place / "baselines.json",
+            {"n": self.n, "seed": self.seed, "n_train": self.config.n_train},
+            work,
+        )
 
 
-def _run(config: Config, lazy: _Task, place: Path, n: int, seed: int, say: Callable[[str], None]) -> Scores:
+def _run(
+    config: Config, lazy: _Task, place: Path, n: int, seed: int, say: Callable[[str], None]
+) -> Scores:
     """Scores of one head of one seed, and the same as ``shuffled ...`` when it is told another sound's map."""
     folder = place / f"{config.head.replace(' ', '_')}_{config.seed}"
 
@@ -171,9 +195,13 @@ def _run(config: Config, lazy: _Task, place: Path, n: int, seed: int, say: Calla
         encoder, known, settings, audio = lazy.made()
         head, condition = train(config, known, folder), encoder(heard(audio, config))
         n_best = config.n_best if config.head in FLOWS else 1
-        found = score(predict(head, condition, config, n=n_best), settings, audio, broken=config.broken)
+        found = score(
+            predict(head, condition, config, n=n_best), settings, audio, broken=config.broken
+        )
         other = torch.from_numpy(generator(seed, "k-osc control").permutation(n))
-        control = score(predict(head, condition[other], config, n=n_best), settings, audio, broken=config.broken)
+        control = score(
+            predict(head, condition[other], config, n=n_best), settings, audio, broken=config.broken
+        )
         return found | {f"shuffled {name}": values for name, values in control.items()}
 
     scores = _kept(folder / "scores.json", {"n": n, "seed": seed} | asdict(config), work)
@@ -210,15 +238,31 @@ def _rows(
             low, high = bootstrap_interval(values, np.tile(np.arange(n), len(runs)), seed=seed)
             beside = {"floor": floor[metric], "prior": prior[metric]}
             beside["control"] = np.concatenate([run[f"shuffled {metric}"] for run in runs])
-            figures = {field: float(np.mean(value)) for field, value in beside.items()} | {"oracle": 0.0}
+            figures = {field: float(np.mean(value)) for field, value in beside.items()} | {
+                "oracle": 0.0
+            }
             figures |= {"ours": float(values.mean()), "low": low, "high": high}
             if metric == "mse":  # R2, which grows as the error falls
                 figures = {field: 1 - value / _VARIANCE for field, value in figures.items()}
                 figures["low"], figures["high"] = figures["high"], figures["low"]
                 if head == "regression" and not config.broken:
                     figures["oracle"] = 1 / config.k
-            shared = {"protocol": protocol, "name": head, "sources": "generated", "n": len(values), "seed": seed}
-            rows.append(Row(metric=name.format(n=config.n_best), unit=unit, seconds=seconds, **shared, **figures))
+            shared = {
+                "protocol": protocol,
+                "name": head,
+                "sources": "generated",
+                "n": len(values),
+                "seed": seed,
+            }
+            rows.append(
+                Row(
+                    metric=name.format(n=config.n_best),
+                    unit=unit,
+                    seconds=seconds,
+                    **shared,
+                    **figures,
+                )
+            )
     return rows
 
 
@@ -231,12 +275,17 @@ def ratios(rows: Sequence[Row]) -> list[str]:
         best = next((metric for _, metric in told if metric.startswith("LSD, best")), "LSD")
         for metric in ("LSD", best):
             if ("equivariant flow", metric) in told and ("regression", "LSD") in told:
-                flow, floor = told["equivariant flow", metric], found[protocol, "regression", "LSD"].floor
+                flow, floor = (
+                    told["equivariant flow", metric],
+                    found[protocol, "regression", "LSD"].floor,
+                )
                 lines.append(
                     f"{protocol}: {metric} of the flow is {flow / told['regression', 'LSD']:.2f} of regression's and "
                     f"{flow / floor:.2f} of the nearest neighbour's"
                 )
         if ("mlp flow", "LAC") in told and ("equivariant flow", "LAC") in told:
             share = told["equivariant flow", "LAC"] / told["mlp flow", "LAC"]
-            lines.append(f"{protocol}: LAC of the equivariant flow is {share:.2f} of the perceptron flow's")
+            lines.append(
+                f"{protocol}: LAC of the equivariant flow is {share:.2f} of the perceptron flow's"
+            )
     return lines

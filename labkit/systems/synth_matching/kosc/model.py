@@ -33,9 +33,13 @@ class FilterBank(nn.Module):
         super().__init__()
         frequency = (torch.arange(_N_FILTERS) + 0.5) / _N_FILTERS
         one = torch.ones_like(frequency)
-        pure = torch.cat([torch.stack([frequency, one, shape * one], dim=-1) for shape in (0.0, 1.0)])
+        pure = torch.cat(
+            [torch.stack([frequency, one, shape * one], dim=-1) for shape in (0.0, 1.0)]
+        )
         known = spectrum(render(pure[:, None])).abs()
-        self.register_buffer("filters", torch.stack([_ridge(known.pow(power)) for power in _POWERS]))
+        self.register_buffer(
+            "filters", torch.stack([_ridge(known.pow(power)) for power in _POWERS])
+        )
 
     @property
     def size(self) -> int:
@@ -44,7 +48,10 @@ class FilterBank(nn.Module):
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """(b, bins) -> (b, size)."""
-        found = [(magnitude + 1e-7).pow(p) @ filters for p, filters in zip(_POWERS, self.filters, strict=True)]
+        found = [
+            (magnitude + 1e-7).pow(p) @ filters
+            for p, filters in zip(_POWERS, self.filters, strict=True)
+        ]
         return torch.cat([_GAIN * (one - one.mean(1, keepdim=True)) for one in found], dim=1)
 
 
@@ -66,7 +73,10 @@ class Encoder(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.filters = FilterBank()
-        size, shape = 2 * config.n_map, {"width": config.encoder_width, "n_layers": config.encoder_layers}
+        size, shape = (
+            2 * config.n_map,
+            {"width": config.encoder_width, "n_layers": config.encoder_layers},
+        )
         self.layers = Regressor(size, self.filters.size, **shape)
 
     def forward(self, magnitude: Tensor) -> Tensor:
@@ -144,7 +154,11 @@ class Head(nn.Module):
             self.net = TokenField(n_all, n_map, kinds=kinds, slots=slots, **tokens)
 
     def forward(
-        self, values: Tensor, time: Tensor, condition: Tensor | None = None, kept: Tensor | None = None
+        self,
+        values: Tensor,
+        time: Tensor,
+        condition: Tensor | None = None,
+        kept: Tensor | None = None,
     ) -> Tensor:
         """Velocities (b, 3 k); arguments as `labkit.learn.fields.MLPField.forward`. No condition, nothing seen."""
         seen = self._seen(values, condition, kept)
@@ -154,7 +168,9 @@ class Head(nn.Module):
     def regress(self, condition: Tensor) -> Tensor:
         """(b, 2 n_map) -> (b, 3 k), as seen from the middle of every oscillator's range."""
         middle = condition.new_zeros(len(condition), self.n_values)
-        return self.net(torch.cat([condition, self._seen(middle, condition, None).flatten(1)], dim=1))
+        return self.net(
+            torch.cat([condition, self._seen(middle, condition, None).flatten(1)], dim=1)
+        )
 
     def _seen(self, values: Tensor, condition: Tensor | None, kept: Tensor | None) -> Tensor:
         own = values.unflatten(1, (self.k, -1))

@@ -44,7 +44,15 @@ def train_encoder(config: Config, run_dir: str | Path, *, on_log: Log | None = N
     of_it = ("k", "n_map", "encoder", "data_seed", "learning_rate")
     facts = {name: value for name, value in asdict(config).items() if name.startswith(of_it)}
     plan = _plan(heard, config.encoder_steps, config.learning_rate / 2)
-    fit(encoder, Batches(heard, config.encoder_steps), loss, plan, run_dir, config=facts, on_log=on_log)
+    fit(
+        encoder,
+        Batches(heard, config.encoder_steps),
+        loss,
+        plan,
+        run_dir,
+        config=facts,
+        on_log=on_log,
+    )
     return encoder.cpu().eval().requires_grad_(False)
 
 
@@ -56,10 +64,15 @@ def loss_of(config: Config) -> Callable[..., tuple[Tensor, dict[str, float]]]:
         values, condition = batch["values"][0], batch["condition"][0]
         if config.head in FLOWS:
             rng = torch_generator(config.seed, "k-osc noise", int(batch["index"]))
-            pairing = {"ranked": "random" if config.broken else ranked}.get(config.pairing, config.pairing)
+            pairing = {"ranked": "random" if config.broken else ranked}.get(
+                config.pairing, config.pairing
+            )
             value = flow_loss(model, values, condition, rng, pairing=pairing)
             learned = config.head == "learned flow"
-            return value + _SPARSITY * model.online.net.assignment_penalty() if learned else value, {}
+            return (
+                value + _SPARSITY * model.online.net.assignment_penalty() if learned else value,
+                {},
+            )
         said = model.online.regress(condition)
         if config.head == "regression":
             return (said - values).square().mean(), {}
@@ -82,7 +95,9 @@ def ranked(noise: Tensor, target: Tensor) -> Tensor:
     return own.gather(1, order[..., None].expand_as(own)).flatten(1)
 
 
-def train(config: Config, known: TrainingSet, run_dir: str | Path, *, on_log: Log | None = None) -> Head:
+def train(
+    config: Config, known: TrainingSet, run_dir: str | Path, *, on_log: Log | None = None
+) -> Head:
     """Train a head, or go on with the run that `run_dir` holds.
 
     Args:
@@ -93,15 +108,26 @@ def train(config: Config, known: TrainingSet, run_dir: str | Path, *, on_log: Lo
 
     Returns:
         The head with the running mean of its weights, in evaluation mode on the CPU.
-
-    Notebook: 07.
     """
     model, plan = build(config), _plan(config, config.steps, config.learning_rate)
-    fit(model, Drawn(config, known), loss_of(config), plan, run_dir, config=asdict(config), on_log=on_log)
+    fit(
+        model,
+        Drawn(config, known),
+        loss_of(config),
+        plan,
+        run_dir,
+        config=asdict(config),
+        on_log=on_log,
+    )
     return model.cpu().eval().best
 
 
 def _plan(config: Config, steps: int, learning_rate: float) -> Plan:
     # An item of `Batches` or `Drawn` is a whole batch.
-    shape = {"steps": steps, "batch_size": 1, "warmup_steps": min(50, steps // 5), "decay_share": 0.5}
+    shape = {
+        "steps": steps,
+        "batch_size": 1,
+        "warmup_steps": min(50, steps // 5),
+        "decay_share": 0.5,
+    }
     return Plan(learning_rate=learning_rate, seed=config.seed, checkpoint_every=500, **shape)
