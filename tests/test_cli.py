@@ -13,7 +13,7 @@ import torch
 from labkit.cli import main
 from labkit.cli.pedal_order import TrainPedalOrder
 from labkit.effects.chain import Chain, Step
-from labkit.measure.results import Row, read, write
+from labkit.measure.score import Row, read, write
 from labkit.signal import datasets
 from labkit.signal.files import read_audio, write_audio
 from labkit.signal.shipped import load_phrase, phrase_path

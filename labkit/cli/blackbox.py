@@ -9,7 +9,7 @@ from tyro.conf import Positional
 from labkit.cli.options import Evaluation, Training, say
 
 if TYPE_CHECKING:
-    from labkit.measure.results import Row
+    from labkit.measure.score import Row
 
 TaskName = Literal["distortion", "speech", "mastering"]
 ProcessorName = Literal["ts9", "zamtube"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from labkit.cli.options import ALL_SOURCES, KINDS, Evaluation, Kind, Sources, Training, say
 
 if TYPE_CHECKING:
-    from labkit.measure.results import Row
+    from labkit.measure.score import Row
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from labkit.cli.options import Evaluation
 
 if TYPE_CHECKING:
-    from labkit.measure.results import Row
+    from labkit.measure.score import Row
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class EvaluateKosc(Evaluation):
 
     def rows(self) -> "list[Row]":
         """Every figure of the results table."""
-        from labkit.measure.results import read, results_path
+        from labkit.measure.score import read, results_path
         from labkit.systems.synth_matching import kosc
 
         sizes = {"steps": self.steps, "encoder_steps": self.encoder_steps, "n_train": self.n_train}

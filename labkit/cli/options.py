@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from labkit.measure.results import Row
+    from labkit.measure.score import Row
 
 Kind = Literal["generated", "sampled"]
 Sources = Literal["generated", "sampled", "real"]
@@ -83,7 +83,7 @@ class Evaluation:
 
     def beside_old(self, made: "list[Row]") -> "list[Row]":
         """What was measured now, after those rows of the results file whose protocols were not."""
-        from labkit.measure.results import read, results_path
+        from labkit.measure.score import read, results_path
 
         target, now = self.out or results_path(self.system), {row.protocol for row in made}
         old = read(self.system, path=target) if target.is_file() else []
@@ -92,7 +92,7 @@ class Evaluation:
     def run(self) -> int:
         """Print the table, and write it."""
         from labkit.lab.results import table
-        from labkit.measure.results import write
+        from labkit.measure.score import write
 
         n = getattr(self, "n", 1)
         if n < 1:

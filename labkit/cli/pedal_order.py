@@ -11,7 +11,7 @@ from labkit.cli.options import ALL_SOURCES, KINDS, Evaluation, Kind, Sources, Tr
 if TYPE_CHECKING:
     import numpy as np
 
-    from labkit.measure.results import Row
+    from labkit.measure.score import Row
     from labkit.systems.pedal_order.decode import Prediction
     from labkit.systems.pedal_order.model import PedalOrderModel
     from labkit.systems.pedal_order.unlabelled import Heard
@@ -243,7 +243,7 @@ class EvaluateVariants(Evaluation):
 
     def rows(self) -> "list[Row]":
         """Every figure of the results table."""
-        from labkit.measure.results import read, results_path
+        from labkit.measure.score import read, results_path
         from labkit.systems.pedal_order.variants import BASE, VARIANTS, evaluate_variants
 
         if unknown := set(self.only) - {variant.name for variant in VARIANTS}:

@@ -9,7 +9,7 @@ from tyro.conf import Positional
 from labkit.cli.options import ALL_SOURCES, KINDS, Evaluation, Kind, Sources, Training, say
 
 if TYPE_CHECKING:
-    from labkit.measure.results import Row
+    from labkit.measure.score import Row
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from labkit.cli.options import Evaluation, Training, say
 
 if TYPE_CHECKING:
-    from labkit.measure.results import Row
+    from labkit.measure.score import Row
     from labkit.systems.text_to_effects.model import TextToEffects
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 from labkit.cli.options import Evaluation
 
 if TYPE_CHECKING:
-    from labkit.measure.results import Row
+    from labkit.measure.score import Row
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from labkit.lab.figures import COLOURS, LabFigure, new_figure, styled
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 
 
 def confusion(matrix: np.ndarray, labels: Sequence[str], *, title: str = "") -> LabFigure:

@@ -6,7 +6,7 @@ import numpy as np
 
 from labkit.effects.saturation import check_curve, saturate
 from labkit.lab.figures import COLOURS, LabFigure, new_figure, styled
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 
 _PERIOD, _CYCLES = 512, 4
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from labkit.measure.results import SOURCES, Row, read
+from labkit.measure.score import SOURCES, Row, read
 from labkit.signal.paths import data_dir, replace_text
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"

@@ -20,7 +20,7 @@ from labkit.lab.charts import (
 )
 from labkit.lab.figures import COLOURS, LabFigure, live_figure, new_figure, styled
 from labkit.measure.loudness import Clip, as_channels
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 from labkit.signal import spectra
 
 __all__ = [

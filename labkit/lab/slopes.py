@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from labkit.lab.figures import COLOURS, LabFigure, new_figure, styled
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 
 # Behind a metric's word: ": eps 1e-02", or ": 8 renders" and ", 2 renders".
 _VARIED = {"eps": re.compile(r": eps (\S+)"), "renders": re.compile(r"[:,] (\d+) renders")}

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from labkit.measure.results import wilson_interval
+from labkit.measure.score import wilson_interval
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from labkit.learn.attention import Kind, Positions
 from labkit.learn.transformer import Decoder
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 from labkit.signal.optional import need
 from labkit.signal.seeds import torch_generator
 from labkit.systems.pedal_order.config import Config

@@ -13,7 +13,7 @@ from torch import Tensor
 from labkit.effects.registry import EFFECTS, effect
 from labkit.effects.twins import twin
 from labkit.effects.twins.board import from_unit, render_chains
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
 

@@ -21,7 +21,7 @@ from labkit.effects.twins.board import render_chains
 from labkit.learn.fit import Fit, fit_chain, fit_chain_cma
 from labkit.measure.metrics import si_sdr_db
 from labkit.measure.parity import relative_error_db, signals
-from labkit.measure.results import Row, wilson_interval
+from labkit.measure.score import Row, wilson_interval
 from labkit.signal.seeds import generator
 from labkit.signal.sources import GeneratedGuitars
 from labkit.signal.units import set_rms

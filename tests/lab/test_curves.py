@@ -8,7 +8,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from labkit.lab import curves
 from labkit.lab.board import board
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 
 
 def row(metric, ours, protocol="wet only"):

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from labkit.lab import results
-from labkit.measure import results as measured
-from labkit.measure.results import Row
+from labkit.measure import score as measured
+from labkit.measure.score import Row
 
 REAL = Row(
     "3 | pedals",

@@ -6,7 +6,7 @@ from matplotlib import get_backend, rcParams
 from PIL import Image
 
 from labkit.lab import show
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 from labkit.signal.seeds import generator
 
 RATE = 44100

@@ -3,7 +3,7 @@
 import pytest
 
 from labkit.lab import slopes
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 
 
 def row(name, metric, ours, reference=None):

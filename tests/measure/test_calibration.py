@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from labkit.measure.calibration import expected_calibration_error, fit_temperature, reliability
-from labkit.measure.results import wilson_interval
+from labkit.measure.score import wilson_interval
 from labkit.signal.seeds import generator
 
 STATED = [0.0, 0.1, 0.5, 0.55, 0.6, 1.0]

@@ -16,7 +16,7 @@ from labkit.learn.gradients import (
     black_box,
     each,
 )
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox import match, zoo
 from labkit.systems.blackbox.board import Board, Pedal, equaliser

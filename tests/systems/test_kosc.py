@@ -202,7 +202,7 @@ def test_a_flow_head_gives_several_answers_and_a_regression_one():
 
 def test_the_command_keeps_the_rows_of_other_numbers(tmp_path, capsys):
     from labkit.cli import main
-    from labkit.measure.results import Row, read, write
+    from labkit.measure.score import Row, read, write
 
     out = tmp_path / "kosc.json"
     old = Row(

@@ -14,7 +14,7 @@ from labkit.cli import main
 from labkit.effects.saturation import MEMORYLESS, saturate
 from labkit.learn import checkpoints, training
 from labkit.learn.checkpoints import CheckpointError
-from labkit.measure.results import Row, read, write
+from labkit.measure.score import Row, read, write
 from labkit.signal.files import AudioError, write_audio
 from labkit.signal.pool import FreshClips
 from labkit.signal.seeds import generator

@@ -9,7 +9,7 @@ import soundfile
 
 from labkit.cli import main
 from labkit.effects.hosts import installed_plugins
-from labkit.measure.results import read
+from labkit.measure.score import read
 from labkit.systems.blackbox import tasks
 from labkit.systems.blackbox.config import PROCESSORS, Config
 from labkit.systems.blackbox.evaluate import fixed_score

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from labkit.measure.results import read
+from labkit.measure.score import read
 from labkit.signal.files import read_audio
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order.baselines import canonical_names

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from labkit.measure.results import read
+from labkit.measure.score import read
 from labkit.systems import saturation
 from labkit.systems.saturation import CONDITIONS
 from labkit.systems.saturation.evaluate import evaluation_set, fixed_score

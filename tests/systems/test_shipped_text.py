@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from labkit.learn.text import has_minilm
-from labkit.measure.results import read
+from labkit.measure.score import read
 from labkit.signal.paths import data_dir
 from labkit.systems import text_to_effects
 from labkit.systems.text_to_effects.evaluate import Judge, _seen_row

@@ -7,7 +7,7 @@ import torch
 from labkit.effects.chain import Chain, Step
 from labkit.effects.twins import NAMES
 from labkit.measure.metrics import si_sdr_db
-from labkit.measure.results import read
+from labkit.measure.score import read
 from labkit.systems import twins
 
 LTI_DB, MOVING_DB = -80.0, -60.0

@@ -16,7 +16,7 @@ from labkit.measure.closeness import (
     speech_quality,
 )
 from labkit.measure.losses import mr_stft
-from labkit.measure.results import Row, bootstrap_interval
+from labkit.measure.score import Row, bootstrap_interval
 from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator

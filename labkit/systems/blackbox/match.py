@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from labkit.learn.gradients import Estimator, Surrogate, black_box, each, log_gradient
 from labkit.measure.losses import log_spectral_distance
-from labkit.measure.results import Row, bootstrap_interval
+from labkit.measure.score import Row, bootstrap_interval
 from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.spectra import log_mel
 from labkit.systems.blackbox.board import Board, Pedal, dry_guitar

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from labkit.measure.losses import magnitude_distance
 from labkit.measure.loudness import loudness_lufs
-from labkit.measure.results import Row, bootstrap_interval
+from labkit.measure.score import Row, bootstrap_interval
 from labkit.signal.optional import need
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator

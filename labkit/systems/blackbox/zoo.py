@@ -28,7 +28,7 @@ from labkit.learn.gradients import (
 )
 from labkit.learn.proxy import fresh_proxy, train_proxy
 from labkit.measure.losses import log_spectral_distance
-from labkit.measure.results import Row, bootstrap_interval
+from labkit.measure.score import Row, bootstrap_interval
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox.board import Board, Pedal, dry_guitar, equaliser
 

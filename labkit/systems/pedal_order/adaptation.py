@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from labkit.effects.chain import Chain
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 from labkit.signal.seeds import generator
 from labkit.signal.sources import Clip, recordings
 from labkit.systems.pedal_order.baselines import canonical_names

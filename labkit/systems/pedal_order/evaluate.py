@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from labkit.measure.metrics import chain_scores, macro_f1, si_sdr_db
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 from labkit.systems.pedal_order.baselines import canonical_names, statistics_floor
 from labkit.systems.pedal_order.config import PROTOCOLS, Protocol
 from labkit.systems.pedal_order.decode import Prediction, decode

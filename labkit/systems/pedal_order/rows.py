@@ -10,7 +10,7 @@ from labkit.effects.effect import commutes
 from labkit.effects.registry import effect
 from labkit.measure.losses import mr_stft
 from labkit.measure.metrics import chain_scores, kendall_tau, macro_f1, si_sdr_db
-from labkit.measure.results import Row, bootstrap_interval
+from labkit.measure.score import Row, bootstrap_interval
 from labkit.signal.seeds import generator
 from labkit.systems.pedal_order.baselines import (
     canonical_names,

@@ -9,7 +9,7 @@ import numpy as np
 
 from labkit.learn import codec
 from labkit.measure.metrics import chain_scores
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 from labkit.signal.seeds import generator
 from labkit.systems.pedal_order.baselines import canonical_names, canonical_prior
 from labkit.systems.pedal_order.config import PROTOCOLS, Config

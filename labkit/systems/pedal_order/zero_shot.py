@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from labkit.effects.hosts import installed_plugins, open_plugin
-from labkit.measure.results import Row, bootstrap_interval, wilson_interval
+from labkit.measure.score import Row, bootstrap_interval, wilson_interval
 from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir
 from labkit.signal.units import set_rms

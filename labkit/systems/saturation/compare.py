@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 from labkit.signal.seeds import generator
 from labkit.systems.saturation.config import CONDITIONS, Config
 from labkit.systems.saturation.model import build

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from labkit.effects.saturation import SPACE
-from labkit.measure.results import SOURCES, Row, bootstrap_interval
+from labkit.measure.score import SOURCES, Row, bootstrap_interval
 from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator

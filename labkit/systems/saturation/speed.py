@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from labkit.measure.results import Row
+from labkit.measure.score import Row
 from labkit.signal.files import read_audio, write_audio
 from labkit.signal.seeds import generator
 from labkit.signal.sources import AudioFolder

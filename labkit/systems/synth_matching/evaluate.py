@@ -11,7 +11,7 @@ from labkit.effects.hosts.face import PluginError
 from labkit.effects.synths.registry import Synth, open_synth, synthesizer_of
 from labkit.effects.synths.spec import SAMPLE_RATE, SynthSpec, Values
 from labkit.effects.synths.vital import Vital
-from labkit.measure.results import Row, bootstrap_interval
+from labkit.measure.score import Row, bootstrap_interval
 from labkit.measure.timbre import DISTANCES, sound_distances
 from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from labkit.measure.results import Row, wilson_interval
+from labkit.measure.score import Row, wilson_interval
 from labkit.signal.files import read_audio, to_mono
 from labkit.signal.paths import real_data_dir
 from labkit.signal.shipped import load_phrase, phrase_names

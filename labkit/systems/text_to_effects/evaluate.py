@@ -10,7 +10,7 @@ from torch import Tensor
 
 from labkit.learn import pretrained
 from labkit.learn.text import Encoded, minilm, ngram_vectors
-from labkit.measure.results import Row, bootstrap_interval, wilson_interval
+from labkit.measure.score import Row, bootstrap_interval, wilson_interval
 from labkit.signal.seeds import generator
 from labkit.signal.shipped import load_phrase
 from labkit.systems.text_to_effects.config import Config

@@ -6,7 +6,7 @@ from math import comb
 
 import numpy as np
 
-from labkit.measure.results import Row, bootstrap_interval
+from labkit.measure.score import Row, bootstrap_interval
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
 from labkit.signal.soundfont import SoundFontMissingError, find_soundfont

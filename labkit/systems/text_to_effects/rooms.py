@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from labkit.measure.results import Row, bootstrap_interval
+from labkit.measure.score import Row, bootstrap_interval
 from labkit.systems.text_to_effects.descriptors import Word, heard_rooms, parts, reverb_words, stem
 
 _METRIC = "MAE of the unit range"

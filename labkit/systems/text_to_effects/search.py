@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from labkit.effects.twins import twin
 from labkit.effects.twins.board import from_unit
 from labkit.learn.evolution import strategy
-from labkit.measure.results import Row, bootstrap_interval, wilson_interval
+from labkit.measure.score import Row, bootstrap_interval, wilson_interval
 from labkit.signal.audio import check_audio, to_mono
 from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.shipped import load_phrase, phrase_names

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from labkit.learn.flow import sample
-from labkit.measure.results import Row, bootstrap_interval
+from labkit.measure.score import Row, bootstrap_interval
 from labkit.measure.sets import assignment_errors
 from labkit.signal.paths import replace_text
 from labkit.signal.seeds import generator, torch_generator

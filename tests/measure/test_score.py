@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from labkit.measure import results
-from labkit.measure.results import Row
+from labkit.measure import score
+from labkit.measure.score import Row
 from labkit.signal.seeds import generator
 
 ROW = Row(
@@ -31,21 +31,21 @@ def test_written_rows_come_back_equal(tmp_path: Path) -> None:
         ROW,
         dataclasses.replace(ROW, sources="sampled", ours=np.float32(0.25), n=np.int64(7), low=None),
     ]
-    path = results.write("pedal_order", rows, path=tmp_path / "deep" / "pedal_order.json")
-    assert results.read("pedal_order", path=path) == rows
+    path = score.write("pedal_order", rows, path=tmp_path / "deep" / "pedal_order.json")
+    assert score.read("pedal_order", path=path) == rows
     assert json.loads(path.read_text())["rows"][0]["checkpoint"] == "a.st"
 
 
 def test_a_failed_write_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = results.write("x", [ROW], path=tmp_path / "x.json")
+    path = score.write("x", [ROW], path=tmp_path / "x.json")
     with pytest.raises(TypeError):
-        results.write("x", [dataclasses.replace(ROW, name=object())], path=path)  # type: ignore[arg-type]
-    monkeypatch.setattr(results.os, "replace", _fail)
+        score.write("x", [dataclasses.replace(ROW, name=object())], path=path)  # type: ignore[arg-type]
+    monkeypatch.setattr("os.replace", _fail)
     with pytest.raises(OSError, match="disk"):
-        results.write("x", [], path=path)
-    assert results.read("x", path=path) == [ROW]
+        score.write("x", [], path=path)
+    assert score.read("x", path=path) == [ROW]
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -54,17 +54,17 @@ def _fail(*_: object) -> None:
 
 
 def test_the_file_lies_under_data() -> None:
-    assert results.results_path("pedal_order").parts[-3:] == ("data", "results", "pedal_order.json")
+    assert score.results_path("pedal_order").parts[-3:] == ("data", "results", "pedal_order.json")
 
 
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run `labkit evaluate nothing`"):
-        results.read("nothing", path=tmp_path / "nothing.json")
+        score.read("nothing", path=tmp_path / "nothing.json")
     (tmp_path / "old.json").write_text('{"rows": [{"protocol": "x"}]}')
     with pytest.raises(
         ValueError, match=r"old.json: fields differ from Row's: \['chance', 'checkpoint'"
     ):
-        results.read("old", path=tmp_path / "old.json")
+        score.read("old", path=tmp_path / "old.json")
     with pytest.raises(
         ValueError, match="sources must be one of generated, sampled, real, got 'reel'"
     ):
@@ -74,13 +74,13 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="low must not exceed high"):
         dataclasses.replace(ROW, low=0.9)
     with pytest.raises(ValueError, match="at least two sources, got 1"):
-        results.bootstrap_interval([0, 1], ["a", "a"], seed=0)
+        score.bootstrap_interval([0, 1], ["a", "a"], seed=0)
     with pytest.raises(ValueError, match=r"equally long vectors, got \(2,\) and \(1,\)"):
-        results.bootstrap_interval([0, 1], ["a"], seed=0)
+        score.bootstrap_interval([0, 1], ["a"], seed=0)
     with pytest.raises(ValueError, match="values must be finite"):
-        results.bootstrap_interval([0, np.nan], ["a", "b"], seed=0)
+        score.bootstrap_interval([0, np.nan], ["a", "b"], seed=0)
     with pytest.raises(ValueError, match="got k=3, n=2"):
-        results.wilson_interval(3, 2)
+        score.wilson_interval(3, 2)
 
 
 def _coverage(groups: int, repeats: int = 300) -> tuple[float, float]:
@@ -90,7 +90,7 @@ def _coverage(groups: int, repeats: int = 300) -> tuple[float, float]:
         rng = generator(3, "coverage", groups, trial)
         values = (rng.normal(size=(groups, 1)) + rng.normal(size=(groups, 8))).ravel()
         for column, labels in enumerate((np.repeat(np.arange(groups), 8), np.arange(8 * groups))):
-            low, high = results.bootstrap_interval(values, labels, seed=trial, n=400)
+            low, high = score.bootstrap_interval(values, labels, seed=trial, n=400)
             inside[column] += low <= 0 <= high
     return tuple(inside / repeats)
 
@@ -104,23 +104,44 @@ def test_the_bootstrap_over_sources_covers_and_the_one_over_clips_does_not(group
 
 def test_bootstrap_repeats_with_its_seed_and_ignores_order() -> None:
     values, groups = generator(0, "v").normal(size=50), np.repeat(np.arange(10), 5)
-    once = results.bootstrap_interval(values, groups, seed=1)
-    assert once == results.bootstrap_interval(values, groups, seed=1)
-    assert once != results.bootstrap_interval(values, groups, seed=2)
+    once = score.bootstrap_interval(values, groups, seed=1)
+    assert once == score.bootstrap_interval(values, groups, seed=1)
+    assert once != score.bootstrap_interval(values, groups, seed=2)
     assert once == pytest.approx(
-        results.bootstrap_interval(values[::-1], groups[::-1], seed=1), abs=1e-12
+        score.bootstrap_interval(values[::-1], groups[::-1], seed=1), abs=1e-12
     )
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (3, 40), (50, 100)])
-def test_wilson_equals_scipy(k: int, n: int) -> None:
-    theirs = stats.binomtest(k, n).proportion_ci(method="wilson")
-    assert results.wilson_interval(k, n) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+def test_wilson_is_the_published_formula(k: int, n: int) -> None:
+    z = stats.norm.ppf(0.975)
+    centre = (k + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * np.sqrt(k * (n - k) / n + z * z / 4)
+    expected = (max(0.0, centre - half), min(1.0, centre + half))
+    assert score.wilson_interval(k, n) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_row_holds_means_interval_and_what_stands_beside() -> None:
+    groups = ["a", "a", "b", "b", "c", "c"]
+    right = np.array([1, 1, 0, 1, 1, 1], dtype=bool)
+    given = {"protocol": "p", "name": "m", "sources": "real", "metric": "exact", "seed": 3}
+    row = score.row(right, groups, **given, beside={"floor": [0, 1, 0, 0, 0, 1], "chance": 0.1})
+    assert (row.ours, row.n, row.floor, row.chance) == (
+        pytest.approx(5 / 6),
+        6,
+        pytest.approx(1 / 3),
+        0.1,
+    )
+    assert (row.low, row.high) == score.bootstrap_interval(right, groups, seed=3)
+    alone = score.row(0.5, None, **given)
+    assert (alone.ours, alone.n, alone.low, alone.oracle) == (0.5, 1, None, None)
+    with pytest.raises(ValueError, match="beside must name fields among chance, .*got 'ceiling'"):
+        score.row(right, groups, **given, beside={"ceiling": 1.0})
 
 
 def test_wilson_covers() -> None:
     k = generator(4, "wilson").binomial(30, 0.2, 2000)
-    inside = [low <= 0.2 <= high for low, high in (results.wilson_interval(int(x), 30) for x in k)]
+    inside = [low <= 0.2 <= high for low, high in (score.wilson_interval(int(x), 30) for x in k)]
     assert np.mean(inside) == pytest.approx(
         0.95, abs=0.03
     )  # Wilson's own oscillation at n = 30 is within 0.02
