@@ -17,6 +17,8 @@ from labkit.signal.paths import replace_text
 from labkit.signal.seeds import torch_generator
 
 Batch = Mapping[str, Tensor]
+# (model, batch) -> (scalar to minimise, figures to log)
+Loss = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def save_atomically(state: Mapping[str, Any], path: Path) -> None:
 def fit(
     model: nn.Module,
     dataset: Dataset,
-    loss: Callable[[nn.Module, Batch], tuple[Tensor, dict[str, float]]],
+    loss: Loss,
     plan: Plan,
     run_dir: str | Path,
     *,

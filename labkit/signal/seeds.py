@@ -1,9 +1,13 @@
 """One seed and a purpose give an independent, repeatable random stream."""
 
 import hashlib
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
+
+T = TypeVar("T")
 
 
 def _entropy(seed: int, purpose: tuple[str | int, ...]) -> list[int]:
@@ -33,3 +37,10 @@ def torch_generator(seed: int, *purpose: str | int) -> torch.Generator:
     """The same for torch, on the CPU. Args and errors as `generator`."""
     state = np.random.SeedSequence(_entropy(seed, purpose)).generate_state(2, dtype=np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+
+
+def seeded(make: Callable[[], T], seed: int, *purpose: str | int) -> T:
+    """What `make` builds with torch's global generator seeded, whose state is put back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_generator(seed, *purpose).initial_seed())
+        return make()

@@ -135,7 +135,7 @@ def test_a_row_holds_means_interval_and_what_stands_beside() -> None:
     assert (row.low, row.high) == score.bootstrap_interval(right, groups, seed=3)
     alone = score.row(0.5, None, **given)
     assert (alone.ours, alone.n, alone.low, alone.oracle) == (0.5, 1, None, None)
-    with pytest.raises(ValueError, match="beside must name fields among chance, .*got 'ceiling'"):
+    with pytest.raises(ValueError, match=r"beside must name fields among chance, .*got 'ceiling'"):
         score.row(right, groups, **given, beside={"ceiling": 1.0})
 
 

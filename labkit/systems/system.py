@@ -1,0 +1,253 @@
+"""One face for every system: its record, and training, loading, saving and scoring written once."""
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from torch import nn
+
+from labkit.learn import checkpoints
+from labkit.signal.paths import data_dir
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+    from labkit.learn.training import Loss, Plan
+    from labkit.measure.score import Row
+
+# Name -> where its record lies. A system's modules are imported when it is first asked for.
+SYSTEMS = {
+    "pedal_order": "labkit.systems.pedal_order",
+    "saturation": "labkit.systems.saturation",
+    "blackbox": "labkit.systems.blackbox",
+    "style": "labkit.systems.style",
+    "synth": "labkit.systems.synth",
+    "text": "labkit.systems.text",
+    "codec": "labkit.systems.codec",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a network; a system's own Config gives the three records defaults.
+
+    Attributes:
+        sound: what the network receives: a frozen dataclass of the system.
+        net: its sizes and loss weights: a frozen dataclass of the system.
+        plan: how it is trained.
+    """
+
+    sound: Any
+    net: Any
+    plan: "Plan"
+
+    def but(self, **changes: Any) -> Self:
+        """The same config with other values: `config.but(steps=100, width=64)`.
+
+        Raises:
+            ValueError: if no record has a field of that name.
+        """
+        records = {name: getattr(self, name) for name in ("sound", "net", "plan")}
+        for name, record in records.items():
+            own = {field.name for field in fields(record)} & changes.keys()
+            records[name] = replace(record, **{field: changes.pop(field) for field in own})
+        if changes:
+            known = ", ".join(sorted(self.flat()))
+            raise ValueError(f"{', '.join(changes)} is not a setting of this system: {known}")
+        return replace(self, **records)
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting by its name; names are unique over the three records."""
+        return {**asdict(self.sound), **asdict(self.net), **asdict(self.plan)}
+
+    @classmethod
+    def from_flat(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `flat`; settings that are not given have their defaults."""
+        return cls().but(**values)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one run needs besides the network and its plan.
+
+    Attributes:
+        dataset: item ``i`` depends on ``i`` alone, see `labkit.learn.training.fit`.
+        loss: (model, batch) -> (scalar to minimise, figures to log).
+        validate: figures of the model on other clips.
+        validate_every: steps between validations.
+        finish: called with the trained model on the CPU, e.g. to calibrate it.
+    """
+
+    dataset: "Dataset"
+    loss: "Loss"
+    validate: Callable[[nn.Module], dict[str, float]] | None = None
+    validate_every: int = 1000
+    finish: Callable[[nn.Module], None] | None = None
+
+
+@dataclass(frozen=True)
+class System:
+    """A system of the lab.
+
+    Its package holds, imported when first needed: ``train.Data``, a frozen dataclass that says
+    where the training sound comes from; ``train.training(config, data, model)``, a context manager
+    that yields a `Training`; ``score.score(model, **options)``, the rows of its results table;
+    ``score.fixed_score(model)``, figures on a few fixed examples; and where a training may begin
+    from another network's weights in parts, ``train.begin_from(model, start)``.
+
+    Attributes:
+        name: of its folder, its commands, its checkpoints and its results file.
+        presets: what can be trained; the first one is the default.
+        build: config -> model with random weights, which keeps the config as ``model.config``.
+        module: of its package.
+        checkpoints: preset -> stem of the file in `data/checkpoints`, for presets that ship.
+    """
+
+    name: str
+    presets: Mapping[str, Config]
+    build: Callable[[Any], nn.Module]
+    module: str
+    checkpoints: Mapping[str, str]
+
+    def part(self, path: str) -> Any:
+        """An object of the system's package, e.g. ``"train:Data"``."""
+        module, name = path.split(":")
+        return getattr(importlib.import_module(f"{self.module}.{module}"), name)
+
+    def train(
+        self,
+        config: Config,
+        run_dir: str | Path,
+        *,
+        data: Any = None,
+        start: str | Path | None = None,
+        on_log: Callable[[dict[str, float]], None] | None = None,
+    ) -> nn.Module:
+        """Train, or continue the run that `run_dir` holds.
+
+        Args:
+            config: settings; the same settings, data and start are needed to continue a run.
+            run_dir: gets checkpoints, log and TensorBoard's files.
+            data: the system's ``train.Data``; its defaults when None.
+            start: a checkpoint to begin with; random weights when None.
+            on_log: called with each logged row.
+
+        Returns:
+            The model in evaluation mode on the CPU.
+
+        Raises:
+            ValueError: if `run_dir` holds a run with other settings.
+            FloatingPointError: if the loss is not finite; the last checkpoint stays.
+            CheckpointError: if `start` cannot be read.
+        """
+        from labkit.learn.training import fit
+
+        data = self.part("train:Data")() if data is None else data
+        model = self.build(config)
+        settings = {**config.flat(), **_plain(asdict(data))}
+        if start is not None:
+            self._begin_from(model, start)
+            settings["start"] = checkpoints.file_hash(start)
+        with self.part("train:training")(config, data, model) as run:
+            fit(
+                model,
+                run.dataset,
+                run.loss,
+                config.plan,
+                run_dir,
+                config=settings,
+                on_log=on_log,
+                validate=run.validate,
+                validate_every=run.validate_every,
+            )
+            model = model.cpu().eval()
+            if run.finish is not None:
+                run.finish(model)
+        return model.eval()
+
+    def _begin_from(self, model: nn.Module, start: str | Path) -> None:
+        train = importlib.import_module(f"{self.module}.train")
+        trained = self.load(start)
+        if hasattr(train, "begin_from"):
+            train.begin_from(model, trained)
+        else:
+            checkpoints.fill(model, trained.state_dict())
+
+    def shipped_path(self, preset: str | None = None) -> Path:
+        """Where the checkpoint of a preset (the first one that ships when None) lies.
+
+        Raises:
+            ValueError: if the preset does not ship.
+        """
+        preset = preset or next(iter(self.checkpoints))
+        if preset not in self.checkpoints:
+            shipped = ", ".join(self.checkpoints)
+            raise ValueError(f"preset must be one that ships ({shipped}), got {preset!r}")
+        return data_dir() / "checkpoints" / f"{self.checkpoints[preset]}.safetensors"
+
+    def load(self, path: str | Path | None = None, *, preset: str | None = None) -> nn.Module:
+        """A model in evaluation mode on the CPU, with its config as ``model.config``.
+
+        Args:
+            path: written by `save`; the shipped checkpoint of `preset` when None.
+            preset: see `shipped_path`.
+
+        Raises:
+            CheckpointError: if the file is missing, damaged or another system's.
+        """
+        values, weights = checkpoints.read(path or self.shipped_path(preset), system=self.name)
+        config_type = type(next(iter(self.presets.values())))
+        try:
+            config = config_type.from_flat(values)
+        except (ValueError, TypeError) as error:
+            raise checkpoints.CheckpointError(
+                f"{path}: settings of another version: {error}"
+            ) from None
+        model = self.build(config)
+        checkpoints.fill(model, weights)
+        return model.eval()
+
+    def save(self, model: nn.Module, path: str | Path) -> str:
+        """Write weights and config in one file, see `checkpoints.write`; returns its sha256."""
+        return checkpoints.write(model, path, system=self.name, config=model.config.flat())
+
+    def score(self, model: nn.Module, **options: Any) -> "list[Row]":
+        """The rows of the results table; options and errors as the package's ``score.score``."""
+        return self.part("score:score")(model, **options)
+
+    def card(self, model: nn.Module, path: str | Path, **facts: Any) -> dict[str, Any]:
+        """The model card: what a checkpoint holds, and what it scores on a few fixed examples.
+
+        Args:
+            model: as saved.
+            path: the checkpoint.
+            facts: what only the caller knows, e.g. `command`, `hardware`, `hours`.
+        """
+        path = Path(path)
+        return {
+            "sha256": checkpoints.file_hash(path),
+            "bytes": path.stat().st_size,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            **facts,
+            "fixed_score": self.part("score:fixed_score")(model),
+            "config": model.config.flat(),
+        }
+
+
+def system(name: str) -> System:
+    """The record of a system by its name.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    if name not in SYSTEMS:
+        raise ValueError(f"system must be one of {', '.join(SYSTEMS)}, got {name!r}")
+    return importlib.import_module(SYSTEMS[name]).SYSTEM
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as JSON holds them: paths as text, tuples as lists."""
+    return json.loads(json.dumps(values, default=str))
