@@ -1,6 +1,9 @@
 """Where the project keeps what it ships, what it caches, and where real recordings may lie."""
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -37,14 +40,31 @@ def plugin_folders(kind: Literal["VST3", "LV2", "VST2"]) -> list[Path]:
     return [path for path in (Path(folder).expanduser() for folder in named) if path.is_dir()]
 
 
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary path beside `path` to write to: renamed to it at the end, removed after an error.
+
+    A reader sees the old file (or folder) or the whole new one. Parent folders are made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
 def replace_text(path: Path, text: str) -> None:
-    """`replace_bytes` of a text, in UTF-8."""
+    """Write a text in UTF-8 through `replacing`."""
     replace_bytes(path, text.encode())
 
 
 def replace_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to a temporary name beside `path`, then rename: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    """Write bytes through `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
