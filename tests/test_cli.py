@@ -185,8 +185,6 @@ def test_six_pedals_on_the_shelf(capsys, tmp_path, wet_file, checkpoint):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["evaluate", "twins", "--n", "300"],
-        ["evaluate", "decoding", "--sources", "real"],
         ["evaluate", "pedal_order", "--memory-bytes", "1"],
         ["train", "codec", "--start", "mine.safetensors"],
         ["train", "saturation", "--adversarial", "0.2"],

@@ -14,10 +14,7 @@ from labkit.cli.house import Data, Doctor, Results
 from labkit.cli.kosc import EvaluateKosc
 from labkit.cli.pedal_order import (
     Chain,
-    EvaluateAdaptation,
-    EvaluateDecoding,
     EvaluatePedalOrder,
-    EvaluateVariants,
     TrainPedalOrder,
 )
 from labkit.cli.plugins import Plugins
@@ -25,7 +22,6 @@ from labkit.cli.saturation import EvaluateSaturation, Saturation, TrainSaturatio
 from labkit.cli.style import EvaluateStyle, Style, TrainStyle
 from labkit.cli.synth import EvaluateSynth, Synth, TrainSynth
 from labkit.cli.text import EvaluateText, Text, TrainText
-from labkit.cli.twins import EvaluateTwins
 
 USAGE = """Neural audio effects from the shell.
 
@@ -85,12 +81,8 @@ class Evaluate:
         | Annotated[EvaluateText, subcommand("text", prefix_name=False)]
         | Annotated[EvaluateStyle, subcommand("style", prefix_name=False)]
         | Annotated[EvaluateSynth, subcommand("synth", prefix_name=False)]
-        | Annotated[EvaluateTwins, subcommand("twins", prefix_name=False)]
         | Annotated[EvaluateGradients, subcommand("gradients", prefix_name=False)]
-        | Annotated[EvaluateDecoding, subcommand("decoding", prefix_name=False)]
         | Annotated[EvaluateKosc, subcommand("kosc", prefix_name=False)]
-        | Annotated[EvaluateVariants, subcommand("variants", prefix_name=False)]
-        | Annotated[EvaluateAdaptation, subcommand("adaptation", prefix_name=False)]
     )
 
     def run(self) -> int:

@@ -175,8 +175,7 @@ class EvaluatePedalOrder(Evaluation):
         n: clips of each protocol and source.
         n_floor: clips that the statistics floor learns from.
         n_refined: clips of each protocol and source that are refined with the dry sound known; about a minute each.
-        n_draft: chains of the first draft's protocol for each source, whose head learns from twenty times as many.
-        all: everything that the shipped table holds: the default, 10 clips refined, 200 chains of the first draft.
+        all: everything that the shipped table holds: the default, 10 clips refined.
         sources: kinds of dry sources; real needs recordings (LABKIT_REAL_DATA).
         checkpoint: another checkpoint than the shipped one.
     """
@@ -186,7 +185,6 @@ class EvaluatePedalOrder(Evaluation):
     n: int = 300
     n_floor: int = 2000
     n_refined: int = 0
-    n_draft: int = 0
     all: bool = False
     sources: tuple[Sources, ...] = ALL_SOURCES
     checkpoint: Path | None = None
@@ -201,91 +199,7 @@ class EvaluatePedalOrder(Evaluation):
             n=self.n,
             n_floor=self.n_floor,
             n_refined=self.n_refined or (10 if self.all else 0),
-            n_draft=self.n_draft or (200 if self.all else 0),
             sources=self.sources,
             seed=self.seed,
             checkpoint=path.name,
         )
-
-
-@dataclass(frozen=True)
-class EvaluateDecoding(Evaluation):
-    """What the decoder's cache and its kinds of attention cost: bytes and milliseconds a token."""
-
-    system: ClassVar[str] = "decoding"
-
-    def rows(self) -> "list[Row]":
-        """Every figure of the results table."""
-        from labkit.systems import decoding
-
-        return decoding.evaluate(seed=self.seed)
-
-
-@dataclass(frozen=True)
-class EvaluateVariants(Evaluation):
-    """What front end, level, dry sound and sources are worth: small networks trained alike but for one thing.
-
-    Attributes:
-        run_dir: a run for each; the same folder again resumes.
-        steps: optimiser steps of each.
-        n: clips of each kind of sources.
-        sources: kinds of dry sources; real needs recordings (LABKIT_REAL_DATA).
-        only: names of variants: the rows of all others stay as they are.
-    """
-
-    system: ClassVar[str] = "variants"
-
-    run_dir: Path = Path("runs/variants")
-    steps: int = 600
-    n: int = 300
-    sources: tuple[Sources, ...] = ALL_SOURCES
-    only: tuple[str, ...] = ()
-
-    def rows(self) -> "list[Row]":
-        """Every figure of the results table."""
-        from labkit.measure.score import read, results_path
-        from labkit.systems.pedal_order.variants import BASE, VARIANTS, evaluate_variants
-
-        if unknown := set(self.only) - {variant.name for variant in VARIANTS}:
-            raise ValueError(f"only must name variants, got {', '.join(sorted(unknown))}")
-        chosen = [variant for variant in VARIANTS if not self.only or variant.name in self.only]
-        target = self.out or results_path(self.system)
-        old = read(self.system, path=target) if self.only and target.is_file() else []
-        kept = [row for row in old if row.name not in {variant.name for variant in chosen}]
-        given = {"n": self.n, "sources": self.sources, "seed": self.seed}
-        return kept + evaluate_variants(
-            self.run_dir, base=replace(BASE, steps=self.steps), variants=chosen, **given
-        )
-
-
-@dataclass(frozen=True)
-class EvaluateAdaptation(Evaluation):
-    """What a player's own wet recordings without labels are worth: half of the real files as archive, half to examine.
-
-    Attributes:
-        run_dir: a run for each; the same folder again resumes.
-        steps: optimiser steps of each.
-        n: clips of the examination.
-        n_recordings: of the archive.
-        protocol: of the chains: three, wide or six.
-    """
-
-    system: ClassVar[str] = "adaptation"
-
-    run_dir: Path = Path("runs/adaptation")
-    steps: int = 300
-    n: int = 200
-    n_recordings: int = 120
-    protocol: Literal["three", "wide", "six"] = "three"
-
-    def rows(self) -> "list[Row]":
-        """Every figure of the results table."""
-        from labkit.systems.pedal_order.adaptation import evaluate_adaptation
-
-        given = {
-            "steps": self.steps,
-            "protocol": self.protocol,
-            "n": self.n,
-            "n_recordings": self.n_recordings,
-        }
-        return evaluate_adaptation(self.run_dir, **given, seed=self.seed)

@@ -29,24 +29,15 @@ _ORDER = (
     "kosc",
     "text",
     "codec",
-    "variants",
-    "adaptation",
-    "decoding",
-    "twins",
 )
 # What the front page shows of each system, as patterns of task/model/metric; the whole is in data/results/README.md.
 HEADLINES = {
-    "adaptation": ("*/*/exact chain", "*/archive/*"),
     "blackbox": (
         "*/controller, 1 render/MR-STFT left",
         "*/rules/MR-STFT left",
         "*/CMA-ES, blind, 10 renders/MR-STFT left",
     ),
     "codec": ("through pedals*/*/mel distance", "through pedals*/our codec/entropy*"),
-    "decoding": (
-        "write 256 tokens*/with a cache/speed*",
-        "write 256 tokens*/*learned positions/cache per token",
-    ),
     "gradients": (
         "*/central differences/cosine, worst*",
         "EQ*/SPSA/cosine, 2 renders",
@@ -92,8 +83,6 @@ HEADLINES = {
         "*/flow, best of 8/RMS cosine",
         "*/flow*/MSS, over*",
     ),
-    "twins": ("*/speed", "*/speed: *", "*/SI-SDR above 30 dB"),
-    "variants": ("*/*/exact chain",),
 }
 
 

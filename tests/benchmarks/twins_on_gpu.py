@@ -1,7 +1,7 @@
 """The torch pedals on a bare GPU machine: python tests/benchmarks/twins_on_gpu.py [cuda | cpu]
 
 Needs torch, NumPy and SciPy alone. Every recursion and its gradients are compared with the same recursion written out
-in float64, then speed, share of the memory's speed and growth are printed.
+in float64.
 """
 
 import sys
@@ -21,16 +21,6 @@ from labkit.effects.twins.kernels.constants import (
     REACH,
     STAGES,
     UPDATE_EVERY,
-)
-from labkit.systems.growth import (
-    PEDALS,
-    _audio,
-    _device,
-    _run,
-    bandwidth_rows,
-    cost,
-    device_name,
-    growth_rows,
 )
 
 RATE = 44_100
@@ -238,59 +228,12 @@ def outcome(
     return [wet.detach(), *torch.autograd.grad((wet * weights).sum(), leaves)]
 
 
-def speeds(device: torch.device, items: int, seconds: int) -> None:
-    """x real time of each pedal and of five in a row, and how much longer gradients take."""
-    from labkit.effects.registry import effect
-    from labkit.effects.twins import twin
-
-    size = {"items": items, "seconds": seconds, "seed": 1, "sample_rate": RATE, "device": device}
-    for names in (*((name,) for name in PEDALS), PEDALS[:5]):
-        wall, peak = cost(_run(names, **size), device)
-        print(
-            f"{' '.join(names):50s} {items * seconds / wall:12.0f} x real time, {(peak or 0) / 2**20:8.0f} MB",
-            flush=True,
-        )
-    audio = _audio(items, seconds, 1, RATE, device)
-    for name in PEDALS[:5]:
-        space = effect(name).space
-        middle = space.from_unit(torch.full((len(space),), 0.5).numpy())
-
-        def run(
-            name: str = name, middle: dict[str, float] = middle, *, backward: bool = False
-        ) -> None:
-            knobs = {
-                k: torch.full((items,), v, device=device, requires_grad=backward)
-                for k, v in middle.items()
-            }
-            with torch.set_grad_enabled(backward):
-                wet = twin(name)(audio.clone().requires_grad_(backward), RATE, **knobs)
-            if backward:
-                wet.square().sum().backward()
-
-        forward, both = cost(run, device)[0], cost(lambda run=run: run(backward=True), device)[0]
-        print(
-            f"{name:50s} forward {forward:.4f} s, with gradients {both / forward:.2f} times that",
-            flush=True,
-        )
-
-
 def main() -> None:
-    device = _device(sys.argv[1] if len(sys.argv) > 1 else None)
+    device = torch.device(sys.argv[1] if len(sys.argv) > 1 else "cuda")
     started = time.perf_counter()
-    print(device_name(device), torch.__version__)
+    print(device, torch.__version__)
     compare(device)
     print(f"{time.perf_counter() - started:.0f} s")
-    big = device.type == "cuda"
-    for items in (64, 1024, 4096) if big else (1,):
-        print(f"\n{items} items of 1 s")
-        speeds(device, items, 1)
-    rows = [*bandwidth_rows(device=device, items=1024 if big else 1)]
-    if big:
-        rows += growth_rows(
-            device=device, memory_bytes=int(0.6 * torch.cuda.mem_get_info(device)[1])
-        )
-    for row in rows:
-        print(f"{row.protocol:40s} {row.metric:45s} {row.ours:10.4g} {row.unit}", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from labkit.effects.chain import Chain, Step
 from labkit.effects.registry import effect
 from labkit.learn.fit import fit_chain, fit_chain_cma
 from labkit.measure.parity import signals
-from labkit.systems.twins import knob_errors
 
 RATE = 44_100
 DRY = signals(RATE, seconds=0.4)["guitar"][:1]
@@ -15,6 +14,17 @@ HIDDEN = Chain(
     (Step("distortion", {"drive_db": 19.0}), Step("lowpass", {"cutoff_frequency_hz": 900.0}))
 )
 FEW = {"draws": 32, "starts": 4, "rounds": 2}
+
+
+def knob_errors(truth: Chain, found: Chain) -> np.ndarray:
+    """Absolute errors of the identifiable knobs, as shares of their ranges."""
+    errors = []
+    for true, guess in zip(truth.steps, found.steps, strict=True):
+        for knob in effect(true.effect).space.parameters:
+            if knob.identifiable:
+                units = [knob.to_unit(step.params[knob.name]) for step in (true, guess)]
+                errors.append(abs(units[0] - units[1]))
+    return np.array(errors)
 
 
 def test_the_knobs_of_a_short_chain_are_found():

@@ -6,7 +6,6 @@ import pytest
 from labkit.cli import main
 from labkit.signal.files import write_audio
 from labkit.systems import pedal_order
-from labkit.systems.pedal_order import adaptation, unlabelled
 
 RATE = 16000
 SMALL = pedal_order.Config(
@@ -45,47 +44,7 @@ def takes(tmp_path, monkeypatch):
             path, 0.1 * np.random.default_rng(k).standard_normal((1, RATE)).astype(np.float32), RATE
         )
     monkeypatch.setenv("LABKIT_REAL_DATA", str(tmp_path / "real"))
-    monkeypatch.setattr(adaptation, "_ARCHIVE_SECONDS", 0.8)
     return tmp_path / "real"
-
-
-def test_no_file_is_both_in_the_archive_and_examined(takes, monkeypatch):
-    halves = [adaptation.half(SMALL, k, 6, 0.8, seed=1) for k in (0, 1)]
-    assert [len(half) for half in halves] == [6, 6]
-    groups = [{clip.source_id for clip in half} for half in halves]
-    assert [len(one) for one in groups] == [2, 2]
-    assert not groups[0] & groups[1]
-    again = adaptation.half(SMALL, 0, 6, 0.5, seed=1)
-    assert {clip.source_id for clip in again} == groups[0]  # whatever the length of the clips
-    monkeypatch.setattr(adaptation, "REAL_FOLDERS", ("guitar_di",))
-    (takes / "guitar_di" / "b.wav").unlink()
-    with pytest.raises(FileNotFoundError, match="one for each half, got 1"):
-        adaptation.half(SMALL, 0, 6, 0.5, seed=1)
-
-
-@pytest.mark.usefixtures("takes")
-def test_the_archive_is_worth_what_is_learnt_from_it(checkpoint, tmp_path, monkeypatch):
-    for module in (adaptation, unlabelled):
-        monkeypatch.setattr(module, "SURE", 0.0)
-    told, given = (
-        [],
-        {"start": checkpoint, "steps": 1, "n": 4, "n_recordings": 3, "kinds": ("generated",)},
-    )
-    rows = adaptation.evaluate_adaptation(tmp_path / "runs", **given, say=told.append)
-    assert [row.name for row in rows if row.metric == "exact chain"] == [
-        "as it ships",
-        "rendered chains alone",
-        "3 recordings guessed",
-        "3 recordings told",
-    ]
-    archive = {row.metric: (row.ours, row.n) for row in rows if row.name == "archive"}
-    assert archive["learnt from"] == (1.0, 3)
-    assert archive["of these guessed right"][1] == 3
-    assert len(told) == 4
-    again = adaptation.evaluate_adaptation(tmp_path / "runs", **given, say=told.append)
-    assert [row.ours for row in again] == [row.ours for row in rows]
-    right = (tmp_path / "runs" / name / "config.json" for name in ("own", "own-told"))
-    assert len({path.read_text() for path in right}) == 2  # a guess is not taken for the truth
 
 
 def test_the_command_begins_from_what_ships_and_says_what_it_learns_from(

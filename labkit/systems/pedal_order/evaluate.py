@@ -13,13 +13,11 @@ from labkit.systems.pedal_order.baselines import canonical_names, statistics_flo
 from labkit.systems.pedal_order.config import PROTOCOLS, Protocol
 from labkit.systems.pedal_order.decode import Prediction, decode
 from labkit.systems.pedal_order.examination import EvaluationSet, evaluation_set, predictions
-from labkit.systems.pedal_order.first_draft import draft_rows
 from labkit.systems.pedal_order.front_ends import picture
 from labkit.systems.pedal_order.model import PedalOrderModel
 from labkit.systems.pedal_order.predict import windows
 from labkit.systems.pedal_order.refine import Refined, refine
 from labkit.systems.pedal_order.rows import audible_rows, interval, knob_rows, rows_of
-from labkit.systems.pedal_order.zero_shot import plugin_rows, unit_rows
 
 LONG_SECONDS = 8.0
 
@@ -30,7 +28,6 @@ def evaluate(
     n: int = 300,
     n_floor: int = 2000,
     n_refined: int = 0,
-    n_draft: int = 0,
     sources: Sequence[str] = ("generated", "sampled", "real"),
     protocols: Sequence[str] = ("three", "wide", "six"),
     seed: int = 1,
@@ -44,7 +41,6 @@ def evaluate(
         n: examples of each protocol and source.
         n_floor: clips that the statistics floor is trained on, half generated, half sampled.
         n_refined: clips of each protocol and source that are refined with the dry sound known: about a minute each.
-        n_draft: chains of the first draft's protocol for each source, and twenty times as many to teach its head.
         sources: kinds of dry sources; ``"real"`` needs real recordings.
         protocols: names in `PROTOCOLS`.
         seed: of the evaluation; other than training's.
@@ -78,14 +74,6 @@ def evaluate(
             # Of a handful of clips some figures are left out, see `rows`.
             said = (f"{row.metric} {row.ours:.3f}" for row in new if row.ours is not None)
             say(f"{name} {kind}: " + ", ".join(said))
-    if "six" in protocols:
-        rows += unit_rows(model, checkpoint=checkpoint, say=say) if "real" in sources else []
-        rows += plugin_rows(
-            model, n=max(1, n // 30), sources=sources, seed=seed, checkpoint=checkpoint, say=say
-        )
-    if n_draft:
-        facts = {"seed": seed, "checkpoint": checkpoint, "say": say}
-        rows += draft_rows(model, n=n_draft, n_taught=20 * n_draft, sources=sources, **facts)
     return rows
 
 

@@ -22,7 +22,6 @@ from labkit.systems.pedal_order.baselines import (
 from labkit.systems.pedal_order.config import Config, Protocol
 from labkit.systems.pedal_order.decode import Prediction
 from labkit.systems.pedal_order.examination import EvaluationSet, predictions
-from labkit.systems.pedal_order.information import prior_split, spent_nats
 from labkit.systems.pedal_order.model import PedalOrderModel
 
 Names = tuple[str, ...]
@@ -92,7 +91,7 @@ def rows_of(
         limit = {"exact": oracle, "set": 1.0, "levenshtein": 0.0}.get(key)
         facts = {"n": int(kept.sum()), "oracle": limit, "reference": _published(metric, protocol)}
         rows.append(Row(metric=metric, low=low, high=high, **shared | beside | facts))
-    rows += _order_rows(tests, answers, shared, seed) + _nats_rows(model, tests, shared, seed)
+    rows += _order_rows(tests, answers, shared, seed)
     rows += audible_rows(model.config, tests, answers, shared, seed)
     f1 = {who: macro_f1(truth, names, protocol.pedals) for who, names in answers.items()}
     f1["prior"] = macro_f1(truth, [protocol.pedals] * len(truth), protocol.pedals)
@@ -187,21 +186,6 @@ def _joined(first: str, second: str) -> bool:
 def _n_alike(names: Names) -> int:
     """How many raw orders have this canonical one: one who knows it can only guess among them."""
     return sum(canonical_names(order) == names for order in itertools.permutations(names))
-
-
-def _nats_rows(model: PedalOrderModel, tests: EvaluationSet, shared: dict, seed: int) -> list[Row]:
-    """What the sound saved of the prior's entropy. The oracle column is that entropy."""
-    prior = prior_split(tests.protocol)
-    spent = spent_nats(model, tests.examples, tests.pictures)
-    prior["chain"], spent["chain"] = sum(prior.values()), spent["set"] + spent["order"]
-    rows = []
-    for part in ("chain", "set", "order"):
-        saved = prior[part] - spent[part]
-        low, high = interval(saved, tests.groups, seed)
-        metric = "nats recovered" if part == "chain" else f"nats recovered: {part}"
-        facts = {"ours": float(saved.mean()), "oracle": prior[part], "unit": "nats"}
-        rows.append(Row(metric=metric, low=low, high=high, **shared | facts))
-    return rows
 
 
 def knob_rows(
