@@ -93,10 +93,11 @@ class System:
     """A system of the lab.
 
     Its package holds, imported when first needed: ``train.Data``, a frozen dataclass that says
-    where the training sound comes from; ``train.training(config, data, model)``, a context manager
-    that yields a `Training`; ``score.score(model, **options)``, the rows of its results table;
-    ``score.fixed_score(model)``, figures on a few fixed examples; and where a training may begin
-    from another network's weights in parts, ``train.begin_from(model, start)``.
+    where the training sound comes from; ``train.training(config, data, model, run_dir)``, a context
+    manager that yields a `Training`, and may keep caches and its best weights in `run_dir`;
+    ``score.score(model, **options)``, the rows of its results table; ``score.fixed_score(model)``,
+    figures on a few fixed examples; and where a training may begin from another network's weights
+    in parts, ``train.begin_from(model, start)``.
 
     Attributes:
         name: of its folder, its commands, its checkpoints and its results file.
@@ -151,7 +152,7 @@ class System:
         if start is not None:
             self._begin_from(model, start)
             settings["start"] = checkpoints.file_hash(start)
-        with self.part("train:training")(config, data, model) as run:
+        with self.part("train:training")(config, data, model, Path(run_dir)) as run:
             fit(
                 model,
                 run.dataset,

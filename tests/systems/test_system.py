@@ -68,7 +68,7 @@ def loss(model, batch):
 
 
 @contextmanager
-def training(config, data, _model):
+def training(config, data, _model, _run_dir):
     yield system.Training(Sums(config, data), loss, finish=lambda m: m.layer.bias.data.fill_(7.0))
 
 
