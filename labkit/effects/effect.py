@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from labkit.effects.parameters import ParameterSpace
-from labkit.signal.audio import check_audio
+from labkit.signal.files import check_audio
 from labkit.signal.optional import need
 
 # Longest impulse response (to -60 dB) that still counts as a short filter: a fifth of the period of a 4 Hz LFO.

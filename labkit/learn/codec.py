@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from labkit.learn import checkpoints
 from labkit.learn.checkpoints import CheckpointError
-from labkit.signal.audio import check_rate
+from labkit.signal.files import check_rate
 from labkit.signal.optional import need
 from labkit.signal.paths import data_dir
 

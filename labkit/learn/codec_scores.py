@@ -17,7 +17,7 @@ from labkit.learn.rvq import perplexity
 from labkit.measure.losses import log_spectral_distance, mr_stft
 from labkit.measure.metrics import si_sdr_db
 from labkit.measure.score import Row, bootstrap_interval
-from labkit.signal.audio import resample
+from labkit.signal.files import resample
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.sources import AudioFolder, GeneratedGuitars, Mixture, Sampled, Source

@@ -16,7 +16,7 @@ from labkit.learn.evolution import strategy
 from labkit.learn.fit_search import Search, grow
 from labkit.measure.losses import log_spectral_distance
 from labkit.measure.metrics import si_sdr_db
-from labkit.signal.audio import check_audio
+from labkit.signal.files import check_audio
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator, torch_generator
 

@@ -5,7 +5,7 @@ import torch
 from scipy.fft import dct
 
 from labkit.measure.loudness import loudness_lufs
-from labkit.signal.audio import resample
+from labkit.signal.files import resample
 from labkit.signal.optional import need
 from labkit.signal.spectra import log_mel
 

@@ -1,33 +1,181 @@
-"""Augmentation of the dry signal, before the chain: other pickups, knobs, rooms, levels, noises.
+"""Variations of a dry signal: colour, speed, crop, level and noises; `augment` draws all of them.
 
-The linear colouring is in `labkit.signal.colour`; here are the stages that work on samples, and `augment`, which
-draws all of it.
+Colour is linear: pickups, knobs, bodies, microphones and short reflections are analogue frequency
+responses, whose product is applied by one multiplication in the frequency domain.
 """
 
+import functools
 from collections.abc import Collection
 
 import numpy as np
-from scipy import signal
+from scipy import fft, signal
 
-from labkit.signal.colour import colour, draw_response
+from labkit.signal.units import db_to_amplitude
 
+_TAPS = (
+    8192  # of the colouring's impulse response: 186 ms at 44.1 kHz, enough for a 20 Hz high-pass
+)
 _FULL_SCALE = 0.999
 PARTS = ("tone", "time", "noise")
 
 
-def noise(rng: np.random.Generator, samples: int, *, pink: bool) -> np.ndarray:
-    """Noise of unit RMS: white, or pink (-3 dB per octave).
+def tilt(
+    frequency_hz: np.ndarray, *, slope_db_per_octave: float, pivot_hz: float = 700.0
+) -> np.ndarray:
+    """A minimum-phase tilt from 100 Hz to 10 kHz, flat outside, 0 dB at `pivot_hz`; complex."""
+
+    def shape(f: np.ndarray | float) -> np.ndarray:
+        shelf = (1 + 1j * f / 100.0) / (1 + 1j * f / 10_000.0)  # 6.02 dB an octave
+        return shelf ** (slope_db_per_octave / (20 * np.log10(2)))
+
+    return shape(frequency_hz) / abs(shape(pivot_hz))
+
+
+def resonant_lowpass(frequency_hz: np.ndarray, *, cutoff_hz: float, q: float) -> np.ndarray:
+    """A pickup behind its tone knob: a second-order low-pass, complex.
+
+    `q` is the gain at the cutoff: 0.707 is flattest, loaded pickups reach 1 to 3.
+    """
+    s = 1j * frequency_hz / cutoff_hz
+    return 1 / (s * s + s / q + 1)
+
+
+def highpass(frequency_hz: np.ndarray, *, cutoff_hz: float) -> np.ndarray:
+    """A second-order Butterworth high-pass, -3 dB at the cutoff; complex."""
+    s = 1j * frequency_hz / cutoff_hz
+    return s * s / (s * s + np.sqrt(2) * s + 1)
+
+
+def peak(frequency_hz: np.ndarray, *, center_hz: float, gain_db: float, q: float) -> np.ndarray:
+    """A bell (body, pickup position, microphone), complex; `q` is centre over width."""
+    root, s = 10 ** (gain_db / 40), 1j * frequency_hz / center_hz
+    return (s * s + s * root / q + 1) / (s * s + s / (root * q) + 1)
+
+
+def early_reflections(
+    frequency_hz: np.ndarray,
+    *,
+    delays_ms: np.ndarray,
+    gains: np.ndarray,
+    damping_hz: float = 4_000.0,
+) -> np.ndarray:
+    """The direct sound and its reflections from near surfaces, complex.
 
     Args:
-        rng: the stream to draw from.
-        samples: how many.
-        pink: pink rather than white.
+        delays_ms: of each reflection, above 0 and below 15.
+        gains: of each relative to the direct sound, either sign.
+        damping_hz: first-order low-pass of the reflections.
+
+    Raises:
+        ValueError: a delay outside 0 to 15 ms, where it would begin to sound as an echo.
+    """
+    delays_ms, gains = np.atleast_1d(delays_ms), np.atleast_1d(gains)
+    if np.any((delays_ms <= 0) | (delays_ms >= 15)):
+        raise ValueError(f"delays_ms must lie between 0 and 15, got {delays_ms.tolist()}")
+    reflected = np.zeros(np.shape(frequency_hz), complex)
+    for delay_ms, gain in zip(delays_ms, gains, strict=True):
+        reflected += gain * np.exp(-2j * np.pi * delay_ms / 1000 * frequency_hz)
+    return 1 + reflected / (1 + 1j * frequency_hz / damping_hz)
+
+
+def frequency_grid(sample_rate: int) -> np.ndarray:
+    """The frequencies in Hz, 0 to half the rate, on which `colour` takes a response."""
+    return np.linspace(0, sample_rate / 2, _TAPS // 2 + 1)
+
+
+def warp(frequency_hz: np.ndarray | float, sample_rate: int) -> np.ndarray | float:
+    """The analogue frequency that the bilinear transform maps to a digital one; both in Hz.
+
+    An analogue response taken at `warp(frequency_grid(rate), rate)` belongs to a causal digital
+    filter; on the plain grid it would ring before the impulse. Warp cutoffs too.
+    """
+    bounded = np.minimum(np.pi * frequency_hz / sample_rate, np.pi / 2 - 1e-6)
+    return sample_rate / np.pi * np.tan(bounded)
+
+
+@functools.lru_cache(maxsize=8)
+def _grids(sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    grid = frequency_grid(sample_rate)
+    return grid, warp(grid, sample_rate)
+
+
+def colour(
+    audio: np.ndarray, response: np.ndarray | None = None, *, speed: float = 1.0
+) -> np.ndarray:
+    """Filter by a frequency response and change the speed, in one pair of transforms.
+
+    Args:
+        audio: `(channels, samples)`.
+        response: complex, on `frequency_grid`; None leaves the colour alone.
+        speed: 1.03 is 3 % faster, higher and shorter; 0.5 to 2. It is rounded to a ratio of fast
+            transform lengths, within about 0.3 % for clips of a second or more.
 
     Returns:
-        float32 `(samples,)`, RMS exactly 1.
+        float32 `(channels, round(samples / speed))`, with the rounded speed.
 
-    Source: the pink filter is the three-pole one of J. O. Smith, Spectral Audio Signal Processing, "Synthesis
-    of 1/F Noise": within 0.5 dB or so of -3 dB per octave above 30 Hz at 44.1 kHz.
+    Raises:
+        ValueError: `speed` out of range.
+    """
+    if not 0.5 <= speed <= 2.0:
+        raise ValueError(f"speed must be 0.5 to 2, got {speed}")
+    samples = audio.shape[-1]
+    padded = samples + (_TAPS // 2 if response is not None else 256)
+    unit = min(2048, 1 << max(0, padded.bit_length() - 4))  # many factors of two transform fastest
+    size = unit * fft.next_fast_len(-(-padded // unit), real=True)
+    spectrum = fft.rfft(audio.astype(np.float32, copy=False), size)
+    if response is not None:
+        impulse = fft.irfft(response.astype(np.complex64))
+        impulse[_TAPS // 2 :] *= np.linspace(1, 0, _TAPS // 2, dtype=np.float32) ** 2
+        spectrum *= fft.rfft(impulse, size)
+    if speed == 1.0:
+        return fft.irfft(spectrum, size)[..., :samples]
+    # An inverse transform of another length plays the same spectrum at another speed.
+    new_size = _near_fast_length(size / speed)
+    shifted = fft.irfft(spectrum[..., : min(size, new_size) // 2 + 1], new_size)
+    shifted *= np.float32(new_size / size)
+    return shifted[..., : round(samples * new_size / size)]
+
+
+def _near_fast_length(size: float) -> int:
+    lower, upper = fft.prev_fast_len(int(size)), fft.next_fast_len(int(np.ceil(size)))
+    return lower if size - lower < upper - size else upper
+
+
+def draw_response(
+    sample_rate: int, rng: np.random.Generator, *, strength: float = 1.0
+) -> np.ndarray:
+    """A random colouring on `frequency_grid`; 0 is flat, 1 as wide as recordings differ."""
+    grid, warped = _grids(sample_rate)
+
+    def cutoff(low_hz: float, high_hz: float) -> float:
+        drawn = float(np.exp(rng.uniform(np.log(low_hz), np.log(high_hz))))
+        return float(warp(min(drawn, 0.45 * sample_rate), sample_rate))
+
+    slope = float(np.clip(rng.normal(0, 2.0), -6, 6)) * strength
+    response = tilt(warped, slope_db_per_octave=slope)
+    if rng.random() < 0.6 * strength:
+        response *= resonant_lowpass(
+            warped, cutoff_hz=cutoff(1_500, 8_000), q=rng.uniform(0.5, 2.5)
+        )
+    for _ in range(int(rng.integers(1, 4))):
+        gain_db, q = strength * rng.uniform(-8, 8), rng.uniform(0.4, 2.0)
+        response *= peak(warped, center_hz=cutoff(120, 6_000), gain_db=gain_db, q=q)
+    if rng.random() < 0.7 * strength:
+        response *= highpass(warped, cutoff_hz=cutoff(20, 150))
+    if rng.random() < 0.4 * strength:
+        response *= resonant_lowpass(warped, cutoff_hz=cutoff(5_000, 20_000), q=0.707)
+    if rng.random() < 0.25 * strength:
+        count = int(rng.integers(1, 4))
+        delays_ms, gains = rng.uniform(0.3, 12, count), rng.uniform(-0.3, 0.3, count) * strength
+        response *= early_reflections(grid, delays_ms=delays_ms, gains=gains)
+    return response
+
+
+def noise(rng: np.random.Generator, samples: int, *, pink: bool) -> np.ndarray:
+    """White or pink (-3 dB per octave) noise of RMS 1, float32 `(samples,)`.
+
+    Source: J. O. Smith, Spectral Audio Signal Processing, "Synthesis of 1/F Noise": a three-pole
+        filter, within about 0.5 dB above 30 Hz at 44.1 kHz.
     """
     out = rng.standard_normal(samples, dtype=np.float32)
     if pink:
@@ -40,64 +188,30 @@ def noise(rng: np.random.Generator, samples: int, *, pink: bool) -> np.ndarray:
 def hum(
     samples: int, sample_rate: int, *, mains_hz: float, amplitudes: np.ndarray, phase: float = 0.0
 ) -> np.ndarray:
-    """Mains hum.
-
-    Args:
-        samples: how many.
-        sample_rate: Hz.
-        mains_hz: 50 or 60, a little off in reality.
-        amplitudes: of the first, second, ... harmonic.
-        phase: of the first, radians.
-
-    Returns:
-        float32 `(samples,)`.
-    """
-    step, block = (
-        2j * np.pi * mains_hz / sample_rate,
-        512,
-    )  # exp of a sum: a product of two short tables
+    """Mains hum, float32 `(samples,)`, with the amplitudes of the first, second, ... harmonic."""
+    step = 2j * np.pi * mains_hz / sample_rate
+    block = 512  # exp of a sum is a product, so two short tables make the long one
     blocks = np.exp(step * block * np.arange(-(-samples // block)) + 1j * phase)
     turn = np.outer(blocks, np.exp(step * np.arange(block))).astype(np.complex64).ravel()[:samples]
     out = np.zeros(samples, np.complex64)
-    for amplitude in amplitudes[::-1]:  # Horner: harmonics are powers of the first
+    for amplitude in amplitudes[::-1]:  # Horner's rule: harmonics are powers of the first
         out = (out + np.float32(amplitude)) * turn
     return np.ascontiguousarray(out.imag)
 
 
 def clicks(rng: np.random.Generator, samples: int, *, count: int) -> np.ndarray:
-    """Ticks of 0.05 to 1 ms as from a cable or a switch.
-
-    Args:
-        rng: the stream to draw from.
-        samples: length of the result.
-        count: how many.
-
-    Returns:
-        float32 `(samples,)`, the largest tick with amplitude at most 1.
-    """
+    """Ticks of 0.05 to 1 ms as from a cable, float32 `(samples,)`, amplitude at most 1."""
     out = np.zeros(samples, np.float32)
     for _ in range(count):
-        at, length = int(rng.integers(samples)), int(rng.integers(2, 40))
-        shape = (
-            rng.uniform(-1, 1)
-            * np.exp(-np.arange(length) / max(1, length / 4))
-            * rng.choice([-1, 1], size=length)
-        )
-        out[at : at + length] = shape[: samples - at]
+        start, length = int(rng.integers(samples)), int(rng.integers(2, 40))
+        decay = rng.uniform(-1, 1) * np.exp(-np.arange(length) / max(1, length / 4))
+        shape = decay * rng.choice([-1, 1], size=length)
+        out[start : start + length] = shape[: samples - start]
     return out
 
 
 def fade(audio: np.ndarray, *, start: int, end: int) -> np.ndarray:
-    """Raised-cosine fades over `start` samples in and `end` samples out; 0 leaves that side alone.
-
-    Args:
-        audio: `(channels, samples)`.
-        start: samples of fade-in, at most the length.
-        end: samples of fade-out, at most the length.
-
-    Returns:
-        A new array.
-    """
+    """A copy with raised-cosine fades over `start` samples in and `end` samples out."""
     out = audio.copy()
     start, end = min(start, out.shape[-1]), min(end, out.shape[-1])
     if start:
@@ -112,16 +226,7 @@ def _ramp(length: int) -> np.ndarray:
 
 
 def fit(audio: np.ndarray, samples: int, *, offset: int) -> np.ndarray:
-    """A window of a fixed length.
-
-    Args:
-        audio: `(channels, any)`.
-        samples: length of the result.
-        offset: where the window starts; negative, or past the end, is silence.
-
-    Returns:
-        `(channels, samples)`.
-    """
+    """The window `(channels, samples)` that starts at `offset`, with silence outside the audio."""
     out = np.zeros((*audio.shape[:-1], samples), np.float32)
     start, stop = max(0, offset), min(audio.shape[-1], offset + samples)
     if stop > start:
@@ -138,37 +243,72 @@ def augment(
     samples: int | None = None,
     parts: Collection[str] = PARTS,
 ) -> np.ndarray:
-    """One random variation of a dry clip: colour, speed, crop, polarity, fades, level, noise, hum, clicks.
+    """One random variation of a dry clip: colour, speed, crop, polarity, fades, level and noises.
 
     Args:
         audio: float32 `(channels, any)`, finite.
-        sample_rate: Hz.
-        rng: the stream to draw from; the same stream gives the same samples.
-        strength: 0 gives the clip back (cropped to `samples`), 1 varies it as recordings vary; 0 to 1.
-        samples: length of the result; None keeps the input's. A longer input is cropped at a random place.
-        parts: what is varied beside the level: ``"tone"`` (pickups, knobs, rooms), ``"time"`` (speed, place, fades),
-            ``"noise"`` (noise, hum, clicks).
+        strength: 0 gives the clip back (cropped to `samples`), 1 varies it as recordings vary.
+        samples: length of the result; None keeps the input's. A longer input is cropped at a random
+            place.
+        parts: what is varied beside the level: ``"tone"`` (colour), ``"time"`` (speed, place,
+            fades), ``"noise"`` (noise, hum, clicks).
 
     Returns:
-        float32 `(channels, samples)`, peak at most 0.999; its peak before noise is spread over 30 dB. Digital
-        silence stays silent.
+        float32 `(channels, samples)`, peak at most 0.999; the peak before noise is spread over
+        30 dB. Silence stays silent.
 
     Raises:
-        ValueError: `strength` out of range, an empty clip, `samples` below 1, or an unknown part.
+        ValueError: `strength` not in 0..1, an empty clip, `samples` below 1, or an unknown part.
     """
+    samples = audio.shape[-1] if samples is None else samples
+    _check_augment(audio, samples, strength, parts)
+    if strength == 0:
+        return fit(audio, samples, offset=_offset(rng, audio.shape[-1], samples, slack=0))
+    # Every choice is drawn whether its part is wanted or not, so that parts share one stream.
+    out = _coloured(audio, sample_rate, rng, strength, samples, parts)
+    if rng.random() < 0.3:
+        start, end = rng.uniform(0, 0.05 * strength), rng.uniform(0, 0.1 * strength)
+        if "time" in parts:
+            out = fade(out, start=int(start * samples), end=int(end * samples))
+    loudest = float(np.abs(out).max())
+    if loudest < 1e-6:
+        return np.zeros_like(out)
+    level_db = -0.1 - 30 * strength * rng.random()
+    polarity = -1 if rng.random() < 0.5 else 1
+    out *= np.float32(polarity * db_to_amplitude(level_db) / loudest)
+    if "noise" in parts:
+        _add_disturbances(out, sample_rate, rng, strength)
+    loudest = float(np.abs(out).max())
+    if loudest > _FULL_SCALE:
+        out *= np.float32(_FULL_SCALE / loudest)
+    return out
+
+
+def _check_augment(
+    audio: np.ndarray, samples: int, strength: float, parts: Collection[str]
+) -> None:
     if not 0 <= strength <= 1:
         raise ValueError(f"strength must be 0 to 1, got {strength}")
     if unknown := set(parts) - set(PARTS):
         raise ValueError(
             f"parts must be among {', '.join(PARTS)}, got {', '.join(sorted(unknown))}"
         )
-    samples = audio.shape[-1] if samples is None else samples
     if audio.ndim != 2 or audio.shape[-1] == 0 or samples < 1:
         raise ValueError(
-            f"audio must be (channels, samples), not empty, got {audio.shape}, {samples} samples wanted"
+            f"audio must be (channels, samples), not empty, got {audio.shape}, "
+            f"{samples} samples wanted"
         )
-    if strength == 0:
-        return fit(audio, samples, offset=_offset(rng, audio.shape[-1], samples, slack=0))
+
+
+def _coloured(
+    audio: np.ndarray,
+    sample_rate: int,
+    rng: np.random.Generator,
+    strength: float,
+    samples: int,
+    parts: Collection[str],
+) -> np.ndarray:
+    """Colour, speed and crop: `(channels, samples)`."""
     slack = round(0.05 * strength * sample_rate)
     speed = 1 + strength * rng.uniform(-0.03, 0.03) if rng.random() < 0.4 else 1.0
     needed = round(samples * speed) + 2 * slack
@@ -179,26 +319,9 @@ def augment(
         audio, response if "tone" in parts else None, speed=speed if "time" in parts else 1.0
     )
     offset = _offset(rng, out.shape[-1], samples, slack=slack)
-    out = fit(
-        out,
-        samples,
-        offset=offset if "time" in parts else max(0, min(offset, out.shape[-1] - samples)),
-    )
-    if rng.random() < 0.3:
-        start, end = rng.uniform(0, 0.05 * strength), rng.uniform(0, 0.1 * strength)
-        if "time" in parts:
-            out = fade(out, start=int(start * samples), end=int(end * samples))
-    loudest = float(np.abs(out).max())
-    if loudest < 1e-6:
-        return np.zeros_like(out)
-    level_db = -0.1 - 30 * strength * rng.random()
-    out *= np.float32((-1 if rng.random() < 0.5 else 1) * 10 ** (level_db / 20) / loudest)
-    if "noise" in parts:
-        _add_disturbances(out, sample_rate, rng, strength)
-    loudest = float(np.abs(out).max())
-    if loudest > _FULL_SCALE:
-        out *= np.float32(_FULL_SCALE / loudest)
-    return out
+    if "time" not in parts:
+        offset = max(0, min(offset, out.shape[-1] - samples))
+    return fit(out, samples, offset=offset)
 
 
 def _offset(rng: np.random.Generator, length: int, samples: int, *, slack: int) -> int:
@@ -209,18 +332,18 @@ def _add_disturbances(
     audio: np.ndarray, sample_rate: int, rng: np.random.Generator, strength: float
 ) -> None:
     """Noise floor, hum and clicks, in place; levels are relative to the clip's RMS."""
-    rms, samples = float(np.sqrt(np.mean(np.square(audio)))), audio.shape[-1]
+    rms = float(np.sqrt(np.mean(np.square(audio))))
+    samples = audio.shape[-1]
     if rng.random() < 0.5 * strength:
-        level = rms * 10 ** (rng.uniform(-90, -45) / 20)
+        level = rms * db_to_amplitude(rng.uniform(-90, -45))
         audio += np.float32(level) * noise(rng, samples, pink=rng.random() < 0.5)
     if rng.random() < 0.2 * strength:
         amplitudes = rng.uniform(0.2, 1, 6) / np.arange(1, 7) ** rng.uniform(0, 1.5)
-        amplitudes *= (
-            rms * 10 ** (rng.uniform(-80, -40) / 20) * np.sqrt(2 / np.sum(np.square(amplitudes)))
-        )
+        level = rms * db_to_amplitude(rng.uniform(-80, -40))
+        amplitudes *= level * np.sqrt(2 / np.sum(np.square(amplitudes)))
         mains_hz = rng.choice([50.0, 60.0]) * rng.uniform(0.998, 1.002)
         phase = rng.uniform(0, 2 * np.pi)
         audio += hum(samples, sample_rate, mains_hz=mains_hz, amplitudes=amplitudes, phase=phase)
     if rng.random() < 0.08 * strength:
-        level = rms * 10 ** (rng.uniform(-40, -10) / 20)
+        level = rms * db_to_amplitude(rng.uniform(-40, -10))
         audio += np.float32(level) * clicks(rng, samples, count=int(rng.integers(1, 6)))

@@ -1,6 +1,6 @@
-"""Audio files in and out: any rate, any channel count, and a named error instead of a bad array.
+"""Audio arrays and audio files: checked at the edges, with a named error instead of a bad array.
 
-The checks on arrays live in `labkit.signal.audio` and are importable from here as well.
+Audio is float32 `(channels, samples)`, full scale 1, finite.
 """
 
 import os
@@ -12,21 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.signal.audio import AudioError, check_audio, check_rate, describe, resample, to_mono
 from labkit.signal.optional import need
+from labkit.signal.paths import replacing
 
-__all__ = [
-    "AudioError",
-    "AudioFileError",
-    "check_audio",
-    "check_rate",
-    "describe",
-    "read_audio",
-    "resample",
-    "to_mono",
-    "write_audio",
-]
-
+_MAX_CHANNELS = 64
 _FORMATS = {
     ".wav": ("WAV", "PCM_24"),
     ".flac": ("FLAC", "PCM_24"),
@@ -35,13 +24,111 @@ _FORMATS = {
     ".mp3": ("MP3", "MPEG_LAYER_III"),
     ".aiff": ("AIFF", "PCM_24"),
 }
-_BLOCK_VALUES = (
-    1 << 18
-)  # values per read: a broken header may promise any length, so nothing is allocated from it
+# Values per read. A broken header may promise any length, so nothing is allocated from it.
+_BLOCK_VALUES = 1 << 18
+
+
+class AudioError(ValueError):
+    """Audio that cannot be used: the message names the argument, the expectation and the value."""
 
 
 class AudioFileError(AudioError):
-    """A file that cannot be used as audio: the message names it, what was expected and what was found."""
+    """A file that cannot be used as audio: the message names it and what is wrong with it."""
+
+
+def check_rate(sample_rate: int, name: str = "sample_rate") -> int:
+    """The sample rate as an int; `name` is the argument's name in the message.
+
+    Raises:
+        AudioError: if it is not a whole number from 1 to 1,000,000.
+    """
+    numeric = isinstance(sample_rate, (int, float, np.integer, np.floating))
+    if not numeric or isinstance(sample_rate, bool):
+        raise AudioError(f"{name} must be a whole number of Hz, got {sample_rate!r}")
+    if not 1 <= sample_rate <= 1_000_000 or sample_rate != int(sample_rate):
+        raise AudioError(
+            f"{name} must be a whole number of Hz from 1 to 1000000, got {sample_rate!r}"
+        )
+    return int(sample_rate)
+
+
+def check_audio(audio: np.ndarray, sample_rate: int, *, name: str = "audio") -> np.ndarray:
+    """The audio as C-contiguous float32 `(channels, samples)`; the input itself when it is that.
+
+    Args:
+        audio: floats `(channels, samples)`, 1 to 64 channels, or `(samples,)` for mono.
+
+    Raises:
+        AudioError: wrong type or shape, empty, NaN or infinity, or a bad sample rate.
+    """
+    check_rate(sample_rate)
+    if not isinstance(audio, np.ndarray):
+        raise AudioError(
+            f"{name} must be a NumPy array (channels, samples), got {type(audio).__name__}"
+        )
+    if not np.issubdtype(audio.dtype, np.floating):
+        raise AudioError(
+            f"{name} must be floats with full scale 1, got {audio.dtype}: "
+            "divide integers by their full scale first"
+        )
+    if audio.ndim == 1:
+        audio = audio[None]
+    if audio.ndim != 2 or 0 in audio.shape:
+        raise AudioError(
+            f"{name} must have shape (channels, samples) and not be empty, got {audio.shape}"
+        )
+    if audio.shape[0] > _MAX_CHANNELS:
+        turned = ": this looks like (samples, channels), pass audio.T"
+        hint = turned if audio.shape[1] <= _MAX_CHANNELS else ""
+        raise AudioError(
+            f"{name} must have 1 to {_MAX_CHANNELS} channels first, got shape {audio.shape}{hint}"
+        )
+    # A float64 beyond float32 becomes infinite, which is reported just below.
+    with np.errstate(over="ignore"):
+        audio = np.ascontiguousarray(audio, dtype=np.float32)
+    bad = audio.size - int(np.count_nonzero(np.isfinite(audio)))
+    if bad:
+        raise AudioError(
+            f"{name} must be finite, got {bad} NaN or infinite of {audio.size} samples"
+        )
+    return audio
+
+
+def to_mono(audio: np.ndarray) -> np.ndarray:
+    """The mean of the channels: `(channels, samples)` -> float32 `(1, samples)`.
+
+    Raises:
+        AudioError: unusable audio, or channels that cancel (the mean lies 60 dB below one of them).
+    """
+    audio = check_audio(audio, 1)
+    if audio.shape[0] == 1:
+        return audio
+    mono = audio.mean(axis=0, keepdims=True, dtype=np.float32)
+    if np.square(mono).mean() < 1e-6 * np.square(audio).mean(axis=1).max():
+        raise AudioError(
+            "channels cancel in their mean: opposite polarity? Turn one over, or give one alone"
+        )
+    return mono
+
+
+def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """The same sound at another sample rate, by soxr at its high-quality setting.
+
+    Returns:
+        float32 `(channels, max(1, round(samples * to_rate / from_rate)))`.
+
+    Raises:
+        AudioError: if the audio or a rate is not usable.
+    """
+    audio = check_audio(audio, from_rate)
+    to_rate = check_rate(to_rate, "to_rate")
+    if from_rate == to_rate:
+        return audio
+    samples = max(1, round(audio.shape[1] * to_rate / from_rate))
+    out = need("soxr").resample(audio.T, int(from_rate), to_rate)
+    out = out.reshape(-1, audio.shape[0]).T[:, :samples]
+    out = np.pad(out, ((0, 0), (0, samples - out.shape[1])))
+    return np.ascontiguousarray(out, dtype=np.float32)
 
 
 def read_audio(
@@ -53,15 +140,12 @@ def read_audio(
 ) -> tuple[np.ndarray, int]:
     """Any audio file as float32, at its own rate or at the one asked for.
 
-    WAV, FLAC, MP3, Ogg Vorbis, Opus, AIFF and more are read by libsndfile; MPEG-4 (m4a) by pedalboard or by
-    an `ffmpeg` program, where one of them can. Silence is a recording and is returned; see `describe`. A cut
-    Ogg or Opus stream is a shorter valid stream, so what is left of it is returned.
+    WAV, FLAC, MP3, Ogg Vorbis, Opus, AIFF and more are read by libsndfile; MPEG-4 (m4a) by
+    pedalboard or an `ffmpeg` program. Silence is returned. Of a cut Ogg or Opus stream, which is a
+    valid shorter stream, what is left is returned.
 
     Args:
-        path: the file.
-        sample_rate: resample to this rate in Hz; None keeps the file's.
-        mono: average the channels.
-        max_seconds: read no more than this from the start, > 0; None reads all.
+        max_seconds: read at most this much from the start, > 0; None reads all.
 
     Returns:
         `(audio, sample_rate)`: float32 `(channels, samples)`, and its rate in Hz.
@@ -75,9 +159,9 @@ def read_audio(
         sample_rate = check_rate(sample_rate)
     if max_seconds is not None and not max_seconds > 0:
         raise AudioError(f"max_seconds must be above 0, got {max_seconds!r}")
-    head = _head(path)
+    is_mpeg4 = _head(path)[4:8] == b"ftyp"
     audio, file_rate = (
-        _read_mpeg4(path, max_seconds) if head[4:8] == b"ftyp" else _read(path, path, max_seconds)
+        _read_mpeg4(path, max_seconds) if is_mpeg4 else _read(path, path, max_seconds)
     )
     try:
         audio = check_audio(audio, file_rate, name="its audio")
@@ -90,6 +174,7 @@ def read_audio(
 
 
 def _head(path: Path) -> bytes:
+    """The first 16 bytes of a file."""
     if path.is_dir():
         raise AudioFileError(f"{path}: an audio file was expected, this is a folder")
     try:
@@ -104,24 +189,24 @@ def _head(path: Path) -> bytes:
     return head
 
 
+def _frame_limit(frames: int, rate: float, max_seconds: float | None) -> int:
+    return frames if max_seconds is None else min(frames, max(1, round(max_seconds * rate)))
+
+
 def _read(path: Path, shown: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
+    """Read by libsndfile; `shown` is the file that errors name."""
     soundfile = need("soundfile")
     try:
         with open(path, "rb") as raw, soundfile.SoundFile(raw) as file:
-            limit = (
-                file.frames
-                if max_seconds is None
-                else min(file.frames, max(1, round(max_seconds * file.samplerate)))
-            )
+            rate = file.samplerate
+            limit = _frame_limit(file.frames, rate, max_seconds)
             audio = _read_blocks(file, limit)
             truncated = _truncated(file, audio.shape[1], limit)
-            rate = file.samplerate
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
-        said = (
-            getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(". ")
-        )  # no repr of our stream
+        # error_string has no repr of the stream in it.
+        reason = getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(". ")
         raise AudioFileError(
-            f"{shown}: audio expected (wav, flac, mp3, ogg, opus, m4a), found: {said}"
+            f"{shown}: audio expected (wav, flac, mp3, ogg, opus, m4a), found: {reason}"
         ) from error
     if audio.shape[1] == 0:
         raise AudioFileError(f"{shown}: audio expected, the file has a header but no samples")
@@ -132,9 +217,10 @@ def _read(path: Path, shown: Path, max_seconds: float | None) -> tuple[np.ndarra
     return audio, rate
 
 
-def _read_blocks(file: "soundfile.SoundFile", limit: int) -> np.ndarray:  # noqa: F821
+def _read_blocks(file, limit: int) -> np.ndarray:
     frames = max(1, _BLOCK_VALUES // file.channels)
-    blocks, read = [], 0
+    blocks = []
+    read = 0
     while read < limit:
         block = file.read(min(frames, limit - read), dtype="float32", always_2d=True)
         if not len(block):
@@ -144,11 +230,11 @@ def _read_blocks(file: "soundfile.SoundFile", limit: int) -> np.ndarray:  # noqa
     return np.concatenate(blocks, axis=1) if blocks else np.zeros((file.channels, 0), np.float32)
 
 
-def _truncated(file: "soundfile.SoundFile", read: int, limit: int) -> str:  # noqa: F821
+def _truncated(file, read: int, limit: int) -> str:
     """Why the file is shorter than its header says, or an empty string."""
     if read < limit:
         return f"its header promises {limit} samples and {read} could be read"
-    # libsndfile clamps the length of a cut WAV or AIFF and says so only in its log
+    # libsndfile clamps the length of a cut WAV or AIFF and says so only in its log.
     sizes = re.search(
         r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE
     )
@@ -156,80 +242,54 @@ def _truncated(file: "soundfile.SoundFile", read: int, limit: int) -> str:  # no
         return ""
     declared, present = int(sizes[1]), int(sizes[2])
     streamed = declared >= 0x7FFFFFFF  # written to a pipe, so that the length was never filled in
-    return (
-        ""
-        if streamed or declared <= present
-        else f"its header promises {declared} bytes and {present} are there"
-    )
+    if streamed or declared <= present:
+        return ""
+    return f"its header promises {declared} bytes and {present} are there"
 
 
 def _read_mpeg4(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
+    """MPEG-4 by pedalboard, which decodes it on macOS and Windows only, else by ffmpeg."""
     try:
-        return _read_pedalboard(path, max_seconds)
+        with need("pedalboard.io").AudioFile(str(path)) as file:
+            limit = _frame_limit(file.frames, file.samplerate, max_seconds)
+            return file.read(limit), check_rate(file.samplerate)
     except (ModuleNotFoundError, ValueError, RuntimeError, OSError):
-        ffmpeg = shutil.which("ffmpeg")  # pedalboard decodes MPEG-4 on macOS and Windows only
+        ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         raise AudioFileError(
-            f"{path}: an MPEG-4 (m4a) file, which nothing here can decode: install ffmpeg, or export it as WAV or FLAC"
+            f"{path}: an MPEG-4 (m4a) file, which nothing here can decode: install ffmpeg, "
+            "or export it as WAV or FLAC"
         )
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "decoded.wav"
-        limit = [] if max_seconds is None else ["-t", str(max_seconds)]
-        command = [
-            ffmpeg,
-            "-v",
-            "error",
-            "-nostdin",
-            "-protocol_whitelist",
-            "file",
-            "-i",
-            f"file:{path.resolve()}",
-        ]
+        limits = "" if max_seconds is None else f"-t {max_seconds}"
+        safety = "-v error -nostdin -protocol_whitelist file"
+        command = [ffmpeg, *safety.split(), "-i", f"file:{path.resolve()}", "-vn"]
+        command += [*limits.split(), "-c:a", "pcm_f32le", str(wav)]
         try:
-            subprocess.run(
-                [*command, "-vn", *limit, "-c:a", "pcm_f32le", str(wav)],
-                check=True,
-                capture_output=True,
-                timeout=120,
-            )
+            subprocess.run(command, check=True, capture_output=True, timeout=120)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            said = (
-                (error.stderr or b"no answer in time").decode(errors="replace").strip().splitlines()
-            )
-            raise AudioFileError(
-                f"{path}: audio expected, ffmpeg found {said[-1] if said else 'nothing'}"
-            ) from error
+            answer = (error.stderr or b"no answer in time").decode(errors="replace")
+            reason = (answer.strip().splitlines() or ["nothing"])[-1]
+            raise AudioFileError(f"{path}: audio expected, ffmpeg found {reason}") from error
         return _read(wav, path, max_seconds)
-
-
-def _read_pedalboard(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
-    with need("pedalboard.io").AudioFile(str(path)) as file:
-        limit = (
-            file.frames
-            if max_seconds is None
-            else min(file.frames, max(1, round(max_seconds * file.samplerate)))
-        )
-        return file.read(limit), check_rate(file.samplerate)
 
 
 def write_audio(
     path: str | os.PathLike, audio: np.ndarray, sample_rate: int, *, subtype: str | None = None
 ) -> Path:
-    """Write an audio file in one step: a reader sees the old file or the whole new one.
+    """Write an audio file in one step and return its path.
 
     Args:
         path: ends in .wav, .flac, .ogg, .opus, .mp3 or .aiff.
         audio: `(channels, samples)`, finite, within -1 to 1.
         sample_rate: Hz; Opus takes 8, 12, 16, 24 and 48 kHz only.
-        subtype: libsndfile's sample format, e.g. ``"PCM_16"`` or ``"FLOAT"``; None is 24 bit where there is a
-            choice.
-
-    Returns:
-        The path.
+        subtype: libsndfile's sample format, e.g. ``"PCM_16"``; None is 24 bit where possible.
 
     Raises:
         AudioError: unusable audio, or samples beyond full scale.
-        AudioFileError: an unknown suffix, a missing folder, or a rate or subtype that the format cannot hold.
+        AudioFileError: an unknown suffix, a missing folder, or a rate or subtype that the format
+            cannot hold.
     """
     path = Path(path)
     audio = check_audio(audio, sample_rate)
@@ -243,24 +303,17 @@ def write_audio(
     if not path.parent.is_dir():
         raise AudioFileError(f"{path}: its folder does not exist")
     kind, usual = _FORMATS[path.suffix.lower()]
+    layout = (check_rate(sample_rate), audio.shape[0], subtype or usual)
     soundfile = need("soundfile")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        _write_blocks(soundfile, temporary, audio, check_rate(sample_rate), kind, subtype or usual)
-        os.replace(temporary, path)
+        with (
+            replacing(path) as temporary,
+            soundfile.SoundFile(temporary, "w", *layout, format=kind) as file,
+        ):
+            # Vorbis in libsndfile overflows the stack on one long write.
+            for start in range(0, audio.shape[1], 1 << 16):
+                file.write(audio[:, start : start + (1 << 16)].T)
     except (soundfile.SoundFileError, ValueError) as error:
         given = f"{kind} {subtype or usual}, {sample_rate} Hz, {audio.shape[0]} channels"
         raise AudioFileError(f"{path}: cannot be written as {given} ({error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
-
-
-def _write_blocks(
-    soundfile, path: Path, audio: np.ndarray, rate: int, kind: str, subtype: str
-) -> None:
-    with soundfile.SoundFile(path, "w", rate, audio.shape[0], subtype, format=kind) as file:
-        for start in range(
-            0, audio.shape[1], 1 << 16
-        ):  # Vorbis in libsndfile overflows the stack on one long write
-            file.write(audio[:, start : start + (1 << 16)].T)

@@ -1,4 +1,4 @@
-"""Libraries that only one adapter needs: imported there, with the command that installs them when absent."""
+"""Libraries that only one adapter needs: imported there, with the command that installs them."""
 
 import importlib
 from types import ModuleType
@@ -12,13 +12,7 @@ _PIP_NAME = {
 
 
 def need(module: str) -> ModuleType:
-    """Import `module`, or say how to get it.
-
-    Args:
-        module: the import name, e.g. ``"soundfile"``.
-
-    Returns:
-        The module.
+    """Import a module by its import name.
 
     Raises:
         ModuleNotFoundError: naming the missing package and the command that installs it.
@@ -26,9 +20,8 @@ def need(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        missing = (error.name or module).split(".")[
-            0
-        ]  # torch.utils.tensorboard is there and lacks tensorboard
+        # torch.utils.tensorboard exists, and what it lacks is tensorboard.
+        missing = (error.name or module).split(".")[0]
         package = _PIP_NAME.get(missing, missing)
         raise ModuleNotFoundError(
             f"{module} is needed here and not installed: pip install {package}"

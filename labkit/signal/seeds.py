@@ -20,21 +20,14 @@ def _entropy(seed: int, purpose: tuple[str | int, ...]) -> list[int]:
 def generator(seed: int, *purpose: str | int) -> np.random.Generator:
     """A NumPy generator for one purpose, independent of every other purpose under the same seed.
 
-    Args:
-        seed: the experiment's seed, >= 0.
-        *purpose: words and counters that name the stream, e.g. ``"train", "chain", 17``.
-
-    Returns:
-        A PCG64 generator; the same arguments give the same stream on every platform and in every process.
-
-    Raises:
-        ValueError: if `seed` is negative.
+    The same seed (>= 0) and the same words and counters, e.g. ``"train", "chain", 17``, give the
+    same stream on every platform.
     """
     return np.random.default_rng(np.random.SeedSequence(_entropy(seed, purpose)))
 
 
 def torch_generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """The same for torch, on the CPU. Args and errors as `generator`."""
+    """`generator` for torch, on the CPU."""
     state = np.random.SeedSequence(_entropy(seed, purpose)).generate_state(2, dtype=np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
 

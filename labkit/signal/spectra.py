@@ -1,11 +1,10 @@
-"""Short-time spectra: STFT and back, power, log-mel, Griffin-Lim, and the textbook facts of a window.
+"""Short-time spectra: STFT and back, power, log-mel and Griffin-Lim.
 
-Every transform takes `(batch, channels, samples)` and gives `(batch, channels, freq, frames)`; leading axes are free.
+Every transform takes `(..., samples)` and gives `(..., freq, frames)`.
 """
 
 import math
 import warnings
-from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -23,7 +22,8 @@ def _check_frame(n_fft: int, hop_length: int) -> None:
         raise ValueError(f"n_fft must be an even int >= 2, got {n_fft}")
     if not 1 <= hop_length <= n_fft // 2:
         raise ValueError(
-            f"hop_length must lie in 1..n_fft/2 = 1..{n_fft // 2} (Hann frames overlap), got {hop_length}"
+            f"hop_length must lie in 1..n_fft/2 = 1..{n_fft // 2} (Hann frames overlap), "
+            f"got {hop_length}"
         )
 
 
@@ -36,7 +36,7 @@ def _check_audio(audio: Tensor) -> None:
 
 
 def stft(audio: Tensor, *, n_fft: int = 2048, hop_length: int = 512) -> Tensor:
-    """The short-time Fourier transform with a periodic Hann window; frame m is centred on sample m * hop_length.
+    """The STFT with a periodic Hann window; frame m is centred on sample m * hop_length.
 
     Args:
         audio: `(..., samples)`, float; the ends are padded with zeros.
@@ -65,20 +65,18 @@ def stft(audio: Tensor, *, n_fft: int = 2048, hop_length: int = 512) -> Tensor:
 
 
 def istft(spectrum: Tensor, *, hop_length: int = 512, length: int) -> Tensor:
-    """The audio whose STFT is nearest to `spectrum` in the least-squares sense; undoes `stft` exactly.
+    """The audio `(..., length)` whose STFT is nearest to `spectrum`; undoes `stft`.
+
+    With hops up to n_fft/4 the round trip is exact to rounding. At n_fft/2, samples after the last
+    frame's centre lie under one nearly zero window and come back less exactly.
 
     Args:
-        spectrum: complex `(..., freq, frames)` as `stft` gives it; n_fft is 2 * (freq - 1).
-        hop_length: the hop of the forward transform. Up to n_fft/4 the round trip is exact to rounding; at n_fft/2
-            samples after the last frame's centre are seen by one nearly zero window and come back less exactly.
-        length: number of samples wanted, the original's.
-
-    Returns:
-        Real `(..., length)`.
+        spectrum: complex `(..., freq, frames)`; n_fft is 2 * (freq - 1).
+        length: number of samples of the original.
 
     Raises:
         TypeError: if `spectrum` is not complex.
-        ValueError: if `hop_length` is out of range or the frames are too few for `length`.
+        ValueError: if `hop_length` is out of range or the frames do not fit `length`.
 
     Source: Griffin & Lim, IEEE TASSP 32(2), 1984, eq. 6.
     """
@@ -97,36 +95,15 @@ def istft(spectrum: Tensor, *, hop_length: int = 512, length: int) -> Tensor:
 
 
 def power(spectrum: Tensor) -> Tensor:
-    """|X|^2 of a complex spectrum, same shape, real. A sine of amplitude A on a bin gives A^2 (sum w)^2 / 4 there."""
+    """|X|^2 of a complex spectrum, real. A sine of amplitude A on a bin has A^2 (sum w)^2 / 4."""
     return spectrum.real.square() + spectrum.imag.square()
-
-
-def spectral_energy(spectrum: Tensor, *, hop_length: int) -> Tensor:
-    """The energy (sum of squares) of the audio behind an STFT, by Parseval: nothing is lost on the way.
-
-    Exact for audio that is zero for n_fft samples at both ends and a hop that divides n_fft/4, where the squared Hann
-    windows add to the constant 3/8 n_fft / hop_length.
-
-    Args:
-        spectrum: complex `(..., freq, frames)`.
-        hop_length: the hop of the forward transform.
-
-    Returns:
-        `(...)`, energy per signal.
-    """
-    n_fft = 2 * (spectrum.shape[-2] - 1)
-    both_sides = torch.full(
-        (spectrum.shape[-2], 1), 2.0, dtype=spectrum.real.dtype, device=spectrum.device
-    )
-    both_sides[0] = both_sides[-1] = 1.0
-    return (both_sides * power(spectrum)).sum((-2, -1)) / n_fft / (0.375 * n_fft / hop_length)
 
 
 @lru_cache(maxsize=32)
 def _mel_filters(
     sample_rate: int, n_fft: int, n_mels: int, low_hz: float, high_hz: float
 ) -> Tensor:
-    """Triangular filters `(n_mels, freq)`; cached, because building them costs more than using them."""
+    """Triangular filters `(n_mels, freq)`, cached: building them costs more than using them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # empty bands are an error below, not a warning
         filters = melscale_fbanks(
@@ -135,8 +112,8 @@ def _mel_filters(
     empty = int((filters.amax(1) == 0).sum())
     if empty:
         raise ValueError(
-            f"n_mels={n_mels} leaves {empty} bands without a single bin at n_fft={n_fft}, sample_rate={sample_rate}: "
-            "lower n_mels or raise n_fft"
+            f"n_mels={n_mels} leaves {empty} bands without a single bin at n_fft={n_fft}, "
+            f"sample_rate={sample_rate}: lower n_mels or raise n_fft"
         )
     return filters
 
@@ -156,27 +133,25 @@ def log_mel(
 
     Args:
         audio: `(..., samples)`, float.
-        sample_rate: Hz.
-        n_fft: frame length in samples, even.
-        hop_length: samples between frames, 1..n_fft/2.
-        n_mels: number of bands.
         low_hz: lower edge of the lowest band.
         high_hz: upper edge of the highest band; half of `sample_rate` when None.
-        floor_db: bands below are raised to it, so silence is `floor_db` and never -inf.
+        floor_db: bands below are raised to it, so that silence is finite.
 
     Returns:
-        `(..., n_mels, 1 + samples // hop_length)`, same dtype and device as `audio`.
+        `(..., n_mels, 1 + samples // hop_length)`, dtype and device of `audio`.
 
     Raises:
-        TypeError, ValueError: as `stft`; also if the band edges are not 0 <= low_hz < high_hz <= sample_rate / 2,
-            or some band is narrower than the bins.
+        TypeError, ValueError: as `stft`; also for band edges that are not 0 <= low_hz < high_hz <=
+            sample_rate / 2, or a band that is narrower than the bins.
 
-    Source: O'Shaughnessy's mel formula, 2595 log10(1 + f / 700), and triangles of height 1: torchaudio's `htk` filters.
+    Source: O'Shaughnessy's mel formula, 2595 log10(1 + f / 700), and triangles of height 1:
+        torchaudio's `htk` filters.
     """
     high_hz = sample_rate / 2 if high_hz is None else high_hz
     if not 0 <= low_hz < high_hz <= sample_rate / 2:
         raise ValueError(
-            f"need 0 <= low_hz < high_hz <= {sample_rate / 2} (half of sample_rate), got {low_hz} and {high_hz}"
+            f"need 0 <= low_hz < high_hz <= {sample_rate / 2} (half of sample_rate), "
+            f"got {low_hz} and {high_hz}"
         )
     frames = stft(audio, n_fft=n_fft, hop_length=hop_length)
     filters = _mel_filters(sample_rate, n_fft, n_mels, float(low_hz), float(high_hz)).to(audio)
@@ -194,18 +169,16 @@ def griffin_lim(
     momentum: float = 0.99,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Audio for a magnitude spectrogram whose phase is lost: start from random phase, then project to and fro.
+    """Audio `(..., length)` for a magnitude spectrogram whose phase is lost.
+
+    Random phase first, then projections to and fro between magnitudes and consistent spectra.
 
     Args:
         magnitude: |X|, real `(..., freq, frames)`, >= 0.
         hop_length: the hop it was made with.
-        length: samples wanted.
         n_iter: projections, >= 1.
         momentum: 0 is the original algorithm, 0.99 the fast one; in [0, 1).
-        generator: CPU stream for the starting phase; phase 0 everywhere when None.
-
-    Returns:
-        Real `(..., length)`.
+        generator: CPU stream of the first phase; None is phase 0 everywhere.
 
     Raises:
         ValueError: if `n_iter` or `momentum` is out of range, or as `istft`.
@@ -229,62 +202,3 @@ def griffin_lim(
         phase = ahead / ahead.abs().clamp(min=torch.finfo(magnitude.dtype).tiny)
         previous = consistent
     return istft(magnitude * phase, hop_length=hop_length, length=length)
-
-
-@dataclass(frozen=True)
-class WindowFacts:
-    """What a window does to a sine: noise bandwidth in bins, worst loss between bins, highest side lobe."""
-
-    enbw_bins: float
-    scalloping_loss_db: float
-    highest_side_lobe_db: float
-
-
-def window_facts(window: Tensor) -> WindowFacts:
-    """The three numbers by which windows are chosen, measured on the samples given.
-
-    Args:
-        window: `(n_fft,)`, real, of non-zero sum; Hann in float64 gives 1.5 bins, 1.42 dB, -31.5 dB.
-
-    Returns:
-        `WindowFacts`.
-
-    Raises:
-        ValueError: if `window` is not one-dimensional with at least 8 samples and a positive sum.
-
-    Source: Harris, Proc. IEEE 66(1), 1978, table 1.
-    """
-    if window.ndim != 1 or len(window) < 8 or not float(window.sum()) > 0:
-        raise ValueError(
-            f"window must be (n_fft >= 8,) with a positive sum, got shape {tuple(window.shape)}, sum {window.sum():g}"
-        )
-    window = window.double()
-    n_fft, oversampling = len(window), 64
-    response = torch.fft.rfft(window, n_fft * oversampling).abs() / window.sum()
-    rising = (response[1:] > response[:-1]).nonzero()
-    side_lobes = response[int(rising[0]) :].max() if len(rising) else torch.tensor(0.0)
-    return WindowFacts(
-        enbw_bins=float(n_fft * window.square().sum() / window.sum().square()),
-        scalloping_loss_db=float(-20 * torch.log10(response[oversampling // 2])),
-        highest_side_lobe_db=float(20 * torch.log10(side_lobes)),
-    )
-
-
-def overlap_sum(window: Tensor, *, hop_length: int) -> Tensor:
-    """The sum of endlessly many copies of `window`, each `hop_length` later; constant where COLA holds.
-
-    Args:
-        window: `(n_fft,)`, n_fft a multiple of `hop_length`.
-        hop_length: samples between copies.
-
-    Returns:
-        `(hop_length,)`, one period of the sum.
-
-    Raises:
-        ValueError: if `hop_length` does not divide the window's length.
-    """
-    if window.ndim != 1 or hop_length < 1 or len(window) % hop_length:
-        raise ValueError(
-            f"hop_length must divide the window's {tuple(window.shape)} samples, got {hop_length}"
-        )
-    return window.reshape(-1, hop_length).sum(0)

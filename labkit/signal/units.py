@@ -1,4 +1,4 @@
-"""Decibels, pitch and level: the unit conversions used everywhere, on scalars and on arrays alike."""
+"""Decibels, pitch and level: unit conversions on scalars and on arrays alike."""
 
 from typing import overload
 
@@ -10,14 +10,8 @@ _A4_MIDI = 69
 
 
 def _unwrap(values: NDArray[np.float64]) -> float | NDArray[np.float64]:
+    """A float for a scalar, the array otherwise."""
     return float(values) if values.ndim == 0 else values
-
-
-def _positive(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(values, dtype=np.float64)
-    if not np.all(array > 0):
-        raise ValueError(f"{name} must be > 0, got {values}")
-    return array
 
 
 @overload
@@ -25,14 +19,7 @@ def db_to_amplitude(db: float) -> float: ...
 @overload
 def db_to_amplitude(db: NDArray[np.floating]) -> NDArray[np.float64]: ...
 def db_to_amplitude(db):
-    """The amplitude factor of a level in decibels, `10 ** (db / 20)`.
-
-    Args:
-        db: level in dB, scalar or array; minus infinity gives 0.
-
-    Returns:
-        A float for a scalar, else a float64 array of the same shape.
-    """
+    """The amplitude factor of a level in dB; minus infinity gives 0."""
     return _unwrap(10.0 ** (np.asarray(db, dtype=np.float64) / 20.0))
 
 
@@ -41,14 +28,7 @@ def amplitude_to_db(amplitude: float) -> float: ...
 @overload
 def amplitude_to_db(amplitude: NDArray[np.floating]) -> NDArray[np.float64]: ...
 def amplitude_to_db(amplitude):
-    """The level in decibels of an amplitude factor, `20 log10 |amplitude|`.
-
-    Args:
-        amplitude: factor, scalar or array; the sign is ignored and 0 gives minus infinity.
-
-    Returns:
-        A float for a scalar, else a float64 array of the same shape.
-    """
+    """The level in dB of an amplitude factor; its sign is ignored and 0 gives minus infinity."""
     magnitude = np.abs(np.asarray(amplitude, dtype=np.float64))
     with np.errstate(divide="ignore"):
         return _unwrap(20.0 * np.log10(magnitude))
@@ -59,34 +39,8 @@ def midi_to_hz(midi: float) -> float: ...
 @overload
 def midi_to_hz(midi: NDArray[np.floating]) -> NDArray[np.float64]: ...
 def midi_to_hz(midi):
-    """The frequency of a MIDI note number in equal temperament, A4 = 69 = 440 Hz.
-
-    Args:
-        midi: note number, scalar or array; fractions are microtones (0.01 = one cent).
-
-    Returns:
-        Hz; a float for a scalar, else a float64 array.
-    """
+    """The frequency of a MIDI note number in equal temperament; fractions are microtones."""
     return _unwrap(_A4_HZ * 2.0 ** ((np.asarray(midi, dtype=np.float64) - _A4_MIDI) / 12.0))
-
-
-@overload
-def hz_to_midi(frequency_hz: float) -> float: ...
-@overload
-def hz_to_midi(frequency_hz: NDArray[np.floating]) -> NDArray[np.float64]: ...
-def hz_to_midi(frequency_hz):
-    """The (fractional) MIDI note number of a frequency: the inverse of `midi_to_hz`.
-
-    Args:
-        frequency_hz: > 0, scalar or array.
-
-    Returns:
-        Note number; a float for a scalar, else a float64 array.
-
-    Raises:
-        ValueError: if a frequency is not positive.
-    """
-    return _unwrap(_A4_MIDI + 12.0 * np.log2(_positive("frequency_hz", frequency_hz) / _A4_HZ))
 
 
 @overload
@@ -96,41 +50,29 @@ def cents(frequency_hz: NDArray[np.floating], reference_hz: ArrayLike) -> NDArra
 def cents(frequency_hz, reference_hz):
     """How far a frequency lies above a reference, in cents (1200 to the octave).
 
-    Args:
-        frequency_hz: > 0, scalar or array.
-        reference_hz: > 0, scalar or array that broadcasts against it.
-
-    Returns:
-        Signed cents; a float for scalars, else a float64 array.
-
     Raises:
         ValueError: if a frequency is not positive.
     """
-    ratio = _positive("frequency_hz", frequency_hz) / _positive("reference_hz", reference_hz)
-    return _unwrap(1200.0 * np.log2(ratio))
+    pair = np.asarray(frequency_hz, np.float64), np.asarray(reference_hz, np.float64)
+    if not all(np.all(values > 0) for values in pair):
+        raise ValueError(f"frequencies must be > 0, got {frequency_hz} and {reference_hz}")
+    return _unwrap(1200.0 * np.log2(pair[0] / pair[1]))
 
 
 def _finite(audio: ArrayLike) -> NDArray[np.floating]:
     array = np.asarray(audio)
     if array.size == 0:
         raise ValueError(f"audio must hold at least one sample, got shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(
-            f"audio must be finite, got {int((~np.isfinite(array)).sum())} NaN or infinite samples"
-        )
+    bad = int((~np.isfinite(array)).sum())
+    if bad:
+        raise ValueError(f"audio must be finite, got {bad} NaN or infinite samples")
     return array
 
 
 def rms_dbfs(audio: ArrayLike) -> float:
-    """The root-mean-square level of a signal over all channels and samples, in dB relative to full scale 1.
+    """The RMS level over all channels and samples, in dB relative to full scale 1.
 
-    A square wave at full scale reads 0 dBFS, a sine -3.01 dBFS.
-
-    Args:
-        audio: any shape, at least one sample, full scale 1.
-
-    Returns:
-        dBFS; minus infinity for silence.
+    A full-scale square wave has 0 dBFS, a sine -3.01 dBFS, silence minus infinity.
 
     Raises:
         ValueError: if `audio` is empty or not finite.
@@ -140,14 +82,9 @@ def rms_dbfs(audio: ArrayLike) -> float:
 
 
 def set_rms(audio: NDArray[np.floating], target_dbfs: float) -> NDArray[np.floating]:
-    """The signal scaled to a root-mean-square level; all channels by one factor. Nothing is clipped.
+    """The signal scaled to an RMS level in dBFS: all channels by one factor, nothing clipped.
 
-    Args:
-        audio: floating point, any shape, at least one sample, full scale 1.
-        target_dbfs: wanted RMS level in dB relative to full scale 1.
-
-    Returns:
-        A new array of the same shape and dtype; silence stays silence.
+    Silence stays silence.
 
     Raises:
         TypeError: if `audio` is not floating point.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from labkit.signal import augment as aug
-from labkit.signal import colour as col
+from labkit.signal import augment as col
 
 RATE = 44_100
 GRID = col.frequency_grid(RATE)

@@ -1,4 +1,4 @@
-"""Files: every format round-trips, and whatever is broken ends in a named error, never in a bad array."""
+"""Files: every format round-trips, and what is broken ends in a named error, never in a bad array."""
 
 import re
 import shutil
@@ -15,22 +15,18 @@ from labkit.signal.files import (
     AudioError,
     AudioFileError,
     check_audio,
-    describe,
     read_audio,
     resample,
     to_mono,
     write_audio,
 )
 
-FORMATS = {
-    ".wav": 44_100,
-    ".flac": 44_100,
-    ".aiff": 44_100,
-    ".ogg": 44_100,
-    ".mp3": 44_100,
-    ".opus": 48_000,
-}
+FORMATS = {".wav": 44_100, ".flac": 44_100, ".aiff": 44_100, ".ogg": 44_100, ".mp3": 44_100, ".opus": 48_000}  # fmt: skip
 LOSSLESS = {".wav", ".flac", ".aiff"}
+# A WAV header that promises no samples.
+NO_SAMPLES = (
+    b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x44\xac\0\0\x88\x58\1\0\2\0\x10\0data\0\0\0\0"
+)
 
 
 def sine(frequency_hz, sample_rate, seconds=0.5, channels=1, amplitude=0.5):
@@ -46,42 +42,33 @@ def test_round_trip(tmp_path, suffix, channels):
     audio = sine(440, rate, 0.5, channels)
     back, back_rate = read_audio(write_audio(tmp_path / f"a{suffix}", audio, rate))
     assert (back_rate, back.dtype, back.shape) == (rate, np.float32, audio.shape)
-    # 24 bit: one step is 2**-23; lossy codecs keep a 440 Hz sine to within a few per cent of its level
+    # 24 bit: one step is 2**-23; lossy codecs keep a 440 Hz sine to within a few per cent.
     limit = 2**-22 if suffix in LOSSLESS else 0.05
     assert np.abs(back - audio)[:, 3000:-3000].max() < limit
 
 
 def test_8_bit_wav(tmp_path):
     audio = sine(440, 8_000)
-    back, rate = read_audio(write_audio(tmp_path / "a.wav", audio, 8_000, subtype="PCM_U8"))
-    assert rate == 8_000
+    back, _ = read_audio(write_audio(tmp_path / "a.wav", audio, 8_000, subtype="PCM_U8"))
     assert np.abs(back - audio).max() <= 1 / 128  # one step of 8 bits
 
 
-def test_7_1_and_mono(tmp_path):
+def test_7_1_mono_and_max_seconds(tmp_path):
     audio = sine(440, 48_000, channels=8)
     path = write_audio(tmp_path / "a.wav", audio, 48_000)
     assert read_audio(path)[0].shape == (8, 24_000)
+    assert read_audio(path, max_seconds=0.25)[0].shape == (8, 12_000)
     mono, _ = read_audio(path, mono=True)
     np.testing.assert_allclose(mono[0], audio.mean(axis=0), atol=2**-22)
 
 
-@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 96_000, 192_000])
+@pytest.mark.parametrize("rate", [8_000, 11_025, 96_000])
 def test_odd_rates_are_resampled(tmp_path, rate):
     path = write_audio(tmp_path / "a.wav", sine(440, rate, 1.0), rate)
     audio, got = read_audio(path, sample_rate=44_100)
     assert (got, audio.shape) == (44_100, (1, 44_100))
-    expected = sine(440, 44_100, 1.0)
-    assert (
-        np.abs(audio - expected)[:, 2000:-2000].max() < 1e-3
-    )  # soxr HQ is 100 dB down; edges ring
-
-
-def test_max_seconds(tmp_path):
-    path = write_audio(tmp_path / "a.flac", sine(440, 44_100, 1.0), 44_100)
-    assert read_audio(path, max_seconds=0.25)[0].shape == (1, 11_025)
-    with pytest.raises(AudioError, match="max_seconds must be above 0, got 0"):
-        read_audio(path, max_seconds=0)
+    error = np.abs(audio - sine(440, 44_100, 1.0))[:, 2000:-2000]
+    assert error.max() < 1e-3  # soxr HQ is 100 dB down; edges ring
 
 
 @pytest.mark.skipif(
@@ -117,41 +104,25 @@ def test_truncated_file_is_named(tmp_path, suffix):
         read_audio(cut)
 
 
-def test_truncated_wav_says_how_much_is_there(tmp_path):
-    data = write_audio(
-        tmp_path / "a.wav", sine(440, 8_000, 1.0), 8_000, subtype="PCM_16"
-    ).read_bytes()
+def test_headers_that_lie_about_the_length(tmp_path):
+    path = write_audio(tmp_path / "a.wav", sine(440, 8_000, 1.0), 8_000, subtype="PCM_16")
+    data = bytearray(path.read_bytes())
     (tmp_path / "cut.wav").write_bytes(data[: 44 + 4_000])
-    with pytest.raises(
-        AudioFileError, match="truncated, its header promises 16000 bytes and 4000 are there"
-    ):
+    with pytest.raises(AudioFileError, match="truncated, its header promises 16000 bytes and 4000"):
         read_audio(tmp_path / "cut.wav")
-
-
-def test_wav_written_to_a_pipe_is_read_to_its_end(tmp_path):
-    data = bytearray(
-        write_audio(tmp_path / "a.wav", sine(440, 8_000), 8_000, subtype="PCM_16").read_bytes()
-    )
+    # Written to a pipe: the length was never filled in, and the file is read to its end.
     at = data.index(b"data") + 4
     data[4:8] = data[at : at + 4] = struct.pack("<I", 0xFFFFFFFF)
-    (tmp_path / "pipe.wav").write_bytes(data)
-    assert read_audio(tmp_path / "pipe.wav")[0].shape == (1, 4_000)
+    path.write_bytes(data)
+    assert read_audio(path)[0].shape == (1, 8_000)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("empty.wav", b"", r"this one is empty \(0 bytes\)"),
-        (
-            "text.wav",
-            b"dear diary, today I played the guitar\n" * 50,
-            "audio expected .* found: Format not recognised$",
-        ),
-        (
-            "header.wav",
-            b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x44\xac\0\0\x88\x58\1\0\2\0\x10\0data\0\0\0\0",
-            "no samples",
-        ),
+        ("text.wav", b"dear diary\n" * 99, "audio expected .* found: Format not recognised$"),
+        ("header.wav", NO_SAMPLES, "no samples"),
         ("image.flac", b"\x89PNG\r\n\x1a\n" + bytes(500), "audio expected"),
         ("noise.raw", bytes(range(256)) * 8, "audio expected"),
     ],
@@ -163,25 +134,12 @@ def test_what_is_not_audio(tmp_path, name, content, message):
     assert "<_io" not in str(refused.value)
 
 
-def test_missing_file_and_folder(tmp_path):
-    with pytest.raises(AudioFileError, match=r"nowhere\.wav.*No such file"):
-        read_audio(tmp_path / "nowhere.wav")
-    with pytest.raises(AudioFileError, match="this is a folder"):
-        read_audio(tmp_path)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_nan_and_infinity_in_a_float_file(tmp_path, bad):
+def test_samples_that_are_not_finite(tmp_path):
     audio = sine(440, 8_000)[0]
-    audio[[5, 9]] = bad
+    audio[[5, 9]] = np.nan, np.inf
     soundfile.write(tmp_path / "bad.wav", audio, 8_000, "FLOAT")
-    with pytest.raises(
-        AudioFileError, match=r"bad\.wav.*must be finite, got 2 NaN or infinite of 4000"
-    ):
+    with pytest.raises(AudioFileError, match=r"bad\.wav.*finite, got 2 NaN or infinite of 4000"):
         read_audio(tmp_path / "bad.wav")
-
-
-def test_doubles_beyond_float32_are_refused(tmp_path):
     soundfile.write(tmp_path / "huge.wav", np.full(100, 1e300), 8_000, "DOUBLE")
     with pytest.raises(AudioFileError, match="finite"):
         read_audio(tmp_path / "huge.wav")
@@ -189,49 +147,7 @@ def test_doubles_beyond_float32_are_refused(tmp_path):
 
 def test_silence_is_a_recording(tmp_path):
     path = write_audio(tmp_path / "silence.wav", np.zeros((1, 100), np.float32), 44_100)
-    audio, rate = read_audio(path, sample_rate=48_000)
-    assert not audio.any()
-    facts = describe(audio, rate)
-    assert facts["silent"]
-    assert facts["peak_dbfs"] == facts["rms_dbfs"] == -np.inf
-
-
-def test_describe_by_hand():
-    audio = np.array([[0.5, -0.5, 0.5, -0.5], [1.0, -1.0, 1.0, 1.0]], np.float32)
-    facts = describe(audio, 4)
-    assert (facts["channels"], facts["samples"], facts["seconds"], facts["sample_rate"]) == (
-        2,
-        4,
-        1.0,
-        4,
-    )
-    assert facts["peak_dbfs"] == 0.0
-    assert facts["rms_dbfs"] == pytest.approx(10 * np.log10((0.25 + 1) / 2))
-    assert facts["clipped_share"] == 0.5
-    assert facts["dc_offset"] == pytest.approx(0.25)
-    assert not facts["silent"]
-
-
-@pytest.mark.parametrize(
-    ("audio", "message"),
-    [
-        ([0.0, 1.0], r"must be a NumPy array .*got list"),
-        (np.zeros((1, 4), np.int16), "got int16: divide integers"),
-        (np.zeros((1, 1, 4)), r"shape \(channels, samples\), got \(1, 1, 4\)"),
-        (np.zeros((2, 0)), "audio is empty"),
-        (np.zeros((1000, 2)), r"looks like \(samples, channels\), pass audio.T"),
-        (np.array([[0.0, np.nan]]), "1 NaN or infinite of 2 samples"),
-    ],
-)
-def test_check_audio_names_what_is_wrong(audio, message):
-    with pytest.raises(AudioError, match=message):
-        check_audio(audio, 44_100)
-
-
-@pytest.mark.parametrize("rate", [0, -1, 44_100.5, "44100", None, True, 10_000_000])
-def test_bad_sample_rates(rate):
-    with pytest.raises(AudioError, match="sample_rate must be a whole number of Hz"):
-        check_audio(np.zeros((1, 4)), rate)
+    assert not read_audio(path, sample_rate=48_000)[0].any()
 
 
 def test_check_audio_passes_good_audio_through():
@@ -240,7 +156,7 @@ def test_check_audio_passes_good_audio_through():
     assert check_audio(np.zeros(4), 44_100).shape == (1, 4)
 
 
-def test_channels_that_cancel_are_named_and_silence_is_silence():
+def test_to_mono_is_the_mean_and_names_channels_that_cancel():
     left = np.random.default_rng(0).normal(0, 0.1, (1, 4000)).astype(np.float32)
     for right in (-left, np.round(-left * 32767) / 32767):  # exactly, and but for 16 bits
         with pytest.raises(AudioError, match="channels cancel"):
@@ -249,30 +165,25 @@ def test_channels_that_cancel_are_named_and_silence_is_silence():
     assert not to_mono(np.zeros((2, 10), np.float32)).any()
 
 
-def test_to_mono_is_the_mean():
-    mono = to_mono(np.array([[1.0, 0.0], [0.0, 0.5]], np.float32))
-    np.testing.assert_array_equal(mono, [[0.5, 0.25]])
-
-
 def test_resample_keeps_at_least_one_sample():
     assert resample(np.ones((2, 1), np.float32), 96_000, 8_000).shape == (2, 1)
     assert resample(np.ones((1, 441), np.float32), 44_100, 48_000).shape == (1, 480)
 
 
-def test_writing_refuses_what_a_file_cannot_hold(tmp_path):
-    audio = sine(440, 44_100)
-    with pytest.raises(AudioError, match=r"its peak is 1\.5"):
-        write_audio(tmp_path / "a.wav", audio * 3, 44_100)
-    with pytest.raises(AudioError, match="must be finite"):
-        write_audio(tmp_path / "a.wav", audio * np.nan, 44_100)
-    with pytest.raises(AudioFileError, match=r"must end in one of \.wav"):
-        write_audio(tmp_path / "a.xyz", audio, 44_100)
-    with pytest.raises(AudioFileError, match="folder does not exist"):
-        write_audio(tmp_path / "no" / "a.wav", audio, 44_100)
-    with pytest.raises(AudioFileError, match="cannot be written as OGG OPUS, 44100 Hz, 1 channels"):
-        write_audio(tmp_path / "a.opus", audio, 44_100)
-    with pytest.raises(AudioFileError, match="cannot be written as WAV NOPE"):
-        write_audio(tmp_path / "a.wav", audio, 44_100, subtype="NOPE")
+@pytest.mark.parametrize(
+    ("name", "gain", "options", "message"),
+    [
+        ("a.wav", 3, {}, r"its peak is 1\.5"),
+        ("a.wav", np.nan, {}, "must be finite"),
+        ("a.xyz", 1, {}, r"must end in one of \.wav"),
+        ("no/a.wav", 1, {}, "folder does not exist"),
+        ("a.opus", 1, {}, "cannot be written as OGG OPUS, 44100 Hz, 1 channels"),
+        ("a.wav", 1, {"subtype": "NOPE"}, "cannot be written as WAV NOPE"),
+    ],
+)
+def test_writing_refuses_what_a_file_cannot_hold(tmp_path, name, gain, options, message):
+    with pytest.raises(AudioError, match=message):
+        write_audio(tmp_path / name, gain * sine(440, 44_100), 44_100, **options)
     assert list(tmp_path.iterdir()) == []  # no temporary file left behind
 
 
@@ -312,10 +223,9 @@ def test_fuzz_random_bytes(tmp_path_factory, data, suffix):
 )
 def test_fuzz_cut_and_corrupted_files(tmp_path_factory, valid_files_cache, which, keep, hits, head):
     data = bytearray(valid_files_cache[which])
+    reach = min(200, len(data)) if head else len(data)  # headers are where parsers break
     for place, patch in hits:
-        at = int(
-            place * (min(200, len(data)) if head else len(data))
-        )  # headers are where parsers break
+        at = int(place * reach)
         data[at : at + len(patch)] = patch
     path = tmp_path_factory.getbasetemp() / "fuzz.bin"
     path.write_bytes(data[: max(1, int(keep * len(data)))])

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import default_collate
 
 from labkit.learn.proxy import fresh_proxy
-from labkit.signal.audio import AudioError
+from labkit.signal.files import AudioError
 from labkit.signal.seeds import generator
 from labkit.signal.speech import utterance
 from labkit.systems.blackbox import style, style_data, style_evaluate

@@ -13,8 +13,7 @@ from labkit.cli import main
 from labkit.effects.synths.vital import FULL, SIMPLE, Vital
 from labkit.effects.synths.voice import VOICE
 from labkit.learn.checkpoints import CheckpointError
-from labkit.signal.audio import AudioError
-from labkit.signal.files import write_audio
+from labkit.signal.files import AudioError, write_audio
 from labkit.signal.seeds import generator
 from labkit.systems.synth_matching import features
 from labkit.systems.synth_matching.checkpoint import load, save

@@ -10,7 +10,7 @@ from labkit.effects.hosts.face import Care, PluginError, PluginParameter
 from labkit.effects.hosts.listing import Source
 from labkit.effects.hosts.probe import REPEAT_TOLERANCE, Habits, find_habits, measure_lag, noise
 from labkit.effects.hosts.worker import LocalHost, Worker
-from labkit.signal.audio import check_audio, check_rate
+from labkit.signal.files import check_audio, check_rate
 
 _REFERENCE_RATE = 44_100
 _PROBE_SECONDS = 0.5

@@ -11,7 +11,7 @@ from torch import Tensor
 from labkit.effects.parameters import ParameterSpace
 from labkit.effects.twins import twin
 from labkit.effects.twins.common import check_audio, walkable
-from labkit.signal.audio import check_audio as check_numpy
+from labkit.signal.files import check_audio as check_numpy
 
 Knobs = Mapping[str, Tensor | float]
 Steps = Iterable[tuple[str, Knobs]]

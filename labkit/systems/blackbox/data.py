@@ -16,8 +16,7 @@ import numpy as np
 from labkit.effects.effect import process
 from labkit.effects.hosts import HostedPlugin, open_plugin
 from labkit.measure.loudness import loudness_lufs
-from labkit.signal.audio import check_audio
-from labkit.signal.files import AudioFileError, read_audio
+from labkit.signal.files import AudioFileError, check_audio, read_audio
 from labkit.signal.mixes import GeneratedMixes
 from labkit.signal.optional import need
 from labkit.signal.paths import cache_dir

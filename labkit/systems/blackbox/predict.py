@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from labkit.signal.audio import check_audio, resample
-from labkit.signal.files import AudioFileError
+from labkit.signal.files import AudioFileError, check_audio, resample
 from labkit.signal.optional import need
 from labkit.signal.paths import replace_text
 from labkit.systems.blackbox.controller import Controller

@@ -9,7 +9,7 @@ from scipy import signal
 
 from labkit.effects.effect import process
 from labkit.measure.loudness import loudness_lufs, peak_db
-from labkit.signal.audio import check_audio, check_rate
+from labkit.signal.files import check_audio, check_rate
 from labkit.signal.optional import need
 
 _N_FFT = 65_536

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from labkit.effects.registry import effect
 from labkit.learn import checkpoints
-from labkit.signal.audio import AudioError, check_audio, resample, to_mono
-from labkit.signal.files import write_audio
+from labkit.signal.files import AudioError, check_audio, resample, to_mono, write_audio
 from labkit.signal.paths import data_dir, replace_text
 from labkit.signal.seeds import torch_generator
 from labkit.signal.spectra import log_mel

@@ -10,8 +10,7 @@ from torch.utils.data import Dataset
 
 from labkit.effects.effect import process
 from labkit.learn.training import save_atomically
-from labkit.signal.augment import noise
-from labkit.signal.colour import colour, draw_response
+from labkit.signal.augment import colour, draw_response, noise
 from labkit.signal.optional import need
 from labkit.signal.paths import cache_dir
 from labkit.signal.seeds import generator

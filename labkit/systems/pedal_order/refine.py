@@ -9,7 +9,7 @@ import numpy as np
 from labkit.effects.chain import Chain
 from labkit.learn.fit import ENOUGH_DB, fit_chain
 from labkit.measure.metrics import si_sdr_db
-from labkit.signal.audio import check_audio
+from labkit.signal.files import check_audio
 from labkit.systems.pedal_order.decode import Prediction
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from labkit.learn import pretrained, text
-from labkit.signal.audio import check_audio, to_mono
+from labkit.signal.files import check_audio, to_mono
 from labkit.signal.spectra import log_mel
 from labkit.systems.text_to_effects.config import SENTENCE_WIDTHS, Config
 from labkit.systems.text_to_effects.grammar import Item, parse, vocabulary

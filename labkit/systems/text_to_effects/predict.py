@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from labkit.learn.text import split_words
-from labkit.signal.audio import check_audio, resample
-from labkit.signal.files import read_audio
+from labkit.signal.files import check_audio, read_audio, resample
 from labkit.signal.paths import replace_text
 from labkit.signal.seeds import generator
 from labkit.systems.text_to_effects.config import Config

@@ -13,7 +13,7 @@ from labkit.effects.twins import twin
 from labkit.effects.twins.board import from_unit
 from labkit.learn.evolution import strategy
 from labkit.measure.score import Row, bootstrap_interval, wilson_interval
-from labkit.signal.audio import check_audio, to_mono
+from labkit.signal.files import check_audio, to_mono
 from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.shipped import load_phrase, phrase_names
 from labkit.systems.text_to_effects.contrast import Encoder, played
