@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from torch.utils.data import Dataset
 from labkit.effects.chain import Chain
 from labkit.effects.registry import effect
 from labkit.effects.twins.board import render_chains
-from labkit.learn.rounds import ExampleCache, number_of
+from labkit.learn.pool import ExampleCache, number_of
 from labkit.signal.augment import augment
 from labkit.signal.pool import DryPool, FreshClips
 from labkit.signal.seeds import generator
@@ -165,7 +166,8 @@ class Examples(Dataset):
 
     def cached(self, folder: Path) -> "Examples":
         """These examples, with rendered pictures kept in `folder` (float16) between rounds and runs."""
-        self._cache = ExampleCache(folder, (self.config.n_examples, *shape(self.config)))
+        shapes = {"picture": shape(self.config)}
+        self._cache = ExampleCache(folder, self.config.n_examples, shapes)
         return self
 
     def __len__(self) -> int:
@@ -174,19 +176,18 @@ class Examples(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """`picture` (rows, frames), `tokens` (max_length,) padded, `shelf` and `place` (n_pedals,)."""
         draw = self._drawn(index)
-        mel = self._cache.read(draw.number) if self._cache else None
-        if mel is None:
-            given = {"training": self.training, "chain": draw.chain, "shift_db": draw.shift_db}
-            example = render(
-                self.config, draw.pool.clip(draw.clip), draw.protocol, draw.rng, **given
-            )
-            mel = seen(example, self.config).half()  # exact for codes, which stay below 2048
-            if self._cache:
-                self._cache.write(draw.number, mel)
-        mel = mel.float()
+        make = partial(self._made, draw)
+        found = self._cache.get(draw.number, make) if self._cache else make(draw.number)
+        mel = found["picture"].float()
         if self.training:
             vary(mel, self.config, generator(self.seed, "variation", index))
         return {"picture": mel} | targets(self.config, draw.label, draw.protocol.pedals)
+
+    def _made(self, draw: _Draw, _number: int) -> dict[str, Tensor]:
+        given = {"training": self.training, "chain": draw.chain, "shift_db": draw.shift_db}
+        clip = draw.pool.clip(draw.clip)
+        example = render(self.config, clip, draw.protocol, draw.rng, **given)
+        return {"picture": seen(example, self.config).half()}  # exact for codes, below 2048
 
     def _drawn(self, index: int) -> _Draw:
         number = number_of(index, self.config.n_examples, self.seed)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from labkit.effects.chain import Chain
-from labkit.learn.rounds import number_of
+from labkit.learn.pool import number_of
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
 from labkit.signal.seeds import generator
 from labkit.systems.pedal_order.config import SIX

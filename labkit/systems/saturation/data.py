@@ -1,6 +1,6 @@
 """Examples of saturation: a clean clip, a curve at a depth, and what a listener is given of both."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from labkit.effects.saturation import SPACE, saturate
-from labkit.learn.rounds import ExampleCache, number_of
+from labkit.learn.pool import ExampleCache, number_of
 from labkit.signal.augment import augment
 from labkit.signal.optional import need
 from labkit.signal.pool import DryPool, FreshClips
@@ -199,7 +199,7 @@ class Examples(Dataset):
                 f"got picture {self.config.picture!r} and loss {self.config.loss!r}"
             )
         n = min(self.config.n_examples, len(self))
-        self._cache = ExampleCache(folder, (n, _length(self.config)))
+        self._cache = ExampleCache(folder, n, _shapes(self.config))
         return self
 
     def __len__(self) -> int:
@@ -219,40 +219,19 @@ class Examples(Dataset):
         if self._cache is None:
             return self._made(index)
         number = number_of(index, self.config.n_examples, self.seed)
-        row = self._cache.read(number)
-        if row is None:
-            row = _row(self._made(number))
-            self._cache.write(number, row)
-        return _unpacked(self.config, row)
+        found = {name: row.float() for name, row in self._cache.get(number, self._made).items()}
+        return found | {"curve": found["curve"].long()}
 
     def _made(self, number: int) -> dict[str, Tensor]:
         example = self.example(number)
         return hear(self.config, example.wet, example.reference) | targets(self.config, example)
 
 
-_FIGURES = ("given", "log_depth", "curve")
-
-
 @cache
-def _shape(config: Config) -> torch.Size:
-    return picture(torch.zeros(config.samples), config).shape
-
-
-def _length(config: Config) -> int:
-    return 2 * _shape(config).numel() + N_VIEWS + len(_FIGURES)
-
-
-def _row(item: Mapping[str, Tensor]) -> Tensor:
-    parts = [item[name] for name in ("wet", "reference", "views", *_FIGURES)]
-    return torch.cat([part.flatten().float() for part in parts]).half()
-
-
-def _unpacked(config: Config, row: Tensor) -> dict[str, Tensor]:
-    row, shape = row.float(), _shape(config)
-    sizes = [shape.numel(), shape.numel(), N_VIEWS, 1, 1, 1]
-    wet, reference, views, given, log_depth, curve = row.split(sizes)
-    item = {"wet": wet.view(shape), "reference": reference.view(shape), "views": views}
-    return item | {"given": given[0], "log_depth": log_depth[0], "curve": curve[0].long()}
+def _shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    shape = tuple(picture(torch.zeros(config.samples), config).shape)
+    plain = {"given": (), "log_depth": (), "curve": ()}
+    return {"wet": shape, "reference": shape, "views": (N_VIEWS,)} | plain
 
 
 def _number(pool: Pool, index: int, rng: np.random.Generator) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from labkit.effects.synths.spec import Field, SynthSpec, Values
-from labkit.learn.rounds import number_of
+from labkit.learn.pool import number_of
 from labkit.signal.paths import cache_dir
 from labkit.systems.synth_matching import features
 from labkit.systems.synth_matching.config import Config

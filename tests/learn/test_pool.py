@@ -1,0 +1,62 @@
+"""Examples made once: every round uses each of them, and the cache returns what was put in."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from labkit.learn.pool import ExampleCache, number_of
+
+SHAPES = {"features": (2, 3), "target": (1,)}
+
+
+def example(value):
+    return {"features": torch.full((2, 3), value), "target": torch.full((1,), -value)}
+
+
+def test_every_round_uses_each_example_once_in_an_order_of_its_own():
+    rounds = [[number_of(turn * 7 + i, 7, seed=3) for i in range(7)] for turn in range(4)]
+    assert rounds[0] == list(range(7))
+    assert all(sorted(one) == rounds[0] for one in rounds)
+    assert len({tuple(one) for one in rounds}) == 4
+    assert [number_of(7 + i, 7, seed=3) for i in range(7)] == rounds[1]
+    assert [number_of(7 + i, 7, seed=4) for i in range(7)] != rounds[1]
+
+
+def test_a_cache_returns_what_any_process_put_in(tmp_path):
+    cache = ExampleCache(tmp_path / "cache", 5, SHAPES)
+    assert cache.read(4) is None
+    cache.write(4, example(2.0) | {"other": torch.zeros(9)})
+    reopened = ExampleCache(tmp_path / "cache", 5, SHAPES)
+    for one in (cache, pickle.loads(pickle.dumps(cache)), reopened):
+        found = one.read(4)
+        assert set(found) == set(SHAPES)
+        assert torch.equal(found["features"], example(2.0)["features"].half())
+        assert torch.equal(found["target"], example(2.0)["target"].half())
+        assert one.read(3) is None
+    with pytest.raises(ValueError, match=r"arrays of shape \(5, 2, 3\), expected \(6, 2, 3\)"):
+        ExampleCache(tmp_path / "cache", 6, SHAPES)
+
+
+def test_an_example_is_made_once(tmp_path):
+    cache, made = ExampleCache(tmp_path, 3, SHAPES), []
+
+    def make(number):
+        made.append(number)
+        return example(float(number))
+
+    for number in (1, 2, 1, 1):
+        assert cache.get(number, make)["target"].item() == -number
+    assert made == [1, 2]
+
+
+@pytest.mark.parametrize("file", ["checksums", "features", "target"])
+def test_an_example_written_in_part_or_damaged_does_not_count(tmp_path, file):
+    cache = ExampleCache(tmp_path, 2, SHAPES)
+    cache.write(0, example(1.0))
+    cache.write(1, example(0.0))  # zeros, as an empty file holds them, count once they are written
+    assert ExampleCache(tmp_path, 2, SHAPES).read(1) is not None
+    values = np.load(tmp_path / f"{file}.npy", mmap_mode="r+")
+    values.reshape(2, -1)[0, -1] = 0
+    assert ExampleCache(tmp_path, 2, SHAPES).read(0) is None
