@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.signal.optional import need
+from labkit.signal.paths import replacing
 
 
 class CheckpointError(ValueError):
@@ -23,45 +23,32 @@ def file_hash(path: str | Path) -> str:
 
 
 def write(model: nn.Module, path: str | Path, *, system: str, config: Mapping[str, Any]) -> str:
-    """Write weights (float16; running statistics stay float32) and config under a temporary name, then rename.
+    """Write weights (float16; running statistics stay float32) and config; returns the sha256.
 
     Args:
-        model: on any device.
-        path: ends in ``.safetensors``.
-        system: whose model it is.
-        config: what `read` gives back; JSON must be able to hold it.
-
-    Returns:
-        The file's sha256.
+        path: must end in ``.safetensors``.
+        system: the name of the model's system.
+        config: JSON must be able to hold it.
 
     Raises:
-        ValueError: if `path` ends in anything else.
+        ValueError: if `path` has another suffix.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, got {path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     trained = {name for name, _ in model.named_parameters()}
     tensors = {
         name: (tensor.half() if name in trained else tensor).cpu().contiguous()
         for name, tensor in model.state_dict().items()
     }
     metadata = {"system": system, "config": json.dumps(dict(config))}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    need("safetensors.torch").save_file(tensors, temporary, metadata=metadata)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        need("safetensors.torch").save_file(tensors, temporary, metadata=metadata)
     return file_hash(path)
 
 
 def read(path: str | Path, *, system: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Config and weights, as `write` left them.
-
-    Args:
-        path: the file.
-        system: whose model it must be.
-
-    Returns:
-        The config, lists as tuples, and the tensors by name, half precision as float32.
+    """The config (lists as tuples) and the weights (float32) that `write` wrote.
 
     Raises:
         CheckpointError: if the file is missing, unreadable, or another system's.
@@ -71,30 +58,29 @@ def read(path: str | Path, *, system: str) -> tuple[dict[str, Any], dict[str, Te
         raise CheckpointError(f"no checkpoint at {path}: train one with `labkit train {system}`")
     try:
         with need("safetensors").safe_open(path, framework="pt") as file:
-            metadata, tensors = (
-                file.metadata() or {},
-                {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118
-            )
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
     if metadata.get("system") != system:
         raise CheckpointError(
             f"{path} holds {metadata.get('system')!r}, expected a {system} checkpoint"
         )
-    config = {
-        name: tuple(v) if isinstance(v, list) else v
-        for name, v in json.loads(metadata["config"]).items()
-    }
-    return config, {
-        name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()
-    }
+    config = json.loads(metadata["config"])
+    for name, value in config.items():
+        if isinstance(value, list):
+            config[name] = tuple(value)
+    for name, tensor in tensors.items():
+        if tensor.dtype == torch.float16:
+            tensors[name] = tensor.float()
+    return config, tensors
 
 
 def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a model the weights that `read` gave, in place.
+    """Load weights that `read` gave into a model, in place.
 
     Raises:
-        CheckpointError: if they are another version's: other names or sizes than the model has today.
+        CheckpointError: if the model has other names or sizes today than when it was written.
     """
     try:
         model.load_state_dict(weights)

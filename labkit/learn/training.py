@@ -1,7 +1,6 @@
-"""One training loop for every system: progress, TensorBoard, atomic checkpoints, and exact resume."""
+"""One training loop for every system: progress, TensorBoard, atomic checkpoints and exact resume."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from labkit.signal.optional import need
-from labkit.signal.paths import replace_text
+from labkit.signal.paths import replace_text, replacing
 from labkit.signal.seeds import torch_generator
 
 Batch = Mapping[str, Tensor]
-# (model, batch) -> (scalar to minimise, figures to log)
+# (model, batch) -> (scalar to minimise, figures to log).
 Loss = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, float]]]
+Row = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class Plan:
 
     Attributes:
         steps: optimiser steps in all.
-        batch_size: examples a step.
+        batch_size: examples per step, over all devices.
         learning_rate: of the plateau between a linear warm-up and a decay to zero.
         warmup_steps: length of the warm-up.
-        decay_share: share of the steps, at the end, over which the rate falls linearly to zero. Up to there a
-            run does not depend on `steps`, so a plateau can be prolonged.
-        weight_decay: of AdamW.
+        decay_share: share of the steps, at the end, over which the rate falls linearly to zero.
+            Before that a run does not depend on `steps`, so a plateau can be prolonged.
+        weight_decay: of AdamW, for matrices only.
         clip_norm: largest gradient norm.
-        checkpoint_every: steps between checkpoints (one more at the end).
-        precision: Lightning Fabric's.
-        n_workers: processes that make examples beside each training one.
-        n_devices: GPUs, or where there is none processes, that share every batch evenly; they are started by running
-            the script or command again, so more than one is not for notebooks.
-        seed: of dropout and the like; the data set brings its own.
+        checkpoint_every: steps between checkpoints; there is one more at the end.
+        precision: as Lightning Fabric names it, e.g. ``"bf16-mixed"``.
+        n_workers: processes that make examples, for each device.
+        n_devices: GPUs, or processes where there is none, that share every batch evenly. They run
+            the script or command again, so more than one does not work in notebooks.
+        seed: of weights and dropout.
 
     Raises:
         ValueError: if the devices cannot share a batch evenly.
@@ -65,18 +65,10 @@ class Plan:
             )
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, 0-based."""
+        """The learning rate of a step, counted from 0."""
         rising = (step + 1) / max(1, self.warmup_steps)
         falling = (self.steps - step) / max(1.0, self.decay_share * self.steps)
         return self.learning_rate * min(1.0, rising, falling)
-
-
-def save_atomically(state: Mapping[str, Any], path: Path) -> None:
-    """torch.save under a temporary name, then rename: a killed write leaves the old checkpoint whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    torch.save(dict(state), temporary)
-    os.replace(temporary, path)
 
 
 def fit(
@@ -87,57 +79,51 @@ def fit(
     run_dir: str | Path,
     *,
     config: Mapping[str, Any] | None = None,
-    on_log: Callable[[dict[str, float]], None] | None = None,
-    validate: Callable[[nn.Module], dict[str, float]] | None = None,
+    on_log: Callable[[Row], None] | None = None,
+    validate: Callable[[nn.Module], Row] | None = None,
     log_every: int = 20,
     validate_every: int = 1000,
-) -> list[dict[str, float]]:
-    """Train `model` in place; killed and called again, it ends at the same weights.
+) -> list[Row]:
+    """Train `model` in place; a run that was killed and called again ends at the same weights.
 
-    Example ``i`` of `dataset` must depend on ``i`` alone: step ``s`` takes examples ``s * batch_size`` onwards, so a
-    resumed run sees what the unbroken one would have seen. Dropout's generator state is part of the checkpoint.
-    Several devices see the same batches in parts, and the first one's figures are logged; their gradients meet in calls
-    of `model` itself, so `loss` must make one such call.
+    Step ``s`` takes examples ``s * batch_size`` onwards, so a resumed run sees what the unbroken
+    one would have seen. Dropout's generator state is part of the checkpoint. With several devices
+    the first one's figures are logged.
 
     Args:
-        model: a module; moved to the accelerator that Lightning Fabric finds.
-        dataset: map-style, at least ``steps * batch_size`` long.
-        loss: (model, batch) -> (scalar, figures to log).
-        plan: sizes and rates.
+        model: moved to the accelerator that Lightning Fabric finds.
+        dataset: at least ``steps * batch_size`` long; item ``i`` must depend on ``i`` alone.
+        loss: with several devices it must call the model exactly once, as gradients are shared in
+            the calls of the model.
         run_dir: gets `checkpoint.pt`, `log.jsonl` and TensorBoard's event files.
-        config: what the run is; a `run_dir` begun with another one is refused.
-        on_log: called with each logged row, e.g. to draw progress.
+        config: what the run is; a `run_dir` that was begun with another one is refused.
+        on_log: called with each logged row.
         validate: called every `validate_every` steps and at the end; its figures are logged.
-        log_every: steps between log rows.
-        validate_every: steps between validations.
 
     Returns:
-        Every row logged, those of earlier parts of the run included.
+        Every logged row, those of earlier parts of the run included.
 
     Raises:
         ValueError: if `run_dir` belongs to another config.
-        FloatingPointError: if the loss is not finite (the last checkpoint stays).
+        FloatingPointError: if the loss is not finite; the last checkpoint stays.
     """
     run_dir = Path(run_dir)
     _claim(run_dir, config)
-    strategy = "ddp" if plan.n_devices > 1 else "auto"
-    given = {"devices": plan.n_devices, "strategy": strategy, "precision": plan.precision}
-    fabric = need("lightning_fabric").Fabric(accelerator="auto", **given)
+    fabric = need("lightning_fabric").Fabric(
+        accelerator="auto",
+        devices=plan.n_devices,
+        strategy="ddp" if plan.n_devices > 1 else "auto",
+        precision=plan.precision,
+    )
     fabric.launch()
     torch.manual_seed(torch_generator(plan.seed, "training").initial_seed())
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": plan.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    adamw = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.98), fused=True)
-    wrapped, optimizer = fabric.setup(model, adamw)
+    wrapped, optimizer = fabric.setup(model, _adamw(model, plan))
     step, rows = _resume(run_dir, model, optimizer)
-    first, started = fabric.is_global_zero, time.perf_counter()
-    writer = (
-        need("torch.utils.tensorboard").SummaryWriter(run_dir, purge_step=step) if first else None
-    )
+    first = fabric.is_global_zero
+    started = time.perf_counter()
+    writer = None
+    if first:
+        writer = need("torch.utils.tensorboard").SummaryWriter(run_dir, purge_step=step)
     wrapped.train()
     for batch in _batches(dataset, plan, step, fabric.global_rank):
         for group in optimizer.param_groups:
@@ -154,27 +140,35 @@ def fit(
         step += 1
         last = step == plan.steps
         if first and (step % log_every == 0 or last):
-            row = {
-                "step": step,
-                "loss": value.item(),
-                **figures,
-                "seconds": time.perf_counter() - started,
-            }
+            row = {"step": step, "loss": value.item(), **figures}
+            row["seconds"] = time.perf_counter() - started
             if validate and (step % validate_every == 0 or last):
                 row |= validate(model.eval())
                 wrapped.train()
-            _log(row, rows, writer, on_log)
+            rows.append(row)
+            _log(row, writer, on_log)
         if first and (step % plan.checkpoint_every == 0 or last):
             _checkpoint(run_dir, step, model, optimizer, rows)
     if writer:
         writer.close()
     fabric.barrier()
-    if not first:  # running figures, which every device has of its own part
+    if not first:  # batch norm's running figures differ between devices: take the first one's
         rows = _resume(run_dir, model, optimizer)[1]
     return rows
 
 
+def _adamw(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": plan.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
 def _claim(run_dir: Path, config: Mapping[str, Any] | None) -> None:
+    """Write the config into a new run folder; refuse a folder with another one."""
     run_dir.mkdir(parents=True, exist_ok=True)
     path = run_dir / "config.json"
     text = json.dumps(dict(config or {}), indent=1, sort_keys=True)
@@ -187,7 +181,8 @@ def _claim(run_dir: Path, config: Mapping[str, Any] | None) -> None:
 
 def _resume(
     run_dir: Path, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[int, list[dict[str, float]]]:
+) -> tuple[int, list[Row]]:
+    """The step to go on at and the rows so far; restores weights, optimiser and generator."""
     path = run_dir / "checkpoint.pt"
     if not path.exists():
         return 0, []
@@ -199,47 +194,43 @@ def _resume(
 
 
 def _checkpoint(
-    run_dir: Path,
-    step: int,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    rows: list[dict[str, float]],
+    run_dir: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, rows: list[Row]
 ) -> None:
-    state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-    save_atomically(state | {"rng": torch.get_rng_state(), "rows": rows}, run_dir / "checkpoint.pt")
+    state = {
+        "step": step,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "rng": torch.get_rng_state(),
+        "rows": rows,
+    }
+    with replacing(run_dir / "checkpoint.pt") as temporary:
+        torch.save(state, temporary)
     replace_text(run_dir / "log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _batches(dataset: Dataset, plan: Plan, step: int, rank: int) -> Iterator[Batch]:
+    # Device k of n takes every n-th example from k on.
     indices = range(step * plan.batch_size + rank, plan.steps * plan.batch_size, plan.n_devices)
-    # Spawned workers: forking a process that has started torch's threads can hang.
+    # Workers are spawned: forking a process that has started torch's threads can hang.
     workers = {"multiprocessing_context": "spawn", "prefetch_factor": 4} if plan.n_workers else {}
-    # A generator of its own: the loader must not draw from the one that dropout is resumed with.
-    generator = torch_generator(plan.seed, "loader")
-    return iter(
-        DataLoader(
-            dataset,
-            plan.batch_size // plan.n_devices,
-            sampler=indices,
-            num_workers=plan.n_workers,
-            generator=generator,
-            worker_init_fn=_one_thread,
-            **workers,
-        )
+    loader = DataLoader(
+        dataset,
+        plan.batch_size // plan.n_devices,
+        sampler=indices,
+        num_workers=plan.n_workers,
+        # Not torch's own generator: dropout is resumed with that one.
+        generator=torch_generator(plan.seed, "loader"),
+        worker_init_fn=_one_thread,
+        **workers,
     )
+    return iter(loader)
 
 
 def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def _log(
-    row: dict[str, float],
-    rows: list[dict[str, float]],
-    writer: Any,
-    on_log: Callable[[dict[str, float]], None] | None,
-) -> None:
-    rows.append(row)
+def _log(row: Row, writer: Any, on_log: Callable[[Row], None] | None) -> None:
     for name, value in row.items():
         if name != "step":
             writer.add_scalar(name, value, row["step"])

@@ -9,10 +9,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from labkit.effects.effect import process
-from labkit.learn.training import save_atomically
 from labkit.signal.augment import colour, draw_response, noise
 from labkit.signal.optional import need
-from labkit.signal.paths import cache_dir
+from labkit.signal.paths import cache_dir, replacing
 from labkit.signal.seeds import generator
 from labkit.signal.sources import Clip, GeneratedGuitars, Sampled, Source, recordings
 from labkit.signal.speech import GeneratedSpeech
@@ -163,7 +162,8 @@ class Drawn(Dataset):
                 name: torch.stack(column)
                 for name, column in zip(self._FIELDS, zip(*rows, strict=True), strict=True)
             }
-            save_atomically(stacked, path)
+            with replacing(path) as temporary:
+                torch.save(stacked, temporary)
         self.tensors = torch.load(path, weights_only=True, mmap=True)
 
     def _made(self) -> Iterator[tuple[Tensor, ...]]:

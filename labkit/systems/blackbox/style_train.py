@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from labkit.learn.gradients import SPSA, Surrogate, black_box, each
 from labkit.learn.proxy import ProxyTCN, fresh_proxy, train_proxy
-from labkit.learn.training import Plan, fit, save_atomically
+from labkit.learn.training import Plan, fit
 from labkit.measure.losses import magnitude_distance
+from labkit.signal.paths import replacing
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox.style import Config, StyleModel, build
 from labkit.systems.blackbox.style_data import Drawn
@@ -112,5 +113,6 @@ def taught_proxy(config: Config, drawn: Drawn, run_dir: Path) -> ProxyTCN:
         )
 
     train_proxy(proxy, batch, partial(magnitude_distance, n_ffts=_N_FFTS), steps=config.proxy_steps)
-    save_atomically({"proxy": proxy.state_dict()}, path)
+    with replacing(path) as temporary:
+        torch.save({"proxy": proxy.state_dict()}, temporary)
     return proxy

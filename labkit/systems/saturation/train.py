@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from torch.utils.data import default_collate
 
 from labkit.effects.saturation import MEMORYLESS, TapeSaturationProcessor, unit_of
-from labkit.learn.training import Plan, fit, save_atomically
+from labkit.learn.training import Plan, fit
 from labkit.measure.losses import mr_stft_loss
 from labkit.signal.optional import need
+from labkit.signal.paths import replacing
 from labkit.signal.pool import DryPool, FreshClips, dry_pool
 from labkit.signal.sources import AudioFolder
 from labkit.systems.saturation.buffer import BufferedClips
@@ -212,7 +213,8 @@ class Examiner:
             and torch.load(self.best_path, weights_only=True)["loss"] <= loss
         ):
             return
-        save_atomically({"loss": loss, "model": model.state_dict()}, self.best_path)
+        with replacing(self.best_path) as temporary:
+            torch.save({"loss": loss, "model": model.state_dict()}, temporary)
 
     def publish(self, model: SaturationModel, dataset: Examples, n: int = 3) -> None:
         """Write clean, wet and re-created sound of `n` examples without memory, and the errors, for TensorBoard."""
