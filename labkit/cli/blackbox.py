@@ -59,7 +59,6 @@ class TrainBlackbox(Training):
     Attributes:
         task: distortion, speech or mastering.
         processor: whose sound distortion is after: guitarix's TS9, or ZamTube; both are LV2 and need dawdreamer.
-        encoder: of what is heard, MobileNetV2 or one like musicnn.
         dry: a folder of your own recordings, to train on instead of what the seeds make; any rate and number of
             channels, each as long as its pair. From DAPS (`labkit data get daps`), for speech: daps/cleanraw.
         wet: the folder of what they should become, which may be the same: a_wet.wav or a.wav for a_dry.wav or a.wav.
@@ -71,7 +70,6 @@ class TrainBlackbox(Training):
 
     task: TaskName = "distortion"
     processor: ProcessorName = "ts9"
-    encoder: Literal["mobilenet", "musicnn"] = "mobilenet"
     dry: Path | None = None
     wet: Path | None = None
 
@@ -88,7 +86,7 @@ class TrainBlackbox(Training):
             raise ValueError(
                 "dry and wet must be given together: two folders whose recordings have the same names"
             )
-        chosen = self.chosen | {"processor": self.processor, "encoder": self.encoder}
+        chosen = self.chosen | {"processor": self.processor}
         config = replace(tasks.CONFIGS[self.task], **chosen)
         pairs = None if self.dry is None else (self.dry, self.wet)
         return tasks.save(tasks.train(config, run_dir, pairs=pairs, on_log=say), target)

@@ -18,7 +18,7 @@ from labkit.signal.files import AudioFileError
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox import config as tasks_config
 from labkit.systems.blackbox import evaluate, tasks
-from labkit.systems.blackbox.config import ENCODERS, PROCESSORS, TASKS, Config, Knob, Task, Unit
+from labkit.systems.blackbox.config import PROCESSORS, TASKS, Config, Knob, Task, Unit
 from labkit.systems.blackbox.data import (
     Examples,
     driven,
@@ -270,15 +270,6 @@ def test_a_processor_distorts_at_the_level_that_it_meets_whatever_it_is_given(na
     assert -32 < 20 * np.log10(np.sqrt((wet**2).mean())) < -12
 
 
-def test_every_encoder_hears_and_learns(small):
-    config = small(encoder=ENCODERS[1])
-    model = tasks.build(config)
-    out = model(torch.from_numpy(noise(4, 1, 11_025)))
-    assert out.shape == (4, 3)
-    assert type(model.encoder).__name__ == "Musicnn"
-    assert type(tasks.build(small()).encoder).__name__ == "MobileNetV2"
-
-
 def test_tests_are_what_was_taught_then_what_was_not(monkeypatch):
     monkeypatch.delenv("LABKIT_REAL_DATA", raising=False)
     monkeypatch.setattr(evaluate, "real_data_dir", lambda: None)
@@ -366,11 +357,11 @@ def test_it_trains_on_a_users_own_folders(small, tmp_path, monkeypatch, capsys):
         for name in ("ann_1", "ann_2", "bob_1"):
             write(folder / f"{name}.wav", loud * noise(2, 44_100, seed=len(name)), 44_100)
     monkeypatch.setattr(tasks, "CONFIGS", {"distortion": small("level", n_clips=8, batch_size=2)})
-    options = ["--run-dir", tmp_path / "run", "--steps", 2, "--workers", 1, "--encoder", "musicnn"]
+    options = ["--run-dir", tmp_path / "run", "--steps", 2, "--workers", 1]
     command = ["train", "blackbox", "--dry", folders[0], "--wet", folders[1], *options]
     assert main([str(word) for word in command]) == 0
     model = tasks.load(tmp_path / "run" / "blackbox.safetensors")
-    assert (model.config.encoder, model.config.steps) == ("musicnn", 2)
+    assert model.config.steps == 2
     assert json.loads((tmp_path / "run" / "config.json").read_text())["folders"] == [
         str(folder) for folder in folders
     ]

@@ -176,7 +176,7 @@ TASKS = MappingProxyType(
 )
 
 
-ENCODERS = ("mobilenet", "musicnn")
+ENCODERS = ("mobilenet",)
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class Config:
     Attributes:
         task: of `TASKS`.
         processor: of `PROCESSORS`, whose sound *distortion* is after.
-        encoder: of the picture: ``"mobilenet"`` or ``"musicnn"``.
+        encoder: of the picture: ``"mobilenet"``.
         sample_rate: Hz, of the sound that is heard and rendered.
         seconds: length of a training clip, > 0.25.
         n_clips: clips that training draws from, made once.

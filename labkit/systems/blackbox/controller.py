@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from labkit.learn.mobilenet import MobileNetV2
-from labkit.learn.musicnn import Musicnn
 from labkit.signal.seeds import torch_generator
 from labkit.signal.spectra import log_mel
 from labkit.systems.blackbox.config import Config
@@ -23,17 +22,14 @@ class Controller(nn.Module):
     Args:
         config: sizes and task.
 
-    Source: Ramírez et al., ICASSP 2021, section 3.1 (log-mel, MobileNetV2 or a musicnn, sigmoid). Theirs is taught the
+    Source: Ramírez et al., ICASSP 2021, section 3.1 (log-mel, MobileNetV2, sigmoid). Theirs is taught the
         plug-ins' defaults in a training of its own; ours stands there from the beginning, by its last bias.
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        if config.encoder == "musicnn":
-            self.encoder = Musicnn(config.n_mels, config.embedding, width=config.width)
-        else:
-            self.encoder = MobileNetV2(config.embedding, width=config.width)
+        self.encoder = MobileNetV2(config.embedding, width=config.width)
         n_heard = config.embedding + len(_QUANTILES) * config.n_mels
         self.head = nn.Sequential(
             nn.Linear(n_heard, config.hidden),
