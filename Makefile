@@ -26,7 +26,7 @@ LAB_FLAGS := --port=$(PORT) $(if $(filter no,$(BROWSER)),--no-browser) $(if $(fi
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
-	@echo "Variables: PORT=8888  BROWSER=no  PYTHON=python3.11  LAB_BUDGET=smoke|laptop|full"
+	@echo "Variables: PORT=8888  BROWSER=no  PYTHON=python3.11  TORCH=cpu|cuda  LAB_BUDGET=smoke|laptop|full"
 
 lab: setup ## set up if needed, then open JupyterLab on the first notebook
 	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks/00_start_here.ipynb

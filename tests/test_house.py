@@ -1,6 +1,7 @@
 """The house: one truth about versions, imports that go downwards, a hook that keeps audio out of commits."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -217,6 +218,17 @@ def test_setup_names_the_python_it_lacks(tmp_path):
     assert done.returncode == 1
     assert "Python 3.11 or 3.12 was expected, none found among: python0.0." in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_setup_refuses_an_unknown_build_of_torch(tmp_path):
+    done = subprocess.run(
+        ["bash", ROOT / "tools" / "setup.sh", tmp_path / "venv", "0"],
+        env={"PATH": os.environ["PATH"], "PYTHON": sys.executable, "TORCH": "rocm"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "TORCH must be cpu or cuda, got 'rocm'" in done.stderr
 
 
 # Audio stays out of committed notebooks

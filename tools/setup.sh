@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes the virtual environment: setup.sh FOLDER UV_VERSION. Installs with uv where it can be had, else with pip.
+# TORCH=cpu|cuda chooses PyTorch's build; without it, cuda is taken where an NVIDIA driver answers, else cpu.
 set -euo pipefail
 venv=$1 uv_version=$2
 fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'
@@ -24,21 +25,45 @@ if [ ! -x "$venv/bin/python" ]; then
     fi
 fi
 
-if [ -x "$venv/bin/jupyter" ]; then
-    echo "pyproject.toml or requirements.lock changed: bringing $venv up to date ..."
-else
-    echo "Installing into $venv (5.5 GB; only the first time) ..."
+torch=${TORCH:-}
+if [ -z "$torch" ]; then
+    torch=cpu
+    if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then torch=cuda; fi
 fi
+case $torch in
+    cpu | cuda) ;;
+    *)
+        echo "TORCH must be cpu or cuda, got '$torch'." >&2
+        exit 1
+        ;;
+esac
+
+echo "Installing into $venv (the first time takes minutes) ..."
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version" || true
 if [ -x "$venv/bin/uv" ]; then
     # Certificates of the system: behind a proxy the built-in ones are not enough.
     install=("$venv/bin/uv" pip install --system-certs --quiet --python "$venv/bin/python")
 else
-    echo "uv is not to be had; pip does the same, slower."
+    echo "uv cannot be installed; pip does the same, slower."
     install=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
 fi
-"${install[@]}" -r requirements.lock
+
+# The wheels of PyPI for Linux bring CUDA's libraries; those of PyTorch's CPU index do not.
+requirements=requirements.lock
+if [ "$torch" = cpu ] && [ "$(uname -s)" = Linux ]; then
+    pins=$(grep -oE '^(torch|torchaudio)==[0-9.]+' requirements.lock)
+    # shellcheck disable=SC2086
+    if "${install[@]}" --index-url https://download.pytorch.org/whl/cpu --no-deps $pins 2>/dev/null; then
+        requirements=$venv/requirements-cpu.txt
+        grep -vE '^(nvidia-|cuda-|triton==)' requirements.lock >"$requirements"
+    else
+        echo "PyTorch's CPU wheels cannot be reached: the locked ones, which bring CUDA, are installed."
+    fi
+fi
+"${install[@]}" -r "$requirements"
 "${install[@]}" --no-deps --no-build-isolation -e .
+version=$("$venv/bin/python" -c 'import importlib.metadata; print(importlib.metadata.version("torch"))')
+echo "Installed PyTorch $version, $(du -sh "$venv" | cut -f1) in all. TORCH=cpu or TORCH=cuda before make decides."
 
 # A checkout keeps audio out of committed notebooks by itself; a downloaded archive has no hooks to set.
 if git rev-parse --git-dir >/dev/null 2>&1; then
