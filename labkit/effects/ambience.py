@@ -2,8 +2,300 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from labkit.effects.effect import Effect
+from labkit.effects.kernels import (
+    Kernel,
+    Recurrence,
+    batched,
+    empty_for_kernel,
+    lanes,
+    over_time,
+    per_lane,
+)
 from labkit.effects.parameters import Parameter, ParameterSpace
+
+# The delay line of pedalboard.
+LONGEST_SECONDS = 30
+
+# The room: delays of the left side in samples at 44.1 kHz; the right side's are longer by SPREAD.
+COMBS = (1116, 1188, 1277, 1356, 1422, 1491, 1557, 1617)
+ALLPASSES = (556, 441, 341, 225)
+SPREAD = 23
+TUNED_AT = 44_100
+# What goes into the room, so that eight resonating combs do not overload.
+ROOM_GAIN = 0.015
+# Below this rate the shortest delay is less than a sample, which ends pedalboard's process.
+LOWEST_RATE = 196
+ALLPASS_FEEDBACK = 0.5
+# pedalboard adds and subtracts this wherever it stores a sample of a room. That rounds it to a
+# multiple of 7.5e-9 in float32: a decaying room ends in silence instead of subnormal numbers.
+ROUNDED_BY = 0.1
+# The same for what is carried back in time, in float64, where it rounds to multiples of 1e-116.
+ROUNDED_BACKWARD_BY = 1e-100
+# Samples that go through all combs before they go through the allpasses.
+BLOCK = 1024
+
+
+@Kernel
+def echo(first, stop, audio, feedback, delay, echoes):
+    """Fill `echoes` with d[n] = x[n - D] + f d[n - D], from rest.
+
+    `audio` x and `echoes` d are (lanes, samples); `feedback` f and `delay` D in samples, at least 1
+    and cut to whole ones, are (lanes,).
+    """
+    samples = audio.shape[1]
+    for lane in range(first, stop):
+        lag, share = int(delay[lane]), feedback[lane]
+        echoes[lane, : min(lag, samples)] = 0
+        for sample in range(lag, samples):
+            echoes[lane, sample] = audio[lane, sample - lag] + share * echoes[lane, sample - lag]
+
+
+@Kernel
+def echo_backward(
+    first, stop, feedback, delay, echoes, grad_echoes, grad_audio, grad_feedback, grad_delay
+):
+    """The gradient of `echo`; of the delay, the slope towards a delay of D + 1."""
+    samples = echoes.shape[1]
+    for lane in range(first, stop):
+        lag, share = int(delay[lane]), feedback[lane]
+        of_feedback, of_delay = 0.0, 0.0
+        # What is written into the line this late never comes out before the end.
+        grad_audio[lane, max(samples - lag, 0) :] = 0
+        for sample in range(samples - 1, lag - 1, -1):
+            here = echoes[lane, sample]
+            returning = grad_audio[lane, sample]
+            read = grad_echoes[lane, sample] + share * returning
+            grad_audio[lane, sample - lag] = read
+            of_feedback += returning * here
+            of_delay += read * (echoes[lane, sample - 1] - here)
+        grad_feedback[lane] = of_feedback
+        grad_delay[lane] = of_delay
+
+
+ECHO = Recurrence(echo, echo_backward)
+
+
+@batched
+def delay(
+    audio: Tensor, sample_rate: int, *, delay_seconds: Tensor, feedback: Tensor, mix: Tensor
+) -> Tensor:
+    """The sound and its echoes, each `feedback` times the one before. As `pedalboard.Delay`.
+
+    With D the delay in whole samples, the fraction cut off, the wet part is
+    d[n] = x[n - D] + feedback d[n - D], the output (1 - mix) x[n] + mix d[n]. A delay of 0 s
+    returns the input; one shorter than a sample reads the oldest sample of a line of 30 s.
+
+    The output is a staircase in `delay_seconds`. Its gradient here is the slope between the step D
+    and the next, D + 1. It points the right way as long as the error of the delay is short against
+    the periods in the sound.
+
+    Args:
+        delay_seconds: 0 to 30, held there, and to float32, as pedalboard does.
+
+    Source: the feedback comb filter of Schroeder (JAES 10(3), 1962).
+    """
+    seconds = delay_seconds.clamp(0, LONGEST_SECONDS).float()
+    samples = seconds.double() * sample_rate
+    # A read before the write of the same sample finds what was written one turn of the line ago.
+    one_turn = int(LONGEST_SECONDS * sample_rate) + 1
+    samples = torch.where(samples >= 1, samples, one_turn)
+    wet = ECHO(lanes(audio), per_lane(feedback, audio), per_lane(samples, audio)).view(audio.shape)
+    is_delayed = seconds.detach().ceil().clamp_max(1)  # 0 or 1; NaN shows in the output
+    share = over_time(mix * is_delayed)
+    return audio * (1 - share) + share * wet
+
+
+@Kernel
+def room(first, stop, audio, feedback, damping, combs, allpasses, wet):
+    """Fill `wet` (items, sides, samples) with the echoes of a room, from rest.
+
+    Every comb gives y[n] = t[n - D] and keeps t[n] = x[n] + f l[n] with l[n] = (1 - d) y[n] +
+    d l[n-1]. Their sum goes through the allpasses one after the other, each w[n] = v[n - D] - s[n]
+    with v[n] = s[n] + v[n - D] / 2. `audio` x is (items, samples), the same on every side;
+    `feedback` f and `damping` d, below 1, are (items,); `combs` and `allpasses` (sides, n) are the
+    delays D in samples.
+    """
+    sides, n_combs = combs.shape
+    n_allpasses = allpasses.shape[1]
+    lows = np.empty((BLOCK + 1, n_combs), audio.dtype)
+    lines = np.empty((n_combs, combs.max()), audio.dtype)
+    passes = np.empty((n_allpasses, allpasses.max()), audio.dtype)
+    for item in range(first, stop):
+        for side in range(sides):
+            lows[-1], lines[:], passes[:] = 0, 0, 0
+            at, at_pass = np.zeros(n_combs, np.int64), np.zeros(n_allpasses, np.int64)
+            for start in range(0, audio.shape[1], BLOCK):
+                x, out = audio[item, start : start + BLOCK], wet[item, side, start : start + BLOCK]
+                lows[0] = lows[-1]
+                through_combs(x, feedback[item], damping[item], combs[side], lines, at, lows, out)
+                through_allpasses(out, allpasses[side], passes, at_pass)
+
+
+@Kernel
+def room_backward(
+    first,
+    stop,
+    audio,
+    feedback,
+    damping,
+    combs,
+    allpasses,
+    grad_wet,
+    grad_audio,
+    grad_feedback,
+    grad_damping,
+):
+    """The gradient of `room`, carried back and summed in float64.
+
+    Nothing of the pass forward is kept: one side of one item at a time is run again for its l[n],
+    which takes `audio`'s dtype times combs times samples.
+    """
+    sides, n_combs = combs.shape
+    samples = audio.shape[1]
+    lows = np.empty((samples + 1, n_combs), audio.dtype)
+    lines = np.empty((n_combs, combs.max()), audio.dtype)
+    unused = np.empty(samples, audio.dtype)
+    for item in range(first, stop):
+        grad_audio[item], of_feedback, of_damping = 0, 0.0, 0.0
+        share, keep = feedback[item], damping[item]
+        for side in range(sides):
+            lows[0], lines[:] = 0, 0
+            at = np.zeros(n_combs, np.int64)
+            sizes, out = combs[side], grad_audio[item]
+            through_combs(audio[item], share, keep, sizes, lines, at, lows, unused)
+            sums = side_backward(
+                float(share), float(keep), sizes, allpasses[side], lows, grad_wet[item, side], out
+            )
+            of_feedback += sums[0]
+            of_damping += sums[1]
+        grad_feedback[item], grad_damping[item] = of_feedback, of_damping
+
+
+@Kernel
+def through_combs(x, share, keep, sizes, lines, at, lows, out):
+    """Fill `out` with the sum of the combs, and `lows` (1 + samples, combs) with l.
+
+    Row 0 of `lows` is the state, `at` the place in every line.
+    """
+    real = x.dtype.type
+    rounded, leave = real(ROUNDED_BY), real(1) - keep
+    for sample in range(len(x)):
+        total = real(0)
+        for comb in range(len(sizes)):
+            here = at[comb]
+            y = lines[comb, here]
+            low = (y * leave + lows[sample, comb] * keep + rounded) - rounded
+            lines[comb, here] = (x[sample] + low * share + rounded) - rounded
+            lows[sample + 1, comb] = low
+            at[comb] = here + 1 if here + 1 < sizes[comb] else 0
+            total += y
+        out[sample] = total
+
+
+@Kernel
+def through_allpasses(out, sizes, lines, at):
+    """Send `out` through all allpasses, one after the other, in place."""
+    real = out.dtype.type
+    rounded, half = real(ROUNDED_BY), real(ALLPASS_FEEDBACK)
+    for sample in range(len(out)):
+        value = out[sample]
+        for number in range(len(sizes)):
+            here = at[number]
+            stored = lines[number, here]
+            lines[number, here] = (value + stored * half + rounded) - rounded
+            at[number] = here + 1 if here + 1 < sizes[number] else 0
+            value = stored - value
+        out[sample] = value
+
+
+@Kernel
+def side_backward(share, keep, combs, allpasses, lows, grad_wet, grad_audio):
+    """Add to `grad_audio`, and return the gradients of feedback and damping, from one side."""
+    lines, at = np.zeros((len(combs), combs.max())), np.zeros(len(combs), np.int64)
+    passes = np.zeros((len(allpasses), allpasses.max()))
+    at_pass = np.zeros(len(allpasses), np.int64)
+    of_low = np.zeros(len(combs))
+    of_feedback, of_damping = 0.0, 0.0
+    rounded = ROUNDED_BACKWARD_BY
+    for sample in range(len(grad_wet) - 1, -1, -1):
+        of_sum = float(grad_wet[sample])
+        for number in range(len(allpasses)):
+            here = at_pass[number]
+            stored = passes[number, here]
+            passes[number, here] = (of_sum + stored * ALLPASS_FEEDBACK + rounded) - rounded
+            at_pass[number] = here + 1 if here + 1 < allpasses[number] else 0
+            of_sum = stored - of_sum
+        of_sample = 0.0
+        for comb in range(len(combs)):
+            here = at[comb]
+            of_kept = lines[comb, here]
+            grad_low = (share * of_kept + keep * of_low[comb] + rounded) - rounded
+            lines[comb, here] = of_sum + (1.0 - keep) * grad_low
+            of_low[comb] = grad_low
+            at[comb] = here + 1 if here + 1 < combs[comb] else 0
+            low = lows[sample + 1, comb]
+            of_feedback += of_kept * low
+            of_damping += grad_low * (lows[sample, comb] - low)
+            of_sample += of_kept
+        grad_audio[sample] += of_sample
+    # Of d: l[n-1] - y[n], which is (l[n-1] - l[n]) / (1 - d) without y.
+    return of_feedback, of_damping / (1.0 - keep)
+
+
+def _empty_sides(audio: Tensor, _feedback, _damping, combs: Tensor, _allpasses) -> tuple[Tensor]:
+    return (empty_for_kernel(audio, len(audio), len(combs), audio.shape[-1]),)
+
+
+ROOM = Recurrence(room, room_backward, _empty_sides)
+
+
+@batched
+def reverb(
+    audio: Tensor, sample_rate: int, *, room_size: Tensor, damping: Tensor, mix: Tensor
+) -> Tensor:
+    """The sound in a room: `1 - mix` of it dry, `mix` of it as echoes that get dense and die away.
+
+    As ``pedalboard.Reverb(room_size, damping, wet_level=mix / 2, dry_level=(1 - mix) / 2,
+    width=1)``. The channels, summed, go into one room per side: eight combs in parallel, each with
+    a one-pole lowpass in its loop, then four allpasses in series. A mono sound has the left side
+    alone. With r = room_size and d = damping, a comb returns 0.7 + 0.28 r of its lowpassed echo,
+    whose lowpass keeps 0.4 d of its last output; the room's output counts 1.5 mix.
+
+    Args:
+        audio: 1 or 2 channels, else a ValueError.
+        sample_rate: at least 196, else a ValueError.
+        room_size: 0 to 1; unstable from 1.07.
+        damping: 0 to 1, and below 2.5.
+
+    Source: Schroeder (JAES 10(3), 1962), with the combs of Moorer (Computer Music Journal 3(2),
+    1979) and the tuning of Freeverb (Smith, "Physical audio signal processing", 2010).
+    """
+    if audio.shape[1] not in (1, 2):
+        raise ValueError(f"audio must have 1 or 2 channels for a reverb, got {audio.shape[1]}")
+    delays = room_delays(sample_rate, audio.shape[1])
+    share = over_time(mix)
+    wet = ROOM(audio.sum(1) * ROOM_GAIN, room_size * 0.28 + 0.7, damping * 0.4, *delays)
+    # In the order of pedalboard, whose levels are halves of these.
+    return wet * (0.5 * share * 3) + audio * (1 - share)
+
+
+def room_delays(sample_rate: int, sides: int) -> tuple[Tensor, Tensor]:
+    """Delays of combs (sides, 8) and allpasses (sides, 4) in samples; the first side is the left."""
+    if sample_rate < LOWEST_RATE:
+        raise ValueError(
+            f"sample_rate must be at least {LOWEST_RATE} Hz for a reverb, got {sample_rate} Hz"
+        )
+    spread = SPREAD * torch.arange(sides)[:, None]
+    combs, allpasses = (
+        int(sample_rate) * (torch.tensor(line) + spread) // TUNED_AT for line in (COMBS, ALLPASSES)
+    )
+    return combs, allpasses
+
 
 DELAY = Effect(
     name="delay",
@@ -15,6 +307,7 @@ DELAY = Effect(
         )
     ),
     plugin="Delay",
+    differentiable=delay,
     linear=True,
     time_invariant=True,
     memory_ms=float("inf"),
@@ -23,7 +316,8 @@ DELAY = Effect(
 
 
 def _reverb_arguments(params: Mapping[str, float]) -> dict[str, float]:
-    # pedalboard's reverb multiplies dry_level by 2 and wet_level by 3: halving both keeps mix = 0 neutral.
+    # pedalboard's reverb multiplies dry_level by 2 and wet_level by 3: halving both keeps mix = 0
+    # neutral.
     mix = params["mix"]
     return {
         "room_size": params["room_size"],
@@ -44,6 +338,7 @@ REVERB = Effect(
         )
     ),
     plugin="Reverb",
+    differentiable=reverb,
     linear=True,
     time_invariant=True,
     memory_ms=float("inf"),

@@ -1,18 +1,28 @@
-"""A chain of pedals: rendered, printed, saved, and put into the order that stands for all orders that sound alike."""
+"""A chain of pedals: rendered, printed, saved, and put into the order that stands for its equals."""
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from labkit.effects.effect import commutes, process
+from labkit.effects.kernels import check_batch, for_kernel
+from labkit.effects.parameters import ParameterSpace
 from labkit.effects.registry import effect
+from labkit.signal.files import check_audio
 from labkit.signal.optional import need
 from labkit.signal.paths import replace_text
+
+Knobs = Mapping[str, Tensor | float]
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,7 @@ class Step:
     Attributes:
         effect: name in the registry.
         params: every knob, physical units.
+        in_range: whether every knob must lie within its range.
 
     Raises:
         KeyError: for an unknown pedal.
@@ -30,16 +41,18 @@ class Step:
 
     effect: str
     params: Mapping[str, float]
+    in_range: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
-        effect(self.effect).space.check(self.params)
-        object.__setattr__(
-            self, "params", MappingProxyType({k: float(v) for k, v in self.params.items()})
-        )
+        space = effect(self.effect).space
+        if self.in_range or set(self.params) != set(space.names):
+            space.check(self.params)
+        params = {name: float(value) for name, value in self.params.items()}
+        object.__setattr__(self, "params", MappingProxyType(params))
 
-    def __reduce__(self) -> tuple[type["Step"], tuple[str, dict[str, float]]]:
+    def __reduce__(self) -> tuple[type["Step"], tuple]:
         # A read-only mapping cannot be pickled; worker processes get the step anew.
-        return Step, (self.effect, dict(self.params))
+        return Step, (self.effect, dict(self.params), self.in_range)
 
     def __str__(self) -> str:
         space = effect(self.effect).space
@@ -49,11 +62,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Chain:
-    """An ordered chain of pedals, first pedal first.
-
-    Attributes:
-        steps: the pedals; may be empty (the clean sound).
-    """
+    """An ordered chain of pedals, first pedal first; without steps it is the clean sound."""
 
     steps: tuple[Step, ...] = ()
 
@@ -82,34 +91,33 @@ class Chain:
 
         Args:
             audio: (channels, samples) float, or (samples,) for mono; at least one sample, finite.
-            sample_rate: Hz.
-            backend: ``"pedalboard"``, or ``"torch"`` for the twins (batches and gradients: `twins.render_chains`).
+            backend: ``"torch"`` for the differentiable versions; `render_chains` takes batches.
 
         Returns:
-            (channels, samples) float32, a new array of the same length; tails beyond the end are cut.
+            (channels, samples) float32, a new array; tails beyond the end are cut.
 
         Raises:
             ValueError: if audio or rate is not usable (an `AudioError`), or for another backend.
         """
         if backend == "torch":
-            from labkit.effects.twins.board import render_numpy
-
-            return render_numpy(self, audio, sample_rate)
+            checked = torch.from_numpy(check_audio(audio, sample_rate))
+            with torch.no_grad():
+                return render_chains(checked[None], sample_rate, [self])[0].numpy()
         if backend != "pedalboard":
             raise ValueError(f'backend must be "pedalboard" or "torch", got {backend!r}')
         plugins = [effect(step.effect).build(step.params) for step in self.steps]
-        return process(
-            need("pedalboard").Pedalboard(plugins) if plugins else None, audio, sample_rate
-        )
+        board = need("pedalboard").Pedalboard(plugins) if plugins else None
+        return process(board, audio, sample_rate)
 
     def canonical(self) -> "Chain":
         """The one chain that stands for every order that sounds the same.
 
-        Neighbours that commute are sorted by name: at each place comes the alphabetically first pedal that can be
-        swapped there. Two chains are equal by ear (as far as `commutes` knows) exactly when their canonical names
-        and parameters are equal.
+        Neighbours that commute are sorted by name: at each place comes the alphabetically first
+        pedal that can be swapped there. Two chains sound the same (as far as `commutes` knows)
+        exactly when their canonical names and parameters are equal.
 
-        Source: lexicographic normal form of a trace (Cartier and Foata 1969; Anisimov and Knuth 1979).
+        Source: lexicographic normal form of a trace (Cartier and Foata 1969; Anisimov and Knuth
+        1979).
         """
         rest, ordered = list(self.steps), []
         while rest:
@@ -122,16 +130,16 @@ class Chain:
         return Chain(tuple(ordered))
 
     def input_referred(self, shift_db: float) -> "Chain":
-        """The chain that does to a sound what this one does to the same sound `shift_db` hotter, up to a constant gain.
+        """The chain for which the same sound, `shift_db` softer, gives the same output but a gain.
 
-        Level and drive are one quantity: turn an input down and the drive up by as much, and what comes out is the
-        same. A threshold moves the other way. Behind a drive the level is its own, and nothing moves.
+        Level and drive are one quantity: with the input turned down and the drive up by as much,
+        the output is the same. A threshold moves the other way. Behind a drive nothing moves.
 
         Args:
             shift_db: how much hotter the input of this chain is; negative for softer.
 
         Returns:
-            The same pedals; knobs that would leave their ranges stop at the ends, where the two differ.
+            The same pedals; knobs that would leave their ranges stop at the ends.
 
         Raises:
             ValueError: for a nonlinear pedal whose record names no such knob.
@@ -145,29 +153,21 @@ class Chain:
                     raise ValueError(
                         f"{record.name} has no knob that makes up for the level of its input"
                     )
-                low, high = record.space[knob.name].low, record.space[knob.name].high
-                params[knob.name] = float(
-                    np.clip(params[knob.name] + knob.per_db * shift_db, low, high)
-                )
+                ends = record.space[knob.name]
+                moved = params[knob.name] + knob.per_db * shift_db
+                params[knob.name] = float(np.clip(moved, ends.low, ends.high))
                 shift_db = 0.0 if knob.absorbs else shift_db
             steps.append(Step(step.effect, params))
         return Chain(tuple(steps))
 
     def to_json(self) -> str:
         """JSON text: a list of {"effect", "params"}."""
-        return json.dumps(
-            [{"effect": s.effect, "params": dict(s.params)} for s in self.steps], indent=2
-        )
+        rows = [{"effect": name, "params": params} for name, params in self]
+        return json.dumps(rows, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Chain":
-        """The chain written by `to_json`.
-
-        Args:
-            text: a JSON list of {"effect": name, "params": {knob: number}}.
-
-        Returns:
-            The chain, checked.
+        """The chain written by `to_json`, checked.
 
         Raises:
             ValueError: for any other text, and for a missing, unknown or out-of-range knob.
@@ -192,19 +192,20 @@ class Chain:
 
     def to_code(self) -> str:
         """Python source that builds the same board with pedalboard alone, to the last bit."""
-        lines = [
-            "from pedalboard import Pedalboard"
-            + "".join(sorted({f", {effect(n).plugin}" for n in self.names}))
-        ]
-        lines += ["", "board = Pedalboard(["]
-        for step in self.steps:
-            record = effect(step.effect)
-            # pedalboard's knobs are float32: the shortest text that reads back as the same float32
-            arguments = ", ".join(
-                f"{k}={np.float32(v)!s}" for k, v in record.arguments(step.params).items()
-            )
-            lines.append(f"    {record.plugin}({arguments}),")
-        return "\n".join([*lines, "])"])
+        records = [(effect(step.effect), step.params) for step in self.steps]
+        return pedalboard_code([(record.plugin, record.arguments(p)) for record, p in records])
+
+
+def pedalboard_code(plugins: Sequence[tuple[str, Mapping[str, float]]]) -> str:
+    """Python source that builds a board from class names of pedalboard and their arguments."""
+    names = sorted({name for name, _ in plugins})
+    lines = [f"from pedalboard import {', '.join(['Pedalboard', *names])}", ""]
+    lines.append("board = Pedalboard([")
+    for name, arguments in plugins:
+        # pedalboard's knobs are float32: the shortest text that reads back as the same float32
+        text = ", ".join(f"{key}={np.float32(value)!s}" for key, value in arguments.items())
+        lines.append(f"    {name}({text}),")
+    return "\n".join([*lines, "])"])
 
 
 def _parse_rows(rows: object) -> list[tuple[str, dict[str, float]]]:
@@ -225,30 +226,31 @@ def _swap(first: Step, second: Step) -> bool:
 
 
 def count_orders(names: Sequence[str]) -> int:
-    """How many orders of these pedals can be told apart by ear.
+    """How many orders of these pedals can be told apart.
 
     Args:
-        names: distinct pedal names; the time grows with 3 to the power of their number (eight take milliseconds,
-            twelve about a second).
+        names: distinct; the time grows with 3 to the power of their number (eight take
+            milliseconds, twelve about a second).
 
     Returns:
-        The number of acyclic orientations of the graph that joins two pedals when they do not commute.
+        The number of acyclic orientations of the graph that joins two pedals when they do not
+        commute.
 
     Raises:
         ValueError: if a name occurs twice.
         KeyError: for an unknown pedal.
 
-    Source: Stanley 1973 (the chromatic polynomial at -1), by inclusion and exclusion over the sets of pedals that
-    can all stand first.
+    Source: Stanley 1973 (the chromatic polynomial at -1), by inclusion and exclusion over the sets
+    of pedals that can all stand first.
     """
     if len(set(names)) != len(names):
         raise ValueError(f"names must be distinct, got {list(names)}")
+    # Sets of pedals are integers, one bit for each pedal.
     n, records = len(names), [effect(name) for name in names]
-    joined = [
-        [i != j and not commutes(a, b) for j, b in enumerate(records)]
-        for i, a in enumerate(records)
-    ]
-    neighbours = [sum(1 << j for j in range(n) if joined[i][j]) for i in range(n)]
+    neighbours = [0] * n
+    for i, j in itertools.permutations(range(n), 2):
+        if not commutes(records[i], records[j]):
+            neighbours[i] |= 1 << j
     independent = {0: True}
     for subset in range(1, 1 << n):
         low = (subset & -subset).bit_length() - 1
@@ -263,3 +265,162 @@ def count_orders(names: Sequence[str]) -> int:
             first = (first - 1) & board
         orders[board] = total
     return orders[(1 << n) - 1]
+
+
+@dataclass(frozen=True)
+class ChainSpace:
+    """All chains of the same pedals, as points of a unit cube: some knobs turn, others are fixed.
+
+    Attributes:
+        pedals: (name, fixed knobs in physical units) in order; fixed knobs may leave their ranges.
+    """
+
+    pedals: tuple[tuple[str, Mapping[str, float]], ...]
+
+    def __post_init__(self) -> None:
+        for name, fixed in self.pedals:
+            unknown = set(fixed) - set(effect(name).space.names)
+            if unknown:
+                raise ValueError(f"fixed must name knobs of {name}, got {sorted(unknown)}")
+
+    @cached_property
+    def spaces(self) -> tuple[ParameterSpace, ...]:
+        """The knobs that turn, pedal by pedal."""
+        free = (
+            tuple(p for p in effect(name).space.parameters if p.name not in fixed)
+            for name, fixed in self.pedals
+        )
+        return tuple(map(ParameterSpace, free))
+
+    @cached_property
+    def columns(self) -> tuple[slice, ...]:
+        """The place of every pedal's knobs in a vector of them all."""
+        ends = np.cumsum([0, *map(len, self.spaces)]).tolist()
+        return tuple(slice(*pair) for pair in itertools.pairwise(ends))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """``"pedal.knob"`` for every knob that turns."""
+        pairs = zip(self.pedals, self.spaces, strict=True)
+        return tuple(f"{name}.{knob}" for (name, _), space in pairs for knob in space.names)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.spaces))
+
+    def from_unit(self, params_unit: np.ndarray) -> Chain:
+        """The chain at (n_knobs,) in 0..1. Raises ValueError for another length or range."""
+        if len(params_unit) != len(self):
+            raise ValueError(f"params_unit must hold {len(self)} values, got {len(params_unit)}")
+        steps = []
+        for (name, fixed), space, columns in self._parts():
+            params = {**fixed, **space.from_unit(params_unit[columns])}
+            steps.append(Step(name, params, in_range=False))
+        return Chain(tuple(steps))
+
+    def render_batch(self, audio: Tensor, sample_rate: int, params_unit: Tensor) -> Tensor:
+        """Every item through its own chain, in torch, with gradients.
+
+        Args:
+            audio: (batch, channels, samples).
+            params_unit: (batch, n_knobs) in 0..1.
+        """
+        for (name, fixed), space, columns in self._parts():
+            knobs = space.from_unit_batch(params_unit[:, columns])
+            audio = effect(name).differentiable(audio, sample_rate, **fixed, **knobs)
+        return audio
+
+    def _parts(self) -> Iterable[tuple[tuple[str, Mapping[str, float]], ParameterSpace, slice]]:
+        return zip(self.pedals, self.spaces, self.columns, strict=True)
+
+
+def render_chains(
+    audio: Tensor, sample_rate: int, chains: Sequence[Iterable[tuple[str, Knobs]]]
+) -> Tensor:
+    """Every item through its own chain, in torch.
+
+    Each launch runs one pedal on all items that wait for it at once, so chains of at most K pedals
+    out of P take at most K * P launches however many they are.
+
+    Args:
+        audio: (batch, channels, samples), dry.
+        chains: one for every item: a `Chain`, or pairs of a pedal's name and its knobs in physical
+            units, numbers or 0-dimensional tensors; gradients flow to those.
+
+    Returns:
+        Like `audio`, a new tensor; an item with an empty chain is a copy.
+
+    Raises:
+        ValueError: if there are not as many chains as items, for a missing or unknown knob, or a
+            value that a pedal refuses.
+        TypeError: for a knob that is no number.
+        KeyError: for an unknown pedal.
+    """
+    check_batch(audio, sample_rate)
+    if len(chains) != len(audio):
+        raise ValueError(
+            f"chains must hold one chain for each of {len(audio)} items, got {len(chains)}"
+        )
+    left = [list(chain) for chain in chains]
+    out = for_kernel(audio).clone()
+    for name, items in launches([[name for name, _ in steps] for steps in left]):
+        pedal = effect(name)
+        knobs = stack_knobs([left[item].pop(0)[1] for item in items], audio)
+        if knobs.keys() != set(pedal.space.names):
+            wanted = sorted(pedal.space.names)
+            raise ValueError(f"{name}: knobs must be {wanted}, got {sorted(knobs)}")
+        if len(items) == len(audio):
+            out = pedal.differentiable(out, sample_rate, **knobs)
+        else:
+            index = torch.tensor(items, device=audio.device)
+            out = out.index_copy(0, index, pedal.differentiable(out[index], sample_rate, **knobs))
+    return out
+
+
+def launches(orders: Sequence[Sequence[str]]) -> list[tuple[str, list[int]]]:
+    """Which pedal runs on which items, step by step: (pedal, items) pairs.
+
+    Of the pedals that the longest remaining orders wait for, the one that most items wait for comes
+    next. After at most as many launches as there are pedals all the longest are shorter; by the
+    number of waiting items alone, a few could wait for long.
+
+    Args:
+        orders: the pedals of every item, first pedal first.
+    """
+    left = [list(order) for order in orders]
+    plan = []
+    while any(left):
+        waiting, longest = Counter(order[0] for order in left if order), max(map(len, left))
+        wanted = sorted({order[0] for order in left if len(order) == longest})
+        name = max(wanted, key=waiting.__getitem__)
+        items = [i for i, order in enumerate(left) if order and order[0] == name]
+        for item in items:
+            left[item].pop(0)
+        plan.append((name, items))
+    return plan
+
+
+def stack_knobs(rows: Sequence[Knobs], audio: Tensor) -> dict[str, Tensor]:
+    """The knobs of one pedal for many items: name -> (items,), at least float32, beside `audio`."""
+    names = rows[0].keys()
+    for row in rows:
+        if row.keys() != names:
+            raise ValueError(f"knobs must be {sorted(names)} for every item, got {sorted(row)}")
+    stacked = {}
+    for name in names:
+        values = [row[name] for row in rows]
+        try:
+            stacked[name] = _stacked(values, audio)
+        except (TypeError, ValueError):
+            raise TypeError(f"{name} must be a number for every item, got {values}") from None
+    return stacked
+
+
+def _stacked(values: Sequence[Tensor | float], audio: Tensor) -> Tensor:
+    # Put together where the values are: thousands of small copies to a GPU would take longer.
+    home = next((value.device for value in values if isinstance(value, Tensor)), None)
+    # In half precision a delay would be dozens of samples off.
+    dtype = torch.promote_types(audio.dtype, torch.float32)
+    if home is None:
+        return torch.tensor(values, dtype=dtype, device=audio.device)
+    tensors = [torch.as_tensor(value, dtype=dtype, device=home) for value in values]
+    return torch.stack(tensors).to(audio.device)

@@ -1,18 +1,95 @@
-"""Memoryless curves: distortion, clipping, bit reduction.
+"""Pedals without memory: gain, distortion, clipping, bit reduction.
 
-Ranges are for a dry sound that enters at -20 dBFS RMS: the clipper's ceiling lies below its peaks, and the crusher's
-steps (full scale / 2 ** bit_depth) are coarse enough to be heard.
+Ranges are for a dry sound that enters at -20 dBFS RMS: the clipper's threshold lies below its
+peaks, and the bit crusher's steps (full scale / 2 ** bit_depth) are coarse enough to be audible.
 """
 
-import math
+from math import log, log10
+
+import torch
+from torch import Tensor
 
 from labkit.effects.effect import Effect, LevelKnob
+from labkit.effects.kernels import batched, over_time
 from labkit.effects.parameters import Parameter, ParameterSpace
+
+# pedalboard takes levels from here down for silence.
+SILENT_DB = -100.0
+
+
+@batched
+def gain(audio: Tensor, sample_rate: int, *, gain_db: Tensor) -> Tensor:  # noqa: ARG001
+    """Louder or softer. As `pedalboard.Gain`, to the last digit of the amplitude."""
+    return audio * over_time(amplitude(gain_db))
+
+
+@batched
+def distortion(audio: Tensor, sample_rate: int, *, drive_db: Tensor) -> Tensor:  # noqa: ARG001
+    """The hyperbolic tangent of the amplified sound. As `pedalboard.Distortion`.
+
+    Source: Zölzer (ed.), "DAFX: Digital Audio Effects" (2nd ed., 2011), section 4.3.
+    """
+    return torch.tanh(audio * over_time(amplitude(drive_db)))
+
+
+@batched
+def clipping(audio: Tensor, sample_rate: int, *, threshold_db: Tensor) -> Tensor:  # noqa: ARG001
+    """Cut off what exceeds a threshold. As `pedalboard.Clipping`.
+
+    Samples below the threshold pass their gradient to the audio, samples above it to the threshold.
+
+    Source: Zölzer (ed.), "DAFX: Digital Audio Effects" (2nd ed., 2011), section 4.3.
+    """
+    ceiling = over_time(amplitude(threshold_db))
+    # Not `clamp`: with bounds that are tensors it works sample by sample, many times slower.
+    return torch.maximum(torch.minimum(audio, ceiling), -ceiling)
+
+
+@batched
+def bitcrush(audio: Tensor, sample_rate: int, *, bit_depth: Tensor) -> Tensor:  # noqa: ARG001
+    """Round samples to multiples of 2^-bit_depth, halves to even. As `pedalboard.Bitcrush`.
+
+    The true derivative is 0 or does not exist. Of the output y with respect to the audio x it
+    counts as 1 (straight-through). With respect to the bit depth it is ln 2 (x - y), which is right
+    in the mean: the energy of an error spread evenly over a step falls by a factor of 4 per bit.
+
+    Source: Bengio, Léonard and Courville 2013 for the audio; Esser et al., "Learned step size
+    quantization" (ICLR 2020), for the step.
+    """
+    bits = over_time(bit_depth)
+    steps = torch.exp2(bits.detach().double()).to(audio.dtype)
+    crushed = (audio.detach() * steps).round_().mul_(steps.reciprocal())
+    # Both terms are 0; only their gradients count.
+    of_audio = audio - audio.detach()
+    of_bits = log(2) * (audio.detach() - crushed) * (bits - bits.detach())
+    return crushed + of_audio + of_bits
+
+
+def amplitude(level_db: Tensor) -> Tensor:
+    """Amplitude of a level in dB; the power is taken in float64 and rounded once."""
+    tenths = level_db * 0.05
+    return torch.where(level_db <= SILENT_DB, 0.0, 10 ** tenths.double()).to(level_db.dtype)
+
+
+GAIN = Effect(
+    name="gain",
+    # Once levels are matched, nobody can tell its setting.
+    space=ParameterSpace((Parameter("gain_db", "dB", -18.0, 18.0, identifiable=False),)),
+    plugin="Gain",
+    differentiable=gain,
+    linear=True,
+    time_invariant=True,
+    memory_ms=0.0,
+    stateful=False,
+    level_only=True,
+    neutral={"gain_db": 0.0},
+)
 
 DISTORTION = Effect(
     name="distortion",
     space=ParameterSpace((Parameter("drive_db", "dB", 8.0, 30.0),)),
     plugin="Distortion",
+    differentiable=distortion,
     linear=False,
     time_invariant=True,
     memory_ms=0.0,
@@ -24,6 +101,7 @@ CLIPPING = Effect(
     name="clipping",
     space=ParameterSpace((Parameter("threshold_db", "dB", -36.0, -15.0),)),
     plugin="Clipping",
+    differentiable=clipping,
     linear=False,
     time_invariant=True,
     memory_ms=0.0,
@@ -36,9 +114,10 @@ BITCRUSH = Effect(
     name="bitcrush",
     space=ParameterSpace((Parameter("bit_depth", "bit", 3.0, 5.0),)),
     plugin="Bitcrush",
+    differentiable=bitcrush,
     linear=False,
     time_invariant=True,
     memory_ms=0.0,
     stateful=False,
-    level_knob=LevelKnob("bit_depth", 1 / (20 * math.log10(2))),
+    level_knob=LevelKnob("bit_depth", 1 / (20 * log10(2))),
 )

@@ -1,4 +1,4 @@
-"""What the lab knows of an effect: its knobs, its pedalboard class, the facts that decide which orders sound alike."""
+"""The record of a pedal: its knobs, how it is rendered, and which orders of two pedals differ."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from labkit.effects.parameters import ParameterSpace
 from labkit.signal.files import check_audio
 from labkit.signal.optional import need
 
-# Longest impulse response (to -60 dB) that still counts as a short filter: a fifth of the period of a 4 Hz LFO.
+# Longest impulse response (to -60 dB) of a short filter: a fifth of the period of a 4 Hz LFO.
 SHORT_MEMORY_MS = 50.0
 
 
 @dataclass(frozen=True)
 class LevelKnob:
-    """The knob that makes up for the level of the input: hot into a low drive is soft into a high one.
+    """The knob that makes up for the level of the input: a hot input needs a low drive.
 
     Attributes:
         name: of the knob.
@@ -38,23 +38,27 @@ class Effect:
         name: lower-case, the name in chains, tokens and JSON.
         space: its knobs and their ranges.
         plugin: class name in `pedalboard`.
+        differentiable: the pedal in torch, the same sound in batches, with gradients to audio and
+            knobs: ``(audio (batch, channels, samples), sample_rate, *, knobs) -> like audio``. A
+            knob is a number or (batch,), in physical units. See `labkit.effects.kernels.batched`.
         linear: obeys superposition.
         time_invariant: commutes with a time shift.
-        memory_ms: how long it remembers at its longest setting: past that, the response to an impulse stays below
-            -60 dB of its peak. 0 where the output depends on the present sample alone; infinite for recursive
-            echoes and for effects that follow the level.
+        memory_ms: how long it remembers at its longest setting: past that, the response to an
+            impulse stays below -60 dB of its peak. 0 where the output depends on the present sample
+            alone; infinite for recursive echoes and for effects that follow the level.
         stateful: keeps a state between samples that `reset` must clear.
         latency_samples: by how much the output lags the input.
         level_only: the output is the input times a constant.
         links_channels: what comes out of one channel depends on the others too.
-        level_knob: of a nonlinear pedal, what makes up for its input's level; None where nothing does.
-        neutral: parameters (inside or outside the space) that return the input, where there are any.
+        level_knob: of a nonlinear pedal; None where nothing makes up for its input's level.
+        neutral: parameters (inside or outside the space) that return the input, if there are any.
         arguments: physical parameters -> keyword arguments of `plugin` (identity by default).
     """
 
     name: str
     space: ParameterSpace
     plugin: str
+    differentiable: Callable[..., Any]
     linear: bool
     time_invariant: bool
     memory_ms: float
@@ -83,15 +87,13 @@ class Effect:
         """The effect applied by pedalboard.
 
         Args:
-            audio: (channels, samples) float, or (samples,) for mono; at least one sample, finite.
-            sample_rate: Hz.
             **params: every knob of `space`, in physical units. The neutral setting is legal too.
 
         Returns:
-            (channels, samples) float32, a new array; tails beyond the end are cut.
+            As `process`, which also says what audio is legal.
 
         Raises:
-            ValueError: for a missing, unknown or out-of-range knob, or audio that `process` refuses.
+            ValueError: for a missing, unknown or out-of-range knob, or audio that is not usable.
         """
         if self.neutral is None or dict(params) != dict(self.neutral):
             self.space.check(params)
@@ -102,12 +104,11 @@ def process(plugin: Any, audio: np.ndarray, sample_rate: int) -> np.ndarray:
     """A pedalboard plug-in or board on audio of any length, starting from rest.
 
     Args:
-        plugin: a `pedalboard` plug-in or board; None returns a copy.
+        plugin: None returns a copy.
         audio: (channels, samples) float, or (samples,) for mono; at least one sample, finite.
-        sample_rate: Hz.
 
     Returns:
-        (channels, samples) float32, a new array.
+        (channels, samples) float32, a new array; tails beyond the end are cut.
 
     Raises:
         ValueError: if audio or rate is not usable (an `AudioError`).
@@ -116,28 +117,23 @@ def process(plugin: Any, audio: np.ndarray, sample_rate: int) -> np.ndarray:
     if plugin is None:
         return audio.copy()
     channels, samples = audio.shape
-    # pedalboard takes the longer axis for time: two samples of stereo must not pass for two channels of another kind.
+    # pedalboard takes the longer axis for time: two samples of stereo must not pass for two
+    # channels of one sample each.
     padded = np.pad(audio, ((0, 0), (0, max(channels + 1 - samples, 0))))
     return plugin(padded, sample_rate, reset=True)[:, :samples]
 
 
 def commutes(first: Effect, second: Effect) -> bool:
-    """Whether swapping two neighbours makes no audible difference (declared; a test holds it to the measurement).
+    """Whether swapping two neighbours makes no audible difference.
 
-    Declared for the whole space: over random settings and guitars at -20 dBFS, the median SI-SDR of the two orders
-    lies above 30 dB exactly where this says so. A single setting may differ: a compressor that never reaches its
-    threshold commutes with everything.
+    This is declared for the whole space, and a test compares it with a measurement: over random
+    settings and guitars at -20 dBFS, the median SI-SDR of the two orders lies above 30 dB exactly
+    where this says so. A single setting may differ: a compressor that never reaches its threshold
+    commutes with everything.
 
-    Two linear time-invariant effects commute exactly. A level change commutes with every linear effect. A slowly
-    modulated linear effect (chorus, phaser) nearly commutes with a *short* filter, not with echoes. Anything
-    nonlinear commutes with nothing.
-
-    Args:
-        first: a pedal.
-        second: its neighbour.
-
-    Returns:
-        The same for (second, first).
+    Two linear time-invariant effects commute exactly. A level change commutes with every linear
+    effect. A slowly modulated linear effect (chorus, phaser) nearly commutes with a *short* filter,
+    not with echoes. Anything nonlinear commutes with nothing.
 
     Source: Cartier and Foata's partially commutative monoid: an order is known up to these swaps.
     """

@@ -1,26 +1,254 @@
-"""Short linear filters: the three EQ bands, highpass and lowpass (both of first order: 6 dB per octave).
+"""Short linear filters: three EQ bands, highpass and lowpass (first order, 6 dB per octave).
 
-The ranges reach into the band where a guitar has its energy: a treble shelf that starts above it changes nothing
-that a compressor or a gate could notice, and would pass for a pedal whose place in the chain cannot be heard.
+The ranges reach into the band where a guitar has its energy. A treble shelf that starts above it
+would change nothing that a compressor or a gate could notice, so its place in a chain could not be
+told.
 """
 
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from math import cos, pi, sin, tan
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labkit.effects.drive import SILENT_DB
 from labkit.effects.effect import Effect
+from labkit.effects.kernels import Kernel, Recurrence, batched, float32_function, lanes, per_lane
 from labkit.effects.parameters import Parameter, ParameterSpace
+
+# pedalboard holds the frequency of an EQ band between these: in Hz, and in Hz below half the rate.
+LOWEST_HZ = 2.0
+BELOW_NYQUIST_HZ = 100.0
+# -300 dB: where it stops a gain.
+LEAST_AMPLITUDE = 1e-15
+# It renders in blocks of so many samples, and between them drops a state that is below this.
+BLOCK = 8192
+DROPPED = 1e-8
+# The same for what is carried back in time: far above the subnormal numbers, too small to matter.
+DROPPED_BACKWARD = 1e-150
+
+# Knobs (batch,) and the rate -> b0, b1, b2, a0, a1, a2, each (batch,).
+Design = Callable[..., tuple[Tensor, ...]]
+
+
+@Kernel
+def biquad(first, stop, audio, coefficients, wet):
+    """Transposed direct form II per lane, from rest, in the dtype of the audio (lanes, samples).
+
+    `coefficients` (lanes, 5) float64 are b0, b1, b2, a1, a2, with a0 = 1. The order of operations
+    is pedalboard's: at low frequencies most of the error of a render is the rounding of float32.
+    """
+    real = audio.dtype.type
+    for lane in range(first, stop):
+        b0, b1 = real(coefficients[lane, 0]), real(coefficients[lane, 1])
+        b2 = real(coefficients[lane, 2])
+        a1, a2 = real(coefficients[lane, 3]), real(coefficients[lane, 4])
+        next_state, later_state = real(0), real(0)
+        for start in range(0, audio.shape[1], BLOCK):
+            for sample in range(start, min(start + BLOCK, audio.shape[1])):
+                x = audio[lane, sample]
+                y = x * b0 + next_state
+                next_state = x * b1 - y * a1 + later_state
+                later_state = x * b2 - y * a2
+                wet[lane, sample] = y
+            next_state = next_state if abs(next_state) > DROPPED else real(0)
+            later_state = later_state if abs(later_state) > DROPPED else real(0)
+
+
+@Kernel
+def biquad_backward(first, stop, audio, coefficients, wet, grad_wet, grad_audio, grad_coefficients):
+    """The gradient of `biquad`: the filter itself, backwards in time.
+
+    With s the gradient of `wet` through 1 / A(z), backwards in time: that of the audio is s through
+    B(z), that of b_k the sum of s[n] x[n-k], that of a_k minus the sum of s[n] y[n-k]. All of it in
+    float64, because the gradients of the five coefficients nearly cancel in that of a knob.
+    """
+    samples = audio.shape[1]
+    for lane in range(first, stop):
+        b0, b1, b2, a1, a2 = coefficients[lane]
+        s1, s2 = 0.0, 0.0  # s one and two samples later
+        of_b0, of_b1, of_b2, of_a1, of_a2 = 0.0, 0.0, 0.0, 0.0, 0.0
+        for end in range(samples, 0, -BLOCK):
+            for sample in range(end - 1, max(end - BLOCK, 0) - 1, -1):
+                s = grad_wet[lane, sample] - a1 * s1 - a2 * s2
+                grad_audio[lane, sample] = b0 * s + b1 * s1 + b2 * s2
+                x, y = audio[lane, sample], wet[lane, sample]
+                of_b0 += s * x
+                of_b1 += s1 * x
+                of_b2 += s2 * x
+                of_a1 -= s1 * y
+                of_a2 -= s2 * y
+                s1, s2 = s, s1
+            s1 = s1 if abs(s1) > DROPPED_BACKWARD else 0.0
+            s2 = s2 if abs(s2) > DROPPED_BACKWARD else 0.0
+        grad_coefficients[lane] = of_b0, of_b1, of_b2, of_a1, of_a2
+
+
+BIQUAD = Recurrence(biquad, biquad_backward)
+
+
+def filtered(audio: Tensor, sample_rate: int, design: Design, knobs: Sequence[Tensor]) -> Tensor:
+    """One biquad per item, (batch, channels, samples), in pedalboard's arithmetic.
+
+    A more exact recursion would be further from the original: a band at a low frequency then
+    differs by the original's own rounding, some -78 dB.
+    """
+    coefficients = _coefficients(design, knobs, sample_rate)
+    return BIQUAD(lanes(audio), per_lane(coefficients, audio)).view(audio.shape)
+
+
+def _coefficients(design: Design, knobs: Sequence[Tensor], sample_rate: int) -> Tensor:
+    """(batch, 5) float64: the values that pedalboard finds in the knobs' precision, exact gradient.
+
+    At low frequencies the last digits of float32 tell a pole from 1, so pedalboard runs another
+    filter than it was asked for: one digit of a cosine makes up to -60 dB. A gradient in float32
+    would get lost in the same digits.
+    """
+    exact = _normalised(design(*(knob.double() for knob in knobs), sample_rate))
+    if knobs[0].dtype == torch.float64:
+        return exact
+    with torch.no_grad():
+        rounded = _normalised(design(*(knob.detach().cpu() for knob in knobs), sample_rate))
+    return exact + (rounded.to(exact) - exact).detach()
+
+
+def _normalised(coefficients: tuple[Tensor, ...]) -> Tensor:
+    """b0, b1, b2, a0, a1, a2, each (batch,) -> (batch, 5) for a0 = 1."""
+    stacked = torch.stack(torch.broadcast_tensors(*coefficients), dim=-1)
+    return stacked[:, [0, 1, 2, 4, 5]] * stacked[:, 3:4].reciprocal()
+
+
+def _design_highpass(cutoff_frequency_hz: Tensor, sample_rate: int) -> tuple[Tensor, ...]:
+    warped = _as_in_c(torch.tan, pi * cutoff_frequency_hz / sample_rate)
+    one, zero = torch.ones_like(warped), torch.zeros_like(warped)
+    return one, -one, zero, warped + 1, warped - 1, zero
+
+
+def _design_lowpass(cutoff_frequency_hz: Tensor, sample_rate: int) -> tuple[Tensor, ...]:
+    warped = _as_in_c(torch.tan, pi * cutoff_frequency_hz / sample_rate)
+    zero = torch.zeros_like(warped)
+    return warped, warped, zero, warped + 1, warped - 1, zero
+
+
+def _design_shelf(
+    cutoff_frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: int, *, sign: int
+) -> tuple[Tensor, ...]:
+    """A low shelf for sign 1; a high one, mirrored at a quarter of the rate, for sign -1."""
+    root, cosine, sine = _root_gain_and_angle(cutoff_frequency_hz, gain_db, sample_rate)
+    width = sine * _square_root(root) / q
+    less, more = root - 1, root + 1
+    cosine = sign * cosine
+    turned = less * cosine
+    return (
+        root * (more - turned + width),
+        sign * 2 * root * (less - more * cosine),
+        root * (more - turned - width),
+        more + turned + width,
+        sign * -2 * (less + more * cosine),
+        more + turned - width,
+    )
+
+
+def _design_low_shelf(*knobs_and_rate: Tensor) -> tuple[Tensor, ...]:
+    return _design_shelf(*knobs_and_rate, sign=1)
+
+
+def _design_high_shelf(*knobs_and_rate: Tensor) -> tuple[Tensor, ...]:
+    return _design_shelf(*knobs_and_rate, sign=-1)
+
+
+def _design_peak(
+    cutoff_frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: int
+) -> tuple[Tensor, ...]:
+    root, cosine, sine = _root_gain_and_angle(cutoff_frequency_hz, gain_db, sample_rate)
+    width = sine / (2 * q)
+    middle = -2 * cosine
+    return 1 + width * root, middle, 1 - width * root, 1 + width / root, middle, 1 - width / root
+
+
+def _root_gain_and_angle(
+    cutoff_frequency_hz: Tensor, gain_db: Tensor, sample_rate: int
+) -> tuple[Tensor, ...]:
+    """The square root of the amplitude; cosine and sine of the frequency in radians per sample."""
+    held_hz = cutoff_frequency_hz.clamp(LOWEST_HZ, sample_rate / 2 - BELOW_NYQUIST_HZ)
+    angle = 2 * pi * held_hz / sample_rate
+    amplitude = torch.where(gain_db <= SILENT_DB, 0.0, _as_in_c(_power_of_ten, 0.05 * gain_db))
+    root = _square_root(amplitude.clamp_min(LEAST_AMPLITUDE))
+    return root, _as_in_c(torch.cos, angle), _as_in_c(torch.sin, angle)
+
+
+def _power_of_ten(x: Tensor) -> Tensor:
+    return 10**x
+
+
+def _square_root(x: Tensor) -> Tensor:
+    """The nearest number, like C's: torch's own in float32 is one digit off in a fifth of cases."""
+    return x.double().sqrt().to(x.dtype)
+
+
+def _c_tangent(x):
+    return tan(x)
+
+
+def _c_cosine(x):
+    return cos(x)
+
+
+def _c_sine(x):
+    return sin(x)
+
+
+def _c_power_of_ten(x):
+    return np.float32(10) ** x
+
+
+_IN_C = {
+    torch.tan: _c_tangent,
+    torch.cos: _c_cosine,
+    torch.sin: _c_sine,
+    _power_of_ten: _c_power_of_ten,
+}
+
+
+def _as_in_c(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The function in float64; in float32, without gradient, what pedalboard's C library gives."""
+    if x.dtype == torch.float64:
+        return function(x)
+    if (
+        find_spec("numba") is None
+    ):  # a machine that renders on its GPU alone: the last digit may differ
+        return function(x.double()).float()
+    return torch.from_numpy(float32_function(_IN_C[function])(x.numpy()))
 
 
 def _band(
-    name: str, plugin: str, low_hz: float, high_hz: float, q: tuple[float, float], memory_ms: float
+    name: str,
+    plugin: str,
+    design: Design,
+    *,
+    low_hz: float,
+    high_hz: float,
+    q: tuple[float, float],
+    memory_ms: float,
 ) -> Effect:
+    """An EQ band. Source: Bristow-Johnson, "Cookbook formulae for audio EQ", as JUCE has them."""
+
+    @batched
+    def band(audio, sample_rate, *, cutoff_frequency_hz, gain_db, q):
+        return filtered(audio, sample_rate, design, (cutoff_frequency_hz, gain_db, q))
+
+    space = (
+        Parameter("cutoff_frequency_hz", "Hz", low_hz, high_hz, "log"),
+        Parameter("gain_db", "dB", -18.0, 18.0),
+        Parameter("q", "", *q, "log"),
+    )
     return Effect(
         name=name,
-        space=ParameterSpace(
-            (
-                Parameter("cutoff_frequency_hz", "Hz", low_hz, high_hz, "log"),
-                Parameter("gain_db", "dB", -18.0, 18.0),
-                Parameter("q", "", *q, "log"),
-            )
-        ),
+        space=ParameterSpace(space),
         plugin=plugin,
+        differentiable=band,
         linear=True,
         time_invariant=True,
         memory_ms=memory_ms,
@@ -28,19 +256,50 @@ def _band(
     )
 
 
-def _pass(name: str, plugin: str, low_hz: float, high_hz: float, memory_ms: float) -> Effect:
+def _pass(name: str, plugin: str, design: Design, *, low_hz: float, high_hz: float) -> Effect:
+    """A first-order filter by the bilinear transform. Source: DAFX (2nd ed., 2011), section 2.2."""
+
+    @batched
+    def one_sided(audio, sample_rate, *, cutoff_frequency_hz):
+        return filtered(audio, sample_rate, design, (cutoff_frequency_hz,))
+
     return Effect(
         name=name,
         space=ParameterSpace((Parameter("cutoff_frequency_hz", "Hz", low_hz, high_hz, "log"),)),
         plugin=plugin,
+        differentiable=one_sided,
         linear=True,
         time_invariant=True,
-        memory_ms=memory_ms,
+        memory_ms=5.0,
     )
 
 
-LOW_SHELF = _band("low_shelf", "LowShelfFilter", 100.0, 600.0, (0.5, 1.0), memory_ms=20.0)
-PEAK = _band("peak", "PeakFilter", 300.0, 4000.0, (0.5, 4.0), memory_ms=40.0)
-HIGH_SHELF = _band("high_shelf", "HighShelfFilter", 300.0, 3000.0, (0.5, 1.0), memory_ms=10.0)
-HIGHPASS = _pass("highpass", "HighpassFilter", 100.0, 1500.0, memory_ms=5.0)
-LOWPASS = _pass("lowpass", "LowpassFilter", 250.0, 3000.0, memory_ms=5.0)
+LOW_SHELF = _band(
+    "low_shelf",
+    "LowShelfFilter",
+    _design_low_shelf,
+    low_hz=100.0,
+    high_hz=600.0,
+    q=(0.5, 1.0),
+    memory_ms=20.0,
+)
+PEAK = _band(
+    "peak",
+    "PeakFilter",
+    _design_peak,
+    low_hz=300.0,
+    high_hz=4000.0,
+    q=(0.5, 4.0),
+    memory_ms=40.0,
+)
+HIGH_SHELF = _band(
+    "high_shelf",
+    "HighShelfFilter",
+    _design_high_shelf,
+    low_hz=300.0,
+    high_hz=3000.0,
+    q=(0.5, 1.0),
+    memory_ms=10.0,
+)
+HIGHPASS = _pass("highpass", "HighpassFilter", _design_highpass, low_hz=100.0, high_hz=1500.0)
+LOWPASS = _pass("lowpass", "LowpassFilter", _design_lowpass, low_hz=250.0, high_hz=3000.0)

@@ -1,25 +1,28 @@
-"""Where ranges live: physical units <-> 0..1 <-> bins. Dataset, effect, loss, tokenizer and slider all ask here."""
+"""Typed parameter spaces: named knobs with units, and the map between physical and unit values."""
 
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One knob: its name, unit, legal range and how the range is travelled.
+    """One knob.
 
     Attributes:
         name: with the unit as its suffix, e.g. ``drive_db``.
         unit: ``"dB"``, ``"Hz"``, ``"ms"``, ``"s"``, ``"bit"`` or ``""`` for a ratio or share.
         low: smallest legal value.
         high: largest legal value.
-        scale: ``"linear"``, or ``"log"`` for equal steps in ratio (times, frequencies); `low` must then be > 0.
-        identifiable: whether a listener to the wet sound alone can hope to read it. Phase-like or
-            redundant knobs are rendered but left out of parameter errors.
+        scale: ``"linear"``, or ``"log"`` for equal steps in ratio; `low` must then be > 0.
+        identifiable: whether the wet sound alone can show its value. Phase-like or redundant knobs
+            are rendered but left out of parameter errors.
     """
 
     name: str
@@ -46,14 +49,15 @@ class Parameter:
         """0..1 -> physical value. Raises ValueError outside [0, 1]."""
         if not 0 <= unit <= 1:
             raise ValueError(f"{self.name}: a unit value lies in [0, 1], got {unit}")
+        return float(np.clip(self._scaled(unit), self.low, self.high))
+
+    def _scaled(self, unit):
         if self.scale == "log":
-            value = self.low * (self.high / self.low) ** unit
-        else:
-            value = self.low + unit * (self.high - self.low)
-        return float(np.clip(value, self.low, self.high))
+            return self.low * (self.high / self.low) ** unit
+        return self.low + unit * (self.high - self.low)
 
     def check(self, value: float) -> None:
-        """Raise ValueError, naming knob, range and value, unless `value` is finite and within the range."""
+        """Raise ValueError, naming knob, range and value, unless `value` is finite and in range."""
         slack = 1e-6 * (self.high - self.low)
         if not (np.isfinite(value) and self.low - slack <= value <= self.high + slack):
             raise ValueError(
@@ -63,11 +67,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class ParameterSpace:
-    """The knobs of one effect, in a fixed order.
-
-    Attributes:
-        parameters: the knobs; names are unique.
-    """
+    """The knobs of one effect, in a fixed order; their names are unique."""
 
     parameters: tuple[Parameter, ...]
 
@@ -102,21 +102,31 @@ class ParameterSpace:
         return np.array([p.to_unit(params[p.name]) for p in self.parameters], dtype=np.float64)
 
     def from_unit(self, params_unit: np.ndarray) -> dict[str, float]:
-        """Physical parameters from (n_params,) in [0, 1]. Raises ValueError for another length or range."""
+        """Physical parameters from (n_params,) in [0, 1]. ValueError for another length or range."""
         if len(params_unit) != len(self.parameters):
             raise ValueError(
                 f"params_unit must hold {len(self.parameters)} values, got {len(params_unit)}"
             )
-        return {
-            p.name: p.from_unit(float(u)) for p, u in zip(self.parameters, params_unit, strict=True)
-        }
+        units = zip(self.parameters, params_unit, strict=True)
+        return {p.name: p.from_unit(float(unit)) for p, unit in units}
+
+    def from_unit_batch(self, unit: "Tensor") -> "dict[str, Tensor]":
+        """Name -> (...) physical values, with gradient, from a tensor (..., n_params) in 0..1.
+
+        The range is not checked; another number of parameters is a ValueError.
+        """
+        if unit.shape[-1] != len(self):
+            raise ValueError(
+                f"unit must hold {len(self)} values in its last axis, got {tuple(unit.shape)}"
+            )
+        return {p.name: p._scaled(unit[..., i]) for i, p in enumerate(self.parameters)}
 
     def to_bins(self, params: Mapping[str, float], n_bins: int) -> list[int]:
         """The bin of each knob: `n_bins` equal cells of the unit interval."""
         return [min(int(unit * n_bins), n_bins - 1) for unit in self.to_unit(params)]
 
     def from_bins(self, bins: list[int], n_bins: int) -> dict[str, float]:
-        """Physical parameters at the bins' centres. Raises ValueError for a bin outside 0..n_bins-1."""
+        """Physical parameters at the bins' centres; ValueError for a bin outside 0..n_bins-1."""
         if any(not 0 <= index < n_bins for index in bins):
             raise ValueError(f"bins must lie in 0..{n_bins - 1}, got {bins}")
         return self.from_unit(np.array([(index + 0.5) / n_bins for index in bins]))

@@ -19,7 +19,7 @@ SEED_PEDALS = ("compressor", "distortion", "chorus", "phaser", "reverb")
 
 @cache
 def preset_counts() -> dict:
-    """How often each pedal, and each before which other, stands in real presets (facts counted by tools/)."""
+    """How often each pedal, and each before which other, stands in real presets (by tools/)."""
     return json.loads((Path(__file__).parent / "preset_counts.json").read_text())
 
 
@@ -28,17 +28,17 @@ class ChainSampler:
     """Draws chains of distinct pedals.
 
     Attributes:
-        pedals: the pedals on the shelf, distinct names.
+        pedals: the pedals to draw from, distinct names.
         prior: ``"subsets"``: every ordered subset (the empty one too) equally likely;
-            ``"shuffled"``: a length uniform in 1..`max_length`, then distinct pedals in uniform order;
-            ``"seed"``: the first pedal always, each other with probability 1/2, shuffled, then cut to `max_length`;
-            ``"realistic"``: presence and order as counted in real presets, never empty, never longer than
-            `max_length`.
+            ``"shuffled"``: a length uniform in 1..`max_length`, then distinct pedals in uniform
+            order; ``"seed"``: the first pedal always, each other with probability 1/2, shuffled,
+            then cut to `max_length`; ``"realistic"``: presence and order as counted in real
+            presets, 1..`max_length` pedals.
         max_length: longest chain; default all pedals.
 
     Raises:
-        ValueError: for no or repeated pedals, an unknown prior, a length outside 1..len(pedals), or a realistic
-            prior over pedals that no counted preset holds.
+        ValueError: for no or repeated pedals, an unknown prior, a length outside 1..len(pedals), or
+            a realistic prior over pedals that no counted preset holds.
         KeyError: for an unknown pedal.
     """
 
@@ -55,9 +55,7 @@ class ChainSampler:
             raise ValueError(f"prior must be one of {get_args(Prior)}, got {self.prior!r}")
         if self.max_length is not None and not 1 <= self.max_length <= len(self.pedals):
             raise ValueError(f"max_length must lie in 1..{len(self.pedals)}, got {self.max_length}")
-        if self.prior == "realistic" and not any(
-            name in preset_counts()["present"] for name in self.pedals
-        ):
+        if self.prior == "realistic" and preset_counts()["present"].keys().isdisjoint(self.pedals):
             raise ValueError(f"no counted preset holds any of {self.pedals}: choose another prior")
 
     @property
@@ -84,12 +82,10 @@ class ChainSampler:
 
     def _realistic(self, rng: np.random.Generator) -> tuple[str, ...]:
         counts = preset_counts()
-        rates = [counts["present"].get(name, 0) / counts["n_chains"] for name in self.pedals]
+        rates = {name: counts["present"].get(name, 0) / counts["n_chains"] for name in self.pedals}
         kept: list[str] = []
         while not 1 <= len(kept) <= self.longest:
-            kept = [
-                name for name, rate in zip(self.pedals, rates, strict=True) if rng.random() < rate
-            ]
+            kept = [name for name, rate in rates.items() if rng.random() < rate]
         orders = list(itertools.permutations(kept))
         weights = np.array([_order_weight(order, counts["before"]) for order in orders])
         return orders[rng.choice(len(orders), p=weights / weights.sum())]
@@ -101,12 +97,11 @@ def _ordered_subsets(pedals: tuple[str, ...], longest: int) -> list[tuple[str, .
 
 
 def _order_weight(order: Sequence[str], before: dict[str, int]) -> float:
-    # Product of pairwise shares, add-one smoothed so that a pair never seen is even, not impossible.
+    # Product of pairwise shares. One is added to every count, so that a pair never seen counts as
+    # even, not as impossible.
     weight = 1.0
     for first, second in itertools.combinations(order, 2):
-        forward, backward = (
-            before.get(f"{first} {second}", 0) + 1,
-            before.get(f"{second} {first}", 0) + 1,
-        )
+        forward = before.get(f"{first} {second}", 0) + 1
+        backward = before.get(f"{second} {first}", 0) + 1
         weight *= forward / (forward + backward)
     return weight

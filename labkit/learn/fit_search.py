@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 
 from labkit.effects.registry import effect
-from labkit.effects.twins import twin
-from labkit.effects.twins.board import from_unit
 
 # A window with an error below this is explained: the twins come nearer than that to pedalboard.
 EXPLAINED = 1e-5
@@ -55,8 +53,8 @@ class Search:
         """Rows of audio through the pedal at `place`; `unit` holds the knobs of all pedals."""
         self.renders += audio.shape[-1] / self.wet.shape[-1] * len(audio) / len(self.names)
         columns = self.columns[place]
-        knobs = from_unit(self.spaces[place], unit[:, columns.start : columns.stop])
-        return twin(self.names[place])(audio, self.sample_rate, **knobs)
+        knobs = self.spaces[place].from_unit_batch(unit[:, columns.start : columns.stop])
+        return effect(self.names[place]).differentiable(audio, self.sample_rate, **knobs)
 
     def render(
         self, unit: Tensor, samples: int, *, place: int = 0, audio: Tensor | None = None

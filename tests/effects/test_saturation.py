@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.effects.hysteresis import magnetise
+from labkit.effects.saturation import magnetise
 from labkit.effects.saturation import (
     CURVES,
     MEMORYLESS,

@@ -11,8 +11,6 @@ from torch import Tensor
 from labkit.effects.effect import process
 from labkit.effects.parameters import ParameterSpace
 from labkit.effects.registry import effect
-from labkit.effects.twins import twin
-from labkit.effects.twins.board import from_unit
 from labkit.signal.optional import need
 from labkit.signal.sources import GeneratedGuitars
 from labkit.signal.units import set_rms
@@ -98,8 +96,10 @@ class Board:
     def twin(self, audio: Tensor, params_unit: Tensor) -> Tensor:
         """The same in torch, differentiable: (b, channels, samples) and (b, d) in 0..1 -> (b, channels, samples)."""
         for pedal, columns in zip(self.pedals, self._columns, strict=True):
-            knobs = from_unit(pedal.free, params_unit[:, columns])
-            audio = twin(pedal.name)(audio, self.sample_rate, **pedal.fixed, **knobs)
+            knobs = pedal.free.from_unit_batch(params_unit[:, columns])
+            audio = effect(pedal.name).differentiable(
+                audio, self.sample_rate, **pedal.fixed, **knobs
+            )
         return audio
 
 

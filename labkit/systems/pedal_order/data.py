@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from labkit.effects.chain import Chain
+from labkit.effects.chain import Chain, render_chains
 from labkit.effects.registry import effect
-from labkit.effects.twins.board import render_chains
 from labkit.learn.pool import ExampleCache, number_of
 from labkit.signal.augment import augment
 from labkit.signal.pool import DryPool, FreshClips

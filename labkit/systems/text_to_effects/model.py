@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from labkit.effects.twins.board import from_unit
 from labkit.systems.text_to_effects.config import SENTENCE_WIDTHS, Config
 from labkit.systems.text_to_effects.grammar import vocabulary
 from labkit.systems.text_to_effects.inputs import HINT_DEGREE, HINT_WIDTH
@@ -47,7 +46,7 @@ class Settings(NamedTuple):
     def eq_curve_db(self) -> Tensor:
         """(b, 40) dB."""
         return curve_db(
-            *(from_unit(BAND, self.band_unit)[name] for name in BAND.names), self.type_shares
+            *(BAND.from_unit_batch(self.band_unit)[name] for name in BAND.names), self.type_shares
         )
 
     def hard(self) -> "Settings":
@@ -74,7 +73,7 @@ class Settings(NamedTuple):
 
     def preset(self, row: int) -> Preset:
         """One of the batch as a preset."""
-        knobs = from_unit(BAND, self.band_unit[row].detach().double())
+        knobs = BAND.from_unit_batch(self.band_unit[row].detach().double())
         kinds = self.type_shares[row].argmax(-1).tolist()
         bands = [
             Band(TYPES[kind], *(float(knobs[name][band]) for name in BAND.names))

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from labkit.effects.twins import twin
-from labkit.effects.twins.board import from_unit
+from labkit.effects.registry import effect
 from labkit.systems.text_to_effects.model import Settings
 from labkit.systems.text_to_effects.preset import BAND, SPACES
 from labkit.systems.text_to_effects.response import BANDS_HZ
@@ -33,13 +32,15 @@ def rendered(settings: Settings, audio: Tensor, sample_rate: int) -> Tensor:
     Returns:
         (b, 1, samples).
     """
-    knobs = {name: from_unit(space, settings.units[name]) for name, space in SPACES.items()}
+    knobs = {name: space.from_unit_batch(settings.units[name]) for name, space in SPACES.items()}
     sound = shifted(audio, sample_rate, semitones=knobs["pitch"]["semitones"])
     sound = equalised(settings, sound, sample_rate)
-    sound = twin("compressor")(sound, sample_rate, **knobs["compressor"])
-    sound = twin("distortion")(sound, sample_rate, drive_db=knobs["distortion"]["drive_db"])
+    sound = effect("compressor").differentiable(sound, sample_rate, **knobs["compressor"])
+    sound = effect("distortion").differentiable(
+        sound, sample_rate, drive_db=knobs["distortion"]["drive_db"]
+    )
     colour_db = _COLOUR_DB * knobs["distortion"]["colour"]
-    sound = twin("high_shelf")(
+    sound = effect("high_shelf").differentiable(
         sound, sample_rate, cutoff_frequency_hz=_COLOUR_HZ, gain_db=colour_db, q=0.7
     )
     return _in_room(sound, sample_rate, **knobs["reverb"])
@@ -56,14 +57,15 @@ def equalised(settings: Settings, audio: Tensor, sample_rate: int) -> Tensor:
     Returns:
         (b, 1, samples).
     """
-    knobs = from_unit(BAND, settings.band_unit)
+    knobs = BAND.from_unit_batch(settings.band_unit)
     for band in range(settings.band_unit.shape[1]):
         hz, gain_db, q = (knobs[name][:, band] for name in BAND.names)
         given = [{"cutoff_frequency_hz": hz, "gain_db": gain_db, "q": q}] * 3 + [
             {"cutoff_frequency_hz": hz}
         ] * 2
         kinds = [
-            twin(name)(audio, sample_rate, **some) for name, some in zip(_TWINS, given, strict=True)
+            effect(name).differentiable(audio, sample_rate, **some)
+            for name, some in zip(_TWINS, given, strict=True)
         ]
         audio = (torch.stack(kinds, dim=1) * settings.type_shares[:, band, :, None, None]).sum(1)
     return audio
@@ -113,15 +115,21 @@ def _in_room(
     wet: Tensor,
 ) -> Tensor:
     dry_share, share = (1 - wet)[:, None, None], (wet * (1 - diffusion))[:, None, None]
-    behind = twin("delay")(
+    behind = effect("delay").differentiable(
         sound, sample_rate, delay_seconds=pre_delay_ms / 1000, feedback=0.0, mix=1.0
     )
     room = (
-        twin("reverb")(behind, sample_rate, room_size=room_size, damping=damping, mix=wet)
+        effect("reverb").differentiable(
+            behind, sample_rate, room_size=room_size, damping=damping, mix=wet
+        )
         - dry_share * behind
     )
     late = {"delay_seconds": 0.05 + pre_delay_ms / 1000, "feedback": 0.5 * room_size}
-    return dry_share * sound + room + share * twin("delay")(sound, sample_rate, mix=1.0, **late)
+    return (
+        dry_share * sound
+        + room
+        + share * effect("delay").differentiable(sound, sample_rate, mix=1.0, **late)
+    )
 
 
 def band_change_db(dry: Tensor, wet: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.effects.twins import twin
-from labkit.effects.twins.board import from_unit
+from labkit.effects.registry import effect
 from labkit.learn.evolution import strategy
 from labkit.measure.score import Row, bootstrap_interval, wilson_interval
 from labkit.signal.files import check_audio, to_mono
@@ -179,7 +178,7 @@ def evolve(
 
 def preset_of_unit(unit: Tensor) -> Preset:
     """(5, 3) knobs in 0..1 as a preset with the types of `response.START`."""
-    knobs = from_unit(BAND, unit.double().clamp(0, 1))
+    knobs = BAND.from_unit_batch(unit.double().clamp(0, 1))
     values = zip(*(knobs[name].tolist() for name in BAND.names), strict=True)
     ends = [(knob.low, knob.high) for knob in BAND.parameters]
     eq = []
@@ -207,10 +206,12 @@ def _start() -> Tensor:
 
 
 def _through(unit: Tensor, audio: Tensor, sample_rate: int) -> Tensor:
-    knobs = from_unit(BAND, unit)
+    knobs = BAND.from_unit_batch(unit)
     for k, (kind, _, _) in enumerate(START):
         hz, gain_db, q = (knobs[name][k] for name in BAND.names)
-        audio = twin(_TWINS[kind])(audio, sample_rate, cutoff_frequency_hz=hz, gain_db=gain_db, q=q)
+        audio = effect(_TWINS[kind]).differentiable(
+            audio, sample_rate, cutoff_frequency_hz=hz, gain_db=gain_db, q=q
+        )
     return audio
 
 
