@@ -1,9 +1,16 @@
-"""Settings from sound, given the order: a window that grows over the clip, and CMA-ES on the whole of it beside it."""
+"""Settings of a chain from dry and wet audio, given the order of its pedals: by gradient or CMA-ES.
 
+Over a whole clip the error has many local minima: an oscillator half a turn off, an echo some
+samples late. Over the first milliseconds it has not: no oscillator has moved far and no echo has
+begun. So `fit_chain` fits the first 12 ms, then longer and longer windows, each from the end of
+the one before, by damped Gauss-Newton steps through the differentiable versions of the pedals.
+Where the steps fail, an evolutionary search over the next piece of sound runs beside them.
+"""
+
+import itertools
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,16 +19,32 @@ from torch import Tensor
 from labkit.effects.chain import Chain, Step
 from labkit.effects.parameters import ParameterSpace
 from labkit.effects.registry import effect
-from labkit.learn.evolution import strategy
-from labkit.learn.fit_search import Search, grow
+from labkit.learn.minimise import minimise
 from labkit.measure.losses import log_spectral_distance
 from labkit.measure.metrics import si_sdr_db
 from labkit.signal.files import check_audio
-from labkit.signal.optional import need
 from labkit.signal.seeds import generator, torch_generator
 
-# An answer whose render comes this near to the wet recording has explained it.
+# A fit above this SI-SDR has found the chain.
 ENOUGH_DB = 30.0
+# A window with a relative error energy below this is explained: the differentiable pedals are
+# nearer than that to pedalboard.
+EXPLAINED = 1e-5
+# A round ends after a window above this error, or after so many windows that needed a search.
+TOO_LARGE = 1e-2
+MAX_SEARCHES = 30
+# Parameters that decide when a sound comes in, with the seconds in one of their units. Their
+# minima are a sample wide. An echo moves in whole samples, so it has no gradient at all.
+DELAYS = {"delay_seconds": 1.0, "centre_delay_ms": 1e-3}
+ECHO = "delay_seconds"
+FIRST_SECONDS = 0.012
+LEAST_SECONDS = 0.0007
+GROWTH = 1.6
+# Delays are tried this far back. That is slow: for all offspring only in short windows.
+BACK_SECONDS = 0.02
+SHORT_SECONDS = 0.06
+OFFSPRING = 24
+BATCH_SECONDS = 4.0  # audio rendered in one batch: limits memory
 
 
 @dataclass(frozen=True)
@@ -29,21 +52,17 @@ class Fit:
     """What a search for settings found.
 
     Attributes:
-        chain: the pedals with their fitted knobs.
-        si_sdr_db: of the fitted chain, rendered by pedalboard, against the wet recording. Dry and wet being known,
-            this is what a search knows about itself: below 30 dB it has not arrived.
-        distance: what is left of the loss (spectral distance in nepers plus a tenth of the log error of the wave).
-        renders: how much was rendered on the way, in clips of full length through the whole chain.
+        chain: the pedals with their fitted settings.
+        si_sdr_db: of the chain's render by pedalboard against the wet recording. Below 30 dB the
+            search has failed.
+        renders: number of renders, in clips of full length through the whole chain.
         seconds: wall time.
-        lag_samples: by how much the wet recording was found to be late, and was moved; negative where it was early.
     """
 
     chain: Chain
     si_sdr_db: float
-    distance: float
     renders: int
     seconds: float
-    lag_samples: int = 0
 
 
 def fit_chain(
@@ -57,141 +76,46 @@ def fit_chain(
     steps: int = 8,
     rounds: int = 4,
     seconds: float = np.inf,
-    max_lag_seconds: float = 0.0,
     seed: int = 0,
-    device: str = "cpu",
-    progress: bool = False,
 ) -> Fit:
-    """The knobs of a chain whose pedals and order are known, from dry and wet.
-
-    Over a whole clip the error is a landscape of valleys: an oscillator half a turn off, an echo some samples late.
-    Over its first milliseconds it is not, for an oscillator has hardly moved and no echo has come. So the search fits
-    the first 12 ms, then longer and longer windows, each from where the last one ended: damped Gauss-Newton steps, in
-    unit space (every knob on its own scale, 0..1), with slopes from the twins: difference quotients in float64, all of
-    a pedal's in one batch. What a window does not tell about a knob the next one may; so `starts` settings are carried
-    along while windows are short. Where the steps fail, the window ends just behind the place where the error sets in,
-    new settings are drawn from what the last window left open (the Laplace approximation of its posterior), and the
-    sample at which a delayed sound comes in is tried one by one.
-
-    A round that fails is followed by another, with other draws; every second one begins where the dry sound first gets
-    loud. The first round whose end agrees with `wet` ends the search.
+    """The settings of a chain whose pedals and order are known.
 
     Args:
-        dry: (channels, samples), as it entered the chain, aligned with `wet` but for `max_lag_seconds`.
+        dry: (channels, samples), the input of the chain, aligned with `wet`.
         wet: the same shape, not silent.
-        sample_rate: Hz.
-        names: the pedals in order, all with twins.
+        names: the pedals in order; all must have a differentiable version.
         draws: random settings tried on the first window, >= starts.
-        starts: how many are followed, at most; 1 or more.
-        steps: of Gauss-Newton in each window, 1 or more.
-        rounds: how often the search begins, at most; 1 or more.
-        seconds: wall time after which no round begins, and the one under way goes no further.
-        max_lag_seconds: how late or early the wet recording may lie, by a converter's latency, say. Where the fit as
-            it lies does not arrive, others follow with the recording moved to where its whitened correlation with the
-            dry one peaks; they share `seconds`. 0: they are aligned.
-        seed: of the draws.
-        device: torch's.
-        progress: show a bar.
-
-    Returns:
-        The best fit of all rounds, scored by a render of pedalboard.
+        starts: settings that are followed, at most.
+        steps: Gauss-Newton steps in each window.
+        rounds: how often the search begins anew until a fit exceeds 30 dB.
+        seconds: wall time after which no round begins and the current one stops.
 
     Raises:
-        ValueError: if shapes differ, a recording is unusable, `wet` is silent, or a number is out of range.
+        ValueError: if shapes differ, a recording is unusable, or a number is out of range.
         KeyError: for an unknown pedal.
 
-    Source: the steps are Marquardt 1963 with the damping tried on a grid in one batch. Windows that grow are a
-        continuation method (Allgower and Georg 1990); settings carried along and drawn anew where they cannot explain
-        the next samples are a particle filter for constants (Chopin 2002), with steps where that one has random moves.
+    Source: Marquardt 1963 (steps, with the damping tried on a grid); Allgower and Georg 1990
+        (continuation); Chopin 2002 (particle filter for constants: offspring of settings that
+        cannot explain the next samples).
     """
     dry, wet = _checked(dry, wet, sample_rate, names)
-    for name, value, least in (("starts", starts, 1), ("steps", steps, 1), ("rounds", rounds, 1)):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+    for name, value in (("starts", starts), ("steps", steps), ("rounds", rounds)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
     if starts > draws:
         raise ValueError(f"starts must lie in 1..draws = 1..{draws}, got {starts}")
-    if max_lag_seconds:
-        given = {
-            "draws": draws,
-            "starts": starts,
-            "steps": steps,
-            "rounds": rounds,
-            "seconds": seconds,
-        }
-        given |= {"seed": seed, "device": device, "progress": progress}
-        return _fit_at_lags(
-            dry, wet, sample_rate, names, _lag(dry, wet, sample_rate, max_lag_seconds), given
-        )
     begun = time.perf_counter()
-    search = Search(dry, wet, sample_rate, names, device)
-    bar = need("tqdm").tqdm(
-        total=1.0, desc="fit", disable=not progress, bar_format="{desc}: {percentage:3.0f}%|{bar}|"
-    )
-    found: list[tuple[float, Tensor]] = []
+    renderer = _Renderer(dry, wet, sample_rate, names)
+    best: tuple[float, Tensor] | None = None
     for k in range(rounds):
-        bar.set_description(f"fit, round {k + 1} of at most {rounds}")
-        bar.reset(1.0)
-        own = torch_generator(seed, "fit", k)
-        begin = search.beginnings[k % 2]
-        size = {"draws": draws, "starts": starts, "steps": steps, "until": begun + seconds}
-        found.append(grow(search, begin, **size, rng=own, tick=bar.update))
-        if found[-1][0] < 10 ** (-ENOUGH_DB / 10) or time.perf_counter() - begun > seconds:
+        search = _Round(renderer, starts, steps, begun + seconds, torch_generator(seed, "fit", k))
+        found = search.run(renderer.first_windows()[k % 2], draws)
+        if best is None or found[0] < best[0]:
+            best = found
+        if found[0] < 10 ** (-ENOUGH_DB / 10) or time.perf_counter() - begun > seconds:
             break
-    bar.close()
-    row = min(found, key=lambda pair: pair[0])[1]
-    chain = _chain(names, search.spaces, row.double().cpu().numpy())
-    return _scored(chain, dry, wet, sample_rate, search.renders, begun)
-
-
-def _fit_at_lags(
-    dry: np.ndarray,
-    wet: np.ndarray,
-    sample_rate: int,
-    names: Sequence[str],
-    lag: int,
-    given: Mapping[str, Any],
-) -> Fit:
-    """The first fit that arrives, or the best: as the recordings lie, moved by `lag`, by a sample less.
-
-    A filter is half a sample late itself, which may round up.
-    """
-    found: list[Fit] = []
-    shifts = list(dict.fromkeys((0, lag, lag - 1)))
-    ends = time.perf_counter() + given["seconds"]
-    for k, shift in enumerate(shifts):
-        early, late = max(0, -shift), max(0, shift)
-        pair = dry[:, early : dry.shape[1] - late], wet[:, late : wet.shape[1] - early]
-        share = max(0.0, ends - time.perf_counter()) / (len(shifts) - k)
-        found.append(
-            replace(
-                fit_chain(*pair, sample_rate, names, **given | {"seconds": share}),
-                lag_samples=shift,
-            )
-        )
-        if found[-1].si_sdr_db >= ENOUGH_DB:
-            break
-    spent = {
-        "renders": sum(fit.renders for fit in found),
-        "seconds": sum(fit.seconds for fit in found),
-    }
-    return replace(max(found, key=lambda fit: fit.si_sdr_db), **spent)
-
-
-def _lag(dry: np.ndarray, wet: np.ndarray, sample_rate: int, max_lag_seconds: float) -> int:
-    """Samples by which `wet` is late: the highest peak, of either sign, of the whitened cross-correlation.
-
-    Source: the phase transform, Knapp and Carter 1976. A filter's own delay moves the plain correlation's peak.
-    """
-    most, samples = round(max_lag_seconds * sample_rate), dry.shape[1]
-    if not 0 <= most < samples // 2:
-        raise ValueError(
-            f"max_lag_seconds must be in 0..{samples / 2 / sample_rate:g}, got {max_lag_seconds}"
-        )
-    cross = np.fft.rfft(wet.sum(0), 2 * samples) * np.fft.rfft(dry.sum(0), 2 * samples).conj()
-    floor = max(1e-12 * np.abs(cross).max(), np.finfo(np.float64).tiny)  # dry may be silence
-    product = np.abs(np.fft.irfft(cross / np.maximum(np.abs(cross), floor)))
-    lags = np.arange(-most, most + 1)
-    return int(lags[product[lags].argmax()])
+    chain = _chain(names, renderer.spaces, best[1].double().numpy())
+    return _scored(chain, dry, wet, sample_rate, renderer.renders, begun)
 
 
 def fit_chain_cma(
@@ -203,67 +127,36 @@ def fit_chain_cma(
     renders: int | None = None,
     seconds: float = np.inf,
     seed: int = 0,
-    progress: bool = False,
 ) -> Fit:
-    """As `fit_chain`, without slopes: CMA-ES on the loss of the whole clip, rendered by pedalboard.
+    """As `fit_chain`, without gradients: CMA-ES with restarts on the loss of the whole clip.
 
-    It needs no twin, so it fits any pedal that can be rendered. It begins in the middle of every knob; when it stands
-    still before the budget is spent it begins again at a random place with twice the population.
+    It works for any pedal that can be rendered.
 
     Args:
-        dry: (channels, samples), as it entered the chain, aligned with `wet`.
-        wet: the same shape, not silent.
-        sample_rate: Hz.
-        names: the pedals in order.
-        renders: budget; by default 20 d^1.5 for d knobs, or none where `seconds` is given.
-        seconds: wall time after which no generation begins.
-        seed: of the draws.
-        progress: show a bar.
-
-    Returns:
-        The best fit met.
-
-    Raises:
-        ValueError: if shapes differ, a recording is unusable, `wet` is silent, or `renders` is below 1.
-        KeyError: for an unknown pedal.
-        ModuleNotFoundError: without the `cma` package.
-
-    Source: Hansen and Ostermeier 2001 by the `cma` package; the restarts are those of Auger and Hansen 2005.
+        renders: budget; 20 d^1.5 for d parameters when None.
     """
     dry, wet = _checked(dry, wet, sample_rate, names)
     spaces = [effect(name).space for name in names]
-    n_knobs = sum(map(len, spaces))
-    if renders is None:
-        renders = round(20 * n_knobs**1.5) if seconds == np.inf else np.iinfo(np.int64).max
-    if renders < 1:
-        raise ValueError(f"renders must be at least 1, got {renders}")
-    begun, done, best, middle = (
-        time.perf_counter(),
-        0,
-        (np.inf, np.full(n_knobs, 0.5)),
-        np.full(n_knobs, 0.5),
+    n = sum(map(len, spaces))
+    begun = time.perf_counter()
+
+    def loss(rows: np.ndarray) -> np.ndarray:
+        clips = [_chain(names, spaces, row).render(dry, sample_rate) for row in rows]
+        out, goal = torch.from_numpy(np.stack(clips)), torch.from_numpy(wet)
+        error = (out - goal).square().mean((1, 2)) / goal.square().mean()
+        return (log_spectral_distance(out, goal[None]) + 0.1 * torch.log(error + 1e-7)).numpy()
+
+    found = minimise(
+        loss,
+        np.full(n, 0.5),
+        method="cma",
+        evaluations=round(20 * n**1.5) if renders is None else renders,
+        rng=generator(seed, "fit cma"),
+        seconds=seconds,
+        restarts=True,
     )
-    rng, goal, size = (
-        generator(seed, "fit cma"),
-        torch.from_numpy(wet),
-        4 + int(3 * np.log(n_knobs)),
-    )
-    bar = need("tqdm").tqdm(
-        total=None if seconds < np.inf else renders, desc="CMA-ES", disable=not progress
-    )
-    while done < renders and time.perf_counter() - begun < seconds:
-        search = strategy(middle, 0.3, rng, population=size)
-        while not search.stop() and done < renders and time.perf_counter() - begun < seconds:
-            rows = search.ask()
-            clips = [_chain(names, spaces, row).render(dry, sample_rate) for row in rows]
-            losses = _distance(torch.from_numpy(np.stack(clips)), goal).tolist()
-            search.tell(rows, losses)
-            best = min(best, (min(losses), rows[int(np.argmin(losses))]), key=lambda pair: pair[0])
-            done += len(rows)
-            bar.update(len(rows))
-        middle, size = rng.random(n_knobs), 2 * size
-    bar.close()
-    return _scored(_chain(names, spaces, best[1]), dry, wet, sample_rate, done, begun)
+    chain = _chain(names, spaces, found.point)
+    return _scored(chain, dry, wet, sample_rate, found.evaluations, begun)
 
 
 def _checked(
@@ -289,12 +182,267 @@ def _chain(names: Sequence[str], spaces: Sequence[ParameterSpace], unit: np.ndar
 def _scored(
     chain: Chain, dry: np.ndarray, wet: np.ndarray, sample_rate: int, renders: float, begun: float
 ) -> Fit:
-    out = chain.render(dry, sample_rate)
-    distance = float(_distance(torch.from_numpy(out)[None], torch.from_numpy(wet))[0])
-    return Fit(chain, si_sdr_db(wet, out), distance, round(renders), time.perf_counter() - begun)
+    score = si_sdr_db(wet, chain.render(dry, sample_rate))
+    return Fit(chain, score, round(renders), time.perf_counter() - begun)
 
 
-def _distance(out: Tensor, wet: Tensor) -> Tensor:
-    """(b,): spectral distance plus a tenth of the log error of the wave, which only counts below 0 dB."""
-    error = (out - wet).square().mean((1, 2)) / wet.square().mean()
-    return log_spectral_distance(out, wet[None]) + 0.1 * torch.log(error + 1e-7)
+class _Renderer:
+    """The differentiable chain over the first samples of a clip, for rows of unit values.
+
+    Axis letters: b rows of settings, n parameters, t samples.
+    """
+
+    def __init__(
+        self, dry: np.ndarray, wet: np.ndarray, sample_rate: int, names: Sequence[str]
+    ) -> None:
+        self.dry = torch.from_numpy(dry)
+        self.wet = torch.from_numpy(wet)
+        self.sample_rate = sample_rate
+        self.names = names
+        self.spaces = [effect(name).space for name in names]
+        self.knobs = [knob for space in self.spaces for knob in space.parameters]
+        ends = np.cumsum([0, *map(len, self.spaces)])
+        self.columns = [range(first, stop) for first, stop in itertools.pairwise(ends.tolist())]
+        self.smooth = [i for i, knob in enumerate(self.knobs) if knob.name != ECHO]
+        self.renders = 0.0
+
+    def first_windows(self) -> tuple[int, int]:
+        """Samples of two first windows: from the first sound, and from the first loud sound."""
+        level = np.abs(self.dry.numpy()).max(0)
+        first = int(FIRST_SECONDS * self.sample_rate)
+        starts = (int((level > share * level.max()).argmax()) for share in (0.0, 0.1))
+        return tuple(min(start + first, len(level)) for start in starts)
+
+    def through(self, place: int, audio: Tensor, unit: Tensor) -> Tensor:
+        """(b, channels, t) through the pedal at `place`; `unit` (b, n) holds all pedals."""
+        self.renders += audio.shape[-1] / self.wet.shape[-1] * len(audio) / len(self.names)
+        columns = self.columns[place]
+        knobs = self.spaces[place].from_unit_batch(unit[:, columns.start : columns.stop])
+        return effect(self.names[place]).differentiable(audio, self.sample_rate, **knobs)
+
+    def render(
+        self, unit: Tensor, samples: int, place: int = 0, audio: Tensor | None = None
+    ) -> Tensor:
+        """(b, n) -> (b, channels, t). `audio` is the output of the pedals before `place`."""
+        out = (self.dry[:, :samples] if audio is None else audio).expand(len(unit), -1, -1)
+        for at in range(place, len(self.names)):
+            out = self.through(at, out, unit)
+        return out
+
+    def error(
+        self, unit: Tensor, samples: int, place: int = 0, audio: Tensor | None = None
+    ) -> Tensor:
+        """(b, n) -> (b,): energy of the error relative to that of the wet audio."""
+        wet = self.wet[:, :samples]
+        errors = []
+        for part in unit.split(self._rows(samples, 4)):
+            out = self.render(part, samples, place, audio)
+            errors.append((out - wet).square().sum((1, 2)) / (wet.square().sum() + 1e-12))
+        return torch.cat(errors)
+
+    def best(self, unit: Tensor, samples: int, n: int) -> Tensor:
+        """The `n` rows with the smallest error, best first."""
+        return unit[self.error(unit, samples).argsort()[:n]]
+
+    def slopes(self, unit: Tensor, samples: int, step: float = 1e-5) -> Tensor:
+        """(b, n) -> (b, n_smooth, channels * t): derivatives by difference quotients.
+
+        In float64, because the step must be small: the slope of delayed noise is straight only
+        within a sample. A changed parameter is rendered from its own pedal on.
+        """
+        exact = unit.double()
+        by = torch.where(exact > 0.5, -step, step)
+        # Axis 0: the unchanged row, then one copy for each parameter changed so far.
+        waves = self.dry[None, None, :, :samples].double().expand(1, len(unit), -1, -1)
+        for place, columns in enumerate(self.columns):
+            changed = [column for column in columns if column in self.smooth]
+            entering = torch.cat([waves, waves[:1].expand(len(changed), -1, -1, -1)])
+            knobs = exact.repeat(len(entering), 1, 1)
+            for i, column in enumerate(changed):
+                knobs[len(waves) + i, :, column] += by[:, column]
+            out = self.through(place, entering.flatten(0, 1), knobs.flatten(0, 1))
+            waves = out.unflatten(0, entering.shape[:2])
+        moved = (waves[1:] - waves[0]).flatten(2) / by.T[self.smooth][..., None]
+        return moved.transpose(0, 1)
+
+    def normal_equations(self, unit: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+        """Both sides of least squares: (b, n_smooth, n_smooth) and (b, n_smooth)."""
+        energy = self.wet[:, :samples].double().square().sum() + 1e-12
+        left, right = [], []
+        for part in unit.split(self._rows(samples, 1)):
+            slopes = self.slopes(part, samples)
+            missing = (self.wet[:, :samples] - self.render(part, samples)).flatten(1).double()
+            left.append(slopes @ slopes.mT / energy)
+            right.append((slopes @ missing[..., None])[..., 0] / energy)
+        return torch.cat(left), torch.cat(right)
+
+    def newton(self, unit: Tensor, samples: int, steps: int) -> tuple[Tensor, Tensor]:
+        """Damped Gauss-Newton steps while a row gains 5 % by them: rows and errors, best first."""
+        unit, errors = unit.clone(), self.error(unit, samples)
+        damping = torch.logspace(-8, 0.5, 7, dtype=torch.float64)
+        live = torch.arange(len(unit))
+        for _ in range(steps):
+            if not len(live):
+                break
+            left, right = self.normal_equations(unit[live], samples)
+            size = left.diagonal(dim1=1, dim2=2)
+            # The floor holds a parameter that this window does not depend on.
+            ridge = torch.diag_embed(size + 1e-6 * size.amax(1, keepdim=True) + 1e-6)
+            damped = left + damping[:, None, None, None] * ridge
+            wanted = right[..., None].expand(*damped.shape[:-1], 1)
+            moves = torch.linalg.solve(damped, wanted)[..., 0]
+            tries = unit[live].repeat(len(damping), 1, 1)
+            tries[..., self.smooth] = (tries[..., self.smooth] + moves.to(unit)).clamp(0, 1)
+            lowest, which = self.error(tries.flatten(0, 1), samples).view(len(damping), -1).min(0)
+            better = lowest < errors[live]
+            rows = tries[which, torch.arange(len(live))]
+            gains = lowest < 0.95 * errors[live]
+            unit[live[better]], errors[live[better]] = rows[better], lowest[better]
+            live = live[gains]
+        order = errors.argsort()
+        return unit[order], errors[order]
+
+    def _rows(self, samples: int, batches: float) -> int:
+        return max(1, int(batches * BATCH_SECONDS * self.sample_rate / samples))
+
+
+class _Round:
+    """One search from a first window to the whole clip."""
+
+    def __init__(
+        self, on: _Renderer, starts: int, steps: int, until: float, rng: torch.Generator
+    ) -> None:
+        self.on = on
+        self.starts = starts
+        self.steps = steps
+        self.until = until
+        self.rng = rng
+
+    @torch.no_grad()
+    def run(self, samples: int, draws: int) -> tuple[float, Tensor]:
+        """The error over the whole clip, and the row (n,) of the best settings."""
+        on, steps, whole = self.on, self.steps, self.on.wet.shape[-1]
+        unit = torch.rand(draws, len(on.knobs), generator=self.rng)
+        # Every echo begins as late as possible: outside the first windows.
+        unit[:, [i for i, knob in enumerate(on.knobs) if knob.name == ECHO]] = 1.0
+        unit, errors = on.newton(on.best(unit, samples, 4 * self.starts), samples, 2 * steps)
+        unit, searches = unit[: self.starts], 0
+        while samples < whole:
+            ahead = min(int(GROWTH * samples), whole)
+            ahead = whole if ahead > 0.9 * whole else ahead
+            n = max(2, min(self.starts, int(0.6 * on.sample_rate / ahead)))
+            moved, errors = on.newton(unit[:n], ahead, steps)
+            if errors[0] < EXPLAINED:
+                unit, samples = _apart(moved, errors), ahead
+                continue
+            unit, errors, samples = self._evolve(unit, moved, samples, ahead, n)
+            searches += 1
+            late = time.perf_counter() > self.until
+            if errors[0] > TOO_LARGE or searches == MAX_SEARCHES or late:
+                break
+            unit = _apart(unit, errors)[: self.starts]
+        unit, errors = on.newton(unit[:2], whole, 2 * steps)
+        return float(errors[0]), unit[0]
+
+    def _evolve(
+        self, unit: Tensor, moved: Tensor, samples: int, ahead: int, n: int
+    ) -> tuple[Tensor, Tensor, int]:
+        """Where steps alone do not explain a longer window: offspring and delays over a part of it.
+
+        The part is halved until it is explained. Returns rows, errors and the part's samples.
+        """
+        on, tried = self.on, []
+        reach = self._horizon(unit[:1], samples, ahead)
+        fit = float(on.error(unit[:1], samples)[0])
+        for k in range(4):
+            longer = max((reach - samples) >> k, int(LEAST_SECONDS * on.sample_rate))
+            window = min(samples + longer, ahead)
+            offspring = self._offspring(unit, samples, max(10 * fit, 10.0 ** (-3 - k)))
+            pool = torch.cat([offspring, unit, moved])
+            errors = on.error(pool, window)
+            short = window < SHORT_SECONDS * on.sample_rate
+            for row in pool[:OFFSPRING] if short else pool[errors.argsort()[:1]]:
+                pool = torch.cat([pool, *self._delayed(row, samples, window)])
+            rows, errors = on.newton(on.best(pool, window, 2 * n), window, 3 * self.steps)
+            tried.append((float(errors[0]), rows, errors, window))
+            if errors[0] < EXPLAINED:
+                break
+        _, rows, errors, window = min(tried, key=lambda item: item[0])
+        return rows, errors, window
+
+    def _offspring(self, unit: Tensor, samples: int, error: float) -> Tensor:
+        """(b * OFFSPRING, n): draws around every row, as wide as the window allows at this error.
+
+        The Laplace approximation: a normal distribution whose precision is that of least squares
+        plus that of a uniform prior. Values outside 0..1 are reflected. Grouped by parent.
+        """
+        smooth = self.on.smooth
+        left, _ = self.on.normal_equations(unit, samples)
+        precision = left * (len(smooth) / error) + 12 * torch.eye(len(smooth)).to(left)
+        factor = torch.linalg.cholesky(precision)
+        shape = len(unit), len(smooth), OFFSPRING
+        noise = torch.randn(*shape, generator=self.rng, dtype=torch.float64)
+        offsets = torch.linalg.solve_triangular(factor.mT, noise, upper=True).mT
+        drawn = unit[:, None].repeat(1, OFFSPRING, 1)
+        place = (drawn[..., smooth].double() + offsets).remainder(2.0)
+        drawn[..., smooth] = torch.minimum(place, 2 - place).to(unit)
+        return drawn.flatten(0, 1)
+
+    def _horizon(self, row: Tensor, samples: int, ahead: int) -> int:
+        """Just behind the first place between `samples` and `ahead` where `row` (1, n) errs."""
+        hop = max(64, samples // 40)
+        error, energy = (
+            torch.stack([part.square().sum() for part in x[..., samples:].split(hop, -1)])
+            for x in (
+                self.on.render(row, ahead)[0] - self.on.wet[:, :ahead],
+                self.on.wet[:, :ahead],
+            )
+        )
+        wrong = (error > 0.05 * energy.clamp_min(0.01 * energy.mean())).nonzero()
+        behind = max(int(0.002 * self.on.sample_rate), samples // 16)
+        return min(samples + int(wrong[0]) * hop + behind, ahead) if len(wrong) else ahead
+
+    def _delayed(self, row: Tensor, samples: int, window: int) -> list[Tensor]:
+        """For each delay parameter: `row` (n,) as (1, n) with its best delay, if that helps."""
+        on, found = self.on, []
+        for place, columns in enumerate(on.columns):
+            for column in columns:
+                if on.knobs[column].name not in DELAYS:
+                    continue
+                tries = self._delays(row, column, samples, window)
+                audio = on.dry[None, :, :window]
+                for before in range(place):
+                    audio = on.through(before, audio, row[None])
+                errors = on.error(tries, window, place, audio)
+                if errors.min() < 0.7 * errors[0]:
+                    found.append(tries[errors.argmin()][None])
+        return found
+
+    def _delays(self, row: Tensor, column: int, samples: int, window: int) -> Tensor:
+        """The row, then copies of it with other delays, sample by sample.
+
+        A delay beyond `samples` has had no effect yet: all that the window adds are tried.
+        Shorter ones are moved by up to 24 samples.
+        """
+        knob = self.on.knobs[column]
+        per_unit = DELAYS[knob.name] * self.on.sample_rate
+        here = knob.from_unit(float(row[column])) * per_unit
+        back = int(BACK_SECONDS * self.on.sample_rate)
+        first, stop = int(here) - 24, int(here) + 25
+        if here > samples - back:
+            first, stop = samples - back, window
+        first = max(first, int(knob.low * per_unit) + 1)
+        stop = min(stop, int(knob.high * per_unit))
+        values = np.arange(first, stop) + 0.5  # the middle of a sample, safe from rounding
+        tries = row.repeat(len(values) + 1, 1)
+        tries[1:, column] = torch.tensor([knob.to_unit(v / per_unit) for v in values]).to(row)
+        return tries
+
+
+def _apart(unit: Tensor, errors: Tensor) -> Tensor:
+    """Rows, best first, without duplicates and without those 30 dB worse than the first."""
+    kept = unit[:1]
+    for row, error in zip(unit[1:], errors[1:], strict=True):
+        if error < 1000 * errors[0] + 1e-7 and (row - kept).abs().amax(1).min() > 1e-3:
+            kept = torch.cat([kept, row[None]])
+    return kept

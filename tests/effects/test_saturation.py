@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.effects.saturation import magnetise
 from labkit.effects.saturation import (
     CURVES,
     MEMORYLESS,
     SPACE,
     TapeSaturationProcessor,
     depth_of,
+    magnetise,
     saturate,
     unit_of,
 )

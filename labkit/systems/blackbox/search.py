@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from labkit.learn.evolution import strategy
+from labkit.learn.minimise import minimise
 from labkit.measure.alignment import aligned_distance
 from labkit.measure.loudness import loudness_lufs
 from labkit.systems.blackbox.rack import Rack
@@ -62,20 +62,9 @@ def search(
         costs = cost(tried)
         best = int(np.argmin(costs))
         return Found(tried[best], float(costs[best]), renders)
-    best_setting, best_cost = start, float(cost(start[None])[0])
-    spent, own = 1, np.random.RandomState(int(rng.integers(1, 2**31)))
-    evolution = strategy(start, _SIGMA, own) if renders > 1 else None
-    while spent < renders:
-        asked = np.clip(evolution.ask(), 0, 1)
-        tried = asked[: renders - spent]
-        costs = cost(tried)
-        spent += len(tried)
-        if costs.min() < best_cost:
-            best_setting, best_cost = tried[int(np.argmin(costs))], float(costs.min())
-        if len(tried) < len(asked) or evolution.stop():
-            break
-        evolution.tell(list(tried), costs.tolist())
-    return Found(best_setting, best_cost, spent)
+    own = np.random.RandomState(int(rng.integers(1, 2**31)))
+    found = minimise(cost, start, evaluations=renders, rng=own, spread=_SIGMA)
+    return Found(found.point, found.loss, found.evaluations)
 
 
 def known_target(rack: Rack, dry: np.ndarray, target: np.ndarray) -> Cost:

@@ -9,8 +9,8 @@ import torch
 
 from labkit.effects.synths.registry import Synth, open_synth
 from labkit.effects.synths.spec import SAMPLE_RATE, Knob, SynthSpec, Values
-from labkit.learn.evolution import strategy
 from labkit.learn.flow import Solver, sample
+from labkit.learn.minimise import minimise
 from labkit.measure.loudness import loudness_lufs
 from labkit.measure.timbre import multi_scale_spectral
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
@@ -262,18 +262,19 @@ def refined(
         and best[f.name] != f.point
         and f.name != "note_pitch"
     ]
-    search = strategy(
-        code[free], spread, generator(seed, "synth", "cma"), population=8, bounded=False
+    if renders <= asked:
+        return best
+    found = minimise(
+        lambda points: [cost(spec.decode(_with(code, free, point))) for point in points],
+        code[free],
+        evaluations=renders - asked,
+        start_loss=lowest,
+        rng=generator(seed, "synth", "cma"),
+        spread=spread,
+        population=8,
+        bounded=False,
     )
-    while asked + 8 <= renders and not search.stop():
-        points = search.ask()
-        patches = [spec.decode(_with(code, free, point)) for point in points]
-        costs = [cost(patch) for patch in patches]
-        asked += len(points)
-        search.tell(points, costs)
-        if min(costs) < lowest:
-            best, lowest = patches[int(np.argmin(costs))], min(costs)
-    return best
+    return spec.decode(_with(code, free, found.point)) if found.loss < lowest else best
 
 
 def _keys_near(spec: SynthSpec, values: Values) -> list[float]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.effects.registry import effect
-from labkit.learn.evolution import strategy
+from labkit.learn.minimise import minimise
 from labkit.measure.score import Row, bootstrap_interval, wilson_interval
 from labkit.signal.files import check_audio, to_mono
 from labkit.signal.seeds import generator, torch_generator
@@ -154,9 +154,8 @@ def evolve(
         _start().flatten().numpy(),
         generator(seed, "text cma"),
     )
-    search, best, done = strategy(start, 0.15, rng), (np.inf, start), 0
-    while done < renders and not search.stop():
-        rows = search.ask()[: renders - done]
+
+    def apart(rows: np.ndarray) -> np.ndarray:
         boards = [
             preset_of_unit(torch.from_numpy(row).view(-1, 3)).board(sample_rate) for row in rows
         ]
@@ -165,15 +164,11 @@ def evolve(
         )
         with torch.no_grad():
             after = encoder.moments(wet)
-            apart = (1 - _closeness(encoder, before.expand_as(after), after, target, loss)).tolist()
-        done += len(rows)
-        best = min(best, (min(apart), rows[int(np.argmin(apart))]), key=lambda pair: pair[0])
-        if len(rows) < search.popsize:
-            break
-        search.tell(rows, apart)
-    return Found(
-        preset_of_unit(torch.from_numpy(best[1]).view(-1, 3)), done, time.process_time() - begun
-    )
+            return (1 - _closeness(encoder, before.expand_as(after), after, target, loss)).numpy()
+
+    found = minimise(apart, start, evaluations=renders, rng=rng, spread=0.15)
+    preset = preset_of_unit(torch.from_numpy(found.point).view(-1, 3))
+    return Found(preset, found.evaluations, time.process_time() - begun)
 
 
 def preset_of_unit(unit: Tensor) -> Preset:

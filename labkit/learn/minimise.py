@@ -1,0 +1,169 @@
+"""One search for the lowest point of a loss over vectors in 0..1: by gradient, SPSA or CMA-ES."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labkit.learn.gradients import SPSA, Point
+from labkit.signal.optional import need
+
+Method = Literal["gradient", "spsa", "cma"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The lowest point that a search evaluated.
+
+    Attributes:
+        point: (n,).
+        loss: its loss.
+        evaluations: points evaluated in all.
+    """
+
+    point: np.ndarray
+    loss: float
+    evaluations: int
+
+
+class _Search:
+    """Counts evaluations and keeps the best point."""
+
+    def __init__(self, loss: Callable, evaluations: int, seconds: float, on_step: Any) -> None:
+        self.loss = loss
+        self.evaluations = evaluations
+        self.until = time.perf_counter() + seconds
+        self.on_step = on_step
+        self.spent = 0
+        self.best: tuple[float, np.ndarray] = (np.inf, np.empty(0))
+
+    def may_evaluate(self, n: int) -> bool:
+        return self.spent + n <= self.evaluations and time.perf_counter() < self.until
+
+    def evaluate(self, points: np.ndarray) -> np.ndarray:
+        """(k, n) -> (k,)."""
+        losses = np.asarray(self.loss(points), dtype=np.float64)
+        self.keep(losses, points)
+        return losses
+
+    def keep(self, losses: np.ndarray, points: np.ndarray) -> None:
+        self.spent += len(points)
+        lowest = int(np.argmin(losses))
+        if losses[lowest] < self.best[0] or not len(self.best[1]):
+            self.best = float(losses[lowest]), points[lowest].copy()
+        if self.on_step:
+            self.on_step(self.spent, self.best[0])
+
+
+def minimise(
+    loss: Callable[[Any], Any],
+    start: np.ndarray,
+    *,
+    method: Method = "cma",
+    evaluations: int,
+    rng: np.random.Generator | np.random.RandomState,
+    seconds: float = np.inf,
+    spread: float = 0.3,
+    population: int | None = None,
+    restarts: bool = False,
+    bounded: bool = True,
+    start_loss: float | None = None,
+    learning_rate: float = 0.02,
+    eps: float = 0.01,
+    on_step: Callable[[int, float], object] | None = None,
+) -> Found:
+    """Search from `start` until `evaluations` points or `seconds` are spent.
+
+    Args:
+        loss: points (k, n) -> losses (k,): float64 arrays, or for ``"gradient"`` a tensor that
+            needs a gradient and a tensor with one.
+        start: (n,) in 0..1; it is evaluated first, so the result is never worse.
+        method: ``"gradient"`` and ``"spsa"``: steps of Adam, held within 0..1, with the gradient
+            from autograd or from two more evaluations (simultaneous perturbation). ``"cma"``:
+            CMA-ES, only whole generations.
+        evaluations: at least 1.
+        spread: CMA-ES: standard deviation of the first generation.
+        population: CMA-ES: points per generation; 4 + 3 log(n) when None.
+        restarts: CMA-ES: when it stands still, begin again at a random point with twice the
+            population; otherwise the search ends there.
+        bounded: CMA-ES: whether points stay within 0..1.
+        start_loss: CMA-ES: the loss of `start` where it is known; it is not evaluated then.
+        learning_rate: of Adam.
+        eps: SPSA: the step to either side, in (0, 0.5].
+        on_step: called with (evaluations so far, lowest loss).
+
+    Raises:
+        ValueError: if `method` is unknown or `evaluations` below 1.
+        ModuleNotFoundError: for ``"cma"`` without the package of that name.
+
+    Source: Kingma and Ba 2015 (Adam); Spall 1992 (SPSA); Hansen, "The CMA Evolution Strategy: A
+        Tutorial", 2016; Auger and Hansen 2005 (restarts).
+    """
+    if method not in ("gradient", "spsa", "cma"):
+        raise ValueError(f"method must be gradient, spsa or cma, got {method!r}")
+    if evaluations < 1:
+        raise ValueError(f"evaluations must be at least 1, got {evaluations}")
+    start = np.asarray(start, dtype=np.float64)
+    search = _Search(loss, evaluations, seconds, on_step)
+    if method == "cma":
+        if start_loss is None:
+            search.evaluate(start[None])
+        else:
+            search.best = start_loss, start
+        _evolve(search, start, rng, spread, population, restarts=restarts, bounded=bounded)
+    else:
+        _descend(search, start, rng, learning_rate, eps if method == "spsa" else None)
+    return Found(search.best[1], search.best[0], search.spent)
+
+
+def _descend(
+    search: _Search, start: np.ndarray, rng: Any, learning_rate: float, eps: float | None
+) -> None:
+    point = torch.from_numpy(start[None].copy()).requires_grad_()
+    optimizer = torch.optim.Adam([point], learning_rate)
+    while search.spent == 0 or search.may_evaluate(1):
+        here = point.detach().numpy()
+        if eps is None:
+            value: Tensor = search.loss(point)
+            search.keep(value.detach().numpy(), here)
+            (point.grad,) = torch.autograd.grad(value.sum(), point)
+        else:
+            losses = search.evaluate(here)
+            if not search.may_evaluate(2):
+                return
+            at = Point(here, losses, lambda places: search.evaluate(places[:, 0])[:, None])
+            point.grad = torch.from_numpy(SPSA(eps).estimate(at, rng))
+        optimizer.step()
+        with torch.no_grad():
+            point.clamp_(0, 1)
+
+
+def _evolve(
+    search: _Search,
+    start: np.ndarray,
+    rng: Any,
+    spread: float,
+    population: int | None,
+    *,
+    restarts: bool,
+    bounded: bool,
+) -> None:
+    # A seed of NaN leaves NumPy's global generator alone: draws come from `rng`.
+    options = {"verbose": -9, "seed": np.nan, "randn": lambda *shape: rng.standard_normal(shape)}
+    if bounded:
+        options["bounds"] = [0, 1]
+    size = population or 4 + int(3 * np.log(len(start)))
+    while True:
+        evolution = need("cma").CMAEvolutionStrategy(start, spread, {**options, "popsize": size})
+        while not evolution.stop():
+            if not search.may_evaluate(size):
+                return
+            points = evolution.ask()
+            evolution.tell(points, search.evaluate(np.stack(points)).tolist())
+        if not restarts:
+            return
+        start, size = rng.random(len(start)), 2 * size
