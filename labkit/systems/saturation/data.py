@@ -1,8 +1,7 @@
-"""Examples of saturation: a clean clip, a curve at a depth, and what a listener is given of both."""
+"""Examples: a clean clip, the same through a curve at some depth, and disturbances."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,79 @@ from labkit.signal.augment import augment
 from labkit.signal.optional import need
 from labkit.signal.pool import DryPool, FreshClips
 from labkit.signal.seeds import generator
-from labkit.signal.sources import Clip
-from labkit.systems.saturation.buffer import BufferedClips
-from labkit.systems.saturation.config import NAMES, Condition, Config, draw_condition
-from labkit.systems.saturation.views import N_VIEWS, hear, picture
+from labkit.signal.sources import Clip, Source, check_split
+from labkit.signal.units import db_to_amplitude
+from labkit.systems.saturation.config import CURVE_NAMES, Condition, Config, Sound
+from labkit.systems.saturation.model import network_inputs
+
+
+class BufferedClips:
+    """Clips by number from a few that are held in memory and renewed at a fixed rate.
+
+    Reading a long file for each short clip is slow, and a collection does not fit into memory.
+    Which clip a number gives depends on the arguments and the number alone.
+
+    Args:
+        gigabytes: memory for clips; at least one is kept.
+        reload_every: numbers after which the clips are replaced.
+
+    Raises:
+        ValueError: for a size or rate that is not positive.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        split: str,
+        seed: int,
+        *,
+        gigabytes: float = 0.5,
+        reload_every: int = 2000,
+    ) -> None:
+        if not gigabytes > 0 or reload_every < 1:
+            raise ValueError(
+                f"gigabytes and reload_every must be positive, got {gigabytes} and {reload_every}"
+            )
+        self.source, self.split, self.seed = source, check_split(split), seed
+        self.reload_every = reload_every
+        self.slots = max(1, int(gigabytes * 1e9 / (4 * source.seconds * source.sample_rate)))
+        self._filling, self._clips = -1, {}
+
+    def __len__(self) -> int:
+        return 2**31 - 1
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_filling": -1, "_clips": {}}  # each process fills its own
+
+    def clip(self, index: int) -> Clip:
+        """Clip `index`, 0 to `len(self)` - 1; made if it is not in memory."""
+        filling = index // self.reload_every
+        if filling != self._filling:
+            self._filling, self._clips = filling, {}
+        slot = int(generator(self.seed, "buffer slot", index).integers(self.slots))
+        if slot not in self._clips:
+            rng = generator(self.seed, "buffer", filling, slot)
+            self._clips[slot] = self.source.clip(rng, self.split)
+        return self._clips[slot]
+
 
 Pool = DryPool | FreshClips | BufferedClips
+
+
+def draw_condition(rng: np.random.Generator) -> Condition:
+    """A random condition for training: every reference, curve and disturbance, independently.
+
+    Mostly the wet sound alone, because for a pair least squares does most of the work.
+    """
+    return Condition(
+        "training",
+        "all conditions mixed",
+        reference=str(rng.choice(["paired", "unpaired", "none"], p=[0.3, 0.1, 0.6])),
+        curves=(str(rng.choice(CURVE_NAMES, p=[0.4, 0.15, 0.15, 0.15, 0.15])),),
+        snr_db=float(rng.uniform(10, 60)) if rng.random() < 0.5 else None,
+        mp3=bool(rng.random() < 0.15),
+        shift_ms=30.0 if rng.random() < 0.5 else 0.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -29,14 +95,11 @@ class Example:
     """One clip through one curve.
 
     Attributes:
-        reference: (samples + 2 margins,) float32, what the listener has of the clean signal; None for nothing.
+        reference: (samples + 2 margins,) float32, the clean signal that the network gets, or None.
         wet: (samples,) float32.
-        clean: (samples,) float32, what went into the curve, aligned with `wet`; its peak is 1.
+        clean: (samples,) float32 with peak 1, what went into the curve, aligned with `wet`.
         depth: 1..10.
-        curve: its name.
         wet_amplitude: factor on the curve's output.
-        noise_rms: of the noise on `wet`, 0 for none.
-        condition: under which it was made.
         source_id: of the clean clip.
     """
 
@@ -46,8 +109,6 @@ class Example:
     depth: float
     curve: str
     wet_amplitude: float
-    noise_rms: float
-    condition: Condition
     source_id: str
 
 
@@ -60,118 +121,93 @@ def render(
     other: Clip | None = None,
     training: bool = False,
 ) -> Example:
-    """Put a clip through a curve at a depth drawn uniformly.
-
-    The clean signal has peak 1 within the clip, because a depth is only defined relative to its input.
+    """A clip through a curve at a depth drawn uniformly; the clean signal has peak 1 in the clip.
 
     Args:
-        config: lengths.
-        clip: dry, `clip_seconds` long at `sample_rate`.
-        condition: what the listener is given.
-        rng: of everything drawn.
-        other: the other performance, for an unpaired condition.
-        training: with augmentation of the dry sound.
-
-    Returns:
-        The example.
+        clip: dry, at least `clip_samples` long.
+        other: the other performance of an unpaired condition.
+        training: augment the dry sound.
 
     Raises:
-        ValueError: if a clip is too short or at another rate, or the condition lacks its other performance.
+        ValueError: if a clip is too short or at another rate, or `other` is missing.
     """
-    audio = _usable(config, clip)
+    sound = config.sound
+    audio = _checked(sound, clip)
     if training:
-        audio = augment(audio[None], config.sample_rate, rng, strength=config.augment_strength)[0]
-    start = _place(audio, config, rng)
-    stop, margin = start + config.samples, config.margin
-    audio = _peak_1(audio, audio[start:stop])
+        audio = augment(audio[None], sound.sample_rate, rng, strength=sound.augment_strength)[0]
+    start = _random_start(audio, sound, rng)
+    stop, margin = start + sound.samples, sound.margin
+    audio = _scaled(audio, audio[start:stop])
     depth = float(rng.uniform(SPACE["depth"].low, SPACE["depth"].high))
     curve = condition.curves[int(rng.integers(len(condition.curves)))]
-    # A curve with memory has been running when the clip begins.
+    # Two margins more at the start: the state of a curve with memory has settled.
     wet = saturate(audio[start - 2 * margin : stop], depth, curve=curve)[2 * margin :]
-    wet, wet_amplitude, noise_rms = _disturb(wet, condition, config, rng)
-    widest = round(condition.shift_ms * config.sample_rate / 1000)
-    shift = int(rng.integers(-widest, widest + 1))
+    wet, wet_amplitude = _disturb(wet, condition, sound, rng)
+    most = round(condition.shift_ms * sound.sample_rate / 1000)
+    shift = int(rng.integers(-most, most + 1))
     reference = None
     if condition.reference == "paired":
         reference = audio[start + shift - margin : stop + shift + margin]
     elif condition.reference == "unpaired":
         if other is None:
-            raise ValueError(
-                "other must be a clip where the condition's reference is unpaired, got None"
-            )
-        strange = _usable(config, other)
-        begin = _place(strange, config, rng)
-        cut = strange[begin - margin : begin + config.samples + margin]
-        reference = _peak_1(cut, cut)
-    return Example(
-        reference,
-        wet,
-        audio[start:stop],
-        depth,
-        curve,
-        wet_amplitude,
-        noise_rms,
-        condition,
-        clip.source_id,
-    )
+            raise ValueError("other must be a clip where the reference is unpaired, got None")
+        audio_2 = _checked(sound, other)
+        begin = _random_start(audio_2, sound, rng)
+        reference = audio_2[begin - margin : begin + sound.samples + margin]
+        reference = _scaled(reference, reference)
+    return Example(reference, wet, audio[start:stop], depth, curve, wet_amplitude, clip.source_id)
 
 
-def _usable(config: Config, clip: Clip) -> np.ndarray:
-    if (
-        clip.sample_rate != config.sample_rate
-        or clip.audio.shape[1] < config.samples + 4 * config.margin
-    ):
+def _checked(sound: Sound, clip: Clip) -> np.ndarray:
+    if clip.sample_rate != sound.sample_rate or clip.audio.shape[1] < sound.clip_samples:
         raise ValueError(
-            f"a clip must hold {config.samples + 4 * config.margin} samples at {config.sample_rate} Hz, "
+            f"a clip must hold {sound.clip_samples} samples at {sound.sample_rate} Hz, "
             f"got {clip.audio.shape[1]} at {clip.sample_rate}"
         )
     return clip.audio[0]
 
 
-def _peak_1(audio: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Scaled so that a part of it has peak 1; a silent part is left as it is."""
+def _scaled(audio: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Scaled so that a part of it has peak 1; unchanged if that part is silent."""
     peak = float(np.abs(part).max())
     return (audio / np.float32(peak if peak > 1e-6 else 1.0)).astype(np.float32)
 
 
-def _place(audio: np.ndarray, config: Config, rng: np.random.Generator) -> int:
-    """Where a clip begins: of up to eight random places the first that is not nearly silent."""
+def _random_start(audio: np.ndarray, sound: Sound, rng: np.random.Generator) -> int:
+    """Of up to eight random places the first that is not nearly silent."""
     least = 0.1 * float(np.sqrt(np.mean(np.square(audio))))
-    low, high = 2 * config.margin, len(audio) - config.samples - 2 * config.margin
+    low, high = 2 * sound.margin, len(audio) - sound.samples - 2 * sound.margin
     for _ in range(8):
         start = int(rng.integers(low, high + 1))
-        if float(np.sqrt(np.mean(np.square(audio[start : start + config.samples])))) > least:
+        if float(np.sqrt(np.mean(np.square(audio[start : start + sound.samples])))) > least:
             break
     return start
 
 
 def _disturb(
-    wet: np.ndarray, condition: Condition, config: Config, rng: np.random.Generator
-) -> tuple[np.ndarray, float, float]:
-    """The wet signal at its level, with its noise, its codec and its 16 bits; the level; the noise's RMS."""
-    amplitude = float(10 ** (rng.uniform(-24, -3) / 20)) if condition.free_level else 1.0
-    wet, noise_rms = wet * np.float32(amplitude), 0.0
+    wet: np.ndarray, condition: Condition, sound: Sound, rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """The wet signal with level, noise, codec and 16 bits; and its amplitude."""
+    amplitude = db_to_amplitude(rng.uniform(-24, -3)) if condition.free_level else 1.0
+    wet = wet * np.float32(amplitude)
     if condition.snr_db is not None:
-        noise_rms = float(np.sqrt(np.mean(np.square(wet)))) * 10 ** (-condition.snr_db / 20)
+        noise_rms = float(np.sqrt(np.mean(np.square(wet)))) * db_to_amplitude(-condition.snr_db)
         wet = wet + (noise_rms * rng.standard_normal(len(wet))).astype(np.float32)
     if condition.mp3:
         pedalboard = need("pedalboard")
-        codec = pedalboard.Pedalboard(
-            [pedalboard.MP3Compressor(vbr_quality=float(rng.uniform(2, 9)))]
-        )
-        wet = codec(wet[None], config.sample_rate)[0]
-    return (np.round(np.clip(wet, -1, 1) * 32767) / 32767).astype(np.float32), amplitude, noise_rms
+        codec = pedalboard.MP3Compressor(vbr_quality=float(rng.uniform(2, 9)))
+        wet = pedalboard.Pedalboard([codec])(wet[None], sound.sample_rate)[0]
+    wet = np.round(np.clip(wet, -1, 1) * 32767) / 32767
+    return wet.astype(np.float32), amplitude
 
 
 class Examples(Dataset):
-    """Examples made on the fly; number ``i`` depends on seed and ``i`` alone.
+    """Examples made on demand; number ``i`` depends on `seed` and ``i`` alone.
 
     Args:
-        config: what to draw.
-        pools: of dry clips, drawn from evenly whatever their sizes.
-        seed: of the examples.
-        training: with augmentation.
-        condition: of all examples; drawn anew for each one when None.
+        pools: of dry clips, drawn from evenly.
+        training: augment the dry sound.
+        condition: of all examples; drawn for each one when None.
     """
 
     def __init__(
@@ -183,71 +219,60 @@ class Examples(Dataset):
         training: bool = True,
         condition: Condition | None = None,
     ) -> None:
-        self.config, self.pools, self.seed, self.training = config, list(pools), seed, training
-        self.condition = condition
+        self.config, self.pools, self.seed = config, list(pools), seed
+        self.training, self.condition = training, condition
         self._cache: ExampleCache | None = None
 
     def cached(self, folder: Path) -> "Examples":
-        """These examples, `config.n_examples` of them in rounds, kept in `folder` (float16) once they are made.
+        """These examples, the first `n_examples` of them in rounds, kept in `folder` (float16).
 
         Raises:
-            ValueError: if they are not `keepable`.
+            ValueError: if the loss needs their sound, which is not kept.
         """
-        if not self.config.keepable:
-            raise ValueError(
-                "examples are kept as log-mel pictures without sound, "
-                f"got picture {self.config.picture!r} and loss {self.config.loss!r}"
-            )
-        n = min(self.config.n_examples, len(self))
-        self._cache = ExampleCache(folder, n, _shapes(self.config))
+        if self.config.net.loss != "parameter":
+            raise ValueError(f"examples are kept without sound, got loss {self.config.net.loss!r}")
+        shapes = {name: tuple(value.shape) for name, value in self._make(0).items()}
+        self._cache = ExampleCache(folder, self.config.sound.n_examples, shapes)
         return self
 
     def __len__(self) -> int:
-        return self.config.steps * self.config.batch_size
+        return self.config.plan.steps * self.config.plan.batch_size
 
     def example(self, index: int) -> Example:
         """Example `index` as sound."""
         rng = generator(self.seed, "saturation example", index)
         pool = self.pools[rng.integers(len(self.pools))]
         condition = self.condition or draw_condition(rng)
-        clip = pool.clip(_number(pool, index, rng))
-        other = pool.clip(_number(pool, index, rng)) if condition.reference == "unpaired" else None
+        clip = pool.clip(_clip_number(pool, index, rng))
+        other = None
+        if condition.reference == "unpaired":
+            other = pool.clip(_clip_number(pool, index, rng))
         return render(self.config, clip, condition, rng, other=other, training=self.training)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """What the model hears of example `index`, and its targets."""
+        """Network inputs and targets of example `index`."""
         if self._cache is None:
-            return self._made(index)
-        number = number_of(index, self.config.n_examples, self.seed)
-        found = {name: row.float() for name, row in self._cache.get(number, self._made).items()}
-        return found | {"curve": found["curve"].long()}
+            return self._make(index)
+        number = number_of(index, self.config.sound.n_examples, self.seed)
+        kept = self._cache.get(number, self._make)
+        return {name: v.long() if name == "curve" else v.float() for name, v in kept.items()}
 
-    def _made(self, number: int) -> dict[str, Tensor]:
-        example = self.example(number)
-        return hear(self.config, example.wet, example.reference) | targets(self.config, example)
-
-
-@cache
-def _shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    shape = tuple(picture(torch.zeros(config.samples), config).shape)
-    plain = {"given": (), "log_depth": (), "curve": ()}
-    return {"wet": shape, "reference": shape, "views": (N_VIEWS,)} | plain
+    def _make(self, number: int) -> dict[str, Tensor]:
+        return item(self.config, self.example(number))
 
 
-def _number(pool: Pool, index: int, rng: np.random.Generator) -> int:
-    if isinstance(
-        pool, BufferedClips
-    ):  # of the filling that is in memory when this example's turn comes
-        return index // pool.reload_every * pool.reload_every + int(rng.integers(pool.reload_every))
+def item(config: Config, example: Example) -> dict[str, Tensor]:
+    """`network_inputs`, ``log_depth`` (), ``curve`` () index, and for audio losses ``clean``."""
+    made = network_inputs(config, example.wet, example.reference)
+    made["log_depth"] = torch.tensor(np.log(example.depth), dtype=torch.float32)
+    made["curve"] = torch.tensor(CURVE_NAMES.index(example.curve))
+    if config.net.loss != "parameter":
+        made["clean"] = torch.from_numpy(example.clean)
+    return made
+
+
+def _clip_number(pool: Pool, index: int, rng: np.random.Generator) -> int:
+    if isinstance(pool, BufferedClips):  # a clip of the filling that is in memory at this index
+        first = index // pool.reload_every * pool.reload_every
+        return first + int(rng.integers(pool.reload_every))
     return int(rng.integers(len(pool)))
-
-
-def targets(config: Config, example: Example) -> dict[str, Tensor]:
-    """``log_depth`` (), ``curve`` () its index, and for a loss on audio ``clean`` (samples,)."""
-    found = {
-        "log_depth": torch.tensor(np.log(example.depth), dtype=torch.float32),
-        "curve": torch.tensor(NAMES.index(example.curve)),
-    }
-    if config.loss != "parameter":
-        found["clean"] = torch.from_numpy(example.clean)
-    return found

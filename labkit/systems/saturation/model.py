@@ -1,27 +1,245 @@
-"""The network: pictures and views of wet and reference in, curve and depth with its spread out."""
+"""The network's inputs, spectrograms and features measured from the waves, and the network."""
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labkit.effects.saturation import SPACE
+from labkit.effects.saturation import CURVES, MEMORYLESS, SPACE
 from labkit.learn.mobilenet import MobileNetV2
-from labkit.systems.saturation.config import NAMES, Config
-from labkit.systems.saturation.views import N_VIEWS
+from labkit.signal.declip import filled_tops
+from labkit.signal.spectra import log_mel
+from labkit.systems.saturation.config import CURVE_NAMES, Config, Sound
+from labkit.systems.saturation.oracles import align
 
-_RANGE = math.log(SPACE["depth"].high / SPACE["depth"].low)
+_DEPTH_RANGE = math.log(SPACE["depth"].high / SPACE["depth"].low)
+
+_N_QUANTILES = 32
+_INVERTIBLE = tuple(name for name in MEMORYLESS if CURVES[name].straighten is not None)
+_N_INVERSE_DEPTHS = 9
+_BLOCK, _N_BLOCKS, _N_BANDS = 8192, 2, 10
+# Levels (in units of the curve's input) up to which 16 bits can be inverted for each curve.
+_LEVELS = {
+    "tanh": (0.5, 1.0, 2.0, 3.0, 3.5, 4.0),
+    "arctan": (0.5, 1.0, 2.0, 4.0, 6.0),
+    "hard_clip": (0.4, 0.8, 0.95, 0.98),
+    "cubic": (0.5, 1.1, 1.45),
+}
+# Above these, the samples of curves with a flat end are treated as missing and are filled in.
+_FLAT_LEVELS = {"tanh": (2.0, 3.0, 3.7), "hard_clip": (0.97,), "cubic": (1.45,)}
+_N_FILLED = 3
+_N_INPUT_BINS = 48
+_N_FIT_DEPTHS = 24
+_FIT_SAMPLES = 4096
+
+_N_PEAKS = sum(map(len, _LEVELS.values())) + sum(map(len, _FLAT_LEVELS.values()))
+N_WET = _N_QUANTILES + 2 * _N_PEAKS + len(_INVERTIBLE) * _N_INVERSE_DEPTHS * _N_BANDS
+N_PAIR = _N_QUANTILES + 4 * _N_INPUT_BINS + len(MEMORYLESS) * _N_FIT_DEPTHS + 1
+N_FEATURES = N_WET + N_PAIR + 1
 
 
-class Answer(NamedTuple):
-    """What the network says of a batch.
+def network_inputs(
+    config: Config, wet: np.ndarray, reference: np.ndarray | None
+) -> dict[str, Tensor]:
+    """Everything that the network gets of a clip; the levels of both signals are removed.
+
+    Args:
+        wet: (samples,) float32.
+        reference: (samples + 2 margins,) float32, or None.
+
+    Returns:
+        ``wet`` and ``reference`` log-mel spectrograms (bands, frames), ``features`` (N_FEATURES,),
+        and ``given`` (): 1 with a reference, else 0. Without one, its parts are zeros.
+
+    Raises:
+        ValueError: for another length.
+    """
+    sound = config.sound
+    lengths = {"wet": sound.samples, "reference": sound.samples + 2 * sound.margin}
+    for name, audio in (("wet", wet), ("reference", reference)):
+        if audio is not None and audio.shape != (lengths[name],):
+            raise ValueError(f"{name} must be ({lengths[name]},), got {audio.shape}")
+    features = np.zeros(N_FEATURES, np.float32)
+    wet_spectrogram = spectrogram(wet, sound)
+    clean_spectrogram = torch.zeros_like(wet_spectrogram)
+    if config.net.features:
+        features[:N_WET] = wet_features(peak_normalised(wet), sound.sample_rate)
+    if reference is not None:
+        clean = reference[sound.margin : sound.margin + sound.samples]
+        if config.net.features:
+            clean, likeness = align(reference, wet)
+            features[N_WET:-1] = pair_features(
+                peak_normalised(clean), peak_normalised(wet), likeness
+            )
+        clean_spectrogram = spectrogram(clean, sound)
+        features[-1] = 1.0
+    return {
+        "wet": wet_spectrogram,
+        "reference": clean_spectrogram,
+        "features": torch.from_numpy(features),
+        "given": torch.tensor(features[-1]),
+    }
+
+
+def peak_normalised(audio: np.ndarray) -> np.ndarray:
+    """Float32 at peak 1; silence is left as it is."""
+    peak = float(np.abs(audio).max())
+    return np.ascontiguousarray(audio / np.float32(peak if peak > 1e-6 else 1.0), dtype=np.float32)
+
+
+def spectrogram(audio: np.ndarray, sound: Sound) -> Tensor:
+    """(samples,) -> (bands, frames): log-mel at peak 1, in units of 20 dB above -60 dB."""
+    level_db = log_mel(
+        torch.from_numpy(peak_normalised(audio)),
+        sound.sample_rate,
+        n_fft=sound.n_fft,
+        hop_length=sound.hop_length,
+        n_mels=sound.n_mels,
+        low_hz=sound.low_hz,
+        high_hz=sound.high_hz,
+    )
+    return (level_db + 60.0) / 20.0
+
+
+def wet_features(wet: np.ndarray, sample_rate: int) -> np.ndarray:
+    """What can be measured from the wet signal alone.
+
+    Args:
+        wet: (samples,) peak 1.
+
+    Returns:
+        (N_WET,) float32: log quantiles of the amplitudes; for each invertible curve and each of 9
+        depths the log power in 10 bands after the inverse curve (the curve's harmonics vanish at
+        the true depth); for each curve and several levels the peaks by `parabola_peaks`, and where
+        the curve has a flat end by `filled_tops`.
+    """
+    blocks = wet[: len(wet) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
+    loudest = np.argsort(-np.square(blocks).sum(1), kind="stable")[:_N_BLOCKS]
+    loud = torch.from_numpy(blocks[np.sort(loudest)])
+    depths = torch.logspace(0, 1, _N_INVERSE_DEPTHS)[:, None, None]
+    # A clean peak of 1 leaves the curve at `bend(depth)`, so the wet peak is set to that level.
+    inverted = [
+        CURVES[name].straighten(loud * CURVES[name].bend(depths)) / depths for name in _INVERTIBLE
+    ]
+    spectrum = torch.fft.rfft(torch.stack(inverted) * torch.hann_window(_BLOCK), dim=-1)
+    power = (spectrum.real.square() + spectrum.imag.square()).sum(-2)
+    bands = power @ _bands(sample_rate)
+    shares = torch.log10(bands / power.sum(-1, keepdim=True).clamp(min=1e-12) + 1e-9)
+    return np.concatenate([_quantiles(wet), shares.flatten().numpy(), _hidden_peaks(wet)])
+
+
+@cache
+def _bands(sample_rate: int) -> Tensor:
+    """(bins, bands) 0/1: bands of equal ratio from 200 Hz to just below half the sample rate."""
+    hz = torch.fft.rfftfreq(_BLOCK, 1 / sample_rate)
+    edges = torch.logspace(np.log10(200.0), np.log10(0.48 * sample_rate), _N_BANDS + 1)
+    return ((hz[:, None] >= edges[:-1]) & (hz[:, None] < edges[1:])).float()
+
+
+def _quantiles(audio: np.ndarray) -> np.ndarray:
+    ranks = 1 - np.linspace(1, 0, _N_QUANTILES) ** 2 * 0.98  # densest at the top, where curves bend
+    amplitudes = np.sort(np.abs(audio))
+    return np.log10(amplitudes[((len(audio) - 1) * ranks).astype(int)] + 1e-3).astype(np.float32)
+
+
+def _hidden_peaks(wet: np.ndarray) -> np.ndarray:
+    """(2 * _N_PEAKS,) log levels of the clean peaks, as estimated from below each trusted level."""
+    found = []
+    for name, levels in _LEVELS.items():
+        straighten = CURVES[name].straighten or torch.clone
+        inverted = straighten(torch.from_numpy(wet).clamp(-0.9998, 0.9998)).numpy()
+        found += [parabola_peaks(np.abs(inverted), level) for level in levels]
+        for level in _FLAT_LEVELS.get(name, ()):
+            tops = filled_tops(inverted, level, stretches=_N_FILLED)
+            tops = np.array([tops.max(), tops.mean()]) if len(tops) else np.full(2, level)
+            found.append(np.clip(tops, level, 30 * level))
+    return np.log(np.concatenate(found)).astype(np.float32)
+
+
+def parabola_peaks(amplitude: np.ndarray, level: float) -> np.ndarray:
+    """Peak heights of a wave that is only trusted below a level, from the slopes at that level.
+
+    A parabola that passes `level` with slope s and returns a time T later peaks at ``level + s T / 4``.
+
+    Args:
+        amplitude: (samples,) >= 0.
+        level: > 0.
+
+    Returns:
+        (2,) the highest peak, and the mean of the four highest; `level` where there is none.
+    """
+    edges = np.diff((amplitude > level).view(np.int8))
+    up = np.flatnonzero(edges == 1)
+    down = np.flatnonzero(edges == -1)
+    if len(down) and len(up) and down[0] < up[0]:
+        down = down[1:]
+    up, down = up[: len(down)], down[: len(up)]
+    if not len(up):
+        return np.full(2, level)
+    rise = amplitude[up + 1] - amplitude[up]
+    fall = amplitude[down] - amplitude[down + 1]
+    begin = up + (level - amplitude[up]) / rise  # both crossings between two samples
+    end = down + (amplitude[down] - level) / fall
+    tops = np.sort(level + 0.5 * (rise + fall) * (end - begin) / 4)
+    return np.array([tops[-1], tops[-4:].mean()])
+
+
+def pair_features(clean: np.ndarray, wet: np.ndarray, likeness: float) -> np.ndarray:
+    """What an aligned pair shows.
+
+    Args:
+        clean: (samples,) peak 1.
+        wet: (samples,) peak 1.
+        likeness: their correlation, 0..1.
+
+    Returns:
+        (N_PAIR,) float32: log quantiles of the clean amplitudes; the `_transfer` function; for each
+        memoryless curve and each of 24 depths the log share of the wet energy that the best level
+        of the processed clean signal leaves; `likeness`.
+    """
+    parts = [_quantiles(clean), _transfer(clean, wet), _fit_residuals(clean, wet), [likeness]]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _transfer(clean: np.ndarray, wet: np.ndarray) -> np.ndarray:
+    """Mean output for each of 48 inputs, falling and rising; spread of the output; sample counts."""
+    # Bins of equal width in the signed square root of the input: narrow at 0, where deep curves bend.
+    place = np.sqrt(np.abs(clean)) * np.sign(clean)
+    place = np.minimum(((place + 1) * (_N_INPUT_BINS / 2)).astype(int), _N_INPUT_BINS - 1)
+    rising = np.diff(clean, prepend=clean[:1]) > 0
+    both = place + _N_INPUT_BINS * rising
+    count = np.bincount(both, minlength=2 * _N_INPUT_BINS)
+    total = np.bincount(both, wet, minlength=2 * _N_INPUT_BINS)
+    mean = total / np.maximum(count, 1)
+    n = count.reshape(2, -1).sum(0)
+    squares = np.bincount(place, np.square(wet), minlength=_N_INPUT_BINS)
+    center = total.reshape(2, -1).sum(0) / np.maximum(n, 1)
+    spread = np.sqrt(np.maximum(squares / np.maximum(n, 1) - center**2, 0.0))
+    scale = np.sqrt((center**2).sum() / max(1, (n > 0).sum())) + 1e-6
+    return np.concatenate([mean / scale, np.log10(spread / scale + 1e-3), np.log10(n + 1.0)])
+
+
+def _fit_residuals(clean: np.ndarray, wet: np.ndarray) -> np.ndarray:
+    step = max(1, len(clean) // _FIT_SAMPLES)
+    x = torch.from_numpy(clean[::step].copy())
+    y = torch.from_numpy(wet[::step].copy())
+    depths = torch.logspace(0, 1, _N_FIT_DEPTHS)[:, None]
+    bent = torch.stack([CURVES[name].bend(depths * x) for name in MEMORYLESS])
+    match = (bent * y).sum(-1) ** 2 / (bent.square().sum(-1) * y.square().sum()).clamp(min=1e-12)
+    return torch.log10((1 - match).clamp(min=0) + 1e-7).flatten().numpy()
+
+
+class Prediction(NamedTuple):
+    """The network's output for a batch.
 
     Attributes:
-        log_depth: (b, curves), natural logarithm of the depth if it were this curve: the median.
-        log_spread: (b,), logarithm of the Laplace scale of the logarithm of the depth.
+        log_depth: (b, curves), the median of log depth for each curve.
+        log_spread: (b,), log of the Laplace scale of log depth.
         curve_logits: (b, curves).
     """
 
@@ -35,34 +253,24 @@ class Answer(NamedTuple):
 
 
 class SpectralEncoder(nn.Module):
-    """A picture of a sound becomes a direction.
-
-    Args:
-        config: width, channels and length of the embedding.
-    """
+    """Log-mel spectrograms (b, bands, frames) to vectors (b, embedding) of length 1."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.in_channels = config.in_channels
-        network = MobileNetV2(config.embedding, width=config.width, in_channels=config.in_channels)
-        # The same figures in half the time: convolutions of one channel each like the channels side by side.
+        net = config.net
+        self.in_channels = net.in_channels
+        network = MobileNetV2(net.embedding, width=net.width, in_channels=net.in_channels)
+        # Halves the time: depthwise convolutions are faster with adjacent channels.
         self.network = network.to(memory_format=torch.channels_last)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """(b, height, frames) -> (b, embedding) of length 1."""
-        repeated = pictures.unsqueeze(1).expand(-1, self.in_channels, -1, -1)
+    def forward(self, spectrograms: Tensor) -> Tensor:
+        """(b, bands, frames) -> (b, embedding)."""
+        repeated = spectrograms.unsqueeze(1).expand(-1, self.in_channels, -1, -1)
         return F.normalize(self.network(repeated), dim=-1)
 
 
 class ParameterController(nn.Module):
-    """Three layers from what was heard to what is said.
-
-    Args:
-        n_in: length of what was heard.
-        hidden: of both layers between.
-        n_out: figures to say.
-        dropout: after both.
-    """
+    """A perceptron of three layers, (b, n_in) -> (b, n_out)."""
 
     def __init__(self, n_in: int, hidden: int, n_out: int, dropout: float) -> None:
         super().__init__()
@@ -70,72 +278,72 @@ class ParameterController(nn.Module):
         second = [nn.Linear(hidden, hidden), nn.LeakyReLU(0.01), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*first, *second, nn.Linear(hidden, n_out))
 
-    def forward(self, heard: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """(b, n_in) -> (b, n_out)."""
-        return self.layers(heard)
+        return self.layers(inputs)
 
 
 class SaturationModel(nn.Module):
-    """Names the curve between a reference and a wet sound, or of a wet sound alone, and its depth.
+    """Curve and depth from a wet sound and, where given, a reference.
 
-    One encoder looks at both; in the place of a reference that is not there stands a learnt vector.
-
-    Args:
-        config: sizes.
+    One encoder serves both; a learnt vector takes the place of a missing reference.
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
+        net = config.net
         self.encoder = SpectralEncoder(config)
-        self.absent = nn.Parameter(torch.zeros(config.embedding))
-        self.views = _views_reader(config.hidden) if config.views else None
-        n_heard = 2 * config.embedding + (config.hidden if config.views else 0)
-        self.controller = ParameterController(
-            n_heard, config.hidden, 2 * len(NAMES) + 1, config.dropout
-        )
-        # Set by calibration: what the stated spreads must be multiplied with to be true.
+        self.absent = nn.Parameter(torch.zeros(net.embedding))
+        self.features = _feature_layers(net.hidden) if net.features else None
+        n_in = 2 * net.embedding + (net.hidden if net.features else 0)
+        n_curves = len(CURVE_NAMES)
+        self.controller = ParameterController(n_in, net.hidden, 2 * n_curves + 1, net.dropout)
+        # Factor on the stated spreads, set by `train.calibrate`.
         self.register_buffer("spread_factor", torch.ones(()))
 
-    def forward(self, heard: Mapping[str, Tensor]) -> Answer:
-        """The answer to a batch of what `hear` gives."""
-        n, given = len(heard["wet"]), heard["given"] > 0
-        seen = self.encoder(torch.cat([heard["wet"], heard["reference"][given]]))
-        reference = self.absent.to(seen.dtype).repeat(n, 1)
-        reference[given] = seen[n:]
-        parts = [seen[:n], reference]
-        if self.views is not None:
-            parts.append(self.views(heard["views"]))
-        said = self.controller(torch.cat(parts, dim=1)).float()
-        log_depth, logits = said[:, : len(NAMES)], said[:, len(NAMES) : -1]
-        return Answer(0.5 * _RANGE + log_depth, said[:, -1].clamp(-6.0, 2.0), logits)
+    def forward(self, inputs: Mapping[str, Tensor]) -> Prediction:
+        """The prediction for a batch of `network_inputs`."""
+        n = len(inputs["wet"])
+        given = inputs["given"] > 0
+        embedded = self.encoder(torch.cat([inputs["wet"], inputs["reference"][given]]))
+        reference = self.absent.to(embedded.dtype).repeat(n, 1)
+        reference[given] = embedded[n:]
+        parts = [embedded[:n], reference]
+        if self.features is not None:
+            parts.append(self.features(inputs["features"]))
+        out = self.controller(torch.cat(parts, dim=1)).float()
+        n_curves = len(CURVE_NAMES)
+        log_depth = 0.5 * _DEPTH_RANGE + out[:, :n_curves]
+        return Prediction(log_depth, out[:, -1].clamp(-6.0, 2.0), out[:, n_curves:-1])
 
 
-def _views_reader(hidden: int) -> nn.Sequential:
-    # Held within five deviations: a figure that hardly moved in training must not run away on another recording.
-    layers = [
-        nn.BatchNorm1d(N_VIEWS),
+def _feature_layers(hidden: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.BatchNorm1d(N_FEATURES),
+        # A feature that hardly varied in training must not dominate on another recording.
         nn.Hardtanh(-5.0, 5.0),
-        nn.Linear(N_VIEWS, hidden),
+        nn.Linear(N_FEATURES, hidden),
         nn.BatchNorm1d(hidden),
         nn.ReLU(),
-    ]
-    return nn.Sequential(*layers, nn.Linear(hidden, hidden), nn.BatchNorm1d(hidden), nn.ReLU())
+        nn.Linear(hidden, hidden),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(),
+    )
 
 
 def build(config: Config) -> SaturationModel:
-    """A fresh model whose weights depend on `config.seed` alone."""
+    """A model with random weights that depend on `config.plan.seed` alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.plan.seed)
         return SaturationModel(config)
 
 
 def summary(model: SaturationModel) -> str:
     """The parts of a model with their numbers of parameters, a line each, and the sum."""
-    parts = {
+    sizes = {
         name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()
     }
-    parts["absent"] = model.absent.numel()
-    lines = [f"{name:12s} {n / 1e6:6.2f} M  {n:9,d}" for name, n in parts.items()]
-    total = sum(parts.values())
-    return "\n".join([*lines, f"{'total':12s} {total / 1e6:6.2f} M  {total:9,d}"])
+    sizes["absent"] = model.absent.numel()
+    sizes["total"] = sum(sizes.values())
+    return "\n".join(f"{name:12s} {n / 1e6:6.2f} M  {n:9,d}" for name, n in sizes.items())

@@ -1,7 +1,8 @@
-"""From anybody's recording, or a clean and a wet one, to a curve and its depth."""
+"""From a recording, or a clean and a wet one, to a curve and its depth."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,29 +11,27 @@ from torch.utils.data import default_collate
 
 from labkit.effects.saturation import MEMORYLESS, SPACE, check_curve
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
-from labkit.systems.saturation.config import NAMES, Config
-from labkit.systems.saturation.model import Answer, SaturationModel
+from labkit.systems.saturation.config import CURVE_NAMES
+from labkit.systems.saturation.model import Prediction, SaturationModel, network_inputs
 from labkit.systems.saturation.oracles import PairFit, align, best_curve, gaps_filled, least_squares
-from labkit.systems.saturation.views import hear
 
-# Of the wet energy, what a fit may leave over: twice what noise 10 dB below leaves.
-_EXPLAINED = 0.2
-# How much the filled gaps count beside the network, on the logarithm of the depth; chosen on validation sources.
+# The largest share of the wet energy that a fit may leave: twice what noise at -10 dB leaves.
+_LARGEST_RESIDUAL = 0.2
+# Weight of `gaps_filled` beside the network, on log depth; chosen on validation sources.
 _FILLED_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
 class Identification:
-    """What was heard.
+    """The curve and depth of a recording.
 
     Attributes:
         curve: the most probable one, or the one that was given.
-        depth: 1..10, relative to a clean signal whose peak is 1.
-        low: lower end of the interval that holds the truth four times out of five.
-        high: upper end.
+        depth: 1..10, relative to a clean signal of peak 1.
+        low, high: ends of the 80 % interval.
         shares: the probability of each curve.
-        fit: with a clean signal, what least squares finds after sliding, which is exact where it applies.
-        filled: the depth of tanh by `gaps_filled`, from the wet signal alone; None where it cannot say.
+        fit: least squares after alignment; None without a clean signal.
+        filled: the depth of tanh by `gaps_filled`; None where it cannot tell.
     """
 
     curve: str
@@ -45,20 +44,33 @@ class Identification:
 
     @property
     def refined(self) -> tuple[str, float]:
-        """Curve and depth by network and formulas together.
-
-        Of a pair, the network says whether there is a memory, which no fit here has, and least squares the rest.
-        Without a clean signal, or where the fit leaves much of the wet one over (another performance), the network
-        names the curve; if that is tanh and its peaks are flat, the depth is a mean of the network's and `filled`.
-        """
+        """Curve and depth from network and formulas together, see `refine`."""
         return refine(self.curve, self.depth, self.fit, self.filled)
+
+
+@torch.no_grad()
+def predict_batch(
+    model: SaturationModel, inputs: Mapping[str, torch.Tensor], *, batch_size: int = 32
+) -> Prediction:
+    """The network's prediction for any number of clips, on the CPU."""
+    device = next(model.parameters()).device
+    names = ("wet", "reference", "features", "given")
+    parts = [
+        model({name: inputs[name][i : i + batch_size].to(device) for name in names})
+        for i in range(0, len(inputs["given"]), batch_size)
+    ]
+    return Prediction(*(torch.cat(fields).cpu() for fields in zip(*parts, strict=True)))
 
 
 def refine(
     curve: str, depth: float, fit: PairFit | None, filled: float | None
 ) -> tuple[str, float]:
-    """See `Identification.refined`."""
-    if fit is not None and fit.residual <= _EXPLAINED and curve in MEMORYLESS:
+    """Curve and depth from the network's, a fit and a filled peak.
+
+    Of a pair, the network decides whether the curve has memory, and least squares the rest. Without
+    a good fit, the depth of a tanh with flat peaks is a mean of the network's and `filled`.
+    """
+    if fit is not None and fit.residual <= _LARGEST_RESIDUAL and curve in MEMORYLESS:
         return fit.curve, fit.depth
     if filled is not None and curve == "tanh":
         return curve, depth ** (1 - _FILLED_WEIGHT) * filled**_FILLED_WEIGHT
@@ -66,23 +78,16 @@ def refine(
 
 
 def interval(
-    answer: Answer, curve: torch.Tensor, factor: float, *, confidence: float = 0.8
+    prediction: Prediction, curve: torch.Tensor, factor: float, *, confidence: float = 0.8
 ) -> torch.Tensor:
-    """(b, 3): lower end, depth and upper end for the curves with these indices (b,), held within the range.
+    """(b, 3) lower end, depth, upper end for the curves with these indices (b,).
 
-    Args:
-        answer: of the model.
-        curve: (b,).
-        factor: the model's `spread_factor`.
-        confidence: in (0, 1).
+    `factor` is the model's `spread_factor`, `confidence` in (0, 1).
     """
-    half = -math.log(1 - confidence) * factor * answer.log_spread.exp()
-    middle = answer.of(curve)
-    return (
-        torch.stack([middle - half, middle, middle + half], dim=1)
-        .exp()
-        .clamp(SPACE["depth"].low, SPACE["depth"].high)
-    )
+    half = -math.log(1 - confidence) * factor * prediction.log_spread.exp()  # a Laplace quantile
+    center = prediction.of(curve)
+    ends = torch.stack([center - half, center, center + half], dim=1).exp()
+    return ends.clamp(SPACE["depth"].low, SPACE["depth"].high)
 
 
 def predict(
@@ -94,20 +99,13 @@ def predict(
     clean_rate: int | None = None,
     curve: str | None = None,
 ) -> Identification:
-    """The curve and depth behind a recording.
-
-    The clip that is heard holds the loudest place of the recording, because there the clean signal was at its peak.
+    """Identify the saturation of a recording, in the clip around its loudest place.
 
     Args:
-        model: from `load` or `train`.
         wet: (channels, samples) float32, any length, level and channel count.
-        sample_rate: Hz.
-        clean: the same performance before, at most 30 ms off, or another one; None for nothing.
+        clean: the same performance before saturation, at most 30 ms off, or another one.
         clean_rate: Hz; `sample_rate` when None.
-        curve: its name where it is known.
-
-    Returns:
-        The identification.
+        curve: its name if it is known.
 
     Raises:
         AudioError: if audio is empty, silent or not finite.
@@ -115,67 +113,62 @@ def predict(
     """
     if curve is not None:
         check_curve(curve)
-    config = model.config
-    heard_wet = _mono(wet, sample_rate, config, "wet")
-    given = None if clean is None else _mono(clean, clean_rate or sample_rate, config, "clean")
-    middle = _loudest(heard_wet, given, config.margin)
-    start = int(np.clip(middle - config.samples // 2, 0, max(0, len(heard_wet) - config.samples)))
-    reference = None
-    if given is not None:
-        reference = _cut(given, start - config.margin, config.samples + 2 * config.margin)
-    cut = _cut(heard_wet, start, config.samples)
-    batch = default_collate([hear(config, cut, reference)])
-    with torch.no_grad():
-        answer = model(batch)
-    shares = answer.curve_logits.softmax(1)[0]
-    named = NAMES.index(curve) if curve is not None else int(shares.argmax())
-    low, depth, high = interval(answer, torch.tensor([named]), float(model.spread_factor))[
-        0
-    ].tolist()
-    told = dict(zip(NAMES, shares.tolist(), strict=True))
-    found = Identification(NAMES[named], depth, low, high, told, filled=gaps_filled(cut))
-    return found if reference is None else replace(found, fit=pair_fit(reference, cut, curve))
+    sound = model.config.sound
+    wet = _mono(wet, sample_rate, sound.sample_rate, "wet")
+    if clean is not None:
+        clean = _mono(clean, clean_rate or sample_rate, sound.sample_rate, "clean")
+    start = _loudest(wet, clean, sound.margin) - sound.samples // 2
+    start = int(np.clip(start, 0, max(0, len(wet) - sound.samples)))
+    wet = _cut(wet, start, sound.samples)
+    fit = reference = None
+    if clean is not None:
+        reference = _cut(clean, start - sound.margin, sound.samples + 2 * sound.margin)
+        fit = pair_fit(reference, wet, curve)
+    inputs = default_collate([network_inputs(model.config, wet, reference)])
+    prediction = predict_batch(model, inputs)
+    shares = prediction.curve_logits.softmax(1)[0]
+    index = int(shares.argmax()) if curve is None else CURVE_NAMES.index(curve)
+    ends = interval(prediction, torch.tensor([index]), float(model.spread_factor))
+    low, depth, high = ends[0].tolist()
+    named = dict(zip(CURVE_NAMES, shares.tolist(), strict=True))
+    return Identification(CURVE_NAMES[index], depth, low, high, named, fit, gaps_filled(wet))
 
 
 def pair_fit(reference: np.ndarray, wet: np.ndarray, curve: str | None) -> PairFit | None:
-    """Least squares after sliding, for one curve or for the best one; None for a curve with memory, or silence.
+    """Least squares after alignment, for one curve or the best; None for one with memory, or silence.
 
     Args:
         reference: (samples + 2 margins,).
         wet: (samples,), not silent.
-        curve: its name where it is known.
     """
     clean, _ = align(reference, wet)
     peak = float(np.abs(clean).max())
     if peak < 1e-6 or curve not in (None, *MEMORYLESS):
         return None
-    return (
-        best_curve(clean / peak, wet)
-        if curve is None
-        else least_squares(clean / peak, wet, curve=curve)
-    )
+    if curve is None:
+        return best_curve(clean / peak, wet)
+    return least_squares(clean / peak, wet, curve=curve)
 
 
 def _loudest(wet: np.ndarray, clean: np.ndarray | None, margin: int) -> int:
-    """Where the wet signal is at its peak; where a curve has cut it off at many, that at which the clean one was."""
-    loud = np.abs(wet)
+    """The sample at the wet peak; of several equal (clipped) peaks, the one with the highest clean peak."""
+    amplitude = np.abs(wet)
     if clean is None:
-        return int(loud.argmax())
-    around = maximum_filter1d(np.abs(_cut(clean, 0, len(wet))), 2 * margin + 1)
-    return int(np.where(loud >= 0.99 * loud.max(), around, -1.0).argmax())
+        return int(amplitude.argmax())
+    clean_peak = maximum_filter1d(np.abs(_cut(clean, 0, len(wet))), 2 * margin + 1)
+    return int(np.where(amplitude >= 0.99 * amplitude.max(), clean_peak, -1.0).argmax())
 
 
-def _mono(audio: np.ndarray, sample_rate: int, config: Config, name: str) -> np.ndarray:
-    mono = resample(
-        to_mono(check_audio(audio, sample_rate, name=name)), sample_rate, config.sample_rate
-    )[0]
+def _mono(audio: np.ndarray, sample_rate: int, target_rate: int, name: str) -> np.ndarray:
+    audio = to_mono(check_audio(audio, sample_rate, name=name))
+    mono = resample(audio, sample_rate, target_rate)[0]
     if float(np.abs(mono).max()) < 1e-5:
-        raise AudioError(f"{name} is silent (peak below -100 dBFS): there is no curve to hear")
+        raise AudioError(f"{name} is silent (peak below -100 dBFS): no curve can be identified")
     return mono
 
 
 def _cut(audio: np.ndarray, start: int, samples: int) -> np.ndarray:
-    """`samples` from `start` on, with silence where there is no sound."""
+    """`samples` from `start` on, with zeros outside the recording."""
     kept = audio[max(0, start) : max(0, start + samples)]
     before = max(0, -start)
     return np.pad(kept, (before, max(0, samples - before - len(kept))))[:samples]

@@ -1,9 +1,11 @@
-"""Training saturation: pools, losses, calibration, and the run."""
+"""Training saturation: data, losses, validation, calibration."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,126 +14,82 @@ from torch.nn import functional as F
 from torch.utils.data import default_collate
 
 from labkit.effects.saturation import MEMORYLESS, TapeSaturationProcessor, unit_of
+<<<<<<< HEAD
 from labkit.learn.training import Plan, fit
 from labkit.measure.losses import mr_stft_loss
 from labkit.signal.optional import need
 from labkit.signal.paths import replacing
 from labkit.signal.pool import DryPool, FreshClips, dry_pool
+=======
+from labkit.learn.training import Loss, save_atomically
+from labkit.measure.losses import mr_stft_loss
+from labkit.signal.optional import need
+from labkit.signal.pool import dry_pool
+>>>>>>> d298df2 (wip saturation)
 from labkit.signal.sources import AudioFolder
-from labkit.systems.saturation.buffer import BufferedClips
-from labkit.systems.saturation.config import NAMES, Config
-from labkit.systems.saturation.data import Examples
-from labkit.systems.saturation.model import Answer, SaturationModel, build
+from labkit.systems.saturation.config import CURVE_NAMES, Config
+from labkit.systems.saturation.data import BufferedClips, Examples
+from labkit.systems.saturation.model import Prediction, SaturationModel
+from labkit.systems.saturation.predict import predict_batch
+from labkit.systems.system import Training
 
 
-def pool(config: Config, kind: str, split: str, n: int) -> DryPool | FreshClips:
-    """`n` dry clips of the config's rate, length and seed; see `dry_pool`."""
-    seconds = config.clip_seconds
-    return dry_pool(
-        kind, split, n, seconds=seconds, sample_rate=config.sample_rate, seed=config.seed
-    )
+@dataclass(frozen=True)
+class Data:
+    """Where the training sound comes from.
 
-
-def folder_pool(
-    config: Config, folder: str | Path, split: str, *, gigabytes: float = 0.5
-) -> BufferedClips:
-    """Clips from anybody's folder of audio, kept in memory and renewed as training goes on; split by file."""
-    source = AudioFolder(folder, seconds=config.clip_seconds, sample_rate=config.sample_rate)
-    return BufferedClips(source, split, config.seed, gigabytes=gigabytes)
-
-
-def examples(
-    config: Config,
-    split: str,
-    seed: int,
-    *,
-    n_dry: int = 0,
-    kinds: Sequence[str] = ("generated", "sampled"),
-    folder: str | Path | None = None,
-) -> Examples:
-    """A data set of fresh examples on the dry sources of one split.
-
-    Args:
-        config: what to draw.
-        split: ``"train"`` (augmented), ``"validation"`` or ``"test"`` (plain).
-        seed: of the examples.
+    Attributes:
         n_dry: dry clips of each kind; 0 makes one for every example.
-        kinds: of dry sources, drawn from evenly.
-        folder: of recordings, which take the place of `kinds`.
-
-    Returns:
-        A map-style data set of what `hear` and `targets` give.
+        kinds: kinds of dry sources; sampled needs a soundfont.
+        folder: a folder of recordings to train on instead of kinds.
+        n_validation: clips for validation and calibration, of sources that are not trained on.
+        validate_every: steps between validations.
     """
-    made = (
-        [folder_pool(config, folder, split)]
-        if folder
-        else [pool(config, kind, split, n_dry) for kind in kinds]
-    )
-    return Examples(config, made, seed, training=split == "train")
+
+    n_dry: int = 0
+    kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
+    folder: Path | None = None
+    n_validation: int = 256
+    validate_every: int = 500
 
 
-def nats(answer: Answer, log_depth: Tensor, curve: Tensor) -> Tensor:
-    """(b,) what the true log depth costs under the Laplace density that the answer gives it, for the true curve."""
-    error = (answer.of(curve) - log_depth).abs()
-    return error * torch.exp(-answer.log_spread) + answer.log_spread + np.log(2.0)
+def examples(config: Config, data: Data, split: str, seed: int) -> Examples:
+    """Examples on the dry sources of one split; those of ``"train"`` are augmented."""
+    sound = config.sound
+    sizes = {"seconds": sound.clip_seconds, "sample_rate": sound.sample_rate}
+    pool_seed = config.plan.seed
+    if data.folder is not None:
+        pools = [BufferedClips(AudioFolder(data.folder, **sizes), split, pool_seed)]
+    else:
+        n = data.n_dry if split == "train" else min(data.n_dry, 1000)
+        pools = [dry_pool(kind, split, n, **sizes, seed=pool_seed) for kind in data.kinds]
+    return Examples(config, pools, seed, training=split == "train")
 
 
-@cache
-def _audio_loss(sample_rate: int) -> nn.Module:
-    return mr_stft_loss(sample_rate, n_ffts=(1024, 2048, 8192))
+@contextmanager
+def training(config: Config, data: Data, _model: nn.Module, run_dir: Path) -> Iterator[Training]:
+    """The best weights on validation are kept in ``best.pt``, and calibrated at the end."""
+    seed = config.plan.seed
+    dataset = examples(config, data, "train", seed)
+    if data.folder is None and config.net.loss == "parameter":
+        dataset = dataset.cached(run_dir / "cache")
+    validation = examples(config, data, "validation", seed)
+    batch = collect(validation, data.n_validation)
+    best_path = run_dir / "best.pt"
 
+    def validate(model: nn.Module) -> dict[str, float]:
+        figures = errors(predict_batch(model, batch), batch, "val")
+        loss = figures["val/depth_nats"]
+        if not best_path.exists() or loss < torch.load(best_path, weights_only=True)["loss"]:
+            save_atomically({"loss": loss, "model": model.state_dict()}, best_path)
+        return figures
 
-def audio_distance(config: Config, answer: Answer, batch: Mapping[str, Tensor]) -> Tensor:
-    """How far the clean sound, bent as the answer says, is from the same bent as it was: multi-resolution STFT.
+    def finish(model: nn.Module) -> None:
+        model.load_state_dict(torch.load(best_path, weights_only=True)["model"])
+        calibrate(model, batch)
+        write_sounds(model, validation, batch, run_dir / "sounds")
 
-    Levels are made equal first, and curves with memory are left out, since they have no gradient here. A batch
-    without any other gives 0.
-    """
-    kept = torch.tensor(
-        [NAMES[i] in MEMORYLESS for i in batch["curve"].tolist()], device=batch["curve"].device
-    )
-    if not kept.any():
-        return answer.log_depth.sum() * 0.0
-    names = [NAMES[i] for i in batch["curve"][kept].tolist()]
-    said, true = answer.of(batch["curve"])[kept].exp(), batch["log_depth"][kept].exp()
-    clean, processor = batch["clean"][kept][:, None], TapeSaturationProcessor()
-    sounds = [processor(clean, unit_of(depth), names) for depth in (said, true)]
-    level = [
-        sound / sound.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-4) * 0.1
-        for sound in sounds
-    ]
-    return _audio_loss(config.sample_rate).to(clean.device)(*level)
-
-
-def loss_of(
-    config: Config,
-) -> Callable[[nn.Module, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]:
-    """The loss of a batch: curve, and depth by its parameter, by its sound, or by both (`config.loss`)."""
-
-    def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        answer = model(batch)
-        depth = answer.of(batch["curve"]).exp()
-        value = config.curve_weight * F.cross_entropy(answer.curve_logits, batch["curve"])
-        cost = nats(answer, batch["log_depth"], batch["curve"])
-        figures = {
-            "train/depth_error": (depth - batch["log_depth"].exp()).abs().mean().item(),
-            "train/depth_nats": cost.mean().item(),
-            "train/depth_mean": depth.mean().item(),
-            "train/depth_std": depth.std().item(),
-            "train/curve_right": (answer.curve_logits.argmax(1) == batch["curve"])
-            .float()
-            .mean()
-            .item(),
-        }
-        if config.loss != "audio":
-            value = value + cost.mean()
-        if config.loss != "parameter":
-            distance = audio_distance(config, answer, batch)
-            figures["train/audio"] = distance.item()
-            value = value + config.audio_weight * distance
-        return value, figures | {"train/loss_step": value.item()}
-
-    return loss
+    yield Training(dataset, loss_of(config), validate, data.validate_every, finish)
 
 
 def collect(dataset: Examples, n: int) -> dict[str, Tensor]:
@@ -139,37 +97,91 @@ def collect(dataset: Examples, n: int) -> dict[str, Tensor]:
     return default_collate([dataset[i] for i in range(n)])
 
 
-@torch.no_grad()
-def answers(model: SaturationModel, heard: Mapping[str, Tensor], *, batch_size: int = 32) -> Answer:
-    """The answer to any number of clips, on the CPU."""
-    device, n = next(model.parameters()).device, len(heard["given"])
-    keys = ("wet", "reference", "views", "given")
-    parts = [
-        model({key: heard[key][i : i + batch_size].to(device) for key in keys})
-        for i in range(0, n, batch_size)
-    ]
-    fields = ("log_depth", "log_spread", "curve_logits")
-    return Answer(*(torch.cat([getattr(part, field) for part in parts]).cpu() for field in fields))
+def laplace_nats(prediction: Prediction, log_depth: Tensor, curve: Tensor) -> Tensor:
+    """(b,) negative log likelihood of the true log depth, given the true curve."""
+    error = (prediction.of(curve) - log_depth).abs()
+    return error * torch.exp(-prediction.log_spread) + prediction.log_spread + np.log(2.0)
+
+
+@cache
+def _mr_stft(sample_rate: int) -> nn.Module:
+    return mr_stft_loss(sample_rate, n_ffts=(1024, 2048, 8192))
+
+
+def audio_distance(sample_rate: int, prediction: Prediction, batch: Mapping[str, Tensor]) -> Tensor:
+    """Multi-resolution STFT distance between the clean audio at the predicted and the true depth.
+
+    Both through the true curve and at equal levels. Curves with memory have no gradient here and
+    are left out; 0 for a batch of these only.
+    """
+    names = [CURVE_NAMES[i] for i in batch["curve"].tolist()]
+    kept = [i for i, name in enumerate(names) if name in MEMORYLESS]
+    if not kept:
+        return prediction.log_depth.sum() * 0.0
+    names = [names[i] for i in kept]
+    clean = batch["clean"][kept][:, None]
+    levelled = []
+    for log_depth in (prediction.of(batch["curve"]), batch["log_depth"]):
+        wet = TapeSaturationProcessor()(clean, unit_of(log_depth[kept].exp()), names)
+        rms = wet.square().mean((1, 2), keepdim=True).sqrt()
+        levelled.append(wet / rms.clamp(min=1e-4) * 0.1)
+    return _mr_stft(sample_rate).to(clean.device)(*levelled)
+
+
+def loss_of(config: Config) -> Loss:
+    """The loss of a batch: the curve, and the depth by parameter, by audio or by both."""
+    net = config.net
+
+    def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        prediction = model(batch)
+        value = net.curve_weight * F.cross_entropy(prediction.curve_logits, batch["curve"])
+        figures = errors(prediction, batch, "train")
+        if net.loss != "audio":
+            nats = laplace_nats(prediction, batch["log_depth"], batch["curve"])
+            value = value + nats.mean()
+        if net.loss != "parameter":
+            distance = audio_distance(config.sound.sample_rate, prediction, batch)
+            figures["train/audio"] = distance.item()
+            value = value + net.audio_weight * distance
+        return value, figures
+
+    return loss
+
+
+def errors(prediction: Prediction, batch: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
+    """Nats and mean error of the depth, in all and by depth, and the share of curves named right."""
+    true = batch["log_depth"].exp()
+    error = (prediction.of(batch["curve"]).exp() - true).abs()
+    nats = laplace_nats(prediction, batch["log_depth"], batch["curve"])
+    right = prediction.curve_logits.argmax(1) == batch["curve"]
+    figures = {
+        "depth_nats": nats.mean().item(),
+        "depth_error": error.mean().item(),
+        "curve_right": right.float().mean().item(),
+    }
+    for low, high in ((1, 4), (4, 10)):
+        inside = (true >= low) & (true <= high)
+        if inside.any():
+            figures[f"depth_error_{low}_{high}"] = error[inside].mean().item()
+    return {f"{prefix}/{name}": value for name, value in figures.items()}
 
 
 def calibrate(model: SaturationModel, batch: Mapping[str, Tensor]) -> float:
-    """Set the factor that makes the stated spreads most probable on known answers, in place.
-
-    Args:
-        model: in evaluation mode.
-        batch: clips that were not trained on, with targets.
+    """Set the factor on the stated spreads that makes the true depths most probable, in place.
 
     Returns:
-        The factor: the mean of error over stated spread, which is the maximum-likelihood scale of a Laplace density.
+        The factor: mean error over stated spread, the maximum-likelihood scale of a Laplace density.
 
     Source: temperature scaling (Guo et al. 2017) for a density, as in Levi et al. 2019.
     """
-    answer = answers(model, batch)
-    ratio = (answer.of(batch["curve"]) - batch["log_depth"]).abs() * torch.exp(-answer.log_spread)
-    model.spread_factor.fill_(float(ratio.mean().clamp(0.1, 10.0)))
+    prediction = predict_batch(model, batch)
+    error = (prediction.of(batch["curve"]) - batch["log_depth"]).abs()
+    ratio = (error * torch.exp(-prediction.log_spread)).mean()
+    model.spread_factor.fill_(float(ratio.clamp(0.1, 10.0)))
     return float(model.spread_factor)
 
 
+<<<<<<< HEAD
 class Examiner:
     """Figures on clips that are not trained on; the best weights are kept, and TensorBoard gets sounds and errors.
 
@@ -297,3 +309,24 @@ def train(
     calibrate(model, examiner.batch)
     examiner.publish(model, validation)
     return model
+=======
+def write_sounds(
+    model: SaturationModel, dataset: Examples, batch: Mapping[str, Tensor], folder: Path, n: int = 3
+) -> None:
+    """Clean, wet and re-created sound of `n` memoryless examples, and all errors, for TensorBoard."""
+    writer = need("torch.utils.tensorboard").SummaryWriter(folder)
+    predicted = predict_batch(model, batch).of(batch["curve"])
+    writer.add_histogram("val/log_depth_error", predicted - batch["log_depth"])
+    names = [CURVE_NAMES[i] for i in batch["curve"].tolist()]
+    for i in [i for i, name in enumerate(names) if name in MEMORYLESS][:n]:
+        example = dataset.example(i)
+        depth = predicted[i].exp()
+        clean = torch.from_numpy(example.clean)[None, None]
+        wet = torch.from_numpy(example.wet) / example.wet_amplitude
+        recreated = TapeSaturationProcessor()(clean, unit_of(depth)[None], example.curve)
+        title = f"{i}_{example.curve}_{example.depth:.2f}_predicted_{depth:.2f}"
+        sounds = {"clean": clean[0], "wet": wet.clamp(-1, 1)[None], "recreated": recreated[0]}
+        for name, sound in sounds.items():
+            writer.add_audio(f"{title}/{name}", sound, sample_rate=model.config.sound.sample_rate)
+    writer.close()
+>>>>>>> d298df2 (wip saturation)

@@ -1,0 +1,198 @@
+"""The exam of saturation: network, formulas and baselines under four conditions."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from torch.utils.data import default_collate
+
+from labkit.effects.saturation import SPACE
+from labkit.measure.score import SOURCES, Row, row
+from labkit.signal.pool import dry_pool
+from labkit.signal.seeds import generator
+from labkit.signal.sources import recordings
+from labkit.systems.saturation.config import CONDITIONS, CURVE_NAMES, Condition, Config
+from labkit.systems.saturation.data import Example, item, render
+from labkit.systems.saturation.model import SaturationModel
+from labkit.systems.saturation.oracles import closed_form, gaps_filled
+from labkit.systems.saturation.predict import interval, pair_fit, predict_batch, refine
+
+SCORED = ("mp3", "curve", "wet", "wet_curve")
+REAL_FOLDERS = ("guitar_di", "guitar_acoustic", "music", "speech")
+_LOW, _HIGH = SPACE["depth"].low, SPACE["depth"].high
+
+
+def score(
+    model: SaturationModel,
+    *,
+    n: int = 300,
+    n_floor: int = 600,
+    sources: Sequence[str] = SOURCES,
+    conditions: Sequence[str] = SCORED,
+    seed: int = 1,
+) -> list[Row]:
+    """Rows of condition, kind of source, method and metric.
+
+    Args:
+        n: clips of each condition and kind of source.
+        n_floor: clips of each condition that the ridge regression is fitted on.
+        sources: kinds of dry sources; real needs recordings.
+        conditions: names in `CONDITIONS`.
+    """
+    rows = []
+    for condition in (CONDITIONS[name] for name in conditions):
+        kinds = [kind for kind in sources if kind != "real"] or ["generated"]
+        training = []
+        for kind in kinds:
+            n_kind = n_floor // len(kinds)
+            training += draw(model.config, condition, kind, n_kind, seed=seed, split="train")
+        for kind in sources:
+            tests = draw(model.config, condition, kind, n, seed=seed)
+            floor = _ridge(training, tests, model.config.sound.sample_rate)
+            rows += _rows(model, condition, kind, tests, floor, seed)
+    return rows
+
+
+def draw(
+    config: Config, condition: Condition, sources: str, n: int, *, seed: int, split: str = "test"
+) -> list[Example]:
+    """`n` examples on sources of one split, without augmentation; repeatable.
+
+    Raises:
+        FileNotFoundError: if `sources` is real and there are no real recordings here.
+    """
+    sizes = {"seconds": config.sound.clip_seconds, "sample_rate": config.sound.sample_rate}
+    if sources == "real":
+        rng = generator(seed, "saturation clips", sources, split)
+        mixture = recordings(REAL_FOLDERS, **sizes)
+        clips = [mixture.clip(rng, "test") for _ in range(n)]
+    else:
+        pool = dry_pool(sources, split, min(n, 300), **sizes, seed=config.plan.seed)
+        clips = [pool.clip(i % len(pool)) for i in range(n)]
+    made = []
+    for i, clip in enumerate(clips):
+        rng = generator(seed, "evaluation", condition.name, sources, split, i)
+        made.append(render(config, clip, condition, rng, other=clips[i - 1]))
+    return made
+
+
+def _rows(
+    model: SaturationModel,
+    condition: Condition,
+    sources: str,
+    tests: list[Example],
+    floor: np.ndarray,
+    seed: int,
+) -> list[Row]:
+    batch = default_collate([item(model.config, e) for e in tests])
+    prediction = predict_batch(model, batch)
+    several = len(condition.curves) > 1
+    index = prediction.curve_logits.argmax(1) if several else batch["curve"]
+    factor = float(model.spread_factor)
+    depths = interval(prediction, index, factor)[:, 1].tolist()
+    network = list(zip([CURVE_NAMES[k] for k in index], depths, strict=True))
+    # Method -> its (curve, depth) of each clip.
+    answers = {"network": network}
+    fits = [None] * len(tests)
+    if condition.reference == "paired":
+        fits = [pair_fit(e.reference, e.wet, None if several else "tanh") for e in tests]
+        answers["least squares"] = [(fit.curve, fit.depth) for fit in fits]
+        if not several:
+            answers["closed form"] = [("tanh", _closed_form(e)) for e in tests]
+    answers["network, refined"] = [
+        refine(curve, depth, fit, gaps_filled(e.wet))
+        for (curve, depth), fit, e in zip(network, fits, tests, strict=True)
+    ]
+    order = generator(seed, "controls", condition.name, sources).permutation(len(tests))
+    shuffled = [network[k] for k in order]
+    true_depth = np.array([e.depth for e in tests])
+
+    def error(answer: list[tuple[str, float]]) -> np.ndarray:
+        return np.abs(np.array([depth for _, depth in answer]) - true_depth)
+
+    def right(answer: list[tuple[str, float]]) -> np.ndarray:
+        return np.array([curve == e.curve for (curve, _), e in zip(answer, tests, strict=True)])
+
+    make = partial(
+        row,
+        groups=[e.source_id for e in tests],
+        protocol=condition.description,
+        sources=sources,
+        seed=seed,
+    )
+    beside = {
+        "prior": np.abs(true_depth - (_LOW + _HIGH) / 2),
+        "floor": np.abs(floor - true_depth),
+        "control": error(shuffled),
+        "oracle": error(answers["least squares"]) if "least squares" in answers else None,
+    }
+    rows = []
+    for name, answer in answers.items():
+        others = beside if name == "network" else None
+        rows.append(make(error(answer), name=name, metric="depth error", beside=others))
+        if several:
+            others = {"chance": 1 / len(CURVE_NAMES), "control": right(shuffled)}
+            rows.append(make(right(answer), name=name, metric="curve named", beside=others))
+    for share in (0.2, 0.5, 0.8, 0.95):
+        ends = interval(prediction, index, factor, confidence=share).numpy()
+        inside = (ends[:, 0] <= true_depth) & (true_depth <= ends[:, 2])
+        rows.append(make(inside, name="network", metric=f"interval: {share:.0%}"))
+    return rows
+
+
+def _closed_form(example: Example) -> float:
+    """The equation as it stands: no alignment, the level as it is."""
+    margin = (len(example.reference) - len(example.wet)) // 2
+    clean = example.reference[margin : margin + len(example.wet)]
+    return float(np.clip(closed_form(clean, example.wet), _LOW, _HIGH))
+
+
+def _ridge(training: list[Example], tests: list[Example], sample_rate: int) -> np.ndarray:
+    """Depths of `tests` by ridge regression (Hoerl & Kennard 1970) on `_statistics`."""
+    x, x_test = (np.array([_statistics(e, sample_rate) for e in s]) for s in (training, tests))
+    depth = np.array([e.depth for e in training])
+    mean, deviation = x.mean(0), x.std(0) + 1e-9
+    x = (x - mean) / deviation
+    normal = x.T @ x + 1e-3 * len(x) * np.eye(x.shape[1])
+    weights = np.linalg.solve(normal, x.T @ (depth - depth.mean()))
+    return (depth.mean() + (x_test - mean) / deviation @ weights).clip(_LOW, _HIGH)
+
+
+def _statistics(example: Example, sample_rate: int) -> np.ndarray:
+    """(11,) or with a reference (22,): statistics of the amplitudes and of the spectrum at peak 1."""
+    found = []
+    for audio in (example.wet, example.reference):
+        if audio is None:
+            continue
+        x = np.asarray(audio, dtype=np.float64) / max(float(np.abs(audio).max()), 1e-9)
+        amplitude, rms = np.abs(x), float(np.sqrt(np.mean(x * x))) + 1e-9
+        power = np.square(np.abs(np.fft.rfft(x * np.hanning(len(x))))) + 1e-12
+        hz = np.fft.rfftfreq(len(x), 1 / sample_rate)
+        share = power / power.sum()
+        found += [
+            20 * np.log10(rms),
+            20 * np.log10(np.median(amplitude) + 1e-6),
+            np.mean((x / rms) ** 4),  # kurtosis
+            np.mean(amplitude > 0.9),
+            np.mean(amplitude > 0.5),
+            np.mean(x[1:] * x[:-1] < 0),  # zero crossings
+            np.log((share * hz).sum() + 1.0),  # spectral centroid
+            np.log(hz[np.searchsorted(np.cumsum(share), 0.95)] + 1.0),  # roll-off
+            10 * (np.log10(power).mean() - np.log10(power.mean())),  # flatness
+            *(10 * np.log10(share[hz > edge].sum() + 1e-9) for edge in (4000, 8000)),
+        ]
+    return np.array(found)
+
+
+def fixed_score(model: SaturationModel, *, n: int = 16, seed: int = 11) -> dict[str, float]:
+    """Mean depth errors on `n` generated guitars, and how many of their curves are named right."""
+    scores = {}
+    for name in ("level", "wet", "wet_curve"):
+        tests = draw(model.config, CONDITIONS[name], "generated", n, seed=seed)
+        batch = default_collate([item(model.config, e) for e in tests])
+        prediction = predict_batch(model, batch)
+        error = prediction.of(batch["curve"]).exp() - batch["log_depth"].exp()
+        scores[name] = round(float(error.abs().mean()), 4)
+    right = prediction.curve_logits.argmax(1) == batch["curve"]
+    scores["curves named"] = int(right.sum())
+    return scores
