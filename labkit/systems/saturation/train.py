@@ -14,18 +14,11 @@ from torch.nn import functional as F
 from torch.utils.data import default_collate
 
 from labkit.effects.saturation import MEMORYLESS, TapeSaturationProcessor, unit_of
-<<<<<<< HEAD
-from labkit.learn.training import Plan, fit
+from labkit.learn.training import Loss
 from labkit.measure.losses import mr_stft_loss
 from labkit.signal.optional import need
 from labkit.signal.paths import replacing
-from labkit.signal.pool import DryPool, FreshClips, dry_pool
-=======
-from labkit.learn.training import Loss, save_atomically
-from labkit.measure.losses import mr_stft_loss
-from labkit.signal.optional import need
 from labkit.signal.pool import dry_pool
->>>>>>> d298df2 (wip saturation)
 from labkit.signal.sources import AudioFolder
 from labkit.systems.saturation.config import CURVE_NAMES, Config
 from labkit.systems.saturation.data import BufferedClips, Examples
@@ -81,7 +74,8 @@ def training(config: Config, data: Data, _model: nn.Module, run_dir: Path) -> It
         figures = errors(predict_batch(model, batch), batch, "val")
         loss = figures["val/depth_nats"]
         if not best_path.exists() or loss < torch.load(best_path, weights_only=True)["loss"]:
-            save_atomically({"loss": loss, "model": model.state_dict()}, best_path)
+            with replacing(best_path) as path:
+                torch.save({"loss": loss, "model": model.state_dict()}, path)
         return figures
 
     def finish(model: nn.Module) -> None:
@@ -181,135 +175,6 @@ def calibrate(model: SaturationModel, batch: Mapping[str, Tensor]) -> float:
     return float(model.spread_factor)
 
 
-<<<<<<< HEAD
-class Examiner:
-    """Figures on clips that are not trained on; the best weights are kept, and TensorBoard gets sounds and errors.
-
-    Args:
-        config: of the run.
-        batch: validation clips with targets.
-        run_dir: gets `best.pt` and event files.
-    """
-
-    def __init__(self, config: Config, batch: Mapping[str, Tensor], run_dir: str | Path) -> None:
-        self.config, self.batch, self.run_dir = config, batch, Path(run_dir)
-
-    @property
-    def best_path(self) -> Path:
-        """Where the best weights so far lie."""
-        return self.run_dir / "best.pt"
-
-    def __call__(self, model: SaturationModel) -> dict[str, float]:
-        """``val/loss`` (nats of depth), the mean errors, and the share of curves named right."""
-        answer, batch = answers(model, self.batch), self.batch
-        true = batch["log_depth"].exp()
-        error = (answer.of(batch["curve"]).exp() - true).abs()
-        figures = {
-            "val/loss": float(nats(answer, batch["log_depth"], batch["curve"]).mean()),
-            "val/depth_error": float(error.mean()),
-            "val/relative_error": float((error / true).mean()),
-            "val/curve_right": float(
-                (answer.curve_logits.argmax(1) == batch["curve"]).float().mean()
-            ),
-        }
-        for low, high in ((1, 2), (2, 4), (4, 7), (7, 10)):
-            inside = (true >= low) & (true <= high)
-            if inside.any():
-                figures[f"val/error_at_depth_{low}_{high}"] = float(error[inside].mean())
-        self._keep(model, figures["val/loss"])
-        return figures
-
-    def _keep(self, model: SaturationModel, loss: float) -> None:
-        if (
-            self.best_path.exists()
-            and torch.load(self.best_path, weights_only=True)["loss"] <= loss
-        ):
-            return
-        with replacing(self.best_path) as temporary:
-            torch.save({"loss": loss, "model": model.state_dict()}, temporary)
-
-    def publish(self, model: SaturationModel, dataset: Examples, n: int = 3) -> None:
-        """Write clean, wet and re-created sound of `n` examples without memory, and the errors, for TensorBoard."""
-        writer = need("torch.utils.tensorboard").SummaryWriter(self.run_dir / "sounds")
-        answer, batch, rate = answers(model, self.batch), self.batch, self.config.sample_rate
-        writer.add_histogram("val/log_depth_error", answer.of(batch["curve"]) - batch["log_depth"])
-        shown = [i for i in range(len(batch["curve"])) if NAMES[batch["curve"][i]] in MEMORYLESS][
-            :n
-        ]
-        for i in shown:
-            example, said = dataset.example(i), answer.of(batch["curve"])[i].exp()
-            clean = torch.from_numpy(example.clean)[None, None]
-            again = TapeSaturationProcessor()(clean, unit_of(said)[None], example.curve)[0, 0]
-            wet = torch.from_numpy(example.wet) / example.wet_amplitude
-            for name, sound in (
-                ("clean", clean[0, 0]),
-                ("wet", wet.clamp(-1, 1)),
-                ("recreated", again),
-            ):
-                title = f"{i}_{example.curve}_{example.depth:.2f}_heard_{said:.2f}/{name}"
-                writer.add_audio(title, sound[None], sample_rate=rate)
-        writer.close()
-
-
-def train(
-    config: Config,
-    run_dir: str | Path,
-    *,
-    n_dry: int = 0,
-    kinds: tuple[str, ...] = ("generated", "sampled"),
-    folder: str | Path | None = None,
-    n_validation: int = 256,
-    validate_every: int = 500,
-    on_log: Callable[[dict[str, float]], None] | None = None,
-) -> SaturationModel:
-    """Train, or go on with the run that `run_dir` holds.
-
-    Args:
-        config: everything that decides the result, with `n_dry`, `kinds` and `folder`.
-        run_dir: checkpoints (`checkpoint.pt` the last, `best.pt` the best on validation), log, TensorBoard.
-        n_dry: dry clips of each kind; 0 makes one for every example.
-        kinds: of dry sources: ``"generated"``, ``"sampled"``.
-        folder: of recordings to train on instead.
-        n_validation: clips that figures and calibration are taken from, of sources that are not trained on.
-        validate_every: steps between validations.
-        on_log: called with each logged row.
-
-    Returns:
-        The best model on validation, its spread calibrated, in evaluation mode on the CPU.
-
-    Raises:
-        ValueError, FloatingPointError: as `fit`.
-    """
-    given = {"n_dry": n_dry, "kinds": kinds, "folder": folder}
-    validation = examples(config, "validation", config.seed, **given | {"n_dry": min(n_dry, 1000)})
-    examiner = Examiner(config, collect(validation, n_validation), run_dir)
-    model = build(config)
-    plan = Plan(
-        **{
-            name: getattr(config, name)
-            for name in Plan.__dataclass_fields__
-            if hasattr(config, name)
-        }
-    )
-    drawn = examples(config, "train", config.seed, **given)
-    fit(
-        model,
-        drawn if folder or not config.keepable else drawn.cached(Path(run_dir) / "cache"),
-        loss_of(config),
-        plan,
-        run_dir,
-        config=asdict(config)
-        | {"n_dry": n_dry, "kinds": list(kinds), "folder": str(folder) if folder else None},
-        on_log=on_log,
-        validate=examiner,
-        validate_every=validate_every,
-    )
-    model = model.cpu().eval()
-    model.load_state_dict(torch.load(examiner.best_path, weights_only=True)["model"])
-    calibrate(model, examiner.batch)
-    examiner.publish(model, validation)
-    return model
-=======
 def write_sounds(
     model: SaturationModel, dataset: Examples, batch: Mapping[str, Tensor], folder: Path, n: int = 3
 ) -> None:
@@ -329,4 +194,3 @@ def write_sounds(
         for name, sound in sounds.items():
             writer.add_audio(f"{title}/{name}", sound, sample_rate=model.config.sound.sample_rate)
     writer.close()
->>>>>>> d298df2 (wip saturation)
