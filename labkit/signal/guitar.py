@@ -1,20 +1,280 @@
-"""A seeded electric guitar: endless phrases, no two instruments alike, to train recognisers on."""
+"""A seeded electric guitar: endless phrases, no two instruments alike, to train recognisers on.
 
-from dataclasses import replace
+`GuitarModel` is an instrument with its player and its input; `phrase` plays it; `through_rig` is what
+follows the strings: pickup, tone knob, body, room and noise, in the frequency domain.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from labkit.signal import strings
-from labkit.signal.guitar_model import GuitarModel
-from labkit.signal.guitar_rig import through_rig
-from labkit.signal.phrases import STYLES, Stroke, draw_style, play
-from labkit.signal.strings import PREROLL_SECONDS, Pluck
+from labkit.signal.strings import PREROLL_SECONDS, Pluck, Wiring
+from labkit.signal.strokes import STANDARD_TUNING, STYLES, Stroke, draw_style, play
 from labkit.signal.units import db_to_amplitude, midi_to_hz
 
 __all__ = ["STYLES", "GuitarModel", "phrase", "pluck"]
 
 _LONGEST_PAST_SECONDS = 0.1
+_IMPULSE_SECONDS = 0.18
+_LONGEST_ROOM_SECONDS = 0.35
+DEFAULT_INHARMONICITY = (1e-4, 7e-5, 6e-5, 9e-5, 5e-5, 3e-5)
+
+
+@dataclass(frozen=True)
+class GuitarModel:
+    """One instrument, with its player's touch and its cable's noise; by default a plain, clean guitar.
+
+    Attributes:
+        tuning: MIDI numbers of the open strings.
+        string_cents: how far each string is out of tune.
+        inharmonicity: stiffness B of each open string.
+        decay_seconds: T60 of the low open string's first partial, when undamped.
+        decay_slope: decay times fall as frequency to minus this power.
+        damping_hz: where partials die twice as fast as the lowest.
+        dead_spots: (frequency in Hz, factor on the decay rate), a curve over the fingerboard.
+        position: usual pick position, as a fraction of the string, 0.05 to 0.5.
+        hardness_hz: usual low-pass corner of the pick at full velocity.
+        resonance_hz: pickup resonance, of quality `resonance_q`.
+        tone_hz: corner of the tone knob's one-pole low-pass.
+        lowcut_hz: corner of the input's one-pole high-pass.
+        tilt_db: spectral tilt per octave about 1 kHz.
+        body: (centre in Hz, Q, gain) of body resonances; empty for a solid body.
+        room_seconds: T60 of the microphone's room; 0 for a cable.
+        room_db: the room's reflections relative to the direct sound.
+        asymmetry: share of second-order distortion from the magnet, 0 to about 0.1.
+        release_seconds: time for a damped string to fall by 60 dB.
+        touch_noise_db: pick clicks and finger noise, peak relative to a note's peak.
+        noise_db: noise floor, RMS relative to the phrase's peak.
+        noise_slope: the floor falls as frequency to minus this power (0 white, 0.5 pink).
+        hum_db: mains hum relative to the phrase's peak; minus infinity for none.
+        whine_db: a steady high tone from a nearby supply, as `hum_db`.
+        handling_db: sliding fingers and knocks between the notes, as `hum_db`.
+    """
+
+    tuning: tuple[int, ...] = STANDARD_TUNING
+    string_cents: tuple[float, ...] = (0.0,) * 6
+    inharmonicity: tuple[float, ...] = DEFAULT_INHARMONICITY
+    wiring: Wiring = field(default_factory=Wiring)
+    decay_seconds: float = 5.0
+    decay_slope: float = 0.4
+    damping_hz: float = 2000.0
+    dead_spots: tuple[tuple[float, float], ...] = ((40.0, 1.0), (11025.0, 1.0))
+    position: float = 0.15
+    hardness_hz: float = 4000.0
+    resonance_hz: float = 4000.0
+    resonance_q: float = 1.5
+    tone_hz: float = 20000.0
+    lowcut_hz: float = 20.0
+    tilt_db: float = 0.0
+    body: tuple[tuple[float, float, float], ...] = ()
+    room_seconds: float = 0.0
+    room_db: float = -20.0
+    asymmetry: float = 0.0
+    release_seconds: float = 0.08
+    touch_noise_db: float = -40.0
+    noise_db: float = -80.0
+    noise_slope: float = 0.0
+    hum_db: float = -np.inf
+    hum_hz: float = 50.0
+    whine_db: float = -np.inf
+    handling_db: float = -np.inf
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "GuitarModel":
+        """A random instrument, player and input; real direct-input guitars lie within its range."""
+        stiffness = (
+            np.array(DEFAULT_INHARMONICITY) * _log_uniform(rng, 0.5, 2.2) * rng.uniform(0.7, 1.4, 6)
+        )
+        dead = np.exp(rng.normal(0, rng.uniform(0.05, 0.45), 48))
+        microphone = rng.random() < 0.25
+        return cls(
+            tuning=_draw_tuning(rng),
+            string_cents=tuple((rng.uniform(-30, 30) + rng.uniform(-5, 5, 6)).tolist()),
+            inharmonicity=tuple(stiffness.tolist()),
+            wiring=_draw_wiring(rng, microphone),
+            decay_seconds=_log_uniform(rng, 1.5, 8),
+            decay_slope=float(rng.uniform(0.1, 0.6)),
+            damping_hz=_log_uniform(rng, 600, 9000),
+            dead_spots=tuple(zip(np.geomspace(60, 11025, 48).tolist(), dead.tolist(), strict=True)),
+            position=float(np.clip(rng.beta(2, 4.5) * 0.5, 0.05, 0.5)),
+            hardness_hz=_log_uniform(rng, 700, 11000),
+            release_seconds=_log_uniform(rng, 0.015, 0.3),
+            touch_noise_db=float(rng.uniform(-50, -18)),
+            handling_db=float(rng.uniform(-60, -22)) if rng.random() < 0.7 else -np.inf,
+            **_draw_output(rng, microphone),
+        )
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _draw_tuning(rng: np.random.Generator) -> tuple[int, ...]:
+    shift = int(rng.choice([0, 0, 0, 0, -1, -2, 1, 2, -4]))
+    lowest = STANDARD_TUNING[0] - (2 if rng.random() < 0.15 else 0)
+    return tuple(n + shift for n in (lowest, *STANDARD_TUNING[1:]))
+
+
+def _draw_wiring(rng: np.random.Generator, microphone: bool) -> Wiring:
+    """Pickups; for a microphone the bridge, driven by the force at the string's very end."""
+    if microphone:
+        pickups = [(_log_uniform(rng, 0.004, 0.05), 1.0)]
+    else:
+        pickups = [(float(rng.uniform(0.04, 0.27)), 1.0)]
+        if rng.random() < 0.4:
+            sign = -1.0 if rng.random() < 0.1 else 1.0
+            pickups.append((float(rng.uniform(0.04, 0.3)), sign * float(rng.uniform(0.3, 1))))
+        if rng.random() < 0.4:
+            # A humbucker: a second coil close by.
+            pickups += [(place + 0.028, weight) for place, weight in pickups]
+    return Wiring(
+        pickups=tuple(pickups),
+        damping_power=float(rng.uniform(0.8, 2)),
+        second_level=float(rng.uniform(0.05, 0.6)) if rng.random() < 0.8 else 0.0,
+        second_decay=float(rng.uniform(1.2, 4)),
+        second_cents=float(rng.uniform(-1.5, 1.5)),
+        scrape=_log_uniform(rng, 0.02, 1.0),
+        scrape_seconds=_log_uniform(rng, 0.001, 0.015),
+    )
+
+
+def _draw_output(rng: np.random.Generator, microphone: bool) -> dict[str, Any]:
+    """What follows the strings: electronics or a body in a room, and their noise."""
+    noise_db = float(rng.uniform(-80, -38)) if microphone else float(rng.uniform(-95, -50))
+    return {
+        "resonance_hz": _log_uniform(rng, 6000, 16000)
+        if microphone
+        else _log_uniform(rng, 2000, 9000),
+        "resonance_q": float(rng.uniform(0.6, 1)) if microphone else _log_uniform(rng, 0.6, 4),
+        "tone_hz": _log_uniform(rng, 500, 5000)
+        if not microphone and rng.random() < 0.3
+        else 20000.0,
+        "lowcut_hz": _log_uniform(rng, 5, 80),
+        "tilt_db": float(rng.uniform(-4, 2)),
+        "body": _draw_body(rng, microphone) if microphone or rng.random() < 0.15 else (),
+        "room_seconds": _log_uniform(rng, 0.1, 0.6) if microphone else 0.0,
+        "room_db": float(rng.uniform(-30, -8)),
+        "asymmetry": float(rng.uniform(0, 0.08)) if rng.random() < 0.5 else 0.0,
+        "noise_db": noise_db,
+        "noise_slope": float(rng.uniform(0, 0.9)),
+        "hum_db": float(rng.uniform(-80, -45)) if rng.random() < 0.3 else -np.inf,
+        "hum_hz": 50.0 if rng.random() < 0.5 else 60.0,
+        "whine_db": float(rng.uniform(-95, -60)) if rng.random() < 0.25 else -np.inf,
+    }
+
+
+def _draw_body(rng: np.random.Generator, acoustic: bool) -> tuple[tuple[float, float, float], ...]:
+    """A few resonances anywhere; of an acoustic guitar also its air and its top."""
+    count = int(rng.integers(3, 12))
+    strength = rng.uniform(0.2, 1.5)
+    centres = np.exp(rng.uniform(np.log(80), np.log(5000), count)).tolist()
+    gains = rng.normal(0, strength, count).tolist()
+    peaks = [
+        (centre, float(rng.uniform(3, 25)), gain)
+        for centre, gain in zip(centres, gains, strict=True)
+    ]
+    for low_hz, high_hz in ((90, 130), (180, 260)) if acoustic else ():
+        centre, q, gain = rng.uniform(low_hz, high_hz), rng.uniform(2, 12), rng.uniform(1, 8)
+        peaks.append((float(centre), float(q), float(gain)))
+    return tuple(peaks)
+
+
+def _rig_response(freq_hz: NDArray, model: GuitarModel) -> NDArray[np.complex128]:
+    """Pickup, tone knob, input and body, as one complex frequency response."""
+    s = 1j * freq_hz
+    resonance = freq_hz / model.resonance_hz
+    pole = 1 / (1 + s / (model.resonance_hz * model.resonance_q) - resonance**2)
+    out = pole / (1 + s / model.tone_hz) * s / (s + model.lowcut_hz)
+    # A causal fractional slope about 1 kHz.
+    out *= ((s + 60) / 1000) ** (model.tilt_db / 6.02)
+    body = np.ones_like(out)
+    for centre, q, gain in model.body:
+        body += gain * (s * centre / q) / (centre**2 - freq_hz**2 + s * centre / q)
+    return out * body
+
+
+def _impulse_response(
+    model: GuitarModel, rate: float, rng: np.random.Generator | None
+) -> NDArray[np.float32]:
+    """The rig's response, followed by a room of decaying noise where there is one."""
+    taps = int(_IMPULSE_SECONDS * rate)
+    response = _rig_response(np.fft.rfftfreq(taps, 1 / rate), model)
+    impulse = fft.irfft(response, taps).astype(np.float32)
+    if rng is None or not model.room_seconds:
+        return impulse
+    length = int(min(model.room_seconds, _LONGEST_ROOM_SECONDS) * rate)
+    time = np.arange(length, dtype=np.float32) / np.float32(rate)
+    room = rng.standard_normal(length, dtype=np.float32)
+    room *= np.exp(time * np.float32(-6.9 / model.room_seconds))
+    room *= np.float32(db_to_amplitude(model.room_db) / np.sqrt(np.square(room).sum()))
+    room[: int(0.002 * rate)] = 0
+    room[0] = 1
+    n_fft = fft.next_fast_len(len(impulse) + len(room), real=True)
+    return fft.irfft(fft.rfft(impulse, n_fft) * fft.rfft(room, n_fft), n_fft)
+
+
+def through_rig(
+    wave: NDArray[np.float32],
+    model: GuitarModel,
+    rate: float,
+    factor: int,
+    rng: np.random.Generator | None = None,
+) -> NDArray[np.float32]:
+    """The strings as they leave the cable or the microphone: `(samples * factor,)`.
+
+    Args:
+        wave: `(samples,)` at `rate` Hz.
+        factor: how many times higher the rate of the result is.
+        rng: source of room, noise floor and hum; without one there are none.
+    """
+    impulse = _impulse_response(model, rate, rng)
+    n_fft = 2 * fft.next_fast_len((len(wave) + len(impulse) + 1) // 2, real=True)
+    spectrum = np.zeros(n_fft * factor // 2 + 1, dtype=np.complex64)
+    filtered = fft.rfft(wave, n_fft) * fft.rfft(impulse, n_fft)
+    spectrum[: n_fft // 2 + 1] = filtered * np.float32(factor)
+    spectrum[n_fft // 2] = 0
+    if rng is not None:
+        peak = float(np.abs(wave).max())
+        _add_noise(spectrum, rng, model, rate * factor, peak)
+    return fft.irfft(spectrum, n_fft * factor)[: len(wave) * factor]
+
+
+def _add_noise(
+    spectrum: NDArray[np.complex64],
+    rng: np.random.Generator,
+    model: GuitarModel,
+    sample_rate: float,
+    peak: float,
+) -> None:
+    """Add a coloured noise floor, a whine and hum to a whole spectrum, in place."""
+    count = len(spectrum)
+    # Unit bins of random phase are Gaussian noise in time, at a third of Gaussian bins' cost.
+    phase = rng.random(count, dtype=np.float32) * np.float32(2 * np.pi)
+    noise = np.empty(count, dtype=np.complex64)
+    np.cos(phase, out=noise.real)
+    np.sin(phase, out=noise.imag)
+    bins = np.arange(count, dtype=np.float32)
+    relative = np.maximum(bins / count, np.float32(1e-3))
+    shape = np.exp(np.float32(-model.noise_slope) * np.log(relative))
+    n_fft = 2 * (count - 1)
+    # Parseval: the mean square of the samples is the sum of |X|^2 / n_fft^2 over both halves.
+    scale = n_fft / np.sqrt(2 * float(np.sum(shape * shape)))
+    spectrum += noise * (shape * np.float32(scale * peak * db_to_amplitude(model.noise_db)))
+    if np.isfinite(model.whine_db):
+        place = int(rng.uniform(3000, min(15000, 0.45 * sample_rate)) * n_fft / sample_rate)
+        # A few neighbouring bins make a tone that wavers.
+        waver = rng.standard_normal((9, 2)) @ (1, 1j) * np.hanning(11)[1:-1]
+        level = peak * db_to_amplitude(model.whine_db) * n_fft / 4
+        spectrum[place - 4 : place + 5] += (waver * level).astype("c8")
+    if np.isfinite(model.hum_db):
+        for harmonic in range(1, 9):
+            place = round(model.hum_hz * harmonic * n_fft / sample_rate)
+            level = peak * db_to_amplitude(model.hum_db) * rng.random() / harmonic * n_fft / 2
+            spectrum[place] += np.complex64(level * np.exp(2j * np.pi * rng.random()))
 
 
 def _work_rate(sample_rate: int) -> tuple[float, int]:
@@ -41,12 +301,9 @@ def pluck(
     Args:
         frequency_hz: first partial, > 0 and below half the sample rate.
         sample_rate: Hz, >= 8000.
-        seconds: length, > 0.
-        model: the instrument; default a plain one.
         velocity: how hard, 0 to 1: louder and brighter.
-        decay_seconds: T60 of the first partial; default the model's.
-        position: pick position, 0 to 0.5; default the model's.
-        hardness_hz: corner of the pick's low-pass; default the model's.
+        decay_seconds: T60 of the first partial; this, `position` and `hardness_hz` default to the
+            model's.
         mute: 0 free, 0.6 palm-muted, 1 dead.
         rng: source of attack noise; without one there is none.
 
@@ -65,22 +322,18 @@ def pluck(
         raise ValueError(f"velocity must lie in (0, 1], got {velocity}")
     model = model or GuitarModel()
     note = _note(model, frequency_hz, model.inharmonicity[0], mute=mute, velocity=velocity)
-    note = replace(
-        note,
-        decay_seconds=note.decay_seconds if decay_seconds is None else decay_seconds,
-        position=note.position if position is None else position,
-        hardness_hz=note.hardness_hz if hardness_hz is None else hardness_hz,
-    )
+    chosen = {"decay_seconds": decay_seconds, "position": position, "hardness_hz": hardness_hz}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    note = replace(note, **given)
     rate, factor = _work_rate(sample_rate)
     samples = round(seconds * sample_rate)
-    dead = tuple(np.array(model.dead_spots).T)
     wave = strings.render(
         [note],
         model.wiring,
         sample_rate=rate,
         seconds=seconds + PREROLL_SECONDS,
         rng=rng,
-        decay_curve=dead,
+        decay_curve=tuple(np.array(model.dead_spots).T),
     )
     wave = wave[int(PREROLL_SECONDS * rate) :]
     out = through_rig(wave, model, rate, factor)[:samples]
@@ -98,11 +351,9 @@ def phrase(
     """A random phrase on one instrument, as it comes out of the guitar's cable.
 
     Args:
-        rng: source of every choice; the same stream gives the same samples.
-        model: the instrument; default one drawn from `rng`.
+        rng: source of every choice, of `model` and `style` too where they are None.
         sample_rate: Hz, >= 8000.
-        seconds: length, > 0.
-        style: one of `STYLES`; default a drawn one.
+        style: one of `STYLES`.
 
     Returns:
         `(1, samples)` float32, peak between -33 and -3 dBFS, never silent.
@@ -142,7 +393,7 @@ def _note(
     velocity: float,
     harmonic: int = 1,
 ) -> Pluck:
-    """How this instrument plays one note: harder is brighter, higher dies sooner, muted dies soonest."""
+    """How this instrument plays one note: harder is brighter, higher or muted dies sooner."""
     decay = np.clip(model.decay_seconds * (frequency_hz / 82.4) ** -model.decay_slope, 0.3, 8)
     damping = model.damping_hz
     if mute:
@@ -184,7 +435,7 @@ def _pitches(stroke: Stroke, model: GuitarModel, rng: np.random.Generator) -> li
 def _add_stroke(
     mix: NDArray, rng: np.random.Generator, stroke: Stroke, model: GuitarModel, rate: float
 ) -> None:
-    """Renders one stroke and adds what of it falls inside the phrase."""
+    """Render one stroke and add what of it falls inside the phrase."""
     past = max(-stroke.onset_seconds - _LONGEST_PAST_SECONDS, 0.0)
     onset = stroke.onset_seconds + past
     lasting = stroke.duration_seconds - past
@@ -219,7 +470,7 @@ def _add_stroke(
 
 
 def _semitones(stroke: Stroke, samples: int, rate: float, past: float) -> NDArray[np.float32]:
-    """The pitch curve of a bent or shaken note, sampled coarsely and drawn out."""
+    """The pitch curve of a bent or shaken note, sampled coarsely and interpolated."""
     coarse = np.arange(0, samples + 220, 220) / rate
     time = coarse + past - PREROLL_SECONDS
     curve = np.zeros_like(time)
@@ -242,14 +493,13 @@ def _add_touch_noise(
     wave[start : start + length] += noise
     if rng.random() < 0.04 and len(wave) > 0.3 * rate:
         length = int(rng.uniform(0.05, 0.15) * rate)
-        squeak = np.diff(rng.standard_normal(length + 1, dtype=np.float32)) * np.hanning(
-            length
-        ).astype(np.float32)
+        squeak = np.diff(rng.standard_normal(length + 1, dtype=np.float32))
+        squeak *= np.hanning(length).astype(np.float32)
         wave[-length:] += squeak * np.float32(peak / 2)
 
 
 def _add_handling(mix: NDArray, rng: np.random.Generator, model: GuitarModel, rate: float) -> None:
-    """Now and then, whether or not a note sounds: a finger slides along a string, or a hand knocks on the guitar."""
+    """Now and then a finger slides along a string, or a hand knocks on the guitar."""
     if not np.isfinite(model.handling_db):
         return
     peak = float(np.abs(mix).max()) * strings.level_db(model.handling_db)
@@ -259,7 +509,6 @@ def _add_handling(mix: NDArray, rng: np.random.Generator, model: GuitarModel, ra
         if rng.random() < 0.5:
             noise = np.cumsum(noise, dtype=np.float32) * np.float32(4 / np.sqrt(length))
         start = int(rng.integers(0, len(mix) - length + 1))
-        swell = np.sin(
-            np.pi * np.linspace(0, 1, length, dtype=np.float32) ** np.float32(rng.uniform(0.3, 2))
-        )
+        ramp = np.linspace(0, 1, length, dtype=np.float32) ** np.float32(rng.uniform(0.3, 2))
+        swell = np.sin(np.pi * ramp)
         mix[start : start + length] += noise * swell * np.float32(peak / 3 * rng.uniform(0.2, 1))

@@ -1,22 +1,425 @@
-"""Recorded instruments: programs of the FluidR3 bank, split so that no recording is in two splits.
+"""Recorded instruments: programs of the FluidR3 bank play drawn phrases, dry, through FluidSynth.
 
-Only dry recordings are used. A program is left out when its samples already carry what the course wants to
-recognise: distortion (overdriven and distorted guitar, rock organ), beating or an ensemble (12-string,
-honky-tonk, accordion, dulcimer, sections, choirs, synthesizer pads), tremolo or vibrato (electric piano 2,
-rotary organs), a room (church organ, orchestra hit), or noise (sound effects).
+No recording is in two splits. A program is left out when its samples already carry what the course
+wants to recognise: distortion (overdriven guitars, rock organ), beating or an ensemble (12-string,
+honky-tonk, accordion, dulcimer, sections, choirs, pads), tremolo or vibrato (electric piano 2, rotary
+organs), a room (church organ, orchestra hit), or noise (sound effects).
 """
 
+import ctypes
+import os
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from labkit.signal.notes import Phrase, draw_phrase
+from labkit.signal.files import AudioError, check_rate
+from labkit.signal.optional import need
+from labkit.signal.pool import Clip, check_split, ranges_of_splits
 from labkit.signal.seeds import generator
-from labkit.signal.soundfont import BLOCK, Synthesizer, find_soundfont
 
-SPLITS = ("train", "validation", "test")
+BLOCK = 64  # FluidSynth renders in blocks; events on their borders make every render repeatable
+_VOICES = 64
+_PRIMER = (1, 0, 105)  # channel, bank, program: the banjo is centred, and has one voice a note
+_BEND_PER_SEMITONE = 4096  # MIDI's default range: 8192 steps for two semitones
+_NAME = "FluidR3_GM.sf2"
+_FOLDERS = {
+    "linux": (
+        "/usr/share/sounds/sf2",
+        "/usr/share/soundfonts",
+        "/usr/local/share/soundfonts",
+        "~/.local/share/sounds/sf2",
+    ),
+    "darwin": (
+        "~/Library/Audio/Sounds/Banks",
+        "/Library/Audio/Sounds/Banks",
+        "/opt/homebrew/share/soundfonts",
+    ),
+    "win32": ("C:/soundfonts", "~/Documents/SoundFonts", "~/AppData/Local/SoundFonts"),
+}
+
+
+class SoundFontMissingError(FileNotFoundError):
+    """FluidR3_GM.sf2 was not found; the message says how to get it."""
+
+
+def find_soundfont() -> Path:
+    """The FluidR3 General MIDI bank: `$LABKIT_SOUNDFONT`, else in the usual folders of this system.
+
+    Raises:
+        SoundFontMissingError: with the folders searched and the command that installs it.
+    """
+    wanted = os.environ.get("LABKIT_SOUNDFONT")
+    if wanted:
+        if Path(wanted).is_file():
+            return Path(wanted)
+        raise SoundFontMissingError(f"LABKIT_SOUNDFONT names {wanted}, and there is no such file")
+    folders = [
+        Path(folder).expanduser() for folder in _FOLDERS.get(sys.platform, _FOLDERS["linux"])
+    ]
+    for folder in folders:
+        if (folder / _NAME).is_file():
+            return folder / _NAME
+    raise SoundFontMissingError(
+        f"{_NAME} is not in {', '.join(map(str, folders))}: apt-get install fluid-soundfont-gm "
+        "(or download FluidR3 GM and set LABKIT_SOUNDFONT to the .sf2 file)"
+    )
+
+
+class Synthesizer:
+    """FluidSynth, offline and dry: one bank, one channel, float output that cannot clip.
+
+    Raises:
+        AudioError: a sample rate outside 8,000 to 96,000 Hz, or a bank that FluidSynth refuses.
+        ModuleNotFoundError: without pyfluidsynth.
+    """
+
+    def __init__(self, path: Path, sample_rate: int) -> None:
+        if not 8_000 <= check_rate(sample_rate) <= 96_000:
+            raise AudioError(
+                f"sample_rate must be 8000 to 96000 Hz for FluidSynth, got {sample_rate}"
+            )
+        fluidsynth = need("fluidsynth")
+        settings = {
+            "synth.reverb.active": 0,
+            "synth.chorus.active": 0,
+            "synth.polyphony": _VOICES,
+            "synth.dynamic-sample-loading": 1,  # reads the samples of a program when it is chosen
+        }
+        rate = float(sample_rate)
+        self._synth = fluidsynth.Synth(gain=0.5, samplerate=rate, channels=16, **settings)
+        self._write = _float_writer(fluidsynth)
+        self._bank = self._synth.sfload(str(path))
+        if self._bank < 0:
+            raise AudioError(f"{path}: FluidSynth cannot load this SoundFont")
+        self.sample_rate = sample_rate
+        channel, bank, number = _PRIMER
+        self._synth.program_select(channel, self._bank, bank, number)
+        self._stop_all()
+
+    def play(
+        self, bank: int, number: int, events: list[tuple[int, str, int, int]], samples: int
+    ) -> np.ndarray:
+        """Render one program from silence: float32 `(1, samples)`.
+
+        It is the louder of the two output channels: the sum of a stereo pair of microphones would
+        be a comb filter.
+
+        Args:
+            events: `(sample index, "on" | "off" | "bend", key or bend, velocity)`, in order of time;
+                a bend is -8192 to 8191 for -2 to 2 semitones. Times are rounded down to `BLOCK`.
+
+        Raises:
+            AudioError: if the bank has no such program.
+        """
+        if self._synth.program_select(0, self._bank, bank, number) != 0:
+            raise AudioError(f"the SoundFont has no program {number} in bank {bank}")
+        stereo = np.zeros((2, -(-samples // BLOCK) * BLOCK), np.float32)
+        at = 0
+        for when, kind, value, velocity in events:
+            start = max(0, when // BLOCK * BLOCK)
+            if start >= stereo.shape[1]:
+                break
+            self._render(stereo, at, start)
+            at = max(at, start)
+            self._send(kind, value, velocity)
+        self._render(stereo, at, stereo.shape[1])
+        self._stop_all()
+        louder = int(np.square(stereo[1]).sum() > np.square(stereo[0]).sum())
+        return np.ascontiguousarray(stereo[louder : louder + 1, :samples])
+
+    def _send(self, kind: str, value: int, velocity: int) -> None:
+        if kind == "on":
+            self._synth.noteon(0, value, velocity)
+        elif kind == "off":
+            self._synth.noteoff(0, value)
+        else:
+            self._synth.pitch_bend(0, value)
+
+    def _render(self, stereo: np.ndarray, start: int, stop: int) -> None:
+        if stop > start:
+            left, right = (channel[start:].ctypes.data for channel in stereo)
+            if self._write(self._synth.synth, stop - start, left, 0, 1, right, 0, 1) != 0:
+                raise RuntimeError("FluidSynth could not render")
+
+    def _stop_all(self) -> None:
+        """Stop everything and leave all voices alike, whatever they have played.
+
+        A FluidSynth voice glides over its first block from the panning that it had last, so a clip
+        would depend on the one before it. Sounding every voice once on one centred sample takes that
+        memory away.
+        """
+        self._synth.all_sounds_off(0)
+        self._synth.pitch_bend(0, 0)
+        nowhere = np.zeros((2, BLOCK), np.float32)
+        self._render(nowhere, 0, BLOCK)
+        for key in range(_VOICES - self._synth.get_active_voice_count()):
+            self._synth.noteon(_PRIMER[0], 32 + key, 64)
+        self._render(nowhere, 0, BLOCK)
+        self._synth.all_sounds_off(_PRIMER[0])
+        self._render(nowhere, 0, BLOCK)
+
+
+def _float_writer(fluidsynth):
+    """`fluid_synth_write_float`: pyfluidsynth wraps the 16-bit writer, which dithers and clips."""
+    write = fluidsynth._fl.fluid_synth_write_float
+    write.restype = ctypes.c_int
+    pointer, count = ctypes.c_void_p, ctypes.c_int
+    write.argtypes = [pointer, count, pointer, count, count, pointer, count, count]
+    return write
+
+
+_SCALES = (
+    (0, 2, 4, 5, 7, 9, 11),
+    (0, 2, 3, 5, 7, 8, 10),
+    (0, 3, 5, 6, 7, 10),
+    (0, 2, 4, 7, 9),
+    (0, 2, 3, 5, 7, 9, 10),
+)
+_CHORDS = (
+    (0, 7, 12, 16, 19, 24),
+    (0, 7, 12, 15, 19, 24),
+    (0, 7, 12),
+    (0, 7, 10, 16, 19),
+    (0, 7, 11, 16),
+    (0, 5, 12, 17, 19),
+    (0, 4, 7, 12),
+    (0, 3, 7, 10),
+)
+_INTERVALS = (3, 4, 5, 7, 8, 9, 12)
+_STYLES = {
+    "guitar": {"line": 4, "riff": 2, "strum": 4, "arpeggio": 3, "double": 2, "held": 1, "chug": 2},
+    "bass": {"line": 4, "riff": 4, "chug": 2, "held": 1, "double": 1},
+    "plucked": {"line": 4, "riff": 2, "strum": 2, "arpeggio": 3, "double": 2, "held": 1},
+    "keys": {"line": 3, "riff": 2, "strum": 3, "arpeggio": 3, "double": 2, "held": 1, "chug": 1},
+    "mallet": {"line": 4, "riff": 2, "arpeggio": 2, "double": 2, "chug": 1},
+    "bowed": {"line": 4, "riff": 1, "double": 2, "held": 3},
+    "wind": {"line": 5, "riff": 2, "held": 2},
+}
+FAMILIES = tuple(_STYLES)
+_BENDING = {"guitar": 0.25, "bass": 0.15, "plucked": 0.1, "bowed": 0.2, "wind": 0.15}
+
+
+@dataclass(frozen=True)
+class Note:
+    """One note: start and length of the held key, MIDI key, and velocity 1 to 127."""
+
+    start_seconds: float
+    seconds: float
+    key: int
+    velocity: int
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Notes in order of time, and pitch bends: `(seconds, semitones)` steps that hold."""
+
+    notes: tuple[Note, ...]
+    bends: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Hand:
+    """What stays the same through one phrase: register, scale, beat, touch."""
+
+    low: int
+    high: int
+    root: int
+    scale: tuple[int, ...]
+    beat_seconds: float
+    velocity: float
+    length: float
+    rests: float
+
+
+def draw_phrase(
+    rng: np.random.Generator, *, family: str, low: int, high: int, seconds: float
+) -> Phrase:
+    """A phrase in one of the styles that suit an instrument.
+
+    What matters is that attacks, gaps, densities, chords, bends and levels vary as widely as they do
+    in recordings, because every effect reacts to them.
+
+    Args:
+        family: one of `FAMILIES`; decides styles and bends.
+        low: lowest MIDI key.
+        high: highest MIDI key, at least `low` + 12.
+        seconds: how long to play, > 0; the last note may ring past it.
+
+    Returns:
+        At least one note; every key within `low` to `high`, every start within 0 to `seconds`.
+
+    Raises:
+        ValueError: an unknown family, less than an octave, or no time.
+    """
+    if family not in _STYLES:
+        raise ValueError(f"family must be one of {', '.join(FAMILIES)}, got {family!r}")
+    if high - low < 12 or not seconds > 0:
+        raise ValueError(
+            f"an octave and some time are needed, got keys {low} to {high} and {seconds} s"
+        )
+    styles = _STYLES[family]
+    weights = np.array(list(styles.values()), float)
+    style = list(styles)[rng.choice(len(styles), p=weights / weights.sum())]
+    hand = _Hand(
+        low=low,
+        high=high,
+        root=low + int((high - 11 - low) * rng.beta(1.2, 2.8)),  # players live in the lower half
+        scale=_SCALES[rng.integers(len(_SCALES))],
+        beat_seconds=60.0 / rng.uniform(60, 180),
+        velocity=rng.uniform(45, 115),
+        length=rng.uniform(0.3, 1.1),
+        rests=rng.choice([0.0, 0.1, 0.3], p=[0.4, 0.4, 0.2]),
+    )
+    notes = _PLAYERS[style](rng, hand, seconds)
+    bending = style in ("line", "held") and rng.random() < _BENDING.get(family, 0.0)
+    bends = _bends(rng, notes) if bending else ()
+    return Phrase(tuple(sorted(notes, key=lambda note: note.start_seconds)), bends)
+
+
+def _note(
+    rng: np.random.Generator, hand: _Hand, start: float, seconds: float, key: int, accent: float = 0
+) -> Note:
+    key = int(key)
+    while key > hand.high:
+        key -= 12
+    while key < hand.low:
+        key += 12
+    velocity = int(np.clip(round(hand.velocity + accent + rng.normal(0, 8)), 15, 127))
+    return Note(max(0.0, float(start)), max(0.04, float(seconds)), key, velocity)
+
+
+def _grid(
+    rng: np.random.Generator, hand: _Hand, seconds: float, steps_beats: tuple[float, ...]
+) -> list[tuple[float, float]]:
+    """(start, step) pairs that fill the time, some left out as rests, starts a little uneven."""
+    slots, at = [], 0.0
+    while at < seconds:
+        step = steps_beats[rng.integers(len(steps_beats))] * hand.beat_seconds
+        if not slots or rng.random() >= hand.rests:
+            slots.append((float(np.clip(at + rng.normal(0, 0.006), 0, seconds)), step))
+        at += step
+    return slots
+
+
+def _degree(hand: _Hand, degree: int) -> int:
+    octave, step = divmod(degree, len(hand.scale))
+    return hand.root + 12 * octave + hand.scale[step]
+
+
+def _line(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]:
+    degree, notes = int(rng.integers(0, 8)), []
+    for start, step in _grid(rng, hand, seconds, (0.25, 0.5, 0.5, 1.0, 1.0)):
+        degree += int(rng.choice([-3, -2, -1, -1, 0, 1, 1, 2, 4]))
+        notes.append(_note(rng, hand, start, step * hand.length, _degree(hand, degree)))
+    return notes
+
+
+def _held(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]:
+    slots = _grid(rng, hand, seconds, (2.0, 3.0, 4.0))
+    degrees = rng.integers(0, 10, len(slots))
+    return [
+        _note(rng, hand, start, step * 1.1, _degree(hand, int(degree)))
+        for (start, step), degree in zip(slots, degrees, strict=True)
+    ]
+
+
+def _riff(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]:
+    steps = rng.choice([0.25, 0.5, 0.5, 1.0], size=int(rng.integers(3, 8)))
+    degrees = rng.choice([0, 0, 0, 2, 3, 4, 5, 7], size=len(steps))
+    notes, at, turn = [], 0.0, 0
+    while at < seconds:
+        step = steps[turn % len(steps)] * hand.beat_seconds
+        key = _degree(hand, int(degrees[turn % len(steps)]))
+        accent = 12 if turn % len(steps) == 0 else 0
+        start = min(at + abs(rng.normal(0, 0.004)), seconds)
+        notes.append(_note(rng, hand, start, step * hand.length, key, accent))
+        at, turn = at + step, turn + 1
+    return notes
+
+
+def _chord(rng: np.random.Generator, hand: _Hand) -> list[int]:
+    shape = _CHORDS[rng.integers(len(_CHORDS))]
+    base = int(rng.integers(hand.low, min(hand.low + 13, hand.high - 11)))
+    return [base + offset for offset in shape if base + offset <= hand.high]
+
+
+def _strum(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]:
+    keys, notes, spread = _chord(rng, hand), [], rng.uniform(0.002, 0.03)
+    for start, step in _grid(rng, hand, seconds, (0.5, 1.0, 1.0, 2.0, 4.0)):
+        if rng.random() < 0.35:
+            keys = _chord(rng, hand)
+        strings = keys if rng.random() < 0.6 else keys[::-1]  # down and up strokes
+        for place, key in enumerate(strings):
+            at = min(start + place * spread, seconds)
+            notes.append(_note(rng, hand, at, step * hand.length, key, -place))
+    return notes
+
+
+def _arpeggio(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]:
+    keys, notes = _chord(rng, hand), []
+    step, ring = rng.choice([0.25, 0.5, 0.5, 1.0]) * hand.beat_seconds, rng.uniform(0.8, 4.0)
+    order = rng.permutation(len(keys)) if rng.random() < 0.5 else np.arange(len(keys))
+    for turn in range(int(seconds / step) + 1):
+        if turn and turn % len(keys) == 0 and rng.random() < 0.4:
+            keys = (_chord(rng, hand) * 6)[: len(keys)]
+        notes.append(_note(rng, hand, turn * step, step * ring, keys[order[turn % len(keys)]]))
+    return notes
+
+
+def _double(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]:
+    notes, interval = [], int(rng.choice(_INTERVALS))
+    for start, step in _grid(rng, hand, seconds, (0.5, 1.0, 2.0)):
+        key = _degree(hand, int(rng.integers(0, 7)))
+        notes += [
+            _note(rng, hand, start, step * hand.length, key + offset) for offset in (0, interval)
+        ]
+    return notes
+
+
+def _chug(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]:
+    shape = ((0,), (0, 7), (0, 7, 12))[rng.integers(3)]
+    step, notes = rng.choice([0.25, 0.5]) * hand.beat_seconds, []
+    root = hand.low + int(rng.integers(0, 8))
+    for turn in range(int(seconds / step) + 1):
+        if turn and rng.random() < hand.rests:
+            continue
+        accent, length = (10 if turn % 4 == 0 else -5), step * hand.length * 0.7
+        notes += [_note(rng, hand, turn * step, length, root + offset, accent) for offset in shape]
+    return notes
+
+
+def _bends(rng: np.random.Generator, notes: list[Note]) -> tuple[tuple[float, float], ...]:
+    """Bends into, out of and on some notes, and vibrato, as steps of 12 ms."""
+    steps = [(0.0, 0.0)]
+    for note in notes:
+        if note.seconds < 0.15 or rng.random() < 0.5:
+            continue
+        time = np.arange(0.0, min(note.seconds, 1.5), 0.012)
+        rise = np.clip((time - rng.uniform(0, 0.1)) / rng.uniform(0.06, 0.25), 0, 1)
+        start, end = ((0.0, 1.0), (0.0, 2.0), (-1.0, 0.0), (-2.0, 0.0), (0.0, 0.0))[rng.integers(5)]
+        vibrato = rng.uniform(0, 0.3) * np.sin(2 * np.pi * rng.uniform(4, 7) * time)
+        curve = start + (end - start) * rise + vibrato * np.clip(2 * (time - 0.2), 0, 1)
+        steps += [
+            (note.start_seconds + float(t), float(c)) for t, c in zip(time, curve, strict=True)
+        ]
+        steps.append((note.start_seconds + float(time[-1]) + 0.012, 0.0))
+    return tuple(sorted(steps, key=lambda step: step[0]))
+
+
+_PLAYERS = {
+    "line": _line,
+    "held": _held,
+    "riff": _riff,
+    "strum": _strum,
+    "arpeggio": _arpeggio,
+    "double": _double,
+    "chug": _chug,
+}
+
+
 _WEIGHTS = {
     "guitar": 6.0,
     "bass": 2.5,
@@ -26,21 +429,20 @@ _WEIGHTS = {
     "bowed": 1.0,
     "wind": 0.7,
 }
-_BEND_PER_SEMITONE = 4096  # MIDI's default range: 8192 steps for two semitones
 
 
 @dataclass(frozen=True)
 class Program:
     """One instrument of the bank.
 
+    Guitars stop at key 83: from 84 on the nylon guitar (train) and the steel guitar (test) of FluidR3
+    play the same sample.
+
     Attributes:
-        bank: MIDI bank.
         number: program number, counted from 0.
-        name: what it is.
-        family: how it is played, one of `labkit.signal.notes.FAMILIES`.
+        family: how it is played, one of `FAMILIES`.
         low: lowest MIDI key used.
-        high: highest MIDI key used. Guitars stop at 83: from 84 on the nylon guitar (train) and the steel
-            guitar (test) of FluidR3 play the same sample.
+        high: highest MIDI key used.
     """
 
     bank: int
@@ -61,125 +463,88 @@ class Program:
         return f"fluidr3/{self.bank:03d}-{self.number:03d}"
 
 
-def _rows(family: str, *rows: tuple[int, int, str, int, int]) -> tuple[Program, ...]:
-    return tuple(
-        Program(bank, number, name, family, low, high) for bank, number, name, low, high in rows
-    )
+# Each program as `bank:number lowest-highest name`, keys as MIDI numbers.
+_TABLE = {
+    "train": {
+        "guitar": (
+            "0:24 40-83 nylon guitar, 8:24 55-83 ukulele, 0:26 40-83 jazz guitar, 8:26 43-81 "
+            "Hawaiian guitar"
+        ),
+        "bass": (
+            "0:32 28-60 acoustic bass, 0:33 28-62 fingered bass, 0:34 28-62 picked bass, 0:35 "
+            "28-62 fretless bass, 0:36 28-62 slap bass, 0:37 28-62 pop bass"
+        ),
+        "plucked": (
+            "0:46 36-91 harp, 0:31 40-76 guitar harmonics, 0:104 45-79 sitar, 0:106 48-79 "
+            "shamisen, 0:107 48-84 koto, 0:6 36-84 harpsichord, 0:7 36-84 clavinet"
+        ),
+        "keys": (
+            "0:0 28-96 grand piano, 0:1 28-96 bright piano, 0:2 34-88 electric piano, 0:4 "
+            "34-88 Rhodes, 0:20 36-84 reed organ"
+        ),
+        "mallet": (
+            "0:8 60-96 celesta, 0:9 72-100 glockenspiel, 0:10 60-96 music box, 0:11 53-89 "
+            "vibraphone, 0:13 60-96 xylophone"
+        ),
+        "bowed": "0:40 55-88 violin, 0:41 48-81 viola, 0:43 28-50 contrabass",
+        "wind": (
+            "0:22 55-84 harmonica, 0:56 54-82 trumpet, 0:59 54-82 muted trumpet, 0:64 54-82 "
+            "soprano saxophone, 0:65 49-76 alto saxophone, 0:66 44-72 tenor saxophone, 0:67 "
+            "37-68 baritone saxophone, 0:68 58-88 oboe, 0:73 60-94 flute, 0:74 60-91 "
+            "recorder, 0:111 55-82 shenai"
+        ),
+    },
+    "validation": {
+        "guitar": "0:105 48-80 banjo",
+        "mallet": "0:108 55-84 kalimba",
+        "wind": "0:57 40-70 trombone",
+    },
+    "test": {
+        "guitar": (
+            "0:25 40-83 steel guitar, 0:27 40-83 clean electric guitar, 0:28 40-76 palm-muted "
+            "guitar, 16:25 55-83 mandolin"
+        ),
+        "mallet": "0:12 45-91 marimba",
+        "bowed": "0:42 36-72 cello",
+        "wind": "0:71 50-86 clarinet",
+    },
+}
 
 
-_TRAIN = (
-    *_rows(
-        "guitar",
-        (0, 24, "nylon guitar", 40, 83),
-        (8, 24, "ukulele", 55, 83),
-        (0, 26, "jazz guitar", 40, 83),
-        (8, 26, "Hawaiian guitar", 43, 81),
-    ),
-    *_rows(
-        "bass",
-        (0, 32, "acoustic bass", 28, 60),
-        (0, 33, "fingered bass", 28, 62),
-        (0, 34, "picked bass", 28, 62),
-        (0, 35, "fretless bass", 28, 62),
-        (0, 36, "slap bass", 28, 62),
-        (0, 37, "pop bass", 28, 62),
-    ),
-    *_rows(
-        "plucked",
-        (0, 46, "harp", 36, 91),
-        (0, 31, "guitar harmonics", 40, 76),
-        (0, 104, "sitar", 45, 79),
-        (0, 106, "shamisen", 48, 79),
-        (0, 107, "koto", 48, 84),
-        (0, 6, "harpsichord", 36, 84),
-        (0, 7, "clavinet", 36, 84),
-    ),
-    *_rows(
-        "keys",
-        (0, 0, "grand piano", 28, 96),
-        (0, 1, "bright piano", 28, 96),
-        (0, 2, "electric piano", 34, 88),
-        (0, 4, "Rhodes", 34, 88),
-        (0, 20, "reed organ", 36, 84),
-    ),
-    *_rows(
-        "mallet",
-        (0, 8, "celesta", 60, 96),
-        (0, 9, "glockenspiel", 72, 100),
-        (0, 10, "music box", 60, 96),
-        (0, 11, "vibraphone", 53, 89),
-        (0, 13, "xylophone", 60, 96),
-    ),
-    *_rows(
-        "bowed", (0, 40, "violin", 55, 88), (0, 41, "viola", 48, 81), (0, 43, "contrabass", 28, 50)
-    ),
-    *_rows(
-        "wind",
-        (0, 22, "harmonica", 55, 84),
-        (0, 56, "trumpet", 54, 82),
-        (0, 59, "muted trumpet", 54, 82),
-        (0, 64, "soprano saxophone", 54, 82),
-        (0, 65, "alto saxophone", 49, 76),
-        (0, 66, "tenor saxophone", 44, 72),
-        (0, 67, "baritone saxophone", 37, 68),
-        (0, 68, "oboe", 58, 88),
-        (0, 73, "flute", 60, 94),
-        (0, 74, "recorder", 60, 91),
-        (0, 111, "shenai", 55, 82),
-    ),
-)
-_VALIDATION = (
-    *_rows("guitar", (0, 105, "banjo", 48, 80)),
-    *_rows("mallet", (0, 108, "kalimba", 55, 84)),
-    *_rows("wind", (0, 57, "trombone", 40, 70)),
-)
-_TEST = (
-    *_rows(
-        "guitar",
-        (0, 25, "steel guitar", 40, 83),
-        (0, 27, "clean electric guitar", 40, 83),
-        (0, 28, "palm-muted guitar", 40, 76),
-        (16, 25, "mandolin", 55, 83),
-    ),
-    *_rows("mallet", (0, 12, "marimba", 45, 91)),
-    *_rows("bowed", (0, 42, "cello", 36, 72)),
-    *_rows("wind", (0, 71, "clarinet", 50, 86)),
-)
-_PROGRAMS = {"train": _TRAIN, "validation": _VALIDATION, "test": _TEST}
+def _read_table(families: dict[str, str]) -> tuple[Program, ...]:
+    found = []
+    for family, rows in families.items():
+        for row in rows.split(", "):
+            place, keys, name = row.split(maxsplit=2)
+            numbers = [int(number) for number in (*place.split(":"), *keys.split("-"))]
+            found.append(Program(numbers[0], numbers[1], name, family, numbers[2], numbers[3]))
+    return tuple(found)
+
+
+_PROGRAMS = {split: _read_table(families) for split, families in _TABLE.items()}
 
 
 def programs(split: str) -> tuple[Program, ...]:
-    """The instruments of a split; those of "validation" and "test" are never trained on.
-
-    Args:
-        split: "train", "validation" or "test".
-
-    Raises:
-        ValueError: any other split.
-    """
-    if split not in _PROGRAMS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    return _PROGRAMS[split]
+    """The instruments of a split; those of validation and test are never trained on."""
+    return _PROGRAMS[check_split(split)]
 
 
 @cache
 def shares(split: str) -> np.ndarray:
-    """The probability of each program of a split, in the order of `programs`; plucked strings weigh more."""
+    """The probability of each program of a split, in the order of `programs`."""
     weights = np.array([program.weight for program in programs(split)])
     return weights / weights.sum()
 
 
-class SampledInstruments:
-    """Phrases played by recorded instruments.
+class Sampled:
+    """Phrases played by recorded instruments; a group is a program's phrase.
 
-    A source is a program and a phrase of its own random stream; each clip of it also varies in key, touch,
-    tuning and in where it begins, which may be the middle of a note.
+    The phrase comes from its own random stream; each clip of it also varies in key, touch, tuning
+    and in where it begins, which may be the middle of a note.
 
     Args:
-        seed: the seed of the phrases.
-        seconds: length of a clip, > 0.
         sample_rate: Hz, 8,000 to 96,000.
-        phrases: phrases per program in "train"; "validation" and "test" have a tenth, of other indices.
+        phrases: phrases per program in "train"; "validation" and "test" have a tenth each.
         soundfont: the bank; None is `find_soundfont()`, looked for at the first clip.
 
     Raises:
@@ -202,17 +567,9 @@ class SampledInstruments:
             raise ValueError(
                 f"seconds must be above 0 and phrases at least 10, got {seconds} and {phrases}"
             )
-        self.seed, self.seconds, self.sample_rate, self.soundfont = (
-            seed,
-            seconds,
-            sample_rate,
-            soundfont,
-        )
-        self._phrases = {
-            "train": range(phrases),
-            "validation": range(phrases, phrases + phrases // 10),
-            "test": range(phrases + phrases // 10, phrases + 2 * (phrases // 10)),
-        }
+        self.seed, self.seconds, self.sample_rate = seed, seconds, sample_rate
+        self.soundfont = soundfont
+        self._phrases = ranges_of_splits((phrases, phrases // 10, phrases // 10))
         self._synthesizer: Synthesizer | None = None
 
     def __getstate__(self) -> dict:
@@ -220,22 +577,11 @@ class SampledInstruments:
 
     def groups(self, split: str) -> list[str]:
         """The source ids of a split."""
-        return [
-            self._id(program, phrase)
-            for program in programs(split)
-            for phrase in self._phrases[split]
-        ]
+        indices = self._phrases[check_split(split)]
+        return [_group(program, index) for program in programs(split) for index in indices]
 
-    def draw(self, rng: np.random.Generator, split: str) -> tuple[np.ndarray, str]:
-        """Play one clip.
-
-        Args:
-            rng: chooses program, phrase and variation.
-            split: "train", "validation" or "test".
-
-        Returns:
-            `(audio, source_id)`: float32 `(1, samples)`, peak at most 0.99.
-        """
+    def clip(self, rng: np.random.Generator, split: str) -> Clip:
+        """A phrase on a random instrument of the split, peak at most 0.99."""
         program = programs(split)[rng.choice(len(programs(split)), p=shares(split))]
         index = int(rng.choice(self._phrases[split]))
         lead = rng.uniform(0, 0.8) if rng.random() < 0.5 else -rng.uniform(0, 0.15)
@@ -246,67 +592,58 @@ class SampledInstruments:
             high=program.high,
             seconds=self.seconds + max(lead, 0.0),
         )
-        return self.play(_vary(rng, phrase, program), program, lead_seconds=lead), self._id(
-            program, index
-        )
+        audio = self.play(_vary(rng, phrase, program), program, lead_seconds=lead)
+        return Clip(audio, self.sample_rate, _group(program, index), self.kind)
 
     def play(self, phrase: Phrase, program: Program, *, lead_seconds: float = 0.0) -> np.ndarray:
-        """Play a phrase on a program, from `lead_seconds` into it (a negative lead is silence before it).
+        """A phrase on a program, float32 `(1, samples)`, peak at most 0.99.
 
-        Returns:
-            float32 `(1, samples)`, peak at most 0.99.
+        It begins `lead_seconds` into the phrase; a negative lead is silence before it.
         """
         if self._synthesizer is None:
             self._synthesizer = Synthesizer(self.soundfont or find_soundfont(), self.sample_rate)
         samples = round(self.seconds * self.sample_rate)
         lead = max(0, round(lead_seconds * self.sample_rate))
         events = _events(phrase, self.sample_rate, silence_seconds=max(0.0, -lead_seconds))
-        audio = self._synthesizer.play(program.bank, program.number, events, lead + samples)[
-            :, lead:
-        ]
+        whole = self._synthesizer.play(program.bank, program.number, events, lead + samples)
+        audio = whole[:, lead:]
         peak = float(np.abs(audio).max())
         return np.ascontiguousarray(audio if peak <= 0.99 else audio * np.float32(0.99 / peak))
 
-    @staticmethod
-    def _id(program: Program, phrase: int) -> str:
-        return f"{program.source_id}/{phrase:05d}"
+
+def _group(program: Program, phrase: int) -> str:
+    return f"{program.source_id}/{phrase:05d}"
 
 
 def _vary(rng: np.random.Generator, phrase: Phrase, program: Program) -> Phrase:
-    """The same phrase by another hand: transposed, louder or softer, slower or faster, tuned otherwise."""
+    """The phrase with another key, touch, pace and tuning."""
     keys = [note.key for note in phrase.notes]
-    shift = int(
-        rng.integers(max(-5, program.low - min(keys)), min(5, program.high - max(keys)) + 1)
-    )
+    lowest, highest = max(-5, program.low - min(keys)), min(5, program.high - max(keys))
+    shift = int(rng.integers(lowest, highest + 1))
     touch, pace, tuning = rng.uniform(-15, 15), rng.uniform(0.9, 1.1), rng.normal(0, 0.12)
-    notes = tuple(
-        type(note)(
-            note.start_seconds * pace,
-            note.seconds * pace,
-            note.key + shift,
-            int(np.clip(round(note.velocity + touch), 10, 127)),
+    notes = []
+    for note in phrase.notes:
+        velocity = int(np.clip(round(note.velocity + touch), 10, 127))
+        notes.append(
+            Note(note.start_seconds * pace, note.seconds * pace, note.key + shift, velocity)
         )
-        for note in phrase.notes
-    )
-    return Phrase(
-        notes, tuple((at * pace, bend + tuning) for at, bend in phrase.bends or ((0.0, 0.0),))
-    )
+    bends = phrase.bends or ((0.0, 0.0),)
+    return Phrase(tuple(notes), tuple((start * pace, bend + tuning) for start, bend in bends))
 
 
 def _events(
     phrase: Phrase, sample_rate: int, *, silence_seconds: float
 ) -> list[tuple[int, str, int, int]]:
-    """Notes and bends as synthesizer events in order of time; a key is released before it is struck again."""
+    """The synthesizer's events in order of time; a key is released before it is struck again."""
     rows = []
-    for at, semitones in phrase.bends:
-        rows.append(
-            (at, 1, "bend", int(np.clip(round(semitones * _BEND_PER_SEMITONE), -8192, 8191)), 0)
-        )
+    for start, semitones in phrase.bends:
+        steps = int(np.clip(round(semitones * _BEND_PER_SEMITONE), -8192, 8191))
+        rows.append((start, 1, "bend", steps, 0))
     for note in phrase.notes:
         rows.append((note.start_seconds, 2, "on", note.key, note.velocity))
         rows.append((note.start_seconds + note.seconds, 0, "off", note.key, 0))
-    rows.sort(key=lambda row: (int((row[0] + silence_seconds) * sample_rate) // BLOCK, row[1]))
-    return [
-        (int((at + silence_seconds) * sample_rate), kind, value, velocity)
-        for at, _, kind, value, velocity in rows
+    events = [
+        (int((start + silence_seconds) * sample_rate), rank, *event) for start, rank, *event in rows
     ]
+    events.sort(key=lambda event: (event[0] // BLOCK, event[1]))
+    return [(start, *event) for start, _, *event in events]

@@ -9,9 +9,8 @@ import numpy as np
 
 from labkit.signal.files import read_audio, write_audio
 from labkit.signal.guitar import GuitarModel, phrase
-from labkit.signal.notes import Note, Phrase
 from labkit.signal.paths import data_dir
-from labkit.signal.sampled import Program, SampledInstruments, programs
+from labkit.signal.sampled import Note, Phrase, Program, Sampled, programs
 from labkit.signal.seeds import generator
 
 SAMPLE_RATE = 44_100
@@ -114,7 +113,7 @@ def _sampled(
             start = float(beat) * beat_seconds + 0.012 * place + 0.003 * (index % 3)
             loudness = int(velocity[0]) if velocity else 96 - 4 * (index % 3)
             notes.append(Note(start, float(beats) * beat_seconds, int(key), loudness))
-    player = SampledInstruments(seconds=seconds, sample_rate=SAMPLE_RATE)
+    player = Sampled(seconds=seconds, sample_rate=SAMPLE_RATE)
     return player.play(Phrase(tuple(notes)), _program(split, number), lead_seconds=-0.03)
 
 

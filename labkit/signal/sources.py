@@ -1,78 +1,47 @@
-"""Dry audio behind one face: generated guitars, recorded instruments, folders of files, and mixtures.
+"""Sources of dry audio behind one face: generated guitars and mixes, folders of files, mixtures.
 
-Every source knows its groups (a guitar model, an instrument's phrase, a recording) and gives each group to
-one split only, so that a model is never tested on a string that it has heard.
+Recorded instruments are in `labkit.signal.sampled`, generated voices in `labkit.signal.speech`.
 """
 
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from scipy import signal
 
 from labkit.signal.files import AudioError, AudioFileError, read_audio
+from labkit.signal.guitar import GuitarModel, phrase
 from labkit.signal.paths import real_data_dir
-from labkit.signal.sampled import SPLITS, SampledInstruments
+from labkit.signal.pool import SPLITS, Clip, Source, check_split, ranges_of_splits
+from labkit.signal.sampled import Sampled
 from labkit.signal.seeds import generator
-from labkit.signal.units import db_to_amplitude
+from labkit.signal.units import set_rms
 
-if TYPE_CHECKING:
-    from labkit.signal.guitar import GuitarModel
+__all__ = [
+    "AudioFolder",
+    "Clip",
+    "Generated",
+    "GeneratedGuitars",
+    "GeneratedMixes",
+    "Mixture",
+    "Sampled",
+    "Source",
+    "check_split",
+    "disjoint",
+    "drums",
+    "recordings",
+]
 
 _SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff"}
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A piece of dry audio and where it comes from.
-
-    Attributes:
-        audio: float32 `(1, samples)`, full scale 1.
-        sample_rate: Hz.
-        source_id: its group, unique over all sources.
-        kind: "generated", "sampled" or "real"; "notes" or "spliced" where the generator plays single notes.
-    """
-
-    audio: np.ndarray
-    sample_rate: int
-    source_id: str
-    kind: str
-
-
-class Source(Protocol):
-    """What everything that makes examples asks of a source of dry audio."""
-
-    kind: str
-    seconds: float
-    sample_rate: int
-
-    def clip(self, rng: np.random.Generator, split: str) -> Clip:
-        """A random clip of `seconds` from the groups of `split`."""
-        ...
-
-    def groups(self, split: str) -> list[str]:
-        """The source ids that belong to `split`."""
-        ...
-
-
-def check_split(split: str) -> str:
-    """The split, or a ValueError that lists the three there are."""
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    return split
+_BASS = (28, 33, 38, 43, 47, 52)  # MIDI numbers of the strings: a guitar's, an octave down
+_MIX_DBFS = -20.0
 
 
 def disjoint(source: Source) -> dict[str, int]:
-    """Prove that no source id is in two splits.
-
-    Args:
-        source: any source.
-
-    Returns:
-        The number of groups in each split.
+    """Prove that no source id is in two splits, and count the groups of each split.
 
     Raises:
         ValueError: naming an id that is in two splits.
@@ -87,20 +56,19 @@ def disjoint(source: Source) -> dict[str, int]:
     return {split: len(ids) for split, ids in found.items()}
 
 
-class GeneratedGuitars:
-    """Phrases on synthetic electric guitars; a group is one guitar.
+class Generated:
+    """Base of the generated sources: numbered groups, each with its own random stream.
 
     Args:
-        seed: the seed of the guitars.
-        seconds: length of a clip, > 0.
-        sample_rate: Hz.
-        guitars: how many in train, validation and test.
+        seed: the seed of the groups (guitars, bands, voices).
+        counts: how many groups in train, validation and test.
 
     Raises:
-        ValueError: bad `seconds` or `guitars`.
+        ValueError: bad `seconds` or `counts`.
     """
 
     kind = "generated"
+    prefix = ""  # of the source ids
 
     def __init__(
         self,
@@ -108,101 +76,141 @@ class GeneratedGuitars:
         seed: int = 0,
         seconds: float = 2.5,
         sample_rate: int = 44_100,
-        guitars: tuple[int, int, int] = (4_000, 200, 400),
+        counts: tuple[int, int, int] = (4_000, 200, 400),
     ) -> None:
-        if not seconds > 0 or len(guitars) != 3 or min(guitars) < 1:
+        if not seconds > 0 or len(counts) != 3 or min(counts) < 1:
             raise ValueError(
-                f"seconds must be above 0 and guitars three counts, got {seconds} and {guitars}"
+                f"seconds must be above 0 and counts three of 1 or more, got {seconds} and {counts}"
             )
         self.seed, self.seconds, self.sample_rate = seed, seconds, sample_rate
-        edges = np.cumsum((0, *guitars)).tolist()
-        self._guitars = {split: range(*edges[i : i + 2]) for i, split in enumerate(SPLITS)}
+        self._indices = ranges_of_splits(counts)
 
     def groups(self, split: str) -> list[str]:
-        """The source ids of a split, one per guitar."""
-        return [self._id(index) for index in self._guitars[check_split(split)]]
+        """The source ids of a split."""
+        return [self._id(index) for index in self._indices[check_split(split)]]
 
     def clip(self, rng: np.random.Generator, split: str) -> Clip:
-        """A phrase on a random guitar of the split."""
-        from labkit.signal.guitar import GuitarModel
+        """A clip of a random group of the split."""
+        indices = self._indices[check_split(split)]
+        index = indices[int(rng.integers(len(indices)))]
+        return Clip(self._render(rng, index), self.sample_rate, self._id(index), self.kind)
 
-        guitars = self._guitars[check_split(split)]
-        index = guitars[int(rng.integers(len(guitars)))]
-        model = GuitarModel.draw(generator(self.seed, "guitar model", index))
-        return Clip(self._play(rng, model), self.sample_rate, self._id(index), self.kind)
-
-    def _play(self, rng: np.random.Generator, model: "GuitarModel") -> np.ndarray:
-        from labkit.signal.guitar import phrase
-
-        return phrase(rng, model=model, sample_rate=self.sample_rate, seconds=self.seconds)
+    def _render(self, rng: np.random.Generator, index: int) -> np.ndarray:
+        raise NotImplementedError
 
     def _id(self, index: int) -> str:
-        return f"guitar/{self.seed}-{index:05d}"
+        return f"{self.prefix}/{self.seed}-{index:05d}"
 
 
-class SingleNotes(GeneratedGuitars):
-    """One note in each clip, as in collections of single notes; arguments and errors as `GeneratedGuitars`."""
+class GeneratedGuitars(Generated):
+    """Phrases on synthetic electric guitars; a group is one guitar."""
 
-    kind = "notes"
+    prefix = "guitar"
 
-    def _play(self, rng: np.random.Generator, model: "GuitarModel") -> np.ndarray:
-        note = self._note(rng, model, self.seconds, float(rng.uniform(-33, -3)))
-        late = int(rng.uniform(0, 0.5 * min(1.0, self.seconds)) * self.sample_rate)
-        return np.pad(note, ((0, 0), (late, 0)))[:, : note.shape[1]]
-
-    def _note(
-        self, rng: np.random.Generator, model: "GuitarModel", seconds: float, peak_dbfs: float
-    ) -> np.ndarray:
-        from labkit.signal.guitar import pluck
-
-        frequency_hz = 440.0 * 2.0 ** ((rng.integers(40, 85) - 69) / 12)
-        sizes = {"sample_rate": self.sample_rate, "seconds": seconds, "model": model, "rng": rng}
-        muted = 0.6 * float(rng.random() < 0.2)
-        return pluck(frequency_hz, velocity=db_to_amplitude(peak_dbfs), mute=muted, **sizes)
+    def _render(self, rng: np.random.Generator, index: int) -> np.ndarray:
+        model = GuitarModel.draw(generator(self.seed, "guitar model", index))
+        return phrase(rng, model=model, sample_rate=self.sample_rate, seconds=self.seconds)
 
 
-class SplicedNotes(SingleNotes):
-    """Single notes cut off and put one behind the other until the clip is full; arguments and errors as before."""
+class GeneratedMixes(Generated):
+    """Drums, a bass and two guitars, mixed at balanced levels, at -20 dBFS RMS; a group is a band."""
 
-    kind = "spliced"
+    prefix = "band"
 
-    def _play(self, rng: np.random.Generator, model: "GuitarModel") -> np.ndarray:
-        samples, notes, filled = round(self.seconds * self.sample_rate), [], 0
-        loudest_dbfs = float(rng.uniform(-24, -3))
-        while filled < samples:
-            note = self._note(
-                rng, model, float(rng.uniform(0.12, 0.8)), loudest_dbfs - float(rng.uniform(0, 9))
-            )
-            fade = min(
-                note.shape[1], round(0.005 * self.sample_rate)
-            )  # a cut without it is a click
-            note[:, note.shape[1] - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
-            notes.append(note)
-            filled += note.shape[1]
-        return np.concatenate(notes, axis=1)[:, :samples]
+    def _render(self, rng: np.random.Generator, index: int) -> np.ndarray:
+        members = generator(self.seed, "band", self._id(index))
+        sizes = {"sample_rate": self.sample_rate, "seconds": self.seconds}
+
+        def play(*styles: str, **changes: object) -> np.ndarray:
+            model = replace(GuitarModel.draw(members), **changes)
+            style = str(rng.choice(styles)) if len(styles) > 1 else styles[0]
+            return phrase(rng, model=model, style=style, **sizes)
+
+        # The bass guitar is drawn before the drums are, which come from another stream.
+        parts = [
+            (-1.0, drums(rng, **sizes)),
+            (-1.0, play("line", tuning=_BASS)),
+            (-4.0, play("strum", "chords")),
+            (-5.0, play("line", "arpeggio")),
+        ]
+        total = sum(
+            set_rms(part, _MIX_DBFS + fader_db + rng.normal(0, 1.5))
+            for fader_db, part in parts
+            if np.abs(part).max() > 1e-4
+        )
+        return set_rms(np.asarray(total, np.float32), _MIX_DBFS).astype(np.float32)
 
 
-class Sampled(SampledInstruments):
-    """`labkit.signal.sampled.SampledInstruments` as a source of clips; a group is a program's phrase."""
+def drums(rng: np.random.Generator, *, seconds: float, sample_rate: int) -> np.ndarray:
+    """A beat of kick, snare and hi-hat with drawn sounds: float32 `(1, samples)`, peak 1."""
+    samples = round(seconds * sample_rate)
+    out = np.zeros(samples + sample_rate, np.float32)
+    step = 60 / float(rng.uniform(75, 150)) / 4  # a sixteenth note
+    kick, snare, hat = (make(rng, sample_rate) for make in (_kick, _snare, _hat))
+    first = int(rng.integers(16))
+    every = int(rng.choice([1, 2, 2, 4]))
+    for k in range(int(seconds / step) + 1):
+        beat = (k + first) % 16
+        hits = []
+        if beat in (0, 8) or (beat in (6, 10, 11, 14) and rng.random() < 0.3):
+            hits.append(kick)
+        if beat in (4, 12):
+            hits.append(snare)
+        if beat % every == 0:
+            hits.append(hat)
+        for sound in hits:
+            start = round((k * step + abs(rng.normal(0, 0.004))) * sample_rate)
+            heard = sound[: max(0, len(out) - start)]
+            out[start : start + len(heard)] += heard * np.float32(rng.uniform(0.7, 1.0))
+    return (out[:samples] / max(float(np.abs(out[:samples]).max()), 1e-6))[None]
 
-    def clip(self, rng: np.random.Generator, split: str) -> Clip:
-        """A phrase on a random instrument of the split."""
-        audio, source_id = self.draw(rng, check_split(split))
-        return Clip(audio, self.sample_rate, source_id, self.kind)
+
+def _decay(samples: int, sample_rate: int, seconds: float) -> np.ndarray:
+    return np.exp(-np.arange(samples) / (seconds * sample_rate)).astype(np.float32)
+
+
+def _kick(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    n = sample_rate // 2
+    lowest_hz, sweep_hz = rng.uniform(42, 62), rng.uniform(60, 200)
+    pitch_hz = lowest_hz + sweep_hz * _decay(n, sample_rate, rng.uniform(0.01, 0.03))
+    body = np.sin(2 * np.pi * np.cumsum(pitch_hz) / sample_rate)
+    body = body * _decay(n, sample_rate, rng.uniform(0.06, 0.15))
+    click = 0.2 * rng.standard_normal(n) * _decay(n, sample_rate, 0.003)
+    return (body + click).astype(np.float32)
+
+
+def _filtered(audio: np.ndarray, order: int, edges_hz, kind: str, sample_rate: int) -> np.ndarray:
+    return signal.sosfilt(signal.butter(order, edges_hz, kind, fs=sample_rate, output="sos"), audio)
+
+
+def _snare(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    n = sample_rate // 2
+    edges_hz = [rng.uniform(900, 1800), 9000]
+    rattle = _filtered(rng.standard_normal(n), 1, edges_hz, "bandpass", sample_rate)
+    rattle = rattle * _decay(n, sample_rate, rng.uniform(0.04, 0.12))
+    tone = np.sin(2 * np.pi * rng.uniform(160, 240) * np.arange(n) / sample_rate)
+    return (0.7 * rattle + 0.6 * (tone * _decay(n, sample_rate, 0.05))).astype(np.float32)
+
+
+def _hat(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    n = sample_rate // 4
+    edge_hz = min(rng.uniform(5500, 8000), 0.4 * sample_rate)
+    hiss = 0.3 * _filtered(rng.standard_normal(n), 2, edge_hz, "highpass", sample_rate)
+    return (hiss * _decay(n, sample_rate, rng.uniform(0.015, 0.06))).astype(np.float32)
 
 
 class AudioFolder:
-    """The recordings in a folder, mixed down to mono; a group is a file, or several that belong together.
+    """The recordings in a folder, mixed down to mono; a group is a file, or several.
 
     Args:
         path: a folder, searched with its subfolders for wav, flac, mp3, ogg, opus, m4a and aiff.
         seconds: length of a clip, > 0; shorter files are padded with silence at the end.
         sample_rate: Hz; files at other rates are resampled.
-        split_all: put every file in this split; None splits 80 : 10 : 10 by a hash of the group's name, which
-            is the same on every machine and does not change when files are added.
-        group: gives the group of a file from its path below the folder, without suffix and with "/", e.g.
-            ``lambda name: name[:2]`` for a player; None makes each file a group of its own. Recordings
-            of one performance, one guitar or one player belong together.
+        split_all: put every file in this split; None splits 80 : 10 : 10 by a hash of the group's
+            name, which does not change when files are added.
+        group: gives a file's group from its path below the folder, without suffix and with "/",
+            e.g. ``lambda name: name[:2]`` for a player; None makes each file a group. Recordings
+            of one performance, guitar or player belong together.
 
     Raises:
         AudioFileError: no such folder, or no audio in it.
@@ -233,7 +241,8 @@ class AudioFolder:
         )
         if not files:
             raise AudioFileError(
-                f"{self.path}: no audio files in this folder (looked for {' '.join(sorted(_SUFFIXES))})"
+                f"{self.path}: no audio files in this folder "
+                f"(looked for {' '.join(sorted(_SUFFIXES))})"
             )
         self._groups: dict[str, list[Path]] = {}
         for file in files:
@@ -253,7 +262,7 @@ class AudioFolder:
         return [file for group in self._splits[check_split(split)] for file in self._groups[group]]
 
     def clip(self, rng: np.random.Generator, split: str) -> Clip:
-        """A random excerpt of a random file; up to eight places are tried for one that is not nearly silent.
+        """A random excerpt of a random file, if possible not a nearly silent one.
 
         Raises:
             AudioError: if the split has no file.
@@ -266,15 +275,11 @@ class AudioFolder:
             )
         group = groups[rng.integers(len(groups))]
         audio = self._load(self._groups[group][rng.integers(len(self._groups[group]))])
-        samples = round(self.seconds * self.sample_rate)
-        return Clip(
-            _excerpt(rng, audio, samples),
-            self.sample_rate,
-            f"file/{self.path.name}/{group}",
-            self.kind,
-        )
+        piece = _excerpt(rng, audio, round(self.seconds * self.sample_rate))
+        return Clip(piece, self.sample_rate, f"file/{self.path.name}/{group}", self.kind)
 
     def _load(self, file: Path) -> np.ndarray:
+        """A whole file; up to about 200 MB of them are kept in memory."""
         if file not in self._audio:
             if sum(audio.nbytes for audio in self._audio.values()) > 200_000_000:
                 self._audio.clear()
@@ -288,27 +293,28 @@ def _hashed_split(name: str) -> str:
     return {0: "validation", 1: "test"}.get(place, "train")
 
 
+def _rms(audio: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(audio))))
+
+
 def _excerpt(rng: np.random.Generator, audio: np.ndarray, samples: int) -> np.ndarray:
+    """One of up to eight random places that lies less than 30 dB below the recording's level."""
     if audio.shape[1] <= samples:
         return np.pad(audio, ((0, 0), (0, samples - audio.shape[1])))
-    floor = 0.03 * float(
-        np.sqrt(np.mean(np.square(audio)))
-    )  # 30 dB below the recording's own level
+    floor = 0.03 * _rms(audio)
     for _ in range(8):
         start = int(rng.integers(audio.shape[1] - samples + 1))
         piece = audio[:, start : start + samples]
-        if float(np.sqrt(np.mean(np.square(piece)))) > floor:
+        if _rms(piece) > floor:
             break
     return piece.copy()
 
 
 def recordings(folders: Sequence[str], *, seconds: float, sample_rate: int) -> "Mixture":
-    """The real recordings for evaluation, all of them test material, every file equally likely.
+    """Real recordings, all test material, every file equally likely.
 
     Args:
         folders: names below `real_data_dir()`.
-        seconds: length of a clip, > 0.
-        sample_rate: Hz.
 
     Raises:
         FileNotFoundError: if there are no real recordings here.
@@ -329,7 +335,7 @@ class Mixture:
 
     Args:
         sources: at least one; all with the same sample rate and clip length.
-        weights: how often each is drawn, >= 0, relative to each other; None is equally often.
+        weights: how often each is drawn, relative to each other; None is equally often.
 
     Raises:
         ValueError: no sources, weights that do not fit, or sources that differ in rate or length.
@@ -358,6 +364,5 @@ class Mixture:
 
     def clip(self, rng: np.random.Generator, split: str) -> Clip:
         """A clip from one of the sources."""
-        return self.sources[rng.choice(len(self.sources), p=self._shares)].clip(
-            rng, check_split(split)
-        )
+        source = self.sources[rng.choice(len(self.sources), p=self._shares)]
+        return source.clip(rng, check_split(split))

@@ -1,8 +1,9 @@
-"""Speech-like sound from a seed: a voice and its hiss through moving formants; the rhythm of speech, and no words.
+"""Speech-like sound from seeds, without words: two generators, for two kinds of task.
 
-Style transfer learns from it: everything flows together, over a room of its own. What the speech controller learns from
-is `labkit.signal.voice`. The two stay apart because shipped networks were trained on each, and their cards' scores are
-taken on clips of its seeds.
+`speak` sets single syllables between clean pauses, and `non_speech` adds what a microphone records
+besides: the speech controller learns from them. `utterance` lets a voice and its hiss flow through
+moving formants over a room of its own: style transfer learns from it. Shipped networks were trained
+and are scored on each, so both keep their streams.
 """
 
 from dataclasses import dataclass
@@ -10,14 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import signal
 
-from labkit.signal.augment import noise
+from labkit.signal.augment import clicks, fade, hum, noise
 from labkit.signal.seeds import generator
-from labkit.signal.sources import Clip, check_split
+from labkit.signal.sources import Generated
 from labkit.signal.spectra import istft, stft
+from labkit.signal.units import db_to_amplitude, set_rms
 
 # First three formants of ten vowels of adult men in Hz: Peterson and Barney 1952, table II.
-VOWELS_HZ = (
+_VOWELS_HZ = (
     (270, 2290, 3010),
     (390, 1990, 2550),
     (530, 1840, 2480),
@@ -29,24 +32,184 @@ VOWELS_HZ = (
     (640, 1190, 2390),
     (490, 1350, 1690),
 )
-_BANDWIDTHS_HZ = np.array([70.0, 110.0, 170.0, 250.0, 300.0])
 # Middle of the hiss of four fricatives, as a man makes them, and its width in octaves.
 _HISSES = ((6500.0, 0.8), (3500.0, 0.7), (5000.0, 2.0), (1800.0, 1.2))
 _FRAME_SECONDS = 0.006
+_SPEECH_DBFS = -22.0
+_FLOOR_DBFS = -72.0  # what the quietest of rooms leaves, so that pauses have a spectrum
+
+
+def _rms(audio: NDArray) -> float:
+    return float(np.sqrt(np.mean(np.square(audio)))) + 1e-9
+
+
+# Syllables with clean pauses
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """A voice.
+    """A voice of `speak`.
+
+    Attributes:
+        tract: length of the vocal tract relative to a man's; formants are divided by it.
+        breathiness: share of noise in the voice, 0..1.
+        rate_hz: syllables a second.
+    """
+
+    pitch_hz: float
+    tract: float
+    breathiness: float
+    rate_hz: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "Speaker":
+        """A random voice, from deep to a child's."""
+        pitch_hz = float(np.exp(rng.uniform(np.log(85), np.log(270))))
+        tract = 1.25 - 0.25 * np.log2(pitch_hz / 60) + rng.normal(0, 0.06)
+        breathiness, rate_hz = float(rng.uniform(0.02, 0.25)), float(rng.uniform(3.0, 6.0))
+        return cls(pitch_hz, float(np.clip(tract, 0.65, 1.2)), breathiness, rate_hz)
+
+
+def speak(
+    rng: np.random.Generator, speaker: Speaker, *, seconds: float, sample_rate: int
+) -> np.ndarray:
+    """Syllables in groups, with pauses between them.
+
+    Returns:
+        (1, samples) float32, -22 dBFS RMS over speech and pauses, on a floor of -72 dBFS.
+
+    Raises:
+        ValueError: for less than 0.5 s, or a rate below 16,000 Hz.
+    """
+    if seconds < 0.5 or sample_rate < 16_000:
+        raise ValueError(
+            f"seconds must be at least 0.5 and sample_rate 16000, got {seconds} and {sample_rate}"
+        )
+    samples = round(seconds * sample_rate)
+    out = np.zeros(samples, np.float32)
+    place = float(rng.uniform(-0.2, 0.3)) if seconds > 1 else 0.0
+    while place < seconds - 0.1:
+        for _ in range(int(rng.integers(2, 7))):
+            length = float(np.clip(rng.lognormal(0, 0.25) / speaker.rate_hz, 0.08, 0.4))
+            _add(out, _syllable(rng, speaker, length, sample_rate), round(place * sample_rate))
+            place += length * 0.9
+        place += float(rng.uniform(0.2, 0.9))
+    out = set_rms(out[None], _SPEECH_DBFS)
+    floor = 10 ** (_FLOOR_DBFS / 20) * noise(rng, samples, pink=False)
+    return (out + floor).astype(np.float32)
+
+
+def _syllable(
+    rng: np.random.Generator, speaker: Speaker, seconds: float, sample_rate: int
+) -> np.ndarray:
+    """A vowel, half of them after a hissed consonant."""
+    samples = round(seconds * sample_rate)
+    out = np.zeros(samples, np.float32)
+    n_hiss = round(samples * rng.uniform(0.15, 0.45)) if rng.random() < 0.5 else 0
+    if n_hiss:
+        low_hz = float(rng.uniform(1500, 4500))
+        edges_hz = [low_hz, min(2.2 * low_hz, 0.45 * sample_rate)]
+        hiss = _band_noise(rng, n_hiss, edges_hz, 2, sample_rate)[None]
+        out[:n_hiss] = fade(hiss, start=n_hiss // 4, end=n_hiss // 4)[0]
+    voiced = _vowel(rng, speaker, samples - n_hiss // 2, sample_rate)
+    out[n_hiss // 2 :] += voiced * np.float32(rng.uniform(2.0, 5.0))
+    loudness = 10 ** (rng.normal(0, 4.0) / 20)
+    return out * np.float32(0.1 * loudness)
+
+
+def _band_noise(
+    rng: np.random.Generator, samples: int, edges_hz: list[float], order: int, sample_rate: int
+) -> np.ndarray:
+    band = signal.butter(order, edges_hz, "bandpass", fs=sample_rate, output="sos")
+    return signal.sosfilt(band, noise(rng, samples, pink=False))
+
+
+def _vowel(
+    rng: np.random.Generator, speaker: Speaker, samples: int, sample_rate: int
+) -> np.ndarray:
+    """Glottal pulses and breath through four resonators, with fades."""
+    bend = np.interp(np.linspace(0, 1, samples), (0, 0.5, 1), rng.normal((0.03, 0.05, -0.05), 0.06))
+    phase = np.cumsum(speaker.pitch_hz * (1 + bend)) / sample_rate
+    pulses = np.diff(np.floor(phase), prepend=0.0).astype(np.float32)
+    breath = speaker.breathiness * 0.3 * noise(rng, samples, pink=False)
+    out = signal.lfilter([1.0], [1.0, -0.96], pulses) + breath
+    formants = (*_VOWELS_HZ[int(rng.integers(8))], 3500)  # the first eight vowels
+    for centre_hz, width_hz in zip(formants, (80.0, 110.0, 160.0, 250.0), strict=True):
+        centre_hz = min(centre_hz / speaker.tract, 0.45 * sample_rate)
+        radius = np.exp(-np.pi * width_hz / sample_rate)
+        a = [1.0, -2 * radius * np.cos(2 * np.pi * centre_hz / sample_rate), radius**2]
+        out = signal.lfilter([float(sum(a))], a, out)
+    out = np.diff(out, prepend=out[:1]).astype(np.float32)
+    out = (out / (out.std() + 1e-9))[None]
+    return fade(out, start=round(0.2 * samples), end=round(0.35 * samples))[0]
+
+
+def _add(out: np.ndarray, part: np.ndarray, start: int) -> None:
+    """Add what of `part` falls inside `out`, in place."""
+    first, stop = max(start, 0), min(start + len(part), len(out))
+    if stop > first:
+        out[first:stop] += part[first - start : stop - start]
+
+
+def pauses(audio: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
+    """(start, stop) in samples of each 0.12 s or more that lie 30 dB below the recording's level."""
+    hop = max(1, sample_rate // 100)
+    frames = audio[0, : audio.shape[1] // hop * hop].reshape(-1, hop)
+    power = np.convolve((frames**2).mean(1), np.full(3, 1 / 3), mode="same")
+    quiet = np.concatenate([[False], power < 1e-3 * (frames**2).mean(), [False]])
+    edges = np.flatnonzero(np.diff(quiet.astype(int))).reshape(-1, 2) * hop
+    return [(int(a), int(b)) for a, b in edges if b - a >= 0.12 * sample_rate]
+
+
+def non_speech(rng: np.random.Generator, audio: np.ndarray, sample_rate: int) -> np.ndarray:
+    """What a recording of speech has too much: breaths and clicks in its pauses, a room, some hum.
+
+    Args:
+        audio: (1, samples), the clean speech.
+
+    Returns:
+        (1, samples) float32, to be added; the room is 38 to 18 dB below the speech, breaths 26 to 8.
+    """
+    samples = audio.shape[1]
+    level = float(np.sqrt(np.mean(audio**2)))
+    out = noise(rng, samples, pink=bool(rng.random() < 0.6))
+    out *= np.float32(level * 10 ** (rng.uniform(-38, -18) / 20))
+    if rng.random() < 0.3:
+        amplitudes = level * 10 ** (rng.uniform(-50, -32) / 20) / np.arange(1, 6)
+        mains_hz = float(rng.choice([50.0, 60.0]))
+        out += hum(samples, sample_rate, mains_hz=mains_hz, amplitudes=amplitudes)
+    for start, stop in pauses(audio, sample_rate):
+        if rng.random() < 0.6:
+            _add(out, _breath(rng, stop - start, sample_rate) * level, start)
+        if rng.random() < 0.4:
+            n = min(stop - start, sample_rate // 20)
+            tick = clicks(rng, n, count=1) * np.float32(level * 10 ** (rng.uniform(-6, 12) / 20))
+            _add(out, tick, start + int(rng.integers(0, max(1, stop - start - n))))
+    return out[None].astype(np.float32)
+
+
+def _breath(rng: np.random.Generator, most_samples: int, sample_rate: int) -> np.ndarray:
+    samples = min(most_samples, round(rng.uniform(0.12, 0.45) * sample_rate))
+    edges_hz = [float(rng.uniform(300, 900)), float(rng.uniform(2500, 7000))]
+    air = _band_noise(rng, samples, edges_hz, 1, sample_rate)
+    air = air / (air.std() + 1e-9) * 10 ** (rng.uniform(-26, -8) / 20)
+    return fade(air[None].astype(np.float32), start=samples // 3, end=samples // 2)[0]
+
+
+# A voice that flows
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A voice of `utterance`.
 
     Attributes:
         f0_hz: middle pitch.
         formant_scale: of all formants; 1 is a man's, some 1.17 a woman's.
         tilt_db: of the voice per octave above 300 Hz, beside the formants.
         breath_db: hiss in the voice, relative to it.
-        seconds_per_syllable: pace.
         melody_octaves: how far the pitch moves, standard deviation.
-        room_db: steady noise, relative to the loudest frames.
+        room_db: steady noise, relative to the loudest sample.
     """
 
     f0_hz: float
@@ -58,7 +221,7 @@ class Speaker:
     room_db: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Speaker":
+    def draw(cls, rng: np.random.Generator) -> "Voice":
         """A random voice; high ones have short throats."""
         height = rng.uniform(0, 1)
         return cls(
@@ -86,63 +249,52 @@ class _Tracks:
 def utterance(
     rng: np.random.Generator,
     *,
-    speaker: Speaker | None = None,
+    speaker: Voice | None = None,
     sample_rate: int = 22_050,
     seconds: float = 2.0,
 ) -> NDArray[np.float32]:
     """Babble: syllables of vowels, fricatives, nasals and stops, with pauses.
 
     Args:
-        rng: source of every choice; the same stream gives the same samples.
-        speaker: the voice; drawn from `rng` by default.
-        sample_rate: Hz, >= 8000.
-        seconds: length, > 0.
+        rng: source of every choice, of the speaker too where it is None.
 
     Returns:
         `(1, samples)` float32, peak -3 dBFS, over the noise of a room.
 
     Raises:
-        ValueError: if `sample_rate` or `seconds` is out of range.
+        ValueError: for a rate below 8,000 Hz or no time.
 
-    Source: Klatt 1980 (a source through moving resonances). Ours multiplies short-time spectra, with no phase of
-        their own, instead of running resonators.
+    Source: Klatt 1980 (a source through moving resonances). Ours multiplies short-time spectra, with
+        no phase of their own, instead of running resonators.
     """
     samples = round(seconds * sample_rate)
     if sample_rate < 8000 or samples < 1:
         raise ValueError(
             f"sample_rate must be at least 8000 Hz and seconds > 0, got {sample_rate} and {seconds}"
         )
-    speaker = Speaker.draw(rng) if speaker is None else speaker
+    speaker = Voice.draw(rng) if speaker is None else speaker
     n_fft = 4 * round(sample_rate * _FRAME_SECONDS)
     hop = n_fft // 4
-    n_frames = 1 + samples // hop
-    tracks = _tracks(rng, speaker, n_frames, hop / sample_rate)
+    tracks = _tracks(rng, speaker, 1 + samples // hop, hop / sample_rate)
     hz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
-    voiced = _shaped(_pulses(rng, speaker, samples, sample_rate), _throat(hz, tracks, speaker), hop)
-    hiss = _shaped(rng.standard_normal(samples), _band(hz, tracks), hop)
-    breath = _shaped(
-        rng.standard_normal(samples),
-        _throat(hz, tracks, speaker) * 10 ** (speaker.breath_db / 20),
-        hop,
-    )
-    voiced = voiced / _rms(voiced) + breath / _rms(breath) * 10 ** (speaker.breath_db / 20)
+    throat, breath_level = _throat(hz, tracks, speaker), db_to_amplitude(speaker.breath_db)
+    voiced = _shaped(_pulses(rng, speaker, samples, sample_rate), throat, hop)
+    hiss = _shaped(rng.standard_normal(samples), _hiss_band(hz, tracks), hop)
+    breath = _shaped(rng.standard_normal(samples), throat * breath_level, hop)
+    voiced = voiced / _rms(voiced) + breath / _rms(breath) * breath_level
     mix = voiced + hiss / _rms(hiss) * 0.25
     room = noise(rng, samples, pink=True)
-    mix += room / _rms(room) * np.abs(mix).max() * 10 ** (speaker.room_db / 20)
+    mix += room / _rms(room) * np.abs(mix).max() * db_to_amplitude(speaker.room_db)
     return (mix * (0.708 / np.abs(mix).max())).astype(np.float32)[None]
 
 
-def _rms(audio: NDArray) -> float:
-    return float(np.sqrt(np.mean(np.square(audio)))) + 1e-9
-
-
 def _tracks(
-    rng: np.random.Generator, speaker: Speaker, n_frames: int, frame_seconds: float
+    rng: np.random.Generator, speaker: Voice, n_frames: int, frame_seconds: float
 ) -> _Tracks:
     """Phone after phone, then smoothed as a mouth moves."""
     rows: list[tuple[float, ...]] = []
     while len(rows) < n_frames + 8:
-        for seconds, row in _syllable(rng, speaker):
+        for seconds, row in _phones(rng, speaker):
             rows += [row] * max(1, round(seconds / frame_seconds))
     first = int(rng.integers(0, 8))
     table = np.array(rows[first : first + n_frames])
@@ -153,39 +305,37 @@ def _tracks(
     return _Tracks(smooth[:, :5], smooth[:, 5], smooth[:, 6], smooth[:, 7], smooth[:, 8])
 
 
-def _syllable(rng: np.random.Generator, speaker: Speaker) -> list[tuple[float, tuple[float, ...]]]:
-    """(seconds, five formants, voice, hiss, its middle and its octaves) of each phone; now and then a pause."""
+def _phones(rng: np.random.Generator, speaker: Voice) -> list[tuple[float, tuple[float, ...]]]:
+    """The phones of a syllable; now and then a pause after it.
+
+    Each is (seconds, (five formants, voice, hiss, the hiss's middle in Hz and its octaves)).
+    """
     scale = speaker.formant_scale
-    formants = np.array([*VOWELS_HZ[rng.integers(len(VOWELS_HZ))], 3500.0, 4500.0]) * scale
+    formants = np.array([*_VOWELS_HZ[rng.integers(len(_VOWELS_HZ))], 3500.0, 4500.0]) * scale
     hiss_hz, octaves = _HISSES[rng.integers(len(_HISSES))]
     hiss_hz *= scale * rng.uniform(0.85, 1.15)
     unit, loud = speaker.seconds_per_syllable, float(10 ** (rng.normal(0, 3) / 20))
-    vowel = (*formants, loud, 0.0, hiss_hz, octaves)
-    kind = rng.choice(4, p=(0.35, 0.2, 0.3, 0.15))  # fricative, nasal, stop, none
-    if kind == 0:
+
+    def phone(voice: float, hiss: float) -> tuple[float, ...]:
+        return (*formants, voice, hiss, hiss_hz, octaves)
+
+    kind = rng.choice(4, p=(0.35, 0.2, 0.3, 0.15))
+    if kind == 0:  # a fricative
         buzz, hiss = 0.3 * loud * rng.integers(2), loud * rng.uniform(0.3, 1)
-        consonant = [(0.4 * unit, (*formants, buzz, hiss, hiss_hz, octaves))]
-    elif kind == 1:
-        murmur = (260 * scale, *formants[1:])
-        consonant = [(0.35 * unit, (*murmur, 0.3 * loud, 0.0, hiss_hz, octaves))]
-    elif kind == 2:
-        closed, burst = (
-            (*formants, 0.02, 0.0, hiss_hz, octaves),
-            (*formants, 0.05, loud, hiss_hz, octaves),
-        )
-        consonant = [(0.3 * unit, closed), (0.012, burst)]
+        consonant = [(0.4 * unit, phone(buzz, hiss))]
+    elif kind == 1:  # a nasal
+        consonant = [(0.35 * unit, (260 * scale, *phone(0.3 * loud, 0.0)[1:]))]
+    elif kind == 2:  # a stop: closed, then a burst
+        consonant = [(0.3 * unit, phone(0.02, 0.0)), (0.012, phone(0.05, loud))]
     else:
         consonant = []
-    pause = (
-        [(float(rng.uniform(0.1, 0.6)), (*formants, 0.0, 0.0, hiss_hz, octaves))]
-        if rng.random() < 0.2
-        else []
-    )
-    return [*consonant, (unit * rng.uniform(0.4, 1.1), vowel), *pause]
+    paused = rng.random() < 0.2
+    pause = [(float(rng.uniform(0.1, 0.6)), phone(0.0, 0.0))] if paused else []
+    return [*consonant, (unit * rng.uniform(0.4, 1.1), phone(loud, 0.0)), *pause]
 
 
-def _pulses(rng: np.random.Generator, speaker: Speaker, samples: int, sample_rate: int) -> NDArray:
-    """One sample for each closing of the folds, at a pitch that wanders and sinks."""
+def _pulses(rng: np.random.Generator, speaker: Voice, samples: int, sample_rate: int) -> NDArray:
+    """One sample for each closing of the vocal folds, at a pitch that wanders."""
     n_knots = max(2, round(samples / sample_rate / 0.25) + 1)
     knots = rng.normal(0, speaker.melody_octaves, n_knots)
     octaves = np.interp(np.linspace(0, n_knots - 1, samples), np.arange(n_knots), knots)
@@ -194,21 +344,20 @@ def _pulses(rng: np.random.Generator, speaker: Speaker, samples: int, sample_rat
     return np.diff(np.floor(phase), prepend=0.0)
 
 
-def _throat(hz: NDArray, tracks: _Tracks, speaker: Speaker) -> NDArray:
+def _throat(hz: NDArray, tracks: _Tracks, speaker: Voice) -> NDArray:
     """(frames, bins): resonances, one after the other, and the tilt of the voice."""
-    f, bandwidth = tracks.formants_hz[:, None, :], _BANDWIDTHS_HZ
-    at = hz[None, :, None]
-    gains = f**2 / np.sqrt((f**2 - at**2) ** 2 + (at * bandwidth) ** 2)
+    centre_hz, bandwidth_hz = tracks.formants_hz[:, None, :], np.array([70.0, 110, 170, 250, 300])
+    at_hz = hz[None, :, None]
+    gains = centre_hz**2 / np.sqrt((centre_hz**2 - at_hz**2) ** 2 + (at_hz * bandwidth_hz) ** 2)
     tilt = (1 + (hz / 300.0) ** 2) ** (speaker.tilt_db / (20 * np.log10(4)))
     high = np.minimum(1, hz / 60.0) ** 2
     return gains.prod(-1) * (tilt * high * (1 + hz / 2000.0))[None] * tracks.voice[:, None]
 
 
-def _band(hz: NDArray, tracks: _Tracks) -> NDArray:
+def _hiss_band(hz: NDArray, tracks: _Tracks) -> NDArray:
     """(frames, bins): the bell of the hiss."""
-    away = (
-        np.log2(np.maximum(hz, 50.0)[None] / tracks.hiss_hz[:, None]) / tracks.hiss_octaves[:, None]
-    )
+    octaves = np.log2(np.maximum(hz, 50.0)[None] / tracks.hiss_hz[:, None])
+    away = octaves / tracks.hiss_octaves[:, None]
     return np.exp(-(away**2)) * tracks.hiss[:, None]
 
 
@@ -219,49 +368,11 @@ def _shaped(audio: NDArray, envelope: NDArray, hop: int) -> NDArray:
     return istft(spectrum * shape, hop_length=hop, length=len(audio)).numpy()
 
 
-class GeneratedSpeech:
-    """Babble of synthetic voices; a group is one voice.
+class GeneratedSpeech(Generated):
+    """Babble of synthetic voices; a group is one voice."""
 
-    Args:
-        seed: the seed of the voices.
-        seconds: length of a clip, > 0.
-        sample_rate: Hz, >= 8000.
-        voices: how many in train, validation and test.
+    prefix = "voice"
 
-    Raises:
-        ValueError: bad `seconds` or `voices`.
-    """
-
-    kind = "generated"
-
-    def __init__(
-        self,
-        *,
-        seed: int = 0,
-        seconds: float = 2.5,
-        sample_rate: int = 22_050,
-        voices: tuple[int, int, int] = (4_000, 200, 400),
-    ) -> None:
-        if not seconds > 0 or len(voices) != 3 or min(voices) < 1:
-            raise ValueError(
-                f"seconds must be above 0 and voices three counts, got {seconds} and {voices}"
-            )
-        self.seed, self.seconds, self.sample_rate = seed, seconds, sample_rate
-        edges = np.cumsum((0, *voices)).tolist()
-        names = ("train", "validation", "test")
-        self._voices = {split: range(*edges[i : i + 2]) for i, split in enumerate(names)}
-
-    def groups(self, split: str) -> list[str]:
-        """The source ids of a split, one per voice."""
-        return [self._id(index) for index in self._voices[check_split(split)]]
-
-    def clip(self, rng: np.random.Generator, split: str) -> Clip:
-        """An utterance of a random voice of the split."""
-        voices = self._voices[check_split(split)]
-        index = voices[int(rng.integers(len(voices)))]
-        speaker = Speaker.draw(generator(self.seed, "speaker", index))
-        audio = utterance(rng, speaker=speaker, sample_rate=self.sample_rate, seconds=self.seconds)
-        return Clip(audio, self.sample_rate, self._id(index), self.kind)
-
-    def _id(self, index: int) -> str:
-        return f"voice/{self.seed}-{index:05d}"
+    def _render(self, rng: np.random.Generator, index: int) -> np.ndarray:
+        speaker = Voice.draw(generator(self.seed, "speaker", index))
+        return utterance(rng, speaker=speaker, sample_rate=self.sample_rate, seconds=self.seconds)

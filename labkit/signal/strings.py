@@ -1,8 +1,8 @@
 """Plucked strings, evaluated exactly in the frequency domain.
 
-A plucked string is a loop: a disturbance runs to both ends and back, a little weaker and a little smeared each time.
-The whole sum of round trips has the closed form `excitation / (1 - loss * exp(-1j * phase))`, so any tuning
-(no rounding of a delay line to samples), any stiffness and any decay are exact, and one inverse FFT gives the sound.
+A plucked string is a loop: a disturbance runs to both ends and back, each time a little weaker and
+more smeared. The sum of all round trips is `excitation / (1 - loss * exp(-1j * phase))`, so that any
+tuning, stiffness and decay is exact, and one inverse FFT gives the sound.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from scipy import fft
 
 from labkit.signal.units import db_to_amplitude
 
-PREROLL_SECONDS = 0.008
-_ALIAS_DB = 72.0
+PREROLL_SECONDS = 0.008  # a render begins this long before time zero
+_ALIAS_DB = 72.0  # decay within one FFT length that keeps the tail from wrapping round
 _TURN = np.float32(2 * np.pi)
 _NEPERS_60_DB = float(np.log(1000.0))
 
@@ -25,9 +25,7 @@ class Pluck:
     """One plucked note: what the string is and how the pick meets it.
 
     Attributes:
-        frequency_hz: first partial, > 0.
         delay_seconds: attack time after the start of the render, >= 0.
-        amplitude: factor, >= 0.
         position: where the pick meets the string, as a fraction of its length, 0 to 0.5.
         hardness_hz: the pick's low-pass corner; a soft thumb about 800, a hard pick 6000.
         decay_seconds: time for the first partial to fall by 60 dB.
@@ -50,13 +48,12 @@ class Wiring:
     """What all the strings of one instrument share.
 
     Attributes:
-        pickups: (position as a fraction of the open string, weight); a negative weight is out of phase.
-        damping_power: how steeply decay quickens with frequency, 1 (internal friction) to 2 (bending).
-        second_level: amplitude of the slower polarisation beside the faster one, 0 to 1; 0 leaves it out.
-        second_decay: decay time of the slower polarisation over that of the faster, >= 1.
+        pickups: (position as a fraction of the open string, weight); negative is out of phase.
+        damping_power: how decay quickens with frequency, 1 (internal friction) to 2 (bending).
+        second_level: amplitude of the slower polarisation beside the faster, 0 to 1; 0 omits it.
+        second_decay: decay time of the slower over that of the faster, >= 1.
         second_cents: detuning between the two, which makes the partials beat.
         scrape: share of noise in the attack, 0 to about 1.
-        scrape_seconds: length of that noise.
     """
 
     pickups: tuple[tuple[float, float], ...] = ((0.12, 1.0),)
@@ -68,11 +65,65 @@ class Wiring:
     scrape_seconds: float = 0.004
 
 
-def _round_trip(freq_hz: NDArray, note: Pluck) -> tuple[NDArray, NDArray, NDArray]:
-    """For every bin: the partial's number (fractional between partials), its fraction, and a round trip's seconds.
+def render(
+    notes: Sequence[Pluck],
+    wiring: Wiring,
+    *,
+    sample_rate: float,
+    seconds: float,
+    rng: np.random.Generator | None = None,
+    elapsed_seconds: float = 0.0,
+    decay_curve: tuple[NDArray, NDArray] | None = None,
+) -> NDArray[np.float32]:
+    """The strings of one stroke, summed: `(samples,)`.
 
-    Partial n lies at `n f_0 sqrt((1 + B n^2) / (1 + B))`; solved for n, that is the phase of a round trip over 2 pi.
-    It is solved in float64: near a partial the resonance magnifies an error of the phase a thousandfold.
+    The spectrum is evaluated outside the unit circle (the signal times `exp(-growth t)`, undone
+    afterwards), so that what rings on past the FFT lies at least 60 dB under the result.
+
+    Args:
+        sample_rate: Hz; nothing above 0.49 of it is made.
+        seconds: length, > 0, including the first `PREROLL_SECONDS` before time zero.
+        rng: source of the attack noise; needed when `wiring.scrape` is not 0.
+        elapsed_seconds: how long the notes have sounded: partials are as faint as they are by then.
+        decay_curve: (frequencies in Hz, factors on the decay rate), e.g. dead spots of a neck.
+
+    Source: Karplus and Strong, and Jaffe and Smith, both Computer Music Journal 7(2), 1983; the loop
+        is not run but summed in closed form, with Fletcher's stiff-string partials as its phase.
+    """
+    samples = max(round(seconds * sample_rate), 1)
+    n_fft = fft.next_fast_len(samples + int(0.03 * sample_rate), real=True)
+    length_seconds = n_fft / sample_rate
+    slowest = max(n.decay_seconds for n in notes) * (
+        wiring.second_decay if wiring.second_level else 1.0
+    )
+    natural_db = 60.0 * length_seconds / slowest
+    growth = max(_ALIAS_DB - natural_db, 0.0) / 60.0 * _NEPERS_60_DB / length_seconds
+    freq_hz = np.arange(1, int(0.49 * n_fft)) * (sample_rate / n_fft)
+    curve = 1.0 if decay_curve is None else np.interp(freq_hz, *decay_curve).astype(np.float32)
+    total = np.zeros(freq_hz.shape, dtype=np.complex64)
+    for note in notes:
+        total += _string(
+            freq_hz, note, wiring, growth=growth, elapsed_seconds=elapsed_seconds, decay_curve=curve
+        )
+    if wiring.scrape and rng is not None and not elapsed_seconds:
+        total *= _scrape(rng, wiring, sample_rate, n_fft)[1 : 1 + len(total)]
+    spectrum = np.zeros(n_fft // 2 + 1, dtype=np.complex64)
+    edge = max(len(total) // 12, 1)
+    falling = np.cos(np.pi * np.arange(1, edge + 1, dtype=np.float32) / (edge + 1))
+    total[-edge:] *= 0.5 + 0.5 * falling
+    spectrum[1 : 1 + len(total)] = total
+    wave = fft.irfft(spectrum, n_fft)[:samples] * np.float32(sample_rate)
+    if growth:
+        wave *= np.exp(np.arange(samples, dtype=np.float32) * np.float32(growth / sample_rate))
+    return wave
+
+
+def _round_trip(freq_hz: NDArray, note: Pluck) -> tuple[NDArray, NDArray, NDArray]:
+    """For every bin: the partial's number, its fraction, and the seconds of a round trip.
+
+    Partial n lies at `n f_0 sqrt((1 + B n^2) / (1 + B))`; solved for n, that is the phase of a
+    round trip over 2 pi. It is solved in float64: near a partial the resonance magnifies an error
+    of the phase a thousandfold.
     """
     stiffness = note.inharmonicity
     squared = np.square(freq_hz * (np.sqrt(1 + stiffness) / note.frequency_hz))
@@ -87,7 +138,7 @@ def _round_trip(freq_hz: NDArray, note: Pluck) -> tuple[NDArray, NDArray, NDArra
 
 
 def _resonator(phase: NDArray, loss: NDArray) -> NDArray[np.complex64]:
-    """The sum of all round trips, `1 / (1 - loss exp(-1j phase))`, without cancellation in float32."""
+    """All round trips, `1 / (1 - loss exp(-1j phase))`, without cancellation in float32."""
     out = np.empty(phase.shape, dtype=np.complex64)
     real, imag = 1 - loss * np.cos(phase), loss * np.sin(phase)
     power = 1 / (real * real + imag * imag)
@@ -99,7 +150,7 @@ def _resonator(phase: NDArray, loss: NDArray) -> NDArray[np.complex64]:
 def _excitation(
     freq_hz: NDArray, phase: NDArray, note: Pluck, wiring: Wiring, growth: float
 ) -> NDArray:
-    """Spectrum of the pluck as the pickups see it: the ideal 1/n, pick and pickup combs, hardness."""
+    """Spectrum of the pluck at the pickups: the ideal 1/n, pick and pickup combs, hardness."""
     round_trips = (note.position + max(position for position, _ in wiring.pickups)) / 2
     attack_seconds = PREROLL_SECONDS + note.delay_seconds
     comb = sum(np.float32(w) * np.sin(np.float32(p / 2) * phase) for p, w in wiring.pickups)
@@ -125,11 +176,11 @@ def _string(
     elapsed_seconds: float,
     decay_curve: NDArray | float,
 ) -> NDArray[np.complex64]:
-    """Spectrum of one note under the damping `exp(-growth t)` that keeps the tail from wrapping round."""
+    """Spectrum of one note under the damping `exp(-growth t)`."""
     number, fraction, duration = _round_trip(freq_hz, note)
     freq_hz = freq_hz.astype(np.float32)
     phase = _TURN * fraction
-    # Adding the square of the first partial rounds the kink at 0 Hz off, which would ring before the attack.
+    # The first partial's square rounds the kink at 0 Hz off, which would ring before the attack.
     squared = (freq_hz * freq_hz + np.float32(note.frequency_hz**2)) * np.float32(
         note.damping_hz**-2
     )
@@ -141,80 +192,17 @@ def _string(
     if wiring.second_level:
         slow = rate * np.float32(1 / wiring.second_decay)
         detuned = phase + _TURN * np.float32(2 ** (wiring.second_cents / 1200) - 1) * number
-        second = _resonator(detuned, np.exp(-(slow + np.float32(growth)) * duration))
         level = np.float32(wiring.second_level)
-        body += (
-            second * (level * np.exp(-np.float32(elapsed_seconds) * slow))
-            if elapsed_seconds
-            else second * level
-        )
+        if elapsed_seconds:
+            level = level * np.exp(-np.float32(elapsed_seconds) * slow)
+        body += _resonator(detuned, np.exp(-(slow + np.float32(growth)) * duration)) * level
     return body * _excitation(freq_hz, _TURN * number, note, wiring, growth)
-
-
-def render(
-    notes: Sequence[Pluck],
-    wiring: Wiring,
-    *,
-    sample_rate: float,
-    seconds: float,
-    rng: np.random.Generator | None = None,
-    elapsed_seconds: float = 0.0,
-    decay_curve: tuple[NDArray, NDArray] | None = None,
-) -> NDArray[np.float32]:
-    """The strings of one stroke, summed.
-
-    Evaluating on a circle outside the unit circle (the signal times `exp(-growth t)`, undone afterwards) keeps what
-    rings on past the end of the FFT at least 60 dB under what is returned.
-
-    Args:
-        notes: the notes of the stroke, at least one.
-        wiring: what the instrument's strings share.
-        sample_rate: Hz; nothing above 0.49 of it is made.
-        seconds: length, > 0. The render begins `PREROLL_SECONDS` before time zero, and this length includes it.
-        rng: source of the attack noise; needed when `wiring.scrape` is not 0.
-        elapsed_seconds: how long the notes have already been sounding: partials start as faint as they are by then.
-        decay_curve: (frequencies in Hz, factors on the decay rate), e.g. dead spots of a neck.
-
-    Returns:
-        `(samples,)`.
-
-    Source: Karplus and Strong, "Digital Synthesis of Plucked-String and Drum Timbres", and Jaffe and Smith,
-    "Extensions of the Karplus-Strong Plucked-String Algorithm", Computer Music Journal 7(2), 1983; here the loop is
-    not run but summed in closed form, with Fletcher's stiff-string partials as its phase.
-    """
-    samples = max(round(seconds * sample_rate), 1)
-    n_fft = fft.next_fast_len(samples + int(0.03 * sample_rate), real=True)
-    length_seconds = n_fft / sample_rate
-    slowest = max(n.decay_seconds for n in notes) * (
-        wiring.second_decay if wiring.second_level else 1.0
-    )
-    natural_db = 60.0 * length_seconds / slowest
-    growth = max(_ALIAS_DB - natural_db, 0.0) / 60.0 * _NEPERS_60_DB / length_seconds
-    freq_hz = np.arange(1, int(0.49 * n_fft)) * (sample_rate / n_fft)
-    curve = 1.0 if decay_curve is None else np.interp(freq_hz, *decay_curve).astype(np.float32)
-    total = np.zeros(freq_hz.shape, dtype=np.complex64)
-    for note in notes:
-        total += _string(
-            freq_hz, note, wiring, growth=growth, elapsed_seconds=elapsed_seconds, decay_curve=curve
-        )
-    if wiring.scrape and rng is not None and not elapsed_seconds:
-        total *= _scrape(rng, wiring, sample_rate, n_fft)[1 : 1 + len(total)]
-    spectrum = np.zeros(n_fft // 2 + 1, dtype=np.complex64)
-    edge = max(len(total) // 12, 1)
-    total[-edge:] *= 0.5 + 0.5 * np.cos(
-        np.pi * np.arange(1, edge + 1, dtype=np.float32) / (edge + 1)
-    )
-    spectrum[1 : 1 + len(total)] = total
-    wave = fft.irfft(spectrum, n_fft)[:samples] * np.float32(sample_rate)
-    if growth:
-        wave *= np.exp(np.arange(samples, dtype=np.float32) * np.float32(growth / sample_rate))
-    return wave
 
 
 def _scrape(
     rng: np.random.Generator, wiring: Wiring, sample_rate: float, n_fft: int
 ) -> NDArray[np.complex64]:
-    """Spectrum of the pick's contact: an impulse and a short noise burst that dies away after it."""
+    """Spectrum of the pick's contact: an impulse, and a short burst of noise that dies away."""
     length = max(int(wiring.scrape_seconds * sample_rate), 4)
     burst = rng.standard_normal(length, dtype=np.float32)
     burst *= np.exp(np.linspace(0, -4, length, dtype=np.float32)) * np.float32(
@@ -225,19 +213,18 @@ def _scrape(
 
 
 def warp(wave: NDArray[np.float32], semitones: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A note bent in pitch: the samples read at a speed that follows a curve.
+    """A note bent in pitch: samples read, by cubic interpolation, at a speed that follows a curve.
 
     Args:
-        wave: `(samples,)`, the unbent note.
+        wave: `(samples,)`, the unbent note; it is silent past its end.
         semitones: `(out_samples,)`, how far above the unbent pitch each output sample lies.
 
     Returns:
-        `(out_samples,)`; past the end of `wave` it is silence. Cubic interpolation.
+        `(out_samples,)`.
     """
     step = np.exp2(semitones.astype(np.float64) / 12)
-    place = np.cumsum(step) - step[0]
+    place = np.minimum(np.cumsum(step) - step[0], len(wave))
     padded = np.concatenate([np.zeros(1, np.float32), wave, np.zeros(3, np.float32)])
-    place = np.minimum(place, len(wave))
     index = place.astype(np.int64)
     t = (place - index).astype(np.float32)
     a, b, c, d = (padded[index + k] for k in range(4))
@@ -247,11 +234,10 @@ def warp(wave: NDArray[np.float32], semitones: NDArray[np.float32]) -> NDArray[n
 def release(
     samples: int, *, sample_rate: float, end_seconds: float, release_seconds: float
 ) -> NDArray[np.float32]:
-    """A note-off envelope: 1 until `end_seconds`, then an exponential fall of 60 dB within `release_seconds`."""
-    time = np.arange(samples, dtype=np.float32) * np.float32(1 / sample_rate) - np.float32(
-        end_seconds
-    )
-    return np.exp(np.minimum(-np.maximum(time, 0) * np.float32(_NEPERS_60_DB / release_seconds), 0))
+    """A note-off envelope: 1 until `end_seconds`, then 60 dB down within `release_seconds`."""
+    time = np.arange(samples, dtype=np.float32) * np.float32(1 / sample_rate)
+    late = np.maximum(time - np.float32(end_seconds), 0)
+    return np.exp(np.minimum(-late * np.float32(_NEPERS_60_DB / release_seconds), 0))
 
 
 def level_db(db: float) -> np.float32:

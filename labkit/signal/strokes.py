@@ -1,6 +1,6 @@
-"""The two hands of a guitarist: what a stroke is, and how time, pitch and force are drawn."""
+"""What a guitarist plays in two seconds: seeded strokes on strings and frets, still without sound."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -14,14 +14,14 @@ class Stroke:
     """One stroke of the picking hand: one note or a chord.
 
     Attributes:
-        onset_seconds: when it begins; negative if it began before the phrase.
+        onset_seconds: when it begins; negative if before the phrase.
         duration_seconds: until the strings are damped.
         frets: (string, fret) in the order in which the pick meets them; string 0 is the lowest.
         velocity: 0 to 1.
         spread_seconds: from the first string to the last.
         mute: 0 rings freely, about 0.6 is a palm mute, 1 a dead string.
         harmonic: 1 a normal note, n the n-th natural harmonic.
-        bend: (seconds after the onset, semitones) pairs in ascending time; empty for a steady pitch.
+        bend: (seconds after the onset, semitones) in ascending time; empty for a steady pitch.
         vibrato: (rate in Hz, depth in cents).
     """
 
@@ -38,7 +38,7 @@ class Stroke:
 
 @dataclass(frozen=True)
 class Hand:
-    """Where and how fast one phrase is played, and the dice that decide what."""
+    """Where and how fast one phrase is played, and the stream that decides what."""
 
     rng: np.random.Generator
     seconds: float
@@ -59,19 +59,16 @@ class Hand:
 
     def articulation(self) -> float:
         """How much of its slot a note fills: often nearly all of it, sometimes less than half."""
-        return float(
-            self.rng.uniform(0.25, 0.7) if self.chance(0.35) else self.rng.uniform(0.7, 1.0)
-        )
+        low, high = (0.25, 0.7) if self.chance(0.35) else (0.7, 1.0)
+        return float(self.rng.uniform(low, high))
 
     def slots(
         self, weights: dict[float, float], rest: float = 0.08
     ) -> Iterator[tuple[float, float]]:
-        """(onset, duration) one after another, from before time zero to the end; lengths in beats, by weight."""
+        """(onset, duration) one after another, from before time zero; lengths in beats, by weight."""
         lengths, odds = np.array(list(weights)), np.array(list(weights.values()))
-        bar = (
-            self.rng.choice(lengths, size=int(self.rng.integers(2, 9)), p=odds / odds.sum())
-            * self.beat_seconds
-        )
+        size = int(self.rng.integers(2, 9))
+        bar = self.rng.choice(lengths, size=size, p=odds / odds.sum()) * self.beat_seconds
         time = -float(self.rng.uniform(0, 1.2)) * float(bar.max())
         rested = step = 0
         while time < self.seconds - 0.05:
@@ -123,8 +120,266 @@ def stop_when_replucked(strokes: list[Stroke]) -> list[Stroke]:
     next_onset: dict[int, float] = {}
     for stroke in reversed(strokes):
         limit = min((next_onset.get(s, np.inf) for s, _ in stroke.frets)) - stroke.onset_seconds
-        out.append(
-            replace(stroke, duration_seconds=float(max(min(stroke.duration_seconds, limit), 0.03)))
-        )
+        duration = float(max(min(stroke.duration_seconds, limit), 0.03))
+        out.append(replace(stroke, duration_seconds=duration))
         next_onset.update({s: stroke.onset_seconds for s, _ in stroke.frets})
     return out[::-1]
+
+
+STANDARD_TUNING = (40, 45, 50, 55, 59, 64)
+
+_SCALES = (
+    (0, 3, 5, 7, 10),
+    (0, 2, 4, 7, 9),
+    (0, 3, 5, 6, 7, 10),
+    (0, 2, 3, 5, 7, 8, 10),
+    (0, 2, 4, 5, 7, 9, 11),
+    (0, 2, 3, 5, 7, 9, 10),
+)
+# One letter a string from the lowest up: a fret, or x for a string that is not played.
+# fmt: off
+_OPEN_CHORDS = (
+    "022100", "022000", "020100", "x02220", "x02210", "x02020", "xx0232", "xx0231", "xx0212", "320003",
+    "320033", "x32010", "x32030", "x02000", "x21202", "xx3211", "x20230", "x32033", "xx0230", "x00230",
+)
+_MOVABLE_CHORDS = (
+    "133211", "133111", "131211", "x13331", "x13321", "x13121", "x1x222", "1x221x", "1x111x", "xx1232",
+    "xxx121", "xx3211", "1x2210", "x12122",
+)
+# fmt: on
+_NATURAL_HARMONICS = (2, 2, 3, 3, 4, 5)
+
+
+def _melodic(
+    hand: Hand, weights: dict[float, float], rest: float = 0.08
+) -> Iterator[tuple[float, float, int, float]]:
+    """(onset, duration, MIDI number, velocity) of a melody, slot after slot."""
+    for (onset, length), midi, velocity in zip(
+        hand.slots(weights, rest), melody(hand), velocities(hand), strict=False
+    ):
+        yield onset, length, midi, velocity
+
+
+def _line(hand: Hand, weights: dict[float, float] | None = None) -> list[Stroke]:
+    weights = weights or hand.pick(
+        ({0.5: 3, 1: 2, 0.25: 1}, {1: 2, 2: 1, 0.5: 1}, {0.5: 1}, {1 / 3: 2, 1: 1})
+    )
+    articulation = hand.articulation()
+    mute = float(hand.rng.uniform(0.2, 0.6)) if hand.chance(0.15) else 0.0
+    return [
+        Stroke(onset, length * articulation, (hand.place(midi),), velocity, mute=mute)
+        for onset, length, midi, velocity in _melodic(hand, weights)
+    ]
+
+
+def _run(hand: Hand) -> list[Stroke]:
+    return _line(hand, hand.pick(({0.25: 1}, {1 / 3: 1}, {0.25: 3, 0.5: 1})))
+
+
+def _expressive(hand: Hand) -> list[Stroke]:
+    """A line whose longer notes are bent, slid into or shaken."""
+    strokes = _line(hand, {1: 2, 2: 1, 0.5: 1})
+    vibrato = (float(hand.rng.uniform(4, 7.5)), float(hand.rng.uniform(5, 60)))
+    out = []
+    for stroke in strokes:
+        start, rise = float(hand.rng.uniform(0, 0.12)), float(hand.rng.uniform(0.04, 0.25))
+        amount = float(hand.pick((1, 2, 2, 0.5, 3)))
+        kind = hand.pick(("bend", "bend", "prebend", "slide", "slide", "vibrato", "plain"))
+        steps = int(hand.pick((-5, -3, -2, -1, 1, 2, 2, 3, 5)))
+        if kind == "bend" and hand.chance(0.4):
+            back = start + rise + float(hand.rng.uniform(0.05, 0.3))
+            bend = ((start, 0.0), (start + rise, amount), (back, amount), (back + rise, 0.0))
+        elif kind == "slide":
+            stairs = np.arange(abs(steps) + 1) * np.sign(steps) - steps
+            bend = tuple((start + rise * k / len(stairs), float(s)) for k, s in enumerate(stairs))
+        else:
+            bend = ()
+            if kind == "bend":
+                bend = ((start, 0.0), (start + rise, amount))
+            elif kind == "prebend":
+                bend = ((start, amount), (start + rise, 0.0))
+        shaken = vibrato if kind == "vibrato" or hand.chance(0.3) else (0.0, 0.0)
+        out.append(replace(stroke, bend=bend, vibrato=shaken, mute=0.0))
+    return out
+
+
+def _sustain(hand: Hand) -> list[Stroke]:
+    shaken = hand.chance(0.4)
+    vibrato = (
+        (float(hand.rng.uniform(4, 7)), float(hand.rng.uniform(3, 40))) if shaken else (0.0, 0.0)
+    )
+    return [
+        Stroke(onset, length, (hand.place(midi),), velocity, vibrato=vibrato)
+        for onset, length, midi, velocity in _melodic(hand, {2: 1, 4: 2, 6: 1}, 0)
+    ]
+
+
+def _power_frets(hand: Hand, fret: int) -> tuple[tuple[int, int], ...]:
+    string = int(hand.rng.integers(0, 3))
+    shape = ((string, fret), (string + 1, fret + 2), (string + 2, fret + (3 if string == 2 else 2)))
+    return shape[: 2 + hand.chance(0.6)]
+
+
+def _power(hand: Hand) -> list[Stroke]:
+    weights = hand.pick(({2: 2, 1: 1}, {1: 2, 0.5: 1}, {4: 1}, {0.5: 1}))
+    strokes, frets, held = [], _power_frets(hand, hand.fret % 10), hand.articulation()
+    for (onset, length), velocity in zip(hand.slots(weights), velocities(hand), strict=False):
+        if hand.chance(0.5):
+            fret = int(np.clip(hand.fret % 10 + hand.pick((-2, 0, 0, 3, 5)), 0, 15))
+            frets = _power_frets(hand, fret)
+        spread = float(hand.rng.uniform(0.001, 0.02))
+        strokes.append(Stroke(onset, length * held, frets, velocity, spread))
+    return strokes
+
+
+def _riff(hand: Hand) -> list[Stroke]:
+    """Palm-muted low notes with accents left to ring."""
+    weights = hand.pick(({0.25: 1}, {0.5: 2, 0.25: 1}, {0.25: 2, 0.5: 1}, {1 / 3: 1}))
+    mute, accents = float(hand.rng.uniform(0.3, 0.8)), float(hand.rng.uniform(0.1, 0.5))
+    pedal = (0, int(hand.pick((0, 0, 0, hand.fret % 8))))
+    strokes = []
+    for onset, length, midi, velocity in _melodic(hand, weights):
+        if hand.chance(accents):
+            power = hand.chance(0.5)
+            frets = _power_frets(hand, hand.fret % 8) if power else (hand.place(midi - 12),)
+            strokes.append(Stroke(onset, length * 0.95, frets, min(velocity * 1.2, 1), 0.004))
+        else:
+            strokes.append(Stroke(onset, length, (pedal,), velocity, mute=mute))
+    return strokes
+
+
+def _chord_frets(hand: Hand) -> tuple[tuple[int, int], ...]:
+    movable = hand.chance(0.5)
+    shape = hand.pick(_MOVABLE_CHORDS if movable else _OPEN_CHORDS)
+    shift = int(hand.rng.integers(0, 9)) if movable else 0
+    frets = tuple((s, int(f) + shift) for s, f in enumerate(shape) if f != "x")
+    return frets if hand.chance(0.7) else frets[int(hand.rng.integers(0, 2)) :]
+
+
+def _chords(hand: Hand) -> list[Stroke]:
+    strokes, fingered, held = [], hand.chance(0.4), hand.articulation()
+    for (onset, length), velocity in zip(
+        hand.slots({4: 1, 2: 2, 1: 1}), velocities(hand), strict=False
+    ):
+        spread = float(hand.rng.uniform(0, 0.008) if fingered else hand.rng.uniform(0.01, 0.12))
+        strokes.append(Stroke(onset, length * held, _chord_frets(hand), velocity, spread))
+    return strokes
+
+
+def _strum(hand: Hand) -> list[Stroke]:
+    """Down and up strokes over a chord, some of them on dead strings."""
+    dead = float(hand.pick((0, 0, 0.15, 0.4)))
+    weights = hand.pick(({0.5: 1}, {1: 1, 0.5: 2}, {0.5: 2, 0.25: 1}))
+    strokes, frets, base = [], _chord_frets(hand), float(hand.rng.uniform(0.01, 0.04))
+    for index, ((onset, length), velocity) in enumerate(
+        zip(hand.slots(weights), velocities(hand), strict=False)
+    ):
+        if index % 4 == 0 and hand.chance(0.4):
+            frets = _chord_frets(hand)
+        up = index % 2 == 1
+        played = frets[::-1][: int(hand.rng.integers(3, 6))] if up else frets
+        mute = 1.0 if hand.chance(dead) else 0.0
+        spread = base * float(hand.rng.uniform(0.7, 1.4))
+        strokes.append(Stroke(onset, length, played, velocity * (0.75 if up else 1), spread, mute))
+    return strokes
+
+
+def _arpeggio(hand: Hand) -> list[Stroke]:
+    weights = hand.pick(({0.5: 1}, {1 / 3: 1}, {0.25: 1}, {0.5: 2, 1: 1}))
+    frets = _chord_frets(hand)
+    order = [*range(len(frets)), *range(len(frets) - 2, 0, -1)]
+    order = list(hand.rng.permutation(order)) if hand.chance(0.4) else order
+    strokes, ring = [], float(hand.rng.uniform(1.5, 6))
+    for index, ((onset, length), velocity) in enumerate(
+        zip(hand.slots(weights, 0.03), velocities(hand), strict=False)
+    ):
+        strokes.append(Stroke(onset, length * ring, (frets[order[index % len(order)]],), velocity))
+    return strokes
+
+
+def _double_stops(hand: Hand) -> list[Stroke]:
+    interval, held = int(hand.pick((2, 2, 3, 4, 5))), hand.articulation()
+    strokes = []
+    for onset, length, midi, velocity in _melodic(hand, {1: 2, 0.5: 2, 2: 1}):
+        low = hand.place(midi)
+        upper = midi + int(hand.pick((3, 4, 5, 7))) if interval < 4 else midi + interval + 4
+        string = min(low[0] + 1 + (interval >= 4), len(hand.tuning) - 1)
+        fret = upper - hand.tuning[string]
+        pair = (low, (string, fret)) if string != low[0] and 0 <= fret <= 22 else (low,)
+        spread = float(hand.rng.uniform(0, 0.012))
+        strokes.append(Stroke(onset, length * held, pair, velocity, spread))
+    return strokes
+
+
+def _harmonics(hand: Hand) -> list[Stroke]:
+    strokes = []
+    for (onset, length), velocity in zip(
+        hand.slots({1: 2, 2: 1, 0.5: 1}), velocities(hand), strict=False
+    ):
+        frets = ((int(hand.rng.integers(len(hand.tuning))), 0),)
+        number = int(hand.pick(_NATURAL_HARMONICS))
+        ring = length * float(hand.pick((1, 2, 3)))
+        strokes.append(Stroke(onset, ring, frets, velocity, harmonic=number))
+    return strokes
+
+
+# Each style with its odds.
+_PLAYERS: dict[str, tuple[Callable[[Hand], list[Stroke]], float]] = {
+    "line": (_line, 4),
+    "run": (_run, 1.5),
+    "expressive": (_expressive, 2.5),
+    "sustain": (_sustain, 2),
+    "power": (_power, 2),
+    "riff": (_riff, 2),
+    "chords": (_chords, 3),
+    "strum": (_strum, 2.5),
+    "arpeggio": (_arpeggio, 3),
+    "double_stops": (_double_stops, 1.5),
+    "harmonics": (_harmonics, 0.7),
+}
+STYLES: tuple[str, ...] = tuple(_PLAYERS)
+
+
+def draw_style(rng: np.random.Generator) -> str:
+    """One of `STYLES`, the common ones more often."""
+    odds = np.array([odds for _, odds in _PLAYERS.values()])
+    return STYLES[int(rng.choice(len(STYLES), p=odds / odds.sum()))]
+
+
+def play(
+    rng: np.random.Generator,
+    style: str,
+    *,
+    seconds: float,
+    tuning: tuple[int, ...] = STANDARD_TUNING,
+) -> list[Stroke]:
+    """Strokes that fill `seconds`; the first often begins before time zero, as in a crop.
+
+    Args:
+        style: one of `STYLES`.
+        tuning: MIDI numbers of the six open strings, from the lowest.
+
+    Returns:
+        At least one stroke that sounds within the stretch, in order of onset.
+
+    Raises:
+        ValueError: if `style` is unknown.
+    """
+    if style not in _PLAYERS:
+        raise ValueError(f"style must be one of {', '.join(STYLES)}, got {style!r}")
+    hand = Hand(
+        rng=rng,
+        seconds=seconds,
+        beat_seconds=60 / float(rng.triangular(65, 120, 210)),
+        fret=int(rng.integers(0, 15)),
+        scale=_SCALES[int(rng.integers(len(_SCALES)))],
+        root=tuning[0] + int(rng.integers(0, 24)),
+        tuning=tuning,
+        looseness_seconds=float(rng.uniform(0, 0.015)),
+    )
+    strokes = stop_when_replucked(_PLAYERS[style][0](hand))
+    latest = max(seconds - 0.1, 0.05)
+    if not any(-0.3 < s.onset_seconds < latest or s.duration_seconds > 1 for s in strokes):
+        onset = float(rng.uniform(-0.2, 0.3)) * min(seconds, 1)
+        strokes.append(Stroke(onset, seconds, (hand.place(hand.root),)))
+    return [s for s in strokes if s.onset_seconds + s.duration_seconds > 0]

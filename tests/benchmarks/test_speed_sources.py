@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from labkit.signal.augment import augment
-from labkit.signal.sampled import SampledInstruments
-from labkit.signal.soundfont import SoundFontMissingError, find_soundfont
+from labkit.signal.sampled import Sampled, SoundFontMissingError, find_soundfont
 
 RATE = 44_100
 
@@ -28,7 +27,7 @@ def test_sampled_clips(benchmark):
         find_soundfont()
     except SoundFontMissingError as error:
         pytest.skip(f"no soundfont: {error}")
-    instruments, rng = SampledInstruments(seconds=2.5), np.random.default_rng(0)
+    instruments, rng = Sampled(seconds=2.5), np.random.default_rng(0)
     instruments.draw(rng, "train")
     splits = itertools.cycle(["train", "test"])
     audio, _ = benchmark(lambda: instruments.draw(rng, next(splits)))

@@ -14,7 +14,7 @@ from labkit.measure.closeness import (
     speech_quality,
 )
 from labkit.signal.seeds import generator
-from labkit.signal.voice import Speaker, speak
+from labkit.signal.speech import Speaker, speak
 
 RATE = 22_050
 

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.signal import augment, files, shipped, spectra, units
+from labkit.signal import (
+    augment,
+    files,
+    guitar,
+    pool,
+    sampled,
+    shipped,
+    sources,
+    spectra,
+    speech,
+    units,
+)
 
 LONG = torch.zeros(9)
 RNG = np.random.default_rng(0)
@@ -12,6 +23,14 @@ RNG = np.random.default_rng(0)
 
 def audio(*shape, dtype=np.float32):
     return np.zeros(shape, dtype)
+
+
+def pluck(frequency_hz=110.0, seconds=1.0, velocity=1.0):
+    return guitar.pluck(frequency_hz, sample_rate=44100, seconds=seconds, velocity=velocity)
+
+
+def draw(family="bass", high=60):
+    return sampled.draw_phrase(RNG, family=family, low=40, high=high, seconds=1)
 
 
 CASES = [
@@ -58,6 +77,35 @@ CASES = [
     (lambda: augment.augment(audio(1, 9), 8000, RNG, parts=["dirt"]), ValueError, "got dirt"),
     (lambda: augment.augment(audio(1, 0), 8000, RNG), ValueError, "not empty"),
     (lambda: augment.augment(audio(1, 9), 8000, RNG, samples=0), ValueError, "0 samples wanted"),
+    (lambda: guitar.phrase(RNG, style="polka"), ValueError, "one of line, .*, got 'polka'"),
+    (lambda: guitar.phrase(RNG, sample_rate=4000), ValueError, "at least 8000 Hz, got 4000"),
+    (lambda: pluck(seconds=0), ValueError, "seconds must be > 0, got 0"),
+    (lambda: pluck(frequency_hz=30_000), ValueError, "between 0 and 22050 Hz, got 30000"),
+    (lambda: pluck(velocity=0), ValueError, "velocity must lie in"),
+    (lambda: draw(family="kazoo"), ValueError, "family must be one of guitar, .*got 'kazoo'"),
+    (lambda: draw(high=50), ValueError, "an octave and some time are needed, got keys 40 to 50"),
+    (lambda: sampled.programs("dev"), ValueError, "train, validation, test, got 'dev'"),
+    (lambda: sampled.Sampled(seconds=0), ValueError, "seconds must be above 0"),
+    (lambda: sampled.Synthesizer(None, 4_000), files.AudioError, "8000 to 96000"),
+    (lambda: sources.GeneratedGuitars(counts=(9, 0, 1)), ValueError, "counts three of 1 or more"),
+    (lambda: sources.Mixture([]), ValueError, "must pair up"),
+    (lambda: sources.Mixture([sources.GeneratedGuitars()], [1, 2]), ValueError, "must pair up"),
+    (lambda: sources.AudioFolder("/nowhere"), ValueError, "a folder of audio files was expected"),
+    (lambda: sources.AudioFolder("/tmp", split_all="eval"), ValueError, "split must be one of"),
+    (lambda: sources.AudioFolder("/tmp", seconds=0), ValueError, "above 0, got 0"),
+    (lambda: pool.FreshClips(None, "dev", 0), ValueError, "split must be one of"),
+    (
+        lambda: pool.build_pool("a.bin", sources.GeneratedGuitars(), "train", 0, 0),
+        ValueError,
+        r"path must end in \.npy and n be at least 1, got a\.bin and 0",
+    ),
+    (
+        lambda: speech.speak(RNG, None, seconds=0.2, sample_rate=16_000),
+        ValueError,
+        r"at least 0\.5",
+    ),
+    (lambda: speech.utterance(RNG, sample_rate=4000), ValueError, "8000 Hz .* got 4000"),
+    (lambda: speech.utterance(RNG, seconds=0), ValueError, "seconds > 0, got 22050 and 0"),
 ]
 
 

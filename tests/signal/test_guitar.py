@@ -1,4 +1,4 @@
-"""The guitar generator: tuning, decay, levels, repeatability, and that nothing wraps round the FFT."""
+"""The guitar generator: tuning, decay, levels, repeatability; nothing wraps round the FFT."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -8,19 +8,16 @@ import pytest
 
 from labkit.signal import strings
 from labkit.signal.guitar import STYLES, GuitarModel, phrase, pluck
-from labkit.signal.phrases import play
 from labkit.signal.seeds import generator
 from labkit.signal.strings import Pluck, Wiring
+from labkit.signal.strokes import play
 from labkit.signal.units import amplitude_to_db, cents, midi_to_hz
 
 SAMPLE_RATE = 44100
 
 
 def _measured_hz(audio, expected_hz):
-    """The strongest frequency within 2 % of the expected one: a Blackman window, 8-fold zero padding, a parabola.
-
-    The parabola on the log spectrum of a Blackman window errs by less than 0.01 bin of the padded FFT.
-    """
+    """The strongest frequency within 2 %: the parabola on a Blackman window's log spectrum."""
     n_fft = 8 * len(audio)
     spectrum = np.log(np.abs(np.fft.rfft(audio * np.blackman(len(audio)), n_fft)) + 1e-12)
     low, high = (int(expected_hz * ratio * n_fft / SAMPLE_RATE) for ratio in (0.98, 1.02))
@@ -41,7 +38,7 @@ def test_the_first_partial_is_in_tune_from_e2_to_e6(inharmonicity):
 
 
 def test_drawn_instruments_are_as_far_out_of_tune_as_they_say():
-    """Two polarisations a cent or two apart move the peak by at most their distance, hence 3 cents."""
+    # Two polarisations a cent or two apart move the peak by at most their distance: 3 cents.
     for index in range(20):
         rng = generator(3, "tuning", index)
         expected = midi_to_hz(int(rng.integers(40, 89)))
@@ -63,28 +60,22 @@ def test_partials_follow_the_stiff_string():
 @pytest.mark.parametrize("decay_seconds", [0.4, 1.0, 3.0, 8.0])
 @pytest.mark.parametrize("frequency_hz", [82.4, 330.0, 1318.5])
 def test_the_first_partial_decays_as_asked(frequency_hz, decay_seconds):
-    """T60 from a line through the log envelope of the demodulated first partial; 10 % for what damping adds to it."""
+    """A line through the log envelope of the demodulated first partial; damping adds up to 10 %."""
     model = GuitarModel(damping_hz=1e5)
     seconds = min(2.0, decay_seconds)
-    audio = pluck(
-        frequency_hz,
-        sample_rate=SAMPLE_RATE,
-        seconds=seconds,
-        model=model,
-        decay_seconds=decay_seconds,
-    )[0]
+    sizes = {"sample_rate": SAMPLE_RATE, "seconds": seconds, "decay_seconds": decay_seconds}
+    audio = pluck(frequency_hz, model=model, **sizes)[0]
     time = np.arange(len(audio)) / SAMPLE_RATE
     width = int(8 * SAMPLE_RATE / frequency_hz)
     kernel = np.hanning(width) / np.hanning(width).sum()
-    envelope = np.abs(
-        np.convolve(audio * np.exp(-2j * np.pi * frequency_hz * time), kernel, mode="valid")
-    )
+    carrier = np.exp(-2j * np.pi * frequency_hz * time)
+    envelope = np.abs(np.convolve(audio * carrier, kernel, mode="valid"))
     slope_db = np.polyfit(time[: len(envelope)], amplitude_to_db(envelope), 1)[0]
     assert -60 / slope_db == pytest.approx(decay_seconds, rel=0.1)
 
 
 def test_the_tail_does_not_wrap_round_the_fft():
-    """Before a late attack there is silence, though the string rings four times longer than the render."""
+    """Before a late attack there is silence, though the string rings far beyond the render."""
     for frequency_hz in (82.4, 330.0, 1318.5):
         note = Pluck(frequency_hz, delay_seconds=0.5, decay_seconds=8.0)
         wave = strings.render([note], Wiring(), sample_rate=22050, seconds=2.0)
@@ -116,15 +107,9 @@ def test_the_same_seed_gives_the_same_samples_and_another_does_not():
     assert np.abs(first - other).max() > 0.01 * np.abs(first).max()
 
 
-def test_a_phrase_does_not_depend_on_what_was_rendered_before():
-    alone = phrase(generator(5, "phrase"), style="strum")
-    phrase(generator(6, "phrase"))
-    np.testing.assert_array_equal(alone, phrase(generator(5, "phrase"), style="strum"))
-
-
-def test_two_hundred_phrases_are_finite_and_at_a_sane_level():
+def test_a_hundred_phrases_are_finite_and_at_a_sane_level():
     peaks = []
-    for index in range(200):
+    for index in range(100):
         audio = phrase(generator(7, "levels", index))
         assert audio.shape == (1, 88200)
         assert audio.dtype == np.float32
@@ -136,7 +121,7 @@ def test_two_hundred_phrases_are_finite_and_at_a_sane_level():
 
 @pytest.mark.parametrize("slope", [0.0, 0.9])
 def test_the_noise_floor_is_where_it_was_asked_to_be(slope):
-    """Two renders that differ in noise alone; the peak is that of the strings before the rig, hence no clean unit."""
+    # The peak is that of the strings before the rig, hence no clean unit.
     model = replace(GuitarModel(), noise_slope=slope)
     quiet, at_50, at_30 = (
         phrase(generator(13, "noise"), style="line", model=replace(model, noise_db=db))[0]
@@ -153,7 +138,6 @@ def test_the_noise_floor_is_where_it_was_asked_to_be(slope):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_every_style_sounds(style):
-    """Something rings: the median of 20 ms frames lies well over the noise floor that was asked for."""
     quiet = replace(GuitarModel(), noise_db=-90.0)
     for index in range(10):
         audio = phrase(generator(8, style, index), style=style, model=quiet)[0]
@@ -187,7 +171,7 @@ def test_a_string_is_stopped_before_it_is_plucked_again():
             )
 
 
-@pytest.mark.parametrize("sample_rate", [8000, 16000, 22050, 44100, 48000, 96000])
+@pytest.mark.parametrize("sample_rate", [8000, 22050, 96000])
 @pytest.mark.parametrize("seconds", [0.05, 1.0, 3.3])
 def test_other_rates_and_lengths(sample_rate, seconds):
     audio = phrase(generator(11, "rate"), sample_rate=sample_rate, seconds=seconds)
@@ -206,16 +190,3 @@ def test_a_bend_arrives_at_its_pitch():
 def test_unbent_notes_pass_through_the_warp():
     wave = generator(12, "warp").standard_normal(500).astype(np.float32)
     np.testing.assert_allclose(strings.warp(wave, np.zeros(500, np.float32)), wave, atol=1e-6)
-
-
-def test_errors_name_the_argument():
-    with pytest.raises(ValueError, match=r"style must be one of line, .*, got 'polka'"):
-        phrase(generator(1, "x"), style="polka")
-    with pytest.raises(ValueError, match="sample_rate must be at least 8000 Hz, got 4000"):
-        phrase(generator(1, "x"), sample_rate=4000)
-    with pytest.raises(ValueError, match="seconds must be > 0, got 0"):
-        pluck(110.0, sample_rate=44100, seconds=0)
-    with pytest.raises(ValueError, match="frequency_hz must lie between 0 and 22050 Hz, got 30000"):
-        pluck(30000, sample_rate=44100, seconds=1)
-    with pytest.raises(ValueError, match="velocity must lie in"):
-        pluck(110.0, sample_rate=44100, seconds=1, velocity=0)

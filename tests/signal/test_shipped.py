@@ -7,8 +7,8 @@ import pytest
 
 from labkit.signal import shipped
 from labkit.signal.paths import data_dir
+from labkit.signal.sampled import SoundFontMissingError, find_soundfont
 from labkit.signal.shipped import load_phrase, phrase_names, phrase_path, samples_hash
-from labkit.signal.soundfont import SoundFontMissingError, find_soundfont
 
 README = data_dir() / "phrases" / "README.md"
 

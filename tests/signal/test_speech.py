@@ -1,23 +1,57 @@
-"""Babble: repeatable, finite, at its level, with speech's rhythm; voices stay in their split."""
+"""Speech-like sound: repeatable, finite, at its level, with speech's rhythm; what disturbs it."""
 
 import numpy as np
 import pytest
 
 from labkit.signal.seeds import generator
-from labkit.signal.sources import disjoint
-from labkit.signal.speech import GeneratedSpeech, Speaker, utterance
+from labkit.signal.speech import Speaker, Voice, non_speech, pauses, speak, utterance
+from labkit.signal.units import rms_dbfs
+
+RATE = 22_050
 
 
-def test_same_stream_same_samples_and_another_stream_others():
-    one, two, other = (utterance(generator(0, "t", k), seconds=0.5) for k in (1, 1, 2))
-    assert one.dtype == np.float32
-    assert one.shape == (1, 11_025)
-    assert np.array_equal(one, two)
-    assert not np.array_equal(one, other)
+def spoken(seed=0):
+    rng = generator(seed, "voice")
+    return speak(rng, Speaker.draw(rng), seconds=3.0, sample_rate=RATE)
+
+
+def babble(seed):
+    return utterance(generator(seed, "t"), seconds=3.0)
+
+
+@pytest.mark.parametrize("make", [spoken, babble])
+def test_a_voice_repeats_itself_and_no_other(make):
+    assert (make(0).shape, make(0).dtype) == ((1, 3 * RATE), np.float32)
+    np.testing.assert_array_equal(make(0), make(0))
+    assert np.abs(make(0) - make(1)).max() > 0.05
+
+
+def test_a_speaker_has_its_level_and_pauses():
+    assert rms_dbfs(spoken(0)) == pytest.approx(-22, abs=0.1)
+    assert sum(len(pauses(spoken(seed), RATE)) for seed in range(5)) >= 5
+
+
+def test_pauses_are_where_the_silence_is():
+    sound = 0.1 * generator(0, "burst").standard_normal((1, RATE)).astype(np.float32)
+    sound[:, 8000:14_000] = 0
+    sound[:, 18_000:18_500] = 0  # too short for a pause
+    ((start, stop),) = pauses(sound, RATE)
+    assert start == pytest.approx(8000, abs=700)  # frames are 10 ms, smoothed over 3
+    assert stop == pytest.approx(14_000, abs=700)
+
+
+def test_the_disturbance_lies_below_the_speech_and_fills_its_pauses():
+    for seed in range(6):
+        clean = spoken(seed)
+        extra = non_speech(generator(seed, "room"), clean, RATE)
+        assert extra.shape == clean.shape
+        assert rms_dbfs(extra) < rms_dbfs(clean) - 8
+        for start, stop in pauses(clean, RATE):
+            assert rms_dbfs(extra[:, start:stop]) > rms_dbfs(clean[:, start:stop])
 
 
 @pytest.mark.parametrize("sample_rate", [8_000, 22_050, 48_000])
-def test_level_and_rhythm(sample_rate):
+def test_babble_has_the_level_and_rhythm_of_speech(sample_rate):
     audio = utterance(generator(0, "rhythm"), sample_rate=sample_rate, seconds=4.0)
     assert np.isfinite(audio).all()
     assert np.abs(audio).max() == pytest.approx(0.708, rel=1e-3)
@@ -27,30 +61,11 @@ def test_level_and_rhythm(sample_rate):
     assert 20 * np.log10(loud / soft) > 15  # syllables and closures; a steady tone has 0 dB
 
 
-def test_pitch_is_the_speakers():
-    speaker = Speaker(120.0, 1.0, -6.0, -60.0, 0.3, 0.0, -80.0)
-    audio = utterance(generator(0, "pitch"), speaker=speaker, seconds=3.0)[0]
-    spectrum = (
-        np.abs(np.fft.rfft(audio * audio**2)) ** 2
-    )  # the cube restores a fundamental that the throat weakens
-    hz = np.fft.rfftfreq(len(audio), 1 / 22_050)
-    near = spectrum[(hz > 108) & (hz < 132)].max()
-    assert (
-        near > 10 * spectrum[(hz > 145) & (hz < 215)].max()
-    )  # between the first two harmonics there is nothing
-
-
-def test_groups_are_disjoint_and_named():
-    source = GeneratedSpeech(seconds=0.3, voices=(5, 2, 3))
-    assert disjoint(source) == {"train": 5, "validation": 2, "test": 3}
-    clip = source.clip(generator(0, "clip"), "test")
-    assert clip.source_id in source.groups("test")
-    assert clip.kind == "generated"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"), [({"sample_rate": 4000}, "8000"), ({"seconds": 0.0}, "seconds")]
-)
-def test_bad_arguments_are_named(arguments, says):
-    with pytest.raises(ValueError, match=says):
-        utterance(generator(0, "bad"), **arguments)
+def test_the_pitch_of_babble_is_the_voices():
+    voice = Voice(120.0, 1.0, -6.0, -60.0, 0.3, 0.0, -80.0)
+    audio = utterance(generator(0, "pitch"), speaker=voice, seconds=3.0)[0]
+    # The cube restores a fundamental that the throat weakens.
+    spectrum = np.abs(np.fft.rfft(audio * audio**2)) ** 2
+    hz = np.fft.rfftfreq(len(audio), 1 / RATE)
+    between_harmonics = spectrum[(hz > 145) & (hz < 215)].max()
+    assert spectrum[(hz > 108) & (hz < 132)].max() > 10 * between_harmonics

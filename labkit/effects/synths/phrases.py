@@ -4,8 +4,7 @@ import numpy as np
 
 from labkit.effects.synths.vital import SAMPLE_RATE, SIMPLE, Vital
 from labkit.signal.files import resample
-from labkit.signal.notes import Note, draw_phrase
-from labkit.signal.sampled import SPLITS
+from labkit.signal.sampled import SPLITS, Note, draw_phrase
 from labkit.signal.seeds import generator
 from labkit.signal.sources import Clip, check_split
 

@@ -17,13 +17,12 @@ from labkit.effects.effect import process
 from labkit.effects.hosts import HostedPlugin, open_plugin
 from labkit.measure.loudness import loudness_lufs
 from labkit.signal.files import AudioFileError, check_audio, read_audio
-from labkit.signal.mixes import GeneratedMixes
 from labkit.signal.optional import need
 from labkit.signal.paths import cache_dir
 from labkit.signal.seeds import generator
-from labkit.signal.sources import GeneratedGuitars, check_split
+from labkit.signal.sources import GeneratedGuitars, GeneratedMixes, check_split
+from labkit.signal.speech import Speaker, non_speech, speak
 from labkit.signal.units import set_rms
-from labkit.signal.voice import Speaker, non_speech, speak
 from labkit.systems.blackbox.config import PROCESSORS, Config, Processor, Task
 
 # Raise it when what the seeds make changes: cached clips are made anew.
@@ -156,7 +155,8 @@ def _mastering(seconds: float, config: Config) -> Callable[[np.random.Generator,
     )
 
     def make(rng: np.random.Generator, split: str) -> Item:
-        mix, band = source.mix(rng, split)
+        clip = source.clip(rng, split)
+        mix, band = clip.audio, clip.source_id
         return miscoloured(rng, mix, sample_rate), None, mastered(mix, sample_rate), band
 
     return make

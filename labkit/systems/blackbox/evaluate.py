@@ -21,7 +21,7 @@ from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
 from labkit.signal.sources import recordings
-from labkit.signal.voice import non_speech
+from labkit.signal.speech import non_speech
 from labkit.systems.blackbox.config import PROCESSORS, Config
 from labkit.systems.blackbox.controller import Controller
 from labkit.systems.blackbox.data import (

@@ -8,8 +8,8 @@ import numpy as np
 
 from labkit.measure.score import Row, bootstrap_interval
 from labkit.signal.paths import real_data_dir
+from labkit.signal.sampled import SoundFontMissingError, find_soundfont
 from labkit.signal.seeds import generator
-from labkit.signal.soundfont import SoundFontMissingError, find_soundfont
 from labkit.signal.sources import GeneratedGuitars, Sampled, Source, recordings
 from labkit.systems.text_to_effects.contrast import ContrastConfig, Encoder, likeness, train_encoder
 from labkit.systems.text_to_effects.descriptors import (
