@@ -28,7 +28,7 @@ def test_sampled_clips(benchmark):
     except SoundFontMissingError as error:
         pytest.skip(f"no soundfont: {error}")
     instruments, rng = Sampled(seconds=2.5), np.random.default_rng(0)
-    instruments.draw(rng, "train")
+    instruments.clip(rng, "train")
     splits = itertools.cycle(["train", "test"])
     audio, _ = benchmark(lambda: instruments.draw(rng, next(splits)))
     assert audio.shape == (1, round(2.5 * RATE))

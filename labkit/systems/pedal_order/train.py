@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labkit.effects.synths.phrases import VitalPhrases
 from labkit.learn import codec
 from labkit.learn.attention import Attention
 from labkit.learn.checkpoints import file_hash
 from labkit.learn.training import Plan, fit
-from labkit.signal.pool import DryPool, FreshClips, dry_pool, kept_pool
+from labkit.signal.pool import DryPool, FreshClips, dry_pool
 from labkit.signal.sources import AudioFolder
 from labkit.systems.pedal_order.checkpoint import load
 from labkit.systems.pedal_order.config import Config
@@ -26,18 +25,9 @@ from labkit.systems.pedal_order.unlabelled import Beside, Heard
 Loss = Callable[[PedalOrderModel, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]
 
 
-# Vital is a process of its own, which those that load examples may not start: its clips are made before.
-_VITAL_CLIPS = 600
-
-
 def pool(config: Config, kind: str, split: str, n: int) -> DryPool | FreshClips:
-    """`n` dry clips of the config's rate, length and seed; see `dry_pool`. ``"vital"`` is one more kind."""
+    """`n` dry clips of the config's rate, length and seed; see `dry_pool`."""
     seconds = config.seconds + config.preroll_seconds
-    if kind == VitalPhrases.kind:
-        with VitalPhrases(
-            seconds=seconds, sample_rate=config.sample_rate, seed=config.seed
-        ) as source:
-            return kept_pool(source, split, n or _VITAL_CLIPS, config.seed)
     return dry_pool(
         kind, split, n, seconds=seconds, sample_rate=config.sample_rate, seed=config.seed
     )
