@@ -18,10 +18,10 @@ from labkit.signal import datasets
 from labkit.signal.files import read_audio, write_audio
 from labkit.signal.shipped import load_phrase, phrase_path
 from labkit.systems import pedal_order
-from labkit.systems.pedal_order.refine import Refined
-from labkit.systems.pedal_order.tokens import SEPARATOR
+from labkit.systems.pedal_order.config import SEPARATOR
+from labkit.systems.pedal_order.predict import Refined
 
-TINY = pedal_order.Config(
+TINY = pedal_order.Config().but(
     seconds=1.0,
     n_mels=32,
     width=32,
@@ -236,7 +236,7 @@ def test_systems_may_be_spelt_with_a_hyphen(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["evaluate", "pedal-order", "--help"])
     assert stopped.value.code == 0
-    assert "--n-refined" in capsys.readouterr().out
+    assert "--n-floor" in capsys.readouterr().out
 
 
 def test_data_list_names_every_set_with_its_licence(capsys):
@@ -321,13 +321,12 @@ def test_refining_keeps_what_explains_the_recording(
     given = {}
     answer = Chain((Step("distortion", {"drive_db": 17.25}),))
 
-    def fake(found, dry, wet, sample_rate):
-        given.update(
-            shapes=(dry.shape, wet.shape), rate=sample_rate, orders=len(found.alternatives)
-        )
+    def fake(found, dry, wet, sample_rate, dry_rate):
+        given.update(rates=(sample_rate, dry_rate), orders=len(found.alternatives))
+        assert dry.ndim == wet.ndim == 2
         return Refined(answer, sdr, ((answer.names, sdr),))
 
-    monkeypatch.setattr("labkit.systems.pedal_order.refine.refine", fake)
+    monkeypatch.setattr("labkit.systems.pedal_order.refine", fake)
     options = [
         "--dry",
         str(phrase_path("riff")),
@@ -338,8 +337,7 @@ def test_refining_keeps_what_explains_the_recording(
         str(tmp_path),
     ]
     assert main(["chain", str(wet_file), *options]) == 0
-    rate = given["rate"]
-    assert given["shapes"] == ((1, 2 * rate), (1, 2 * rate))
+    assert given["rates"] == (load_phrase("riff")[1],) * 2
     assert given["orders"] > 1
     assert (Chain.load(tmp_path / "mine.chain.json") == answer) is kept
     out = capsys.readouterr().out

@@ -103,4 +103,4 @@ def test_licences_of_what_is_not_ours_are_named():
 
 def test_the_tasks_are_described_as_the_code_draws_them():
     for name, protocol in PROTOCOLS.items():
-        assert f"- **{name}**: {protocol.says}\n" in README
+        assert f"- **{name}**: {protocol.description}\n" in README

@@ -13,7 +13,6 @@ from labkit.signal.paths import replace_text
 
 # The room (or module) with the checkpoint, where it is examined, and which of the room's checkpoints it is.
 SYSTEMS = {
-    "pedal_order": ("systems.pedal_order", "systems.pedal_order.evaluate"),
     "text": ("systems.text_to_effects", "systems.text_to_effects.evaluate"),
     "style": ("systems.blackbox.style", "systems.blackbox.style_evaluate"),
     "blackbox_distortion": ("systems.blackbox.tasks", "systems.blackbox.evaluate", "distortion"),

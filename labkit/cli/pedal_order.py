@@ -9,15 +9,7 @@ from tyro.conf import Positional
 from labkit.cli.options import ALL_SOURCES, KINDS, Evaluation, Kind, Sources, Training, say
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from labkit.measure.score import Row
-    from labkit.systems.pedal_order.decode import Prediction
-    from labkit.systems.pedal_order.model import PedalOrderModel
-    from labkit.systems.pedal_order.unlabelled import Heard
-
-# Of both recordings, from their beginning: enough for every echo and oscillator to show itself.
-_REFINE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -67,39 +59,28 @@ class Chain:
             print(f"  {step}   present {found.presence(step.effect):.2f}")
         for names, share in found.alternatives[1:4]:
             print(f"  or: {' -> '.join(names) or '(clean)'}   {share:.2f}")
+        chain = found.chain
         if self.refine:
-            found = _refine(found, dry, dry_rate, wet, sample_rate)
-        print(f"\n{found.chain.to_code()}\n")
+            refined = pedal_order.refine(found, dry, wet, sample_rate, dry_rate=dry_rate)
+            for names, sdr in refined.tried:
+                print(f"  tried: {' -> '.join(names) or '(clean)'}   SI-SDR {sdr:.1f} dB")
+            if refined.explained:
+                chain = refined.chain
+                print(f"refined: {chain or '(clean)'}   SI-SDR {refined.si_sdr_db:.1f} dB")
+            else:
+                print(
+                    "refined: none of them explains the wet recording "
+                    "(other pedals, another level, or not aligned)"
+                )
+        print(f"\n{chain.to_code()}\n")
         target = self.out / f"{self.file.stem}.chain.json"
-        found.chain.save(target)
+        chain.save(target)
         print(f"wrote {target}")
         if dry is not None:
             target = self.out / f"{self.file.stem}.recreated.wav"
-            write_audio(target, pedal_order.recreate(found, dry, dry_rate), dry_rate)
+            write_audio(target, pedal_order.recreate(chain, dry, dry_rate), dry_rate)
             print(f"wrote {target}")
         return 0
-
-
-def _refine(
-    found: "Prediction", dry: "np.ndarray", dry_rate: int, wet: "np.ndarray", sample_rate: int
-) -> "Prediction":
-    """The prediction with the refined chain, where the search explains the wet recording; as it was otherwise."""
-    from labkit.learn.fit import ENOUGH_DB
-    from labkit.signal.files import resample, to_mono
-    from labkit.systems.pedal_order.refine import refine
-
-    dry, wet = resample(to_mono(dry), dry_rate, sample_rate), to_mono(wet)
-    samples = min(dry.shape[1], wet.shape[1], round(_REFINE_SECONDS * sample_rate))
-    refined = refine(found, dry[:, :samples], wet[:, :samples], sample_rate)
-    for names, sdr in refined.tried:
-        print(f"  tried: {' -> '.join(names) or '(clean)'}   SI-SDR {sdr:.1f} dB")
-    if refined.si_sdr_db < ENOUGH_DB:
-        print(
-            "refined: none of them explains the wet recording (other pedals, another level, or not aligned)"
-        )
-        return found
-    print(f"refined: {refined.chain or '(clean)'}   SI-SDR {refined.si_sdr_db:.1f} dB")
-    return replace(found, chain=refined.chain)
 
 
 @dataclass(frozen=True)
@@ -134,48 +115,32 @@ class TrainPedalOrder(Training):
     def train(self, run_dir: Path, target: Path) -> str:
         """Train in `run_dir`, write the checkpoint to `target`; its sha256."""
         from labkit.systems import pedal_order
+        from labkit.systems.pedal_order.train import Data
 
-        sizes = {
-            "n_examples": self.n_examples,
-            "first_example": self.first_example,
-            "n_devices": self.devices,
-        }
-        config, start = pedal_order.Config(**sizes, **self.chosen), self.start
-        rate, recordings = self.learning_rate or config.learning_rate, []
-        if self.unlabelled is not None:
-            start, rate = start or pedal_order.shipped_path(), self.learning_rate or rate / 10
-            recordings = _heard(pedal_order.load(start), self.unlabelled)
-        given = {"n_dry": self.n_dry, "kinds": self.kinds, "folder": self.data, "start": start}
-        model = pedal_order.train(
-            replace(config, learning_rate=rate), run_dir, **given, recordings=recordings, on_log=say
+        config = pedal_order.Config().but(
+            n_examples=self.n_examples,
+            first_example=self.first_example,
+            n_devices=self.devices,
+            **self.chosen,
         )
+        rate = self.learning_rate or config.plan.learning_rate
+        start = self.start
+        if self.unlabelled is not None:
+            start = start or pedal_order.SYSTEM.shipped_path()
+            rate = self.learning_rate or rate / 10
+        data = Data(self.kinds, self.n_dry, self.data, self.unlabelled)
+        config = config.but(learning_rate=rate)
+        model = pedal_order.SYSTEM.train(config, run_dir, data=data, start=start, on_log=say)
         return pedal_order.save(model, target)
-
-
-def _heard(model: "PedalOrderModel", folder: Path) -> "list[Heard]":
-    from labkit.signal.files import read_audio
-    from labkit.signal.sources import AudioFolder
-    from labkit.systems.pedal_order.unlabelled import SURE, heard
-
-    sizes = {"seconds": model.config.seconds, "sample_rate": model.config.sample_rate}
-    files = AudioFolder(folder, **sizes, split_all="train").files("train")
-    found = heard(model, map(read_audio, files))
-    sure = sum(one.probability >= SURE for one in found)
-    print(
-        f"{sure} of {len(found)} recordings are heard with a probability of {SURE} or more, and learnt from"
-    )
-    return found
 
 
 @dataclass(frozen=True)
 class EvaluatePedalOrder(Evaluation):
-    """Exact chains, sets, orders, knobs, nats and re-rendered sound on three kinds of sources.
+    """Exact chains and F1 on three kinds of sources.
 
     Attributes:
         n: clips of each protocol and source.
         n_floor: clips that the statistics floor learns from.
-        n_refined: clips of each protocol and source that are refined with the dry sound known; about a minute each.
-        all: everything that the shipped table holds: the default, 10 clips refined.
         sources: kinds of dry sources; real needs recordings (LABKIT_REAL_DATA).
         checkpoint: another checkpoint than the shipped one.
     """
@@ -184,8 +149,6 @@ class EvaluatePedalOrder(Evaluation):
 
     n: int = 300
     n_floor: int = 2000
-    n_refined: int = 0
-    all: bool = False
     sources: tuple[Sources, ...] = ALL_SOURCES
     checkpoint: Path | None = None
 
@@ -193,13 +156,12 @@ class EvaluatePedalOrder(Evaluation):
         """Every figure of the results table."""
         from labkit.systems import pedal_order
 
-        path = self.checkpoint or pedal_order.shipped_path()
-        return pedal_order.evaluate(
+        path = self.checkpoint or pedal_order.SYSTEM.shipped_path()
+        rows = pedal_order.SYSTEM.score(
             pedal_order.load(path),
             n=self.n,
             n_floor=self.n_floor,
-            n_refined=self.n_refined or (10 if self.all else 0),
             sources=self.sources,
             seed=self.seed,
-            checkpoint=path.name,
         )
+        return [replace(row, checkpoint=path.name) for row in rows]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from labkit.lab.figures import COLOURS, LabFigure, new_figure, styled
-from labkit.systems.pedal_order.decode import Prediction
+from labkit.systems.pedal_order.predict import Prediction
 
 
 def alternatives(predictions: Mapping[str, Prediction], *, most: int = 5) -> LabFigure:

@@ -4,7 +4,7 @@ import pytest
 
 from labkit.effects.chain import Chain, Step
 from labkit.lab.predictions import alternatives
-from labkit.systems.pedal_order.decode import Prediction
+from labkit.systems.pedal_order.predict import Prediction
 
 DRIVEN = Chain((Step("distortion", {"drive_db": 20.0}),))
 FOUND = Prediction(

@@ -1,26 +1,30 @@
 """Pedal order: from a wet recording to the ordered chain of pedals with their settings."""
 
-from labkit.systems.pedal_order.checkpoint import load, save, shipped_path
 from labkit.systems.pedal_order.config import PROTOCOLS, SIX, THREE, Config
-from labkit.systems.pedal_order.evaluate import evaluate
-from labkit.systems.pedal_order.examination import evaluation_set
 from labkit.systems.pedal_order.model import build
-from labkit.systems.pedal_order.predict import predict, recreate
-from labkit.systems.pedal_order.train import examples, train
+from labkit.systems.pedal_order.predict import predict, recreate, refine
+from labkit.systems.system import System
+
+SYSTEM = System(
+    name="pedal_order",
+    presets={"base": Config()},
+    build=build,
+    module=__name__,
+    checkpoints={"base": "pedal_order"},
+)
+load = SYSTEM.load
+save = SYSTEM.save
 
 __all__ = [
     "PROTOCOLS",
     "SIX",
+    "SYSTEM",
     "THREE",
     "Config",
     "build",
-    "evaluate",
-    "evaluation_set",
-    "examples",
     "load",
     "predict",
     "recreate",
+    "refine",
     "save",
-    "shipped_path",
-    "train",
 ]

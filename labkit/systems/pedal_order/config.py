@@ -1,108 +1,229 @@
-"""Everything that a run of pedal order depends on, in one frozen record."""
+"""Pedal order: how chains are drawn, how they are written as tokens, and every setting of a run."""
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from labkit.effects.chain import Chain, Step
-from labkit.effects.sampling import ChainSampler, Prior
-from labkit.signal.augment import PARTS
-from labkit.systems.pedal_order.tokens import ChainTokens
+from labkit.effects.registry import effect
+from labkit.effects.sampling import ChainSampler
+from labkit.learn.training import Plan
+from labkit.systems import system
+
+Names = tuple[str, ...]
 
 THREE = ("chorus", "distortion", "reverb")
 SIX = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
+MAX_PEDALS = 5
 
-
-# pedalboard's own defaults for the knobs that the three-pedal protocol leaves alone.
+# pedalboard's own defaults for the knobs that the protocol "three" does not draw.
 DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "chorus": {"rate_hz": 1.0, "depth": 0.25, "centre_delay_ms": 7.0, "feedback": 0.0},
     "reverb": {"room_size": 0.5, "damping": 0.5},
 }
 
 
+def canonical_names(names: Sequence[str]) -> Names:
+    """The canonical order of distinct pedals, see `Chain.canonical`."""
+    spaces = {name: effect(name).space for name in names}
+    middle = [Step(name, s.from_unit(np.full(len(s), 0.5))) for name, s in spaces.items()]
+    return Chain(tuple(middle)).canonical().names
+
+
 @dataclass(frozen=True)
 class Protocol:
-    """One way of drawing chains: what an accuracy is measured on.
+    """One way to draw chains: an accuracy holds for its protocol only.
 
     Attributes:
-        name: short name in results.
-        says: the sampling in words, for tables.
-        pedals: the shelf.
+        description: the sampling in words, for tables.
+        pedals: the pedals that may occur.
         prior: see `ChainSampler`.
         max_length: longest chain.
         fixed: knobs that are not drawn: pedal -> {knob: value}.
     """
 
     name: str
-    says: str
-    pedals: tuple[str, ...]
-    prior: Prior
+    description: str
+    pedals: Names
+    prior: Literal["subsets", "shuffled"]
     max_length: int
     fixed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def sampler(self) -> ChainSampler:
-        """The sampler of this protocol's chains, all knobs drawn."""
+        """Draws chains with every knob drawn."""
         return ChainSampler(self.pedals, self.prior, self.max_length)
 
     def draw(self, rng: np.random.Generator) -> Chain:
         """One canonical chain."""
-        steps = self.sampler.sample(rng).steps
-        kept = (
-            Step(step.effect, {**step.params, **self.fixed.get(step.effect, {})}) for step in steps
-        )
-        return Chain(tuple(kept)).canonical()
+        steps = []
+        for step in self.sampler.sample(rng).steps:
+            fixed = self.fixed.get(step.effect, {})
+            steps.append(Step(step.effect, {**step.params, **fixed}))
+        return Chain(tuple(steps)).canonical()
+
+    def probabilities(self) -> dict[Names, float]:
+        """Canonical order -> probability, the most probable first."""
+        weights: Counter[Names] = Counter()
+        for k in range(self.max_length + 1):
+            orders = list(itertools.permutations(self.pedals, k))
+            # Subsets: every order alike. Shuffled: every length alike, and at least one pedal.
+            weight = 1.0
+            if self.prior == "shuffled":
+                weight = 1.0 / len(orders) if k else 0.0
+            for names in orders:
+                weights[canonical_names(names)] += weight
+        total = weights.total()
+        return {names: w / total for names, w in weights.most_common() if w > 0}
+
+    def entropy_nats(self) -> float:
+        """Entropy of the canonical orders: the order loss of a model that ignores the audio."""
+        return -sum(p * math.log(p) for p in self.probabilities().values())
 
 
+_THREE_EVENLY = "3 pedals, 16 ordered subsets evenly"
 PROTOCOLS = {
     "three": Protocol(
-        "three",
-        "3 pedals, 16 ordered subsets evenly; drive and mixes drawn",
-        THREE,
-        "subsets",
-        3,
-        DEFAULTS,
+        "three", f"{_THREE_EVENLY}; drive and mixes drawn", THREE, "subsets", 3, DEFAULTS
     ),
-    "wide": Protocol(
-        "wide", "3 pedals, 16 ordered subsets evenly; every knob drawn", THREE, "subsets", 3
-    ),
+    "wide": Protocol("wide", f"{_THREE_EVENLY}; every knob drawn", THREE, "subsets", 3),
     "six": Protocol("six", "6 pedals, 1-5 of them shuffled; every knob drawn", SIX, "shuffled", 5),
 }
 
+PAD, START, SEPARATOR, END = range(4)
+
 
 @dataclass(frozen=True)
-class Config:
-    """Data, model and training of pedal order; the sizes are the shipped checkpoint's.
+class ChainTokens:
+    """The vocabulary of chains, and the grammar of their token sequences.
+
+    A sequence is ``start pedal ... separator bin ... end``: the pedals in order, then one bin for
+    each knob in the order of the pedals. The vocabulary holds 4 special tokens, one per pedal, and
+    `n_bins` (cells of a knob's unit interval) that all knobs share: the position names the knob.
+    """
+
+    pedals: Names
+    n_bins: int = 16
+    max_pedals: int = MAX_PEDALS
+
+    @property
+    def n_tokens(self) -> int:
+        """Size of the vocabulary."""
+        return self._first_bin + self.n_bins
+
+    @property
+    def max_length(self) -> int:
+        """Length of the longest sequence, start and end included."""
+        knobs = sorted((self.n_knobs([name]) for name in self.pedals), reverse=True)
+        return 3 + self.max_pedals + sum(knobs[: self.max_pedals])
+
+    @property
+    def bins(self) -> slice:
+        """The knob tokens in the vocabulary."""
+        return slice(self._first_bin, self.n_tokens)
+
+    def n_knobs(self, names: Sequence[str]) -> int:
+        """The number of knobs of these pedals together."""
+        return sum(len(effect(name).space) for name in names)
+
+    def encode(self, chain: Chain) -> list[int]:
+        """The tokens of a chain; knobs are rounded to bins."""
+        tokens = self.encode_order(chain.names)
+        for step in chain.steps:
+            bins = effect(step.effect).space.to_bins(step.params, self.n_bins)
+            tokens += [self._first_bin + b for b in bins]
+        return [*tokens, END]
+
+    def encode_order(self, names: Sequence[str]) -> list[int]:
+        """The first part of a sequence. Raises ValueError for a chain that has none."""
+        repeated = len(set(names)) != len(names)
+        if repeated or len(names) > self.max_pedals or not set(names) <= set(self.pedals):
+            raise ValueError(
+                f"a chain holds at most {self.max_pedals} distinct pedals of {self.pedals}, "
+                f"got {tuple(names)}"
+            )
+        return [START, *(4 + self.pedals.index(name) for name in names), SEPARATOR]
+
+    def decode(self, tokens: Sequence[int]) -> Chain:
+        """The chain of a sequence, knobs at their bins' centres; ValueError outside the grammar."""
+        names = self.decode_order(tokens)
+        bins = [token - self._first_bin for token in tokens[len(names) + 2 : -1]]
+        complete = tokens[-1] == END and len(bins) == self.n_knobs(names)
+        if not complete or any(not 0 <= b < self.n_bins for b in bins):
+            raise ValueError(
+                f"a chain of {names} has {self.n_knobs(names)} knobs and an end, got {list(tokens)}"
+            )
+        return self.chain(names, (np.array(bins) + 0.5) / self.n_bins)
+
+    def decode_order(self, tokens: Sequence[int]) -> Names:
+        """The pedals of a sequence or of its first part; ValueError outside the grammar."""
+        tokens = list(tokens)
+        if tokens[:1] != [START] or SEPARATOR not in tokens:
+            raise ValueError(f"a sequence is start, pedals, separator, ..., got {tokens}")
+        inner = tokens[1 : tokens.index(SEPARATOR)]
+        if any(not 4 <= token < self._first_bin for token in inner):
+            raise ValueError(f"only pedals may stand before the separator, got {tokens}")
+        return tuple(self.pedals[token - 4] for token in inner)
+
+    def chain(self, names: Sequence[str], unit: np.ndarray) -> Chain:
+        """A chain from pedals and one unit value (0..1) per knob, in the order of the tokens."""
+        steps = []
+        start = 0
+        for name in names:
+            space = effect(name).space
+            values = np.asarray(unit[start : start + len(space)])
+            steps.append(Step(name, space.from_unit(values)))
+            start += len(space)
+        return Chain(tuple(steps))
+
+    def allowed(self, prefix: Sequence[int], shelf: Sequence[str]) -> np.ndarray:
+        """The grammar: which tokens may follow a legal `prefix`, (n_tokens,) bool."""
+        mask = np.zeros(self.n_tokens, dtype=bool)
+        prefix = list(prefix)
+        if SEPARATOR not in prefix:
+            used = prefix[1:]
+            mask[SEPARATOR] = True
+            if len(used) < self.max_pedals:
+                mask[[4 + self.pedals.index(name) for name in shelf]] = True
+                mask[used] = False
+            return mask
+        names = self.decode_order(prefix)
+        if len(prefix) - len(names) - 2 < self.n_knobs(names):
+            mask[self.bins] = True
+        else:
+            mask[END] = True
+        return mask
+
+    @property
+    def _first_bin(self) -> int:
+        return 4 + len(self.pedals)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What the network receives.
 
     Attributes:
-        protocols: names in `PROTOCOLS`; every example draws one of them evenly, a name may stand twice.
-        sample_rate: Hz, of all audio that the model hears.
+        protocols: names in `PROTOCOLS`; each example draws one evenly, a name may occur twice.
+        sample_rate: Hz.
         seconds: length of a clip.
-        preroll_seconds: longest stretch that the chain has been running before the clip starts.
-        input_rms_dbfs: level at which the dry sound enters the chain (drive is only known relative to it).
-        input_jitter_db: half-width of a uniform change of that level, in training only; the knobs to be named are then
-            those that do the same at `input_rms_dbfs`.
-        augment_strength: of the dry signal's augmentation in training, 0 turns it off.
-        augment_parts: of it, see `labkit.signal.augment.augment`.
-        front_end: what is heard of a clip: a log-mel picture, or the codes or the latents of the shipped codec.
-        fix_level: hear every clip at one loudness.
-        hear_dry: hear the dry clip beside the wet one.
-        n_fft, hop_length, n_mels, low_hz, high_hz: the log-mel front end.
-        n_bins: cells per knob.
-        width, n_heads, encoder_layers, decoder_layers, channels, dropout: the model.
-        n_examples: different examples; a longer training shows each again, in another order and hidden elsewhere.
-        first_example: number of the first of them: a run that goes on from another's weights hears others.
-        steps, batch_size, learning_rate, warmup_steps, weight_decay, knob_weight: training; `knob_weight` is the
-            weight of a knob token's loss beside an order token's, `hint_weight` that of the hints (see the model).
-        mask: largest share of bands, and of frames, that training hides in one stripe each.
-        tilt_db: half-width of a random straight tilt of the picture from its lowest to its highest band, in training.
-        checkpoint_every: steps between checkpoints.
-        n_workers: processes that render examples, beside each device.
-        n_devices: GPUs, or processes where there is none, that share every batch.
-        precision: Lightning Fabric's, ``"32-true"`` or ``"bf16-mixed"``.
-        seed: of everything random.
+        preroll_seconds: longest time that the chain has been running when the clip starts.
+        input_rms_dbfs: level at which the dry sound enters the chain: drive is relative to it.
+        input_jitter_db: half-width of a uniform change of that level, in training. The labels are
+            the knobs that do the same at `input_rms_dbfs`.
+        augment_strength: of the dry sound's augmentation in training, 0 to 1.
+        front_end: log-mel spectrogram, or the codes or latents of the shipped codec.
+        use_dry: give the network the dry clip too.
+        n_fft, hop_length, n_mels, low_hz, high_hz: of the log-mel spectrogram.
+        mask: largest share of bands, and of frames, that training masks in one stripe each.
+        tilt_db: half-width of a random spectral tilt over all bands, in training.
+        n_examples: different examples; a longer training repeats them in another order.
+        first_example: number of the first one, to continue a training with new examples.
     """
 
     protocols: tuple[str, ...] = ("six", "six", "three", "wide", "six")
@@ -112,38 +233,17 @@ class Config:
     input_rms_dbfs: float = -20.0
     input_jitter_db: float = 12.0
     augment_strength: float = 1.0
-    augment_parts: tuple[str, ...] = PARTS
     front_end: Literal["mel", "codes", "latents"] = "mel"
-    fix_level: bool = True
-    hear_dry: bool = False
+    use_dry: bool = False
     n_fft: int = 4096
     hop_length: int = 1024
     n_mels: int = 128
     low_hz: float = 40.0
     high_hz: float = 14000.0
-    n_bins: int = 16
-    width: int = 192
-    n_heads: int = 4
-    encoder_layers: int = 2
-    decoder_layers: int = 3
-    channels: tuple[int, ...] = (16, 32, 64, 112, 160)
-    dropout: float = 0.0
-    n_examples: int = 256000
-    first_example: int = 0
-    steps: int = 5000
-    batch_size: int = 64
-    learning_rate: float = 7e-4
-    warmup_steps: int = 200
-    weight_decay: float = 0.02
-    knob_weight: float = 0.05
-    hint_weight: float = 1.0
     mask: float = 0.05
     tilt_db: float = 3.0
-    checkpoint_every: int = 200
-    n_workers: int = 2
-    n_devices: int = 1
-    precision: str = "32-true"
-    seed: int = 0
+    n_examples: int = 256000
+    first_example: int = 0
 
     def __post_init__(self) -> None:
         unknown = set(self.protocols) - set(PROTOCOLS)
@@ -151,24 +251,55 @@ class Config:
             raise ValueError(f"protocols must be among {tuple(PROTOCOLS)}, got {self.protocols}")
         if self.front_end not in ("mel", "codes", "latents"):
             raise ValueError(f"front_end must be mel, codes or latents, got {self.front_end!r}")
-        for name in (
-            "seconds",
-            "steps",
-            "batch_size",
-            "sample_rate",
-            "n_bins",
-            "checkpoint_every",
-            "n_examples",
-        ):
+        for name in ("seconds", "sample_rate", "n_examples"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
     @property
     def samples(self) -> int:
-        """Samples of a clip."""
+        """Length of a clip."""
         return round(self.seconds * self.sample_rate)
 
     @property
+    def preroll_samples(self) -> int:
+        """Length of the longest pre-roll."""
+        return round(self.preroll_seconds * self.sample_rate)
+
+
+@dataclass(frozen=True)
+class Net:
+    """The network's sizes and the weights of its loss.
+
+    Attributes:
+        n_bins: cells per knob.
+        width, n_heads, encoder_layers, decoder_layers, channels, dropout: of transformer and stem.
+        knob_weight: weight of a knob token's loss beside an order token's.
+        hint_weight: weight of the auxiliary loss, see `PedalOrderModel`.
+    """
+
+    n_bins: int = 16
+    width: int = 192
+    n_heads: int = 4
+    encoder_layers: int = 2
+    decoder_layers: int = 3
+    channels: tuple[int, ...] = (16, 32, 64, 112, 160)
+    dropout: float = 0.0
+    knob_weight: float = 0.05
+    hint_weight: float = 1.0
+
+    @property
     def tokens(self) -> ChainTokens:
-        """The vocabulary: every pedal of every protocol, whether or not this run trains on it."""
-        return ChainTokens(SIX, self.n_bins, max_pedals=5)
+        """The vocabulary: the pedals of all protocols, whatever a run trains on."""
+        return ChainTokens(SIX, self.n_bins)
+
+
+PLAN = Plan(5000, 64, 7e-4, warmup_steps=200, weight_decay=0.02, n_workers=2)
+
+
+@dataclass(frozen=True)
+class Config(system.Config):
+    """Settings of pedal order; the defaults train the shipped network's sizes."""
+
+    sound: Sound = field(default_factory=Sound)
+    net: Net = field(default_factory=Net)
+    plan: Plan = field(default_factory=lambda: PLAN)

@@ -1,8 +1,7 @@
-"""Examples of pedal order: a dry clip, a random chain, and what the network hears of it."""
+"""Examples of pedal order: a dry clip, a random chain, and the features of what comes out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,306 +14,267 @@ from labkit.effects.chain import Chain, render_chains
 from labkit.effects.registry import effect
 from labkit.learn.pool import ExampleCache, number_of
 from labkit.signal.augment import augment
-from labkit.signal.pool import DryPool, FreshClips
+from labkit.signal.pool import DryPool, FreshClips, dry_pool
 from labkit.signal.seeds import generator
-from labkit.signal.sources import Clip
+from labkit.signal.sources import Clip, recordings
 from labkit.signal.units import set_rms
-from labkit.systems.pedal_order.config import PROTOCOLS, SIX, Config, Protocol
-from labkit.systems.pedal_order.front_ends import hidden_word, picture, shape
-from labkit.systems.pedal_order.tokens import PAD
+from labkit.systems.pedal_order.config import (
+    MAX_PEDALS,
+    PAD,
+    PROTOCOLS,
+    SIX,
+    Config,
+    Protocol,
+    Sound,
+)
+from labkit.systems.pedal_order.model import feature_shape, features, mask_value
+
+REAL_FOLDERS = ("guitar_di", "guitar_acoustic")
+_MOST_KNOBS = max(len(effect(name).space) for name in SIX)
 
 
 @dataclass(frozen=True)
 class Example:
-    """One rendered clip.
-
-    Attributes:
-        dry: (1, pre-roll + samples) float32, at the level that entered the chain.
-        wet: (1, samples) float32, the end of what came out.
-        chain: the canonical chain.
-        protocol: what it was drawn from.
-        source_id: of the dry clip.
-    """
+    """A rendered clip: `dry` (1, pre-roll + samples) as it entered `chain`, `wet` (1, samples)."""
 
     dry: np.ndarray
     wet: np.ndarray
     chain: Chain
-    protocol: Protocol
     source_id: str
 
     @property
-    def dry_beside(self) -> np.ndarray:
-        """The part of the dry sound that `wet` was made of, (1, samples)."""
+    def aligned_dry(self) -> np.ndarray:
+        """The end of the dry sound, (1, samples)."""
         return self.dry[:, -self.wet.shape[1] :]
 
     def apply(self, chain: Chain, sample_rate: int) -> np.ndarray:
-        """Another chain on the same dry sound: (1, samples), aligned with `wet`."""
+        """Another chain on the same dry sound, (1, samples)."""
         return chain.render(self.dry, sample_rate)[:, -self.wet.shape[1] :]
 
-
-def render(
-    config: Config,
-    clip: Clip,
-    protocol: Protocol,
-    rng: np.random.Generator,
-    *,
-    training: bool,
-    chain: Chain | None = None,
-    shift_db: float = 0.0,
-) -> Example:
-    """Put a clip through a chain drawn from the protocol.
-
-    The dry sound enters at `input_rms_dbfs`, because a drive is only defined relative to its input; the clip is cut
-    after the chain has been running for up to `preroll_seconds`, as any clip of a recording is.
-
-    Args:
-        config: levels and lengths.
-        clip: dry, at least `seconds` long at `config.sample_rate`; longer leaves room for the pre-roll.
-        protocol: the chain's prior.
-        rng: of chain, crop, augmentation and level.
-        training: with augmentation.
-        chain: the canonical chain to use; drawn from the protocol when None.
-        shift_db: by how much hotter the dry sound enters.
-
-    Returns:
-        The example; its chain is canonical, and the one that was played, whatever the shift.
-
-    Raises:
-        ValueError: if the clip is too short or at another rate.
-    """
-    dry, start, chain = prepare(
-        config, clip, protocol, rng, training=training, chain=chain, shift_db=shift_db
-    )
-    wet = chain.render(dry, config.sample_rate)[:, start:]
-    return Example(dry, wet, chain, protocol, clip.source_id)
+    def features(self, sound: Sound) -> Tensor:
+        """What the network reads of it."""
+        dry = torch.from_numpy(self.aligned_dry[0])
+        return features(torch.from_numpy(self.wet[0]), sound, dry)
 
 
 def prepare(
-    config: Config,
+    sound: Sound,
     clip: Clip,
-    protocol: Protocol,
     rng: np.random.Generator,
     *,
-    training: bool,
-    chain: Chain | None = None,
+    training: bool = False,
     shift_db: float = 0.0,
-) -> tuple[np.ndarray, int, Chain]:
-    """What `render` sends through the chain, where it cuts what comes out, and the chain. Arguments as there."""
-    if clip.sample_rate != config.sample_rate or clip.audio.shape[1] < config.samples:
+) -> tuple[np.ndarray, int]:
+    """The dry sound that enters the chain, and the sample at which the clip starts.
+
+    The chain has been running for up to `preroll_seconds` when the clip starts, as in any excerpt.
+
+    Args:
+        clip: dry, at least `sound.seconds` long; a longer one leaves room for the pre-roll.
+        training: augment the dry sound.
+        shift_db: change of the level at which it enters, relative to `input_rms_dbfs`.
+    """
+    length = clip.audio.shape[1]
+    if clip.sample_rate != sound.sample_rate or length < sound.samples:
         raise ValueError(
-            f"a clip must hold {config.samples} samples at {config.sample_rate} Hz, "
-            f"got {clip.audio.shape[1]} at {clip.sample_rate}"
+            f"a clip must hold {sound.samples} samples at {sound.sample_rate} Hz, "
+            f"got {length} at {clip.sample_rate}"
         )
-    chain = protocol.draw(rng) if chain is None else chain
-    room = min(
-        clip.audio.shape[1] - config.samples, round(config.preroll_seconds * config.sample_rate)
-    )
-    start = int(rng.integers(room + 1))
+    start = int(rng.integers(min(length - sound.samples, sound.preroll_samples) + 1))
     dry = clip.audio
     if training:
-        dry = augment(
-            dry,
-            config.sample_rate,
-            rng,
-            strength=config.augment_strength,
-            parts=config.augment_parts,
-        )
-    return set_rms(dry[:, : start + config.samples], config.input_rms_dbfs + shift_db), start, chain
+        dry = augment(dry, sound.sample_rate, rng, strength=sound.augment_strength)
+    return set_rms(dry[:, : start + sound.samples], sound.input_rms_dbfs + shift_db), start
+
+
+def render(
+    sound: Sound,
+    clip: Clip,
+    chain: Chain,
+    rng: np.random.Generator,
+    *,
+    training: bool = False,
+    shift_db: float = 0.0,
+) -> Example:
+    """A clip through a canonical chain; arguments as `prepare`."""
+    dry, start = prepare(sound, clip, rng, training=training, shift_db=shift_db)
+    wet = chain.render(dry, sound.sample_rate)[:, start:]
+    return Example(dry, wet, chain, clip.source_id)
+
+
+def examples_for_scoring(
+    sound: Sound, protocol: Protocol, sources: str, n: int, *, seed: int, split: str = "test"
+) -> list[Example]:
+    """`n` plain examples on sources of one split: generated, sampled, or real recordings."""
+    clips_rng = generator(seed, "clips", sources, split)
+    seconds = sound.seconds + sound.preroll_seconds
+    if sources == "real":
+        mixture = recordings(REAL_FOLDERS, seconds=seconds, sample_rate=sound.sample_rate)
+        clips = [mixture.clip(clips_rng, "test") for _ in range(n)]
+    else:
+        size = {"seconds": seconds, "sample_rate": sound.sample_rate}
+        pool = dry_pool(sources, split, min(n, 6000), seed=0, **size)
+        clips = [pool.clip(int(clips_rng.integers(len(pool)))) for _ in range(n)]
+    made = []
+    for i, clip in enumerate(clips):
+        rng = generator(seed, "evaluation", protocol.name, sources, split, i)
+        made.append(render(sound, clip, protocol.draw(rng), rng))
+    return made
 
 
 class _Draw(NamedTuple):
-    """What a number decides before anything is rendered; `rng` then draws crop and augmentation."""
+    """What the number of an example decides; `rng` then draws start and augmentation."""
 
     number: int
     rng: np.random.Generator
-    pool: DryPool | FreshClips
-    clip: int
+    clip: Clip
     protocol: Protocol
     chain: Chain
     shift_db: float
 
     @property
     def label(self) -> Chain:
-        """What the network must say, which cannot know the level: the chain of a sound that entered as it should."""
+        """The chain that does the same to a sound at the usual level."""
         return self.chain.input_referred(self.shift_db)
 
 
 class Examples(Dataset):
-    """Examples made on the fly; number ``i`` depends on seed and ``i`` alone.
+    """Training examples; item ``i`` depends on the config and ``i`` alone.
 
-    Only `config.n_examples` different ones are rendered, each when it is first asked for; in every further round they
-    come in another order, and in training each time with other stripes hidden and another tilt.
+    Only `n_examples` different ones are rendered. Further rounds repeat them in another order,
+    with other masks and another tilt.
 
     Args:
-        config: what to draw.
         pools: of dry clips, drawn from evenly whatever their sizes.
-        seed: of the examples.
-        training: with augmentation, level jitter, hidden stripes and tilt.
+        training: augment, change the level, mask and tilt.
+        cache: folder that keeps the features (float16) between rounds.
     """
 
     def __init__(
         self,
         config: Config,
         pools: Sequence[DryPool | FreshClips],
-        seed: int,
         *,
         training: bool = True,
+        cache: Path | None = None,
     ) -> None:
-        self.config, self.pools, self.seed, self.training = config, list(pools), seed, training
-        self._cache: ExampleCache | None = None
-
-    def cached(self, folder: Path) -> "Examples":
-        """These examples, with rendered pictures kept in `folder` (float16) between rounds and runs."""
-        shapes = {"picture": shape(self.config)}
-        self._cache = ExampleCache(folder, self.config.n_examples, shapes)
-        return self
+        self.config = config
+        self.pools = list(pools)
+        self.training = training
+        self._cache = None
+        if cache is not None:
+            shapes = {"features": feature_shape(config.sound)}
+            self._cache = ExampleCache(cache, config.sound.n_examples, shapes)
 
     def __len__(self) -> int:
-        return self.config.steps * self.config.batch_size
+        return self.config.plan.steps * self.config.plan.batch_size
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """`picture` (rows, frames), `tokens` (max_length,) padded, `shelf` and `place` (n_pedals,)."""
-        draw = self._drawn(index)
-        make = partial(self._made, draw)
-        found = self._cache.get(draw.number, make) if self._cache else make(draw.number)
-        mel = found["picture"].float()
+        config = self.config
+        draw = self.draw(index)
+        found = self._cache.read(draw.number) if self._cache else None
+        if found is None:
+            # Exact for codes too: float16 holds whole numbers up to 2048.
+            found = {"features": self._render(draw).features(config.sound).half()}
+            if self._cache:
+                self._cache.write(draw.number, found)
+        clip = found["features"].float()
         if self.training:
-            vary(mel, self.config, generator(self.seed, "variation", index))
-        return {"picture": mel} | targets(self.config, draw.label, draw.protocol.pedals)
+            vary(clip, config.sound, generator(config.plan.seed, "variation", index))
+        return {"features": clip, **targets(config, draw.label, draw.protocol.pedals)}
 
-    def _made(self, draw: _Draw, _number: int) -> dict[str, Tensor]:
-        given = {"training": self.training, "chain": draw.chain, "shift_db": draw.shift_db}
-        clip = draw.pool.clip(draw.clip)
-        example = render(self.config, clip, draw.protocol, draw.rng, **given)
-        return {"picture": seen(example, self.config).half()}  # exact for codes, below 2048
-
-    def _drawn(self, index: int) -> _Draw:
-        number = number_of(index, self.config.n_examples, self.seed)
-        rng = generator(self.seed, "training example", self.config.first_example + number)
+    def draw(self, index: int) -> _Draw:
+        """Everything that decides item `index`."""
+        sound = self.config.sound
+        seed = self.config.plan.seed
+        number = number_of(index, sound.n_examples, seed)
+        rng = generator(seed, "training example", sound.first_example + number)
         pool = self.pools[rng.integers(len(self.pools))]
-        protocol = PROTOCOLS[self.config.protocols[rng.integers(len(self.config.protocols))]]
-        clip = int(rng.integers(len(pool)))
+        protocol = PROTOCOLS[sound.protocols[rng.integers(len(sound.protocols))]]
+        place = int(rng.integers(len(pool)))
         chain = protocol.draw(rng)
-        jitter_db = self.config.input_jitter_db if self.training else 0.0
-        return _Draw(
-            number, rng, pool, clip, protocol, chain, jitter_db * float(rng.uniform(-1, 1))
-        )
+        jitter_db = sound.input_jitter_db if self.training else 0.0
+        shift_db = jitter_db * float(rng.uniform(-1, 1))
+        return _Draw(number, rng, pool.clip(place), protocol, chain, shift_db)
+
+    def _render(self, draw: _Draw) -> Example:
+        given = {"training": self.training, "shift_db": draw.shift_db}
+        return render(self.config.sound, draw.clip, draw.chain, draw.rng, **given)
 
 
-class DryExamples(Dataset):
-    """The same examples before their chains: what a GPU renders by the batch, with `rendered`.
-
-    Args:
-        examples: which ones; what they have cached is not read.
-    """
-
-    def __init__(self, examples: Examples) -> None:
-        self.examples = examples
-
-    def __len__(self) -> int:
-        return len(self.examples)
+class DryExamples(Examples):
+    """The same examples before their chains: a GPU renders a batch of them with `render_batch`."""
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """`dry` (pre-roll + samples,), silent behind its end; `start`, `chain` (see `written`), `index`, targets."""
-        config, training = self.examples.config, self.examples.training
-        draw = self.examples._drawn(index)
-        given = {"training": training, "chain": draw.chain, "shift_db": draw.shift_db}
-        dry, start, chain = prepare(
-            config, draw.pool.clip(draw.clip), draw.protocol, draw.rng, **given
-        )
-        padded = torch.zeros(config.samples + round(config.preroll_seconds * config.sample_rate))
+        """`dry` (pre-roll + samples,) padded, `start`, `chain`, `index`, and the `targets`."""
+        sound = self.config.sound
+        draw = self.draw(index)
+        given = {"training": self.training, "shift_db": draw.shift_db}
+        dry, start = prepare(sound, draw.clip, draw.rng, **given)
+        padded = torch.zeros(sound.samples + sound.preroll_samples)
         padded[: dry.shape[1]] = torch.from_numpy(dry[0])
-        item = {
+        return {
             "dry": padded,
             "start": torch.tensor(start),
-            "chain": written(chain),
+            "chain": chain_to_tensor(draw.chain),
             "index": torch.tensor(index),
+            **targets(self.config, draw.label, draw.protocol.pedals),
         }
-        return item | targets(config, draw.label, draw.protocol.pedals)
 
 
-def seen(example: Example, config: Config) -> Tensor:
-    """The `picture` of an example."""
-    return picture(
-        torch.from_numpy(example.wet[0]), config, torch.from_numpy(example.dry_beside[0])
-    )
-
-
-def written(chain: Chain) -> Tensor:
-    """A chain as numbers, (most pedals, 1 + most knobs): each pedal's place in `SIX` or -1, then its knobs, then 0."""
-    widest = max(len(effect(name).space) for name in SIX)
-    numbers = torch.zeros(max(protocol.max_length for protocol in PROTOCOLS.values()), 1 + widest)
+def chain_to_tensor(chain: Chain) -> Tensor:
+    """(MAX_PEDALS, 1 + most knobs): each pedal's place in `SIX` or -1, then its knobs, then 0."""
+    numbers = torch.zeros(MAX_PEDALS, 1 + _MOST_KNOBS)
     numbers[:, 0] = -1
     for row, step in zip(numbers, chain.steps, strict=False):
-        values = [step.params[knob.name] for knob in effect(step.effect).space.parameters]
+        values = [step.params[knob] for knob in effect(step.effect).space.names]
         row[: 1 + len(values)] = torch.tensor([SIX.index(step.effect), *values])
     return numbers
 
 
-def read(numbers: Tensor) -> list[tuple[str, dict[str, float]]]:
-    """The pedals and knobs that `written` wrote down, in float32."""
-    rows = [row for row in numbers.tolist() if row[0] >= 0]
-    spaces = [(SIX[int(row[0])], effect(SIX[int(row[0])]).space.parameters) for row in rows]
-    return [
-        (name, {knob.name: value for knob, value in zip(knobs, row[1:], strict=False)})
-        for (name, knobs), row in zip(spaces, rows, strict=True)
-    ]
-
-
-def wets(config: Config, batch: Mapping[str, Tensor]) -> Tensor:
-    """What comes out of the chains of a batch of `DryExamples`, (batch, samples), by the torch pedals on its device."""
-    wet = render_chains(
-        batch["dry"][:, None], config.sample_rate, [read(row) for row in batch["chain"].cpu()]
-    )[:, 0]
-    return _clipped(wet, config, batch)
-
-
-def _clipped(audio: Tensor, config: Config, batch: Mapping[str, Tensor]) -> Tensor:
-    kept = torch.arange(config.samples, device=audio.device) + batch["start"][:, None]
-    return audio.gather(1, kept)
+def chain_from_tensor(numbers: Tensor) -> list[tuple[str, dict[str, float]]]:
+    """The pedals and knobs (float32) of `chain_to_tensor`."""
+    steps = []
+    for place, *values in numbers.tolist():
+        if place >= 0:
+            name = SIX[int(place)]
+            steps.append((name, dict(zip(effect(name).space.names, values, strict=False))))
+    return steps
 
 
 @torch.no_grad()
-def rendered(
-    config: Config, batch: Mapping[str, Tensor], seed: int, *, training: bool = True
-) -> dict[str, Tensor]:
-    """A batch of `DryExamples` as a batch of `Examples`: the same draws, by the torch pedals on the batch's device.
-
-    Args:
-        config: as of the examples.
-        batch: items of `DryExamples`, collated.
-        seed: of the examples.
-        training: with hidden stripes and tilt.
-
-    Returns:
-        `picture`, `tokens`, `shelf` and `place`, one row per item.
-    """
-    mels = (
-        picture(wets(config, batch), config, _clipped(batch["dry"], config, batch)).half().float()
-    )
-    if training:
-        for mel, index in zip(mels, batch["index"].tolist(), strict=True):
-            vary(mel, config, generator(seed, "variation", index))
-    return {"picture": mels} | {name: batch[name] for name in ("tokens", "shelf", "place")}
+def render_batch(config: Config, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A batch of `Examples` from one of `DryExamples`, rendered by torch pedals on its device."""
+    sound = config.sound
+    chains = [chain_from_tensor(numbers) for numbers in batch["chain"].cpu()]
+    wet = render_chains(batch["dry"][:, None], sound.sample_rate, chains)[:, 0]
+    kept = torch.arange(sound.samples, device=wet.device) + batch["start"][:, None]
+    clips = features(wet.gather(1, kept), sound, batch["dry"].gather(1, kept)).half().float()
+    for clip, index in zip(clips, batch["index"].tolist(), strict=True):
+        vary(clip, sound, generator(config.plan.seed, "variation", index))
+    return {"features": clips, **{name: batch[name] for name in ("tokens", "shelf", "place")}}
 
 
-def vary(mel: Tensor, config: Config, rng: np.random.Generator) -> None:
-    """Tilt a picture (rows, frames), if log-mel, and hide a stripe of rows and one of frames, in place."""
-    bands, frames = mel.shape
-    tilt = config.tilt_db if config.front_end == "mel" else 0.0
-    mel += torch.linspace(-1, 1, bands, device=mel.device).unsqueeze(1) * (
-        tilt * rng.uniform(-1, 1) / 20.0
-    )
-    for axis, size in ((0, bands), (1, frames)):
-        width = int(rng.integers(int(config.mask * size) + 1))
-        mel.narrow(axis, int(rng.integers(size - width + 1)), width).fill_(hidden_word(config))
+def vary(clip: Tensor, sound: Sound, rng: np.random.Generator) -> None:
+    """Tilt a log-mel spectrogram, and mask a stripe of rows and one of frames, in place."""
+    rows, frames = clip.shape
+    # The features are decibels divided by 20.
+    tilt = sound.tilt_db / 20.0 if sound.front_end == "mel" else 0.0
+    ramp = torch.linspace(-1, 1, rows, device=clip.device).unsqueeze(1)
+    clip += ramp * (tilt * rng.uniform(-1, 1))
+    for axis, size in ((0, rows), (1, frames)):
+        width = int(rng.integers(int(sound.mask * size) + 1))
+        first = int(rng.integers(size - width + 1))
+        clip.narrow(axis, first, width).fill_(mask_value(sound))
 
 
 def targets(config: Config, chain: Chain, shelf: Sequence[str]) -> dict[str, Tensor]:
-    """The sentence (max_length,) padded with PAD; the shelf (n_pedals,) 0/1; the place of each pedal, -1 for none."""
-    words, pedals = config.tokens.encode(chain), config.tokens.pedals
-    padded = torch.full((config.tokens.max_length,), PAD, dtype=torch.long)
-    padded[: len(words)] = torch.tensor(words)
-    place = [chain.names.index(name) if name in chain.names else -1 for name in pedals]
-    shelf_vector = torch.tensor([float(name in shelf) for name in pedals])
-    return {"tokens": padded, "shelf": shelf_vector, "place": torch.tensor(place)}
+    """`tokens` (max_length,) padded; `shelf` (n_pedals,) 0/1; `place` (n_pedals,), -1: absent."""
+    vocabulary = config.net.tokens
+    names = vocabulary.pedals
+    tokens = vocabulary.encode(chain)
+    padded = torch.full((vocabulary.max_length,), PAD, dtype=torch.long)
+    padded[: len(tokens)] = torch.tensor(tokens)
+    place = [chain.names.index(name) if name in chain.names else -1 for name in names]
+    on_shelf = torch.tensor([float(name in shelf) for name in names])
+    return {"tokens": padded, "shelf": on_shelf, "place": torch.tensor(place)}

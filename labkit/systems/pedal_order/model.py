@@ -1,79 +1,141 @@
-"""The network: a clip's picture and shelf in, next-token logits out."""
+"""The features of a clip, and the network that reads them and writes the tokens of a chain."""
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from labkit.learn.encoders import ConvStem, FrameStem
 from labkit.learn.transformer import Decoder, Encoder
-from labkit.systems.pedal_order.config import Config
-from labkit.systems.pedal_order.front_ends import shape, stem
+from labkit.signal.seeds import seeded
+from labkit.signal.spectra import log_mel
+from labkit.systems.pedal_order.config import Config, Sound
+
+if TYPE_CHECKING:
+    from labkit.learn.codec import Codec
+
+
+def features(wet: Tensor, sound: Sound, dry: Tensor | None = None) -> Tensor:
+    """What the network reads of a clip, whose level is fixed first.
+
+    Args:
+        wet: (..., samples).
+        dry: the same shape, aligned with `wet`; needed where `sound.use_dry`.
+
+    Returns:
+        (..., rows, frames) float32: log-mel of roughly unit variance, the codec's latents, or its
+        codes as whole numbers. Dry frames come before wet frames.
+    """
+    if not sound.use_dry:
+        return _front_end(wet, sound)
+    if dry is None or dry.shape != wet.shape:
+        given = "none" if dry is None else str(tuple(dry.shape))
+        raise ValueError(
+            f"this network needs the dry sound too: dry must be {tuple(wet.shape)}, got {given}"
+        )
+    return torch.cat([_front_end(dry, sound), _front_end(wet, sound)], dim=-1)
+
+
+def feature_shape(sound: Sound) -> tuple[int, int]:
+    """Rows and frames of a clip's `features`."""
+    if sound.front_end == "mel":
+        rows, frames = sound.n_mels, 1 + sound.samples // sound.hop_length
+    else:
+        codec = _codec().config
+        rows = codec.n_codebooks if sound.front_end == "codes" else codec.latent_dim
+        frames = -(-sound.samples // codec.hop_length)
+    return rows, frames * (2 if sound.use_dry else 1)
+
+
+def mask_value(sound: Sound) -> int:
+    """What training writes into masked stripes: an extra code of its own for codes, 0 elsewhere."""
+    return _codec().config.codebook_size if sound.front_end == "codes" else 0
+
+
+def _front_end(audio: Tensor, sound: Sound) -> Tensor:
+    audio = 0.1 * audio / audio.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-8)
+    if sound.front_end == "mel":
+        decibels = log_mel(
+            audio,
+            sound.sample_rate,
+            n_fft=sound.n_fft,
+            hop_length=sound.hop_length,
+            n_mels=sound.n_mels,
+            low_hz=sound.low_hz,
+            high_hz=sound.high_hz,
+        )
+        return (decibels + 60.0) / 20.0
+    codec = _codec().to(audio.device)
+    encode = codec.encode if sound.front_end == "codes" else codec.latents
+    frames = encode(audio.reshape(-1, 1, audio.shape[-1]), sound.sample_rate).float()
+    return frames.reshape(*audio.shape[:-1], *frames.shape[1:])
+
+
+@lru_cache(maxsize=1)
+def _codec() -> "Codec":
+    from labkit.learn.codec import load  # takes seconds, and log-mel does not need it
+
+    return load()
 
 
 class PedalOrderModel(nn.Module):
-    """Reads the picture of a wet clip and writes the chain's sentence.
+    """Reads the features of a wet clip and writes the tokens of its chain.
 
-    Three more vectors stand in the memory that the decoder attends to: the shelf (which pedals may occur), a summary
-    of the whole clip, and advice. From the summary the model is also asked for hints: which pedals are there, and of
-    each pair which comes first. In training they are scored, and bring gradient to the ear before the decoder has
-    learnt to look; always they are the advice that the decoder reads.
-
-    Args:
-        config: sizes and vocabulary.
+    The decoder attends to the encoded frames and to three more vectors: the shelf (the pedals that
+    may occur), a summary of the clip, and the hints. Hints are an auxiliary output, computed from
+    the summary: which pedals are present, and which of each pair comes first. Their loss trains
+    the encoder before the decoder has learnt to attend.
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        tokens, width = config.tokens, config.width
-        sizes = {"width": width, "n_heads": config.n_heads, "dropout": config.dropout}
-        self.stem = stem(config)
-        self.encoder = Encoder(n_layers=config.encoder_layers, max_length=shape(config)[1], **sizes)
-        self.decoder = Decoder(
-            tokens.n_tokens, n_layers=config.decoder_layers, max_length=tokens.max_length, **sizes
-        )
+        net = config.net
+        tokens = net.tokens
         n_pedals = len(tokens.pedals)
-        self.shelf = nn.Linear(n_pedals, width)
-        self.summary = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU())
-        self.hints = nn.Linear(width, n_pedals + n_pedals * n_pedals)
-        self.advice = nn.Linear(n_pedals + n_pedals * n_pedals, width)
+        if config.sound.front_end == "mel":
+            self.stem = ConvStem(config.sound.n_mels, net.width, net.channels)
+        else:
+            n_codes = mask_value(config.sound) + 1 if config.sound.front_end == "codes" else 0
+            self.stem = FrameStem(feature_shape(config.sound)[0], net.width, n_words=n_codes)
+        sizes = {"width": net.width, "n_heads": net.n_heads, "dropout": net.dropout}
+        n_frames = feature_shape(config.sound)[1]
+        self.encoder = Encoder(n_layers=net.encoder_layers, max_length=n_frames, **sizes)
+        self.decoder = Decoder(
+            tokens.n_tokens, n_layers=net.decoder_layers, max_length=tokens.max_length, **sizes
+        )
+        self.shelf = nn.Linear(n_pedals, net.width)
+        self.summary = nn.Sequential(nn.Linear(2 * net.width, net.width), nn.ReLU())
+        self.hints = nn.Linear(net.width, n_pedals + n_pedals * n_pedals)
+        self.advice = nn.Linear(n_pedals + n_pedals * n_pedals, net.width)
 
-    def hear(self, pictures: Tensor, shelf: Tensor) -> tuple[Tensor, Tensor]:
-        """What the decoder attends to, and the hints.
+    def encode(self, clips: Tensor, shelf: Tensor) -> tuple[Tensor, Tensor]:
+        """Memory (b, s, width), which the decoder attends to, and hint logits.
 
-        Args:
-            pictures: (b, rows, frames), as `picture` gives them.
-            shelf: (b, n_pedals) 0/1.
-
-        Returns:
-            Memory (b, s, width); hint logits (b, n_pedals, 1 + n_pedals): column 0, the pedal is there; column
-            1 + j, it stands before pedal j.
+        The hints (b, n_pedals, 1 + n_pedals): column 0, the pedal is present; column 1 + j, it
+        comes before pedal j.
         """
-        encoded = self.encoder(self.stem(pictures))
+        encoded = self.encoder(self.stem(clips))
         summary = self.summary(torch.cat([encoded.mean(1), encoded.amax(1)], dim=1))
         hints = self.hints(summary)
         extra = torch.stack([self.shelf(shelf), summary, self.advice(hints)], dim=1)
-        return torch.cat([extra, encoded], dim=1), hints.view(len(pictures), shelf.shape[1], -1)
+        return torch.cat([extra, encoded], dim=1), hints.view(len(clips), shelf.shape[1], -1)
 
-    def memory(self, pictures: Tensor, shelf: Tensor) -> Tensor:
-        """The memory of `hear` alone."""
-        return self.hear(pictures, shelf)[0]
-
-    def forward(self, pictures: Tensor, shelf: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (b, t, n_tokens) for the token after each of `tokens` (b, t), and the hint logits of `hear`."""
-        memory, hints = self.hear(pictures, shelf)
+    def forward(self, clips: Tensor, shelf: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (b, t, n_tokens) of the token after each of `tokens` (b, t), and hint logits."""
+        memory, hints = self.encode(clips, shelf)
         return self.decoder(tokens, memory), hints
 
     def shelf_vector(self, shelf: Sequence[str]) -> Tensor:
         """(n_pedals,) with 1 for every pedal on the shelf."""
-        return torch.tensor([float(name in shelf) for name in self.config.tokens.pedals])
+        return torch.tensor([float(name in shelf) for name in self.config.net.tokens.pedals])
 
 
 def build(config: Config) -> PedalOrderModel:
-    """A fresh model whose weights depend on `config.seed` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = PedalOrderModel(config)
+    """A model with random weights, which depend on the plan's seed alone."""
+    model = seeded(lambda: PedalOrderModel(config), config.plan.seed, "pedal order")
     # Channels last: the same numbers, a faster convolution.
     model.stem.to(memory_format=torch.channels_last)
     return model

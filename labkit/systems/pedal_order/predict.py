@@ -1,38 +1,52 @@
-"""From anybody's recording to a chain."""
+"""From a recording to a chain: beam search inside the grammar, then the knobs; and refinement."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from labkit.effects.chain import Chain
+from labkit.learn.transformer import Cache
+from labkit.measure.metrics import si_sdr_db
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
-from labkit.systems.pedal_order.config import THREE
-from labkit.systems.pedal_order.decode import Prediction, decode
-from labkit.systems.pedal_order.front_ends import picture
-from labkit.systems.pedal_order.model import PedalOrderModel
+from labkit.signal.units import set_rms
+from labkit.systems.pedal_order.config import SEPARATOR, START, THREE, Names
+from labkit.systems.pedal_order.model import PedalOrderModel, features
 
-# A clip this far below the loudest window of its recording says little of the chain.
+# Windows this far below the loudest one of a recording are left out.
 QUIET_DB = 30.0
+# Above this SI-SDR a fitted chain explains the wet recording.
+EXPLAINED_DB = 30.0
 
 
-def windows(audio: np.ndarray, samples: int, *, most: int) -> np.ndarray:
-    """Up to `most` windows of a mono recording, evenly spread, without those that are nearly silent.
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable order with expected knobs, its probability, and all orders, best first."""
 
-    Args:
-        audio: (1, n) float32; a shorter one is padded at the end.
-        samples: length of a window.
-        most: >= 1.
+    chain: Chain
+    probability: float
+    alternatives: tuple[tuple[Names, float], ...]
 
-    Returns:
-        (windows, samples) float32, at least one window.
-    """
-    if audio.shape[1] < samples:
-        audio = np.pad(audio, ((0, 0), (0, samples - audio.shape[1])))
-    count = min(most, 1 + 2 * (audio.shape[1] - samples) // samples)
-    starts = np.linspace(0, audio.shape[1] - samples, max(1, count)).astype(int)
-    cut = np.stack([audio[0, start : start + samples] for start in starts])
-    level = np.square(cut).mean(1)
-    return cut[level >= level.max() * 10 ** (-QUIET_DB / 10)]
+    def presence(self, pedal: str) -> float:
+        """The probability that a pedal is in the chain."""
+        return sum(share for names, share in self.alternatives if pedal in names)
+
+
+@dataclass(frozen=True)
+class Refined:
+    """The best fitted candidate, the SI-SDR of its render, and the (order, SI-SDR) of all tried."""
+
+    chain: Chain
+    si_sdr_db: float
+    tried: tuple[tuple[Names, float], ...]
+
+    @property
+    def explained(self) -> bool:
+        """False: no candidate explains the wet recording."""
+        return self.si_sdr_db > EXPLAINED_DB
 
 
 def predict(
@@ -43,55 +57,215 @@ def predict(
     shelf: Sequence[str] = THREE,
     most_windows: int = 8,
 ) -> Prediction:
-    """The chain of pedals behind a recording.
-
-    Windows of the recording vote: see `decode`.
+    """The chain of pedals behind a wet recording: its windows vote, see `decode`.
 
     Args:
-        model: from `load` or `train`.
         audio: (channels, samples) float32, any length, level and channel count.
-        sample_rate: Hz.
-        shelf: pedals that may occur. The shipped model is trained on three (chorus, distortion, reverb) and on six.
-        most_windows: windows of `config.seconds` that are heard.
-
-    Returns:
-        The prediction.
+        shelf: pedals that may occur; the shipped model knows `THREE` and `SIX`.
+        most_windows: most windows of `seconds` that are read.
 
     Raises:
         AudioError: if the audio is empty, silent or not finite.
-        ValueError: for an unknown pedal on the shelf.
+        ValueError: for an unknown pedal on the shelf, or a network that needs the dry sound too.
     """
+    sound = model.config.sound
     check_audio(audio, sample_rate)
     mono = to_mono(audio)
     if float(np.abs(mono).max()) < 1e-5:
-        raise AudioError("audio is silent (peak below -100 dBFS): there is no chain to hear")
-    mono = resample(mono, sample_rate, model.config.sample_rate)
-    cut = torch.from_numpy(windows(mono, model.config.samples, most=most_windows))
-    return decode(model, picture(cut, model.config), shelf)
+        raise AudioError("audio is silent (peak below -100 dBFS): no chain can be found")
+    mono = resample(mono, sample_rate, sound.sample_rate)
+    clips = torch.from_numpy(windows(mono, sound.samples, most=most_windows))
+    return decode(model, features(clips, sound), shelf)
+
+
+def windows(audio: np.ndarray, samples: int, *, most: int) -> np.ndarray:
+    """Up to `most` windows (windows, samples) of mono audio, evenly spread; quiet ones left out."""
+    if audio.shape[1] < samples:
+        audio = np.pad(audio, ((0, 0), (0, samples - audio.shape[1])))
+    count = min(most, 1 + 2 * (audio.shape[1] - samples) // samples)
+    starts = np.linspace(0, audio.shape[1] - samples, max(1, count)).astype(int)
+    cut = np.stack([audio[0, start : start + samples] for start in starts])
+    power = np.square(cut).mean(1)
+    return cut[power >= power.max() * 10 ** (-QUIET_DB / 10)]
 
 
 def recreate(
-    prediction: Prediction, dry: np.ndarray, sample_rate: int, *, input_rms_dbfs: float = -20.0
+    chain: Chain, dry: np.ndarray, sample_rate: int, *, input_rms_dbfs: float = -20.0
 ) -> np.ndarray:
-    """The predicted chain on a dry recording.
+    """A chain on a dry recording, which enters at the level of the training; peak at most 1."""
+    check_audio(dry, sample_rate)
+    if float(np.sqrt(np.mean(np.square(dry, dtype=np.float64)))) < 1e-6:
+        raise AudioError("the dry audio is silent: the chain has no input")
+    wet = chain.render(set_rms(dry, input_rms_dbfs), sample_rate)
+    return wet / max(1.0, float(np.abs(wet).max()))
+
+
+def refine(
+    prediction: Prediction,
+    dry: np.ndarray,
+    wet: np.ndarray,
+    sample_rate: int,
+    *,
+    dry_rate: int | None = None,
+    clip_seconds: float = 2.0,
+    candidates: int = 4,
+    seconds: float = 120.0,
+    seed: int = 0,
+) -> Refined:
+    """Fit the knobs of the most probable orders in turn, until one explains the wet recording.
 
     Args:
-        prediction: from `predict`.
-        dry: (channels, samples) float32, not silent.
-        sample_rate: Hz.
-        input_rms_dbfs: level at which the dry sound enters the chain, as in training.
+        dry: (channels, samples), as it entered the chain: drive is relative to the input level.
+        wet: (channels, samples), aligned with `dry`, from rest.
+        dry_rate: sample rate of `dry`; that of `wet` when None.
+        clip_seconds: length that is compared, from the start; 2 s hold every echo and oscillation.
+        candidates: most alternatives of the prediction that are tried.
+        seconds: wall time; each candidate gets an even share of it.
+
+    Source: Okita and Katayose 2026 search the settings with CMA-ES; `fit_chain` uses gradients, and
+        its error decides between orders too.
+    """
+    from labkit.learn.fit import fit_chain  # prediction does not need the differentiable pedals
+
+    if candidates < 1:
+        raise ValueError(f"candidates must be at least 1, got {candidates}")
+    check_audio(dry, sample_rate)
+    check_audio(wet, sample_rate)
+    dry = resample(to_mono(dry), dry_rate or sample_rate, sample_rate)
+    wet = to_mono(wet)
+    samples = min(dry.shape[1], wet.shape[1], round(clip_seconds * sample_rate))
+    dry = dry[:, :samples]
+    wet = wet[:, :samples]
+    if not wet.any():
+        raise ValueError(f"wet must not be silent in its first {samples} samples")
+    started = time.perf_counter()
+    found: list[tuple[float, Chain]] = []
+    for names, _ in prediction.alternatives[:candidates]:
+        if found and (found[-1][0] > EXPLAINED_DB or time.perf_counter() - started > seconds):
+            break
+        if names:
+            budget = seconds / candidates
+            fit = fit_chain(dry, wet, sample_rate, names, seconds=budget, seed=seed)
+            found.append((fit.si_sdr_db, fit.chain))
+        else:
+            found.append((si_sdr_db(wet, dry), Chain(())))
+    best, chain = max(found, key=lambda pair: pair[0])
+    return Refined(chain, best, tuple((chain.names, score) for score, chain in found))
+
+
+@torch.inference_mode()
+def decode(
+    model: PedalOrderModel,
+    clips: Tensor,
+    shelf: Sequence[str],
+    *,
+    beams: int = 12,
+) -> Prediction:
+    """The chain behind one recording, by beam search over the tokens that the grammar allows.
+
+    Every window votes: log-probabilities of the next token are averaged over the windows.
+
+    Args:
+        clips: (windows, rows, frames), all of one recording, from `features`.
+        shelf: pedals that may occur.
+        beams: how many beginnings are kept at each step; 1 is greedy.
+    """
+    if beams < 1:
+        raise ValueError(f"beams must be at least 1, got {beams}")
+    tokens = model.config.net.tokens
+    opening = start(model, clips, shelf)
+    found = _beam_search(model, opening, shelf, beams)
+    alternatives = tuple((tokens.decode_order(seq), float(np.exp(p))) for p, seq in found)
+    names, probability = alternatives[0]
+    chain = tokens.chain(names, _knobs(model, opening, names))
+    return Prediction(chain, probability, alternatives)
+
+
+def start(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Cache:
+    """The decoder's cache before the first token, one row for each window."""
+    pedals = model.config.net.tokens.pedals
+    if not shelf or not set(shelf) <= set(pedals):
+        raise ValueError(f"shelf must name pedals among {pedals}, got {tuple(shelf)}")
+    clips = clips.to(next(model.parameters()).device)
+    vector = model.shelf_vector(shelf).to(clips)
+    return model.decoder.start(model.encode(clips, vector.expand(len(clips), -1))[0])
+
+
+def next_log_probabilities(
+    model: PedalOrderModel,
+    cache: Cache,
+    unread: Sequence[Sequence[int]],
+    masks: np.ndarray,
+) -> tuple[np.ndarray, Cache]:
+    """Log-probability of each allowed next token: averaged over windows, normalised again.
+
+    Args:
+        cache: of n sequences, each with one row per window.
+        unread: n equally long lists of the tokens that follow those in the cache.
+        masks: (n, n_tokens) bool, see `ChainTokens.allowed`.
 
     Returns:
-        (channels, samples) float32, at the dry sound's length, peak at most 1.
-
-    Raises:
-        AudioError: as `predict`.
+        (n, n_tokens) float64, and the cache with `unread` read.
     """
-    check_audio(dry, sample_rate)
-    level = float(np.sqrt(np.mean(np.square(dry, dtype=np.float64))))
-    if level < 1e-6:
-        raise AudioError("the dry audio is silent: the chain has nothing to work on")
-    wet = prediction.chain.render(
-        dry * np.float32(10 ** (input_rms_dbfs / 20) / level), sample_rate
-    )
-    return wet / max(1.0, float(np.abs(wet).max()))
+    n_windows = len(cache.source[0])
+    device = cache.source[0].device
+    rows = torch.tensor(unread, device=device).repeat_interleave(n_windows, dim=0)
+    logits, cache = model.decoder.step(rows, cache)
+    forbidden = ~torch.from_numpy(masks).to(device)
+    votes = logits[:, -1].double().view(len(masks), n_windows, -1)
+    votes = votes.masked_fill(forbidden[:, None], -torch.inf).log_softmax(-1)
+    return votes.mean(1).log_softmax(-1).cpu().numpy(), cache
+
+
+def _beam_search(
+    model: PedalOrderModel, cache: Cache, shelf: Sequence[str], beams: int
+) -> list[tuple[float, list[int]]]:
+    """(log-probability, tokens up to the separator) of the orders found, best first."""
+    tokens = model.config.net.tokens
+    complete = []
+    totals = [0.0]
+    beginnings = [[START]]
+    while beginnings:
+        masks = np.stack([tokens.allowed(sequence, shelf) for sequence in beginnings])
+        last = [sequence[-1:] for sequence in beginnings]
+        scores, cache = next_log_probabilities(model, cache, last, masks)
+        grown = [
+            (totals[row] + float(scores[row, token]), row, [*beginnings[row], int(token)])
+            for row, token in zip(*np.nonzero(masks), strict=True)
+        ]
+        grown.sort(key=lambda item: -item[0])
+        best = grown[:beams]
+        complete += [(total, seq) for total, _, seq in best if seq[-1] == SEPARATOR]
+        kept = [item for item in best if item[2][-1] != SEPARATOR]
+        totals = [total for total, _, _ in kept]
+        beginnings = [sequence for _, _, sequence in kept]
+        cache = _rows(cache, [row for _, row, _ in kept])
+    return sorted(complete, key=lambda item: -item[0])
+
+
+def _knobs(model: PedalOrderModel, cache: Cache, names: Names) -> np.ndarray:
+    """Expected unit value of every knob of a known order: the mean errs less than the best bin.
+
+    Each knob's most probable bin is fed back to the decoder.
+    """
+    tokens = model.config.net.tokens
+    centres = (np.arange(tokens.n_bins) + 0.5) / tokens.n_bins
+    sequence = tokens.encode_order(names)
+    unread = sequence
+    values = []
+    for _ in range(tokens.n_knobs(names)):
+        mask = tokens.allowed(sequence, tokens.pedals)
+        scores, cache = next_log_probabilities(model, cache, [unread], mask[None])
+        share = np.exp(scores[0, tokens.bins])
+        values.append(float(share @ centres / share.sum()))
+        unread = [int(np.argmax(scores[0]))]
+        sequence = sequence + unread
+    return np.array(values)
+
+
+def _rows(cache: Cache, sequences: Sequence[int]) -> Cache:
+    """The cache of these sequences, each with all its windows."""
+    n_windows = len(cache.source[0])
+    first = torch.tensor(sequences, dtype=torch.long)[:, None] * n_windows
+    rows = first + torch.arange(n_windows)
+    return cache.pick(rows.flatten().to(cache.source[0].device))

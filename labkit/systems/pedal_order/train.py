@@ -1,243 +1,191 @@
-"""Training pedal order: dry pools, loss, and the run."""
+"""Training pedal order: the dry sound, the loss, and wet recordings without labels."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
-from labkit.learn import codec
-from labkit.learn.attention import Attention
-from labkit.learn.checkpoints import file_hash
-from labkit.learn.training import Plan, fit
+from labkit.effects.chain import Chain
+from labkit.learn.pool import number_of
+from labkit.learn.training import Batch
+from labkit.signal.files import AudioError, read_audio, resample, to_mono
 from labkit.signal.pool import DryPool, FreshClips, dry_pool
+from labkit.signal.seeds import generator
 from labkit.signal.sources import AudioFolder
-from labkit.systems.pedal_order.checkpoint import load
-from labkit.systems.pedal_order.config import Config
-from labkit.systems.pedal_order.data import DryExamples, Examples, rendered
-from labkit.systems.pedal_order.model import PedalOrderModel, build
-from labkit.systems.pedal_order.tokens import PAD, SEPARATOR
-from labkit.systems.pedal_order.unlabelled import Beside, Heard
+from labkit.systems.pedal_order.config import PAD, SEPARATOR, SIX, Config
+from labkit.systems.pedal_order.data import (
+    DryExamples,
+    Examples,
+    render_batch,
+    targets,
+    vary,
+)
+from labkit.systems.pedal_order.model import PedalOrderModel, features
+from labkit.systems.pedal_order.predict import decode, windows
+from labkit.systems.system import Training
 
-# (model, batch) -> what to minimise, and figures to log.
-Loss = Callable[[PedalOrderModel, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]
+# A recording without a label is used if the network gives its order at least this probability.
+MIN_PROBABILITY = 0.5
 
 
-def pool(config: Config, kind: str, split: str, n: int) -> DryPool | FreshClips:
-    """`n` dry clips of the config's rate, length and seed; see `dry_pool`."""
-    seconds = config.seconds + config.preroll_seconds
-    return dry_pool(
-        kind, split, n, seconds=seconds, sample_rate=config.sample_rate, seed=config.seed
+@dataclass(frozen=True)
+class Data:
+    """Where the training sound comes from.
+
+    Attributes:
+        kinds: dry sources; sampled needs a soundfont.
+        n_dry: dry clips of each kind in a pool on disk; 0 makes a new clip for every example.
+        folder: your own dry recordings, one more source beside kinds.
+        unlabelled: a folder of wet recordings with unknown chains, one chain for each file. The
+            network that the run starts from names their chains, and half of every batch trains on
+            the confident ones. Give a trained network as start, and a tenth of the learning rate.
+    """
+
+    kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
+    n_dry: int = 0
+    folder: Path | None = None
+    unlabelled: Path | None = None
+
+
+def dry_pools(config: Config, data: Data, split: str = "train") -> list[DryPool | FreshClips]:
+    """The dry clips of one split, one pool for each source."""
+    sound = config.sound
+    size = {
+        "seconds": sound.seconds + sound.preroll_seconds,
+        "sample_rate": sound.sample_rate,
+    }
+    seed = config.plan.seed
+    pools = [dry_pool(kind, split, data.n_dry, seed=seed, **size) for kind in data.kinds]
+    if data.folder is not None:
+        pools.append(FreshClips(AudioFolder(data.folder, **size), split, seed))
+    if not pools:
+        raise ValueError("kinds and folder must give at least one source of dry sound, got none")
+    return pools
+
+
+@contextmanager
+def training(
+    config: Config, data: Data, model: PedalOrderModel, run_dir: Path
+) -> Iterator[Training]:
+    """What a run needs.
+
+    On a CUDA device the torch pedals render each batch anew; elsewhere pedalboard renders each
+    example once. The examples are the same within parity.
+    """
+    pools = dry_pools(config, data)
+    if torch.cuda.is_available() and data.unlabelled is None:
+        yield Training(DryExamples(config, pools), rendered_loss)
+        return
+    dataset: Dataset = Examples(config, pools, cache=run_dir / "cache")
+    if data.unlabelled is not None:
+        dataset = MixedExamples(dataset, pseudo_labels(model.eval(), data.unlabelled))
+    yield Training(dataset, sequence_loss)
+
+
+def sequence_loss(model: PedalOrderModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    """Nats per chain of the order, plus the weighted nats of the knobs and of the hints.
+
+    A decoder that ignores the audio cannot bring `order_nats` below `Protocol.entropy_nats`.
+    """
+    net = model.config.net
+    length = int((batch["tokens"] != PAD).sum(1).max())
+    tokens = batch["tokens"][:, : length - 1]
+    following = batch["tokens"][:, 1:length]
+    logits, hints = model(batch["features"], batch["shelf"], tokens)
+    nats = F.cross_entropy(
+        logits.float().transpose(1, 2), following, reduction="none", ignore_index=PAD
     )
+    in_order = ((tokens == SEPARATOR).cumsum(1) == 0).float()
+    order = (nats * in_order).sum() / len(tokens)
+    knobs = (nats * (1 - in_order)).sum() / len(tokens)
+    hint = hint_loss(hints.float(), batch["place"], batch["shelf"])
+    loss = order + net.knob_weight * knobs + net.hint_weight * hint
+    figures = {"order_nats": order.item(), "knob_nats": knobs.item(), "hint_nats": hint.item()}
+    return loss, figures
 
 
-def examples(
-    config: Config,
-    split: str,
-    seed: int,
-    *,
-    n_dry: int = 0,
-    kinds: Sequence[str] = ("generated", "sampled"),
-    folder: str | Path | None = None,
-) -> Examples:
-    """A data set of fresh examples on the dry sources of one split.
-
-    Args:
-        config: what to draw.
-        split: ``"train"`` (augmented), ``"validation"`` or ``"test"`` (plain).
-        seed: of the examples.
-        n_dry: dry clips of each kind; 0 makes one for every example.
-        kinds: of dry sources, drawn from evenly.
-        folder: of dry recordings, one more source beside `kinds`, split by file.
-
-    Returns:
-        A map-style data set of ``picture``, ``tokens``, ``shelf`` and ``place``.
-    """
-    if not kinds and folder is None:
-        raise ValueError("kinds and folder must give at least one source of dry sound, got neither")
-    pools = [pool(config, kind, split, n_dry) for kind in kinds]
-    if folder is not None:
-        seconds = config.seconds + config.preroll_seconds
-        pools.append(
-            FreshClips(
-                AudioFolder(folder, seconds=seconds, sample_rate=config.sample_rate), split, seed
-            )
-        )
-    return Examples(config, pools, seed, training=split == "train")
-
-
-def sequence_loss(config: Config) -> Loss:
-    """The loss of a batch: nats per chain for the order, plus `knob_weight` times those of the knobs.
-
-    The logged `order_nats` of a decoder that ignores the audio is the entropy of the chain prior: a run whose
-    figure stops there has learnt nothing.
-    """
-
-    def loss(
-        model: PedalOrderModel, batch: Mapping[str, Tensor]
-    ) -> tuple[Tensor, dict[str, float]]:
-        longest = int((batch["tokens"] != PAD).sum(1).max())
-        words, following = batch["tokens"][:, : longest - 1], batch["tokens"][:, 1:longest]
-        logits, hints = model(batch["picture"], batch["shelf"], words)
-        nats = F.cross_entropy(
-            logits.float().transpose(1, 2), following, reduction="none", ignore_index=PAD
-        )
-        in_order = ((words == SEPARATOR).cumsum(1) == 0).float()
-        order = (nats * in_order).sum() / len(words)
-        knobs = (nats * (1 - in_order)).sum() / len(words)
-        hint = hint_loss(hints.float(), batch["place"], batch["shelf"])
-        value = order + config.knob_weight * knobs + config.hint_weight * hint
-        return value, {
-            "order_nats": order.item(),
-            "knob_nats": knobs.item(),
-            "hint_nats": hint.item(),
-        }
-
-    return loss
-
-
-def rendering(config: Config, loss: Loss) -> Loss:
-    """The loss of batches that are still to be rendered, on the device where they lie (see `DryExamples`)."""
-
-    def rendered_loss(
-        model: PedalOrderModel, batch: Mapping[str, Tensor]
-    ) -> tuple[Tensor, dict[str, float]]:
-        return loss(model, rendered(config, batch, config.seed))
-
-    return rendered_loss
+def rendered_loss(model: PedalOrderModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    """`sequence_loss` of a batch of `DryExamples`, rendered on the device where it lies."""
+    return sequence_loss(model, render_batch(model.config, batch))
 
 
 def hint_loss(hints: Tensor, place: Tensor, shelf: Tensor) -> Tensor:
-    """Nats per chain of the hints.
+    """Nats per chain of the hints: presence of each pedal, and the order of each present pair.
 
-    Args:
-        hints: (b, n, 1 + n) logits, as `PedalOrderModel.hear` gives them.
-        place: (b, n), the place of each pedal in the chain from 0, -1 where it is not there.
-        shelf: (b, n) 0/1. The ear is not told the shelf, so only pedals on it are asked for.
-
-    Returns:
-        Scalar: presence of every pedal on the shelf, and the order of every pair whose both pedals are there.
+    The encoder does not know the shelf, so pedals that are not on it are not scored.
     """
-    there = (place >= 0).float()
-    both = (
-        there.unsqueeze(2)
-        * there.unsqueeze(1)
-        * (1 - torch.eye(place.shape[1], device=place.device))
-    )
+    present = (place >= 0).float()
+    other = 1 - torch.eye(place.shape[1], device=place.device)
+    both = present.unsqueeze(2) * present.unsqueeze(1) * other
     before = (place.unsqueeze(2) < place.unsqueeze(1)).float()
-    presence = F.binary_cross_entropy_with_logits(
-        hints[..., 0], there, weight=shelf, reduction="sum"
-    )
-    order = F.binary_cross_entropy_with_logits(hints[..., 1:], before, weight=both, reduction="sum")
-    return (presence + 0.5 * order) / len(place)
+    bce = F.binary_cross_entropy_with_logits
+    presence = bce(hints[..., 0], present, weight=shelf, reduction="sum")
+    order = bce(hints[..., 1:], before, weight=both, reduction="sum")
+    return (presence + 0.5 * order) / len(place)  # each pair is counted twice
 
 
-def train(
-    config: Config,
-    run_dir: str | Path,
-    *,
-    n_dry: int = 0,
-    kinds: tuple[str, ...] = ("generated", "sampled"),
-    folder: str | Path | None = None,
-    start: str | Path | None = None,
-    recordings: Sequence[Heard] = (),
-    on_log: Callable[[dict[str, float]], None] | None = None,
-    validate: Callable[[PedalOrderModel], dict[str, float]] | None = None,
-) -> PedalOrderModel:
-    """Train, or go on with the run that `run_dir` holds.
+@dataclass(frozen=True)
+class PseudoLabel:
+    """The windows of a wet recording (windows, rows, frames), and the chain that was predicted."""
 
-    On a CUDA device the chains are rendered there by the torch pedals, a batch at a time and anew in every round;
-    elsewhere by pedalboard, once. The examples are the same within what parity allows.
-
-    Args:
-        config: everything that decides the result, with `n_dry`, `kinds` and `folder`.
-        run_dir: checkpoints, log, TensorBoard.
-        n_dry: dry clips of each kind; 0 makes one for every example.
-        kinds: of dry sources: ``"generated"``, ``"sampled"``.
-        folder: of anybody's dry recordings, one more source beside `kinds`.
-        start: a checkpoint to begin from, written by `save`, as `begin_from` takes it; random weights when None.
-        recordings: as `heard` guesses them: half of every batch is windows of these, the other half rendered chains.
-        on_log: called with each logged row.
-        validate: figures of the model, logged every thousand steps.
-
-    Returns:
-        The trained model, in evaluation mode.
-
-    Raises:
-        ValueError, FloatingPointError: as `fit`.
-        CheckpointError: as `load`, for `start`.
-        AudioError, AudioFileError: as `AudioFolder`, for `folder`; as `Beside`, for `recordings`.
-        RuntimeError: as `begin_from`.
-    """
-    model = build(config)
-    if start is not None:
-        begin_from(model, load(start))
-    plan = Plan(
-        **{
-            name: getattr(config, name)
-            for name in Plan.__dataclass_fields__
-            if hasattr(config, name)
-        }
-    )
-    described = asdict(config) | {
-        "n_dry": n_dry,
-        "kinds": list(kinds),
-        "start": file_hash(start) if start else None,
-    }
-    if folder is not None:
-        described["folder"] = str(folder)
-    if config.front_end != "mel":
-        described["codec"] = file_hash(codec.shipped_path())
-    drawn = examples(config, "train", config.seed, n_dry=n_dry, kinds=kinds, folder=folder)
-    on_gpu = torch.cuda.is_available() and not recordings
-    dataset = DryExamples(drawn) if on_gpu else drawn.cached(Path(run_dir) / "cache")
-    if recordings:
-        dataset = Beside(dataset, recordings, config.seed)
-        described["recordings"] = dataset.digest
-    fit(
-        model,
-        dataset,
-        rendering(config, sequence_loss(config)) if on_gpu else sequence_loss(config),
-        plan,
-        run_dir,
-        config=described,
-        on_log=on_log,
-        validate=validate,
-    )
-    return model.cpu().eval()
+    clips: Tensor
+    chain: Chain
 
 
-@torch.no_grad()
-def begin_from(model: PedalOrderModel, old: PedalOrderModel) -> None:
-    """Give a model the weights of an older one, which may have fewer layers; in place.
-
-    Layers that the older one lacks come after its own and begin as the identity, since nothing leaves them: the two
-    models say the same.
-
-    Args:
-        model: as from `build`.
-        old: of the same sizes, with as many layers or fewer.
-
-    Raises:
-        RuntimeError: if the weights are of other sizes, or the older model has more layers.
-
-    Source: Goyal et al. 2017 (arXiv 1706.02677), section 5.1: residual blocks that begin at zero.
-    """
-    new = model.load_state_dict(old.state_dict(), strict=False)
-    if new.unexpected_keys:
-        raise RuntimeError(
-            f"start has weights that this model lacks: {', '.join(new.unexpected_keys[:3])}"
+def pseudo_labels(model: PedalOrderModel, folder: Path) -> list[PseudoLabel]:
+    """The recordings in `folder` whose order is predicted with `MIN_PROBABILITY` or more."""
+    sound = model.config.sound
+    size = {"seconds": sound.seconds, "sample_rate": sound.sample_rate}
+    files = AudioFolder(folder, **size, split_all="train").files("train")
+    found = []
+    for file in files:
+        audio, sample_rate = read_audio(file)
+        mono = resample(to_mono(audio), sample_rate, sound.sample_rate)
+        if float(np.abs(mono).max()) < 1e-5:
+            continue
+        clips = features(torch.from_numpy(windows(mono, sound.samples, most=8)), sound)
+        prediction = decode(model, clips, SIX)
+        if prediction.probability >= MIN_PROBABILITY:
+            found.append(PseudoLabel(clips, prediction.chain))
+    print(f"{len(found)} of {len(files)} recordings have a confident chain and are used")
+    if not found:
+        raise AudioError(
+            f"no recording in {folder} has an order with a probability of {MIN_PROBABILITY} or "
+            "more: start from a trained network"
         )
-    for stack, before in ((model.encoder, old.encoder), (model.decoder, old.decoder)):
-        for layer in stack.layers[len(before.layers) :]:
-            for module in layer.modules():
-                if isinstance(module, Attention):
-                    _silence(module.output)
-            _silence(layer.feed_forward[-1])
+    return found
 
 
-def _silence(last: nn.Linear) -> None:
-    last.weight.zero_()
-    last.bias.zero_()
+class MixedExamples(Dataset):
+    """Rendered examples in turn with single windows of wet recordings, tilted and masked.
+
+    The rendered half keeps the network from confirming its own errors.
+
+    Source: Lee 2013 (pseudo-labels); Sohn et al. 2020 (FixMatch): labels from a plain view, learnt
+        on an augmented one.
+    """
+
+    def __init__(self, examples: Examples, labels: Sequence[PseudoLabel]) -> None:
+        self.examples = examples
+        self._windows = [(label, k) for label in labels for k in range(len(label.clips))]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        half, odd = divmod(index, 2)
+        if not odd:
+            return self.examples[half]
+        config = self.examples.config
+        seed = config.plan.seed
+        label, k = self._windows[number_of(half, len(self._windows), seed)]
+        clip = label.clips[k].clone()
+        vary(clip, config.sound, generator(seed, "unlabelled", index))
+        return {"features": clip, **targets(config, label.chain, SIX)}

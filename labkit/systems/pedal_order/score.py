@@ -1,0 +1,119 @@
+"""The exam of pedal order: exact chains and F1 beside baselines, oracle and shuffled audio."""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+
+from labkit.effects.chain import Chain
+from labkit.measure.metrics import macro_f1, si_sdr_db
+from labkit.measure.score import SOURCES, Row, row
+from labkit.signal.optional import need
+from labkit.signal.seeds import generator
+from labkit.systems.pedal_order.config import PROTOCOLS, Names, Protocol, Sound, canonical_names
+from labkit.systems.pedal_order.data import Example, examples_for_scoring
+from labkit.systems.pedal_order.model import PedalOrderModel
+from labkit.systems.pedal_order.predict import EXPLAINED_DB, decode
+
+# Okita and Katayose 2026 (arXiv 2604.22276): three effects in all orders, their own sampling.
+PUBLISHED = {("three", "exact chain"): 0.774, ("three", "macro F1"): 0.958}
+
+
+def score(
+    model: PedalOrderModel,
+    *,
+    n: int = 300,
+    n_floor: int = 2000,
+    sources: Sequence[Literal["generated", "sampled", "real"]] = SOURCES,
+    protocols: Sequence[Literal["three", "wide", "six"]] = tuple(PROTOCOLS),
+    seed: int = 1,
+) -> list[Row]:
+    """The rows of the results table: `n` clips each; the floor learns from `n_floor` others."""
+    sound = model.config.sound
+    rows = []
+    for protocol in (PROTOCOLS[name] for name in protocols):
+        taught = []  # what the floor learns from
+        for kind in [kind for kind in sources if kind != "real"] or ["generated"]:
+            clips = {"n": n_floor // 2, "seed": seed, "split": "train"}
+            taught += examples_for_scoring(sound, protocol, kind, **clips)
+        for kind in sources:
+            examples = examples_for_scoring(sound, protocol, kind, n, seed=seed)
+            truth = [example.chain.names for example in examples]
+            ours = predicted_orders(model, protocol, examples)
+            rng = generator(seed, "controls", protocol.name, kind)
+            answers = {
+                "ours": ours,
+                "control": [ours[i] for i in rng.permutation(len(ours))],
+                "floor": _floor(taught, examples, sound, seed),
+                "chance": [canonical_names(protocol.sampler.order(rng)) for _ in ours],
+            }
+            exact = {who: _equal(given, truth) for who, given in answers.items()}
+            exact["prior"] = max(Counter(truth).values()) / len(truth)
+            exact["oracle"] = [_oracle(example, sound.sample_rate) for example in examples[:200]]
+            f1 = {who: macro_f1(truth, given, protocol.pedals) for who, given in answers.items()}
+            f1["prior"] = macro_f1(truth, [protocol.pedals] * len(truth), protocol.pedals)
+            f1["oracle"] = 1.0
+            # F1 is one value for all clips, without an interval.
+            for metric, values, groups in (
+                ("exact chain", exact, [example.source_id for example in examples]),
+                ("macro F1", f1, ["all"] * len(examples)),
+            ):
+                values["reference"] = PUBLISHED.get((protocol.name, metric))
+                facts = {"protocol": protocol.name, "name": "transformer", "sources": kind}
+                facts |= {"metric": metric, "seed": seed}
+                rows.append(row(values.pop("ours"), groups, beside=values, **facts))
+    return rows
+
+
+def fixed_score(model: PedalOrderModel) -> dict[str, int]:
+    """How many of 48 fixed chains on generated guitars are named exactly, by protocol."""
+    right = {}
+    for protocol in (PROTOCOLS["three"], PROTOCOLS["six"]):
+        examples = examples_for_scoring(model.config.sound, protocol, "generated", 48, seed=11)
+        truth = [example.chain.names for example in examples]
+        right[protocol.name] = sum(_equal(predicted_orders(model, protocol, examples), truth))
+    return right
+
+
+def predicted_orders(
+    model: PedalOrderModel, protocol: Protocol, examples: Sequence[Example]
+) -> list[Names]:
+    """The canonical order of each example as the network predicts it."""
+    clips = [example.features(model.config.sound)[None] for example in examples]
+    found = [decode(model, clip, protocol.pedals, beams=6) for clip in clips]
+    return [canonical_names(prediction.chain.names) for prediction in found]
+
+
+def _equal(given: Sequence[Names], truth: Sequence[Names]) -> list[bool]:
+    return [a == b for a, b in zip(given, truth, strict=True)]
+
+
+def _floor(taught: list[Example], examples: list[Example], sound: Sound, seed: int) -> list[Names]:
+    """Orders by MFCC statistics and a small perceptron, see Guo and McFee 2023; one class each."""
+
+    def statistics(clips: list[Example]) -> np.ndarray:
+        log_mel = torch.stack([clip.features(sound) for clip in clips]).numpy()
+        mfcc = need("scipy.fft").dct(log_mel, type=2, norm="ortho", axis=1)[:, :30]
+        slopes = np.diff(mfcc, axis=-1)
+        return np.concatenate([mfcc.mean(-1), mfcc.std(-1), slopes.std(-1)], axis=1)
+
+    inputs = statistics(taught)
+    mean = inputs.mean(0)
+    deviation = inputs.std(0) + 1e-6
+    classes = sorted({clip.chain.names for clip in taught})
+    labels = [classes.index(clip.chain.names) for clip in taught]
+    stop = {"max_iter": 40, "early_stopping": True, "n_iter_no_change": 6}
+    perceptron = need("sklearn.neural_network").MLPClassifier((256, 128), random_state=seed, **stop)
+    perceptron.fit((inputs - mean) / deviation, labels)
+    return [classes[i] for i in perceptron.predict((statistics(examples) - mean) / deviation)]
+
+
+def _oracle(example: Example, sample_rate: int) -> float:
+    """The chance to name the order from the dry sound and all settings: some orders sound alike."""
+    chains = [Chain(steps).canonical() for steps in itertools.permutations(example.chain.steps)]
+    others = {chain.names: chain for chain in chains if chain.names != example.chain.names}
+    renders = (example.apply(chain, sample_rate) for chain in others.values())
+    return 1.0 / (1 + sum(si_sdr_db(example.wet, wet) > EXPLAINED_DB for wet in renders))

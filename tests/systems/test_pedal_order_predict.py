@@ -1,0 +1,210 @@
+"""Prediction: beam search agrees with scoring every chain, stays in the grammar; refinement."""
+
+import copy
+import functools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labkit.effects.chain import Chain, Step
+from labkit.effects.registry import effect
+from labkit.signal.files import AudioError
+from labkit.signal.seeds import generator
+from labkit.systems import pedal_order
+from labkit.systems.pedal_order import SIX, THREE, Config, refine
+from labkit.systems.pedal_order.config import SEPARATOR, START
+from labkit.systems.pedal_order.predict import Prediction, decode, windows
+
+SMALL = Config().but(
+    seconds=0.5,
+    n_mels=32,
+    width=16,
+    n_heads=2,
+    encoder_layers=1,
+    decoder_layers=2,
+    channels=(2, 2, 4, 4, 6),
+)
+TOKENS = SMALL.net.tokens
+RATE = 44_100
+TRUTH = Chain(
+    (Step("lowpass", {"cutoff_frequency_hz": 900.0}), Step("distortion", {"drive_db": 26.0}))
+)
+
+
+@functools.cache
+def network(seed, scale=1.0):
+    """Random weights; with `scale` above 1 the network is very confident of nonsense."""
+    made = pedal_order.build(SMALL.but(seed=seed)).eval()
+    with torch.no_grad():
+        for weight in made.decoder.parameters():
+            weight.mul_(scale)
+    return made
+
+
+def clips(seed, n_windows=1):
+    return torch.randn(n_windows, 32, 22, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def uncached(model, windows_, shelf, tokens):
+    """Log-probabilities after `tokens`: each window reads the whole sequence again; their vote."""
+    memory, _ = model.encode(windows_, model.shelf_vector(shelf).expand(len(windows_), -1))
+    logits = model.decoder(torch.tensor([tokens] * len(windows_)), memory)[:, -1].double()
+    forbidden = ~torch.from_numpy(TOKENS.allowed(tokens, shelf))
+    votes = logits.masked_fill(forbidden, -torch.inf).log_softmax(-1)
+    return votes.mean(0).log_softmax(-1).numpy()
+
+
+@pytest.mark.parametrize("n_windows", [1, 3])
+def test_decoding_is_what_it_is_without_a_cache(n_windows):
+    model = network(3, 2.0)
+    heard = clips(5, n_windows)
+    found = decode(model, heard, SIX, beams=5)
+    for names, share in found.alternatives:
+        tokens = TOKENS.encode_order(names)
+        steps = [uncached(model, heard, SIX, tokens[:k]) for k in range(1, len(tokens))]
+        nats = sum(scores[token] for scores, token in zip(steps, tokens[1:], strict=True))
+        # Float32 logits, summed in another order: 1e-5 of a nat.
+        assert np.log(share) == pytest.approx(nats, abs=1e-4)
+    tokens = TOKENS.encode_order(found.chain.names)
+    centres = (np.arange(16) + 0.5) / 16
+    units = [effect(s.effect).space.to_unit(s.params) for s in found.chain.steps]
+    for unit in np.concatenate(units):
+        scores = uncached(model, heard, TOKENS.pedals, tokens)
+        assert unit == pytest.approx(float(np.exp(scores[TOKENS.bins]) @ centres), abs=1e-4)
+        tokens = [*tokens, int(scores.argmax())]
+
+
+def test_a_wide_beam_finds_the_whole_distribution():
+    found = decode(network(0), clips(0), THREE, beams=40)
+    shares = [share for _, share in found.alternatives]
+    assert len(shares) == 16
+    assert sum(shares) == pytest.approx(1.0, abs=1e-6)
+    assert shares == sorted(shares, reverse=True)
+    assert (found.chain.names, found.probability) == found.alternatives[0]
+    with_reverb = sum(share for names, share in found.alternatives if "reverb" in names)
+    assert found.presence("reverb") == pytest.approx(with_reverb)
+
+
+def test_one_beam_is_greedy():
+    model = network(1, 3.0)
+    tokens = [START]
+    while tokens[-1] != SEPARATOR:
+        tokens.append(int(uncached(model, clips(2), SIX, tokens).argmax()))
+    found = decode(model, clips(2), SIX, beams=1)
+    assert found.chain.names == TOKENS.decode_order(tokens)
+    assert len(found.alternatives) == 1
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 3),
+    scale=st.sampled_from([0.1, 1.0, 5.0, 50.0]),
+    shelf=st.sets(st.sampled_from(SIX), min_size=1).map(sorted),
+    n_windows=st.integers(1, 3),
+)
+def test_no_weights_lead_outside_the_grammar(seed, scale, shelf, n_windows):
+    for beams in (1, 4):
+        chain = decode(network(seed, scale), clips(seed, n_windows), shelf, beams=beams).chain
+        # Encoding refuses repeated or unknown pedals, chains too long, and knobs out of range.
+        TOKENS.encode(chain)
+        assert set(chain.names) <= set(shelf)
+
+
+def test_every_device_decodes_the_same(device):
+    here = decode(network(2), clips(1, 2), SIX)
+    there = decode(copy.deepcopy(network(2)).to(device), clips(1, 2), SIX)
+    assert there.chain.names == here.chain.names
+    # Float32 sums in another order.
+    assert there.probability == pytest.approx(here.probability, rel=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("rate", [8000, 44100, 96000])
+def test_any_recording_gets_a_chain(channels, rate):
+    audio = np.random.default_rng(0).normal(0, 0.05, (channels, rate)).astype(np.float32)
+    found = pedal_order.predict(network(0), audio, rate)
+    assert set(found.chain.names) <= set(THREE)
+    assert 0 < found.probability <= 1
+
+
+def test_windows_cover_the_recording_and_leave_out_silence():
+    audio = np.concatenate([np.zeros((1, 40)), np.ones((1, 60))], axis=1).astype("f")
+    cut = windows(audio, 10, most=8)
+    assert cut.shape[1] == 10
+    assert (np.abs(cut).max(1) > 0).all()
+    assert windows(np.ones((1, 4), "f"), 10, most=8).shape == (1, 10)
+
+
+def test_recreate_plays_the_chain_at_the_trained_level():
+    audio = np.random.default_rng(0).normal(0, 0.003, (2, 30_000)).astype(np.float32)
+    wet = pedal_order.recreate(TRUTH, audio, RATE)
+    assert wet.shape == audio.shape
+    assert np.abs(wet).max() <= 1.0
+    np.testing.assert_allclose(pedal_order.recreate(TRUTH, 3 * audio, RATE), wet, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    dry = (0.1 * generator(0, "refine").standard_normal((1, RATE // 8))).astype(np.float32)
+    return dry, TRUTH.render(dry, RATE)
+
+
+def candidates(*orders):
+    share = 1 / len(orders)
+    return Prediction(Chain(()), share, tuple((names, share) for names in orders))
+
+
+def test_a_second_candidate_wins_when_it_explains_the_sound(pair):
+    """The first order is wrong; the third, the right one again, is not needed any more."""
+    wrong = ("distortion", "lowpass")
+    found = refine(candidates(wrong, TRUTH.names, TRUTH.names), *pair, RATE)
+    assert found.chain.names == TRUTH.names
+    # A memoryless pedal and a filter: exact but for the search's own tolerance.
+    assert found.si_sdr_db > 60
+    assert found.explained
+    assert [names for names, _ in found.tried] == [wrong, TRUTH.names]
+    assert found.tried[0][1] < 30
+    assert found.chain.steps[1].params["drive_db"] == pytest.approx(26.0, abs=0.01)
+
+
+def test_no_pedals_is_a_candidate_and_recordings_are_cut_to_one_length(pair):
+    dry, _ = pair
+    stereo = np.repeat(dry, 2, axis=0)[:, :-7]
+    found = refine(candidates((), TRUTH.names), stereo, dry, RATE, clip_seconds=0.1)
+    assert (found.chain, found.si_sdr_db, len(found.tried)) == (Chain(()), np.inf, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: decode(network(0), clips(0), ()), "shelf must name pedals among"),
+        (lambda: decode(network(0), clips(0), ("wah",)), "shelf must name pedals among"),
+        (lambda: decode(network(0), clips(0), THREE, beams=0), "beams must be at least 1, got 0"),
+        (lambda: pedal_order.predict(network(0), np.zeros((1, RATE), "f"), RATE), "silent"),
+        (
+            lambda: pedal_order.predict(network(0), np.full((1, 9), np.nan, "f"), RATE),
+            "(?i)nan|finite",
+        ),
+        (
+            lambda: pedal_order.predict(network(0), np.zeros((1, 0), "f"), RATE),
+            "(?i)empty|no samples",
+        ),
+        (lambda: pedal_order.recreate(TRUTH, np.zeros((1, 100), "f"), RATE), "silent"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        call()
+    assert isinstance(raised.value, AudioError) or "must" in message
+
+
+def test_refinement_names_bad_input(pair):
+    dry, wet = pair
+    with pytest.raises(ValueError, match="wet must not be silent"):
+        refine(candidates(()), dry, np.zeros_like(wet), RATE)
+    with pytest.raises(ValueError, match="candidates must be at least 1, got 0"):
+        refine(candidates(()), dry, wet, RATE, candidates=0)
