@@ -212,19 +212,15 @@ def test_rows_of_what_is_not_measured_now_stay(capsys, tmp_path, monkeypatch):
         }
         return Row(protocol=protocol, ours=ours, n=1, seed=1, **given)
 
-    out, judge = (
-        tmp_path / "r.json",
-        importlib.import_module("labkit.systems.synth_matching.evaluate"),
-    )
-    checkpoints = importlib.import_module("labkit.systems.synth_matching.checkpoint")
+    out = tmp_path / "r.json"
+    judge = importlib.import_module("labkit.systems.synth.score")
     write("synth", [row("small set", 4.0), row("large set", 9.0)], path=out)
-    monkeypatch.setattr(checkpoints, "load", lambda path: path.name)
     monkeypatch.setattr(
         judge,
-        "evaluate",
-        lambda model, **_: [row("large set", 5.0 if "vital_full" in model else 0.0)],
+        "score",
+        lambda model, **_: [row("large set", 5.0 if model.config.net.width == 256 else 0.0)],
     )
-    assert main(["evaluate", "synth", "--parameters", "vital_full", "--out", str(out)]) == 0
+    assert main(["evaluate", "synth", "--preset", "vital_full", "--out", str(out)]) == 0
     assert [(one.protocol, one.ours) for one in read("synth", path=out)] == [
         ("small set", 4.0),
         ("large set", 5.0),

@@ -18,8 +18,6 @@ SYSTEMS = {
     "blackbox_distortion": ("systems.blackbox.tasks", "systems.blackbox.evaluate", "distortion"),
     "blackbox_speech": ("systems.blackbox.tasks", "systems.blackbox.evaluate", "speech"),
     "blackbox_mastering": ("systems.blackbox.tasks", "systems.blackbox.evaluate", "mastering"),
-    "synth": ("systems.synth_matching", "systems.synth_matching.evaluate"),
-    "synth_vital_full": ("systems.synth_matching", "systems.synth_matching.evaluate", "vital_full"),
     "codec": ("learn.codec", "learn.codec_scores"),
 }
 

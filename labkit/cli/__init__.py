@@ -11,7 +11,6 @@ from labkit.cli.blackbox import Enhance, EvaluateBlackbox, TrainBlackbox
 from labkit.cli.codec import EvaluateCodec, TrainCodec
 from labkit.cli.gradients import EvaluateGradients
 from labkit.cli.house import Data, Doctor, Results
-from labkit.cli.kosc import EvaluateKosc
 from labkit.cli.pedal_order import (
     Chain,
     EvaluatePedalOrder,
@@ -82,7 +81,6 @@ class Evaluate:
         | Annotated[EvaluateStyle, subcommand("style", prefix_name=False)]
         | Annotated[EvaluateSynth, subcommand("synth", prefix_name=False)]
         | Annotated[EvaluateGradients, subcommand("gradients", prefix_name=False)]
-        | Annotated[EvaluateKosc, subcommand("kosc", prefix_name=False)]
     )
 
     def run(self) -> int:

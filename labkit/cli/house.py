@@ -17,8 +17,7 @@ class Data:
         accept_licence: say that you keep to its licence.
         files: of the set, when not all are wanted, e.g. Clean.zip.
         config: JSON with any fields of `RenderConfig`; the defaults are what the shipped network learnt from.
-        parameters: vital_simple, vital_full, surge_simple or voice (our own, which needs nothing installed), in place
-            of the config's.
+        parameters: vital_simple, vital_full or surge_simple, in place of the config's.
         out: folder of the rendered set; one in the cache by default. The same folder again goes on.
         n: notes to learn from, in place of the config's.
         workers: processes of a local cluster.
@@ -39,11 +38,11 @@ class Data:
     def run(self) -> int:
         """Do it."""
         if self.action == "render-synth":
-            from labkit.cli.synth import render_synth
+            from labkit.systems.synth.render import render_with_progress
 
-            return render_synth(
-                self.config, self.parameters, self.out, self.n, self.workers, self.scheduler
-            )
+            names = ("config", "parameters", "out", "n", "workers", "scheduler")
+            print(render_with_progress(**{name: getattr(self, name) for name in names}))
+            return 0
 
         from labkit.signal import datasets, shipped
         from labkit.signal.paths import data_dir

@@ -26,7 +26,6 @@ _ORDER = (
     "blackbox",
     "style",
     "synth",
-    "kosc",
     "text",
     "codec",
 )
@@ -45,7 +44,6 @@ HEADLINES = {
         "*/loss left*",
         "*/proxy*/cosine*",
     ),
-    "kosc": ("4 oscillators, alike*/*/LSD", "4 oscillators, alike*/regression/R2"),
     "pedal_order": (
         "*/exact chain",
         "*/macro F1",

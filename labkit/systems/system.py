@@ -79,6 +79,8 @@ class Training:
         validate: figures of the model on other clips.
         validate_every: steps between validations.
         finish: called with the trained model on the CPU, e.g. to calibrate it.
+        trained: what the loop trains instead of the model, e.g. the model with the running mean of
+            its weights; `finish` then takes the result over.
     """
 
     dataset: "Dataset"
@@ -86,6 +88,7 @@ class Training:
     validate: Callable[[nn.Module], dict[str, float]] | None = None
     validate_every: int = 1000
     finish: Callable[[nn.Module], None] | None = None
+    trained: nn.Module | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ class System:
             settings["start"] = checkpoints.file_hash(start)
         with self.part("train:training")(config, data, model, Path(run_dir)) as run:
             fit(
-                model,
+                model if run.trained is None else run.trained,
                 run.dataset,
                 run.loss,
                 config.plan,

@@ -29,13 +29,15 @@ def test_oscillators_can_be_exchanged_and_add_up():
     assert sound.abs().max() <= 1.2
 
 
-def test_a_broken_symmetry_gives_every_oscillator_its_band():
+def test_a_in_bands_symmetry_gives_every_oscillator_its_band():
     params = settings(5, 4)
-    hertz = frequency_hz(params[..., 0], broken=True)
+    hertz = frequency_hz(params[..., 0], in_bands=True)
     width = (SPACE["frequency_hz"].high - SPACE["frequency_hz"].low) / 4
     band = ((hertz - SPACE["frequency_hz"].low) / width).floor()
     assert torch.equal(band, torch.arange(4.0).expand(5, 4))
-    assert (render(params, broken=True) - render(params.flip(1), broken=True)).abs().max() > 0.05
+    assert (
+        render(params, in_bands=True) - render(params.flip(1), in_bands=True)
+    ).abs().max() > 0.05
 
 
 def test_a_sine_is_one():

@@ -8,13 +8,13 @@ import pytest
 
 from labkit.effects.hosts import instrument
 from labkit.effects.hosts.face import PluginError
-from labkit.effects.synths.registry import SETS, open_synth, synthesizer_of
+from labkit.effects.synths.registry import SETS, Synth, synthesizer_of
 from labkit.effects.synths.spec import SAMPLE_RATE, Choice, Knob, SynthSpec
-from labkit.effects.synths.surge import SIMPLE, Surge, SurgeEngine, controls_of, find_surge, start
+from labkit.effects.synths.surge import SIMPLE, SurgeEngine, controls_of, find_surge, start
 from labkit.measure.loudness import loudness_lufs
 from labkit.signal.seeds import generator
-from labkit.systems.synth_matching.data import exchanges, varied
-from labkit.systems.synth_matching.predict import patch_of
+from labkit.systems.synth.predict import patch_of
+from labkit.systems.synth.train import exchanges, varied
 
 # The parameters of scene A without LFOs and sends, and of the whole, as pedalboard shows those of a fresh Surge XT 1.3.
 NAMES = """
@@ -179,7 +179,6 @@ def test_patches_are_valid_settled_and_their_codes_exact() -> None:
         assert len(rest) > 1, f"{field.name} is always {rest}"
         if isinstance(field, Knob) and field.name not in ("note_pitch", "note_seconds"):
             assert 0 <= field.low < field.high <= 1
-    assert SynthSpec.from_json(SIMPLE.to_json()) == SIMPLE
 
 
 def test_envelopes_are_capped() -> None:
@@ -247,7 +246,7 @@ def test_volume_presets_and_new_instances(made: list[FakeSurge]) -> None:
     assert np.abs(loud).max() / np.abs(quiet).max() == pytest.approx(
         0.75 / 0.25, rel=1e-3
     )  # places of 24 and -24 dB
-    state = engine.preset(values, 24.0)
+    state = engine.preset(values, volume_db=24.0)
     np.testing.assert_array_equal(engine.play(state, values, 0.5), loud)
     assert len(made) == 2
     engine.restart()
@@ -260,7 +259,7 @@ def test_a_preset_that_is_not_read_is_not_passed_over(
     engine = SurgeEngine("surge_simple:x")
     monkeypatch.setattr(FakeSurge, "deaf", True)
     with pytest.raises(ValueError, match="the preset changed nothing"):
-        engine.play(engine.preset(patch(1), 24.0), patch(1), 0.5)
+        engine.play(engine.preset(patch(1), volume_db=24.0), patch(1), 0.5)
     assert made
 
 
@@ -268,17 +267,16 @@ def test_without_surge_the_error_says_how_to_get_it(
     tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VST3_PATH", str(tmp_path))
-    for ask in (Surge, find_surge, lambda: open_synth(SIMPLE), lambda: SurgeEngine("surge_simple")):
+    for ask in (find_surge, lambda: Synth(SIMPLE), lambda: SurgeEngine("surge_simple")):
         with pytest.raises(
             PluginError, match=r"Surge XT is needed here as VST3.*install it, with its.*VST3_PATH"
         ):
             ask()
     pytest.importorskip("pedalboard", reason="the package pedalboard is not installed")
     (tmp_path / "Maker" / "Surge XT.vst3").mkdir(parents=True)
-    assert find_surge() == find_surge(str(tmp_path / "Maker" / "Surge XT.vst3"))
     assert find_surge() == str(tmp_path / "Maker" / "Surge XT.vst3")
-    with pytest.raises(ValueError, match="spec must be one of surge_simple"):
-        Surge(SynthSpec("mine", SIMPLE.fields))
+    with pytest.raises(ValueError, match="spec must be one of vital_simple"):
+        Synth(SynthSpec("surge_simple", SIMPLE.fields[-2:]))
 
 
 def test_a_set_says_which_synthesizer_plays_it() -> None:
@@ -286,11 +284,10 @@ def test_a_set_says_which_synthesizer_plays_it() -> None:
         "vital_simple": ".vital",
         "vital_full": ".vital",
         "surge_simple": ".vstpreset",
-        "voice": ".voice",
     }
     with pytest.raises(
         ValueError,
-        match="parameters must be one of vital_simple, vital_full, surge_simple, voice, got 'x'",
+        match="parameters must be one of vital_simple, vital_full, surge_simple, got 'x'",
     ):
         synthesizer_of("x")
 
@@ -312,9 +309,9 @@ def test_the_system_takes_the_set() -> None:
 
 
 @pytest.fixture(scope="module")
-def surge() -> Iterator[Surge]:
+def surge() -> Iterator[Synth]:
     try:
-        synth = Surge(SIMPLE)
+        synth = Synth(SIMPLE)
     except PluginError as error:
         pytest.skip(str(error))
     with synth:
@@ -337,7 +334,7 @@ def plain(**changed: float | str) -> dict[str, float | str]:
     return SIMPLE.settle(values | note | {"note_seconds": 1.0, "a_osc_1_volume": 1.0} | changed)
 
 
-def test_surge_plays_a_key_loud_enough_in_tune_and_twice_the_same(surge: Surge) -> None:
+def test_surge_plays_a_key_loud_enough_in_tune_and_twice_the_same(surge: Synth) -> None:
     values = plain()
     first, second = (surge.render(values, seconds=1.0) for _ in range(2))
     assert first.shape == (2, SAMPLE_RATE)

@@ -86,12 +86,6 @@ def test_envelopes_are_capped() -> None:
         assert max(values["env_1_decay"], values["env_1_release"]) ** 4 < 2.1
 
 
-def test_a_set_is_its_json() -> None:
-    assert SynthSpec.from_json(FULL.to_json()) == FULL
-    with pytest.raises(ValueError, match="not a parameter set"):
-        SynthSpec.from_json("{}")
-
-
 def test_sizes() -> None:
     assert len(SIMPLE.fields) == 30
     assert len(FULL.fields) > 60

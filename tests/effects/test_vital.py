@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 from labkit.effects.hosts.face import PluginError
-from labkit.effects.synths.spec import Knob, SynthSpec
-from labkit.effects.synths.vital import FULL, SAMPLE_RATE, SETS, SIMPLE, Vital, controls_of, waves
+from labkit.effects.synths.registry import Synth
+from labkit.effects.synths.spec import SAMPLE_RATE, Knob, SynthSpec
+from labkit.effects.synths.vital import FULL, SETS, SIMPLE, controls_of, waves
 from labkit.signal.seeds import generator
 
 pytest.importorskip("vita", reason="the package vita is not installed")
 
 
 @pytest.fixture(scope="module")
-def vital() -> Iterator[Vital]:
-    with Vital(SIMPLE) as synth:
+def vital() -> Iterator[Synth]:
+    with Synth(SIMPLE) as synth:
         yield synth
 
 
@@ -47,7 +48,7 @@ def peak_hz(audio: np.ndarray) -> float:
     ("key", "transpose", "hz"), [(69.0, "0", 440.0), (57.0, "12", 440.0), (57.0, "24", 880.0)]
 )
 def test_a_sine_has_the_pitch_of_its_key(
-    vital: Vital, key: float, transpose: str, hz: float
+    vital: Synth, key: float, transpose: str, hz: float
 ) -> None:
     audio = vital.render(plain(note_pitch=key, osc_1_transpose=transpose), seconds=1.0)
     assert audio.shape == (2, SAMPLE_RATE)
@@ -55,13 +56,13 @@ def test_a_sine_has_the_pitch_of_its_key(
     assert peak_hz(audio) == pytest.approx(hz, abs=1.5)  # a bin is 1.43 Hz
 
 
-def test_a_note_ends(vital: Vital) -> None:
+def test_a_note_ends(vital: Synth) -> None:
     audio = vital.render(plain(note_seconds=0.5), seconds=1.5)
     held, after = audio[:, 8820:22050], audio[:, 48510:]  # the release is 0.2 ** 4 s
     assert np.abs(after).max() < 1e-3 * np.abs(held).max()
 
 
-def test_volume_is_decibels(vital: Vital) -> None:
+def test_volume_is_decibels(vital: Synth) -> None:
     loud, quiet = (
         vital.render(plain(note_seconds=0.4), seconds=0.5, volume_db=db) for db in (0.0, -12.0)
     )
@@ -71,7 +72,7 @@ def test_volume_is_decibels(vital: Vital) -> None:
     )
 
 
-def test_the_filter_takes_away_what_lies_above(vital: Vital) -> None:
+def test_the_filter_takes_away_what_lies_above(vital: Synth) -> None:
     saw = {"osc_1_wave_frame": 128.0, "note_pitch": 45.0}
     low = {"filter_1_type": "low 24", "filter_1_cutoff": 45.0, "filter_1_resonance": 0.0}
     open_, shut = (vital.render(plain(**saw, **more), seconds=0.5) for more in ({}, low))
@@ -86,7 +87,7 @@ def test_the_same_from_a_new_synthesizer() -> None:
     values = SIMPLE.draw(generator(3, "patch")) | {"chorus_dry_wet": 0.0}
     sounds = []
     for _ in range(2):
-        with Vital(SIMPLE) as synth:
+        with Synth(SIMPLE) as synth:
             sounds.append(synth.render(values, seconds=0.5, phases=np.array([0.1, 0.7, 0.0])))
     np.testing.assert_array_equal(*sounds)
 
@@ -96,7 +97,7 @@ def test_a_preset_opens_again_and_sounds_the_same(seed: int) -> None:
     values = SIMPLE.settle(
         SIMPLE.draw(generator(seed, "q")) | {"chorus_dry_wet": 0.0, "reverb_dry_wet": 0.0}
     )
-    with Vital(SIMPLE) as synth:
+    with Synth(SIMPLE) as synth:
         played = synth.render(values, seconds=1.0, volume_db=-3.0)
         text = synth.preset(values, name="mine", volume_db=-3.0)
         opened = synth.play(text, values, seconds=1.0)
@@ -106,14 +107,14 @@ def test_a_preset_opens_again_and_sounds_the_same(seed: int) -> None:
 
 
 @pytest.mark.parametrize("spec", SETS.values(), ids=SETS)
-def test_vital_knows_every_control(vital: Vital, spec: SynthSpec) -> None:
+def test_vital_knows_every_control(vital: Synth, spec: SynthSpec) -> None:
     known = set(json.loads(vital.preset(plain()))["settings"])
     told = set().union(*(controls_of(spec.draw(generator(seed, "patch"))) for seed in range(40)))
     assert told <= known
 
 
 def test_every_patch_of_the_full_set_can_be_played() -> None:
-    with Vital(FULL) as synth:
+    with Synth(FULL) as synth:
         sounds = [
             synth.render(FULL.draw(generator(seed, "patch")), seconds=0.5) for seed in range(6)
         ]
@@ -121,7 +122,7 @@ def test_every_patch_of_the_full_set_can_be_played() -> None:
     assert sum(np.abs(sound).max() > 1e-3 for sound in sounds) >= 4
 
 
-def test_a_crash_is_an_error_and_the_next_note_plays(vital: Vital) -> None:
+def test_a_crash_is_an_error_and_the_next_note_plays(vital: Synth) -> None:
     note = plain(note_seconds=0.25)
     before = vital.render(note, seconds=0.4)
     os.kill(vital._worker._process.pid, signal.SIGSEGV)
@@ -133,7 +134,7 @@ def test_a_crash_is_an_error_and_the_next_note_plays(vital: Vital) -> None:
     )  # a synthesizer's first note begins otherwise
 
 
-def test_modulations_that_a_set_lacks_are_not_connected_and_not_missed(vital: Vital) -> None:
+def test_modulations_that_a_set_lacks_are_not_connected_and_not_missed(vital: Synth) -> None:
     values = plain(osc_1_level=0.8, filter_1_type="low 24") | {"filter_1_env": 0.4}
     text = vital.preset(values)
     preset = json.loads(text)
@@ -146,12 +147,12 @@ def test_modulations_that_a_set_lacks_are_not_connected_and_not_missed(vital: Vi
     np.testing.assert_array_equal(vital.play(text, values), vital.play(json.dumps(preset), values))
 
 
-def test_what_is_no_preset_is_refused(vital: Vital) -> None:
+def test_what_is_no_preset_is_refused(vital: Synth) -> None:
     with pytest.raises(PluginError, match="does not read"):
         vital.play("{", {"note_pitch": 60.0, "note_seconds": 0.5})
 
 
-def test_this_process_keeps_its_small_numbers(vital: Vital) -> None:
+def test_this_process_keeps_its_small_numbers(vital: Synth) -> None:
     vital.render(plain(), seconds=0.2)
     assert np.float32(1e-40) * np.float32(1) != 0  # Vital flushes them to zero, in its own process
 
@@ -161,10 +162,10 @@ def test_this_process_keeps_its_small_numbers(vital: Vital) -> None:
     [
         (lambda v: v.render({"osc_1_level": 1.0}), "must name the fields"),
         (lambda v: v.render(plain(), seconds=0.0), "seconds must be positive"),
-        (lambda _: Vital(SynthSpec("mine", SIMPLE.fields)), "vital_simple, vital_full"),
+        (lambda _: Synth(SynthSpec("mine", SIMPLE.fields)), "vital_simple, vital_full"),
     ],
 )
-def test_bad_requests_are_named(vital: Vital, act, said: str) -> None:
+def test_bad_requests_are_named(vital: Synth, act, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         act(vital)
 

@@ -1,1 +1,1 @@
-"""Synthesizers: a vector of settings becomes a sound."""
+"""Synthesizers: parameter sets, patches to sound, presets."""

@@ -1,6 +1,6 @@
-"""k oscillators that sound together: the smallest synthesizer whose parts can be exchanged without a difference.
+"""k oscillators that sound together: the smallest synthesizer with exchangeable parts.
 
-A batch of settings is (b, k, 3) in 0..1: frequency, amplitude and waveform of every oscillator, as `SPACE` orders them.
+A batch of settings is (b, k, 3) in 0..1: frequency, amplitude, waveform, as `SPACE` orders them.
 """
 
 import math
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from labkit.effects.parameters import Parameter, ParameterSpace
 
-# A waveform of 0 is a sine, .5 a square, 1 a saw; between them they are mixed.
+# A waveform of 0 is a sine, 0.5 a square, 1 a saw; between them they are mixed.
 SPACE = ParameterSpace(
     (
         Parameter("frequency_hz", "Hz", 20.0, 4000.0),
@@ -24,17 +24,17 @@ SAMPLE_RATE, N_SAMPLES = 44_100, 1024
 def render(
     params_unit: Tensor,
     *,
-    broken: bool = False,
+    in_bands: bool = False,
     sample_rate: int = SAMPLE_RATE,
     n_samples: int = N_SAMPLES,
 ) -> Tensor:
-    """The sound of every setting of a batch: the mean of its oscillators, each from phase 0.
+    """The sound of every setting: the mean of its oscillators, each from phase 0.
 
     Args:
         params_unit: (b, k, 3) in 0..1.
-        broken: break the symmetry: the frequencies of oscillator i fill band i of k, so that each has its place.
-        sample_rate: Hz, at least four times the highest frequency.
-        n_samples: length.
+        in_bands: whether oscillator i has band i of k of the frequencies to itself, which breaks
+            the symmetry.
+        sample_rate: at least four times the highest frequency.
 
     Returns:
         (b, n_samples), full scale 1; with a gradient to every setting.
@@ -42,46 +42,43 @@ def render(
     Raises:
         ValueError: if the shape is not (b, k, 3), or a value lies outside 0..1.
 
-    Source: the task of Hayes et al. 2025 (ISMIR); edges are rounded as in Välimäki and Huovilainen 2007 (polyBLEP).
+    Source: the task of Hayes et al. 2025 (ISMIR); the edges are rounded as in Välimäki and
+        Huovilainen 2007 (polyBLEP).
     """
     frequency, amplitude, waveform = _checked(params_unit).unbind(-1)
-    hertz = frequency_hz(frequency, broken=broken)
-    if sample_rate < 4 * SPACE["frequency_hz"].high:
-        raise ValueError(
-            f"sample_rate must be at least {4 * SPACE['frequency_hz'].high:.0f} Hz, got {sample_rate}"
-        )
-    step = (hertz / sample_rate)[..., None]
+    highest_hz = SPACE["frequency_hz"].high
+    if sample_rate < 4 * highest_hz:
+        raise ValueError(f"sample_rate must be at least {4 * highest_hz:.0f} Hz, got {sample_rate}")
+    step = (frequency_hz(frequency, in_bands=in_bands) / sample_rate)[..., None]
     phase = (step * torch.arange(n_samples, device=step.device)) % 1.0
     saw = 2 * phase - 1 - _edge(phase, step)
     half = (phase + 0.5) % 1.0
     square = torch.where(phase < 0.5, 1.0, -1.0) + _edge(phase, step) - _edge(half, step)
     sine = torch.sin(2 * math.pi * phase)
-    between = (2 * waveform - 1)[..., None]
-    mixed = (
-        sine * (-between).clamp_min(0) + square * (1 - between.abs()) + saw * between.clamp_min(0)
-    )
+    between = (2 * waveform - 1)[..., None]  # -1 sine, 0 square, 1 saw
+    mixed = sine * (-between).clamp_min(0) + square * (1 - between.abs())
+    mixed = mixed + saw * between.clamp_min(0)
     return (amplitude[..., None] * mixed).mean(1)
 
 
-def frequency_hz(unit: Tensor, *, broken: bool = False) -> Tensor:
-    """(b, k) in 0..1 -> Hz; `broken`: oscillator i within band i of k."""
+def frequency_hz(unit: Tensor, *, in_bands: bool = False) -> Tensor:
+    """(b, k) in 0..1 -> Hz; `in_bands` as in `render`."""
     knob, k = SPACE["frequency_hz"], unit.shape[-1]
-    share = (torch.arange(k, device=unit.device) + unit) / k if broken else unit
+    share = (torch.arange(k, device=unit.device) + unit) / k if in_bands else unit
     return knob.low + (knob.high - knob.low) * share
 
 
 def _edge(phase: Tensor, step: Tensor) -> Tensor:
-    """The difference between a rounded and a sharp step of 2 upwards at phase 0 (polyBLEP)."""
+    """The difference between a rounded and a sharp upward step of 2 at phase 0 (polyBLEP)."""
     after, before = phase / step, (phase - 1) / step
     rising = torch.where(after < 1, 2 * after - after * after - 1, torch.zeros_like(phase))
     return torch.where(before > -1, before * before + 2 * before + 1, rising)
 
 
 def _checked(params_unit: Tensor) -> Tensor:
-    if params_unit.ndim != 3 or params_unit.shape[-1] != len(SPACE):
-        raise ValueError(
-            f"params_unit must be (batch, oscillators, {len(SPACE)}), got {tuple(params_unit.shape)}"
-        )
+    shape = tuple(params_unit.shape)
+    if len(shape) != 3 or shape[-1] != len(SPACE):
+        raise ValueError(f"params_unit must be (batch, oscillators, {len(SPACE)}), got {shape}")
     low, high = params_unit.min().item(), params_unit.max().item()
     if not (low >= 0 and high <= 1):
         raise ValueError(f"params_unit must lie in 0..1, got {low:.3g} to {high:.3g}")

@@ -1,16 +1,21 @@
-"""Which synthesizers there are: a parameter set says which one plays it."""
+"""The synthesizers: a parameter set names the one that plays it, in a process of its own."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from importlib.util import find_spec
+from typing import Any, Self
 
-from labkit.effects.synths import surge, vital, voice
-from labkit.effects.synths.spec import SynthSpec
+import numpy as np
+
+from labkit.effects.hosts.worker import Worker
+from labkit.effects.synths import surge, vital
+from labkit.effects.synths.spec import NOTE, SynthSpec, Values
 from labkit.signal.optional import need
 
-# A synthesizer that is open for everybody, and one that plays in the process that asks.
-Synth = vital.Vital | surge.Surge | voice.Voice
-Engine = vital.VitalEngine | surge.SurgeEngine | voice.Voice
+
+def _need_vital() -> None:
+    if find_spec("vita") is None:  # not imported: it may change this process's float mode
+        need("vita")
 
 
 @dataclass(frozen=True)
@@ -18,49 +23,120 @@ class Synthesizer:
     """A synthesizer that can be matched.
 
     Attributes:
-        title: what people call it.
+        title: its usual name.
         suffix: of its preset files.
         sets: its parameter sets.
-        adapter: what plays it in a process of its own, if it is not ours, for a set.
-        engine: what plays it in this process, for a set's name.
-        needed: raises where it is not installed, naming what to do.
+        engine: the class that plays it in this process, built from the name of a set.
+        needed: raises ImportError or PluginError, with advice, if it is not installed.
     """
 
     title: str
     suffix: str
     sets: Mapping[str, SynthSpec]
-    adapter: Callable[..., Synth]
-    engine: Callable[..., Engine]
+    engine: Callable[..., Any]
     needed: Callable[[], object]
 
 
 SYNTHESIZERS = (
-    Synthesizer(
-        "Vital", ".vital", vital.SETS, vital.Vital, vital.VitalEngine, partial(need, "vita")
-    ),
-    Synthesizer(
-        "Surge XT", ".vstpreset", surge.SETS, surge.Surge, surge.SurgeEngine, surge.find_surge
-    ),
-    Synthesizer(
-        "our own voice",
-        ".voice",
-        voice.SETS,
-        voice.Voice,
-        lambda name: voice.Voice(voice.SETS[name]),
-        lambda: None,
-    ),
+    Synthesizer("Vital", ".vital", vital.SETS, vital.VitalEngine, _need_vital),
+    Synthesizer("Surge XT", ".vstpreset", surge.SETS, surge.SurgeEngine, surge.find_surge),
 )
 SETS = {name: spec for synthesizer in SYNTHESIZERS for name, spec in synthesizer.sets.items()}
 
 
 def synthesizer_of(parameters: str) -> Synthesizer:
-    """The synthesizer that plays a parameter set, by the set's name. Raises ValueError for another name."""
+    """The synthesizer that plays a parameter set. Raises ValueError for an unknown name."""
     for synthesizer in SYNTHESIZERS:
         if parameters in synthesizer.sets:
             return synthesizer
     raise ValueError(f"parameters must be one of {', '.join(SETS)}, got {parameters!r}")
 
 
-def open_synth(spec: SynthSpec) -> Synth:
-    """An adapter for a set; close it, or use it in a `with`. Errors as that of the synthesizer's class."""
-    return synthesizer_of(spec.name).adapter(spec)
+class Synth:
+    """A synthesizer in a process of its own, which may crash or hang. A context manager.
+
+    Args:
+        spec: a parameter set of `SETS`.
+        timeout_s: limit of the start and of each call, in seconds.
+
+    Raises:
+        ValueError: for another set.
+        ImportError, PluginError: if the synthesizer is not installed.
+    """
+
+    def __init__(self, spec: SynthSpec, *, timeout_s: float = 120.0) -> None:
+        synthesizer = synthesizer_of(spec.name)
+        if synthesizer.sets[spec.name] != spec:
+            raise ValueError(f"spec must be one of {', '.join(SETS)}, got another {spec.name}")
+        synthesizer.needed()
+        self.spec = spec
+        engine = synthesizer.engine
+        self._worker = Worker(f"{engine.__module__}:{engine.__name__}", spec.name, timeout_s)
+
+    def render(
+        self,
+        values: Values,
+        *,
+        seconds: float = 2.0,
+        phases: np.ndarray | None = None,
+        volume_db: float = 0.0,
+    ) -> np.ndarray:
+        """The note of a patch.
+
+        Args:
+            values: a patch of `spec`.
+            phases: (3,) in 0..1, where Vital's oscillators start; 0 when None. Surge ignores them.
+            volume_db: relative to the synthesizer's own volume, -48 to 12.
+
+        Returns:
+            (2, samples) float32 at 44.1 kHz.
+
+        Raises:
+            ValueError: if `values` is no patch of the set, or `seconds` is not positive.
+            PluginError: if the synthesizer crashed or hung.
+        """
+        self._check(values, seconds)
+        return self._worker.call("render", dict(values), seconds, phases, volume_db)
+
+    def first_note(
+        self, values: Values, *, seconds: float = 2.0, volume_db: float = 0.0
+    ) -> np.ndarray:
+        """The note as a new instance with the preset plays it; otherwise as `render`."""
+        self._check(values, seconds)
+        return self._worker.call("first_note", dict(values), seconds, volume_db)
+
+    def preset(
+        self, values: Values, *, name: str = "labkit", volume_db: float = 0.0
+    ) -> str | bytes:
+        """The content of a preset file that the synthesizer opens; errors as `render`."""
+        self._check(values, 1.0)
+        return self._worker.call("preset", dict(values), name, volume_db)
+
+    def play(self, preset: str | bytes, values: Values, *, seconds: float = 2.0) -> np.ndarray:
+        """The sound of a preset file's content in a new instance, as `render`.
+
+        Args:
+            preset: ours or anybody's.
+            values: ``note_pitch`` (MIDI key) and ``note_seconds``; the rest is ignored.
+
+        Raises:
+            PluginError: if the synthesizer refuses the preset, crashed or hung. Surge XT may read
+                presets only after its window was open once (pedalboard's issue 394).
+        """
+        note = {name: float(values[name]) for name in NOTE}
+        return self._worker.call("play", preset, note, seconds)
+
+    def close(self) -> None:
+        """End the process."""
+        self._worker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check(self, values: Values, seconds: float) -> None:
+        self.spec.check(values)
+        if not seconds > 0:
+            raise ValueError(f"seconds must be positive, got {seconds}")

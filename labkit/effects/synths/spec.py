@@ -1,4 +1,4 @@
-"""What a synthesizer's patch is: named knobs and choices, drawn from a seed, coded as vectors, and back exactly."""
+"""A patch: named knobs and choices, drawn from a seed, encoded as a vector and decoded exactly."""
 
 import json
 from collections.abc import Mapping
@@ -7,25 +7,26 @@ from functools import cached_property
 
 import numpy as np
 
-# How every synthesizer here is played.
+# How every synthesizer is played.
 SAMPLE_RATE = 44_100
 VELOCITY = 0.8
+NOTE = ("note_pitch", "note_seconds")
 
 Values = Mapping[str, float | str]
 
 
 @dataclass(frozen=True)
 class Knob:
-    """A number within a range, on a grid so fine that nobody hears it; perhaps with one value that is often exact.
+    """A number on a fine grid, sometimes with one more value outside its range, such as "off".
 
     Attributes:
-        name: the synthesizer's own name for it.
+        name: the synthesizer's own name.
         low: smallest value, in the synthesizer's own unit.
-        high: largest.
+        high: largest value.
         steps: of the grid from `low` to `high`.
-        point: a value outside the range that stands for "off", often exactly 0; None for none.
-        point_share: how often it is drawn.
-        gate: another field; while that is off, this one is not heard and rests in the middle.
+        point: the value outside the range, often exactly 0.
+        point_share: how often the point is drawn.
+        gate: another field; while that is at its point, this one is inaudible and rests.
     """
 
     name: str
@@ -42,56 +43,50 @@ class Knob:
         if self.steps < 1:
             raise ValueError(f"{self.name}: steps must be at least 1, got {self.steps}")
         if (self.point is None) != (self.point_share == 0) or not 0 <= self.point_share < 1:
-            raise ValueError(
-                f"{self.name}: a point needs a share within 0..1, got {self.point}, {self.point_share}"
-            )
+            raise ValueError(f"{self.name}: a point needs a share in 0..1, got {self.point_share}")
         if self.point is not None and self.low <= self.point <= self.high:
             raise ValueError(
-                f"{self.name}: the point must lie outside {self.low}..{self.high}, got {self.point}"
+                f"{self.name}: point must lie outside {self.low}..{self.high}, got {self.point}"
             )
 
     @property
     def size(self) -> int:
-        """Numbers in the vector: the value, and whether it is the point."""
+        """Columns in the vector: the value and, if there is a point, whether it is the point."""
         return 1 if self.point is None else 2
 
     @property
     def rest(self) -> float:
-        """What it is while its gate is off: the middle, which is 0 in the vector."""
+        """The value while the gate is off: the middle, which is 0 in the vector."""
         return self.at(self.steps // 2)
 
     def at(self, step: int) -> float:
-        """The value at a point of the grid."""
+        """The value at a step of the grid."""
         return self.low + (self.high - self.low) * step / self.steps
 
     def step(self, value: float) -> int:
-        """The nearest point of the grid."""
+        """The nearest step of the grid."""
         return round((value - self.low) / (self.high - self.low) * self.steps)
 
     def draw(self, rng: np.random.Generator) -> float:
         """The point at its share, otherwise uniform on the grid."""
-        off, step = rng.random() < self.point_share, int(rng.integers(self.steps + 1))
-        return self.point if off else self.at(step)
+        is_point = rng.random() < self.point_share
+        step = int(rng.integers(self.steps + 1))
+        return self.point if is_point else self.at(step)
 
     def check(self, value: float | str) -> None:
-        """Raise ValueError unless `value` is the point or on the grid."""
+        """Raise ValueError unless `value` is the point or in the range."""
         if value == self.point:
             return
-        if (
-            isinstance(value, str)
-            or not np.isfinite(value)
-            or not 0 <= self.step(value) <= self.steps
-        ):
+        number = not isinstance(value, str) and np.isfinite(value)
+        if not number or not 0 <= self.step(value) <= self.steps:
             raise ValueError(f"{self.name} must lie in {self.low:g}..{self.high:g}, got {value!r}")
 
     def encode(self, value: float) -> list[float]:
-        """About unit variance: uniform on a range has a twelfth of its square."""
+        """Columns of about unit variance: a uniform value in 0..1 has the variance 1/12."""
         is_point = value == self.point
-        unit = (
-            0.0
-            if is_point
-            else (self.step(value) / self.steps - (self.steps // 2) / self.steps) * np.sqrt(12)
-        )
+        unit = 0.0
+        if not is_point:
+            unit = (self.step(value) / self.steps - (self.steps // 2) / self.steps) * np.sqrt(12)
         return [unit] if self.point is None else [unit, _standard(is_point, self.point_share)]
 
     def decode(self, code: np.ndarray) -> float:
@@ -104,13 +99,13 @@ class Knob:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several words; the first one is "off" for the fields that it gates.
+    """One of several words; the first one switches off what this field gates.
 
     Attributes:
-        name: the synthesizer's own name for it, or the adapter's.
+        name: the synthesizer's own name, or the adapter's.
         options: the words.
         shares: how often each is drawn; they add up to 1.
-        gate: as `Knob.gate`; at rest it is its first option.
+        gate: as `Knob.gate`; the resting value is the first option.
     """
 
     name: str
@@ -121,25 +116,23 @@ class Choice:
     def __post_init__(self) -> None:
         if len(self.options) < 2 or len(set(self.options)) != len(self.options):
             raise ValueError(
-                f"{self.name}: there must be two or more different options, got {self.options}"
+                f"{self.name}: options must be two or more different words, got {self.options}"
             )
-        if (
-            len(self.shares) != len(self.options)
-            or abs(sum(self.shares) - 1) > 1e-9
-            or min(self.shares) <= 0
-        ):
+        valid = len(self.shares) == len(self.options) and min(self.shares) > 0
+        if not valid or abs(sum(self.shares) - 1) > 1e-9:
             raise ValueError(
-                f"{self.name}: one positive share for each option, together 1, got {self.shares}"
+                f"{self.name}: shares must be one positive share per option, "
+                f"together 1, got {self.shares}"
             )
 
     @property
     def size(self) -> int:
-        """Numbers in the vector: one for each option."""
+        """Columns in the vector: one for each option."""
         return len(self.options)
 
     @property
     def rest(self) -> str:
-        """What it is while its gate is off."""
+        """The word while the gate is off."""
         return self.options[0]
 
     point = rest
@@ -154,14 +147,12 @@ class Choice:
             raise ValueError(f"{self.name} must be one of {', '.join(self.options)}, got {value!r}")
 
     def encode(self, value: str) -> list[float]:
-        """One-hot, each place at zero mean and unit variance."""
-        return [
-            _standard(option == value, share)
-            for option, share in zip(self.options, self.shares, strict=True)
-        ]
+        """One-hot, each column with zero mean and unit variance."""
+        pairs = zip(self.options, self.shares, strict=True)
+        return [_standard(option == value, share) for option, share in pairs]
 
     def decode(self, code: np.ndarray) -> str:
-        """The option whose place says most."""
+        """The option with the largest one-hot value."""
         shares = np.array(self.shares)
         return self.options[int(np.argmax(code * np.sqrt(shares * (1 - shares)) + shares))]
 
@@ -171,11 +162,11 @@ Field = Knob | Choice
 
 @dataclass(frozen=True)
 class SynthSpec:
-    """The fields of a patch and of the note that it plays, in a fixed order.
+    """A parameter set: the fields of a patch and of the note that it plays, in a fixed order.
 
     Attributes:
-        name: of the parameter set.
-        fields: names are unique; gates come before what they gate.
+        name: of the set.
+        fields: their names are unique; a gate comes before what it gates.
     """
 
     name: str
@@ -202,12 +193,12 @@ class SynthSpec:
 
     @cached_property
     def columns(self) -> dict[str, slice]:
-        """Where each field stands in the vector."""
-        ends = np.cumsum([field.size for field in self.fields])
-        return {
-            f.name: slice(int(end) - f.size, int(end))
-            for f, end in zip(self.fields, ends, strict=True)
-        }
+        """Field -> its columns in the vector."""
+        found, start = {}, 0
+        for field in self.fields:
+            found[field.name] = slice(start, start + field.size)
+            start += field.size
+        return found
 
     @cached_property
     def _named(self) -> dict[str, Field]:
@@ -219,43 +210,37 @@ class SynthSpec:
         return self._named[name]
 
     def active(self, values: Values) -> dict[str, bool]:
-        """Which fields can be heard: all but those behind a gate that is off."""
-        heard: dict[str, bool] = {}
+        """Field -> whether it is audible: all but those behind a gate that is off."""
+        found: dict[str, bool] = {}
         for field in self.fields:
             gate = field.gate
-            heard[field.name] = gate is None or (heard[gate] and values[gate] != self[gate].point)
-        return heard
+            found[field.name] = gate is None or (found[gate] and values[gate] != self[gate].point)
+        return found
 
     def settle(self, values: Values) -> dict[str, float | str]:
-        """The same patch, with what cannot be heard at rest: one description for one sound."""
-        heard = self.active(values)
-        return {
-            field.name: values[field.name] if heard[field.name] else field.rest
-            for field in self.fields
-        }
+        """The same patch with every inaudible field at rest: one description for one sound."""
+        active = self.active(values)
+        return {f.name: values[f.name] if active[f.name] else f.rest for f in self.fields}
 
     def draw(self, rng: np.random.Generator) -> dict[str, float | str]:
-        """A random patch, settled. Every field takes its numbers whatever the others are."""
+        """A random settled patch. Every field takes its random numbers whatever the others are."""
         return self.settle({field.name: field.draw(rng) for field in self.fields})
 
     def check(self, values: Values) -> None:
         """Raise ValueError, naming the field, unless `values` is a patch of this set."""
-        if set(values) != set(self.names):
-            raise ValueError(
-                f"values must name the fields of {self.name}, got {sorted(set(values) ^ set(self.names))}"
-            )
+        if wrong := sorted(set(values) ^ set(self.names)):
+            raise ValueError(f"values must name the fields of {self.name}, got {wrong}")
         for field in self.fields:
             field.check(values[field.name])
 
     def encode(self, values: Values) -> np.ndarray:
         """(size,) float32 of about unit variance. Raises ValueError as `check`."""
         self.check(values)
-        return np.array(
-            [x for field in self.fields for x in field.encode(values[field.name])], dtype=np.float32
-        )
+        parts = [field.encode(values[field.name]) for field in self.fields]
+        return np.concatenate(parts).astype(np.float32)
 
     def decode(self, vector: np.ndarray) -> dict[str, float | str]:
-        """The nearest patch, settled; the one itself for what `encode` gave of a settled patch.
+        """The nearest settled patch; the inverse of `encode` for settled patches.
 
         Raises:
             ValueError: if `vector` is not (size,) or not finite.
@@ -265,30 +250,12 @@ class SynthSpec:
             raise ValueError(
                 f"vector must hold {self.size} finite numbers, got shape {vector.shape}"
             )
-        return self.settle(
-            {field.name: field.decode(vector[self.columns[field.name]]) for field in self.fields}
-        )
+        return self.settle({f.name: f.decode(vector[self.columns[f.name]]) for f in self.fields})
 
     def to_json(self) -> str:
-        """The set itself, so that a data set says what its columns are."""
+        """The set as text, so that a data set can explain its columns."""
         rows = [{"kind": type(field).__name__, **asdict(field)} for field in self.fields]
         return json.dumps({"name": self.name, "fields": rows}, indent=1)
-
-    @staticmethod
-    def from_json(text: str) -> "SynthSpec":
-        """What `to_json` wrote. Raises ValueError for anything else."""
-        try:
-            plain = json.loads(text)
-            return SynthSpec(plain["name"], tuple(_field(row) for row in plain["fields"]))
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ValueError(f"not a parameter set: {error}") from error
-
-
-def _field(row: dict) -> Field:
-    kind = {"Knob": Knob, "Choice": Choice}[row.pop("kind")]
-    return kind(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
-    )
 
 
 def _standard(value: float, share: float) -> float:

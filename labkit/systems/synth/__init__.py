@@ -1,0 +1,29 @@
+"""Synth matching: from a recorded note to the patch of a synthesizer that plays it."""
+
+from labkit.systems.synth.config import PRESETS, Config
+from labkit.systems.synth.model import build
+from labkit.systems.synth.predict import Match, describe, match_file, predict, write_match
+from labkit.systems.system import System
+
+SYSTEM = System(
+    name="synth",
+    presets=PRESETS,
+    build=build,
+    module="labkit.systems.synth",
+    checkpoints={"vital_simple": "synth", "vital_full": "synth_vital_full"},
+)
+load = SYSTEM.load
+save = SYSTEM.save
+
+__all__ = [
+    "SYSTEM",
+    "Config",
+    "Match",
+    "build",
+    "describe",
+    "load",
+    "match_file",
+    "predict",
+    "save",
+    "write_match",
+]

@@ -1,0 +1,212 @@
+"""Features of a note, and the network that turns them into patches."""
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from labkit.learn.fields import MLPField, Regressor
+from labkit.learn.flow import flow_loss
+from labkit.measure.loudness import loudness_lufs
+from labkit.signal.seeds import seeded, torch_generator
+from labkit.signal.spectra import log_mel, power, stft
+from labkit.signal.units import db_to_amplitude
+from labkit.systems.synth.config import KOSC, Config
+from labkit.systems.synth.kosc import KoscModel
+
+SAMPLE_RATE = 44_100
+LEVEL_LUFS = -23.0
+N_FFT, HOP_LENGTH, N_MELS = 2048, 1024, 64
+LOW_HZ, HIGH_HZ = 30.0, 16_000.0
+# The fine spectrum: three lines a semitone from C1 on; 1.3 Hz between bins.
+FINE_FFT, PER_OCTAVE, N_LINES, FIRST_HZ = 32_768, 36, 312, 32.703
+FLOOR_DB = -100.0
+# Keys from C1 on, one for each three lines.
+_N_KEYS = 96
+
+
+class Features(NamedTuple):
+    """Of one note.
+
+    Attributes:
+        mel: (N_MELS, frames) float16 log-mel in dB, of the note at `LEVEL_LUFS`.
+        lines: (N_LINES,) float16 mean power in each third of a semitone, dB, likewise.
+        loudness_lufs: of the note as it was.
+    """
+
+    mel: np.ndarray
+    lines: np.ndarray
+    loudness_lufs: float
+
+
+def n_frames(seconds: float) -> int:
+    """Frames of the log-mel of so much sound."""
+    return 1 + round(seconds * SAMPLE_RATE) // HOP_LENGTH
+
+
+def mono(audio: np.ndarray) -> np.ndarray:
+    """(channels, samples) -> (1, samples), the mean."""
+    return audio.mean(0, keepdims=True, dtype=np.float32)
+
+
+def note_features(audio: np.ndarray, loudness: float | None = None) -> Features:
+    """Log-mel and fine spectrum of a note, whatever its level.
+
+    Args:
+        audio: (channels, samples) at 44.1 kHz.
+        loudness: in LUFS, where it is known.
+
+    Raises:
+        ValueError: if the note is silent.
+    """
+    single = mono(audio)
+    loudness = loudness_lufs(single, SAMPLE_RATE) if loudness is None else loudness
+    if not np.isfinite(loudness):
+        raise ValueError("audio must not be silent")
+    sound = torch.from_numpy(single * np.float32(db_to_amplitude(LEVEL_LUFS - loudness)))
+    mel = log_mel(
+        sound,
+        SAMPLE_RATE,
+        n_fft=N_FFT,
+        hop_length=HOP_LENGTH,
+        n_mels=N_MELS,
+        low_hz=LOW_HZ,
+        high_hz=HIGH_HZ,
+        floor_db=FLOOR_DB,
+    )[0]
+    lines = _fine_spectrum(sound)
+    return Features(mel.numpy().astype(np.float16), lines.astype(np.float16), float(loudness))
+
+
+def _fine_spectrum(sound: Tensor) -> np.ndarray:
+    """Mean power of every line in dB; 0 dB is a constant sine of full scale."""
+    missing = max(0, FINE_FFT - sound.shape[-1])
+    sound = nn.functional.pad(sound, (0, missing))
+    mean = power(stft(sound, n_fft=FINE_FFT, hop_length=FINE_FFT // 4))[0].mean(-1)
+    bands = _line_filters() @ (mean / ((FINE_FFT / 2) ** 2 / 4))
+    return (10 * torch.log10(bands.clamp(min=10 ** (FLOOR_DB / 10)))).numpy()
+
+
+@lru_cache(maxsize=1)
+def _line_filters() -> Tensor:
+    """(N_LINES, bins) triangles, as wide as two lines or four bins."""
+    centre = FIRST_HZ * 2 ** (np.arange(N_LINES) / PER_OCTAVE)
+    bins = np.arange(FINE_FFT // 2 + 1) * SAMPLE_RATE / FINE_FFT
+    half = np.maximum(centre * (2 ** (1 / PER_OCTAVE) - 1), 2 * SAMPLE_RATE / FINE_FFT)
+    rows = np.clip(1 - np.abs(bins - centre[:, None]) / half[:, None], 0, None)
+    return torch.from_numpy(rows.astype(np.float32))
+
+
+class Encoder(nn.Module):
+    """Log-mel and fine spectrum to one vector.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        net = config.net
+        for name, n in (("mel", N_MELS), ("lines", N_LINES)):
+            self.register_buffer(f"{name}_mean", torch.full((n,), -70.0))
+            self.register_buffer(f"{name}_deviation", torch.full((n,), 20.0))
+        self.convolutions = nn.Sequential(*_convolutions(net.channels), nn.Flatten())
+        with torch.no_grad():
+            mel = torch.zeros(1, 1, N_MELS, n_frames(config.sound.seconds))
+            n_flat = self.convolutions(mel).shape[1]
+        self.from_mel = nn.Linear(n_flat, net.hidden)
+        self.from_lines = nn.Sequential(
+            nn.Linear(N_LINES + _N_KEYS, net.hidden),
+            nn.GELU(),
+            nn.Linear(net.hidden, net.hidden),
+        )
+        self.register_buffer("comb", _comb(), persistent=False)
+        self.join = nn.Sequential(
+            nn.LayerNorm(2 * net.hidden),
+            nn.GELU(),
+            nn.Dropout(net.dropout),
+            nn.Linear(2 * net.hidden, net.condition),
+        )
+
+    def set_statistics(self, statistics: dict[str, dict[str, list[float]]]) -> None:
+        """Take mean and deviation of every band from a data set's statistics."""
+        for name, found in statistics.items():
+            for moment, values in found.items():
+                getattr(self, f"{name}_{moment}").copy_(torch.tensor(values))
+
+    def forward(self, mel: Tensor, lines: Tensor) -> Tensor:
+        """(b, N_MELS, frames) and (b, N_LINES), dB -> (b, condition)."""
+        mel = (mel - self.mel_mean[:, None]) / self.mel_deviation[:, None]
+        # The power on the harmonics of every key, so that pitch need not be learned.
+        keys = (lines - lines.mean(1, keepdim=True)) @ self.comb / 10
+        lines = torch.cat([(lines - self.lines_mean) / self.lines_deviation, keys], dim=1)
+        parts = self.from_mel(self.convolutions(mel[:, None])), self.from_lines(lines)
+        return self.join(torch.cat(parts, dim=1))
+
+
+def _comb() -> Tensor:
+    """(N_LINES, _N_KEYS): each key's first ten harmonics, falling, minus the gaps below them."""
+    comb = torch.zeros(N_LINES, _N_KEYS)
+    for key in range(_N_KEYS):
+        for k in range(1, 11):
+            line = round(3 * key + PER_OCTAVE * math.log2(k))
+            gap = round(3 * key + PER_OCTAVE * math.log2(k - 0.5))
+            for place, sign in ((line, 1.0), (gap, -1.0)):
+                if 0 <= place < N_LINES:
+                    comb[place, key] += sign * 0.84 ** (k - 1)
+    return comb / 4
+
+
+def _convolutions(channels: tuple[int, ...]) -> list[nn.Module]:
+    """Each halves both axes."""
+    layers: list[nn.Module] = []
+    for before, after in zip((1, *channels), channels, strict=False):
+        size = 5 if before == 1 else 3
+        layers += [nn.Conv2d(before, after, size, 2, size // 2), nn.GroupNorm(8, after), nn.GELU()]
+    return layers
+
+
+class SynthModel(nn.Module):
+    """Patches for a note: many drawn by the flow, or the one mean patch of the regressor.
+
+    Args:
+        config: kept as `config`.
+
+    Raises:
+        ValueError: for another field than the perceptron.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        net, n = config.net, config.sound.spec.size
+        if net.field != "mlp":
+            raise ValueError(f"field must be mlp for {config.sound.parameters}, got {net.field!r}")
+        self.encoder = Encoder(config)
+        self.field = MLPField(n, net.condition, width=net.width, n_layers=net.n_layers)
+        self.regressor = Regressor(n, net.condition, width=net.width, n_layers=1)
+
+    def forward(
+        self, mel: Tensor, lines: Tensor, target: Tensor, number: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Losses of flow and regressor; `number` (b,) names the examples and so the noise."""
+        net = self.config.net
+        rng = torch_generator(self.config.plan.seed, "flow", int(number[0]))
+        condition = self.encoder(mel, lines)
+        flow = flow_loss(
+            self.field,
+            target.repeat_interleave(net.draws, 0),
+            condition.repeat_interleave(net.draws, 0),
+            rng,
+            drop=net.drop,
+        )
+        return flow, (self.regressor(condition) - target).square().mean()
+
+
+def build(config: Config) -> nn.Module:
+    """The model of a config, with weights that depend on the plan's seed alone."""
+    kind = KoscModel if config.sound.parameters == KOSC else SynthModel
+    return seeded(lambda: kind(config), config.plan.seed, "weights")

@@ -1,0 +1,368 @@
+"""From a recorded note to a patch: drawn by the flow, ranked by its sound, refined on request."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from labkit.effects.synths.registry import Synth, synthesizer_of
+from labkit.effects.synths.spec import SAMPLE_RATE, VELOCITY, Knob, SynthSpec, Values
+from labkit.learn.evolution import strategy
+from labkit.learn.flow import sample
+from labkit.measure.loudness import loudness_lufs
+from labkit.measure.timbre import multi_scale_spectral
+from labkit.signal.files import AudioError, check_audio, read_audio, resample, to_mono, write_audio
+from labkit.signal.optional import need
+from labkit.signal.paths import replace_bytes, replace_text, replacing
+from labkit.signal.seeds import generator, torch_generator
+from labkit.signal.units import db_to_amplitude
+from labkit.systems.synth.model import SynthModel, mono, note_features
+
+GUIDANCE, STEPS = 2.0, 12
+# Distance of a silent patch, larger than that of any sound.
+_SILENT = 100.0
+_ONSET_DB = -40.0
+# Other keys to try, in semitones: the network finds the timbre more surely than the octave.
+_KEYS = (*range(-12, 0), *range(1, 13))
+_NEAR_KEYS = (-1, 1, -12, 12, -2, 2, -7, 7, -5, 5)
+_POPULATION = 8
+_BPM, _TICKS = 120, 480
+
+
+@dataclass(frozen=True)
+class Match:
+    """A patch for a sound.
+
+    Attributes:
+        spec: the parameter set.
+        values: of the patch and the note.
+        volume_db: of the synthesizer, so that it is as loud as the sound.
+        audio: (2, samples), the patch played.
+        distance: MSS between the two, dB.
+        tried: MSS of every ranked patch, in the order of drawing; the regressor's is the last.
+        renders: notes that were played to find it.
+        target: (samples,), the recording as the network received it: mono, from the onset on.
+    """
+
+    spec: SynthSpec
+    values: dict[str, float | str]
+    volume_db: float
+    audio: np.ndarray
+    distance: float
+    tried: tuple[float, ...]
+    renders: int
+    target: np.ndarray
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of a match.
+
+    Attributes:
+        preset: `.vital` or `.vstpreset`.
+        midi: the note to play it with.
+        parameters: JSON, every value by name, volume and distance.
+        vector: `.npy`, the encoded patch.
+        audio: wav, the patch played.
+    """
+
+    preset: Path
+    midi: Path
+    parameters: Path
+    vector: Path
+    audio: Path
+
+
+@torch.no_grad()
+def propose(
+    model: SynthModel,
+    mel: np.ndarray,
+    lines: np.ndarray,
+    *,
+    n: int,
+    seed: int = 0,
+    guidance: float = GUIDANCE,
+    steps: int = STEPS,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Encoded patches for a batch of notes.
+
+    Args:
+        mel: (b, N_MELS, frames), of `note_features`.
+        lines: (b, N_LINES), likewise.
+        n: draws of the flow for each note.
+        guidance: see `labkit.learn.flow.sample`.
+        steps: of the midpoint method.
+
+    Returns:
+        (b, n, size) of the flow, (b, size) of the regressor.
+    """
+    given = [torch.from_numpy(np.asarray(x, dtype=np.float32)) for x in (mel, lines)]
+    condition = model.encoder(*given)
+    rng = torch_generator(seed, "synth", "draws")
+    options = {"steps": steps, "solver": "midpoint", "guidance": guidance, "rng": rng}
+    drawn = sample(model.field, condition, n_samples=n, **options)
+    return drawn.numpy(), model.regressor(condition).numpy()
+
+
+def patch_of(spec: SynthSpec, code: np.ndarray) -> dict[str, float | str]:
+    """The patch of a vector (size,); where every sound source would be off, the likeliest is on."""
+    values = spec.decode(code)
+    sources = [name for name in spec.names if name.endswith(("_level", "_volume"))]
+    if any(values[name] != 0.0 for name in sources):
+        return values
+    code = np.array(code, dtype=np.float64)
+    likeliest = min(sources, key=lambda name: code[spec.columns[name]][1])
+    code[spec.columns[likeliest].start + 1] = -100.0
+    return spec.decode(code)
+
+
+def prepare(audio: np.ndarray, sample_rate: int, seconds: float) -> np.ndarray:
+    """A recording as the network receives it: (samples,) mono at 44.1 kHz, from the onset on.
+
+    Raises:
+        AudioError: if it is empty, silent or not finite.
+    """
+    single = resample(to_mono(check_audio(audio, sample_rate)), sample_rate, SAMPLE_RATE)[0]
+    level = np.abs(single)
+    if not level.max() > 1e-5:
+        raise AudioError("audio is silent (peak below -100 dBFS): there is no note to match")
+    onset = int(np.argmax(level > level.max() * db_to_amplitude(_ONSET_DB)))
+    start = max(0, onset - round(0.005 * SAMPLE_RATE))
+    length = round(seconds * SAMPLE_RATE)
+    kept = single[start : start + length]
+    return np.pad(kept, (0, length - len(kept))).astype(np.float32)
+
+
+def predict(
+    model: SynthModel,
+    audio: np.ndarray,
+    sample_rate: int,
+    *,
+    synth: Synth | None = None,
+    n: int = 8,
+    refine: int = 0,
+    pitch: int | None = None,
+    seed: int = 0,
+) -> Match:
+    """A patch whose note sounds like a recording.
+
+    Args:
+        audio: (channels, samples) float32, any level.
+        synth: an open one for the model's set, which stays open; a new one when None.
+        n: draws of the flow. Each is played, and the regressor's patch too; the nearest is played
+            at the keys around its own if `pitch` is not given.
+        refine: more notes to play, for CMA-ES on the knobs of the best patch.
+        pitch: MIDI key, 36 to 84, if it is known.
+
+    Raises:
+        AudioError: if audio is empty, silent or not finite.
+        ValueError: if `n` < 1, `refine` < 0, or pitch is out of range.
+        ImportError, PluginError: if the synthesizer crashed, hung or is not installed.
+
+    Source: ranking by re-synthesis as in Hayes et al. 2025; Hansen 2016 (CMA-ES).
+    """
+    if n < 1 or refine < 0:
+        raise ValueError(f"n must be at least 1 and refine at least 0, got {n} and {refine}")
+    spec, seconds = model.config.sound.spec, model.config.sound.seconds
+    if pitch is not None:
+        spec["note_pitch"].check(float(pitch))
+    if synth is None:
+        with Synth(spec) as synth:
+            return predict(
+                model,
+                audio,
+                sample_rate,
+                synth=synth,
+                n=n,
+                refine=refine,
+                pitch=pitch,
+                seed=seed,
+            )
+    target = prepare(audio, sample_rate, seconds)
+
+    def cost(values: Values) -> float:
+        return distance(mono(synth.render(values, seconds=seconds))[0], target)
+
+    features = note_features(target[None])
+    drawn, plain = propose(model, features.mel[None], features.lines[None], n=n, seed=seed)
+    patches = [patch_of(spec, code) for code in (*drawn[0], plain[0])]
+    if pitch is not None:
+        patches = [values | {"note_pitch": float(pitch)} for values in patches]
+    tried = tuple(cost(values) for values in patches)
+    best, lowest = patches[int(np.argmin(tried))], min(tried)
+    others = transposed(spec, best, _KEYS) if pitch is None else []
+    for values, found in [(values, cost(values)) for values in others]:
+        if found < lowest:
+            best, lowest = values, found
+    if refine:
+        best = refined(spec, best, cost, renders=refine, seed=seed)
+    volume_db = _volume(synth, best, target)
+    # A synthesizer's first note begins slightly differently from its later ones.
+    played = synth.first_note(best, seconds=seconds, volume_db=volume_db)
+    found, renders = distance(mono(played)[0], target), len(tried) + len(others) + refine + 2
+    return Match(spec, best, volume_db, played, found, tried, renders, target)
+
+
+def transposed(
+    spec: SynthSpec, values: Values, steps: tuple[int, ...]
+) -> list[dict[str, float | str]]:
+    """The patch at other keys, as far as they are in the range."""
+    knob = spec["note_pitch"]
+    keys = (float(values["note_pitch"]) + step for step in steps)
+    return [{**values, "note_pitch": key} for key in keys if knob.low <= key <= knob.high]
+
+
+def distance(estimate: np.ndarray, target: np.ndarray) -> float:
+    """MSS in dB, and a large number for a silent estimate."""
+    if np.abs(estimate).max() <= 1e-6:
+        return _SILENT
+    return multi_scale_spectral(estimate, target, SAMPLE_RATE)
+
+
+def _volume(synth: Synth, values: Values, target: np.ndarray) -> float:
+    """The volume in dB at which the patch is as loud as the target."""
+    audio = synth.render(values, seconds=len(target) / SAMPLE_RATE)
+    missing_db = loudness_lufs(target[None], SAMPLE_RATE) - loudness_lufs(mono(audio), SAMPLE_RATE)
+    return float(np.clip(missing_db, -70.0, 12.0)) if math.isfinite(missing_db) else 0.0
+
+
+def refined(
+    spec: SynthSpec,
+    values: Values,
+    cost: Callable[[Values], float],
+    *,
+    renders: int,
+    seed: int = 0,
+    spread: float = 0.3,
+) -> dict[str, float | str]:
+    """The best patch that other keys, then CMA-ES on the knobs, find around one; choices stay.
+
+    Args:
+        cost: of a patch, called `renders` times at most.
+        renders: >= 1.
+        spread: of the first generation, in standard deviations of a knob.
+
+    Returns:
+        The best patch tried, or `values`.
+    """
+    best, lowest, used = dict(values), cost(values), 1
+    for moved in transposed(spec, values, _NEAR_KEYS)[: renders - 1]:
+        found, used = cost(moved), used + 1
+        if found < lowest:
+            best, lowest = moved, found
+    active, code = spec.active(best), spec.encode(best).astype(np.float64)
+    knobs = [f for f in spec.fields if isinstance(f, Knob) and f.name != "note_pitch"]
+    free = [spec.columns[f.name].start for f in knobs if active[f.name] and best[f.name] != f.point]
+    rng = generator(seed, "synth", "cma")
+    search = strategy(code[free], spread, rng, population=_POPULATION, bounded=False)
+    while used + _POPULATION <= renders and not search.stop():
+        points, costs = search.ask(), []
+        for point in points:
+            changed = code.copy()
+            changed[free] = point
+            patch = spec.decode(changed)
+            costs.append(cost(patch))
+            if costs[-1] < lowest:
+                best, lowest = patch, costs[-1]
+        used += len(points)
+        search.tell(points, costs)
+    return best
+
+
+def match_file(
+    file: Path,
+    *,
+    out: Path | None = None,
+    n: int = 8,
+    refine: int = 0,
+    pitch: int | None = None,
+    preset: str = "vital_simple",
+    checkpoint: Path | None = None,
+    seed: int = 0,
+) -> tuple[Match, Written]:
+    """Turn a recorded note into a preset of a synthesizer, with the MIDI note that plays it.
+
+    Args:
+        file: one note, any pitch and length; the beginning counts.
+        out: folder of the results; `output/NAME` when None.
+        n: patches to draw and play; the nearest one is kept.
+        refine: more notes to play, for an evolution strategy on the knobs of the best patch.
+        pitch: MIDI key, 36 to 84, if you know it; 60 is middle C.
+        preset: the shipped network: vital_simple, or vital_full with twice as many knobs.
+        checkpoint: another network instead; it names its own synthesizer.
+
+    Raises:
+        AudioError: if the file cannot be read or is silent.
+        CheckpointError: if the checkpoint cannot be read.
+        ValueError, ImportError, PluginError: as `predict`.
+    """
+    from labkit.systems.synth import SYSTEM
+
+    audio, sample_rate = read_audio(file)
+    model = SYSTEM.load(checkpoint, preset=preset)
+    with Synth(model.config.sound.spec) as synth:
+        options = {"n": n, "refine": refine, "pitch": pitch, "seed": seed}
+        match = predict(model, audio, sample_rate, synth=synth, **options)
+        folder = out or Path("output") / Path(file).stem
+        return match, write_match(match, folder, name=Path(file).stem, synth=synth)
+
+
+def describe(match: Match, files: Written) -> str:
+    """A match in words: note, distance, the audible settings, the files."""
+    pitch, seconds = match.values["note_pitch"], match.values["note_seconds"]
+    lines = [
+        f"key {pitch:.0f} for {seconds:.2f} s; {match.renders} notes played; "
+        f"{match.distance:.1f} dB (MSS) away",
+        "drawn patches: " + ", ".join(f"{value:.1f}" for value in match.tried[:-1]) + " dB",
+    ]
+    active = match.spec.active(match.values)
+    for name, value in match.values.items():
+        if active[name]:
+            lines.append(
+                f"  {name:28s} {value if isinstance(value, str) else format(value, '.3g')}"
+            )
+    names = ", ".join(p.name for p in (files.midi, files.audio, files.parameters))
+    return "\n".join([*lines, f"wrote {files.preset}, {names}"])
+
+
+def write_match(match: Match, folder: str | Path, *, name: str, synth: Synth) -> Written:
+    """Write all five files, each at once.
+
+    Args:
+        folder: made if it is missing.
+        name: of the preset and the files.
+        synth: open, of the match's set.
+
+    Raises:
+        PluginError: if the synthesizer crashed or hung.
+    """
+    folder = Path(folder)
+    endings = (synthesizer_of(match.spec.name).suffix, ".mid", ".json", ".npy", ".wav")
+    files = Written(*(folder / f"{name}{ending}" for ending in endings))
+    preset = synth.preset(match.values, name=name, volume_db=match.volume_db)
+    replace_bytes(files.preset, preset.encode() if isinstance(preset, str) else preset)
+    write_note(files.midi, match.values)
+    facts = {"set": match.spec.name, "values": match.values, "volume_db": match.volume_db}
+    replace_text(files.parameters, json.dumps({**facts, "mss_db": match.distance}, indent=1) + "\n")
+    with replacing(files.vector) as temporary:
+        np.save(temporary, match.spec.encode(match.values))
+    write_audio(files.audio, match.audio / max(1.0, float(np.abs(match.audio).max())), SAMPLE_RATE)
+    return files
+
+
+def write_note(path: Path, values: Values) -> None:
+    """A standard MIDI file with one note, at 120 beats a minute."""
+    mido = need("mido")
+    key, velocity = round(float(values["note_pitch"])), round(127 * VELOCITY)
+    length = max(1, round(float(values["note_seconds"]) * _BPM / 60 * _TICKS))
+    track = mido.MidiTrack()
+    track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(_BPM), time=0))
+    track.append(mido.Message("note_on", note=key, velocity=velocity, time=0))
+    track.append(mido.Message("note_off", note=key, velocity=0, time=length))
+    track.append(mido.MetaMessage("end_of_track", time=0))
+    with replacing(path) as temporary:
+        mido.MidiFile(ticks_per_beat=_TICKS, tracks=[track]).save(temporary)

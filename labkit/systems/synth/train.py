@@ -1,0 +1,232 @@
+"""Training synth matching: notes transposed and stretched, flow and regressor on one encoder."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from labkit.effects.synths.spec import Field, SynthSpec, Values
+from labkit.learn.flow import Averaged
+from labkit.learn.pool import number_of
+from labkit.learn.training import Batch
+from labkit.systems.synth.config import KOSC, Config
+from labkit.systems.synth.kosc import Mixtures
+from labkit.systems.synth.model import HIGH_HZ, LOW_HZ, SynthModel
+from labkit.systems.synth.render import Notes, default_folder, read_notes, read_statistics
+from labkit.systems.system import Training
+
+_OSCILLATOR = re.compile(r"(?<=osc_)\d(?=_)")
+# Changes of pitch in semitones and of speed as a factor.
+_SEMITONES, _STRETCHES = 12, 2.0 ** (np.arange(-6, 7) / 12)
+_TIMES = ("env_1_attack", "env_1_decay", "env_1_release", "env_2_attack", "env_2_decay")
+_RATES = ("lfo_1_frequency", "lfo_2_frequency", "delay_frequency")  # in octaves above 1 Hz
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the training notes come from.
+
+    Attributes:
+        folder: the data set that `labkit data render-synth` made; the usual folder of the parameter
+            set when None. The notes of kosc are made while training.
+    """
+
+    folder: Path | None = None
+
+
+@contextmanager
+def training(config: Config, data: Data, model: nn.Module, run_dir: Path) -> Iterator[Training]:  # noqa: ARG001
+    """What a run needs, see `labkit.systems.system.System`.
+
+    Raises:
+        ValueError: if there is no data set.
+    """
+    net, n, validate = config.net, config.plan.steps * config.plan.batch_size, None
+    if config.sound.parameters == KOSC:
+        names, dataset = ("magnitude", "settings", "number"), Mixtures(config, n)
+    else:
+        folder = data.folder or default_folder(config.sound.parameters)
+        held_out = read_notes(folder, "validation")
+        names = ("mel", "lines", "parameters", "number")
+        dataset = Examples(read_notes(folder, "train"), config, n)
+        model.encoder.set_statistics(read_statistics(folder))
+
+        def validate(trained: Averaged) -> dict[str, float]:
+            return validation_losses(trained.best, held_out)
+
+    averaged = Averaged(model, decay=net.averaging)
+
+    def loss(trained: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        *others, flow, regression = trained(*(batch[name] for name in names))
+        averaged.follow()
+        figures = {"flow": flow.item(), "regression": regression.item()}
+        return flow + net.regression_weight * regression + sum(others), figures
+
+    def keep_mean(trained: nn.Module) -> None:
+        trained.load_state_dict(averaged.best.state_dict())
+
+    yield Training(dataset, loss, validate, 200, keep_mean, trained=averaged)
+
+
+def begin_from(model: SynthModel, start: SynthModel) -> None:
+    """Take all weights of a network, or only its encoder's if its parameter set is another."""
+    if model.config.sound.parameters == start.config.sound.parameters:
+        model.load_state_dict(start.state_dict())
+    else:
+        model.encoder.load_state_dict(start.encoder.state_dict())
+
+
+@torch.no_grad()
+def validation_losses(model: SynthModel, notes: Notes) -> dict[str, float]:
+    """Both losses on notes that are not trained on, with the same noise every time."""
+    device = model.encoder.mel_mean.device
+    columns = (notes.mel, notes.lines, notes.parameters)
+    given = [torch.from_numpy(x.astype(np.float32)).to(device) for x in columns]
+    model.eval()
+    flow, regression = model(*given, torch.zeros(1))
+    return {"validation_flow": float(flow), "validation_regression": float(regression)}
+
+
+def exchanges(spec: SynthSpec) -> np.ndarray:
+    """(m, size): the columns of a vector for every order of equal oscillators, as they are first.
+
+    Oscillators are equal if they have the same fields.
+    """
+    numbers = sorted({k for name in spec.names for k in _OSCILLATOR.findall(name)})
+    columns, found = np.arange(spec.size), []
+    for order in permutations(numbers):
+        other = dict(zip(numbers, order, strict=True))
+        names = [_OSCILLATOR.sub(lambda k, other=other: other[k[0]], name) for name in spec.names]
+        if set(names) == set(spec.names):
+            found.append(np.concatenate([columns[spec.columns[name]] for name in names]))
+    return np.stack(found)
+
+
+class Examples(Dataset):
+    """Notes in a random order each round, transposed and stretched at random.
+
+    A few thousand notes become many more, at the price of small errors where chorus and reverb do
+    not follow.
+
+    Args:
+        notes: of the split.
+        config: noise, exchanges, seed.
+        n: length.
+    """
+
+    def __init__(self, notes: Notes, config: Config, n: int) -> None:
+        self.notes, self.config, self.n = notes, config, n
+        self._exchanges = exchanges(config.sound.spec)
+        self._values = [config.sound.spec.decode(code) for code in notes.parameters]
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        """Example `number`; depends on it and the seed alone."""
+        sound, seed = self.config.sound, self.config.plan.seed
+        k = number_of(number, len(self.notes), seed)
+        rng = np.random.default_rng((seed, number))  # faster than a hashed stream
+        mel, lines = (x[k].astype(np.float32) for x in (self.notes.mel, self.notes.lines))
+        values = self._values[k]
+        if sound.vary:
+            mel, lines, values = varied(mel, lines, values, sound.spec, rng)
+        target = sound.spec.encode(values)
+        if sound.swap:
+            target = target[self._exchanges[rng.integers(len(self._exchanges))]]
+        return {
+            "mel": self._noisy(mel, rng),
+            "lines": self._noisy(lines, rng),
+            "parameters": torch.from_numpy(target),
+            "number": torch.tensor(number),
+        }
+
+    def _noisy(self, features: np.ndarray, rng: np.random.Generator) -> Tensor:
+        noise = rng.standard_normal(features.shape, dtype=np.float32)
+        return torch.from_numpy(features + np.float32(self.config.sound.noise_db) * noise)
+
+
+def varied(
+    mel: np.ndarray, lines: np.ndarray, values: Values, spec: SynthSpec, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, dict[str, float | str]]:
+    """A note at another pitch and speed with its patch, as far as the knobs' ranges allow.
+
+    A transposed note has another key and cutoff, a stretched one other times and rates. The change
+    is up to an octave either way, and up to a factor of the square root of 2.
+
+    Args:
+        mel: (N_MELS, frames), dB.
+        lines: (N_LINES,), dB.
+
+    Returns:
+        The three, changed; unchanged for a set that is not Vital's.
+    """
+    if "env_1_attack" not in spec.names:
+        return mel, lines, dict(values)
+    semitones = int(rng.integers(-_SEMITONES, _SEMITONES + 1))
+    stretch = int(rng.integers(len(_STRETCHES)))
+    active, changed = spec.active(values), dict(values)
+    keytrack = values.get("filter_1_keytrack", 0.0)  # the share by which the cutoff follows the key
+    moves = {"note_pitch": semitones, "filter_1_cutoff": semitones * (1 - keytrack)}
+    moved = {name: values[name] + step for name, step in moves.items() if active.get(name)}
+    # Noise has no key: its colour would move although the patch stays.
+    noisy = values.get("sample_level", 0.0) > 0
+    if not noisy and _in_range(spec, moved):
+        changed |= moved
+        lines = lines[np.clip(np.arange(len(lines)) - 3 * semitones, 0, len(lines) - 1)]
+        mel = _transposition(semitones, mel.shape[0]) @ mel
+    factor = _STRETCHES[stretch]
+    # Vital's times are fourth roots of seconds, its rates and the reverb's time are in octaves.
+    slower = {name: values[name] * factor**0.25 for name in _TIMES if active.get(name)}
+    slower |= {name: values[name] - np.log2(factor) for name in _RATES if active.get(name)}
+    slower["note_seconds"] = values["note_seconds"] * factor
+    if active.get("reverb_decay_time"):
+        slower["reverb_decay_time"] = values["reverb_decay_time"] + float(np.log2(factor))
+    if _in_range(spec, slower):
+        changed |= slower
+        mel = mel @ _stretching(stretch, mel.shape[1])
+    on_grid = {name: _on_grid(spec[name], value) for name, value in changed.items()}
+    return mel.astype(np.float32), lines, on_grid
+
+
+def _in_range(spec: SynthSpec, values: Values) -> bool:
+    return all(spec[name].low <= value <= spec[name].high for name, value in values.items())
+
+
+def _on_grid(field: Field, value: float | str) -> float | str:
+    return value if isinstance(value, str) or value == field.point else field.at(field.step(value))
+
+
+@lru_cache(maxsize=64)
+def _transposition(semitones: int, n_mels: int) -> np.ndarray:
+    """(bands, bands): each band of the result, by linear interpolation between the bands."""
+    edges = 2595 * np.log10(1 + np.array([LOW_HZ, HIGH_HZ]) / 700)
+    mel = np.linspace(*edges, n_mels + 2)[1:-1]
+    source_hz = 700 * (10 ** (mel / 2595) - 1) * 2 ** (-semitones / 12)
+    return _interpolation(
+        (2595 * np.log10(1 + source_hz / 700) - mel[0]) / (mel[1] - mel[0]), n_mels
+    ).T
+
+
+@lru_cache(maxsize=64)
+def _stretching(index: int, n: int) -> np.ndarray:
+    """(frames, frames), likewise."""
+    return _interpolation(np.arange(n) / _STRETCHES[index], n)
+
+
+def _interpolation(places: np.ndarray, n: int) -> np.ndarray:
+    """(n, places): reads n values at fractional places, clamped to the ends."""
+    low = np.clip(np.floor(places).astype(int), 0, n - 2)
+    share = np.clip(places - low, 0, 1)
+    matrix = np.zeros((n, len(places)), dtype=np.float32)
+    matrix[low, np.arange(len(places))] = 1 - share
+    matrix[low + 1, np.arange(len(places))] = share
+    return matrix

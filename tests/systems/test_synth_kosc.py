@@ -1,0 +1,163 @@
+"""k oscillators: sounds, map, equivariance, learning, score; what a regression cannot do."""
+
+import numpy as np
+import pytest
+import torch
+
+from labkit.effects.synths.kosc import render
+from labkit.signal.seeds import torch_generator
+from labkit.systems.synth import SYSTEM, build
+from labkit.systems.synth.kosc import (
+    N_MAP,
+    Mixtures,
+    log_spectral_distance,
+    mixture,
+    propose,
+    ranked,
+    spectrum,
+    to_settings,
+    to_values,
+    true_map,
+)
+
+TINY = SYSTEM.presets["kosc"].but(
+    n_oscillators=3, hidden=32, width=24, n_layers=1, batch_size=8, steps=2, warmup_steps=0
+)
+
+
+def rng(*purpose):
+    return torch_generator(0, "k-osc tests", *purpose)
+
+
+@pytest.mark.parametrize("in_bands", [False, True])
+def test_a_mixture_from_the_bank_is_what_would_be_rendered(in_bands):
+    config = TINY.but(in_bands=in_bands)
+    pairs = [mixture(config, np.random.default_rng(k)) for k in range(20)]
+    settings = torch.from_numpy(np.stack([pair[0] for pair in pairs]))
+    spectra = torch.from_numpy(np.stack([pair[1] for pair in pairs]))
+    off = (spectra - spectrum(render(settings, in_bands=in_bands))).abs().amax(1)
+    # Float32: the phase of the last of 1024 samples is known to 1e-4 of a turn. In bands, a few
+    # frequencies are clamped to the edge of their band.
+    assert (off < 1e-3).float().mean() >= (0.6 if in_bands else 1.0)
+
+
+def test_examples_depend_on_their_number_alone():
+    first, second = Mixtures(TINY, 100), Mixtures(TINY, 100)
+    first[3]
+    for name, value in first[17].items():
+        assert torch.equal(value, second[17][name])
+    assert not torch.equal(first[17]["settings"], first[18]["settings"])
+
+
+def test_settings_and_values_go_back_and_forth():
+    settings = torch.rand(50, 4, 3, generator=rng("s"))
+    values = to_values(settings)
+    assert values.var().item() == pytest.approx(1, abs=0.1)
+    torch.testing.assert_close(to_settings(values), settings, atol=1e-6, rtol=0)
+    assert to_settings(torch.full((1, 12), 9.0)).max() == 1
+
+
+def test_the_log_spectral_distance_of_ten_times_is_20_db():
+    sound = render(torch.rand(2, 3, 3, generator=rng("sound")))
+    # 20 dB in every bin, but where the floor hides it.
+    assert ((log_spectral_distance(sound, 10 * sound) - 19).abs() < 1.1).all()
+    assert log_spectral_distance(sound, sound).tolist() == [0, 0]
+
+
+def test_the_map_does_not_depend_on_the_order():
+    settings = torch.rand(5, 3, 3, generator=rng("map"))
+    torch.testing.assert_close(true_map(settings), true_map(settings.flip(1)), atol=1e-5, rtol=0)
+    drawn = true_map(torch.tensor([[[0.5, 1.0, 1.0]]]))[0].unflatten(0, (2, -1))
+    assert abs(drawn[0].argmax().item() / (N_MAP - 1) - 0.5) < 0.01
+    torch.testing.assert_close(drawn[0], drawn[1])
+
+
+@pytest.mark.parametrize("field", ["token", "mlp"])
+def test_exchanged_oscillators_exchange_velocities_of_the_token_field_only(field):
+    built = build(TINY.but(field=field)).field.double().eval()
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=rng(field)).double())
+    x = torch.randn(2, 9, generator=rng("x")).double()
+    condition = torch.rand(2, 2 * N_MAP, generator=rng("c")).double()
+    time = torch.rand(2, generator=rng("time")).double()
+    swapped = x.unflatten(1, (3, 3)).flip(1).flatten(1)
+    there = built(swapped, time, condition)
+    back = built(x, time, condition).unflatten(1, (3, 3)).flip(1).flatten(1)
+    assert ((there - back).abs().max() < 1e-9).item() is (field == "token")
+    assert (there - built(x, time, condition)).abs().max() > 1e-3
+
+
+def test_without_a_condition_nothing_of_it_is_used():
+    built = build(TINY).field.eval()
+    x, time = torch.randn(2, 9, generator=rng("x")), torch.rand(2, generator=rng("time"))
+    kept = torch.tensor([False, True])
+    conditions = [torch.rand(2, 2 * N_MAP, generator=rng("c", i)) for i in range(2)]
+    first, second = (built(x, time, condition, kept) for condition in conditions)
+    assert torch.equal(first[0], second[0])
+    assert not torch.equal(first[1], second[1])
+    torch.testing.assert_close(first[:1], built(x[:1], time[:1], None))
+
+
+def test_ranking_exchanges_parts_of_the_noise_and_no_more():
+    noise, target = (torch.randn(40, 12, generator=rng(name)) for name in ("noise", "target"))
+    own, goal = ranked(noise, target).unflatten(1, (4, 3)), target.unflatten(1, (4, 3))
+    assert torch.equal(own[..., 0].argsort(1), goal[..., 0].argsort(1))
+    for row, before in zip(own, noise.unflatten(1, (4, 3)), strict=True):
+        assert sorted(map(tuple, row.tolist())) == sorted(map(tuple, before.tolist()))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"field": "mlp", "pairing": "optimal"}, {"field": "learned", "pairing": "random"}],
+)
+def test_every_field_learns_on_a_handful(changes):
+    """60 steps on 32 sounds: below the loss of a constant answer, and every tensor moves."""
+    model = build(TINY.but(n_oscillators=2, width=48, n_layers=2, **changes)).train()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    examples = [Mixtures(TINY.but(n_oscillators=2), 32)[k] for k in range(32)]
+    settings, magnitude = (
+        torch.stack([one[name] for one in examples]) for name in ("settings", "magnitude")
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for step in range(60):
+        parts = model(magnitude, settings, torch.tensor([step]))
+        optimizer.zero_grad()
+        sum(parts).backward()
+        optimizer.step()
+        losses.append([part.item() for part in parts])
+    _, flow, regression = np.mean(losses[-10:], 0)
+    # The answer 0: a flow's velocity has variance 2, a setting 1.
+    assert flow < 0.9 * 2
+    assert regression < 0.9
+    assert [name for name, p in model.named_parameters() if torch.equal(p, before[name])] == []
+
+
+def test_a_regression_of_two_alike_cannot_pass_one_half():
+    """The answer with the least error is the mean of both oscillators, in both places: R2 = 1/k."""
+    truth = torch.rand(4000, 2, 3, generator=rng("truth"))
+    mean = truth.mean(1, keepdim=True).expand_as(truth)
+    found = 1 - ((mean - truth).square().mean() / (1 / 12)).item()
+    assert found == pytest.approx(0.5, abs=0.02)
+
+
+def test_training_and_score_need_no_synthesizer(tmp_path):
+    model = SYSTEM.train(TINY, tmp_path / "run")
+    SYSTEM.save(model, tmp_path / "m.safetensors")
+    again = SYSTEM.load(tmp_path / "m.safetensors")
+    assert again.config == TINY
+    drawn, plain = propose(again, torch.rand(2, 2 * N_MAP), n=4, steps=2)
+    assert drawn.shape == (2, 4, 3, 3)
+    assert plain.shape == (2, 3, 3)
+    assert 0 <= drawn.min() <= drawn.max() <= 1
+    rows = SYSTEM.score(again, n=6)
+    assert {row.protocol for row in rows} == {"3 oscillators, alike"}
+    names = {"regression", "flow (token)", "flow (token), best of 8"}
+    assert {(row.name, row.metric) for row in rows} == {
+        (x, y) for x in names for y in ("LSD", "LAC")
+    }
+    for row in rows:
+        assert row.low <= row.ours <= row.high
+        assert row.oracle == 0
+        assert None not in (row.floor, row.prior, row.control)
