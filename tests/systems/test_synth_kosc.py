@@ -59,8 +59,9 @@ def test_settings_and_values_go_back_and_forth():
 
 def test_the_log_spectral_distance_of_ten_times_is_20_db():
     sound = render(torch.rand(2, 3, 3, generator=rng("sound")))
-    # 20 dB in every bin, but where the floor hides it.
-    assert ((log_spectral_distance(sound, 10 * sound) - 19).abs() < 1.1).all()
+    # 20 dB in every bin, less where the floor hides it.
+    found = log_spectral_distance(sound, 10 * sound)
+    assert ((found > 18) & (found < 20.1)).all()
     assert log_spectral_distance(sound, sound).tolist() == [0, 0]
 
 
