@@ -509,25 +509,13 @@ def test_a_finished_set_is_left_alone_and_trains_a_network_that_is_scored(
         assert None not in (row.floor, row.prior, row.control, row.oracle)
 
 
-@pytest.mark.timeout(600)
-def test_half_the_oversampling_is_slightly_another_sound(killed: Path, tmp_path: Path):
-    config = dataclasses.replace(SMALL, n_train=1, n_validation=1, n_test=1, oversampling=1)
-    render(config, tmp_path, workers=1)
-    notes, before = read_notes(tmp_path, "test"), read_notes(killed, "test", n=1)
-    np.testing.assert_array_equal(notes.parameters, before.parameters)
-    assert 0 < np.abs(notes.mel - before.mel.astype(float)).mean() < 1.0
-
-
 def test_a_data_set_may_grow_but_not_change(tmp_path: Path):
-    h5py = pytest.importorskip("h5py", reason="the package h5py is not installed")
     config = RenderConfig(n_train=4, n_validation=4, n_test=4, shard_size=4)
     filled(tmp_path, config)
     notes = read_notes(tmp_path, "validation")
     np.testing.assert_array_equal(notes.parameters, row_values(config, 4)["parameters"])
     claim(tmp_path, dataclasses.replace(config, n_train=256))
     job = jobs(config)[0]
-    with h5py.File(job.path(tmp_path), "r") as file:
-        assert "oversampling" not in file.attrs["config"]  # as in files that are older than it
     job.path(tmp_path).unlink()
     with pytest.raises(ValueError, match="lacks 1 files"):
         read_notes(tmp_path, job.split)
@@ -579,12 +567,10 @@ NOISE = np.ones((1, 44_100), dtype=np.float32)
         (lambda _: RenderConfig(parameters="moog"), "parameters must be one of vital_simple"),
         (lambda _: RenderConfig(audio="mp3"), "audio must be none, float16"),
         (lambda _: RenderConfig(n_train=0), "n_train must be positive"),
-        (lambda _: RenderConfig(oversampling=3), "oversampling must be 2, or 1"),
         (_unknown_field, "colour"),
         (_wrong_shape, "mel must have shape|parameters must have shape"),
         (lambda folder: render(SMALL, folder, workers=0), "workers must be at least 1"),
         (lambda folder: _claimed_again(folder, seconds=2.0), "data set of another config"),
-        (lambda folder: _claimed_again(folder, oversampling=1), "data set of another config"),
         (lambda folder: read_notes(folder, "train"), "holds no data set: make one"),
     ],
 )

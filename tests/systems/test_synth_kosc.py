@@ -61,7 +61,8 @@ def test_the_log_spectral_distance_of_ten_times_is_20_db():
     sound = render(torch.rand(2, 3, 3, generator=rng("sound")))
     # 20 dB in every bin, less where the floor hides it.
     found = log_spectral_distance(sound, 10 * sound)
-    assert ((found > 18) & (found < 20.1)).all()
+    assert found.min() > 16
+    assert found.max() < 20.01
     assert log_spectral_distance(sound, sound).tolist() == [0, 0]
 
 

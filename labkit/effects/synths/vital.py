@@ -6,7 +6,6 @@ In Vital's own presets they start anywhere. Chorus and reverb run free either wa
 
 import base64
 import json
-import math
 from collections.abc import Mapping
 from functools import cache
 
@@ -172,12 +171,11 @@ SETS = {spec.name: spec for spec in (SIMPLE, FULL)}
 
 
 @cache
-def start_preset(parameters: str, oversampling: int = 2) -> str:
+def start_preset(parameters: str) -> str:
     """The patch from which every note starts, as JSON: own wavetable, fixed noise, fixed phases.
 
     Args:
         parameters: name of the parameter set, whose modulations are connected.
-        oversampling: 1, 2, 4 or 8; Vital's own is 2.
 
     Returns:
         A preset that `vita` loads.
@@ -194,7 +192,6 @@ def start_preset(parameters: str, oversampling: int = 2) -> str:
         controls[f"{name}_sync"].set(0)  # in seconds, not in beats
     preset = json.loads(synth.to_json())
     settings = preset["settings"]
-    settings["oversampling"] = math.log2(oversampling)
     settings["wavetables"] = [_wavetable(preset["synth_version"])] * N_OSCILLATORS
     noise = generator(0, "vital", "noise").uniform(-1, 1, 44_100)
     samples = base64.b64encode((noise * 32767).astype("<i2").tobytes()).decode()
@@ -283,15 +280,14 @@ class VitalEngine:
 
     Args:
         where: name of the parameter set.
-        oversampling: 1 takes three quarters of the time of 2 and sounds slightly different.
     """
 
-    def __init__(self, where: str, oversampling: int = 2) -> None:
-        self.spec, self._oversampling = SETS[where], oversampling
+    def __init__(self, where: str) -> None:
+        self.spec = SETS[where]
         self._fresh()
 
     def _fresh(self) -> None:
-        self._synth = _loaded(start_preset(self.spec.name, self._oversampling))
+        self._synth = _loaded(start_preset(self.spec.name))
         self._controls = self._synth.get_controls()
         names = controls_of(self.spec.draw(generator(0, "any")))
         self._rest = {name: self._controls[name].value() for name in names}

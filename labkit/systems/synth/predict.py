@@ -11,8 +11,8 @@ import torch
 
 from labkit.effects.synths.registry import Synth, synthesizer_of
 from labkit.effects.synths.spec import SAMPLE_RATE, VELOCITY, Knob, SynthSpec, Values
-from labkit.learn.evolution import strategy
 from labkit.learn.flow import sample
+from labkit.learn.minimise import minimise
 from labkit.measure.loudness import loudness_lufs
 from labkit.measure.timbre import multi_scale_spectral
 from labkit.signal.files import AudioError, check_audio, read_audio, resample, to_mono, write_audio
@@ -257,20 +257,25 @@ def refined(
     active, code = spec.active(best), spec.encode(best).astype(np.float64)
     knobs = [f for f in spec.fields if isinstance(f, Knob) and f.name != "note_pitch"]
     free = [spec.columns[f.name].start for f in knobs if active[f.name] and best[f.name] != f.point]
-    rng = generator(seed, "synth", "cma")
-    search = strategy(code[free], spread, rng, population=_POPULATION, bounded=False)
-    while used + _POPULATION <= renders and not search.stop():
-        points, costs = search.ask(), []
-        for point in points:
-            changed = code.copy()
-            changed[free] = point
-            patch = spec.decode(changed)
-            costs.append(cost(patch))
-            if costs[-1] < lowest:
-                best, lowest = patch, costs[-1]
-        used += len(points)
-        search.tell(points, costs)
-    return best
+    if renders <= used:
+        return best
+
+    def patch(point: np.ndarray) -> dict[str, float | str]:
+        changed = code.copy()
+        changed[free] = point
+        return spec.decode(changed)
+
+    found = minimise(
+        lambda points: [cost(patch(point)) for point in points],
+        code[free],
+        evaluations=renders - used,
+        rng=generator(seed, "synth", "cma"),
+        spread=spread,
+        population=_POPULATION,
+        bounded=False,
+        start_loss=lowest,
+    )
+    return patch(found.point) if found.loss < lowest else best
 
 
 def match_file(

@@ -47,7 +47,6 @@ class RenderConfig:
         shard_size: notes of a file; rendering resumes file by file.
         floor_lufs: quieter notes are drawn again.
         audio: whether the sound itself is kept, and in which format.
-        oversampling: of Vital, 1 or 2; 1 is faster and sounds slightly different.
         seed: of everything.
     """
 
@@ -59,7 +58,6 @@ class RenderConfig:
     shard_size: int = 128
     floor_lufs: float = -55.0
     audio: Literal["none", "float16", "int16"] = "none"
-    oversampling: Literal[1, 2] = 2
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -69,10 +67,6 @@ class RenderConfig:
             )
         if self.audio not in ("none", "float16", "int16"):
             raise ValueError(f"audio must be none, float16 or int16, got {self.audio!r}")
-        if self.oversampling not in ((1, 2) if self.parameters in vital.SETS else (2,)):
-            raise ValueError(
-                f"oversampling must be 2, or 1 for a set of Vital, got {self.oversampling}"
-            )
         for name in ("seconds", "n_train", "n_validation", "n_test", "shard_size"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -180,10 +174,7 @@ def claim(folder: Path, config: RenderConfig) -> None:
 
 def _lasting(config: RenderConfig) -> dict:
     """The settings on which a file's content depends."""
-    plain = asdict(replace(config, n_train=1, n_validation=1, n_test=1))
-    if config.oversampling == 2:  # older files do not name it
-        del plain["oversampling"]
-    return plain
+    return asdict(replace(config, n_train=1, n_validation=1, n_test=1))
 
 
 _READ = ("parameters", "mel", "lines", "loudness_lufs", "phases", "index")
@@ -237,14 +228,13 @@ def draw(
 
 
 @cache
-def _engine(parameters: str, oversampling: int) -> Any:
-    engine = synthesizer_of(parameters).engine
-    return engine(parameters) if oversampling == 2 else engine(parameters, oversampling)
+def _engine(parameters: str) -> Any:
+    return synthesizer_of(parameters).engine(parameters)
 
 
 def render_job(job: Job, folder: str) -> int:
     """Render one file in this process with a fresh synthesizer; returns its number of notes."""
-    engine = _engine(job.config.parameters, job.config.oversampling)
+    engine = _engine(job.config.parameters)
     engine.restart()
     notes = [_note(job, engine, index) for index in range(job.start, job.stop)]
     rows = {name: np.stack([note[name] for note in notes]) for name in columns(job.config)}
