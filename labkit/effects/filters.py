@@ -220,7 +220,8 @@ def _as_in_c(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         find_spec("numba") is None
     ):  # a machine that renders on its GPU alone: the last digit may differ
         return function(x.double()).float()
-    return torch.from_numpy(float32_function(_IN_C[function])(x.numpy()))
+    with np.errstate(invalid="ignore"):  # what is no number shows in the output
+        return torch.from_numpy(float32_function(_IN_C[function])(x.numpy()))
 
 
 def _band(

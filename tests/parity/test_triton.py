@@ -177,7 +177,7 @@ def gradients(name: str, audio: Tensor, device: str) -> list[Tensor]:
 
 
 def mend_interpreter() -> None:
-    """The interpreter of triton 3.6 asks an array with one element for its int: NumPy 2.4 refuses."""
+    """The interpreter of triton 3.6 asks an array for its int, which NumPy 2.4 refuses to give."""
     from triton.runtime import interpreter
 
     patch = interpreter._patch_lang_tensor

@@ -1,0 +1,193 @@
+"""Gradients of the differentiable pedals: finite, those of the function, those of pedalboard."""
+
+from math import log
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from labkit.effects.ambience import delay
+from labkit.effects.drive import bitcrush, clipping
+from labkit.effects.effect import process
+from labkit.effects.registry import EFFECTS
+from labkit.measure.parity import relative_error_db
+
+RATE = 44_100
+# At which recursions and delays fit into the few samples of gradcheck.
+SMALL_RATE = {"reverb": 500, "chorus": 1000, "phaser": 1000}
+SMALL_RATE |= dict.fromkeys(("compressor", "limiter", "noise_gate"), 1000)
+FILTERS = ("highpass", "lowpass", "low_shelf", "peak", "high_shelf")
+
+every_pedal = pytest.mark.parametrize("name", EFFECTS)
+but_bitcrush = pytest.mark.parametrize("name", [name for name in EFFECTS if name != "bitcrush"])
+
+
+def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def gradients(name: str, audio: Tensor, knobs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """To audio and knobs, of a sum that weighs every sample differently."""
+    dry = audio.clone().requires_grad_()
+    leaves = {knob: value.clone().requires_grad_() for knob, value in knobs.items()}
+    wet = EFFECTS[name].differentiable(dry, RATE, **leaves)
+    assert wet.isfinite().all()
+    (wet * noise(*wet.shape, seed=2).to(wet.dtype)).sum().backward()
+    return {label: leaf.grad for label, leaf in {"audio": dry, **leaves}.items()}
+
+
+@every_pedal
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_are_finite_everywhere(name, dtype, settings_of, stacked) -> None:
+    full, random = torch.ones(2, 3000, dtype=dtype), noise(2, 3000, dtype=dtype)
+    burst = torch.zeros_like(full)
+    burst[:, 10:20] = 0.7
+    loud = [full, -full, random.sign(), 100 * random]
+    quiet = [0 * full, 1e-12 * random, 1e-25 * random, burst]
+    for setting in settings_of(name):
+        for audio in (torch.stack(loud + quiet), full[None, :, :1]):
+            found = gradients(name, audio, stacked([setting] * len(audio), dtype))
+            for label, grad in found.items():
+                assert grad.isfinite().all(), (label, setting)
+
+
+@but_bitcrush
+@pytest.mark.parametrize("channels", [1, 2])
+def test_gradients_are_those_of_the_function(name, channels, setting_at, stacked) -> None:
+    audio = 0.6 * noise(2, channels, 40, seed=1)
+    # Kept away from the threshold, where the clipper has a corner.
+    audio = (audio + 0.1 * audio.sign()).requires_grad_()
+    knobs = stacked([setting_at(name, unit) for unit in (0.23, 0.71)], torch.float64)
+    rate, fixed = SMALL_RATE.get(name, RATE), {}
+    if name == "delay":  # its output is a staircase in the time: see below
+        rate, fixed = 10, {"delay_seconds": torch.tensor([0.35, 1.15], dtype=torch.float64)}
+    free = {knob: value.requires_grad_() for knob, value in knobs.items() if knob not in fixed}
+
+    def pedal(audio: Tensor, *values: Tensor) -> Tensor:
+        turned = dict(zip(free, values, strict=True))
+        return EFFECTS[name].differentiable(audio, rate, **fixed, **turned)
+
+    assert torch.autograd.gradcheck(pedal, (audio, *free.values()))
+
+
+@pytest.mark.parametrize("name", [*FILTERS, "chorus", "phaser"])
+def test_float32_gradients_are_those_of_float64(name, clips, setting_at, stacked) -> None:
+    presets, left_out, limit_db = EFFECTS[name].space.corners(), set(), -80.0
+    if name in FILTERS:  # the filter that float32 makes of 100 Hz is another one, by up to -60 dB
+        limit_db, left_out = -50.0, {"audio"}
+    else:  # at rest: in float64 the phase of a swing is another one
+        presets, left_out = [{**setting_at(name), "depth": 0.0}] * 2, {"rate_hz", "depth"}
+    audio = torch.from_numpy(clips(RATE)[:1]).expand(len(presets), -1, -1)
+    single, double = (
+        gradients(name, audio.to(dtype), stacked(presets, dtype))
+        for dtype in (torch.float32, torch.float64)
+    )
+    for label in double.keys() - left_out:
+        assert relative_error_db(double[label], single[label]) <= limit_db, label
+
+
+@but_bitcrush
+def test_knobs_turn_pedalboard_as_the_gradient_says(name, clips, setting_at) -> None:
+    record, here = EFFECTS[name], setting_at(name, 0.3)
+    audio, rel, step = clips(RATE)[:2], 0.01, 0.005
+    weight = np.linspace(0.5, 1.5, audio.shape[-1])
+    if name in FILTERS:
+        # Over 1 % of a knob one sees the staircase that float32 coefficients make of pedalboard.
+        step = 0.04
+    if record.level_knob or name == "limiter":
+        # Larger steps average over levels that cross the threshold and samples that are clipped.
+        rel, step, here = 0.02, 0.003, setting_at(name)
+    if not record.time_invariant:
+        # Low tones, weighed by where they are, which follow the oscillator's phase.
+        seconds = np.arange(RATE // 2) / RATE
+        low, high = (110.0, 170.0) if name == "chorus" else (500.0, 900.0)
+        tones = np.sin(2 * np.pi * np.array([[low], [high]]) * seconds).astype(np.float32)
+        audio, weight, here = (
+            tones[None],
+            seconds * (1 + np.sin(10 * np.pi * seconds)),
+            setting_at(name),
+        )
+    dtype = torch.float32 if not record.time_invariant else torch.float64
+    knobs = {
+        knob: torch.tensor(value, dtype=torch.float64, requires_grad=True)
+        for knob, value in here.items()
+    }
+    wet = record.differentiable(torch.from_numpy(audio).to(dtype), RATE, **knobs)
+    (wet.double().square() * torch.from_numpy(weight)).sum().backward()
+
+    def energy(knob: str, value: float) -> float:
+        plugin = record.build({**here, knob: value})
+        wets = (process(plugin, item, RATE).astype(float) for item in audio)
+        return sum((np.square(wet) * weight).sum() for wet in wets)
+
+    for knob, value in here.items():
+        if knob == "delay_seconds":
+            continue  # a staircase: see below
+        # An oscillator's steps must be long beside the detuning of a rounded phase.
+        by, error = (0.01, 0.03) if knob == "rate_hz" else (step, rel)
+        by = by * abs(value)
+        slope = (energy(knob, value + by) - energy(knob, value - by)) / (2 * by)
+        assert knobs[knob].grad.item() == pytest.approx(slope, rel=error), knob
+
+
+def test_the_gradient_of_a_delay_is_that_of_an_interpolating_line() -> None:
+    whole, rate, samples = 5, 10, 40
+    audio, weights = noise(samples), noise(samples, seed=1)
+    seconds = torch.tensor([(whole + 0.4) / rate], dtype=torch.float64, requires_grad=True)
+    wet = delay(audio.view(1, 1, -1), rate, delay_seconds=seconds, feedback=0.7, mix=0.4)
+    (wet * weights).sum().backward()
+
+    # The same line written out, read between two samples.
+    fraction = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    line: list[Tensor] = []
+    written_out = []
+    for n in range(samples):
+        lags = (whole, whole + 1)
+        near, far = (line[n - k] if n >= k else torch.zeros_like(fraction) for k in lags)
+        read = near + fraction * (far - near)
+        line.append(audio[n] + 0.7 * read)
+        written_out.append(0.6 * audio[n] + 0.4 * read)
+    torch.testing.assert_close(wet[0, 0], torch.stack(written_out))
+    (torch.stack(written_out) * weights).sum().backward()
+    torch.testing.assert_close(seconds.grad[0], rate * fraction.grad)
+
+
+def test_the_gradient_of_a_delay_leads_to_the_delay() -> None:
+    # A slow sine and a target 20 samples later: steps against the gradient arrive.
+    audio, knobs = torch.sin(torch.arange(8000) / 100).view(1, 1, -1), {"feedback": 0.3, "mix": 0.5}
+    target = delay(audio, RATE, delay_seconds=0.0505, **knobs)
+    seconds = torch.tensor(0.05, requires_grad=True)
+    for _ in range(120):
+        error = delay(audio, RATE, delay_seconds=seconds, **knobs) - target
+        (gradient,) = torch.autograd.grad(error.square().mean(), seconds)
+        with torch.no_grad():
+            seconds -= 2e-6 * gradient
+    assert seconds.item() == pytest.approx(0.0505, abs=1.5 / RATE)
+
+
+def test_a_clipper_shares_its_gradient_between_audio_and_threshold() -> None:
+    audio = torch.tensor([[[-2.0, -0.9, -0.5, 0.0, 0.5, 0.9, 2.0]]], requires_grad=True)
+    threshold_db = torch.zeros(1, requires_grad=True)
+    weights = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0])
+    (clipping(audio, RATE, threshold_db=threshold_db) * weights).sum().backward()
+    assert audio.grad.flatten().tolist() == [0, 2, 4, 8, 16, 32, 0]
+    torch.testing.assert_close(threshold_db.grad, torch.tensor([(64 - 1) * log(10) / 20]))
+
+
+def test_a_bit_crusher_passes_gradients_on_and_knows_what_a_bit_does_to_its_error() -> None:
+    audio = (0.5 * noise(1, 2, 50_000)).requires_grad_()
+    bits = torch.tensor([4.3], dtype=torch.float64, requires_grad=True)
+    crushed, weights = bitcrush(audio, RATE, bit_depth=bits), noise(*audio.shape, seed=1)
+    (straight,) = torch.autograd.grad((crushed * weights).sum(), audio, retain_graph=True)
+    torch.testing.assert_close(straight, weights)
+    (crushed - audio.detach()).square().mean().backward()
+
+    def error(bits: float) -> float:
+        crushed = bitcrush(audio.detach(), RATE, bit_depth=bits)
+        return (crushed - audio.detach()).square().mean().item()
+
+    # 100 000 errors spread evenly over a step: their mean square is known to 0.3 %.
+    slope = log(error(4.8)) - log(error(3.8))
+    assert slope == pytest.approx(-2 * log(2), rel=0.02)
+    assert bits.grad.item() == pytest.approx(slope * error(4.3), rel=0.02)
