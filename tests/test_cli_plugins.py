@@ -1,26 +1,25 @@
 """`labkit plugins`: the list, one plug-in's knobs, and the measurement of all, without any that is installed."""
 
+import importlib.util
+
 import pytest
 
 from labkit.cli import main
-from labkit.effects.hosts import listing
-from labkit.effects.hosts.face import PluginError, PluginInfo
+from labkit.effects.hosts import PluginError, PluginInfo, listing
 
 
 @pytest.fixture(autouse=True)
 def three(monkeypatch):
     """One pedal, one plug-in that is gone when it is opened, and one that nothing here can host."""
     listed = [
-        PluginInfo("compressor", "builtin", "pedalboard.Compressor", True),
-        PluginInfo("Gone", "VST3", "gone.vst3", True),
-        PluginInfo(
-            "Warm",
-            "LV2",
-            "urn:maker:Warm",
-            False,
-            "dawdreamer is not installed: pip install dawdreamer",
-        ),
+        PluginInfo("compressor", "builtin", "compressor", listing._HOSTS["builtin"][1]),
+        PluginInfo("Gone", "VST3", "gone.vst3"),
+        PluginInfo("Warm", "LV2", "urn:maker:Warm"),
     ]
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "dawdreamer" else find_spec(name)
+    )
     monkeypatch.setattr(listing, "installed_plugins", lambda: listed)
 
 
@@ -48,7 +47,7 @@ def test_checking_opens_all_and_fails_where_one_does_not_open(capsys, monkeypatc
     assert "4 knobs, lag 0 samples, repeats itself (its reset)" in capsys.readouterr().out
     find = listing.find
     monkeypatch.setattr(
-        "labkit.effects.hosts.pool.find", lambda name: fault(name) if "gone" in name else find(name)
+        "labkit.effects.hosts.plugin.find", lambda name: fault(name) if "gone" in name else find(name)
     )
     assert main(["plugins", "--check"]) == 1
     lines = capsys.readouterr().out.splitlines()

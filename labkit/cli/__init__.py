@@ -9,7 +9,6 @@ from tyro.conf import subcommand
 
 from labkit.cli.blackbox import Enhance, EvaluateBlackbox, TrainBlackbox
 from labkit.cli.codec import EvaluateCodec, TrainCodec
-from labkit.cli.gradients import EvaluateGradients
 from labkit.cli.house import Data, Doctor, Results
 from labkit.cli.pedal_order import (
     Chain,
@@ -80,7 +79,6 @@ class Evaluate:
         | Annotated[EvaluateText, subcommand("text", prefix_name=False)]
         | Annotated[EvaluateStyle, subcommand("style", prefix_name=False)]
         | Annotated[EvaluateSynth, subcommand("synth", prefix_name=False)]
-        | Annotated[EvaluateGradients, subcommand("gradients", prefix_name=False)]
     )
 
     def run(self) -> int:

@@ -61,7 +61,7 @@ class Plugins:
         from labkit.effects.hosts import open_plugin
 
         with open_plugin(name, timeout_s=self.timeout_s) as plugin:
-            print(f"{plugin.name} ({plugin.source.kind}, {plugin.source.where}): {_facts(plugin)}")
+            print(f"{plugin.name} ({plugin.info.kind}, {plugin.info.where}): {_facts(plugin)}")
             for knob in plugin.parameters:
                 travel = f"{knob.low:g} to {knob.high:g} {knob.unit}".rstrip()
                 steps = f", {knob.steps} positions" if knob.steps else ""
@@ -75,14 +75,18 @@ def _facts(plugin: "HostedPlugin") -> str:
     same = (
         "repeats itself"
         if plugin.repeatable
-        else f"differs by {plugin.repeat_error:.1e} from render to render"
+        else f"differs by {plugin.probe.repeat_error:.1e} from render to render"
     )
-    does = "" if plugin.responds or not plugin.parameters else ", its knobs change nothing in 0.7 s"
+    does = (
+        ""
+        if plugin.probe.responds or not plugin.parameters
+        else ", its knobs change nothing in 0.7 s"
+    )
     by = {
         "reset": "its reset",
         "settle": "a reset and settling",
         "reload": "a new instance each time",
-    }[plugin.care]
+    }[plugin.probe.reset_mode]
     return (
         f"{len(plugin.parameters)} knobs, lag {plugin.latency_samples} samples, {same} ({by}){does}"
     )

@@ -1,6 +1,6 @@
 """`labkit style`, and its training and evaluation."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Style:
-    """Treat a recording like another one: equaliser and compressor; writes sound, settings and pedalboard code.
+    """Treat a recording like another one: equaliser and compressor; writes sound, settings, code.
 
     Attributes:
         file: the recording: wav, flac, mp3, ogg; from 16 kHz on, any length, stereo stays stereo.
@@ -29,74 +29,64 @@ class Style:
     checkpoint: Path | None = None
 
     def run(self) -> int:
-        """Hear both, treat, write."""
+        """Read both, treat, write."""
         from labkit.signal.files import read_audio
 
-        audio, sample_rate = read_audio(self.file)
+        audio, rate = read_audio(self.file)
         reference, reference_rate = read_audio(self.reference)
 
-        from labkit.systems.blackbox import style
+        from labkit.systems import style
 
         model = style.load(self.checkpoint)
         found = style.predict(
-            model, audio, sample_rate, reference=reference, reference_rate=reference_rate
+            model, audio, rate, reference=reference, reference_rate=reference_rate
         )
         folder = self.out or Path("output") / f"{self.file.stem}_like_{self.reference.stem}"
         for name, value in found.settings.items():
             print(f"  {name:14s} {value:8.2f}")
-        for path in style.write(found, sample_rate, folder):
+        for path in style.write(found, rate, folder):
             print(f"wrote {path}")
         return 0
 
 
 @dataclass(frozen=True)
 class TrainStyle(Training):
-    """Train the networks that hear a style and turn an equaliser and a compressor.
+    """Train the network that sets an equaliser and a compressor.
 
     Attributes:
-        gradient: through the twins, by SPSA through pedalboard, by a proxy, or none: the knobs are learnt.
-        renders: of the whole training, in place of steps.
-        n_examples: made once, drawn again and again.
-        learning_rate: at the plateau.
+        preset: through the differentiable processor, by SPSA through pedalboard, by a proxy, or of
+            the parameters themselves.
     """
 
     system: ClassVar[str] = "style"
 
-    gradient: Literal["autodiff", "spsa", "proxy", "regression"] = "autodiff"
-    renders: int | None = None
-    n_examples: int | None = None
-    learning_rate: float | None = None
+    preset: Literal["autodiff", "spsa", "proxy", "regression"] = "autodiff"
 
     def train(self, run_dir: Path, target: Path) -> str:
         """Train in `run_dir`, write the checkpoint to `target`; its sha256."""
-        from labkit.systems.blackbox import style, style_train
+        from labkit.systems.style import SYSTEM
 
-        given = {name: getattr(self, name) for name in ("renders", "n_examples", "learning_rate")}
-        if self.steps is not None:
-            raise ValueError("steps must not be given: their number follows from renders")
-        chosen = self.chosen | {name: value for name, value in given.items() if value is not None}
-        config = replace(style.Config(), gradient=self.gradient, **chosen)
-        return style.save(style_train.train(config, run_dir, on_log=say), target)
+        config = SYSTEM.presets[self.preset].but(**self.chosen)
+        return SYSTEM.save(SYSTEM.train(config, run_dir, on_log=say), target)
 
 
 @dataclass(frozen=True)
 class EvaluateStyle(Evaluation):
-    """How near the treated sound comes, by each gradient, beside rules, controls and the true knobs; five styles.
+    """How near the treated sound comes, beside rules, controls and the true parameters.
 
     Attributes:
         n: clips of each kind of recording.
-        checkpoints: of other gradients, beside the shipped one.
+        checkpoint: another one than the shipped one.
     """
 
     system: ClassVar[str] = "style"
 
     n: int = 40
-    checkpoints: tuple[Path, ...] = ()
+    checkpoint: Path | None = None
 
     def rows(self) -> "list[Row]":
         """Every figure of the results table."""
-        from labkit.systems.blackbox import style, style_evaluate
+        from labkit.systems.style import SYSTEM
 
-        paths = (style.shipped_path(), *self.checkpoints)
-        models, names = [style.load(path) for path in paths], [path.name for path in paths]
-        return style_evaluate.evaluate(models, n=self.n, seed=self.seed, checkpoints=names)
+        path = self.checkpoint or SYSTEM.shipped_path()
+        return SYSTEM.score(SYSTEM.load(path), n=self.n, seed=self.seed, checkpoint=path.name)

@@ -22,7 +22,6 @@ _BESIDE = {
 _ORDER = (
     "pedal_order",
     "saturation",
-    "gradients",
     "blackbox",
     "style",
     "synth",
@@ -31,19 +30,8 @@ _ORDER = (
 )
 # What the front page shows of each system, as patterns of task/model/metric; the whole is in data/results/README.md.
 HEADLINES = {
-    "blackbox": (
-        "*/controller, 1 render/MR-STFT left",
-        "*/rules/MR-STFT left",
-        "*/CMA-ES, blind, 10 renders/MR-STFT left",
-    ),
+    "blackbox": ("*/controller, 1 render/MR-STFT left",),
     "codec": ("through pedals*/*/mel distance", "through pedals*/our codec/entropy*"),
-    "gradients": (
-        "*/central differences/cosine, worst*",
-        "EQ*/SPSA/cosine, 2 renders",
-        "*/slope at the wall*",
-        "*/loss left*",
-        "*/proxy*/cosine*",
-    ),
     "pedal_order": (
         "*/exact chain",
         "*/macro F1",
@@ -62,11 +50,7 @@ HEADLINES = {
         "real overdrives*/*/neighbours*",
         "speed/*/*share*",
     ),
-    "style": (
-        "*, real speech/autodiff/MR-STFT*",
-        "*, real speech/SPSA/MR-STFT*",
-        "five styles, real speech/encoder, autodiff/*",
-    ),
+    "style": ("*, real speech/autodiff/MR-STFT*",),
     "text": (
         "EQ curve of a word never seen*/network/*",
         "EQ curve of a word seen*/network/*",

@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from labkit.effects.hosts import PluginError, installed_plugins, lv2, open_plugin
+from labkit.effects.hosts import PluginError, installed_plugins, listing, open_plugin
 from labkit.effects.hosts.listing import find
 
 RATE = 44_100
@@ -109,9 +109,9 @@ def test_a_stereo_vst3_plays_mono_too():
 def test_a_plug_in_that_does_not_forget_is_found_out():
     """ZamTube as VST3 keeps what it played, and returns no knob to where it stood first: a new instance each time."""
     with open_plugin(installed("ZamTube", "VST3"), parameters=["tube_drive"]) as plugin:
-        assert plugin.care == "reload"
+        assert plugin.probe.reset_mode == "reload"
         assert (
-            plugin.repeat_error < 1e-2
+            plugin.probe.repeat_error < 1e-2
         )  # 5e-4 at most was seen; without reloading it is above 0.1
 
 
@@ -140,7 +140,7 @@ def test_an_lv2_by_uri_turns_and_forgets():
             (0, 1),
         ]
         assert plugin.repeatable
-        assert plugin.responds
+        assert plugin.probe.responds
         quiet = plugin.process(tone(-20), RATE, np.array([0.0, 0.5, 0.5]))
         loud = plugin.process(tone(-20), RATE, np.array([0.5, 0.5, 0.5]))
         assert level_db(loud) - level_db(quiet) == pytest.approx(12, abs=0.01)  # half of its 24 dB
@@ -188,7 +188,7 @@ def test_a_stereo_lv2_of_another_maker_turns():
     if where is None or not importlib.util.find_spec("dawdreamer"):
         pytest.skip("Calf's gate is not installed (Debian: calf-plugins), or dawdreamer is not")
     with open_plugin(where, parameters=["threshold"]) as plugin:
-        assert (plugin.repeatable, plugin.responds) == (True, True)
+        assert (plugin.repeatable, plugin.probe.responds) == (True, True)
         opened = level_db(plugin.process(tone(-20), RATE, np.array([0.0])))
         closed = level_db(plugin.process(tone(-20), RATE, np.array([1.0])))
         assert opened == pytest.approx(-20, abs=0.5)
@@ -234,9 +234,9 @@ def folders(tmp_path, monkeypatch):
     (tmp_path / "Bright.so").touch()
     for variable in ("VST3_PATH", "LV2_PATH", "VST_PATH"):
         monkeypatch.setenv(variable, str(tmp_path))
-    lv2.bundles.cache_clear()
+    listing.lv2_bundles.cache_clear()
     yield tmp_path
-    lv2.bundles.cache_clear()
+    listing.lv2_bundles.cache_clear()
 
 
 def test_what_is_installed_is_read_from_folders_and_manifests(folders):
@@ -250,7 +250,7 @@ def test_what_is_installed_is_read_from_folders_and_manifests(folders):
         ("Warm", "LV2", "urn:maker:Warm"),
         ("Bright", "VST2", str(folders / "Bright.so")),
     ]
-    assert lv2.port_units("urn:maker:Warm") == {"Drive": "dB", "Pitch": "Hz"}
+    assert listing.lv2_units("urn:maker:Warm") == {"Drive": "dB", "Pitch": "Hz"}
 
 
 def test_a_name_a_file_or_a_uri_finds_it(folders, monkeypatch):

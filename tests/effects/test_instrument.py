@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labkit.effects.hosts.face import PluginError
+from labkit.effects.hosts import PluginError
 from labkit.effects.hosts.worker import Worker
 
 RATE = 44_100

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from labkit.effects.hosts import instrument
-from labkit.effects.hosts.face import PluginError
+from labkit.effects.hosts import PluginError, instrument
 from labkit.effects.synths.registry import SETS, Synth, synthesizer_of
 from labkit.effects.synths.spec import SAMPLE_RATE, Choice, Knob, SynthSpec
 from labkit.effects.synths.surge import SIMPLE, SurgeEngine, controls_of, find_surge, start

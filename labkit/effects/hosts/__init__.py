@@ -1,37 +1,43 @@
-"""Real plug-ins behind one face: pedalboard's pedals, VST3 files, LV2 by URI; knobs in 0..1, lag taken out, from rest.
+"""Plug-ins of every format behind one class: pedalboard's pedals, VST3 and VST2 files, LV2 by URI.
 
-Foreign plug-ins run in a process of their own with a time limit. One that crashes, hangs or is missing ends in a
-`PluginError`, and the next call starts a fresh process.
+Their parameters lie in 0..1, their latency is removed, and every call starts from rest. A foreign
+plug-in runs in a process of its own with a time limit: one that crashes, hangs or is missing ends
+in a `PluginError`, and the next call starts a fresh process.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labkit.effects.hosts.face import Plugin, PluginError, PluginInfo, PluginParameter
-    from labkit.effects.hosts.listing import Source, installed_plugins
-    from labkit.effects.hosts.plugin import HostedPlugin
-    from labkit.effects.hosts.pool import PluginPool, open_plugin
+    from labkit.effects.hosts.engines import PluginParameter
+    from labkit.effects.hosts.listing import PluginInfo, installed_plugins
+    from labkit.effects.hosts.plugin import HostedPlugin, Rack, Unit, open_plugin
+    from labkit.effects.hosts.worker import PluginError
 
+_MODULES = {
+    "HostedPlugin": "plugin",
+    "PluginError": "worker",
+    "PluginInfo": "listing",
+    "PluginParameter": "engines",
+    "Rack": "plugin",
+    "Unit": "plugin",
+    "installed_plugins": "listing",
+    "open_plugin": "plugin",
+}
 __all__ = [
     "HostedPlugin",
-    "Plugin",
     "PluginError",
     "PluginInfo",
     "PluginParameter",
-    "PluginPool",
-    "Source",
+    "Rack",
+    "Unit",
     "installed_plugins",
     "open_plugin",
 ]
 
-_HOMES = {"face": __all__[1:5], "listing": ["Source", "installed_plugins"], "plugin": __all__[:1]}
-
 
 def __getattr__(name: str) -> Any:
-    # Nothing is imported before it is asked for: a worker's process, which finds its engine in this package, must
-    # start in a fraction of the time that torch takes.
-    if name not in __all__:
+    # Imported when first used: a worker's process must start without torch.
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = next((home for home, names in _HOMES.items() if name in names), "pool")
-    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,41 +1,42 @@
-"""VST3 instruments through pedalboard: parameters by name, a note to sound. Runs in a worker's process."""
+"""VST3 instruments through pedalboard: parameters by name, a note to sound. Runs in a worker."""
 
 import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from labkit.effects.hosts.face import SETTLE_SECONDS, number
+from labkit.effects.hosts.engines import SETTLE_SECONDS, number
 from labkit.signal.optional import need
 
-# Below 100 dB under full scale what still sounds of the last note is not heard in the next one.
+# -100 dB: below, the last note does not disturb the next one.
 _SILENT = 1e-5
-_LONGEST_RING_SECONDS = 12.0
+_LONGEST_RELEASE_SECONDS = 12.0
 _MARGIN_SECONDS = 0.05
-# Every key: pedalboard plays one when it opens an instrument, to see what a reset does, and may leave it down.
-_LET_GO = [(bytes([0x80, key, 0]), 0.0) for key in range(128)]
-# Instruments that work in blocks of their own (Surge XT: 32) begin a note at the next one: ours end where theirs do.
+# Every key: pedalboard plays one when it opens an instrument, and may leave it down.
+_ALL_OFF = [(bytes([0x80, key, 0]), 0.0) for key in range(128)]
+# Some instruments work in blocks (Surge XT: 32) and begin a note at the next one: so do our calls.
 _BLOCK = 64
-# A word is looked for at so many places of a parameter's travel: pedalboard, too, looks at a thousand.
+# A word is searched at so many places of a parameter's range, as pedalboard does.
 _PLACES = 1000
 
-Told = Mapping[str, float | str]
+Settings = Mapping[str, float | str]
 
 
 class Vst3Instrument:
-    """Hosts a VST3 instrument.
+    """A VST3 instrument.
 
     Args:
         where: the `.vst3` file or bundle.
-        names: of the parameters that will be set, as pedalboard spells them; None for all.
+        names: parameters that will be set, as pedalboard spells them; None for all.
 
     Raises:
-        ValueError: when it is an effect, or lacks some of the parameters; all that are missing are named.
+        ValueError: when it is an effect, or lacks some of the parameters (all are named).
     """
 
     def __init__(self, where: str, names: Iterable[str] | None = None) -> None:
-        self._where, self._names = where, None if names is None else tuple(names)
-        self._shown: dict[str, list[str]] = {}
+        self._where = where
+        self._names = None if names is None else tuple(names)
+        self._words: dict[str, list[str]] = {}
         self.reload()
 
     def reload(self) -> None:
@@ -50,80 +51,75 @@ class Vst3Instrument:
                 f"{self._plugin.name} {self._plugin.version} has {len(every)} parameters, "
                 f"but not these {len(missing)} of {len(names)}: {', '.join(missing)}"
             )
-        self._knobs = {name: every[name] for name in names}
-        self._told: dict[str, float | str] = {}
+        self._parameters = {name: every[name] for name in names}
+        self._settings: dict[str, float | str] = {}
 
     def place(self, name: str, word: str) -> float:
-        """The middle of the travel, 0..1, over which a parameter shows a word.
+        """The middle of the range, in 0..1, over which a parameter shows a word.
 
         Args:
-            name: of the parameter.
-            word: what it shows; a number is also the text that begins with it (``"3"`` is ``"3 voices"``).
+            word: a number also means the text that begins with it (``"3"`` is ``"3 voices"``).
 
         Raises:
             ValueError: if it never shows that; what it does show is named.
         """
-        if name not in self._shown:
-            knob = self._knobs[name]
-            self._shown[name] = [
-                knob.get_text_for_raw_value(k / _PLACES).strip() for k in range(_PLACES + 1)
+        if name not in self._words:
+            parameter = self._parameters[name]
+            places = np.arange(_PLACES + 1) / _PLACES
+            self._words[name] = [
+                parameter.get_text_for_raw_value(float(place)).strip() for place in places
             ]
-        shown, wanted = self._shown[name], number(word)
-        places = [k for k, text in enumerate(shown) if text == word]
-        places = places or [
-            k for k, text in enumerate(shown) if wanted is not None and number(text) == wanted
-        ]
-        if not places:
-            raise ValueError(
-                f"{name} never shows {word!r}; it shows {', '.join(list(dict.fromkeys(shown))[:40])}"
-            )
-        return places[len(places) // 2] / _PLACES
+        words, wanted = self._words[name], number(word)
+        found = [k for k, text in enumerate(words) if text == word]
+        if not found and wanted is not None:
+            found = [k for k, text in enumerate(words) if number(text) == wanted]
+        if not found:
+            shown = ", ".join(list(dict.fromkeys(words))[:40])
+            raise ValueError(f"{name} never shows {word!r}; it shows {shown}")
+        return found[len(found) // 2] / _PLACES
 
-    def set(self, told: Told) -> None:
+    def set(self, settings: Settings) -> None:
         """Set parameters: name -> a number in 0..1, or a word as `place` takes it.
 
         Raises:
-            ValueError: naming the parameter, for an unknown one, a number out of range, or a word that it never shows.
+            ValueError: naming the parameter: unknown, out of range, or never showing the word.
         """
-        for name, raw in {name: self._raw(name, value) for name, value in told.items()}.items():
-            self._knobs[name].raw_value = raw
-        self._told |= told
+        values = {name: self._value(name, value) for name, value in settings.items()}
+        for name, value in values.items():
+            self._parameters[name].raw_value = value
+        self._settings |= settings
 
-    def settle(self, told: Told, sample_rate: int) -> None:
-        """Set parameters and let them arrive, when the last note has died away; one that does not is cut off."""
-        self.set(told)
-        for _ in range(round(_LONGEST_RING_SECONDS / SETTLE_SECONDS)):
-            if np.abs(self._process(_LET_GO, SETTLE_SECONDS, sample_rate)).max() < _SILENT:
+    def settle(self, settings: Settings, sample_rate: int) -> None:
+        """Set parameters and wait for silence; a note that rings too long is cut off."""
+        self.set(settings)
+        for _ in range(round(_LONGEST_RELEASE_SECONDS / SETTLE_SECONDS)):
+            if np.abs(self._process(_ALL_OFF, SETTLE_SECONDS, sample_rate)).max() < _SILENT:
                 return
-        told = self._told
+        settings = self._settings
         self.reload()
-        self.set(told)
+        self.set(settings)
 
     def play(
         self,
-        told: Told,
+        settings: Settings,
         key: int,
         held: float,
         seconds: float,
         sample_rate: int = 44_100,
         velocity: float = 0.8,
     ) -> np.ndarray:
-        """A note from silence.
+        """A note from silence: (2, samples) float32.
 
         Args:
-            told: as `set`.
+            settings: as `set`.
             key: MIDI key, 0..127.
-            held: seconds after which the key is let go.
+            held: seconds until the key is released.
             seconds: length of the sound.
-            sample_rate: Hz.
             velocity: 0..1.
-
-        Returns:
-            (2, samples) float32.
         """
-        self.settle(told, sample_rate)
+        self.settle(settings, sample_rate)
         events = [(bytes([0x90, key, round(127 * velocity)]), 0.0), (bytes([0x80, key, 0]), held)]
-        # However long the key is held, it is let go within what is played: no note hangs.
+        # The release lies within what is played, however long the key is held.
         sound = self._process(events, max(seconds, held) + _MARGIN_SECONDS, sample_rate)
         return np.ascontiguousarray(sound[:, : round(seconds * sample_rate)], dtype=np.float32)
 
@@ -140,15 +136,14 @@ class Vst3Instrument:
 
     def _process(self, events: list, seconds: float, sample_rate: int) -> np.ndarray:
         blocks = math.ceil(seconds * sample_rate / _BLOCK)
-        seconds = (blocks * _BLOCK + 0.5) / sample_rate  # which is cut down to whole samples
-        # No reset: pedalboard may make a new instance of it.
+        seconds = (blocks * _BLOCK + 0.5) / sample_rate  # pedalboard cuts to whole samples
+        # No reset: pedalboard may make a new instance for it.
         return self._plugin.process(events, seconds, sample_rate, num_channels=2, reset=False)
 
-    def _raw(self, name: str, value: float | str) -> float:
-        if name not in self._knobs:
-            raise ValueError(
-                f"{name} is none of the {len(self._knobs)} parameters that were asked for"
-            )
+    def _value(self, name: str, value: float | str) -> float:
+        if name not in self._parameters:
+            n = len(self._parameters)
+            raise ValueError(f"{name} is none of the {n} parameters that were asked for")
         if isinstance(value, str):
             return self.place(name, value)
         if not 0 <= value <= 1:

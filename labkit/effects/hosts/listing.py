@@ -1,129 +1,148 @@
-"""Which plug-ins are installed, and which one a name means."""
+"""Which plug-ins are installed, and which one a name means. Nothing is opened."""
 
 import importlib.util
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
-from labkit.effects.hosts.face import Kind, PluginError, PluginInfo
-from labkit.effects.hosts.lv2 import bundles
-from labkit.effects.registry import EFFECTS
+from labkit.effects.hosts.worker import PluginError
 from labkit.signal.paths import plugin_folders
 
-_VST3 = "labkit.effects.hosts.pedalboard:Vst3Engine"
-_DAWDREAMER = "labkit.effects.hosts.dawdreamer:DawdreamerEngine"
-_BUILTIN = "labkit.effects.hosts.builtin:BuiltinEngine"
-_ENGINES: dict[Kind, str] = {
-    "builtin": _BUILTIN,
-    "VST3": _VST3,
-    "LV2": _DAWDREAMER,
-    "VST2": _DAWDREAMER,
-}
-_LIBRARIES: dict[Kind, str] = {
-    "builtin": "pedalboard",
-    "VST3": "pedalboard",
-    "LV2": "dawdreamer",
-    "VST2": "dawdreamer",
+Kind = Literal["builtin", "VST3", "VST2", "LV2"]
+# Kind -> the library that hosts it, and the engine that uses it.
+_HOSTS: dict[Kind, tuple[str, str]] = {
+    "builtin": ("pedalboard", "labkit.effects.hosts.engines:BuiltinEngine"),
+    "VST3": ("pedalboard", "labkit.effects.hosts.engines:Vst3Engine"),
+    "LV2": ("dawdreamer", "labkit.effects.hosts.engines:DawdreamerEngine"),
+    "VST2": ("dawdreamer", "labkit.effects.hosts.engines:DawdreamerEngine"),
 }
 _SUFFIXES: dict[str, Kind] = {".vst3": "VST3", ".so": "VST2", ".dll": "VST2", ".vst": "VST2"}
+# Turtle allows more than these patterns; bundles are written with these.
+_LV2_PLUGIN = re.compile(r"^\s*<([^<>\s]+)>\s+a\s+[^;.\[\]]*\blv2:Plugin\b", re.MULTILINE)
+_LV2_COMMENT = re.compile(r"(?m)^\s*#.*$")
+_LV2_NAME = re.compile(r'lv2:name\s+"([^"]*)"')
+_LV2_UNIT = re.compile(r"units?:unit\s+units?:(\w+)")
+_UNITS = {"db": "dB", "hz": "Hz", "khz": "kHz", "pc": "%", "min": "min", "ms": "ms", "s": "s"}
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a plug-in comes from.
+class PluginInfo:
+    """One plug-in, as `labkit plugins` lists it.
 
     Attributes:
-        name: for messages.
+        name: what `open_plugin` takes; unique in its kind.
         kind: its format.
         where: what its engine opens: a pedal's name, a file, a URI.
-        engine: ``"module:Class"`` of the engine.
-        foreign: whether it runs in a process of its own.
+        engine: ``"module:Class"``.
     """
 
     name: str
     kind: Kind
     where: str
-    engine: str
-    foreign: bool = True
+    engine: str = ""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it runs in a process of its own."""
+        return self.kind != "builtin"
+
+    @property
+    def why_not(self) -> str:
+        """What is missing to host its kind; empty when nothing is."""
+        library = _HOSTS[self.kind][0]
+        if importlib.util.find_spec(library):
+            return ""
+        return f"{library} is not installed: pip install {library}"
+
+    @property
+    def usable(self) -> bool:
+        """Whether its kind can be hosted. Whether it opens is known after opening it."""
+        return not self.why_not
 
 
 def installed_plugins() -> list[PluginInfo]:
-    """Every plug-in that `open_plugin` can be asked for; nothing is opened.
+    """The lab's own pedals, then VST3, LV2 and VST2, each by name."""
+    from labkit.effects.registry import EFFECTS  # not at import: a worker needs no pedals
 
-    Returns:
-        The lab's own pedals, then VST3, LV2 and VST2, each by name.
-    """
-    found: list[tuple[str, Kind, str]] = [
-        (n, "builtin", f"pedalboard.{e.plugin}") for n, e in EFFECTS.items()
-    ]
-    found += [(path.stem, "VST3", str(path)) for path in _files("VST3", (".vst3",))]
-    found += [(name, "LV2", uri) for name, uri in _lv2_names(bundles())]
-    found += [(path.stem, "VST2", str(path)) for path in _files("VST2", (".so", ".dll", ".vst"))]
-    faults = {kind: _fault(kind) for kind in _ENGINES}
-    return [
-        PluginInfo(name, kind, where, not faults[kind], faults[kind]) for name, kind, where in found
-    ]
+    found: list[tuple[str, Kind, str]] = [(name, "builtin", name) for name in EFFECTS]
+    found += [(path.stem, "VST3", str(path)) for path in _files("VST3")]
+    found += [(name, "LV2", uri) for name, uri in _lv2_names()]
+    found += [(path.stem, "VST2", str(path)) for path in _files("VST2")]
+    return [PluginInfo(name, kind, where, _HOSTS[kind][1]) for name, kind, where in found]
 
 
-def find(name_or_path_or_uri: str) -> Source:
-    """What a name, file or URI stands for.
-
-    Args:
-        name_or_path_or_uri: as `open_plugin`. A name in several kinds means the pedal, then the VST3, LV2, VST2.
-
-    Returns:
-        Its source.
+def find(wanted: str) -> PluginInfo:
+    """The plug-in that a name, file or URI means; of several kinds the pedal, VST3, LV2, VST2.
 
     Raises:
         PluginError: if there is no such plug-in, or its kind cannot be hosted here.
     """
-    wanted = name_or_path_or_uri
     kind = _SUFFIXES.get(Path(wanted).suffix.lower())
     if kind and Path(wanted).exists():
-        info = PluginInfo(Path(wanted).stem, kind, str(Path(wanted).resolve()), True)
+        path = Path(wanted).resolve()
+        info = PluginInfo(path.stem, kind, str(path), _HOSTS[kind][1])
     else:
-        every = installed_plugins()
-        named = [
-            info for info in every if wanted.lower() == info.name.lower() or wanted == info.where
-        ]
-        if not named:
+        named = (
+            info
+            for info in installed_plugins()
+            if wanted.lower() == info.name.lower() or wanted == info.where
+        )
+        info = next(named, None)
+        if info is None:
             raise PluginError(
                 f"no plug-in {wanted!r} here: `labkit plugins` lists what is installed"
             )
-        info = named[0]
-    fault = _fault(info.kind)
-    if fault:
-        raise PluginError(f"{info.kind} plug-in {info.name} cannot be hosted: {fault}")
-    builtin = info.kind == "builtin"
-    return Source(
-        info.name, info.kind, info.name if builtin else info.where, _ENGINES[info.kind], not builtin
-    )
+    if not info.usable:
+        raise PluginError(f"{info.kind} plug-in {info.name} cannot be hosted: {info.why_not}")
+    return info
 
 
-def _fault(kind: Kind) -> str:
-    library = _LIBRARIES[kind]
-    return (
-        ""
-        if importlib.util.find_spec(library)
-        else f"{library} is not installed: pip install {library}"
-    )
-
-
-def _files(kind: Kind, suffixes: tuple[str, ...]) -> Iterator[Path]:
+def _files(kind: Literal["VST3", "VST2"]) -> Iterator[Path]:
+    suffixes = [suffix for suffix, of in _SUFFIXES.items() if of == kind]
     for folder in plugin_folders(kind):
         # Makers may have a folder of their own; what lies deeper is inside a bundle.
-        yield from sorted(
-            p for pattern in ("*", "*/*") for p in folder.glob(pattern) if p.suffix in suffixes
-        )
+        paths = [*folder.glob("*"), *folder.glob("*/*")]
+        yield from sorted(path for path in paths if path.suffix in suffixes)
 
 
-def _lv2_names(uris: Iterable[str]) -> list[tuple[str, str]]:
-    """The last word of each URI, without its fragment unless two would be alike."""
+@cache
+def lv2_bundles() -> dict[str, Path]:
+    """URI of each LV2 installed -> folder of its bundle; the first folder that holds it wins."""
+    found: dict[str, Path] = {}
+    for folder in plugin_folders("LV2"):
+        for manifest in sorted(folder.glob("*.lv2/manifest.ttl")):
+            text = manifest.read_text(encoding="utf-8", errors="replace")
+            for uri in _LV2_PLUGIN.findall(_LV2_COMMENT.sub("", text)):
+                found.setdefault(uri, manifest.parent)
+    return found
+
+
+def lv2_units(uri: str) -> dict[str, str]:
+    """Parameter -> unit of an LV2, from its bundle; empty for anything else."""
+    folder = lv2_bundles().get(uri)
+    units: dict[str, str] = {}
+    for path in sorted(folder.glob("*.ttl")) if folder else ():
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if f"<{uri}>" not in text:
+            continue
+        for port in re.split(r"lv2:index\s", text)[1:]:
+            name, unit = _LV2_NAME.search(port), _LV2_UNIT.search(port)
+            if name and unit and unit[1].lower() in _UNITS:
+                units[name[1]] = _UNITS[unit[1].lower()]
+    return units
+
+
+def _lv2_names() -> list[tuple[str, str]]:
+    """(name, URI): the last word of each URI, with its fragment only where two would be equal."""
+    uris = lv2_bundles()
     words = {uri: uri.replace(":", "/").rsplit("/", 1)[-1].partition("#") for uri in uris}
     count = Counter(word.lower() for word, _, _ in words.values())
-    names = (
-        (word if count[word.lower()] == 1 else word + mark + part, uri)
-        for uri, (word, mark, part) in words.items()
-    )
-    return sorted(((name.strip("_"), uri) for name, uri in names), key=lambda pair: pair[0].lower())
+    names = []
+    for uri, (word, mark, fragment) in words.items():
+        name = word if count[word.lower()] == 1 else word + mark + fragment
+        names.append((name.strip("_"), uri))
+    return sorted(names, key=lambda pair: pair[0].lower())

@@ -1,103 +1,174 @@
-"""A plug-in of any kind behind one `process`: knobs chosen, lag taken out, always from rest."""
+"""Plug-ins that are open: one, and several in a row; their latency and their memory are measured."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import copy
+import queue
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from labkit.effects.hosts.face import Care, PluginError, PluginParameter
-from labkit.effects.hosts.listing import Source
-from labkit.effects.hosts.probe import REPEAT_TOLERANCE, Habits, find_habits, measure_lag, noise
-from labkit.effects.hosts.worker import LocalHost, Worker
+from labkit.effects.hosts.engines import RESET_MODES, PluginParameter, ResetMode
+from labkit.effects.hosts.listing import PluginInfo, find
+from labkit.effects.hosts.worker import LocalHost, PluginError, Worker
 from labkit.signal.files import check_audio, check_rate
+from labkit.signal.seeds import generator
 
-_REFERENCE_RATE = 44_100
+# Two renders are equal below this difference: -120 dB, a few roundings of float32.
+REPEAT_TOLERANCE = 1e-6
+# An echo later than this is the effect's own, no latency.
+LONGEST_LATENCY_S = 0.1
+# Latency ends where the response reaches this share of its peak: above the noise floor of a
+# response estimated from noise, below the first sample of a filter's response.
+_ONSET_SHARE = 0.1
+_PROBE_RATE = 44_100
 _PROBE_SECONDS = 0.5
-# pedalboard takes the longer axis for time, and some plug-ins refuse blocks of a few samples.
+_PROBE_SAMPLES = 32_768  # long enough for most echoes
+_PROBE_ROUNDS = 3  # memory that was never set is often zero, so one round may look repeatable
+# pedalboard takes the longer axis for time, and some plug-ins refuse short blocks.
 _SHORTEST = 256
-# Knobs that nobody asks a network to turn: they switch the plug-in off, load other settings, or only show something.
+# Parameters that a network should not turn: they switch off, load something, or only display.
 _NOT_TURNED = ("bypass", "program", "preset", "solo", "listen")
-_SHOWN = "gain_reduction"
+_DISPLAY = "gain_reduction"
+
+
+def noise(samples: int, width: int) -> np.ndarray:
+    """White noise at -20 dBFS RMS, always the same in every channel: (width, samples) float32."""
+    burst = 0.1 * generator(0, "plug-in probe").standard_normal(samples)
+    return np.tile(burst.astype(np.float32), (width, 1))
+
+
+def measure_latency(dry: np.ndarray, wet: np.ndarray, sample_rate: int) -> int:
+    """Samples by which `wet` lags behind broadband noise, 0 to `LONGEST_LATENCY_S`.
+
+    The impulse response is the quotient of the spectra; latency ends where it first reaches a tenth
+    of its peak. So a pure delay is found exactly, and a filter has no latency.
+    """
+    samples = dry.shape[1]
+    spectrum = np.fft.rfft(dry[0], 2 * samples)
+    power = np.abs(spectrum) ** 2
+    # A little power in every bin, so that those where the noise is weak are not amplified.
+    quotient = np.fft.rfft(wet[0], 2 * samples) * np.conj(spectrum) / (power + 0.01 * power.mean())
+    response = np.abs(np.fft.irfft(quotient)[: round(LONGEST_LATENCY_S * sample_rate) + 1])
+    return int(np.argmax(response >= _ONSET_SHARE * response.max())) if response.max() > 0 else 0
 
 
 @dataclass(frozen=True)
-class _Lag:
-    """How far the plug-in's sound comes late from its host, and how far in all."""
+class Probe:
+    """How a plug-in behaves from render to render.
 
-    left_samples: int
-    all_samples: int
+    Attributes:
+        reset_mode: the cheapest after which a setting sounds as on a fresh instance; where none
+            does, the cheapest within twice the best.
+        repeat_error: the largest difference from the fresh instance, full scale 1.
+        responds: whether turning all parameters changes the first 0.7 s of sound.
+    """
+
+    reset_mode: ResetMode = "reset"
+    repeat_error: float = 0.0
+    responds: bool = True
+
+
+def _probe(
+    render: Callable[[np.ndarray, np.ndarray, ResetMode], np.ndarray],
+    default: np.ndarray,
+    width: int,
+) -> Probe:
+    """Render two settings on fresh instances, then each after the other, with every reset mode."""
+    audio = noise(_PROBE_SAMPLES, width)
+    settings = default, np.where(default > 0.5, default - 0.4, default + 0.4)
+    fresh = [render(audio, setting, "reload") for setting in settings]
+    errors: dict[ResetMode, float] = {}
+    for mode in RESET_MODES:
+        differences = []
+        for k in (1, 0) * _PROBE_ROUNDS:
+            wet = render(audio, settings[k], mode)
+            differences.append(float(np.abs(wet - fresh[k]).max()))
+        errors[mode] = max(differences)
+        if errors[mode] <= REPEAT_TOLERANCE:
+            break
+    enough = max(2 * min(errors.values()), REPEAT_TOLERANCE)
+    mode = next(mode for mode, error in errors.items() if error <= enough)
+    responds = bool(np.abs(fresh[0] - fresh[1]).max() > REPEAT_TOLERANCE)
+    return Probe(mode, errors[mode], responds)
 
 
 class HostedPlugin:
-    """A plug-in of any kind, as `open_plugin` returns it: a `Plugin`, and what was measured of it.
+    """A plug-in of any kind that is open; also a context manager. Pickled, it opens anew.
+
+    Attributes:
+        parameters: those that `process` turns, in its order.
+        latency_samples: at 44.1 kHz; `process` removes it.
+        probe: what was measured of its memory.
 
     Args:
-        source: kind, place and engine.
-        parameters: names of the knobs to turn, in the order wanted; None takes all but switches that turn the
-            plug-in off and displays.
-        timeout_s: seconds that opening, and each call, may take; > 0.
-        fixed: other knobs' settings, 0..1; what is neither turned nor fixed rests at its default.
-
-    Raises:
-        ValueError: for an unknown or doubly named knob, a setting outside 0..1, or a time limit that is none.
-        PluginError: when the plug-in cannot be opened.
+        info: from `listing.find`.
+        parameters, fixed, timeout_s: see `open_plugin`.
     """
 
     def __init__(
         self,
-        source: Source,
+        info: PluginInfo,
         *,
         parameters: Sequence[str] | None = None,
-        timeout_s: float = 20.0,
         fixed: Mapping[str, float] | None = None,
+        timeout_s: float = 20.0,
     ) -> None:
         if not timeout_s > 0:
             raise ValueError(f"timeout_s must be a number of seconds above 0, got {timeout_s!r}")
-        self.source, self.name = source, source.name
-        self._host = (Worker if source.foreign else LocalHost)(
-            source.engine, source.where, timeout_s
-        )
-        self._lags: dict[int, _Lag] = {}
+        self.info, self.name = info, info.name
+        self._host = self._new_host(timeout_s)
+        # Sample rate -> latency that the host leaves in the sound, latency in all.
+        self._latencies: dict[int, tuple[int, int]] = {}
         try:
-            self._knobs: tuple[PluginParameter, ...] = self._call("parameters")
+            self._all: tuple[PluginParameter, ...] = self._call("parameters")
             self._widths: tuple[int, ...] = self._call("widths")
             self._choose(parameters, dict(fixed or {}))
-            self._habits = self._find_habits() if source.foreign else Habits()
-            self.latency_samples = self._lag(_REFERENCE_RATE).all_samples
+            self.probe = self._measure() if info.foreign else Probe()
+            self.latency_samples = self._latency(_PROBE_RATE)[1]
         except BaseException:
             self.close()
             raise
 
     @property
-    def repeat_error(self) -> float:
-        """The largest difference from a fresh instance after another setting was played, full scale 1."""
-        return self._habits.repeat_error
-
-    @property
     def repeatable(self) -> bool:
         """Whether a setting sounds the same each time, whatever was played before."""
-        return self.repeat_error <= REPEAT_TOLERANCE
-
-    @property
-    def care(self) -> Care:
-        """What it takes to make the plug-in forget: its reset, settling at the new setting, or a new instance."""
-        return self._habits.care
-
-    @property
-    def responds(self) -> bool:
-        """Whether turning all its knobs changes the first 0.7 s of sound; a slow echo may not."""
-        return self._habits.responds
+        return self.probe.repeat_error <= REPEAT_TOLERANCE
 
     def process(self, audio: np.ndarray, sample_rate: int, params_unit: np.ndarray) -> np.ndarray:
-        """The plug-in applied, from rest, and aligned with its input: see `Plugin.process`.
+        """The plug-in applied, from rest, and aligned with its input.
 
-        Mono through a plug-in that is stereo only goes into both sides, and the left one comes back. Several channels
-        through one that is mono only are played one after the other.
+        Args:
+            audio: (channels, samples) float, or (samples,) for mono; finite. A stereo plug-in
+                plays mono on both sides and returns the left one; a mono plug-in plays several
+                channels one after the other.
+            params_unit: (parameters,) in 0..1.
+
+        Returns:
+            (channels, samples) float32, a new array of the same length.
+
+        Raises:
+            ValueError: for unusable audio, or settings of another length or outside 0..1.
+            PluginError: when the plug-in crashes, hangs or returns NaN.
         """
         audio, sample_rate = check_audio(audio, sample_rate), check_rate(sample_rate)
         values = self._values(self._check(params_unit))
-        return self._align(audio, sample_rate, values, self._lag(sample_rate).left_samples)
+        channels, samples = audio.shape
+        late = self._latency(sample_rate)[0]
+        padded = np.pad(audio, ((0, 0), (0, late + max(0, _SHORTEST - samples))))
+        mode = self.probe.reset_mode
+        wet = np.concatenate(
+            [
+                self._call("render", part, sample_rate, values, mode)[0]
+                for part in self._split(padded)
+            ]
+        )
+        wet = wet[:channels, late : late + samples]
+        if not np.isfinite(wet).all():
+            bad = int(np.count_nonzero(~np.isfinite(wet)))
+            raise PluginError(f"{self.name} returned {bad} NaN or infinite of {wet.size} samples")
+        return np.ascontiguousarray(wet, dtype=np.float32)
 
     def close(self) -> None:
         """End the plug-in's process, if it has one; a later call starts a fresh one."""
@@ -105,9 +176,7 @@ class HostedPlugin:
 
     def copy(self) -> "HostedPlugin":
         """The same plug-in in a process of its own; nothing is measured again."""
-        twin = object.__new__(HostedPlugin)
-        twin.__setstate__(self.__getstate__())
-        return twin
+        return copy.copy(self)
 
     def __enter__(self) -> "HostedPlugin":
         return self
@@ -115,35 +184,30 @@ class HostedPlugin:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"<{self.source.kind} plug-in {self.name}, {len(self.parameters)} knobs>"
-
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_host"} | {
-            "_timeout_s": self._host.timeout_s,
-            "_lags": dict(self._lags),
-        }
+        return {**self.__dict__, "_host": self._host.timeout_s, "_latencies": {**self._latencies}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        timeout_s = state.pop("_timeout_s")
         self.__dict__.update(state)
-        self._host = (Worker if self.source.foreign else LocalHost)(
-            self.source.engine, self.source.where, timeout_s
-        )
+        self._host = self._new_host(state["_host"])
 
-    def _find_habits(self) -> Habits:
-        def render(audio: np.ndarray, setting: np.ndarray, care: Care) -> np.ndarray:
-            return self._call("render", audio, _REFERENCE_RATE, self._values(setting), care)[0]
+    def _new_host(self, timeout_s: float) -> Worker | LocalHost:
+        kind = Worker if self.info.foreign else LocalHost
+        return kind(self.info.engine, self.info.where, timeout_s)
 
-        return find_habits(render, self._resting[self._turned], self._widths[0])
+    def _measure(self) -> Probe:
+        def render(audio: np.ndarray, setting: np.ndarray, mode: ResetMode) -> np.ndarray:
+            return self._call("render", audio, _PROBE_RATE, self._values(setting), mode)[0]
+
+        return _probe(render, self._default[self._turned], self._widths[0])
 
     def _values(self, params_unit: np.ndarray) -> np.ndarray:
-        values = self._resting.copy()
+        values = self._default.copy()
         values[self._turned] = params_unit
         return values
 
     def _choose(self, parameters: Sequence[str] | None, fixed: dict[str, float]) -> None:
-        names = [knob.name for knob in self._knobs]
+        names = [parameter.name for parameter in self._all]
         if parameters is None:
             parameters = [name for name in names if _is_turned(name) and name not in fixed]
         chosen = [*parameters, *fixed]
@@ -151,57 +215,39 @@ class HostedPlugin:
         if unknown or len(set(chosen)) != len(chosen):
             fault = f"unknown: {', '.join(unknown)}" if unknown else f"named twice among {chosen}"
             raise ValueError(
-                f"parameters and fixed of {self.name} must name its knobs, each once; {fault}; has {names}"
+                f"parameters and fixed of {self.name} must name its parameters, each once; "
+                f"{fault}; has {names}"
             )
         bad = {name: value for name, value in fixed.items() if not 0 <= value <= 1}
         if bad:
             raise ValueError(f"fixed settings lie in 0..1, got {bad}")
         self._turned = np.array([names.index(name) for name in parameters], dtype=int)
-        self.parameters = tuple(self._knobs[k] for k in self._turned)
-        self._resting = np.array([fixed.get(knob.name, knob.default_unit) for knob in self._knobs])
+        self.parameters = tuple(self._all[k] for k in self._turned)
+        self._default = np.array([fixed.get(p.name, p.default_unit) for p in self._all])
 
     def _check(self, params_unit: np.ndarray) -> np.ndarray:
-        values = np.asarray(params_unit, dtype=np.float64)
-        if values.shape != (len(self.parameters),):
-            raise ValueError(
-                f"params_unit must have shape ({len(self.parameters)},), got {values.shape}"
-            )
+        values, n = np.asarray(params_unit, dtype=np.float64), len(self.parameters)
+        if values.shape != (n,):
+            raise ValueError(f"params_unit must have shape ({n},), got {values.shape}")
         if not ((values >= 0) & (values <= 1)).all():
             raise ValueError(
                 f"params_unit must lie in 0..1, got {values.min():g} to {values.max():g}"
             )
         return values
 
-    def _lag(self, sample_rate: int) -> _Lag:
-        if sample_rate not in self._lags:
-            known = self._call("latency_samples")
-            self._lags[sample_rate] = (
-                self._measure_lag(sample_rate) if known is None else _Lag(known, known)
-            )
-        return self._lags[sample_rate]
+    def _latency(self, sample_rate: int) -> tuple[int, int]:
+        if sample_rate not in self._latencies:
+            known, removed = self._call("latency_samples"), 0
+            if known is None:
+                dry = noise(round(_PROBE_SECONDS * sample_rate), self._widths[0])
+                mode = self.probe.reset_mode
+                wet, removed = self._call("render", dry, sample_rate, self._default, mode)
+                known = measure_latency(dry, wet, sample_rate)
+            self._latencies[sample_rate] = (known, known + removed)
+        return self._latencies[sample_rate]
 
-    def _measure_lag(self, sample_rate: int) -> _Lag:
-        dry = noise(round(_PROBE_SECONDS * sample_rate), self._widths[0])
-        wet, taken_out = self._call("render", dry, sample_rate, self._resting, self.care)
-        left = measure_lag(dry, wet, sample_rate)
-        return _Lag(left, left + taken_out)
-
-    def _align(
-        self, audio: np.ndarray, sample_rate: int, values: np.ndarray, late: int
-    ) -> np.ndarray:
-        channels, samples = audio.shape
-        padded = np.pad(audio, ((0, 0), (0, late + max(0, _SHORTEST - samples))))
-        parts = [
-            self._call("render", part, sample_rate, values, self.care)[0]
-            for part in self._parts(padded)
-        ]
-        wet = np.concatenate(parts)[:channels, late : late + samples]
-        if not np.isfinite(wet).all():
-            bad = int(np.count_nonzero(~np.isfinite(wet)))
-            raise PluginError(f"{self.name} returned {bad} NaN or infinite of {wet.size} samples")
-        return np.ascontiguousarray(wet, dtype=np.float32)
-
-    def _parts(self, audio: np.ndarray) -> list[np.ndarray]:
+    def _split(self, audio: np.ndarray) -> list[np.ndarray]:
+        """What the plug-in plays one after the other: parts with as many channels as it accepts."""
         channels, widths = len(audio), self._widths
         if channels in widths:
             return [audio]
@@ -217,8 +263,130 @@ class HostedPlugin:
         try:
             return self._host.call(method, *arguments)
         except PluginError as error:
-            raise PluginError(f"{self.source.kind} plug-in {self.name}: {error}") from error
+            raise PluginError(f"{self.info.kind} plug-in {self.name}: {error}") from error
 
 
 def _is_turned(name: str) -> bool:
-    return not (name.startswith(_SHOWN) or any(word in name for word in _NOT_TURNED))
+    return not (name.startswith(_DISPLAY) or any(word in name for word in _NOT_TURNED))
+
+
+def open_plugin(
+    name_or_path_or_uri: str,
+    *,
+    parameters: Sequence[str] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    timeout_s: float = 20.0,
+) -> HostedPlugin:
+    """Open a plug-in; measure its latency and whether it repeats itself.
+
+    Args:
+        name_or_path_or_uri: a pedal of the lab (``"compressor"``), a name that `labkit plugins`
+            prints (``"ZamComp"``), a `.vst3` or VST2 file, or an LV2 URI.
+        parameters: those to turn, in the order wanted; None takes all but displays and switches
+            that turn the plug-in off.
+        fixed: values of others, 0..1; the rest keep their defaults.
+        timeout_s: seconds that opening, and each call, may take; > 0.
+
+    Raises:
+        ValueError: for an unknown or doubly named parameter, or a value outside its range.
+        PluginError: when there is no such plug-in, it crashes, hangs or is refused by its host, or
+            the library that hosts its kind is not installed.
+    """
+    info = find(name_or_path_or_uri)
+    return HostedPlugin(info, parameters=parameters, fixed=fixed, timeout_s=timeout_s)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One plug-in of a rack.
+
+    Attributes:
+        plugin: what `open_plugin` takes.
+        knobs: parameter that is turned -> its value before any training, 0..1.
+        fixed: values of other parameters, 0..1.
+    """
+
+    plugin: str
+    knobs: Mapping[str, float]
+    fixed: Mapping[str, float] = field(default_factory=dict)
+
+
+class Rack:
+    """Plug-ins in a row that render a batch; `workers` copies of the row share it.
+
+    A context manager. Raises `PluginError` when a plug-in is not installed or cannot be hosted.
+    """
+
+    def __init__(self, units: Sequence[Unit], sample_rate: int, *, workers: int = 1) -> None:
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}")
+        self.units, self.sample_rate = tuple(units), sample_rate
+        self._ends = np.cumsum([len(unit.knobs) for unit in units]).tolist()
+        self._threads = ThreadPoolExecutor(workers)
+        row: list[HostedPlugin] = []
+        self._rows = [row]
+        try:
+            for unit in units:
+                row.append(open_plugin(unit.plugin, parameters=[*unit.knobs], fixed=unit.fixed))
+                row[-1].close()  # the probe's process; the first render starts a fresh one
+        except BaseException:
+            self.close()
+            raise
+        self._rows += [[plugin.copy() for plugin in row] for _ in range(workers - 1)]
+
+    def n_knobs(self, n_units: int | None = None) -> int:
+        """How many parameters the first `n_units` plug-ins turn; all by default."""
+        return self._ends[-1 if n_units is None else n_units - 1]
+
+    def render(
+        self, audio: Sequence[np.ndarray], params_unit: np.ndarray, *, n_units: int | None = None
+    ) -> np.ndarray:
+        """Every sound through the row at its own setting, from rest.
+
+        Args:
+            audio: n times (channels, samples), all of one shape.
+            params_unit: (n, parameters of the units that play) in 0..1.
+            n_units: how many plug-ins play, from the first; all by default.
+
+        Returns:
+            (n, channels, samples) float32.
+
+        Raises:
+            ValueError: for settings of another shape or outside 0..1.
+            PluginError: of the first item that failed; the others are played to the end.
+        """
+        n_units = len(self.units) if n_units is None else n_units
+        params_unit = np.asarray(params_unit, dtype=np.float64)
+        wanted = (len(audio), self.n_knobs(n_units))
+        if params_unit.shape != wanted:
+            raise ValueError(f"params_unit must have shape {wanted}, got {params_unit.shape}")
+        free: queue.SimpleQueue[list[HostedPlugin]] = queue.SimpleQueue()
+        for row in self._rows:
+            free.put(row)
+
+        def play(sound: np.ndarray, setting: np.ndarray) -> np.ndarray:
+            row = free.get()
+            try:
+                for plugin, knobs in zip(
+                    row, np.split(setting, self._ends)[:n_units], strict=False
+                ):
+                    sound = plugin.process(sound, self.sample_rate, knobs)
+                return sound
+            finally:
+                free.put(row)
+
+        jobs = [self._threads.submit(play, *item) for item in zip(audio, params_unit, strict=True)]
+        return np.stack([job.result() for job in jobs])
+
+    def close(self) -> None:
+        """End every plug-in's process."""
+        for row in self._rows:
+            for plugin in row:
+                plugin.close()
+        self._threads.shutdown()
+
+    def __enter__(self) -> "Rack":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,7 +1,7 @@
-"""A foreign engine in a process of its own: it may hang, crash or flood stderr, and the caller lives on.
+"""An engine in a process of its own, which may hang, crash or flood stderr without harm.
 
-The worker is a bare interpreter that is spoken to through its standard input and output. It is no `multiprocessing`
-child: those import the caller's main program anew, and a data loader's worker may not have any.
+The worker is a bare interpreter that answers on its standard output. It is no `multiprocessing`
+child: those import the caller's main program again, and a data loader's worker may not have any.
 """
 
 import contextlib
@@ -15,27 +15,30 @@ import threading
 import weakref
 from typing import Any
 
-from labkit.effects.hosts.face import PluginError
-
 _PROGRAM = "from labkit.effects.hosts.worker import serve; serve()"
-# The worker ends itself some time after the caller would have ended it: then the caller is gone.
+# A worker whose caller is gone ends itself this much later than the caller would have ended it.
 _GRACE_SECONDS = 10.0
 
 
-class LocalHost:
-    """An engine in this process, for what is known to behave. Args as `Worker`; there is no time limit."""
+class PluginError(RuntimeError):
+    """A plug-in is missing, cannot be hosted, crashed, or did not answer in time."""
 
-    def __init__(self, engine: str, where: str, timeout_s: float = 0.0) -> None:
-        self._open, self.timeout_s = (engine, where), timeout_s
+
+class LocalHost:
+    """An engine in this process, for the lab's own pedals. Used like `Worker`, without a limit."""
+
+    def __init__(self, engine: str, where: str, timeout_s: float) -> None:
+        self._open = (engine, where)
+        self.timeout_s = timeout_s
         self._engine: Any = None
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """The result of a method, or the value of an attribute, of the engine."""
+        """As `Worker.call`."""
         self._engine = self._engine or _make(*self._open)
         return _ask(self._engine, method, arguments)
 
     def close(self) -> None:
-        """Let the engine go."""
+        """Forget the engine."""
         self._engine = None
 
 
@@ -43,13 +46,14 @@ class Worker:
     """An engine in another process, started at the first call and again after a failure.
 
     Args:
-        engine: ``"module:Class"``, an `Engine`; found on this process's `sys.path`.
-        where: the plug-in's place, which the engine understands.
-        timeout_s: seconds that opening the plug-in, and every call, may take; > 0.
+        engine: ``"module:Class"``, found on this process's `sys.path`.
+        where: the argument of the class, e.g. the plug-in's file.
+        timeout_s: seconds that opening, and every call, may take; > 0.
     """
 
     def __init__(self, engine: str, where: str, timeout_s: float) -> None:
-        self._open, self.timeout_s = (engine, where), timeout_s
+        self._open = (engine, where)
+        self.timeout_s = timeout_s
         self._process: subprocess.Popen | None = None
         self._stop: weakref.finalize | None = None
         self._lock = threading.Lock()
@@ -57,16 +61,9 @@ class Worker:
     def call(self, method: str, *arguments: Any) -> Any:
         """The result of a method, or the value of an attribute, of the engine.
 
-        Args:
-            method: its name.
-            *arguments: of the method; picklable.
-
-        Returns:
-            What it returns.
-
         Raises:
-            PluginError: when the engine raised, the process died, or nothing came back in time. In the last two cases
-                the process is ended and the next call starts a fresh one.
+            PluginError: when the engine raised, the process died, or nothing came back in time.
+                In the last two cases the process is ended and the next call starts a fresh one.
         """
         with self._lock:
             if self._process is None:
@@ -81,15 +78,13 @@ class Worker:
         self._process = None
 
     def _start(self) -> None:
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)
-        }
+        folders = os.pathsep.join(path or os.getcwd() for path in sys.path)
         self._process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env={**os.environ, "PYTHONPATH": folders},
             process_group=0,  # an interrupt at the keyboard is the caller's to handle
         )
         self._stop = weakref.finalize(self, _end, self._process)
@@ -106,12 +101,10 @@ class Worker:
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             status = _status(self._process)
             self.close()
-            raise PluginError(
-                self._lateness(method) if expired.is_set() else _death(status)
-            ) from error
-        except (
-            BaseException
-        ):  # an interrupt: the answer still to come would be taken for the next one's
+            reason = self._late(method) if expired.is_set() else _death(status)
+            raise PluginError(reason) from error
+        except BaseException:
+            # After an interrupt, the pending answer would be taken for the next call's.
             self.close()
             raise
         finally:
@@ -122,9 +115,12 @@ class Worker:
             raise PluginError(value)
         return value
 
-    def _lateness(self, method: str) -> str:
-        what = "opened" if method == "open" else "answered"
-        return f"it has not {what} within {self.timeout_s:g} s, and its process was ended (timeout_s sets the limit)"
+    def _late(self, method: str) -> str:
+        verb = "opened" if method == "open" else "answered"
+        return (
+            f"it has not {verb} within {self.timeout_s:g} s, and its process was ended "
+            "(timeout_s sets the limit)"
+        )
 
 
 def _expire(process: subprocess.Popen, expired: threading.Event) -> None:
@@ -135,7 +131,7 @@ def _expire(process: subprocess.Popen, expired: threading.Event) -> None:
 def _status(process: subprocess.Popen) -> int:
     try:
         return process.wait(5)
-    except subprocess.TimeoutExpired:  # it has closed its output, and lives
+    except subprocess.TimeoutExpired:  # it closed its output, but lives
         process.kill()
         return process.wait()
 
@@ -164,7 +160,7 @@ def _ask(engine: Any, method: str, arguments: tuple[Any, ...]) -> Any:
 
 
 def serve() -> None:
-    """The worker's side: answer until the caller is gone. Plug-ins print on both outputs, so both are silenced."""
+    """The worker's side: answer until the caller is gone. Plug-ins print, so output is silenced."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
@@ -182,7 +178,7 @@ def serve() -> None:
                 engine, reply = _make(*arguments), (True, None)
             else:
                 reply = True, _ask(engine, method, arguments)
-        except Exception as error:  # noqa: BLE001 - whatever a foreign engine raises is the caller's to hear
+        except Exception as error:  # noqa: BLE001 - a foreign engine may raise anything
             reply = False, f"{type(error).__name__}: {error}"
         pickle.dump(reply, replies, protocol=5)
         replies.flush()

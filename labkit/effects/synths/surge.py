@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from labkit.effects.hosts.face import PluginError
+from labkit.effects.hosts import PluginError
 from labkit.effects.hosts.instrument import Vst3Instrument
 from labkit.effects.hosts.listing import find
 from labkit.effects.synths.spec import (

@@ -1,1 +1,29 @@
-"""Networks that turn the knobs of real effects, which have no gradient."""
+"""Controllers that learn through real plug-ins: a guitar distorts, speech is cleaned, a mix mastered."""
+
+from labkit.systems.blackbox.config import PRESETS, TASKS, Config
+from labkit.systems.blackbox.model import build
+from labkit.systems.blackbox.predict import Curve, curve, enhance, enhance_file, predict
+from labkit.systems.system import System
+
+SYSTEM = System(
+    name="blackbox",
+    presets=PRESETS,
+    build=build,
+    module=__name__,
+    checkpoints={task: f"blackbox_{task}" for task in TASKS},
+)
+load, save = SYSTEM.load, SYSTEM.save
+
+__all__ = [
+    "SYSTEM",
+    "TASKS",
+    "Config",
+    "Curve",
+    "build",
+    "curve",
+    "enhance",
+    "enhance_file",
+    "load",
+    "predict",
+    "save",
+]

@@ -1,270 +1,188 @@
-"""The three tasks of the controller: which plug-ins it turns, by which knobs, and the sizes of a training."""
+"""The three tasks of the controller: which plug-ins it turns, and the sizes of a training."""
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-# Attack about 10 ms, release about 80 ms, ratio 4, knee 6 dB, crossovers at 160 Hz and 2.7 kHz; bands switched on.
-_MULTIBAND = {
-    **{f"attack{k}_ms": 0.1 for k in (1, 2, 3)},
-    **{f"release{k}_ms": 0.16 for k in (1, 2, 3)},
-    **{f"knee{k}_db": 0.75 for k in (1, 2, 3)},
-    **{f"ratio{k}": 0.158 for k in (1, 2, 3)},
-    **{f"zamcomp_{k}_on": 1.0 for k in (1, 2, 3)},
-    "crossover_freq_1_hz": 0.1,
-    "crossover_freq_2_hz": 0.1,
-}
+import numpy as np
+
+from labkit.effects.hosts import Unit
+from labkit.learn.training import Plan
+from labkit.systems import system
+
+# Full gain lies 0.714 from the lower stop. Shelves below 160 Hz and above 4.2 kHz, bells at 580 Hz
+# and 1.7 kHz.
+_PARAMETRIC_EQ = Unit(
+    "ZamEQ2",
+    {
+        "boost_cut_l_db": 0.714,
+        "boost_cut_1_db": 0.714,
+        "boost_cut_2_db": 0.714,
+        "boost_cut_h_db": 0.714,
+        "master_gain_db": 0.5,
+    },
+    {
+        "frequency_l_hz": 0.01,
+        "frequency_1_hz": 0.04,
+        "frequency_2_hz": 0.12,
+        "frequency_h_hz": 0.3,
+        "bandwidth_1": 0.25,
+        "bandwidth_2": 0.25,
+    },
+)
+_GATE = Unit(
+    "ZamGate",
+    {"threshold_db": 0.2, "max_gate_close_db": 0.6, "release_ms": 0.2},
+    {"attack_ms": 0.004, "makeup_db": 0.5},
+)
+# A compressor of 20:1 that attacks in 0.1 ms. ZamGEQ31 and ZaMaximX2 would be the mastering
+# engineer's choice, but take 350 and 140 ms for a second of sound where these take 2.
+_LIMITER = Unit(
+    "ZamComp",
+    {"threshold_db": 0.95, "release_ms": 0.16, "makeup_db": 0.05},
+    {"attack_ms": 0.0, "ratio": 1.0, "knee_db": 0.25},
+)
 
 
-@dataclass(frozen=True)
-class Knob:
-    """One number that the controller sets.
-
-    Attributes:
-        name: for curves and tables.
-        sliders: the plug-in's knobs that it turns together.
-        start: where it stands before training, in 0..1 (exclusive): the plug-in's default, or near it.
-    """
-
-    name: str
-    sliders: tuple[str, ...]
-    start: float
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A plug-in of a task's chain.
-
-    Attributes:
-        plugin: what `open_plugin` takes.
-        knobs: what is turned.
-        fixed: other knobs' settings, 0..1.
-    """
-
-    plugin: str
-    knobs: tuple[Knob, ...]
-    fixed: MappingProxyType = field(default_factory=lambda: MappingProxyType({}))
+def _multiband(threshold: float) -> Unit:
+    """A compressor in three bands: attack 10 ms, release 80 ms, ratio 4, knee 6 dB."""
+    bands = (1, 2, 3)
+    knobs = {f"threshold_{k}_db": threshold for k in bands}
+    knobs |= {f"makeup_{k}_db": 0.05 for k in bands}
+    fixed = {"crossover_freq_1_hz": 0.1, "crossover_freq_2_hz": 0.1}  # 160 Hz and 2.7 kHz
+    for k in bands:
+        fixed |= {f"attack{k}_ms": 0.1, f"release{k}_ms": 0.16, f"knee{k}_db": 0.75}
+        fixed |= {f"ratio{k}": 0.158, f"zamcomp_{k}_on": 1.0}
+    return Unit("ZaMultiComp", knobs, fixed)
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done, and by which chain.
+    """What is to be done, and by which plug-ins.
 
     Attributes:
-        name: in commands.
-        units: the chain, first to last.
-        stages: how many units are heard in each part of a progressive training.
-        level_db: by how much, low and high, the recording's level varies in training.
+        units: the plug-ins, first to last.
+        stages: how many of them play in each part of a progressive training.
+        level_db: range over which the recording's level varies in training.
         level_moves_target: whether the target follows that level.
     """
 
-    name: str
     units: tuple[Unit, ...]
     stages: tuple[int, ...]
     level_db: tuple[float, float]
     level_moves_target: bool
 
     @property
-    def knobs(self) -> tuple[Knob, ...]:
-        """Every knob, in the order of `params_unit`."""
-        return tuple(knob for unit in self.units for knob in unit.knobs)
+    def names(self) -> tuple[str, ...]:
+        """``"plug-in: parameter"`` in the order of `params_unit`."""
+        return tuple(f"{unit.plugin}: {name}" for unit in self.units for name in unit.knobs)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """``"plug-in: knob"`` for every knob."""
-        return tuple(f"{unit.plugin}: {knob.name}" for unit in self.units for knob in unit.knobs)
+    def start(self) -> np.ndarray:
+        """(knobs,): the values before training, inside 0..1: the plug-ins' defaults, or near."""
+        return np.array([value for unit in self.units for value in unit.knobs.values()])
 
-
-@dataclass(frozen=True)
-class Processor:
-    """A processor whose sound *distortion* is after, at one setting.
-
-    Attributes:
-        title: in tables.
-        plugin: what `open_plugin` takes.
-        setting: knob -> 0..1.
-        meets_dbfs: RMS of the guitar that it is given: between clean and distorted, where the level matters.
-        gain_db: of what comes out, so that all processors are about as loud.
-    """
-
-    title: str
-    plugin: str
-    setting: MappingProxyType
-    meets_dbfs: float
-    gain_db: float = 0.0
-
-
-PROCESSORS = MappingProxyType(
-    {
-        # guitarix's model of the circuit.
-        "ts9": Processor(
-            "TS9", "gxts9", MappingProxyType({"drive": 0.1, "tone": 0.5, "level": 0.8}), -34.0
-        ),
-        # A valve's curves behind a tone stack. As an LV2: the VST3 must be loaded anew for every render.
-        "zamtube": Processor(
-            "ZamTube",
-            "urn:zamaudio:ZamTube",
-            MappingProxyType({"tube_drive": 0.9, "input_level": 0.66}),
-            -26.0,
-            -10.0,
-        ),
-    }
-)
-
-
-def _one(name: str, start: float) -> Knob:
-    return Knob(name, (name,), start)
-
-
-def _multiband(threshold: float) -> Unit:
-    thresholds = tuple(_one(f"threshold_{k}_db", threshold) for k in (1, 2, 3))
-    makeups = tuple(_one(f"makeup_{k}_db", 0.05) for k in (1, 2, 3))
-    return Unit("ZaMultiComp", thresholds + makeups, MappingProxyType(_MULTIBAND))
-
-
-_PARAMETRIC_EQ = Unit(
-    "ZamEQ2",
-    (
-        _one("boost_cut_l_db", 0.714),
-        _one("boost_cut_1_db", 0.714),
-        _one("boost_cut_2_db", 0.714),
-        _one("boost_cut_h_db", 0.714),
-        _one("master_gain_db", 0.5),
-    ),
-    # Shelves below 160 Hz and above 4.2 kHz, bells at 580 Hz and 1.7 kHz; full gain lies 0.714 from the lower stop.
-    MappingProxyType(
-        {
-            "frequency_l_hz": 0.01,
-            "frequency_1_hz": 0.04,
-            "frequency_2_hz": 0.12,
-            "frequency_h_hz": 0.3,
-        }
-        | {"bandwidth_1": 0.25, "bandwidth_2": 0.25}
-    ),
-)
-_GATE = Unit(
-    "ZamGate",
-    (_one("threshold_db", 0.2), _one("max_gate_close_db", 0.6), _one("release_ms", 0.2)),
-    MappingProxyType({"attack_ms": 0.004, "makeup_db": 0.5}),
-)
-# A compressor of 20:1 that attacks in 0.1 ms. ZamGEQ31 and ZaMaximX2 would be the mastering engineer's choice, but take
-# 350 and 140 ms for a second of sound where these take 2 (measured on two busy cores).
-_LIMITER = Unit(
-    "ZamComp",
-    (_one("threshold_db", 0.95), _one("release_ms", 0.16), _one("makeup_db", 0.05)),
-    MappingProxyType({"attack_ms": 0.0, "ratio": 1.0, "knee_db": 0.25}),
-)
 
 TASKS = MappingProxyType(
     {
         "distortion": Task(
-            "distortion",
-            (
-                Unit("gain", (_one("gain_db", 0.5),)),
-                Unit("distortion", (_one("drive_db", 0.1),)),
+            units=(
+                Unit("gain", {"gain_db": 0.5}),
+                Unit("distortion", {"drive_db": 0.1}),
                 _PARAMETRIC_EQ,
                 _multiband(0.9),
             ),
-            (2, 3, 4),
-            (-14.0, 8.0),
-            False,
+            stages=(2, 3, 4),
+            level_db=(-14.0, 8.0),
+            level_moves_target=False,
         ),
-        "speech": Task("speech", (_GATE, _PARAMETRIC_EQ), (1, 2), (-12.0, 6.0), True),
+        "speech": Task((_GATE, _PARAMETRIC_EQ), (1, 2), (-12.0, 6.0), level_moves_target=True),
         "mastering": Task(
-            "mastering", (_PARAMETRIC_EQ, _multiband(0.8), _LIMITER), (1, 2, 3), (-12.0, 4.0), False
+            (_PARAMETRIC_EQ, _multiband(0.8), _LIMITER),
+            stages=(1, 2, 3),
+            level_db=(-12.0, 4.0),
+            level_moves_target=False,
         ),
     }
 )
 
 
-ENCODERS = ("mobilenet",)
-
-
 @dataclass(frozen=True)
-class Config:
-    """Everything that decides a controller.
+class Sound:
+    """What is rendered, and the log-mel spectrogram of it.
 
     Attributes:
         task: of `TASKS`.
-        processor: of `PROCESSORS`, whose sound *distortion* is after.
-        encoder: of the picture: ``"mobilenet"``.
-        sample_rate: Hz, of the sound that is heard and rendered.
         seconds: length of a training clip, > 0.25.
         n_clips: clips that training draws from, made once.
-        n_fft, hop_length, n_mels: the picture.
-        width: of the encoder.
-        embedding: length of its vector.
-        hidden: of the layer between that and the knobs.
-        eps, pairs: of SPSA: the turn of the knobs, and tosses averaged.
-        time_weight: of the time-domain term in the loss.
-        steps, batch_size, learning_rate, warmup_steps, weight_decay, checkpoint_every, precision, seed: as in
-            `labkit.learn.training.Plan`.
-        n_workers: copies of each plug-in that share a batch.
     """
 
     task: str = "distortion"
-    processor: str = "ts9"
-    encoder: str = "mobilenet"
     sample_rate: int = 44_100
     seconds: float = 1.0
     n_clips: int = 500
     n_fft: int = 2048
     hop_length: int = 512
     n_mels: int = 64
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"task must be one of {', '.join(TASKS)}, got {self.task!r}")
+        if not self.seconds > 0.25:
+            raise ValueError(f"seconds must be above 0.25, got {self.seconds}")
+        if self.n_clips < 1:
+            raise ValueError(f"n_clips must be positive, got {self.n_clips}")
+
+
+@dataclass(frozen=True)
+class Net:
+    """The controller, and how its gradient is estimated.
+
+    Attributes:
+        width: of the encoder.
+        embedding: length of its vector.
+        hidden: width of the layers between that and the parameters.
+        eps: SPSA's step.
+        pairs: SPSA's perturbations, averaged.
+        time_weight: of the time-domain term in the loss.
+        n_copies: of each plug-in; they share a batch.
+    """
+
     width: float = 0.35
     embedding: int = 64
     hidden: int = 128
     eps: float = 0.03
     pairs: int = 1
     time_weight: float = 2.0
-    steps: int = 700
-    batch_size: int = 12
-    learning_rate: float = 1.5e-3
-    warmup_steps: int = 20
-    weight_decay: float = 0.0
-    checkpoint_every: int = 100
-    n_workers: int = 2
-    precision: str = "32-true"
-    seed: int = 0
+    n_copies: int = 2
 
-    def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise ValueError(f"task must be one of {', '.join(TASKS)}, got {self.task!r}")
-        if self.processor not in PROCESSORS:
-            raise ValueError(
-                f"processor must be one of {', '.join(PROCESSORS)}, got {self.processor!r}"
-            )
-        if self.encoder not in ENCODERS:
-            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, got {self.encoder!r}")
-        if not self.seconds > 0.25:
-            raise ValueError(f"seconds must be above 0.25, got {self.seconds}")
-        for name in (
-            "n_clips",
-            "steps",
-            "batch_size",
-            "n_workers",
-            "pairs",
-            "sample_rate",
-            "width",
-        ):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+_PLAN = Plan(steps=700, batch_size=12, learning_rate=1.5e-3, warmup_steps=20, checkpoint_every=100)
+
+
+@dataclass(frozen=True)
+class Config(system.Config):
+    """Everything that decides a controller."""
+
+    sound: Sound = field(default_factory=Sound)
+    net: Net = field(default_factory=Net)
+    plan: Plan = field(default_factory=lambda: _PLAN)
 
     @property
-    def chain(self) -> Task:
+    def task(self) -> Task:
         """The task's record."""
-        return TASKS[self.task]
+        return TASKS[self.sound.task]
 
-    def units_heard(self, step: int) -> int:
-        """How many units of the chain are played at a 0-based step: progressive training, one stage after another."""
-        stages = self.chain.stages
-        return stages[min(step * len(stages) // self.steps, len(stages) - 1)]
+    def units_playing(self, step: int) -> int:
+        """Progressive training: how many plug-ins play at a 0-based step."""
+        stages = self.task.stages
+        return stages[min(step * len(stages) // self.plan.steps, len(stages) - 1)]
 
 
-# What is trained where nothing else is asked for. Pauses need longer clips.
-CONFIGS = MappingProxyType(
+PRESETS = MappingProxyType(
     {
-        "distortion": Config(task="distortion", steps=500),
-        "speech": Config(task="speech", seconds=1.5, batch_size=8),
-        "mastering": Config(task="mastering"),
+        "distortion": Config().but(steps=500),
+        # Pauses need longer clips.
+        "speech": Config().but(task="speech", seconds=1.5, batch_size=8),
+        "mastering": Config().but(task="mastering"),
     }
 )

@@ -1,8 +1,8 @@
-"""Training a controller through real plug-ins: the gradient comes by SPSA, the chain grows stage by stage."""
+"""Training a controller through real plug-ins: SPSA gives the gradient, the row grows in stages."""
 
-import gc
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,162 +10,134 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from labkit.effects.hosts import Rack
 from labkit.learn.gradients import SPSA, black_box
-from labkit.learn.training import Plan, fit
+from labkit.learn.training import Loss
 from labkit.measure.alignment import aligned_distance
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox.config import Config
-from labkit.systems.blackbox.controller import Controller, build
 from labkit.systems.blackbox.data import Examples, cached, from_pairs, held_out, paired_files
-from labkit.systems.blackbox.rack import Rack
+from labkit.systems.blackbox.model import Controller
+from labkit.systems.system import Training
 
-Folders = tuple[str | Path, str | Path]
+_N_VALIDATION, _VALIDATE_EVERY, _N_OUTPUT_RANGE = 32, 150, 256
 
 
-class Dressed(Dataset):
-    """Training examples by number: a clip, its level, and what is heard on top of it, all decided by the number.
+@dataclass(frozen=True)
+class Data:
+    """The sound to train on: made from seeds, unless two folders are given.
 
-    Args:
-        config: task and seed.
-        made: the clips.
+    Attributes:
+        dry: a folder of your own recordings; any rate and number of channels, each as long as its
+            pair. From DAPS (`labkit data get daps`), for speech: daps/cleanraw.
+        wet: the folder of their targets, which may be the same: a_wet.wav or a.wav for a_dry.wav or
+            a.wav. From DAPS: daps/clean. Recordings whose names agree up to the first underscore
+            are one source, which is trained on or validated on.
     """
 
-    def __init__(self, config: Config, made: Examples) -> None:
-        self.config, self.made = config, made
+    dry: Path | None = None
+    wet: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.dry is None) != (self.wet is None):
+            raise ValueError(
+                "dry and wet must be given together: two folders whose recordings have equal names"
+            )
+
+    def clips(self, config: Config) -> tuple[Examples, Examples]:
+        """To train on, and to validate on, of other sources."""
+        n = config.sound.n_clips
+        if self.dry is None:
+            return cached(config, "train", n=n), cached(config, "validation", n=_N_VALIDATION)
+        rest, kept = held_out(paired_files(self.dry, self.wet))
+        seed = config.plan.seed
+        validation = from_pairs(config, kept, seed, n=_N_VALIDATION)
+        return from_pairs(config, rest, seed, n=n), validation
+
+
+class DrawnExamples(Dataset):
+    """Training examples: the index decides clip, level and disturbance."""
+
+    def __init__(self, config: Config, clips: Examples) -> None:
+        self.config, self.clips = config, clips
 
     def __len__(self) -> int:
-        return self.config.steps * self.config.batch_size
+        return self.config.plan.steps * self.config.plan.batch_size
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        rng = generator(self.config.seed, "dress", index)
-        dry, target = self.made.dressed(
-            self.config.chain, int(rng.integers(len(self.made.groups))), rng
-        )
-        return {
-            "dry": torch.from_numpy(dry),
-            "target": torch.from_numpy(target),
-            "index": torch.tensor(index),
-        }
+        rng = generator(self.config.plan.seed, "dress", index)
+        k = int(rng.integers(len(self.clips)))
+        dry, target = self.clips.draw(self.config.task, k, rng)
+        sounds = {"dry": torch.from_numpy(dry), "target": torch.from_numpy(target)}
+        return {**sounds, "index": torch.tensor(index)}
 
 
-def loss_of(
-    config: Config, rack: Rack
-) -> Callable[[nn.Module, Mapping[str, Tensor]], tuple[Tensor, dict[str, float]]]:
-    """The loss of a batch: how far the chain, as the controller turns it, ends from the target."""
-    estimator = SPSA(config.eps, config.pairs)
+def loss_of(config: Config, rack: Rack) -> Loss:
+    """The distance from the target at which the rack ends, set by the controller."""
+    net, plan = config.net, config.plan
+    estimator = SPSA(net.eps, net.pairs)
 
     def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         first = int(batch["index"][0])
-        n_units = config.units_heard(first // config.batch_size)
-        knobs = model(batch["dry"])[:, : rack.columns(n_units)].clamp(0, 1)
-        rng = generator(config.seed, "tosses", first)
-        out = black_box(
-            lambda a, p: rack.render(a, p, n_units=n_units), batch["dry"], knobs, estimator, rng
-        )
-        distance = aligned_distance(out, batch["target"], time_weight=config.time_weight)
+        n_units = config.units_playing(first // plan.batch_size)
+        knobs = model(batch["dry"])[:, : rack.n_knobs(n_units)].clamp(0, 1)
+
+        def render(audio: np.ndarray, params_unit: np.ndarray) -> np.ndarray:
+            return rack.render(audio, params_unit, n_units=n_units)
+
+        rng = generator(plan.seed, "tosses", first)
+        wet = black_box(render, batch["dry"], knobs, estimator, rng)
+        distance = aligned_distance(wet, batch["target"], time_weight=net.time_weight).mean()
         figures = {
-            "train/distance": distance.mean().item(),
+            "train/distance": distance.item(),
             "train/units": float(n_units),
             "train/knobs_std": knobs.detach().std(0).mean().item(),
         }
-        return distance.mean(), figures
+        return distance, figures
 
     return loss
 
 
-class Examiner:
-    """The distance left on clips that are not trained on, over that of doing nothing.
+class Validation:
+    """The distance on validation clips, over that of the dry sound."""
 
-    Args:
-        config: of the run.
-        made: validation clips.
-        rack: the chain.
-    """
-
-    def __init__(self, config: Config, made: Examples, rack: Rack) -> None:
-        rng = generator(config.seed, "blackbox validation")
-        pairs = [made.dressed(config.chain, k, rng) for k in range(len(made.groups))]
+    def __init__(self, config: Config, clips: Examples, rack: Rack) -> None:
+        rng = generator(config.plan.seed, "blackbox validation")
+        pairs = [clips.draw(config.task, k, rng) for k in range(len(clips))]
         self.dry, self.target = (
-            torch.from_numpy(np.stack(sounds)) for sounds in zip(*pairs, strict=True)
+            torch.from_numpy(np.stack(side)) for side in zip(*pairs, strict=True)
         )
-        self.config, self.rack = config, rack
+        self.rack = rack
 
     @torch.no_grad()
     def __call__(self, model: Controller) -> dict[str, float]:
-        """``val/left``: with the whole chain as the controller turns it; ``val/mean``: with its mean setting."""
+        """``val/left`` at the controller's settings, ``val/mean`` at their mean."""
         knobs = model(self.dry).double().numpy()
-        scores = {"left": knobs, "mean": np.broadcast_to(knobs.mean(0), knobs.shape)}
         before = aligned_distance(self.dry, self.target).mean()
-        rendered = {
-            name: torch.from_numpy(self.rack.render(self.dry.numpy(), k))
-            for name, k in scores.items()
-        }
-        return {
-            f"val/{k}": float(aligned_distance(x, self.target).mean() / before)
-            for k, x in rendered.items()
-        }
+        settings = {"left": knobs, "mean": np.broadcast_to(knobs.mean(0), knobs.shape)}
+        figures = {}
+        for name, setting in settings.items():
+            wet = torch.from_numpy(self.rack.render(self.dry.numpy(), setting))
+            figures[f"val/{name}"] = float(aligned_distance(wet, self.target).mean() / before)
+        return figures
 
 
-def train(
+@contextmanager
+def training(
     config: Config,
-    run_dir: str | Path,
-    *,
-    pairs: Folders | None = None,
-    n_validation: int = 32,
-    validate_every: int = 150,
-    on_log: Callable[[dict[str, float]], None] | None = None,
-) -> Controller:
-    """Train a controller, or go on with the run that `run_dir` holds.
+    data: Data,
+    model: Controller,  # noqa: ARG001
+    run_dir: Path,  # noqa: ARG001
+) -> Iterator[Training]:
+    """What a run needs. Raises PluginError where a plug-in is not installed."""
+    clips, held = data.clips(config)
+    dataset = DrawnExamples(config, clips)
 
-    Args:
-        config: everything that decides the result, with `pairs`.
-        run_dir: checkpoints, log, TensorBoard.
-        pairs: two folders of recordings, before and after, to train on instead of what the seeds make.
-        n_validation: clips that the log's figures are taken from, of sources that are not trained on.
-        validate_every: steps between validations.
-        on_log: called with each logged row.
+    def finish(trained: Controller) -> None:
+        n = min(_N_OUTPUT_RANGE, len(dataset))
+        trained.set_output_range(torch.stack([dataset[k]["dry"] for k in range(n)]))
 
-    Returns:
-        The controller, in evaluation mode, its knobs kept to where they stood on the sounds of the training.
-
-    Raises:
-        ValueError, FloatingPointError: as `fit`.
-        PluginError: where a plug-in of the chain, or the one that makes the targets, is not installed.
-    """
-    made, held = _clips(config, pairs, n_validation)
-    gc.collect()
-    model = build(config)
-    names = set(Plan.__dataclass_fields__) - {"n_workers"}
-    plan = Plan(**{name: getattr(config, name) for name in names if hasattr(config, name)})
-    with Rack(config.chain.units, config.sample_rate, workers=config.n_workers) as rack:
-        fit(
-            model,
-            Dressed(config, made),
-            loss_of(config, rack),
-            plan,
-            run_dir,
-            config=asdict(config) | {"folders": [str(folder) for folder in pairs or ()]},
-            on_log=on_log,
-            validate=Examiner(config, held, rack),
-            validate_every=validate_every,
-        )
-    model.cpu().set_rails(heard_in_training(config, made))
-    return model
-
-
-def heard_in_training(config: Config, made: Examples, n: int = 256) -> Tensor:
-    """The first recordings of a training, (n, 1, samples)."""
-    data = Dressed(config, made)
-    return torch.stack([data[k]["dry"] for k in range(min(n, len(data)))])
-
-
-def _clips(config: Config, pairs: Folders | None, n_validation: int) -> tuple[Examples, Examples]:
-    if pairs is None:
-        return cached(config, "train", n=config.n_clips), cached(
-            config, "validation", n=n_validation
-        )
-    rest, kept = held_out(paired_files(*pairs))
-    return (
-        from_pairs(config, rest, config.seed, n=config.n_clips),
-        from_pairs(config, kept, config.seed, n=n_validation),
-    )
+    with Rack(config.task.units, config.sound.sample_rate, workers=config.net.n_copies) as rack:
+        validate = Validation(config, held, rack)
+        loss = loss_of(config, rack)
+        yield Training(dataset, loss, validate, validate_every=_VALIDATE_EVERY, finish=finish)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from labkit.effects.hosts.face import PluginError
+from labkit.effects.hosts import PluginError
 from labkit.effects.synths.registry import Synth, synthesizer_of
 from labkit.measure.score import Row, row
 from labkit.measure.sets import assignment_errors

@@ -1,0 +1,211 @@
+"""The engines: each opens one plug-in, in the process where it runs. No torch here: workers start fast.
+
+An engine has `parameters` (every one that can be automated), `widths` (the numbers of channels that
+it accepts), `latency_samples` (None where it is to be measured) and
+`render(audio, sample_rate, values, mode)` -> (audio, samples of latency that the host removed).
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from labkit.effects.hosts.listing import lv2_units
+from labkit.signal.optional import need
+
+# How an engine forgets what it played before, cheapest first: the plug-in's own reset; a reset and
+# a moment of silence, so that smoothed parameters arrive; a new instance and the same silence.
+ResetMode = Literal["reset", "settle", "reload"]
+RESET_MODES: tuple[ResetMode, ...] = ("reset", "settle", "reload")
+# guitarix smooths by .999 a sample: -60 dB of the old setting after 0.16 s at 44.1 kHz.
+SETTLE_SECONDS = 0.25
+# JUCE's number of steps of a continuous parameter.
+_CONTINUOUS = 2**31 - 1
+_BLOCK_SAMPLES = 512
+
+
+@dataclass(frozen=True)
+class PluginParameter:
+    """One parameter of a plug-in, which the host turns in 0..1.
+
+    Attributes:
+        name: lower-case, with `_` for spaces.
+        unit: ``""`` where the plug-in names none.
+        low: the value shown at 0; a parameter that shows words counts from 0 to `steps` - 1.
+        high: the value shown at 1.
+        steps: number of positions, 2 for a switch, 0 for a continuous parameter.
+        default_unit: its value when the plug-in is opened, 0..1.
+    """
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    steps: int
+    default_unit: float
+
+
+def number(text: str) -> float | None:
+    """The number that a display begins with: 3.5 of ``"3.5 dB"``; None where it shows words."""
+    found = re.match(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text)
+    return float(found[0]) if found else None
+
+
+def _parameter(
+    name: str, unit: str, ends: list[float | None], steps: int, default: float
+) -> PluginParameter:
+    steps = 0 if steps >= _CONTINUOUS else steps
+    low, high = ends
+    if low is None or high is None:
+        low, high = 0.0, max(steps - 1.0, 1.0)
+    return PluginParameter(name, unit.strip(), low, high, steps, default)
+
+
+class BuiltinEngine:
+    """A pedal of the registry through pedalboard; every render builds it afresh."""
+
+    widths = (1, 2)
+
+    def __init__(self, where: str) -> None:
+        from labkit.effects.registry import effect
+
+        self._effect = effect(where)
+        self.latency_samples = self._effect.latency_samples
+        self.parameters = tuple(
+            PluginParameter(p.name, p.unit, p.low, p.high, 0, 0.5)
+            for p in self._effect.space.parameters
+        )
+
+    def render(
+        self,
+        audio: np.ndarray,
+        sample_rate: int,
+        values: np.ndarray,
+        mode: ResetMode,  # noqa: ARG002 - a new pedal has nothing to forget
+    ) -> tuple[np.ndarray, int]:
+        """See the module."""
+        params = self._effect.space.from_unit(values)
+        return self._effect.render(audio, sample_rate, **params), 0
+
+
+class Vst3Engine:
+    """A VST3 effect through pedalboard. Raises ValueError for an instrument."""
+
+    latency_samples = None
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._load()
+        if not self._plugin.is_effect:
+            raise ValueError("it is an instrument: it takes no audio")
+        self.parameters = tuple(
+            _parameter(
+                name,
+                p.label or "",
+                [number(p.get_text_for_raw_value(end)) for end in (0.0, 1.0)],
+                p.num_steps,
+                float(p.raw_value),
+            )
+            for name, p in self._parameters.items()
+        )
+        self.widths = tuple(width for width in (1, 2) if self._accepts(width))
+        if not self.widths:
+            raise ValueError("it takes neither one channel nor two")
+
+    def render(
+        self, audio: np.ndarray, sample_rate: int, values: np.ndarray, mode: ResetMode
+    ) -> tuple[np.ndarray, int]:
+        """See the module."""
+        if mode == "reload":
+            self._load()
+        for parameter, value in zip(self._parameters.values(), values, strict=True):
+            parameter.raw_value = float(value)
+        early = 0 if mode == "reset" else round(SETTLE_SECONDS * sample_rate)
+        padded = np.pad(audio, ((0, 0), (early, 0)))
+        wet = self._plugin.process(padded, sample_rate, reset=True)
+        # pedalboard drops the plug-in's declared latency from the beginning.
+        dropped = padded.shape[1] - wet.shape[1]
+        if dropped:
+            padded = np.pad(padded, ((0, 0), (0, dropped)))
+            wet = self._plugin.process(padded, sample_rate, reset=True)
+        return np.ascontiguousarray(wet[:, early : early + audio.shape[1]]), dropped
+
+    def _load(self) -> None:
+        self._plugin = need("pedalboard").VST3Plugin(self._where)
+        # What cannot be automated are displays and the host's own affairs.
+        self._parameters = {
+            name: parameter
+            for name, parameter in self._plugin.parameters.items()
+            if parameter.is_automatable and name != "current_program"
+        }
+
+    def _accepts(self, width: int) -> bool:
+        try:
+            self._plugin.process(np.zeros((width, 512), np.float32), 44_100, reset=True)
+        except ValueError:
+            return False
+        return True
+
+
+class DawdreamerEngine:
+    """An LV2 by URI, or a VST2 file, through dawdreamer. Raises ValueError for an instrument."""
+
+    latency_samples = None
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._load(44_100)
+        inputs = self._plugin.get_num_input_channels()
+        outputs = self._plugin.get_num_output_channels()
+        if not inputs or not outputs:
+            raise ValueError(f"it takes {inputs} channels of audio and gives {outputs}: no effect")
+        # A second input beside one output is a side chain.
+        self.widths = (min(inputs, outputs, 2),)
+        rows = [row for row in self._plugin.get_parameters_description() if row["isAutomatable"]]
+        self._indices = [row["index"] for row in rows]
+        self.parameters = self._describe(rows)
+
+    def render(
+        self, audio: np.ndarray, sample_rate: int, values: np.ndarray, mode: ResetMode
+    ) -> tuple[np.ndarray, int]:
+        """See the module. dawdreamer removes no latency."""
+        if mode == "reload" or sample_rate != self._rate:
+            self._load(sample_rate)
+        early = 0 if mode == "reset" else round(SETTLE_SECONDS * sample_rate)
+        source = self._engine.make_playback_processor("source", np.pad(audio, ((0, 0), (early, 0))))
+        # A new graph is the nearest thing to a reset. LV2's parameters return to their defaults.
+        self._engine.load_graph([(source, []), (self._plugin, ["source"])])
+        for index, value in zip(self._indices, values, strict=True):
+            self._plugin.set_parameter(index, float(value))
+        samples = early + audio.shape[1]
+        if not self._engine.render((samples + 0.5) / sample_rate):
+            raise RuntimeError("dawdreamer could not render")
+        wet = self._engine.get_audio()[: len(audio), early:samples]
+        return np.ascontiguousarray(wet, dtype=np.float32), 0
+
+    def _load(self, sample_rate: int) -> None:
+        self._rate = sample_rate
+        self._engine = need("dawdreamer").RenderEngine(sample_rate, _BLOCK_SAMPLES)
+        self._plugin = self._engine.make_plugin_processor("plugin", self._where)
+
+    def _describe(self, rows: list[dict[str, Any]]) -> tuple[PluginParameter, ...]:
+        units = lv2_units(self._where)
+        found: dict[str, PluginParameter] = {}
+        for row in rows:
+            index = row["index"]
+            name = re.sub(r"\W+", "_", row["name"]).strip("_").lower() or f"parameter_{index}"
+            name = name if name not in found else f"{name}_{index}"
+            unit = row["label"].strip() or units.get(row["name"], "")
+            default = float(self._plugin.get_parameter(index))
+            found[name] = _parameter(name, unit, self._ends(index), row["numSteps"], default)
+        return tuple(found.values())
+
+    def _ends(self, index: int) -> list[float | None]:
+        """What the parameter shows at 0 and 1; a VST2 must be turned there to show it."""
+        default, shown = self._plugin.get_parameter(index), []
+        for end in (0.0, 1.0):
+            self._plugin.set_parameter(index, end)
+            shown.append(number(self._plugin.get_parameters_description()[index]["currentValText"]))
+        self._plugin.set_parameter(index, default)
+        return shown

@@ -1,0 +1,349 @@
+"""The processor (equaliser and compressor), the network that sets it, and their use on recordings."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from labkit.effects.effect import process
+from labkit.effects.parameters import Parameter, ParameterSpace
+from labkit.effects.registry import effect
+from labkit.effects.twins import twin
+from labkit.effects.twins.board import from_unit
+from labkit.learn.training import Plan
+from labkit.signal.files import AudioError, check_audio, resample, to_mono, write_audio
+from labkit.signal.optional import need
+from labkit.signal.paths import replace_text
+from labkit.signal.seeds import seeded
+from labkit.signal.spectra import log_mel
+from labkit.signal.units import amplitude_to_db, db_to_amplitude
+from labkit.systems import system
+
+# Every sound goes in and comes out at this peak: a recording's level does not belong to its style.
+PEAK = db_to_amplitude(-12)
+_SILENT = 1e-5
+# Log-mel levels are centred and scaled to about -1..1.
+_FLOOR_DB, _MIDDLE_DB, _SCALE_DB = -110.0, -65.0, 35.0
+_LEVEL_QUANTILES = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)
+# Parameter, pedal, its centre frequency in Hz, its Q.
+_BANDS = (
+    ("bass_db", "low_shelf", 200.0, 0.7),
+    ("500_hz_db", "peak", 500.0, 0.8),
+    ("1200_hz_db", "peak", 1200.0, 0.8),
+    ("2800_hz_db", "peak", 2800.0, 0.8),
+    ("treble_db", "high_shelf", 5500.0, 0.7),
+)
+
+Gradient = Literal["autodiff", "spsa", "proxy", "regression"]
+GRADIENTS: tuple[Gradient, ...] = ("autodiff", "spsa", "proxy", "regression")
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What is treated, and the log-mel spectrogram of it.
+
+    Attributes:
+        seconds: of what is treated, in training.
+        encoder_seconds: of either recording that the encoder gets, in training.
+        n_examples: made once, drawn again and again.
+    """
+
+    sample_rate: int = 22_050
+    seconds: float = 1.0
+    encoder_seconds: float = 3.0
+    n_mels: int = 64
+    n_examples: int = 4000
+
+
+@dataclass(frozen=True)
+class Net:
+    """The networks, and how their gradient passes the processor.
+
+    Attributes:
+        width: of the networks.
+        gradient: of the sound, through the differentiable processor (``"autodiff"``), by
+            ``"spsa"`` through pedalboard, by a ``"proxy"`` network; or of the parameters themselves
+            (``"regression"``).
+        proxy_steps: of teaching the proxy.
+    """
+
+    width: int = 128
+    gradient: Gradient = "autodiff"
+    proxy_steps: int = 1200
+
+    def __post_init__(self) -> None:
+        if self.gradient not in GRADIENTS:
+            raise ValueError(
+                f"gradient must be one of {', '.join(GRADIENTS)}, got {self.gradient!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Config(system.Config):
+    """Everything that decides a style network."""
+
+    sound: Sound = field(default_factory=Sound)
+    net: Net = field(default_factory=Net)
+    plan: Plan = field(
+        default_factory=lambda: Plan(steps=2400, batch_size=8, learning_rate=7e-4, warmup_steps=50)
+    )
+
+    @classmethod
+    def from_flat(cls, values: Mapping[str, Any]) -> Self:
+        """See `system.Config`. The shipped file counts renders, one for each example, not steps."""
+        values = {**values}
+        if "renders" in values:
+            values["steps"] = values.pop("renders") // values["batch_size"]
+            values["encoder_seconds"] = values.pop("heard_seconds")
+            del values["proxy_share"]
+        return super().from_flat(values)
+
+
+class Processor:
+    """An equaliser of five bands (+-18 dB) and a compressor, then the peak brought to -12 dBFS.
+
+    Args:
+        sample_rate: Hz, at least 16000 (the highest band lies at 5.5 kHz).
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        if sample_rate < 16_000:
+            raise ValueError(f"sample_rate must be at least 16000 Hz, got {sample_rate}")
+        self.sample_rate = sample_rate
+        gains = tuple(Parameter(name, "dB", -18.0, 18.0) for name, *_ in _BANDS)
+        self.space = ParameterSpace((*gains, *effect("compressor").space.parameters))
+
+    def _pedals(self, params: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        """Each pedal and its parameters, numbers or tensors."""
+        rest = {**params}
+        bands = [
+            (pedal, {"cutoff_frequency_hz": hz, "q": q, "gain_db": rest.pop(name)})
+            for name, pedal, hz, q in _BANDS
+        ]
+        return [*bands, ("compressor", rest)]
+
+    def raw(self, audio: np.ndarray, params_unit: np.ndarray) -> np.ndarray:
+        """As `render`, at the level that the pedals give."""
+        pedals = self._pedals(self.space.from_unit(params_unit))
+        plugins = [effect(name).build(params) for name, params in pedals]
+        return process(need("pedalboard").Pedalboard(plugins), audio, self.sample_rate)
+
+    def render(self, audio: np.ndarray, params_unit: np.ndarray) -> np.ndarray:
+        """By pedalboard: (channels, samples) and (9,) in 0..1 -> (channels, samples) float32."""
+        return at_peak(self.raw(audio, params_unit))
+
+    def differentiable(self, audio: Tensor, params_unit: Tensor) -> Tensor:
+        """The same in torch, in batches: (b, channels, samples) and (b, 9)."""
+        for name, params in self._pedals(from_unit(self.space, params_unit)):
+            audio = twin(name)(audio, self.sample_rate, **params)
+        return audio * (PEAK / audio.abs().amax((1, 2), keepdim=True).clamp_min(_SILENT))
+
+    def to_code(self, params_unit: np.ndarray, gain_db: float) -> str:
+        """Python source that builds the processor with pedalboard alone, and a gain for the peak."""
+        pedals = self._pedals(self.space.from_unit(params_unit))
+        plugins = [(effect(name).plugin, params) for name, params in pedals]
+        plugins.append(("Gain", {"gain_db": gain_db}))
+        names = ", ".join(sorted({"Pedalboard", *(name for name, _ in plugins)}))
+        lines = [f"from pedalboard import {names}", "", "board = Pedalboard(["]
+        for name, params in plugins:
+            arguments = ", ".join(f"{key}={np.float32(value)!s}" for key, value in params.items())
+            lines.append(f"    {name}({arguments}),")
+        return "\n".join([*lines, "])", ""])
+
+
+def at_peak(audio: np.ndarray) -> np.ndarray:
+    """(channels, samples) brought to a peak of -12 dBFS; silence stays silent."""
+    return (audio * (PEAK / max(float(np.abs(audio).max()), _SILENT))).astype(np.float32)
+
+
+class Encoder(nn.Module):
+    """A log-mel spectrogram of any length becomes one vector.
+
+    A style changes the average spectrum and the dynamics. So each band's power, mean, deviation and
+    quantiles over time, and quantiles of the frames' levels, are measured; convolutions, averaged
+    by a learnt weight, add to them. The vector is a linear function of the measures plus a
+    nonlinear one of everything: the difference of two vectors then holds the spectral change.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        width, n_mels = config.net.width, config.sound.n_mels
+        n_measures = 6 * n_mels + len(_LEVEL_QUANTILES) + 1
+        self.register_buffer("middle", torch.zeros(n_measures))
+        self.register_buffer("scale", torch.ones(n_measures))
+        # The shipped file has these layers under these names.
+        self.straight = nn.Linear(n_measures, width)
+        self.enter = nn.Conv1d(n_mels, width, 5, stride=2, padding=2)
+        self.blocks = nn.ModuleList(
+            nn.Conv1d(width, width, 3, padding=2**k, dilation=2**k) for k in range(2)
+        )
+        self.look = nn.Conv1d(width, 1, 1, bias=False)
+        self.bent = nn.Sequential(
+            nn.Linear(2 * width + n_measures, width), nn.GELU(), nn.Linear(width, width)
+        )
+
+    def standardise(self, spectrograms: Tensor) -> None:
+        """From then on the measures of (n, n_mels, frames) have mean 0 and deviation 1."""
+        measured = measures(spectrograms)
+        self.middle.copy_(measured.mean(0))
+        self.scale.copy_(measured.std(0) + 0.01)
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        """(b, n_mels, frames) -> (b, width)."""
+        measured = (measures(spectrogram) - self.middle) / self.scale
+        h = nn.functional.gelu(self.enter(spectrogram))
+        for block in self.blocks:
+            h = h + nn.functional.gelu(block(h))
+        share = self.look(h).softmax(-1)
+        mean = (share * h).sum(-1)
+        deviation = (share * (h - mean[..., None]).square()).sum(-1).add(1e-5).sqrt()
+        return self.straight(measured) + self.bent(torch.cat([mean, deviation, measured], dim=1))
+
+
+def measures(spectrogram: Tensor) -> Tensor:
+    """(b, n_mels, frames) -> (b, 6 n_mels + 9): levels over time, of each band and of the sound."""
+    power = 10 ** (spectrogram * (_SCALE_DB / 10))
+    bands = [torch.log10(power.mean(-1)), spectrogram.mean(-1), spectrogram.std(-1)]
+    quantiles = spectrogram.new_tensor((0.1, 0.5, 0.9))
+    bands += [*torch.quantile(spectrogram, quantiles, dim=-1)]
+    level = torch.log10(power.sum(1))
+    levels = torch.quantile(level, level.new_tensor(_LEVEL_QUANTILES), dim=-1).T
+    return torch.cat([*bands, levels, level.std(-1, keepdim=True)], dim=1)
+
+
+class StyleModel(nn.Module):
+    """Two recordings -> the parameters that bring the first to the style of the second."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config, self.processor = config, Processor(config.sound.sample_rate)
+        self.encoder = Encoder(config)
+        width, n_params = config.net.width, len(self.processor.space)
+        self.straight = nn.Linear(3 * width, n_params)
+        self.bent = nn.Sequential(
+            nn.Linear(3 * width, width),
+            nn.GELU(),
+            nn.Linear(width, width),
+            nn.GELU(),
+            nn.Linear(width, n_params),
+        )
+        # All parameters start in the middle, where the equaliser is flat.
+        for layer in (self.straight, self.bent[-1]):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, plain: Tensor, reference: Tensor) -> Tensor:
+        """Two log-mel spectrograms (b, n_mels, frames) -> (b, 9) in 0..1."""
+        a, b = self.encoder(plain), self.encoder(reference)
+        both = torch.cat([a, b, b - a], dim=1)
+        return torch.sigmoid(self.straight(both) + self.bent(both))
+
+
+def build(config: Config) -> StyleModel:
+    """An untrained model; its weights depend on the plan's seed, not on the gradient."""
+    return seeded(lambda: StyleModel(config), config.plan.seed, "style")
+
+
+def features(config: Config, audio: Tensor) -> Tensor:
+    """(b, samples) at a peak of -12 dBFS -> log-mel (b, n_mels, frames), about -1 to 1."""
+    spectrogram = log_mel(
+        audio,
+        config.sound.sample_rate,
+        n_fft=2048,
+        hop_length=512,
+        n_mels=config.sound.n_mels,
+        low_hz=30.0,
+        floor_db=_FLOOR_DB,
+    )
+    return (spectrogram - _MIDDLE_DB) / _SCALE_DB
+
+
+def features_of(
+    config: Config, audio: np.ndarray, sample_rate: int, *, name: str = "audio"
+) -> Tensor:
+    """The features of any recording: (1, n_mels, frames), without digital silence.
+
+    Args:
+        audio: (channels, samples); channels are averaged.
+        name: of the argument, for errors.
+
+    Raises:
+        AudioError: if audio is empty, silent or not finite.
+    """
+    mono = to_mono(check_audio(audio, sample_rate, name=name))
+    mono = resample(mono, sample_rate, config.sound.sample_rate)
+    if float(np.abs(mono).max()) < _SILENT:
+        raise AudioError(f"{name} is silent (peak below -100 dBFS): it has no style")
+    found = features(config, torch.from_numpy(at_peak(mono)))
+    found = found[..., found[0].amax(0) > (_FLOOR_DB + 0.1 - _MIDDLE_DB) / _SCALE_DB]
+    return found if found.shape[-1] > 1 else found.repeat(1, 1, 2)  # one frame has no deviation
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A recording in another's style.
+
+    Attributes:
+        audio: (channels, samples), at the recording's own rate, peak -12 dBFS.
+        params_unit: (9,) in 0..1.
+        settings: the parameters in physical units.
+        code: Python source for the same processor.
+    """
+
+    audio: np.ndarray
+    params_unit: np.ndarray
+    settings: dict[str, float]
+    code: str
+
+
+@torch.no_grad()
+def predict(
+    model: StyleModel,
+    audio: np.ndarray,
+    sample_rate: int,
+    *,
+    reference: np.ndarray,
+    reference_rate: int | None = None,
+) -> Transfer:
+    """A recording treated like another one, which may be of anything, of any length.
+
+    Args:
+        audio: (channels, samples) float; channels share the parameters.
+        sample_rate: Hz, at least 16000.
+        reference: (channels, samples).
+        reference_rate: Hz; `sample_rate` when None.
+
+    Raises:
+        AudioError: if audio is empty, silent or not finite.
+        ValueError: for a rate below 16000 Hz.
+    """
+    audio, processor = check_audio(audio, sample_rate), Processor(sample_rate)
+    plain = features_of(model.config, audio, sample_rate)
+    wanted = features_of(model.config, reference, reference_rate or sample_rate, name="reference")
+    params_unit = model(plain, wanted)[0].double().numpy()
+    wet = processor.raw(at_peak(audio), params_unit)
+    gain_db = amplitude_to_db(PEAK / max(float(np.abs(wet).max()), _SILENT))
+    settings = processor.space.from_unit(params_unit)
+    code = processor.to_code(params_unit, gain_db)
+    return Transfer(at_peak(wet), params_unit, settings, code)
+
+
+def write(found: Transfer, sample_rate: int, folder: str | Path) -> list[Path]:
+    """Write sound (24-bit wav), settings (JSON) and code into a folder; returns the three files."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    sound = write_audio(folder / "style.wav", found.audio, sample_rate, subtype="PCM_24")
+    settings, code = folder / "style.json", folder / "style.py"
+    facts = {
+        "settings": found.settings,
+        "params_unit": found.params_unit.tolist(),
+        "sample_rate": sample_rate,
+    }
+    replace_text(settings, json.dumps(facts, indent=1) + "\n")
+    replace_text(code, found.code)
+    return [sound, settings, code]
