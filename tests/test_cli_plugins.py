@@ -44,7 +44,7 @@ def test_checking_opens_all_and_fails_where_one_does_not_open(capsys, monkeypatc
         raise PluginError("it crashed (SIGSEGV)")
 
     assert main(["plugins", "--kinds", "builtin", "--check"]) == 0
-    assert "4 knobs, lag 0 samples, repeats itself (its reset)" in capsys.readouterr().out
+    assert "4 parameters, latency 0 samples, repeats itself (by reset)" in capsys.readouterr().out
     find = listing.find
     monkeypatch.setattr(
         "labkit.effects.hosts.plugin.find", lambda name: fault(name) if "gone" in name else find(name)
@@ -58,7 +58,7 @@ def test_checking_opens_all_and_fails_where_one_does_not_open(capsys, monkeypatc
 def test_the_knobs_of_one(capsys):
     assert main(["plugins", "compressor"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("compressor (builtin, compressor): 4 knobs, lag 0 samples")
+    assert lines[0].startswith("compressor (builtin, compressor): 4 parameters, latency 0 samples")
     assert lines[1].split() == [
         "threshold_db",
         "-50",

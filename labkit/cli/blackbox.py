@@ -104,5 +104,6 @@ class EvaluateBlackbox(Evaluation):
         options = {"n": self.n, "n_real": self.n_real, "seed": self.seed}
         made = []
         for path in paths:
-            made += SYSTEM.score(SYSTEM.load(path), checkpoint=path.name, **options)
+            rows = SYSTEM.score(SYSTEM.load(path), **options)
+            made += [replace(row, checkpoint=path.name) for row in rows]
         return self.beside_old(made) if self.preset or self.checkpoint else made

@@ -1,12 +1,9 @@
 """`labkit plugins`: what is installed, and what the host measures of it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from tyro.conf import Positional
-
-if TYPE_CHECKING:
-    from labkit.effects.hosts import HostedPlugin
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Plugins:
 
         try:
             with open_plugin(name, timeout_s=self.timeout_s) as plugin:
-                return True, _facts(plugin)
+                return True, plugin.facts()
         except PluginError as error:
             return False, str(error)
 
@@ -61,7 +58,7 @@ class Plugins:
         from labkit.effects.hosts import open_plugin
 
         with open_plugin(name, timeout_s=self.timeout_s) as plugin:
-            print(f"{plugin.name} ({plugin.info.kind}, {plugin.info.where}): {_facts(plugin)}")
+            print(f"{plugin.name} ({plugin.info.kind}, {plugin.info.where}): {plugin.facts()}")
             for knob in plugin.parameters:
                 travel = f"{knob.low:g} to {knob.high:g} {knob.unit}".rstrip()
                 steps = f", {knob.steps} positions" if knob.steps else ""
@@ -69,24 +66,3 @@ class Plugins:
                     f"  {knob.name:26s} {travel}{steps}   rests at {knob.default_unit:.3f} of 0..1"
                 )
         return 0
-
-
-def _facts(plugin: "HostedPlugin") -> str:
-    same = (
-        "repeats itself"
-        if plugin.repeatable
-        else f"differs by {plugin.probe.repeat_error:.1e} from render to render"
-    )
-    does = (
-        ""
-        if plugin.probe.responds or not plugin.parameters
-        else ", its knobs change nothing in 0.7 s"
-    )
-    by = {
-        "reset": "its reset",
-        "settle": "a reset and settling",
-        "reload": "a new instance each time",
-    }[plugin.probe.reset_mode]
-    return (
-        f"{len(plugin.parameters)} knobs, lag {plugin.latency_samples} samples, {same} ({by}){does}"
-    )

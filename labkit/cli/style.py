@@ -1,6 +1,6 @@
 """`labkit style`, and its training and evaluation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -89,4 +89,5 @@ class EvaluateStyle(Evaluation):
         from labkit.systems.style import SYSTEM
 
         path = self.checkpoint or SYSTEM.shipped_path()
-        return SYSTEM.score(SYSTEM.load(path), n=self.n, seed=self.seed, checkpoint=path.name)
+        rows = SYSTEM.score(SYSTEM.load(path), n=self.n, seed=self.seed)
+        return [replace(row, checkpoint=path.name) for row in rows]

@@ -207,7 +207,7 @@ def compressed(*setting, audio=None):
         (compressed(0, 0, 0), r"params_unit must have shape \(4,\), got \(3,\)"),
         (compressed(0.5, 0.5, 0.5, 1.1), "params_unit must lie in 0..1, got 0.5 to 1.1"),
         (compressed(0.5, 0.5, 0.5, np.nan), "params_unit must lie in 0..1"),
-        (compressed(0.5, 0.5, 0.5, 0.5, audio=riff(1, 0)), "audio is empty"),
+        (compressed(0.5, 0.5, 0.5, 0.5, audio=riff(1, 0)), "not be empty"),
         (lambda: Rack([], RATE, workers=0), "workers must be at least 1, got 0"),
     ],
 )

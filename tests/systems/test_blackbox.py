@@ -444,7 +444,7 @@ def test_rules_compress_for_a_louder_reference_of_the_same_peak():
     assert np.isfinite(wet).all()
 
 
-def test_a_search_finds_the_right_gain():
+def test_the_oracles_cost_is_least_at_the_right_gain():
     """The target is 9 dB louder: .75 of the gain's range of 36 dB."""
     dry = noise(1, RATE)
     with Rack((GAIN,), RATE) as rack:
@@ -452,15 +452,6 @@ def test_a_search_finds_the_right_gain():
         costs = cost(np.array([[0.25], [0.5], [0.75], [0.9]]))
     assert np.argmin(costs) == 2
     assert costs[2] == pytest.approx(0, abs=1e-3)
-    asked = []
-
-    def bowl(settings):
-        asked.append(len(settings))
-        return ((settings - 0.7) ** 2).sum(1)
-
-    found = score.search(bowl, np.full(3, 0.5), 150, generator(0, "s"))
-    np.testing.assert_allclose(found, 0.7, atol=0.03)
-    assert sum(asked) <= 150
 
 
 def test_rows_stand_beside_what_they_must():

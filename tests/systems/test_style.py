@@ -44,7 +44,7 @@ def batch():
 
 def test_both_versions_of_the_processor_sound_alike_at_the_peak(voice):
     processor = Processor(22_050)
-    params = generator(0, "box").uniform(0, 1, (4, len(processor.space)))
+    params = generator(0, "box").uniform(0, 1, (4, len(processor.names)))
     real = np.stack([processor.render(voice, row) for row in params])
     audio = torch.from_numpy(voice).expand(4, 1, -1)
     ours = processor.differentiable(audio, torch.from_numpy(params).float()).numpy()

@@ -170,6 +170,16 @@ class HostedPlugin:
             raise PluginError(f"{self.name} returned {bad} NaN or infinite of {wet.size} samples")
         return np.ascontiguousarray(wet, dtype=np.float32)
 
+    def facts(self) -> str:
+        """What was measured, in a line of `labkit plugins`."""
+        error = f"differs by {self.probe.repeat_error:.1e} from render to render"
+        repeats = "repeats itself" if self.repeatable else error
+        inert = "" if self.probe.responds or not self.parameters else ", no parameter has an effect"
+        return (
+            f"{len(self.parameters)} parameters, latency {self.latency_samples} samples, "
+            f"{repeats} (by {self.probe.reset_mode}){inert}"
+        )
+
     def close(self) -> None:
         """End the plug-in's process, if it has one; a later call starts a fresh one."""
         self._host.close()

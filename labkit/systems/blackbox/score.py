@@ -1,14 +1,13 @@
 """How near the controllers come to their targets, beside rules, constants, random and an oracle."""
 
 import importlib.util
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from labkit.effects.hosts import Rack
-from labkit.learn.evolution import strategy
+from labkit.learn.minimise import minimise
 from labkit.measure import closeness
 from labkit.measure.alignment import aligned_distance
 from labkit.measure.losses import mr_stft
@@ -23,7 +22,7 @@ from labkit.systems.blackbox.config import Config
 from labkit.systems.blackbox.model import Controller
 from labkit.systems.blackbox.predict import predict
 
-_SECONDS, _N_REFERENCES, _N_CONSTANT, _SIGMA = 2.0, 12, 6, 0.2
+_SECONDS, _N_REFERENCES, _N_CONSTANT, _SPREAD = 2.0, 12, 6, 0.2
 _PROTOCOLS = {
     "distortion": "distortion: any level of guitar, as a TS9 has it",
     "speech": "speech: without breaths, clicks and room",
@@ -87,28 +86,6 @@ def known_target(
     return cost
 
 
-def search(
-    cost: Callable[[np.ndarray], np.ndarray],
-    start: np.ndarray,
-    renders: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """The best setting (knobs,) that CMA-ES rendered."""
-    best, best_cost, spent = start, float(cost(start[None])[0]), 1
-    own = np.random.RandomState(int(rng.integers(1, 2**31)))
-    evolution = strategy(start, _SIGMA, own)
-    while spent < renders and not evolution.stop():
-        asked = np.clip(evolution.ask(), 0, 1)
-        tried = asked[: renders - spent]
-        costs = cost(tried)
-        spent += len(tried)
-        if costs.min() < best_cost:
-            best, best_cost = tried[int(np.argmin(costs))], float(costs.min())
-        if len(tried) == len(asked):
-            evolution.tell(list(tried), costs.tolist())
-    return best
-
-
 def best_constant(model: Controller, rack: Rack, renders: int) -> np.ndarray:
     """One setting for all, searched on training clips from the controller's own mean."""
     config, seed = model.config, model.config.plan.seed
@@ -116,8 +93,12 @@ def best_constant(model: Controller, rack: Rack, renders: int) -> np.ndarray:
     rng = generator(seed, "best constant", config.sound.task)
     pairs = [made.draw(config.task, k, rng) for k in range(_N_CONSTANT)]
     costs = [known_target(rack, *pair) for pair in pairs]
+
+    def cost(settings: np.ndarray) -> np.ndarray:
+        return np.mean([one(settings) for one in costs], axis=0)
+
     mean = np.mean([_setting(model, dry) for dry, _ in pairs], axis=0)
-    return search(lambda s: np.mean([cost(s) for cost in costs], axis=0), mean, renders, rng)
+    return minimise(cost, mean, evaluations=renders, rng=rng, spread=_SPREAD).point
 
 
 def score(
@@ -127,7 +108,6 @@ def score(
     n_real: int = 8,
     seed: int = 1,
     renders: int = 100,
-    checkpoint: str | None = None,
 ) -> list[Row]:
     """Every metric on generated and real recordings, and MR-STFT over that of the dry sound.
 
@@ -147,25 +127,23 @@ def score(
         tests["real"] = real_tests(config, n=n_real, seed=seed)
     references = data.examples(config, "train", seed + 100, n=_N_REFERENCES, seconds=_SECONDS)
     style, rows = rules.style_of(references.target, rate), []
+    metrics = metrics_of(config.sound.task)
     with Rack(config.task.units, rate, workers=config.net.n_copies) as rack:
         constant = best_constant(model, rack, renders)
         for sources, (dry, target, groups) in tests.items():
-            began = time.perf_counter()
-            own, draws = np.stack([_setting(model, sound) for sound in dry]), range(len(dry))
-            known = [known_target(rack, *pair) for pair in zip(dry, target, strict=True)]
+            own = np.stack([_setting(model, sound) for sound in dry])
+            chance, oracle = np.empty_like(own), np.empty_like(own)
+            for k, pair in enumerate(zip(dry, target, strict=True)):
+                chance[k] = generator(seed, "search", "random", k).random(own.shape[1])
+                rng, cost = generator(seed, "search", "cma", k), known_target(rack, *pair)
+                found = minimise(cost, constant, evaluations=renders, rng=rng, spread=_SPREAD)
+                oracle[k] = found.point
             settings = {
-                "prior": np.broadcast_to(constant, own.shape),
                 "ours": own,
+                "prior": np.broadcast_to(constant, own.shape),
                 "control": np.roll(own, -1, axis=0),
-                "chance": np.stack(
-                    [generator(seed, "search", "random", k).random(own.shape[1]) for k in draws]
-                ),
-                "oracle": np.stack(
-                    [
-                        search(known[k], constant, renders, generator(seed, "search", "cma", k))
-                        for k in draws
-                    ]
-                ),
+                "chance": chance,
+                "oracle": oracle,
             }
             wet = {name: rack.render(dry, setting) for name, setting in settings.items()}
             wet |= {"dry": dry, "floor": [rules.match(sound, rate, style) for sound in dry]}
@@ -174,10 +152,8 @@ def score(
                 "name": "controller, 1 render",
                 "sources": sources,
                 "seed": seed,
-                "checkpoint": checkpoint,
-                "seconds": time.perf_counter() - began,
             }
-            rows += _rows(wet, target, groups, metrics_of(config.sound.task), rate, facts)
+            rows += _rows(wet, target, groups, metrics, rate, facts)
     return rows
 
 

@@ -70,7 +70,7 @@ def examples(
     processor, rows = Processor(config.sound.sample_rate), []
     halves = _halves(config, kinds, split, seed, n, seconds)
     for k, (group, plain, other) in enumerate(halves):
-        truth = generator(seed, "style setting", split, k).uniform(0, 1, len(processor.space))
+        truth = generator(seed, "style setting", split, k).uniform(0, 1, len(processor.names))
         target, reference = (processor.render(half, truth)[0] for half in (plain, other))
         rows.append((plain[0], target, reference, truth, group))
     return Examples(*(np.stack(column) for column in zip(*rows, strict=True)))
@@ -155,7 +155,7 @@ class DrawnExamples(Dataset):
             plain = _loud_piece(rng, whole, samples)
             plain_features = features(config, torch.from_numpy(whole))[0].half()
             n_settings = min(_SETTINGS_PER_RECORDING, left - k * _SETTINGS_PER_RECORDING)
-            for truth in rng.uniform(0, 1, (n_settings, len(processor.space))):
+            for truth in rng.uniform(0, 1, (n_settings, len(processor.names))):
                 target, reference = (
                     torch.from_numpy(processor.render(part, truth)) for part in (plain, other)
                 )

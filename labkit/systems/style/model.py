@@ -10,14 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.effects.effect import process
-from labkit.effects.parameters import Parameter, ParameterSpace
+from labkit.effects.chain import ChainSpace, pedalboard_code
 from labkit.effects.registry import effect
-from labkit.effects.twins import twin
-from labkit.effects.twins.board import from_unit
 from labkit.learn.training import Plan
 from labkit.signal.files import AudioError, check_audio, resample, to_mono, write_audio
-from labkit.signal.optional import need
 from labkit.signal.paths import replace_text
 from labkit.signal.seeds import seeded
 from labkit.signal.spectra import log_mel
@@ -30,14 +26,18 @@ _SILENT = 1e-5
 # Log-mel levels are centred and scaled to about -1..1.
 _FLOOR_DB, _MIDDLE_DB, _SCALE_DB = -110.0, -65.0, 35.0
 _LEVEL_QUANTILES = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)
-# Parameter, pedal, its centre frequency in Hz, its Q.
-_BANDS = (
-    ("bass_db", "low_shelf", 200.0, 0.7),
-    ("500_hz_db", "peak", 500.0, 0.8),
-    ("1200_hz_db", "peak", 1200.0, 0.8),
-    ("2800_hz_db", "peak", 2800.0, 0.8),
-    ("treble_db", "high_shelf", 5500.0, 0.7),
+# Five bands of +-18 dB, then a compressor with all its knobs.
+_PEDALS = ChainSpace(
+    (
+        ("low_shelf", {"cutoff_frequency_hz": 200.0, "q": 0.7}),
+        ("peak", {"cutoff_frequency_hz": 500.0, "q": 0.8}),
+        ("peak", {"cutoff_frequency_hz": 1200.0, "q": 0.8}),
+        ("peak", {"cutoff_frequency_hz": 2800.0, "q": 0.8}),
+        ("high_shelf", {"cutoff_frequency_hz": 5500.0, "q": 0.7}),
+        ("compressor", {}),
+    )
 )
+_BANDS = ("bass_db", "500_hz_db", "1200_hz_db", "2800_hz_db", "treble_db")
 
 Gradient = Literal["autodiff", "spsa", "proxy", "regression"]
 GRADIENTS: tuple[Gradient, ...] = ("autodiff", "spsa", "proxy", "regression")
@@ -105,55 +105,33 @@ class Config(system.Config):
 
 
 class Processor:
-    """An equaliser of five bands (+-18 dB) and a compressor, then the peak brought to -12 dBFS.
+    """An equaliser of five bands and a compressor, then the peak brought to -12 dBFS.
 
     Args:
         sample_rate: Hz, at least 16000 (the highest band lies at 5.5 kHz).
     """
 
+    names = (*_BANDS, *_PEDALS.spaces[-1].names)
+
     def __init__(self, sample_rate: int) -> None:
         if sample_rate < 16_000:
             raise ValueError(f"sample_rate must be at least 16000 Hz, got {sample_rate}")
         self.sample_rate = sample_rate
-        gains = tuple(Parameter(name, "dB", -18.0, 18.0) for name, *_ in _BANDS)
-        self.space = ParameterSpace((*gains, *effect("compressor").space.parameters))
-
-    def _pedals(self, params: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        """Each pedal and its parameters, numbers or tensors."""
-        rest = {**params}
-        bands = [
-            (pedal, {"cutoff_frequency_hz": hz, "q": q, "gain_db": rest.pop(name)})
-            for name, pedal, hz, q in _BANDS
-        ]
-        return [*bands, ("compressor", rest)]
-
-    def raw(self, audio: np.ndarray, params_unit: np.ndarray) -> np.ndarray:
-        """As `render`, at the level that the pedals give."""
-        pedals = self._pedals(self.space.from_unit(params_unit))
-        plugins = [effect(name).build(params) for name, params in pedals]
-        return process(need("pedalboard").Pedalboard(plugins), audio, self.sample_rate)
 
     def render(self, audio: np.ndarray, params_unit: np.ndarray) -> np.ndarray:
         """By pedalboard: (channels, samples) and (9,) in 0..1 -> (channels, samples) float32."""
-        return at_peak(self.raw(audio, params_unit))
+        return at_peak(_PEDALS.from_unit(params_unit).render(audio, self.sample_rate))
 
     def differentiable(self, audio: Tensor, params_unit: Tensor) -> Tensor:
         """The same in torch, in batches: (b, channels, samples) and (b, 9)."""
-        for name, params in self._pedals(from_unit(self.space, params_unit)):
-            audio = twin(name)(audio, self.sample_rate, **params)
-        return audio * (PEAK / audio.abs().amax((1, 2), keepdim=True).clamp_min(_SILENT))
+        wet = _PEDALS.render_batch(audio, self.sample_rate, params_unit)
+        return wet * (PEAK / wet.abs().amax((1, 2), keepdim=True).clamp_min(_SILENT))
 
-    def to_code(self, params_unit: np.ndarray, gain_db: float) -> str:
-        """Python source that builds the processor with pedalboard alone, and a gain for the peak."""
-        pedals = self._pedals(self.space.from_unit(params_unit))
-        plugins = [(effect(name).plugin, params) for name, params in pedals]
-        plugins.append(("Gain", {"gain_db": gain_db}))
-        names = ", ".join(sorted({"Pedalboard", *(name for name, _ in plugins)}))
-        lines = [f"from pedalboard import {names}", "", "board = Pedalboard(["]
-        for name, params in plugins:
-            arguments = ", ".join(f"{key}={np.float32(value)!s}" for key, value in params.items())
-            lines.append(f"    {name}({arguments}),")
-        return "\n".join([*lines, "])", ""])
+    def settings(self, params_unit: np.ndarray) -> dict[str, float]:
+        """The parameters in physical units."""
+        parts = zip(_PEDALS.spaces, _PEDALS.columns, strict=True)
+        values = [v for space, part in parts for v in space.from_unit(params_unit[part]).values()]
+        return dict(zip(self.names, values, strict=True))
 
 
 def at_peak(audio: np.ndarray) -> np.ndarray:
@@ -223,7 +201,7 @@ class StyleModel(nn.Module):
         super().__init__()
         self.config, self.processor = config, Processor(config.sound.sample_rate)
         self.encoder = Encoder(config)
-        width, n_params = config.net.width, len(self.processor.space)
+        width, n_params = config.net.width, len(self.processor.names)
         self.straight = nn.Linear(3 * width, n_params)
         self.bent = nn.Sequential(
             nn.Linear(3 * width, width),
@@ -326,11 +304,12 @@ def predict(
     plain = features_of(model.config, audio, sample_rate)
     wanted = features_of(model.config, reference, reference_rate or sample_rate, name="reference")
     params_unit = model(plain, wanted)[0].double().numpy()
-    wet = processor.raw(at_peak(audio), params_unit)
+    chain = _PEDALS.from_unit(params_unit)
+    wet = chain.render(at_peak(audio), sample_rate)
     gain_db = amplitude_to_db(PEAK / max(float(np.abs(wet).max()), _SILENT))
-    settings = processor.space.from_unit(params_unit)
-    code = processor.to_code(params_unit, gain_db)
-    return Transfer(at_peak(wet), params_unit, settings, code)
+    plugins = [(effect(name).plugin, params) for name, params in chain]
+    code = pedalboard_code([*plugins, ("Gain", {"gain_db": gain_db})]) + "\n"
+    return Transfer(at_peak(wet), params_unit, processor.settings(params_unit), code)
 
 
 def write(found: Transfer, sample_rate: int, folder: str | Path) -> list[Path]:

@@ -1,6 +1,5 @@
 """How near style transfer comes to the wanted sound, beside rules, constants, shuffled, true ones."""
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -82,7 +81,6 @@ def score(
     n: int = 40,
     kinds: Sequence[str] = (),
     seed: int = 1,
-    checkpoint: str | None = None,
 ) -> list[Row]:
     """Three distances from the wanted sound, for each kind of recordings; rules have own rows.
 
@@ -97,7 +95,7 @@ def score(
     kinds = kinds or [kind for kind in KINDS if here or kind not in REAL]
     rate, rows = model.config.sound.sample_rate, []
     for kind in kinds:
-        began, (title, sources) = time.perf_counter(), KINDS[kind]
+        title, sources = KINDS[kind]
         tests = examples(model.config, [kind], "test", seed, n=n, seconds=_SECONDS)
         rng = generator(seed, "style shuffle", kind)
         elsewhere = [rng.choice(np.flatnonzero(tests.groups != group)) for group in tests.groups]
@@ -111,20 +109,14 @@ def score(
         wet = {name: rendered(model, tests.plain, params) for name, params in settings.items()}
         wet |= {"floor": tests.plain, "rules": by_rules(tests, rate)}
         found = {name: scores(sound, tests.target, rate) for name, sound in wet.items()}
-        facts = {
-            "protocol": f"treat A like B, {title}",
-            "sources": sources,
-            "seed": seed,
-            "seconds": time.perf_counter() - began,
-        }
+        facts = {"protocol": f"treat A like B, {title}", "sources": sources, "seed": seed}
         by_name = {"rules": found.pop("rules"), model.config.net.gradient: found.pop("ours")}
         for name, values in by_name.items():
-            own = {"name": name, "checkpoint": None if name == "rules" else checkpoint}
+            others = {"floor": found["floor"]} if name == "rules" else found
             for metric, unit in _UNITS.items():
-                others = found.items() if name != "rules" else [("floor", found["floor"])]
-                beside = {other: value[metric] for other, value in others}
-                about = {"metric": metric, "unit": unit, "beside": beside}
-                rows.append(row(values[metric], tests.groups, **facts, **own, **about))
+                beside = {other: value[metric] for other, value in others.items()}
+                own = {"name": name, "metric": metric, "unit": unit, "beside": beside}
+                rows.append(row(values[metric], tests.groups, **facts, **own))
     return rows
 
 
