@@ -15,8 +15,8 @@ from labkit.measure.score import Row, row
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
 from labkit.signal.sources import recordings
-from labkit.signal.units import db_to_amplitude, set_rms
 from labkit.signal.speech import non_speech
+from labkit.signal.units import db_to_amplitude, set_rms
 from labkit.systems.blackbox import data, rules
 from labkit.systems.blackbox.config import Config
 from labkit.systems.blackbox.model import Controller
