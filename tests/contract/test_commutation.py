@@ -1,4 +1,4 @@
-"""Declared and measured: which neighbours may be swapped unheard, and how many orders that leaves."""
+"""Which neighbours may be swapped: declared, measured, and how many orders that leaves."""
 
 import itertools
 
@@ -40,7 +40,7 @@ def test_the_rule_does_not_ask_who_comes_first(pair: tuple[str, str]) -> None:
 def test_two_fixed_linear_pedals_differ_by_rounding_only(
     measured: dict[tuple[str, str], Swap],
 ) -> None:
-    # float32 biquads at a low corner frequency, twice: -78 dB each, and a tenth of the draws may do worse
+    # float32 biquads at a low corner frequency, twice: -78 dB each, and some draws are worse
     exact = [row for (a, b), row in measured.items() if effect(a).lti and effect(b).lti]
     assert len(exact) == 28  # of eight: delay, reverb, three bands, highpass, lowpass, gain
     assert min(row.si_sdr_db for row in exact) > 70

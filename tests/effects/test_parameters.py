@@ -1,12 +1,15 @@
 import numpy as np
 import pytest
+import torch
 
 from labkit.effects.parameters import Parameter, ParameterSpace
+from labkit.effects.registry import EFFECTS
 from labkit.signal.seeds import generator
 
 LINEAR = Parameter("drive_db", "dB", 10.0, 30.0)
 LOG = Parameter("cutoff_hz", "Hz", 100.0, 10_000.0, "log")
 SPACE = ParameterSpace((LINEAR, LOG))
+BOTH = {"drive_db": 20.0, "cutoff_hz": 200.0}
 
 
 @pytest.mark.parametrize(
@@ -22,21 +25,33 @@ SPACE = ParameterSpace((LINEAR, LOG))
         (Parameter("bend", "", -2.0, 2.0), -1.0, 0.25),
     ],
 )
-def test_unit_values_by_hand(knob: Parameter, value: float, unit: float) -> None:
+def test_unit_values_by_hand(knob, value, unit):
     assert knob.to_unit(value) == pytest.approx(unit, abs=1e-12)
     assert knob.from_unit(unit) == pytest.approx(value, rel=1e-12)
 
 
-def test_a_space_maps_every_knob_by_its_own_scale() -> None:
-    np.testing.assert_allclose(
-        SPACE.to_unit({"cutoff_hz": 1000.0, "drive_db": 25.0}), [0.75, 0.5], atol=1e-12
-    )
-    assert SPACE.from_unit(np.array([0.75, 0.5])) == pytest.approx(
-        {"drive_db": 25.0, "cutoff_hz": 1000.0}
-    )
-    assert SPACE.names == ("drive_db", "cutoff_hz")
-    assert len(SPACE) == 2
+def test_a_space_maps_every_knob_by_its_own_scale():
+    units = SPACE.to_unit({"cutoff_hz": 1000.0, "drive_db": 25.0})
+    np.testing.assert_allclose(units, [0.75, 0.5], atol=1e-12)
+    assert SPACE.from_unit(units) == pytest.approx({"drive_db": 25.0, "cutoff_hz": 1000.0})
+    assert (SPACE.names, len(SPACE)) == (("drive_db", "cutoff_hz"), 2)
     assert SPACE["cutoff_hz"] is LOG
+    assert SPACE.corners() == [
+        {"drive_db": 10.0, "cutoff_hz": 100.0},
+        {"drive_db": 10.0, "cutoff_hz": 10_000.0},
+        {"drive_db": 30.0, "cutoff_hz": 100.0},
+        {"drive_db": 30.0, "cutoff_hz": 10_000.0},
+    ]
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_a_batch_of_unit_values_becomes_what_each_becomes_alone(name):
+    space = EFFECTS[name].space
+    unit = generator(0, "unit", name).uniform(size=(3, len(space)))
+    values = space.from_unit_batch(torch.from_numpy(unit))
+    for row in range(3):
+        found = {knob: value[row].item() for knob, value in values.items()}
+        assert found == pytest.approx(space.from_unit(unit[row]), rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -49,91 +64,62 @@ def test_a_space_maps_every_knob_by_its_own_scale() -> None:
         (30.0, 10_000.0, [3, 3]),  # the top end belongs to the last bin
     ],
 )
-def test_bins_by_hand(drive_db: float, cutoff_hz: float, bins: list[int]) -> None:
+def test_bins_by_hand(drive_db, cutoff_hz, bins):
     assert SPACE.to_bins({"drive_db": drive_db, "cutoff_hz": cutoff_hz}, 4) == bins
 
 
-def test_bins_give_their_centres() -> None:
+def test_bins_give_their_centres():
     # four bins of 20 dB: centres at 1/8, 3/8 ...; of two decades: 100 * 100 ** (5 / 8)
-    assert SPACE.from_bins([0, 2], 4) == pytest.approx(
-        {"drive_db": 12.5, "cutoff_hz": 1778.279}, rel=1e-6
-    )
+    expected = {"drive_db": 12.5, "cutoff_hz": 1778.279}
+    assert SPACE.from_bins([0, 2], 4) == pytest.approx(expected, rel=1e-6)
 
 
-def test_rounding_at_the_ends_is_forgiven_and_clipped() -> None:
+def test_rounding_at_the_ends_is_forgiven_and_clipped():
     assert LINEAR.to_unit(30.0 + 1e-6) == 1.0
     assert LINEAR.to_unit(10.0 - 1e-6) == 0.0
     assert LOG.from_unit(1.0) == 10_000.0
-    with pytest.raises(ValueError, match=r"drive_db must lie in \[10, 30\] dB, got 30\.001"):
-        LINEAR.check(30.001)
 
 
-@pytest.mark.parametrize("value", [9.0, 31.0, float("nan"), float("inf"), -float("inf")])
-def test_values_outside_are_refused(value: float) -> None:
-    with pytest.raises(ValueError, match=r"drive_db must lie in \[10, 30\] dB, got"):
-        LINEAR.to_unit(value)
-
-
-@pytest.mark.parametrize("unit", [-0.01, 1.01, float("nan")])
-def test_units_outside_are_refused(unit: float) -> None:
-    with pytest.raises(ValueError, match=r"cutoff_hz: a unit value lies in \[0, 1\], got"):
-        LOG.from_unit(unit)
+DRIVE_RANGE = r"drive_db must lie in \[10, 30\] dB, got"
+UNIT_RANGE = r"cutoff_hz: a unit value lies in \[0, 1\], got"
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "scale", "message"),
+    ("call", "error", "message"),
     [
-        (1.0, 1.0, "linear", "x: low must be below high, got 1.0 and 1.0"),
-        (2.0, 1.0, "linear", "x: low must be below high"),
-        (float("nan"), 1.0, "linear", "x: low must be below high"),
-        (0.0, 1.0, "log", "x: a log scale needs low > 0, got 0.0"),
-        (-1.0, 1.0, "log", "x: a log scale needs low > 0, got -1.0"),
+        (lambda: LINEAR.check(30.001), ValueError, DRIVE_RANGE + r" 30\.001"),
+        (lambda: LINEAR.to_unit(9.0), ValueError, DRIVE_RANGE),
+        (lambda: LINEAR.to_unit(float("nan")), ValueError, DRIVE_RANGE),
+        (lambda: LINEAR.to_unit(-float("inf")), ValueError, DRIVE_RANGE),
+        (lambda: LOG.from_unit(-0.01), ValueError, UNIT_RANGE),
+        (lambda: LOG.from_unit(1.01), ValueError, UNIT_RANGE),
+        (lambda: LOG.from_unit(float("nan")), ValueError, UNIT_RANGE),
+        (
+            lambda: Parameter("x", "", 1.0, 1.0),
+            ValueError,
+            "x: low must be below high, got 1.0 and",
+        ),
+        (lambda: Parameter("x", "", float("nan"), 1.0), ValueError, "x: low must be below high"),
+        (lambda: Parameter("x", "", 0.0, 1.0, "log"), ValueError, "a log scale needs low > 0"),
+        (lambda: ParameterSpace((LINEAR, LINEAR)), ValueError, "parameter names must be unique"),
+        (lambda: SPACE.check({"drive_db": 20.0}), ValueError, r"\], got \['drive_db'\]"),
+        (lambda: SPACE.to_unit({**BOTH, "mix": 0.5}), ValueError, r"got \[.*'mix'\]"),
+        (lambda: SPACE.from_unit(np.zeros(3)), ValueError, "must hold 2 values, got 3"),
+        (lambda: SPACE.from_unit_batch(torch.zeros(2, 4)), ValueError, r"2 values .* \(2, 4\)"),
+        (lambda: SPACE.from_bins([0, 4], 4), ValueError, r"bins must lie in 0\.\.3, got \[0, 4\]"),
+        (lambda: SPACE.from_bins([-1, 0], 4), ValueError, r"must lie in 0\.\.3, got \[-1, 0\]"),
+        (lambda: SPACE["gain_db"], KeyError, r"no parameter 'gain_db'; there are \('drive_db'"),
     ],
 )
-def test_impossible_ranges_are_refused(low: float, high: float, scale: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Parameter("x", "", low, high, scale)
+def test_errors(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
 
 
-def test_a_space_refuses_what_is_not_its_own() -> None:
-    with pytest.raises(
-        ValueError, match=r"parameter names must be unique, got \('drive_db', 'drive_db'\)"
-    ):
-        ParameterSpace((LINEAR, LINEAR))
-    with pytest.raises(
-        ValueError, match=r"parameters must be \['cutoff_hz', 'drive_db'\], got \['drive_db'\]"
-    ):
-        SPACE.check({"drive_db": 20.0})
-    with pytest.raises(ValueError, match=r"got \[.*'mix'\]"):
-        SPACE.to_unit({"drive_db": 20.0, "cutoff_hz": 200.0, "mix": 0.5})
-    with pytest.raises(ValueError, match="params_unit must hold 2 values, got 3"):
-        SPACE.from_unit(np.zeros(3))
-    with pytest.raises(ValueError, match=r"bins must lie in 0\.\.3, got \[0, 4\]"):
-        SPACE.from_bins([0, 4], 4)
-    with pytest.raises(ValueError, match=r"bins must lie in 0\.\.3, got \[-1, 0\]"):
-        SPACE.from_bins([-1, 0], 4)
-    with pytest.raises(
-        KeyError, match=r"no parameter 'gain_db'; there are \('drive_db', 'cutoff_hz'\)"
-    ):
-        SPACE["gain_db"]
-
-
-def test_samples_are_uniform_on_the_knobs_scale() -> None:
+def test_samples_are_uniform_on_the_knobs_scale():
     rng = generator(0, "space")
     units = np.array([SPACE.to_unit(SPACE.sample(rng)) for _ in range(4000)])
     counts = np.array([np.histogram(column, bins=10, range=(0, 1))[0] for column in units.T])
     # chi-square over ten cells of 400: 27.9 is the 0.999 quantile at 9 degrees of freedom
     assert (((counts - 400) ** 2 / 400).sum(axis=1) < 27.9).all()
     assert abs(np.corrcoef(units.T)[0, 1]) < 0.05
-
-
-def test_corners_by_hand():
-    space = ParameterSpace(
-        (Parameter("a_db", "dB", 0.0, 1.0), Parameter("b_hz", "Hz", 10.0, 20.0, "log"))
-    )
-    assert space.corners() == [
-        {"a_db": 0.0, "b_hz": 10.0},
-        {"a_db": 0.0, "b_hz": 20.0},
-        {"a_db": 1.0, "b_hz": 10.0},
-        {"a_db": 1.0, "b_hz": 20.0},
-    ]

@@ -91,7 +91,7 @@ def test_only_the_way_counts_not_the_clock():
     # Fourth-order steps of a twelfth: their error is far below the 1e-4 allowed here.
     assert magnetise(path)[::10] == pytest.approx(magnetise(field), abs=1e-4)
     coarse = magnetise(field[::100])
-    # A chord cuts a corner of the sine's top by at most 4 * (pi * 100 / 2000)^2 / 2 = 0.05 of field.
+    # A chord cuts the sine's top by at most 4 * (pi * 100 / 2000)^2 / 2 = 0.05 of field.
     assert coarse == pytest.approx(magnetise(field)[::100], abs=0.05)
     assert np.abs(coarse).max() < 1
 
@@ -108,10 +108,7 @@ def test_any_shape_and_the_dtype_is_kept():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (
-            {"curve": "fuzz"},
-            "curve must be one of tanh, arctan, hard_clip, cubic, hysteresis, got 'fuzz'",
-        ),
+        ({"curve": "fuzz"}, "curve must be one of tanh, .*, hysteresis, got 'fuzz'"),
         ({"depth": 11.0}, r"depth must lie in \[1, 10\]"),
         ({"audio": np.array([np.nan])}, "audio must be finite"),
         ({"curve": "hysteresis", "bias": 1.5}, "bias must lie in 0..1, got 1.5"),
