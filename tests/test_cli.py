@@ -186,7 +186,6 @@ def test_six_pedals_on_the_shelf(capsys, tmp_path, wet_file, checkpoint):
     "arguments",
     [
         ["evaluate", "pedal_order", "--memory-bytes", "1"],
-        ["train", "codec", "--start", "mine.safetensors"],
         ["train", "saturation", "--adversarial", "0.2"],
         ["train", "text", "--kinds", "generated"],
     ],

@@ -18,7 +18,6 @@ SYSTEMS = {
     "blackbox_distortion": ("systems.blackbox.tasks", "systems.blackbox.evaluate", "distortion"),
     "blackbox_speech": ("systems.blackbox.tasks", "systems.blackbox.evaluate", "speech"),
     "blackbox_mastering": ("systems.blackbox.tasks", "systems.blackbox.evaluate", "mastering"),
-    "codec": ("learn.codec", "learn.codec_scores"),
 }
 
 

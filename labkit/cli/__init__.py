@@ -8,7 +8,6 @@ import tyro
 from tyro.conf import subcommand
 
 from labkit.cli.blackbox import Enhance, EvaluateBlackbox, TrainBlackbox
-from labkit.cli.codec import EvaluateCodec, TrainCodec
 from labkit.cli.house import Data, Doctor, Results
 from labkit.cli.pedal_order import (
     Chain,
@@ -56,7 +55,6 @@ class Train:
         Annotated[TrainPedalOrder, subcommand("pedal_order", prefix_name=False)]
         | Annotated[TrainSaturation, subcommand("saturation", prefix_name=False)]
         | Annotated[TrainBlackbox, subcommand("blackbox", prefix_name=False)]
-        | Annotated[TrainCodec, subcommand("codec", prefix_name=False)]
         | Annotated[TrainText, subcommand("text", prefix_name=False)]
         | Annotated[TrainStyle, subcommand("style", prefix_name=False)]
         | Annotated[TrainSynth, subcommand("synth", prefix_name=False)]
@@ -75,7 +73,6 @@ class Evaluate:
         Annotated[EvaluatePedalOrder, subcommand("pedal_order", prefix_name=False)]
         | Annotated[EvaluateSaturation, subcommand("saturation", prefix_name=False)]
         | Annotated[EvaluateBlackbox, subcommand("blackbox", prefix_name=False)]
-        | Annotated[EvaluateCodec, subcommand("codec", prefix_name=False)]
         | Annotated[EvaluateText, subcommand("text", prefix_name=False)]
         | Annotated[EvaluateStyle, subcommand("style", prefix_name=False)]
         | Annotated[EvaluateSynth, subcommand("synth", prefix_name=False)]

@@ -1,12 +1,9 @@
-"""From log-mel pictures, and from frames of a codec, to sequences of vectors, or to one."""
+"""From log-mel spectrograms and codec frames to sequences of vectors."""
 
 import itertools
 
 import torch
 from torch import Tensor, nn
-
-from labkit.learn.codec import CodeEmbedding
-from labkit.learn.transformer import Encoder
 
 
 def _block(n_in: int, n_out: int, *, stride: int = 1) -> nn.Sequential:
@@ -15,13 +12,13 @@ def _block(n_in: int, n_out: int, *, stride: int = 1) -> nn.Sequential:
 
 
 class ConvStem(nn.Module):
-    """A convolutional stem: a log-mel picture becomes one vector for every 2 frames.
+    """A convolutional stem: one vector for every 2 frames of a log-mel spectrogram.
 
-    The mel axis is halved four times and then pooled within two halves, low and high, by mean and by maximum: a
-    pattern counts wherever in its half it stands, so that what is learnt on one note serves for all.
+    The mel axis is halved four times, then pooled within its lower and its upper half by mean and
+    maximum: a pattern counts wherever it lies in its half, so one note teaches for all.
 
     Args:
-        n_mels: height of the picture, a multiple of 32.
+        n_mels: a multiple of 32.
         width: size of the vectors.
         channels: of the five stages.
     """
@@ -34,10 +31,8 @@ class ConvStem(nn.Module):
             raise ValueError(f"channels must hold five numbers, got {channels}")
         stages: list[nn.Module] = [_block(1, channels[0], stride=2)]
         for n_in, n_out in itertools.pairwise(channels):
-            stages += [
-                _block(n_in, n_out),
-                nn.MaxPool2d((2, 1)) if n_out != channels[-1] else nn.Identity(),
-            ]
+            halve = nn.MaxPool2d((2, 1)) if n_out != channels[-1] else nn.Identity()
+            stages += [_block(n_in, n_out), halve]
         self.layers = nn.Sequential(*stages)
         self.project = nn.Linear(4 * channels[-1], width)
 
@@ -48,76 +43,65 @@ class ConvStem(nn.Module):
         return self.project(pooled.transpose(1, 2))
 
 
-class FrameStem(nn.Module):
-    """A stem for frames that a codec made: one vector for every 4 of them.
+class CodeEmbedding(nn.Module):
+    """Codes as learnt vectors: one table for each codebook, summed over the codebooks of a frame.
 
-    Codes are embedded, a table for each codebook, and summed; latents are normalised. Two strided convolutions over
-    time follow.
+    Args:
+        n_codebooks: rows of the codes.
+        codebook_size: codewords in each.
+        width: of the vectors.
+    """
+
+    def __init__(self, n_codebooks: int, codebook_size: int, width: int) -> None:
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.table = nn.Embedding(n_codebooks * codebook_size, width)
+        nn.init.normal_(self.table.weight, std=n_codebooks**-0.5)  # the sum has unit variance
+        first = torch.arange(n_codebooks)[:, None] * codebook_size
+        self.register_buffer("first", first, persistent=False)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """(b, n, frames) integers, n at most `n_codebooks` -> (b, frames, width).
+
+        Raises:
+            ValueError: if the codes do not fit the tables.
+        """
+        n, size = len(self.first), self.codebook_size
+        if codes.ndim != 3 or codes.shape[1] > n:
+            raise ValueError(f"codes must be (b, 1..{n}, frames), got {tuple(codes.shape)}")
+        if codes.is_floating_point() or codes.min() < 0 or codes.max() >= size:
+            raise ValueError(f"codes must be integers in 0..{size - 1}, got {codes.dtype}")
+        return self.table(codes + self.first[: codes.shape[1]]).sum(1)
+
+
+class FrameStem(nn.Module):
+    """A stem for the frames of a codec: one vector for every 4 of them.
+
+    Codes are embedded, latents normalised; two strided convolutions over time follow.
 
     Args:
         n_rows: codebooks, or dimensions of the latents.
         width: size of the vectors.
-        n_words: words in each codebook; 0 for latents, which are numbers.
+        n_words: codewords in each codebook; 0 for latents.
     """
 
     def __init__(self, n_rows: int, width: int, *, n_words: int = 0) -> None:
         super().__init__()
         self.embed = CodeEmbedding(n_rows, n_words, width) if n_words else None
-        self.normal = (
-            nn.Sequential(nn.BatchNorm1d(n_rows), nn.Conv1d(n_rows, width, 1))
-            if not n_words
-            else None
-        )
-        halves = (
-            nn.Conv1d(width, width, 5, stride=2, padding=2),
-            nn.BatchNorm1d(width),
-            nn.ReLU(inplace=True),
-        )
-        quarters = (
-            nn.Conv1d(width, width, 5, stride=2, padding=2),
-            nn.BatchNorm1d(width),
-            nn.ReLU(inplace=True),
-        )
-        self.layers = nn.Sequential(*halves, *quarters)
+        self.normal = None
+        if not n_words:
+            self.normal = nn.Sequential(nn.BatchNorm1d(n_rows), nn.Conv1d(n_rows, width, 1))
+        layers: list[nn.Module] = []
+        for _ in range(2):
+            convolution = nn.Conv1d(width, width, 5, stride=2, padding=2)
+            layers += [convolution, nn.BatchNorm1d(width), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers)
         self.project = nn.Linear(width, width)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(batch, n_rows, frames) latents, or codes as whole floats -> (batch, ceil(frames / 4), width)."""
-        vectors = (
-            self.normal(frames) if self.embed is None else self.embed(frames.long()).transpose(1, 2)
-        )
+        """(batch, n_rows, frames), codes as whole floats -> (batch, ceil(frames / 4), width)."""
+        if self.embed is None:
+            vectors = self.normal(frames)
+        else:
+            vectors = self.embed(frames.long()).transpose(1, 2)
         return self.project(self.layers(vectors).transpose(1, 2))
-
-
-class PatchTransformer(nn.Module):
-    """A picture is cut into square patches that look at each other; the mean of what they have become stands for it.
-
-    Args:
-        height, length: of the picture; what a last patch lacks is filled with zeros.
-        patch: side of a patch.
-        width, n_heads, n_layers, dropout: of the transformer.
-
-    Source: Gong et al. 2021 (AST); our patches do not overlap, and no token stands beside them.
-    """
-
-    def __init__(
-        self,
-        height: int,
-        length: int,
-        *,
-        patch: int,
-        width: int,
-        n_heads: int,
-        n_layers: int,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__()
-        rows, columns = -(-height // patch), -(-length // patch)
-        self.missing = (0, columns * patch - length, 0, rows * patch - height)
-        self.cut = nn.Conv2d(1, width, patch, stride=patch)
-        self.encoder = Encoder(width, n_heads, n_layers, max_length=rows * columns, dropout=dropout)
-
-    def forward(self, picture: Tensor) -> Tensor:
-        """(b, 1, height, length) -> (b, width)."""
-        patches = self.cut(nn.functional.pad(picture, self.missing))
-        return self.encoder(patches.flatten(2).transpose(1, 2)).mean(1)

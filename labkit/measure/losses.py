@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from labkit.signal.optional import need
+from labkit.signal.spectra import log_mel
 
 
 def mr_stft(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
@@ -140,3 +141,29 @@ def _magnitude(audio: Tensor, n_fft: int) -> Tensor:
     flat = audio.reshape(-1, audio.shape[-1])
     spectrum = torch.stft(flat, n_fft, n_fft // 2, window=window, return_complex=True)
     return (spectrum.real.square() + spectrum.imag.square()).clamp_min(1e-8).sqrt()
+
+
+def mel_distance_db(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
+    """(b,): mean absolute difference of log-mel spectrograms in dB, over four frame lengths.
+
+    Args:
+        estimate: (b, 1, samples), full scale 1.
+        target: the same shape.
+        sample_rate: at least 22050.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Source: Kumar et al. 2023, section 3.4, with four frame lengths and decibels.
+    """
+    if estimate.shape != target.shape:
+        raise ValueError(
+            f"shapes must agree, got {tuple(estimate.shape)} and {tuple(target.shape)}"
+        )
+    distances = []
+    for n_fft in (256, 512, 1024, 2048):
+        sizes = {"n_fft": n_fft, "hop_length": n_fft // 4}
+        sizes["n_mels"] = 16 * n_fft // 256 if n_fft < 2048 else 96
+        levels = [log_mel(x, sample_rate, **sizes) for x in (estimate, target)]
+        distances.append((levels[0] - levels[1]).abs().mean((1, 2, 3)))
+    return torch.stack(distances).mean(0)

@@ -12,13 +12,12 @@ from torch.utils.data import default_collate
 from labkit.effects.chain import Chain, Step
 from labkit.effects.registry import effect
 from labkit.effects.sampling import ChainSampler
-from labkit.learn import codec
 from labkit.learn.checkpoints import CheckpointError
 from labkit.signal.files import AudioError, AudioFileError, write_audio
 from labkit.signal.pool import build_pool
 from labkit.signal.seeds import generator
 from labkit.signal.sources import AudioFolder, Clip, GeneratedGuitars
-from labkit.systems import pedal_order
+from labkit.systems import codec, pedal_order
 from labkit.systems.pedal_order import PROTOCOLS, SIX, SYSTEM, THREE, Config, model, train
 from labkit.systems.pedal_order.config import (
     END,
@@ -72,12 +71,11 @@ def small():
 
 
 @pytest.fixture
-def tiny_codec(tmp_path, monkeypatch):
+def tiny_codec(monkeypatch):
     """A tiny codec in place of the shipped one."""
     sizes = {"encoder_dim": 4, "latent_dim": 24, "decoder_dim": 32}
-    config = codec.CodecConfig(**sizes, n_codebooks=3, codebook_size=32)
-    codec.save(codec.build(config), tmp_path / "codec.safetensors")
-    monkeypatch.setattr(codec, "shipped_path", lambda: tmp_path / "codec.safetensors")
+    tiny = codec.build(codec.Config().but(**sizes, n_codebooks=3, codebook_size=32)).eval()
+    monkeypatch.setattr(codec, "load", lambda: tiny)
     model._codec.cache_clear()
     yield
     model._codec.cache_clear()

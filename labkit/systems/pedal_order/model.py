@@ -14,7 +14,7 @@ from labkit.signal.spectra import log_mel
 from labkit.systems.pedal_order.config import Config, Sound
 
 if TYPE_CHECKING:
-    from labkit.learn.codec import Codec
+    from labkit.systems.codec import Codec
 
 
 def features(wet: Tensor, sound: Sound, dry: Tensor | None = None) -> Tensor:
@@ -44,14 +44,15 @@ def feature_shape(sound: Sound) -> tuple[int, int]:
         rows, frames = sound.n_mels, 1 + sound.samples // sound.hop_length
     else:
         codec = _codec().config
-        rows = codec.n_codebooks if sound.front_end == "codes" else codec.latent_dim
+        net = codec.net
+        rows = net.n_codebooks if sound.front_end == "codes" else net.latent_dim
         frames = -(-sound.samples // codec.hop_length)
     return rows, frames * (2 if sound.use_dry else 1)
 
 
 def mask_value(sound: Sound) -> int:
     """What training writes into masked stripes: an extra code of its own for codes, 0 elsewhere."""
-    return _codec().config.codebook_size if sound.front_end == "codes" else 0
+    return _codec().config.net.codebook_size if sound.front_end == "codes" else 0
 
 
 def _front_end(audio: Tensor, sound: Sound) -> Tensor:
@@ -75,7 +76,7 @@ def _front_end(audio: Tensor, sound: Sound) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _codec() -> "Codec":
-    from labkit.learn.codec import load  # takes seconds, and log-mel does not need it
+    from labkit.systems.codec import load  # takes seconds, and log-mel does not need it
 
     return load()
 

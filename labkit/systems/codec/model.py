@@ -1,0 +1,235 @@
+"""The codec: descript-audio-codec's network, with our weights or the official ones.
+
+Channels are folded into the batch: channel c of item i is item ``i * channels + c`` of the codes.
+"""
+
+import math
+import pickle
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labkit.learn.checkpoints import CheckpointError
+from labkit.signal.files import check_rate
+from labkit.signal.optional import need
+from labkit.signal.seeds import seeded
+from labkit.systems.codec.config import Config, Net, Sound
+
+
+class Codec(nn.Module):
+    """Audio to codes and back.
+
+    Attributes:
+        config: its settings.
+        fresh: whether the weights are random: training then begins with unit frames and codewords
+            on frames.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.fresh = True
+        net = config.net
+        with _quiet():
+            self.network = need("dac").DAC(
+                encoder_dim=net.encoder_dim,
+                encoder_rates=list(net.rates),
+                latent_dim=net.latent_dim,
+                decoder_dim=net.decoder_dim,
+                decoder_rates=list(reversed(net.rates)),
+                n_codebooks=net.n_codebooks,
+                codebook_size=net.codebook_size,
+                codebook_dim=net.codebook_dim,
+                quantizer_dropout=net.quantizer_dropout,
+                sample_rate=config.sound.sample_rate,
+            )
+
+    def forward(self, audio: Tensor) -> dict[str, Tensor]:
+        """What training needs of (b, 1, samples), a multiple of the hop.
+
+        Returns:
+            ``audio`` (b, 1, samples), ``codes`` (b, n, frames), ``latents`` (b, n * codebook_dim,
+            frames): what each codebook looked up, and the scalars ``commitment`` and ``codebook``.
+        """
+        frames = self.network.encoder(audio)
+        # bfloat16 cannot tell close codewords apart.
+        with torch.autocast(audio.device.type, enabled=False):
+            z, codes, latents, commitment, codebook = self.network.quantizer(frames.float())
+        names = ("audio", "codes", "latents", "commitment", "codebook")
+        values = (self.network.decode(z), codes, latents, commitment, codebook)
+        return dict(zip(names, values, strict=True))
+
+    @torch.no_grad()
+    def encode(self, audio: Tensor, sample_rate: int, *, n_codebooks: int | None = None) -> Tensor:
+        """The codes of audio.
+
+        Args:
+            audio: (b, channels, samples) float, full scale 1, at any rate.
+            n_codebooks: the first so many; all when None.
+
+        Returns:
+            (b * channels, n_codebooks, frames) int64, the indices of codewords.
+
+        Raises:
+            TypeError: for audio that is not a float tensor.
+            ValueError: for a shape, rate or number of codebooks that cannot be used.
+        """
+        most = self.config.net.n_codebooks
+        count = most if n_codebooks is None else n_codebooks
+        if not 1 <= count <= most:
+            raise ValueError(f"n_codebooks must lie in 1..{most}, got {count}")
+        return self.network.encode(self._framed(audio, sample_rate))[1][:, :count]
+
+    @torch.no_grad()
+    def latents(self, audio: Tensor, sample_rate: int) -> Tensor:
+        """Frames before quantisation, (b * channels, latent_dim, frames); errors as `encode`."""
+        return self.network.encoder(self._framed(audio, sample_rate))
+
+    @torch.no_grad()
+    def decode(
+        self,
+        codes: Tensor,
+        samples: int,
+        *,
+        sample_rate: int | None = None,
+        books: Sequence[int] | None = None,
+    ) -> Tensor:
+        """The audio of codes, (b, 1, samples).
+
+        Args:
+            codes: (b, n, frames) integers, of the first n codebooks.
+            samples: length at `sample_rate`, within the frames.
+            sample_rate: of the result; the codec's when None.
+            books: the rows of `codes` to decode, e.g. ``(0,)``; all when None.
+
+        Raises:
+            TypeError: for codes that are not integers.
+            ValueError: for codes, books or `samples` out of range.
+        """
+        own = self.config.sound.sample_rate
+        books = range(codes.shape[1]) if books is None else books
+        self._check_codes(codes, books)
+        rate = own if sample_rate is None else check_rate(sample_rate)
+        most = math.ceil(codes.shape[-1] * self.config.hop_length * rate / own)
+        if not 1 <= samples <= most:
+            raise ValueError(
+                f"samples must lie in 1..{most} for {codes.shape[-1]} frames, got {samples}"
+            )
+        stages = self.network.quantizer.quantizers
+        frames = sum(
+            stages[book].out_proj(stages[book].decode_code(codes[:, book].long())) for book in books
+        )
+        return _resample(self.network.decode(frames), own, rate)[..., :samples]
+
+    def round_trip(
+        self, audio: Tensor, sample_rate: int, *, n_codebooks: int | None = None
+    ) -> Tensor:
+        """Encode and decode (b, channels, samples), at its rate; errors as `encode`."""
+        codes = self.encode(audio, sample_rate, n_codebooks=n_codebooks)
+        return self.decode(codes, audio.shape[-1], sample_rate=sample_rate).reshape(audio.shape)
+
+    def _framed(self, audio: Tensor, sample_rate: int) -> Tensor:
+        """(b * channels, 1, frames * hop) at the codec's rate, zeros at the end."""
+        if not isinstance(audio, Tensor) or not audio.is_floating_point():
+            kind = getattr(audio, "dtype", type(audio).__name__)
+            raise TypeError(f"audio must be a float tensor (b, channels, samples), got {kind}")
+        if audio.ndim != 3 or 0 in audio.shape:
+            raise ValueError(
+                f"audio must be (b, channels, samples), none of them 0, got {tuple(audio.shape)}"
+            )
+        if not torch.isfinite(audio).all():
+            raise ValueError("audio must be finite, got NaN or infinity")
+        flat = audio.reshape(-1, 1, audio.shape[-1]).to(self.network.encoder.block[0].bias)
+        flat = _resample(flat, check_rate(sample_rate), self.config.sound.sample_rate)
+        return F.pad(flat, (0, -flat.shape[-1] % self.config.hop_length))
+
+    def _check_codes(self, codes: Tensor, books: Sequence[int]) -> None:
+        if codes.is_floating_point() or codes.dtype == torch.bool:
+            raise TypeError(f"codes must be an integer tensor (b, n, frames), got {codes.dtype}")
+        n, size = self.config.net.n_codebooks, self.config.net.codebook_size
+        if codes.ndim != 3 or 0 in codes.shape or codes.shape[1] > n:
+            raise ValueError(f"codes must be (b, 1..{n}, frames), got {tuple(codes.shape)}")
+        if codes.min() < 0 or codes.max() >= size:
+            raise ValueError(
+                f"codes must lie in 0..{size - 1}, got {int(codes.min())}..{int(codes.max())}"
+            )
+        if not len(books) or any(not 0 <= book < codes.shape[1] for book in books):
+            raise ValueError(
+                f"books must name rows 0..{codes.shape[1] - 1} of codes, got {list(books)}"
+            )
+
+
+def build(config: Config) -> Codec:
+    """A codec with random weights."""
+    return seeded(lambda: Codec(config), config.plan.seed, "codec")
+
+
+def official(path: str | Path | None = None) -> Codec:
+    """Descript's own 44.1 kHz codec, 8 kbit/s, in evaluation mode.
+
+    Args:
+        path: a weights file; when None the cache of descript-audio-codec, which downloads about
+            300 MB into it.
+
+    Raises:
+        CheckpointError: if the weights cannot be had or read; it says where to put them by hand.
+
+    Source: Kumar et al. 2023, the released weights 0.0.1.
+    """
+    with _quiet():
+        utils, tag = need("dac.utils"), "0.0.1"
+    address = utils.__MODEL_URLS__[("44khz", tag, "8kbps")]
+    place = Path.home() / ".cache" / "descript" / "dac" / f"weights_44khz_8kbps_{tag}.pth"
+    place = place if path is None else Path(path)
+    try:
+        if path is not None and not place.is_file():
+            raise FileNotFoundError(f"no file {place}")
+        found = place if place.is_file() else utils.download("44khz", "8kbps", tag)
+        with _quiet():
+            model = utils.load_model(load_path=str(found))
+    except (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"the official weights could not be had ({first:.200}): "
+            f"download {address} in a browser and save it as {place}"
+        ) from error
+    codec = build(_config_of(model))
+    codec.network.load_state_dict(model.state_dict())
+    return codec.eval()
+
+
+def _config_of(model: Any) -> Config:
+    net = Net(
+        rates=tuple(int(rate) for rate in model.encoder_rates),
+        encoder_dim=model.encoder_dim,
+        latent_dim=model.latent_dim,
+        decoder_dim=model.decoder_dim,
+        n_codebooks=model.n_codebooks,
+        codebook_size=model.codebook_size,
+        codebook_dim=model.quantizer.quantizers[0].codebook.weight.shape[1],
+        quantizer_dropout=float(model.quantizer.quantizer_dropout),
+    )
+    return Config(Sound(int(model.sample_rate)), net)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings about what torch has renamed since descript-audio-codec was written."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+def _resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
+    if from_rate == to_rate:
+        return audio
+    from torchaudio.functional import resample  # works on the audio's device, unlike soxr
+
+    return resample(audio, from_rate, to_rate)

@@ -1,0 +1,366 @@
+"""The codec: audio to codes and back, files, training and exam, on a small network."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from labkit.learn.checkpoints import CheckpointError, file_hash
+from labkit.learn.encoders import CodeEmbedding
+from labkit.measure.losses import mel_distance_db
+from labkit.signal.optional import need
+from labkit.signal.seeds import torch_generator
+from labkit.systems.codec import SYSTEM, Config, build, load, official, save
+from labkit.systems.codec.score import draw, fixed_score, mel_griffin_lim, score
+from labkit.systems.codec.train import Clips, Data, Renewal, loss_of, standardise, training
+
+RATE = 22_050
+SMALL = Config().but(
+    sample_rate=RATE,
+    clip_seconds=0.5,
+    seconds=0.2,
+    rates=(2, 4, 8),
+    encoder_dim=4,
+    latent_dim=16,
+    decoder_dim=32,
+    n_codebooks=3,
+    codebook_size=32,
+    codebook_dim=4,
+    quantizer_dropout=0.0,
+    steps=16,
+    batch_size=2,
+    warmup_steps=1,
+)
+GUITARS = Data(kinds=("generated",))
+
+
+@pytest.fixture(scope="module")
+def small():
+    return build(SMALL.but(seed=1)).eval()
+
+
+def noise(*shape, seed=0):
+    return 0.1 * torch.randn(*shape, generator=torch_generator(seed, "codec test"))
+
+
+# Audio and codes
+
+
+def test_sizes_by_hand():
+    ours = Config()
+    descript = ours.but(rates=(2, 4, 8, 8), encoder_dim=64, latent_dim=1024, n_codebooks=9)
+    assert ours.hop_length == descript.hop_length == 512
+    assert ours.bits_per_second() == pytest.approx(8 * 10 * 44_100 / 512)
+    assert ours.bits_per_second(1) == pytest.approx(861.328125)
+    assert descript.bits_per_second() == pytest.approx(7751.953125)  # "8 kbps"
+
+
+@pytest.mark.parametrize(
+    ("sample_rate", "samples"), [(RATE, 1), (RATE, 63), (RATE, 64), (44_100, 1000), (8000, 999)]
+)
+def test_round_trip_keeps_shape_at_any_rate(small, sample_rate, samples):
+    audio = noise(2, 2, samples)
+    out = small.round_trip(audio, sample_rate)
+    assert out.shape == audio.shape
+    assert torch.isfinite(out).all()
+    frames = math.ceil(math.ceil(samples * RATE / sample_rate) / 64)
+    assert small.encode(audio, sample_rate).shape == (4, 3, frames)
+    assert small.latents(audio, sample_rate).shape == (4, 16, frames)
+
+
+def test_channels_are_folded_into_the_batch(small):
+    audio = noise(2, 3, 640)
+    alone = [small.encode(audio[i : i + 1, c : c + 1], RATE) for i in range(2) for c in range(3)]
+    assert torch.equal(small.encode(audio, RATE), torch.cat(alone))
+
+
+def test_fewer_codebooks_are_a_prefix(small):
+    audio = noise(1, 1, 6400)
+    codes = small.encode(audio, RATE)
+    assert torch.equal(small.encode(audio, RATE, n_codebooks=2), codes[:, :2])
+    one, all_three = small.decode(codes[:, :1], 6400), small.decode(codes, 6400)
+    assert torch.equal(one, small.decode(codes, 6400, books=[0]))
+    assert torch.equal(all_three, small.decode(codes, 6400, books=[0, 1, 2]))
+    assert not torch.allclose(one, all_three)
+    assert torch.equal(small.round_trip(audio, RATE, n_codebooks=1), one)
+
+
+def test_the_quantiser_is_a_residual_one(small):
+    """Each codeword is the nearest in direction to what the codebooks before it left over."""
+    left = small.latents(noise(1, 1, 3200), RATE)
+    codes = small.encode(noise(1, 1, 3200), RATE)
+    for k, stage in enumerate(small.network.quantizer.quantizers):
+        looked_up = torch.nn.functional.normalize(stage.in_proj(left)[0], dim=0)
+        best = (torch.nn.functional.normalize(stage.codebook.weight) @ looked_up).argmax(0)
+        assert torch.equal(best, codes[0, k])
+        left = left - stage.out_proj(stage.decode_code(codes[:, k]))
+
+
+def test_a_frame_depends_on_no_more_than_its_context(small):
+    audio = noise(1, 1, 64 * 64).requires_grad_()
+    small.network.encoder(audio)[0, :, 32].sum().backward()
+    reached = audio.grad[0, 0].nonzero()[:, 0]
+    frames = SMALL.context_frames
+    assert reached[0] >= (32 - frames) * 64
+    assert reached[-1] < (33 + frames) * 64
+    assert reached[-1] - reached[0] > 2 * (frames - 2) * 64  # the bound is tight
+
+
+WRONG = {
+    "integers": (
+        lambda c: c.encode(torch.zeros(1, 1, 8, dtype=torch.int16), RATE),
+        "got torch.int16",
+    ),
+    "numpy": (lambda c: c.encode(np.zeros((1, 1, 8)), RATE), "float tensor"),
+    "one axis": (lambda c: c.encode(torch.zeros(8), RATE), r"got \(8,\)"),
+    "empty": (lambda c: c.encode(torch.zeros(1, 1, 0), RATE), "none of them 0"),
+    "NaN": (lambda c: c.encode(torch.full((1, 1, 8), math.nan), RATE), "finite"),
+    "rate": (lambda c: c.encode(torch.zeros(1, 1, 8), 0), "sample_rate"),
+    "books": (
+        lambda c: c.encode(torch.zeros(1, 1, 8), RATE, n_codebooks=4),
+        r"1\.\.3, got 4",
+    ),
+    "float codes": (lambda c: c.decode(torch.zeros(1, 3, 2), 8), "integer tensor"),
+    "code shape": (lambda c: c.decode(torch.zeros(1, 4, 2).long(), 8), r"got \(1, 4, 2\)"),
+    "code": (lambda c: c.decode(torch.full((1, 1, 2), 32), 8), r"0\.\.31, got 32\.\.32"),
+    "samples": (lambda c: c.decode(torch.zeros(1, 1, 2).long(), 129), r"1\.\.128 for 2 frames"),
+    "book": (lambda c: c.decode(torch.zeros(1, 1, 2).long(), 8, books=[1]), r"rows 0\.\.0"),
+    "strides": (lambda _: SMALL.but(rates=(2, 3)), r"even strides >= 2, got \(2, 3\)"),
+    "decoder": (lambda _: SMALL.but(decoder_dim=20), "divisible by 8, got 20"),
+    "sizes": (lambda _: SMALL.but(n_codebooks=0), "sizes must be at least 1"),
+    "codebook": (lambda _: SMALL.but(codebook_size=1), "codebook_size at least 2"),
+    "share": (lambda _: SMALL.but(wet_share=1.5), r"wet_share in 0\.\.1"),
+    "bits": (lambda _: mel_griffin_lim(noise(1, RATE), RATE, 200.0), "four bands"),
+    "shapes": (lambda _: mel_distance_db(noise(2, 1, 8), noise(1, 1, 8), RATE), "must agree"),
+    "suffix": (lambda c: save(c, "codec.pt"), r"must end in \.safetensors, got codec\.pt"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_arguments_are_named(small, case):
+    call, words = WRONG[case]
+    with pytest.raises((ValueError, TypeError), match=words):
+        call(small)
+
+
+def test_codes_are_names(small):
+    """Renamed codewords with renamed vectors change nothing; one added to every code does."""
+    embedding = CodeEmbedding(3, 32, 10)
+    codes = small.encode(noise(1, 1, 2000), RATE) % 31
+    out = embedding(codes)
+    assert out.shape == (1, codes.shape[2], 10)
+    by_hand = sum(embedding.table.weight[32 * k + codes[0, k]] for k in range(3))
+    assert torch.allclose(out[0], by_hand, atol=1e-6)
+    names = torch.randperm(32, generator=torch_generator(0, "names"))
+    renamed = CodeEmbedding(3, 32, 10)
+    with torch.no_grad():
+        renamed.table.weight.view(3, 32, 10)[:, names] = embedding.table.weight.view(3, 32, 10)
+    assert torch.allclose(renamed(names[codes]), out, atol=1e-6)
+    assert not torch.allclose(embedding(codes + 1), out, atol=0.1)
+    assert embedding(codes[:, :2]).shape == out.shape
+    for wrong in (codes.float(), codes + 32, codes[0], codes.repeat(1, 2, 1)):
+        with pytest.raises(ValueError, match="codes must be"):
+            embedding(wrong)
+
+
+# Files
+
+
+def test_a_saved_codec_comes_back(small, tmp_path):
+    path = tmp_path / "codec.safetensors"
+    assert len(save(small, path)) == 64
+    again = load(path)
+    assert again.config == small.config
+    assert not again.training
+    audio = noise(1, 1, 2000)
+    latents = small.latents(audio, RATE)
+    # Half precision keeps eleven bits of each weight.
+    assert (again.latents(audio, RATE) - latents).abs().max() < 0.01 * latents.abs().max()
+
+
+def test_official_weights_that_cannot_be_had_say_where_to_put_them(monkeypatch, tmp_path):
+    def offline(*_):
+        raise OSError("no network here")
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(need("dac.utils"), "download", offline)
+    where = r"no network here.*https://github\.com/descriptinc/.*save it as .*44khz_8kbps"
+    with pytest.raises(CheckpointError, match=where):
+        official()
+    with pytest.raises(CheckpointError, match=r"no file .*mine\.pth.*save it as .*mine\.pth"):
+        official(tmp_path / "mine.pth")
+    (tmp_path / "mine.pth").write_bytes(b"half a download")
+    with pytest.raises(CheckpointError, match="could not be had"):
+        official(tmp_path / "mine.pth")
+
+
+def test_official_weights_go_through_dacs_own_loader(small, tmp_path):
+    """A file as descript publishes them, of a small network."""
+    small.network.save(str(tmp_path / "weights.pth"), package=False)
+    again = official(tmp_path / "weights.pth")
+    assert again.config.net == small.config.net
+    audio = noise(1, 1, 2000)
+    assert torch.equal(again.encode(audio, RATE), small.encode(audio, RATE))
+
+
+def test_the_shipped_codec_is_the_one_that_its_card_describes():
+    path = SYSTEM.shipped_path()
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert file_hash(path) == card["sha256"]
+    assert path.stat().st_size == card["bytes"] <= 10_000_000
+    codec = load()
+    flat = json.loads(json.dumps(codec.config.flat()))
+    assert card["config"].items() <= flat.items()
+    # Other processors round differently, so a frame between two codewords may take the other.
+    assert fixed_score(codec) == pytest.approx(card["fixed_score"], abs=0.1)
+
+
+# Training
+
+
+def test_clips_are_repeatable_and_within_full_scale():
+    drawn = Clips(SMALL, GUITARS)
+    one = drawn[3]["audio"]
+    assert one.shape == (1, round(0.2 * RATE / 64) * 64)
+    assert one.dtype == torch.float32
+    assert torch.equal(one, Clips(SMALL, GUITARS)[3]["audio"])
+    assert not torch.equal(one, drawn[4]["audio"])
+    dry, wet = (Clips(SMALL.but(wet_share=share), GUITARS)[3]["audio"] for share in (0.0, 1.0))
+    assert not torch.allclose(dry, wet, atol=1e-3)
+    assert all(0 < drawn[i]["audio"].abs().max() < 1 for i in range(6))
+    assert len(drawn) == 32
+
+
+def test_unused_codewords_are_placed_on_frames_and_used_ones_stay():
+    codec = build(SMALL)
+    # Patience for ten frames: two batches.
+    renewal = Renewal(SMALL.but(expire_after=10 / 32, codeword_rate=0.0), fresh=True)
+    word = codec.network.quantizer.quantizers[1].codebook.weight
+    codes = torch.full((1, 3, 5), 7)
+    latents = torch.arange(60.0).reshape(1, 12, 5)
+    frames = latents[0, 4:8].T
+    renewal(codec, codes, latents)
+    placed = word.detach().clone()
+    others = torch.arange(32) != 7
+    assert all((frames == one).all(1).any() for one in placed[others])
+    for _ in range(2):
+        renewal(codec, codes, latents + 1000)
+        assert torch.equal(word, placed)
+    renewal(codec, codes, latents + 1000)
+    assert torch.equal(word[7], placed[7])
+    assert (word[others] >= 1000).all()
+
+
+def test_codewords_follow_their_frames():
+    codec = build(SMALL)
+    renewal = Renewal(SMALL.but(codeword_rate=0.1), fresh=False)
+    word = codec.network.quantizer.quantizers[2].codebook.weight
+    before = word.detach().clone()
+    latents = torch.arange(24.0).reshape(1, 12, 2)
+    renewal(codec, torch.tensor([[[0, 0], [0, 0], [5, 5]]]), latents)
+    by_hand = 0.9 * before[5] + 0.1 * torch.tensor([16.5, 18.5, 20.5, 22.5])
+    assert torch.allclose(word[5], by_hand, atol=1e-5)
+    others = torch.arange(32) != 5
+    assert torch.equal(word[others], before[others])
+    assert renewal.idle[2, 5] == 0
+    assert (renewal.idle[2, others] == 2).all()
+
+
+def test_a_fresh_encoder_is_brought_to_unit_frames():
+    codec = build(SMALL)
+    audio = torch.stack([Clips(SMALL, GUITARS)[i]["audio"] for i in range(3)])
+    assert codec.network.encoder(audio).std((0, 2)).max() < 0.5
+    standardise(codec, audio)
+    frames = codec.network.encoder(audio)
+    assert frames.mean((0, 2)).abs().max() < 1e-3  # rounding, multiplied by the scale
+    assert torch.allclose(frames.std((0, 2)), torch.ones(16), atol=1e-3)
+
+
+def test_the_loss_of_a_perfect_copy_is_the_codebooks_alone():
+    config, target = SMALL.but(commitment_weight=0.0), noise(2, 1, 4096)
+    codec = build(config)
+
+    def perfect(audio):
+        out = codec(audio)
+        return {**out, "audio": audio.clone()}
+
+    value, figures = loss_of(config, codec, Renewal(config, fresh=False))(
+        perfect, {"audio": target}
+    )
+    assert figures["mel"] == figures["wave"] == 0
+    assert figures["stft"] == pytest.approx(0, abs=1e-6)
+    assert value.item() == pytest.approx(figures["codebook"])
+
+
+def test_training_moves_every_tensor_and_lowers_the_distance_on_a_new_clip(tmp_path):
+    rows = []
+    trained = SYSTEM.train(SMALL, tmp_path, data=GUITARS, on_log=rows.append)
+    before, after = build(SMALL).state_dict(), trained.state_dict()
+    assert before.keys() == after.keys()
+    assert [name for name in before if torch.equal(before[name], after[name])] == []
+    assert {"mel", "stft", "wave", "commitment", "codebook", "idle_codewords"} <= set(rows[-1])
+    new = Clips(SMALL, GUITARS, "test")[0]["audio"][None]
+    untrained, mine = (
+        float(mel_distance_db(codec.round_trip(new, RATE), new, RATE))
+        for codec in (build(SMALL).eval(), trained)
+    )
+    # The untrained network is nearly silent, so this falls by several dB in the first steps.
+    assert mine < untrained - 2
+    # A training that starts from it keeps its frames and codewords.
+    save(trained, tmp_path / "codec.safetensors")
+    config = SMALL.but(steps=1, learning_rate=0.0, codeword_rate=0.0)
+    start = tmp_path / "codec.safetensors"
+    again = SYSTEM.train(config, tmp_path / "again", data=GUITARS, start=start)
+    saved = load(start).state_dict()
+    assert all(torch.equal(saved[name], weight) for name, weight in again.state_dict().items())
+
+
+def test_several_devices_are_refused(tmp_path):
+    config = SMALL.but(n_devices=2)
+    with (
+        pytest.raises(ValueError, match="one device, got n_devices 2"),
+        training(config, GUITARS, SimpleNamespace(fresh=False), tmp_path),
+    ):
+        pass
+
+
+# The exam
+
+
+def test_mel_distance_by_hand():
+    audio = noise(2, 1, 8000)
+    assert mel_distance_db(audio, audio, RATE).tolist() == [0, 0]
+    # Noise lies far above the floor in every band, so a tenth of it is 20 dB away everywhere.
+    assert mel_distance_db(0.1 * audio, audio, RATE).tolist() == pytest.approx([20, 20], abs=0.01)
+
+
+def test_a_coded_spectrogram_keeps_the_pitch_region_and_the_level():
+    at = torch.arange(RATE) / RATE
+    tone = 0.2 * torch.sin(2 * math.pi * 1000.0 * at)[None]
+    out = mel_griffin_lim(tone, RATE, 8000.0)
+    assert out.shape == tone.shape
+    assert int(torch.fft.rfft(out[0]).abs().argmax()) == pytest.approx(1000, rel=0.15)
+    assert float(out.square().mean().sqrt()) == pytest.approx(0.1414, rel=0.5)
+    assert torch.equal(out, mel_griffin_lim(tone, RATE, 8000.0))
+
+
+def test_real_clips_come_dry_and_wet_at_one_level(real_data, monkeypatch):
+    monkeypatch.setenv("LABKIT_REAL_DATA", str(real_data))
+    for wet in (False, True):
+        for clip in draw("real", 2, wet=wet, seconds=0.3, sample_rate=RATE, seed=0):
+            assert clip.audio.shape == (1, round(0.3 * RATE))
+            rms = np.sqrt(np.mean(clip.audio**2))
+            assert 20 * math.log10(rms) == pytest.approx(-20, abs=0.01)
+
+
+def test_the_exam_tells_a_clip_from_another(small):
+    rows = score(small, n=2, seconds=0.4, sources=("generated",))
+    assert [row.protocol for row in rows] == ["dry, 5.2 kbit/s", "through pedals, 5.2 kbit/s"]
+    for row in rows:
+        assert (row.metric, row.unit, row.n) == ("mel distance", "dB", 2)
+        assert row.floor < row.ours  # the small network is untrained
+        assert row.low <= row.ours <= row.high
+        assert row.control > row.floor
