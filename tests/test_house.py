@@ -1,5 +1,6 @@
 """The house: one truth about versions, imports that go downwards, a hook that keeps audio out of commits."""
 
+import ast
 import json
 import os
 import re
@@ -104,6 +105,30 @@ def test_this_environment_is_the_locked_one():
     here = {(re.sub(r"[-_.]+", "-", d.name).lower(), d.version.partition("+")[0]) for d in found}
     assert len(here) > 100
     assert {pair for pair in here if pair[0] in wanted} <= locked()
+
+
+# Size and style
+
+MODULES = sorted((ROOT / "labkit").rglob("*.py"))
+
+
+def docstring_lines(path):
+    """How many lines of a module are docstrings."""
+    found = 0
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, kinds) and ast.get_docstring(node) is not None:
+            found += node.body[0].end_lineno - node.body[0].lineno + 1
+    return found
+
+
+def test_the_package_can_be_read_in_an_afternoon():
+    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES)
+    assert lines <= 18_000
+    assert len(MODULES) <= 130
+    assert sum(map(docstring_lines, MODULES)) <= 0.15 * lines
+    tests = sum(len(p.read_text(encoding="utf-8").splitlines()) for p in ROOT.rglob("tests/**/*.py"))
+    assert tests <= 10_500
 
 
 # Rooms
