@@ -1,119 +1,81 @@
-"""Training progress: a bar in a notebook, and plain lines where nothing can draw one."""
+"""Training progress: a bar with the latest figures, and TensorBoard inside the notebook."""
 
-import html
-import sys
-import time
-from collections.abc import Iterable, Iterator
+import logging
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
 import ipywidgets as widgets
-from IPython import get_ipython
-from IPython.display import display
+from tqdm.auto import tqdm
+
+from labkit.signal.optional import need
 
 Item = TypeVar("Item")
-_REFRESH_SECONDS = 0.2
+# No times: two runs of a notebook leave the same text behind.
+_FORMAT = "{desc} {bar} {n_fmt}/{total_fmt}{postfix}"
 
 
-class _Bar(widgets.HTML):
-    """Its text form never changes, so that a notebook's saved outputs compare equal from run to run."""
+class Progress(tqdm):
+    """A bar for training: ``with Progress(steps) as bar: bar.at(step, loss=0.12)``."""
 
-    def __repr__(self) -> str:
-        return "progress"
+    def __init__(self, total: int, *, label: str = "training") -> None:
+        super().__init__(total=total, desc=label, bar_format=_FORMAT)
 
-
-def _in_notebook() -> bool:
-    shell = get_ipython()
-    return shell is not None and getattr(shell, "kernel", None) is not None
-
-
-class Progress:
-    """The state of one loop; made by `progress` or used by hand: ``bar.update(step, loss=0.12)``.
-
-    Attributes:
-        step: steps done.
-        widget: the bar, or None where plain lines are printed.
-    """
-
-    def __init__(self, total: int, *, label: str = "training", every: int | None = None) -> None:
-        if total < 1 or (every is not None and every < 1):
-            raise ValueError(f"total and every must be at least 1, got {total} and {every}")
-        self.total, self.label, self.step = total, label, 0
-        self._every = every or max(1, total // 10)
-        self._notes: dict[str, float] = {}
-        self._started, self._drawn, self._said = time.monotonic(), -1.0, -1
-        self.widget = _Bar() if _in_notebook() else None
-        if self.widget is not None:
-            self._draw()
-            display(self.widget)
-
-    def update(self, step: int, **notes: float) -> None:
-        """Say how many steps are done, and the figures to show beside them."""
-        self.step = step
-        self._notes |= notes
-        last = step >= self.total
-        if self.widget is None:
-            if step % self._every == 0 or last:
-                self._say()
-        elif last or time.monotonic() - self._drawn > _REFRESH_SECONDS:
-            self._draw()
-
-    def close(self) -> None:
-        """Leave one plain line behind: a saved notebook keeps text and loses widgets."""
-        if self.widget is not None:
-            self._draw()
-        self._say()
-
-    def text(self) -> str:
-        """E.g. ``training 200/1000  loss 0.123``; without times, so that two runs print the same."""
-        notes = "".join(f"  {name} {value:.4g}" for name, value in self._notes.items())
-        return f"{self.label} {self.step}/{self.total}{notes}"
-
-    def _say(self) -> None:
-        if self._said != self.step:
-            self._said = self.step
-            print(self.text())
-            sys.stdout.flush()
-
-    def _draw(self) -> None:
-        self._drawn = time.monotonic()
-        seconds = self._drawn - self._started
-        left = f", {seconds / self.step * (self.total - self.step):.0f} s left" if self.step else ""
-        bar = f'<progress max="{self.total}" value="{self.step}" style="width:20em"></progress>'
-        self.widget.value = f"{bar} {html.escape(self.text())}  ({seconds:.0f} s{left})"
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def at(self, step: int, **figures: float) -> None:
+        """Show how many steps are done, and figures beside them."""
+        self.set_postfix(figures, refresh=False)
+        self.update(step - self.n)
 
 
 def progress(
-    items: Iterable[Item],
-    *,
-    total: int | None = None,
-    label: str = "training",
-    every: int | None = None,
-) -> Iterator[Item]:
-    """Go through `items` and show how far; a bar in a notebook, a line every `every` items elsewhere.
+    items: Iterable[Item], *, total: int | None = None, label: str = "training"
+) -> Iterable[Item]:
+    """The items, with a bar."""
+    return tqdm(items, total=total, desc=label, bar_format=_FORMAT)
 
-    Args:
-        items: what to go through.
-        total: how many there are; `len(items)` when None.
-        label: the word before the count.
-        every: items between plain lines; a tenth of `total` when None.
 
-    Yields:
-        The items.
+class TensorBoard(widgets.HTML):
+    """TensorBoard's page; its text form lists the curves, sounds and histograms of the run.
+
+    Attributes:
+        url: where the page is served.
+        names: kind -> everything there is to see.
+    """
+
+    def __init__(self, url: str, names: dict[str, list[str]]) -> None:
+        self.url, self.names = url, names
+        size = 'width="100%" height="600" frameborder="0"'
+        super().__init__(f'<iframe src="{url}" {size} title="TensorBoard"></iframe>')
+
+    def __repr__(self) -> str:
+        parts = []
+        for kind, names in self.names.items():
+            if names:
+                more = ", ..." if len(names) > 4 else ""
+                parts.append(f"{len(names)} {kind} ({', '.join(names[:4])}{more})")
+        return "TensorBoard: " + ("; ".join(parts) or "nothing yet")
+
+
+def tensorboard(run_dir: str | Path) -> TensorBoard:
+    """TensorBoard on a run's folder, served by the kernel on this machine alone.
+
+    Where the notebook runs on another machine, run ``tensorboard --logdir FOLDER`` there.
 
     Raises:
-        ValueError: if `total` is not known or below 1.
+        FileNotFoundError: if the folder holds no event files.
     """
-    if total is None:
-        if not hasattr(items, "__len__"):
-            raise ValueError("total must be given for items without a length")
-        total = len(items)
-    with Progress(total, label=label, every=every) as bar:
-        for step, item in enumerate(items, start=1):
-            yield item
-            bar.update(step)
+    files = sorted(Path(run_dir).rglob("events.out.tfevents*"))
+    if not files:
+        raise FileNotFoundError(f"no event files in {run_dir}: train there first")
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
+    names: dict[str, list[str]] = {"scalars": [], "audio": [], "histograms": []}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tensorboard 2.20 imports what others have deprecated
+        reader = need("tensorboard.backend.event_processing.event_accumulator")
+        for folder in sorted({file.parent for file in files}):
+            found = reader.EventAccumulator(str(folder)).Reload().Tags()
+            names = {kind: [*old, *found[kind]] for kind, old in names.items()}
+        server = need("tensorboard.program").TensorBoard()
+        server.configure(argv=["tensorboard", "--logdir", str(run_dir), "--load_fast", "false"])
+        return TensorBoard(server.launch(), names)

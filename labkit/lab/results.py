@@ -1,15 +1,11 @@
-"""Tables made from the results files, so that no number in a page is typed by hand."""
+"""Results tables, made from the results files, so that no number on a page is typed by hand."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path
 
-from labkit.measure.score import SOURCES, Row, read
-from labkit.signal.paths import data_dir, replace_text
+from labkit.measure.score import SOURCES, Row, read, results_path
 
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 _BESIDE = {
     "chance": "chance",
     "prior": "best constant",
@@ -18,6 +14,7 @@ _BESIDE = {
     "oracle": "oracle",
     "reference": "published",
 }
+<<<<<<< HEAD
 # Systems first, in the order of the notebooks; then their parts.
 _ORDER = (
     "pedal_order",
@@ -66,42 +63,36 @@ HEADLINES = {
         "*/flow*/MSS, over*",
     ),
 }
+=======
+>>>>>>> 7e6369e (wip)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A results table: `str` is markdown, a notebook shows it as HTML."""
+    """A table: `str` is markdown, a notebook shows it as HTML."""
 
     header: tuple[str, ...]
     body: tuple[tuple[str, ...], ...]
 
     def __str__(self) -> str:
         lines = [self.header, tuple("---" for _ in self.header), *self.body]
-        return "\n".join(
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-        )
+        escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+        return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in self.header)
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>"
-            for line in self.body
-        )
+        lines = ["".join(f"<td>{html.escape(c)}</td>" for c in line) for line in self.body]
+        rows = "".join(f"<tr>{line}</tr>" for line in lines)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """One line for each protocol, model and metric; our score on each kind of source, and what it must be read beside.
+    """A line for each protocol, model and metric: our score for each kind of source, and its baselines.
 
-    Where a baseline or n differs between the sources, its cell gives one figure for each, in the order of the columns.
-
-    Args:
-        rows: what `measure.results.read` gives; of several rows for one cell the last counts.
-
-    Returns:
-        The table; columns without a single figure are left out.
+    Where a baseline or n differs between the sources, its cell holds one figure for each, in the
+    order of the columns. Columns without a figure are left out; of two rows for a cell the last counts.
 
     Raises:
         ValueError: if there are no rows.
@@ -114,114 +105,48 @@ def table(rows: Sequence[Row]) -> Table:
     kinds = [kind for kind in SOURCES if any(kind in found for found in lines.values())]
     beside = [field for field in _BESIDE if any(getattr(row, field) is not None for row in rows)]
     header = ("task", "model", "metric", *kinds, *(_BESIDE[field] for field in beside), "n")
-    body = [
-        (
+    body = []
+    for (protocol, name, metric, unit), found in lines.items():
+        there = [found[kind] for kind in kinds if kind in found]
+        body.append((
             protocol,
             name,
             f"{metric} ({unit})" if unit else metric,
             *(_score(found.get(kind)) for kind in kinds),
-            *(
-                _joined([getattr(found[kind], field) for kind in kinds if kind in found])
-                for field in beside
-            ),
-            _joined([found[kind].n for kind in kinds if kind in found]),
-        )
-        for (protocol, name, metric, unit), found in lines.items()
-    ]
+            *(_joined([getattr(row, field) for row in there]) for field in beside),
+            _joined([row.n for row in there]),
+        ))  # fmt: skip
     return Table(header, tuple(body))
 
 
-def _number(value: float | int | None) -> str:
+def shipped_table(system: str, *, details: bool = False) -> Table | str:
+    """The results table of a system, or how to make it where there is none.
+
+    Args:
+        details: with the rows that split a figure, those with a colon in their metric.
+    """
+    path = results_path(system)
+    rows = read(system) if path.exists() else []
+    rows = [row for row in rows if details or ":" not in row.metric]
+    return table(rows) if rows else f"no results here yet: run `labkit evaluate {system}`"
+
+
+def _number(value: float | None) -> str:
     if value is None:
         return "–"
-    return (
-        str(value)
-        if isinstance(value, int)
-        else f"{value:.3f}"
-        if abs(value) < 10
-        else f"{value:.1f}"
-    )
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def _score(row: Row | None) -> str:
     if row is None:
         return "–"
-    interval = (
-        f" [{_number(row.low)}, {_number(row.high)}]"
-        if row.low is not None and row.high is not None
-        else ""
-    )
-    return _number(row.ours) + interval
+    if row.low is None or row.high is None:
+        return _number(row.ours)
+    return f"{_number(row.ours)} [{_number(row.low)}, {_number(row.high)}]"
 
 
-def _joined(values: Sequence[float | int | None]) -> str:
+def _joined(values: Sequence[float | None]) -> str:
     texts = [_number(value) for value in values]
     return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
-
-
-def shipped_tables(*, details: bool = False, headlines: bool = False) -> dict[str, Table]:
-    """System -> table, for every results file under `data/results`.
-
-    Args:
-        details: with the rows that split a figure, those with a colon in their metric.
-        headlines: only the rows of the front page, details among them, see `HEADLINES`; a system that is not there
-            shows all.
-    """
-    found = {}
-    for file in sorted((data_dir() / "results").glob("*.json"), key=_place):
-        rows = read(file.stem, path=file)
-        if headlines and file.stem in HEADLINES:
-            rows = [
-                row
-                for row in rows
-                if any(fnmatchcase(_path(row), one) for one in HEADLINES[file.stem])
-            ]
-        elif not details:
-            rows = [row for row in rows if ":" not in row.metric]
-        if rows:
-            found[file.stem] = table(rows)
-    return found
-
-
-def _place(file: Path) -> tuple[int, str]:
-    return _ORDER.index(file.stem) if file.stem in _ORDER else len(_ORDER), file.stem
-
-
-def _path(row: Row) -> str:
-    return f"{row.protocol}/{row.name}/{row.metric}"
-
-
-def update_pages() -> list[Path]:
-    """Write the headlines into the repository's README.md, and every row into data/results/README.md."""
-    whole = data_dir() / "results" / "README.md"
-    return [
-        update_page(data_dir().parent / "README.md", shipped_tables(headlines=True)),
-        update_page(whole, shipped_tables(details=True)),
-    ]
-
-
-def update_page(path: Path, tables: Mapping[str, Table]) -> Path:
-    """Put tables between the two marks of a page, and leave everything else as it is.
-
-    Args:
-        path: the page.
-        tables: heading -> table.
-
-    Returns:
-        The page written.
-
-    Raises:
-        ValueError: if the page does not hold the marks `<!-- results:begin -->` and `<!-- results:end -->` once each.
-    """
-    text = path.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{path.name} must hold {BEGIN} and {END} once each, in this order")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    made = "\n\n".join(
-        f"### {name.replace('_', ' ').capitalize()}\n\n{made}" for name, made in tables.items()
-    )
-    replace_text(
-        path, f"{before}{BEGIN}\n{made or 'No results yet: run `make results`.'}\n{END}{after}"
-    )
-    return path

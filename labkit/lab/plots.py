@@ -1,0 +1,492 @@
+"""Figures of the course: every axis has its unit, and every figure a description in words.
+
+Each function returns a figure and changes nothing else; the last expression of a cell shows it.
+"""
+
+import io
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import ipywidgets as widgets
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from PIL import Image
+
+from labkit.measure.loudness import Clip, as_channels
+from labkit.signal import spectra
+
+if TYPE_CHECKING:
+    from labkit.systems.pedal_order.predict import Prediction
+
+# Okabe & Ito: told apart with every common colour blindness, and by their lightness.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.grid": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+}
+
+
+class LabFigure(Figure):
+    """A matplotlib figure that shows itself in a notebook as a small PNG; `alt` is its description."""
+
+    alt: str = "Figure"
+
+    def png(self) -> bytes:
+        """A PNG of at most 96 colours; what a `widgets.Image` takes as its value."""
+        canvas = FigureCanvasAgg(self)
+        canvas.draw()
+        size = canvas.get_width_height()
+        image = Image.frombuffer("RGBA", size, canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
+        image = image.convert("RGB").quantize(
+            96, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", optimize=True)
+        return buffer.getvalue()
+
+    def __repr__(self) -> str:
+        return self.alt
+
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, object], dict[str, object]]:
+        return {"image/png": self.png(), "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
+
+
+def new_figure(alt: str, *, width: float = 6.4, height: float = 2.6) -> LabFigure:
+    """An empty figure of `width` x `height` inches at 80 dots each, outside pyplot's global list."""
+    figure = LabFigure(figsize=(width, height), dpi=80, layout="constrained")
+    figure.alt = alt
+    return figure
+
+
+def styled() -> matplotlib.RcParams:
+    """A context in which new axes take the style of the course."""
+    return matplotlib.rc_context(_STYLE)
+
+
+def _axes(alt: str, *, n: int = 1, width: float = 6.4, height: float = 2.6, **sizes) -> list[Axes]:
+    """`n` styled axes in a row on a new figure."""
+    figure = new_figure(alt, width=width, height=height)
+    with styled():
+        return list(figure.subplots(1, n, squeeze=False, **sizes)[0])
+
+
+class LiveFigure(widgets.Image):
+    """A figure that a slider's callback replaces: ``live.update(plots.spectrogram(audio, rate))``.
+
+    Only `.value` changes, as notebook runners need.
+    """
+
+    def update(self, figure: LabFigure) -> None:
+        """Show this figure from now on, at its own size."""
+        with self.hold_sync():
+            self.value = figure.png()
+            self.width = str(round(figure.get_figwidth() * figure.dpi))
+        self._alt = figure.alt
+
+    def __repr__(self) -> str:
+        return f"LiveFigure: {self._alt}"
+
+
+def live_figure(figure: LabFigure) -> LiveFigure:
+    """A widget that shows `figure` until its `.update(figure)` is called."""
+    layout = widgets.Layout(max_width="100%", align_self="flex-start")
+    live = LiveFigure(format="png", layout=layout)
+    live.update(figure)
+    return live
+
+
+def lines(
+    x: Sequence[float] | None,
+    series: Mapping[str, Sequence[float]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    log_x: bool = False,
+    diagonal: bool = False,
+    floors: Mapping[str, float] | None = None,
+) -> LabFigure:
+    """Lines over one axis.
+
+    Args:
+        x: positions of the values; None if each series is a pair (x, values) of its own.
+        series: name -> values, each as long as `x`.
+        xlabel, ylabel: with units.
+        diagonal: draw y = x too.
+        floors: name -> value of a dashed horizontal line.
+
+    Raises:
+        ValueError: if there are no series, or one has another length than `x`.
+    """
+    pairs = dict(series) if x is None else {name: (x, values) for name, values in series.items()}
+    if not pairs or any(len(at) != len(values) for at, values in pairs.values()):
+        raise ValueError(f"series must hold at least one name -> values as long as x, got {series}")
+    ends = [f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, (_, values) in pairs.items()]
+    axes = _axes(f"{ylabel} over {xlabel}: {'; '.join(ends)}", width=7.2)[0]
+    if diagonal:
+        axes.axline((0, 0), slope=1, ls="--", lw=1, color="0.5")
+    for k, (name, (at, values)) in enumerate(pairs.items()):
+        style = "o-" if k < len(COLOURS) else "o--"
+        axes.plot(at, values, style if len(at) <= 50 else style[1:], ms=3, label=name)
+    for k, (name, value) in enumerate((floors or {}).items(), start=len(pairs)):
+        axes.axhline(value, ls="--", lw=1, color=COLOURS[k % len(COLOURS)], label=name)
+    axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if log_x else "linear")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return axes.figure
+
+
+def training_curve(
+    rows: Iterable[Mapping[str, float]],
+    *,
+    floors: Mapping[str, float] | None = None,
+    unit: str = "loss (nats)",
+) -> LabFigure:
+    """Every column of a training log against its `step`, with the floors it must fall below.
+
+    Raises:
+        ValueError: if a row has no `step`, or there are no rows.
+    """
+    rows = list(rows)
+    if not rows or any("step" not in row for row in rows):
+        raise ValueError("rows must be dicts that each hold 'step', and at least one")
+    series = {}
+    for name in dict.fromkeys(name for row in rows for name in row if name != "step"):
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        series[name] = tuple(zip(*points, strict=True))
+    return lines(None, series, xlabel="step", ylabel=unit, floors=floors)
+
+
+def heatmap(
+    values: np.ndarray,
+    x: Sequence[float],
+    y: Sequence[float],
+    *,
+    xlabel: str,
+    ylabel: str,
+    label: str,
+    mark: tuple[float, float] | None = None,
+) -> LabFigure:
+    """A quantity over a plane, (len(y), len(x)), with contours; `mark` is a point to cross.
+
+    Raises:
+        ValueError: if the shape does not fit or a value is not finite.
+    """
+    values = np.asarray(values)
+    if values.shape != (len(y), len(x)) or not np.isfinite(values).all():
+        raise ValueError(f"values must be finite and {(len(y), len(x))}, got {values.shape}")
+    row, column = np.unravel_index(values.argmin(), values.shape)
+    alt = f"{label} over {xlabel} and {ylabel}; least at {x[column]:.3g}, {y[row]:.3g}"
+    axes = _axes(alt, width=5.0, height=3.0)[0]
+    image = axes.pcolormesh(x, y, values, shading="nearest", cmap="viridis")
+    axes.contour(x, y, values, levels=10, colors="white", linewidths=0.4)
+    if mark is not None:
+        axes.plot(*mark, "+", ms=12, mew=2, color="white")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.figure.colorbar(image, ax=axes, label=label)
+    return axes.figure
+
+
+def confusion(matrix: np.ndarray, labels: Sequence[str], *, title: str = "") -> LabFigure:
+    """A confusion matrix, rows the truth, columns the answer; shaded by the share of each row.
+
+    Raises:
+        ValueError: if the matrix is not square with one row per label.
+    """
+    matrix = np.asarray(matrix)
+    if matrix.shape != (len(labels), len(labels)):
+        raise ValueError(
+            f"matrix must be {len(labels)} x {len(labels)}, one row per label, got {matrix.shape}"
+        )
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    right = np.trace(matrix) / max(matrix.sum(), 1)
+    side = 1.6 + 0.45 * len(labels)
+    alt = f"Confusion matrix {title}: {100 * right:.1f} % on the diagonal"
+    axes = _axes(alt, width=side + 0.8, height=side)[0]
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        colour = "white" if share[row, column] > 0.55 else "black"
+        axes.text(column, row, f"{count:g}", ha="center", va="center", color=colour, size=8)
+    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="answer", ylabel="truth", title=title)
+    return axes.figure
+
+
+def attention(
+    weights: np.ndarray,
+    x_labels: Sequence[str],
+    y_labels: Sequence[str],
+    *,
+    xlabel: str = "audio frame",
+    n_named: int = 0,
+) -> LabFigure:
+    """Attention weights (outputs, inputs), whose rows add to 1.
+
+    Args:
+        n_named: so many first inputs are no frames: their labels stand above the image.
+
+    Raises:
+        ValueError: if the labels do not fit the weights.
+    """
+    weights = np.asarray(weights)
+    if weights.shape != (len(y_labels), len(x_labels)):
+        raise ValueError(
+            f"weights must be {(len(y_labels), len(x_labels))}, as the labels, got {weights.shape}"
+        )
+    alt = f"Attention of {len(y_labels)} outputs over {len(x_labels)} inputs"
+    axes = _axes(alt, height=1.2 + 0.22 * len(y_labels))[0]
+    image = axes.imshow(weights, aspect="auto", cmap="viridis", vmin=0)
+    frames = range(n_named, len(x_labels), max(1, -(-len(x_labels) // 12)))
+    axes.set_xticks(frames, [x_labels[frame] for frame in frames])
+    if n_named:
+        above = axes.secondary_xaxis("top")
+        above.set_xticks(range(n_named), x_labels[:n_named], rotation="vertical", fontsize=6)
+    axes.set_yticks(range(len(y_labels)), y_labels)
+    axes.set(xlabel=xlabel, ylabel="output token")
+    axes.figure.colorbar(image, ax=axes, label="weight")
+    return axes.figure
+
+
+def histograms(columns: Mapping[str, Sequence[float]], *, bins: int = 30) -> LabFigure:
+    """A panel of histograms: name with its unit -> values.
+
+    Raises:
+        ValueError: if there are no columns, or one is empty or not finite.
+    """
+    if not columns:
+        raise ValueError("columns must hold at least one name -> values, got none")
+    for name, values in columns.items():
+        if len(values) == 0 or not np.isfinite(np.asarray(values, dtype=float)).all():
+            raise ValueError(f"columns[{name!r}] must be finite and not empty")
+    across = min(4, len(columns))
+    down = -(-len(columns) // across)
+    alt = f"Histograms: {', '.join(columns)}"
+    figure = new_figure(alt, width=max(3.2, 2.0 * across), height=0.3 + 1.5 * down)
+    with styled():
+        grid = figure.subplots(down, across, squeeze=False)
+    for axes, (name, values) in zip(grid.flat, columns.items(), strict=False):
+        axes.hist(values, bins=bins)
+        axes.set_xlabel(name)
+    for axes in grid.flat[len(columns) :]:
+        axes.axis("off")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("count")
+    return figure
+
+
+def spectrogram(
+    audio: np.ndarray,
+    sample_rate: int,
+    *,
+    scale: str = "mel",
+    n_fft: int = 2048,
+    range_db: float = 80.0,
+    title: str = "",
+) -> LabFigure:
+    """One spectrogram in dB, see `compare_spectrograms`."""
+    clips = {title: (audio, sample_rate)}
+    return compare_spectrograms(clips, scale=scale, n_fft=n_fft, range_db=range_db)
+
+
+def compare_spectrograms(
+    clips: Mapping[str, Clip], *, scale: str = "mel", n_fft: int = 2048, range_db: float = 80.0
+) -> LabFigure:
+    """Spectrograms side by side on one colour scale; 0 dB is a full-scale sine.
+
+    Args:
+        clips: name -> (audio (channels, samples), sample_rate); channels are averaged.
+        scale: ``"mel"`` or ``"linear"`` frequency.
+        range_db: how far below the loudest point the colours reach.
+
+    Raises:
+        ValueError: if there are no clips, one is empty or not finite, or `scale` is unknown.
+    """
+    if not clips:
+        raise ValueError("clips must hold at least one name -> (audio, sample_rate), got none")
+    alt = f"Spectrogram ({scale} frequency): {', '.join(clips)}"
+    row = _axes(alt, n=len(clips), width=3.2 * max(2, len(clips)))
+    images = [
+        _draw_spectrogram(axes, audio, rate, scale, n_fft)
+        for axes, (audio, rate) in zip(row, clips.values(), strict=True)
+    ]
+    top_db = max(image.get_clim()[1] for image in images)
+    top_db = 0.0 if top_db <= -99.0 else top_db  # all silent
+    for axes, image, name in zip(row, images, clips, strict=True):
+        image.set_clim(top_db - range_db, top_db)
+        axes.set_title(name)
+    row[0].set_ylabel("frequency (kHz)" + (", mel scale" if scale == "mel" else ""))
+    row[0].figure.colorbar(images[-1], ax=row, label="level (dB)", fraction=0.05)
+    return row[0].figure
+
+
+def _draw_spectrogram(
+    axes: Axes, audio: np.ndarray, sample_rate: int, scale: str, n_fft: int
+) -> AxesImage:
+    mono = torch.from_numpy(as_channels(audio).mean(0).astype(np.float32))
+    hop = max(1, min(n_fft // 4, len(mono) // 400))
+    top = sample_rate / 2000
+    if scale == "mel":
+        level_db = spectra.log_mel(mono, sample_rate, n_fft=n_fft, hop_length=hop, n_mels=80)
+        top = len(level_db)
+    elif scale == "linear":
+        frames = spectra.stft(mono, n_fft=n_fft, hop_length=hop)
+        level_db = 10 * torch.log10(spectra.power(frames) / ((n_fft / 2) ** 2 / 4) + 1e-10)
+    else:
+        raise ValueError(f"scale must be 'mel' or 'linear', got {scale!r}")
+    extent = (0, len(mono) / sample_rate, 0, top)
+    image = axes.imshow(
+        level_db.numpy(), origin="lower", aspect="auto", extent=extent, cmap="magma"
+    )
+    axes.set_xlabel("time (s)")
+    if scale == "mel":
+        hz = np.array([f for f in (100, 300, 1000, 3000, 10000) if f < sample_rate / 2])
+        mel = 2595 * np.log10(1 + np.array([30, sample_rate / 2, *hz]) / 700)
+        ticks = (mel[2:] - mel[0]) / (mel[1] - mel[0]) * len(level_db)
+        axes.set_yticks(ticks, [f"{f / 1000:g}" for f in hz])
+    return image
+
+
+def chain_diagram(
+    chain: Iterable[tuple[str, Mapping[str, object]]], *, title: str = ""
+) -> LabFigure:
+    """A pedal chain as boxes from input to output: (name, {parameter: value}) in signal order."""
+    boxes = [(name, _settings(parameters)) for name, parameters in chain]
+    words = " -> ".join(["input", *(name for name, _ in boxes), "output"])
+    tallest = max([1, *(text.count("\n") + 2 for _, text in boxes)])
+    alt = f"Pedal chain {title}".strip() + f": {words}"
+    axes = _axes(alt, width=1.6 + 1.65 * len(boxes), height=0.4 + 0.19 * tallest)[0]
+    axes.set(xlim=(-0.95, max(len(boxes), 0.1) - 0.05), ylim=(0, 1), title=title)
+    axes.axis("off")
+    for k, (name, text) in enumerate(boxes):
+        shape = {"boxstyle": "round,pad=0.02", "fc": "#eef4fa", "ec": COLOURS[0]}
+        axes.add_patch(FancyBboxPatch((k - 0.4, 0.06), 0.8, 0.88, **shape))
+        axes.text(k, 0.9, name, ha="center", va="top", weight="bold", size=9)
+        axes.text(k, 0.9, "\n" + text, ha="center", va="top", size=7, linespacing=1.3)
+    for k in range(len(boxes) + 1):
+        arrow = {"arrowstyle": "-|>", "mutation_scale": 9}
+        axes.add_patch(FancyArrowPatch((k - 0.6, 0.5), (k - 0.41, 0.5), **arrow))
+    axes.text(-0.62, 0.5, "in", ha="right", va="center")
+    return axes.figure
+
+
+def _settings(parameters: Mapping[str, object]) -> str:
+    shown = [
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in parameters.items()
+    ]
+    return "\n".join(textwrap.shorten(line, 24, placeholder="…") for line in shown)
+
+
+def alternatives(predictions: "Mapping[str, Prediction]", *, most: int = 5) -> LabFigure:
+    """The most probable chains as bars, a panel for each titled prediction; the last bar is the rest.
+
+    Raises:
+        ValueError: if there are no predictions.
+    """
+    if not predictions:
+        raise ValueError("predictions must hold at least one title -> prediction, got none")
+    words = [
+        f"{title}: {_arrows(p.chain.names)} {p.probability:.2f}" for title, p in predictions.items()
+    ]
+    height = (0.35 + 0.24 * (most + 1)) * len(predictions) + 0.3
+    figure = new_figure(f"Probability of the chains {'; '.join(words)}", height=height)
+    with styled():
+        column = figure.subplots(len(predictions), 1, squeeze=False, sharex=True)[:, 0]
+    for axes, (title, prediction) in zip(column, predictions.items(), strict=True):
+        kept = prediction.alternatives[:most]
+        shares = [share for _, share in kept]
+        shares.append(max(0.0, 1.0 - sum(shares)))
+        labels = [*(_arrows(names) for names, _ in kept), "all others"]
+        colours = [COLOURS[0], *[COLOURS[5]] * (len(kept) - 1), "0.8"]
+        bars = axes.barh(range(len(labels)), shares, color=colours)
+        axes.bar_label(bars, [f"{share:.2f}" for share in shares], padding=2, size=8)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set(xlim=(0, 1.12), ylim=(len(labels) - 0.4, -0.6), title=title)
+    column[-1].set_xlabel("probability")
+    return figure
+
+
+def _arrows(names: Sequence[str]) -> str:
+    return " → ".join(names) or "(clean)"
+
+
+def word_map(places: Mapping[str, tuple[float, float]], *, xlabel: str, ylabel: str) -> LabFigure:
+    """Words on a plane: word -> (x, y); no word covers another."""
+    ends = sorted(places, key=lambda word: places[word][0])
+    alt = f"{len(places)} words, from {ends[0]} (left) to {ends[-1]} (right)"
+    axes = _axes(alt, height=4.2)[0]
+    axes.scatter(*np.array(list(places.values())).T, s=6, color=COLOURS[5])
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.figure.draw_without_rendering()  # lays out the axes, in which the words are measured
+    taken = []
+    for word in ends:
+        # The first corner of its point at which the word covers none before it.
+        for dx, dy in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+            side = {"ha": "left" if dx > 0 else "right", "va": "bottom" if dy > 0 else "top"}
+            offset = {"xytext": (2 * dx, 2 * dy), "textcoords": "offset points"}
+            label = axes.annotate(word, places[word], **offset, fontsize=7, **side)
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                break
+            label.remove()
+        else:
+            axes.add_artist(label)
+        taken.append(box)
+    return axes.figure
+
+
+def group_map(groups: Mapping[str, np.ndarray], *, title: str = "") -> LabFigure:
+    """Vectors (n, d) of several groups on the plane of their first two principal components.
+
+    Raises:
+        ValueError: if there are fewer than three vectors in all.
+    """
+    vectors = np.concatenate(list(groups.values()))
+    if len(vectors) < 3:
+        raise ValueError(f"groups must hold at least three vectors, got {len(vectors)}")
+    mean = vectors.mean(0)
+    components = np.linalg.svd(vectors - mean, full_matrices=False)[2][:2].T
+    alt = f"{len(groups)} groups on a plane: {', '.join(groups)}"
+    axes = _axes(alt, width=5.2, height=3.6)[0]
+    for name, some in groups.items():
+        axes.scatter(*((some - mean) @ components).T, s=18, label=name)
+    axes.set(xlabel="first component", ylabel="second component", title=title)
+    axes.legend(frameon=False, fontsize=8)
+    return axes.figure
+
+
+def flow_paths(path: np.ndarray, *, title: str = "") -> LabFigure:
+    """Paths (steps + 1, n) of one value from noise to data, and a histogram of their ends."""
+    low = float((path[-1] < 0).mean())
+    alt = f"{path.shape[1]} paths in {len(path) - 1} steps; {low:.0%} end below 0. {title}"
+    left, right = _axes(alt, n=2, sharey=True, width_ratios=(3, 1))
+    left.plot(np.linspace(0, 1, len(path)), path[:, :60], color=COLOURS[0], lw=0.7, alpha=0.6)
+    left.set(xlabel="time", ylabel="value", title=title, ylim=(-3, 3))
+    right.hist(path[-1], bins=np.linspace(-3, 3, 49), orientation="horizontal", color=COLOURS[1])
+    right.set(xlabel="ends")
+    return left.figure
+
+
+def pair_answers(
+    truth: np.ndarray, answers: Mapping[str, np.ndarray], *, labels: tuple[str, str]
+) -> LabFigure:
+    """Two exchangeable numbers (n, 2): the truth in grey in both orders, a panel for each answer."""
+    alt = f"answers of {', '.join(answers)} to {len(truth)} pairs"
+    panels = _axes(alt, n=len(answers), width=3.0 * len(answers), height=2.9, sharey=True)
+    for panel, (name, points) in zip(panels, answers.items(), strict=True):
+        for order in (truth, truth[:, ::-1]):
+            panel.plot(order[:, 0], order[:, 1], ".", ms=3, color="0.8")
+        panel.plot(points[:, 0], points[:, 1], ".", ms=4, color=COLOURS[0])
+        panel.set(title=name, xlabel=labels[0], aspect="equal")
+    panels[0].set_ylabel(labels[1])
+    return panels[0].figure
