@@ -14,57 +14,6 @@ _BESIDE = {
     "oracle": "oracle",
     "reference": "published",
 }
-<<<<<<< HEAD
-# Systems first, in the order of the notebooks; then their parts.
-_ORDER = (
-    "pedal_order",
-    "saturation",
-    "blackbox",
-    "style",
-    "synth",
-    "text",
-    "codec",
-)
-# What the front page shows of each system, as patterns of task/model/metric; the whole is in data/results/README.md.
-HEADLINES = {
-    "blackbox": ("*/controller, 1 render/MR-STFT left",),
-    "codec": ("*/mel distance",),
-    "pedal_order": (
-        "*/exact chain",
-        "*/macro F1",
-        "*/exact chain, 8 s heard",
-        "three/*/exact chain, inert pedals left out, dry -12 dB",
-        "*/exact chain, dry known, refined",
-        "*/exact chain, inert pedals left out",
-        "*/the unit is named",
-        "*/the pedal is named",
-    ),
-    "saturation": (
-        "clean and wet, up to 10 ms*/*/depth error",
-        "clean and wet, one of five*/*/curve named",
-        "wet only/*/depth error",
-        "wet only, one of five*/*/curve named",
-        "real overdrives*/*/neighbours*",
-        "speed/*/*share*",
-    ),
-    "style": ("*, real speech/autodiff/MR-STFT*",),
-    "text": (
-        "EQ curve of a word never seen*/network/*",
-        "EQ curve of a word seen*/network/*",
-        "tilt of a word never seen/network/*",
-        "room of a word never seen, as its listeners*/network/*",
-        "rendered sound*/network/right direction",
-        "word never seen, from*/contrastive encoder/top 5 of the fold*",
-        "*searches beside answers/*/RMSE*",
-    ),
-    "synth": (
-        "*/flow, best of 8/MSS",
-        "*/flow, best of 8/RMS cosine",
-        "*/flow*/MSS, over*",
-    ),
-}
-=======
->>>>>>> 7e6369e (wip)
 
 
 @dataclass(frozen=True)

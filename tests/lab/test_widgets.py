@@ -1,0 +1,109 @@
+"""Progress bars, TensorBoard, the reader's own file, and the dial of sizes."""
+
+import datetime
+import urllib.request
+
+import numpy as np
+import pytest
+from torch.utils.tensorboard import SummaryWriter
+
+from labkit.lab.budget import budget, pick
+from labkit.lab.listen import wav_bytes
+from labkit.lab.progress import Progress, progress, tensorboard
+from labkit.lab.upload import upload_or
+from labkit.signal.files import AudioFileError
+
+RATE = 22050
+
+
+def test_a_bar_counts_items_and_shows_figures_without_times(capsys):
+    assert list(progress(range(7), label="fit")) == list(range(7))
+    assert "fit" in capsys.readouterr().err
+    with Progress(2000) as bar:
+        for step in (1, 1000, 2000):
+            bar.at(step, loss=1 / step)
+        assert bar.n == 2000
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert "2000/2000" in last
+    assert "loss=0.0005" in last
+    assert "it/s" not in last
+
+
+def test_tensorboard_lists_what_a_run_has_written(tmp_path):
+    with pytest.raises(FileNotFoundError, match="train there first"):
+        tensorboard(tmp_path)
+    writer = SummaryWriter(tmp_path)
+    writer.add_scalar("val/loss", 0.5, 1)
+    writer.close()
+    page = tensorboard(tmp_path)
+    assert repr(page) == "TensorBoard: 1 scalars (val/loss)"
+    with urllib.request.urlopen(page.url, timeout=60) as answer:
+        assert b"TensorBoard" in answer.read()
+
+
+@pytest.fixture
+def default(tmp_path):
+    path = tmp_path / "riff.wav"
+    path.write_bytes(wav_bytes(np.full((1, RATE), 0.25), RATE))
+    return path
+
+
+def give(widget, name, content):
+    stamp = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    sent = {"name": name, "type": "", "size": len(content), "last_modified": stamp}
+    widget.button.value = ({**sent, "content": content},)
+
+
+def test_the_default_is_used_until_an_upload_replaces_it(default):
+    calls = []
+    widget = upload_or(default, on_change=lambda found: calls.append(found.name))
+    assert (widget.audio.shape, widget.sample_rate, widget.name) == ((1, RATE), RATE, "riff.wav")
+    assert repr(widget) == "Upload: riff.wav: 1.00 s, 1 channel, 22050 Hz"
+    give(widget, "own & loud.wav", wav_bytes(np.full((2, 8000), 0.5), 8000))
+    assert widget.audio.shape == (2, 8000)
+    assert widget.audio[0, 0] == pytest.approx(0.5, abs=1e-4)
+    assert (widget.sample_rate, calls) == (8000, ["own & loud.wav"])
+    assert widget.status.value == "own &amp; loud.wav: 1.00 s, 2 channels, 8000 Hz"
+
+
+def test_a_typed_path_works_too_and_the_reading_options_hold(default, tmp_path):
+    (tmp_path / "two.wav").write_bytes(wav_bytes(np.zeros((2, 3 * RATE)), RATE))
+    widget = upload_or(default, sample_rate=RATE // 2, mono=True, max_seconds=2.0)
+    widget.path.value = f"'{tmp_path / 'two.wav'}' "
+    assert (widget.audio.shape, widget.sample_rate) == ((1, RATE), RATE // 2)
+    assert widget.status.value.endswith("silent")
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not audio</html>", b"RIFF\x00\x00\x00\x00WAVE"])
+def test_what_is_not_audio_is_refused_in_words(default, content):
+    calls = []
+    widget = upload_or(default, on_change=lambda found: calls.append(found.name))
+    give(widget, "bad.wav", content)
+    assert widget.status.value.startswith('<b role="alert">bad.wav: ')
+    assert widget.status.value.endswith("Still using riff.wav.")
+    assert (widget.name, widget.audio.shape, calls) == ("riff.wav", (1, RATE), [])
+    widget.path.value = "/no/such/file.wav"
+    assert "file.wav: an audio file was expected" in widget.status.value
+
+
+def test_a_missing_default_is_an_error(tmp_path):
+    with pytest.raises(AudioFileError, match=r"none\.wav"):
+        upload_or(tmp_path / "none.wav")
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "steps"),
+    [("smoke", "smoke", 1), ("laptop", "laptop", 2), ("full", "full", 3), (None, "laptop", 2)],
+)
+def test_the_dial_picks(monkeypatch, name, found, steps):
+    monkeypatch.delenv("LAB_BUDGET", raising=False)
+    if name:
+        monkeypatch.setenv("LAB_BUDGET", name)
+    assert budget() == found
+    assert pick(smoke=1, laptop=2, full=3) == steps
+
+
+def test_a_wrong_budget_is_refused(monkeypatch):
+    monkeypatch.setenv("LAB_BUDGET", "huge")
+    with pytest.raises(ValueError, match="must be one of smoke, laptop, full, got 'huge'"):
+        pick(smoke=1, laptop=2, full=3)
