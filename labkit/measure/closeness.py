@@ -1,4 +1,7 @@
-"""How near one recording comes to another: what the field prints beside MR-STFT."""
+"""How near one recording comes to another: what the field prints beside MR-STFT.
+
+Estimate and target are `(channels, samples)`; a distance is of the mean of the channels.
+"""
 
 import numpy as np
 import torch
@@ -10,55 +13,40 @@ from labkit.signal.optional import need
 from labkit.signal.spectra import log_mel
 
 _N_MFCC = 20
-# The rate of wide-band PESQ, and the lowest of its scale.
-_PESQ_RATE, _PESQ_LEAST = 16_000, 1.0
+_PESQ_RATE = 16_000  # of wide-band PESQ
+_PESQ_LEAST = 1.0  # of its scale
 
 
-def _picture(audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    sizes = {"n_fft": 2048, "hop_length": 512, "n_mels": 64, "floor_db": -80.0}
-    return (
-        log_mel(torch.from_numpy(np.ascontiguousarray(audio.mean(0))).float(), sample_rate, **sizes)
-        .double()
-        .numpy()
-    )
+def _mean_log_mel(audio: np.ndarray, sample_rate: int) -> np.ndarray:
+    """(64,) the average log-mel spectrum in dB."""
+    mono = torch.from_numpy(np.ascontiguousarray(audio.mean(0))).float()
+    return log_mel(mono, sample_rate, n_mels=64, floor_db=-80.0).double().numpy().mean(1)
 
 
 def mfcc_distance(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """One minus the cosine between the mean MFCCs of two sounds, level left out.
+    """One minus the cosine between the mean MFCCs of two sounds, level left out: 0..2.
 
-    Args:
-        estimate: (channels, samples).
-        target: (channels, samples).
-        sample_rate: Hz, >= 8000.
-
-    Returns:
-        0..2; 0 for the same average spectrum.
-
-    Source: Ramírez et al., ICASSP 2021, section 4.3 (cosine distance of MFCCs). Ours takes coefficients 1 to 19 of
-        64 log-mel bands, averaged over time.
+    Source: Ramírez et al., ICASSP 2021, section 4.3. Ours takes coefficients 1 to 19 of 64 log-mel
+        bands, averaged over time.
     """
-    ours, theirs = (
-        dct(_picture(audio, sample_rate).mean(1), norm="ortho")[1:_N_MFCC]
+    a, b = (
+        dct(_mean_log_mel(audio, sample_rate), norm="ortho")[1:_N_MFCC]
         for audio in (estimate, target)
     )
-    return float(
-        1 - (ours * theirs).sum() / max(float(np.sqrt((ours**2).sum() * (theirs**2).sum())), 1e-12)
-    )
+    return float(1 - (a * b).sum() / max(float(np.sqrt((a**2).sum() * (b**2).sum())), 1e-12))
 
 
 def spectral_difference_db(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Mean difference of two average spectra in 64 mel bands, dB (MSD); a difference of level counts.
+    """Mean difference of two average spectra in 64 mel bands, dB; a difference of level counts.
 
-    Args and result as `mfcc_distance`, in dB.
-
-    Source: Steinmetz et al., JAES 70(9), 2022, table 5 (mean spectral difference), here in mel bands.
+    Source: Steinmetz et al., JAES 70(9), 2022, table 5 (mean spectral difference).
     """
-    ours, theirs = (_picture(audio, sample_rate).mean(1) for audio in (estimate, target))
+    ours, theirs = (_mean_log_mel(audio, sample_rate) for audio in (estimate, target))
     return float(np.abs(ours - theirs).mean())
 
 
 def centroid_error_hz(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Difference of the spectral centroids of two whole recordings, Hz (SCE). Args as `mfcc_distance`.
+    """Difference of the spectral centroids of two whole recordings, Hz.
 
     Source: Steinmetz et al., JAES 70(9), 2022, table 5. Ours weighs all frames by their energy.
     """
@@ -71,24 +59,13 @@ def centroid_error_hz(estimate: np.ndarray, target: np.ndarray, sample_rate: int
 
 
 def loudness_error_lu(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Difference of integrated loudness, LU; what is too soft to have one counts as -70 LUFS. Args as `mfcc_distance`."""
+    """Difference of integrated loudness, LU; what is too soft to have one counts as -70 LUFS."""
     ours, theirs = (max(loudness_lufs(audio, sample_rate), -70.0) for audio in (estimate, target))
     return abs(ours - theirs)
 
 
 def intelligibility(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """STOI: how well speech would be understood, 0..1, by pystoi.
-
-    Args:
-        estimate: (channels, samples).
-        target: (channels, samples), the clean speech, with at least 0.4 s of it.
-        sample_rate: Hz.
-
-    Returns:
-        0..1.
-
-    Raises:
-        ModuleNotFoundError: without pystoi.
+    """STOI against clean speech of at least 0.4 s, 0..1, by pystoi.
 
     Source: Taal et al., IEEE TASLP 19(7), 2011.
     """
@@ -96,18 +73,10 @@ def intelligibility(estimate: np.ndarray, target: np.ndarray, sample_rate: int) 
 
 
 def speech_quality(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """PESQ, wide band: how listeners would rate speech beside the clean one, by pesq.
-
-    Args:
-        estimate: (channels, samples).
-        target: (channels, samples), the clean speech, with a quarter of a second of it at least.
-        sample_rate: Hz; both are brought to 16 kHz.
-
-    Returns:
-        1.0 to 4.64; 1.0 where nothing is heard in the estimate.
+    """Wide-band PESQ against clean speech, 1.0 (also for a silent estimate) to 4.64, by pesq.
 
     Raises:
-        ModuleNotFoundError: without pesq, which is optional (`pip install pesq` needs a C compiler).
+        ModuleNotFoundError: without pesq, which is optional and needs a C compiler.
         ValueError: where PESQ finds no speech in the target.
 
     Source: ITU-T P.862.2 (2007).
@@ -120,9 +89,8 @@ def speech_quality(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -
     def score(sound: np.ndarray) -> float:
         if not np.any(sound):  # pesq would divide by its peak
             return -1.0
-        return float(
-            pesq.pesq(_PESQ_RATE, theirs, sound, "wb", on_error=pesq.PesqError.RETURN_VALUES)
-        )
+        on_error = pesq.PesqError.RETURN_VALUES
+        return float(pesq.pesq(_PESQ_RATE, theirs, sound, "wb", on_error=on_error))
 
     if not np.any(theirs) or ((found := score(ours)) < 0 and score(theirs) < 0):
         raise ValueError("target must hold speech, PESQ finds none")

@@ -1,4 +1,4 @@
-"""Audio distances, behind one door: auraloss does the work."""
+"""Spectral distances of sounds, for scores and for training."""
 
 from collections.abc import Sequence
 
@@ -16,15 +16,14 @@ def mr_stft(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float
     Args:
         estimate: (channels, samples) float32.
         target: the same shape; not silent, because spectral convergence divides by its norm.
-        sample_rate: Hz.
 
     Returns:
-        The sum of spectral convergence and log-magnitude L1, averaged over FFT sizes 1024, 2048, 512; 0 for equals.
+        Spectral convergence plus log-magnitude L1, averaged over FFT sizes 1024, 2048, 512.
 
     Raises:
         ValueError: if the shapes differ or the target is silent.
 
-    Source: Yamamoto et al. 2020 (Parallel WaveGAN), section 2.2, by auraloss with its default resolutions.
+    Source: Yamamoto et al. 2020 (Parallel WaveGAN), section 2.2, by auraloss's defaults.
     """
     if estimate.shape != target.shape:
         raise ValueError(f"shapes must agree, got {estimate.shape} and {target.shape}")
@@ -44,7 +43,7 @@ def mr_stft(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float
 def log_spectral_distance(
     estimate: Tensor, target: Tensor, *, n_ffts: Sequence[int] = (256, 1024, 4096)
 ) -> Tensor:
-    """How far log magnitudes are apart, averaged over STFT sizes: differentiable, one value for each item of a batch.
+    """How far log magnitudes are apart, averaged over STFT sizes, for each item of a batch.
 
     Args:
         estimate: (b, channels, samples), full scale 1.
@@ -52,17 +51,18 @@ def log_spectral_distance(
         n_ffts: frame lengths; hops are a quarter.
 
     Returns:
-        (b,), mean absolute difference in nepers (8.7 dB each). Levels are floored at -80 dB of a full-scale sine, so
-        that silence has a finite distance and gradient.
+        (b,), mean absolute difference in nepers (8.7 dB each). Levels are floored at -80 dB of a
+        full-scale sine, so that silence has a finite distance and gradient.
 
     Raises:
         ValueError: if the shapes do not fit.
 
-    Source: the log-magnitude term of Yamamoto et al. 2020, for each item alone and with a floor.
+    Source: the log-magnitude term of Yamamoto et al. 2020, for each item alone.
     """
     if estimate.shape[1:] != target.shape[1:] or len(target) not in (1, len(estimate)):
         raise ValueError(
-            f"target must have the shape of estimate, got {tuple(estimate.shape)}, {tuple(target.shape)}"
+            "target must have the shape of estimate, "
+            f"got {tuple(estimate.shape)}, {tuple(target.shape)}"
         )
     distances = [
         (_log_magnitude(estimate, n) - _log_magnitude(target, n)).abs().mean((1, 2, 3))
@@ -85,17 +85,14 @@ def _log_magnitude(audio: Tensor, n_fft: int) -> Tensor:
 def mr_stft_loss(
     sample_rate: int, *, n_ffts: Sequence[int] = (1024, 2048, 8192)
 ) -> torch.nn.Module:
-    """The same distance as a module to train with: one value for a batch, with its gradient; levels as they are.
+    """`mr_stft` as a module to train with: one value for a batch, levels as they are.
 
     Args:
-        sample_rate: Hz.
         n_ffts: frame lengths; hops are a quarter, windows as long as the frames.
 
     Returns:
-        A module from estimate and target, (b, channels, samples) each, to spectral convergence plus log-magnitude L1,
-        averaged over the frame lengths. A silent target has no finite convergence.
-
-    Source: Yamamoto et al. 2020 (Parallel WaveGAN), section 2.2, by auraloss.
+        A module from estimate and target, (b, channels, samples) each, to spectral convergence plus
+        log-magnitude L1. A silent target has no finite convergence.
     """
     hops, windows = [n // 4 for n in n_ffts], list(n_ffts)
     return need("auraloss").freq.MultiResolutionSTFTLoss(
@@ -106,7 +103,7 @@ def mr_stft_loss(
 def magnitude_distance(
     estimate: Tensor, target: Tensor, *, n_ffts: Sequence[int] = (32, 128, 512, 2048, 8192, 32_768)
 ) -> Tensor:
-    """Log and linear magnitudes of short-time spectra compared, levels as they are: to train with and to score.
+    """Log and linear magnitudes of short-time spectra compared, levels as they are.
 
     Args:
         estimate: (b, channels, samples), full scale 1, longer than half the longest frame.
@@ -114,14 +111,14 @@ def magnitude_distance(
         n_ffts: frame lengths; hops are half of them.
 
     Returns:
-        (b,), the mean absolute difference of log magnitudes (nepers) plus that of magnitudes, averaged over the frame
-        lengths; differentiable.
+        (b,), the mean absolute difference of log magnitudes (nepers) plus that of magnitudes,
+        averaged over the frame lengths; differentiable.
 
     Raises:
         ValueError: if the shapes differ.
 
-    Source: Steinmetz, Bryan and Reiss 2022 (DeepAFx-ST), section 3.2 with its frame lengths, as auraloss has it, but
-        one value for each item, and without the phase, which takes a third of the time.
+    Source: Steinmetz, Bryan and Reiss 2022 (DeepAFx-ST), section 3.2, as auraloss has it, but one
+        value for each item, and without the phase, which takes a third of the time.
     """
     if estimate.shape != target.shape:
         raise ValueError(

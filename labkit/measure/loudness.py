@@ -32,23 +32,20 @@ def as_channels(audio: np.ndarray) -> np.ndarray:
 
 
 def peak_db(audio: np.ndarray) -> float:
-    """The sample peak in dB re full scale (dBFS); -inf for silence. Args and errors as `loudness_lufs`."""
+    """The sample peak in dB re full scale (dBFS); -inf for silence."""
     peak = float(np.abs(as_channels(audio)).max())
     return 20.0 * math.log10(peak) if peak > 0 else -math.inf
 
 
 def loudness_lufs(audio: np.ndarray, sample_rate: int) -> float:
-    """How loud a clip is as a whole, in LUFS.
+    """Integrated loudness in LUFS; -inf where every block is below the gate of -70 LUFS.
 
-    A clip shorter than the standard's 0.4 s block is measured as if it were repeated until it fills one block, so
-    that its loudness is that of the sound while it lasts.
+    A clip shorter than the standard's 0.4 s block is measured as if it were repeated until it fills
+    one block, so that its loudness is that of the sound while it lasts.
 
     Args:
-        audio: `(channels, samples)` or `(samples,)`, full scale 1, at most 5 channels (L, R, C, Ls, Rs).
+        audio: `(channels, samples)` or `(samples,)`, full scale 1, at most 5 channels.
         sample_rate: Hz, >= 4000 (the standard's 1.5 kHz shelf must lie below half of it).
-
-    Returns:
-        Integrated loudness; -inf where every block is below the standard's gate of -70 LUFS, silence included.
 
     Raises:
         ValueError: if the shape, the samples or the rate are not as above.
@@ -70,7 +67,7 @@ def loudness_lufs(audio: np.ndarray, sample_rate: int) -> float:
 
 
 def _shift_for(audio: np.ndarray, sample_rate: int, target_lufs: float) -> float:
-    """DB to reach the target; a second look, because blocks may cross the absolute gate once the level moves."""
+    """DB to reach the target; again, because blocks may cross the gate once the level moves."""
     shift_db = 0.0
     for _ in range(3):
         missing_db = target_lufs - loudness_lufs(audio * 10 ** (shift_db / 20), sample_rate)
@@ -83,23 +80,22 @@ def _shift_for(audio: np.ndarray, sample_rate: int, target_lufs: float) -> float
 
 
 def _at(audio: np.ndarray, shift_db: float) -> np.ndarray:
-    return np.clip(audio * 10 ** (shift_db / 20), -1.0, 1.0).astype(
-        np.float32
-    )  # clip: rounding of a peak at 1 only
+    # Only the rounding of a peak at 1 is clipped.
+    return np.clip(audio * 10 ** (shift_db / 20), -1.0, 1.0).astype(np.float32)
 
 
 def match_all(
     clips: Mapping[str, Clip], *, target_lufs: float = -23.0
 ) -> tuple[dict[str, tuple[np.ndarray, float]], float]:
-    """Bring several clips to one loudness by one shift each; if one would clip, all go lower together.
+    """Bring several clips to one loudness by one shift each; if one would clip, all go lower.
 
     Args:
         clips: name -> (audio `(channels, samples)`, sample_rate in Hz).
         target_lufs: the loudness wanted, in -70..0.
 
     Returns:
-        name -> (float32 audio, shift in dB), and the loudness reached: `target_lufs`, or less where a peak stood in
-        the way. A clip without a loudness (silence, or all below -70 LUFS) is returned with shift 0.
+        name -> (float32 audio, shift in dB), and the loudness reached: `target_lufs`, or less where
+        a peak stood in the way. A clip without a loudness comes back with shift 0.
 
     Raises:
         ValueError: if `target_lufs` is out of range or a clip is not as `loudness_lufs` wants it.
@@ -110,31 +106,8 @@ def match_all(
     shifts = {name: _shift_for(audio[name], rate, target_lufs) for name, (_, rate) in clips.items()}
     over_db = max([0.0, *(peak_db(audio[name]) + shift for name, shift in shifts.items() if shift)])
     lowered = {
-        name: shift - over_db if shift else _fit(audio[name]) for name, shift in shifts.items()
+        name: shift - over_db if shift else min(0.0, -peak_db(audio[name]))
+        for name, shift in shifts.items()
     }
-    return {
-        name: (_at(audio[name], shift), shift) for name, shift in lowered.items()
-    }, target_lufs - over_db
-
-
-def _fit(audio: np.ndarray) -> float:
-    return min(0.0, -peak_db(audio))
-
-
-def match_loudness(
-    audio: np.ndarray, sample_rate: int, *, target_lufs: float = -23.0
-) -> tuple[np.ndarray, float]:
-    """One clip at the loudness wanted, or as near below it as its peak allows.
-
-    Args:
-        audio: `(channels, samples)` or `(samples,)`, full scale 1.
-        sample_rate: Hz.
-        target_lufs: the loudness wanted, in -70..0.
-
-    Returns:
-        (float32 `(channels, samples)` with |sample| <= 1, the shift applied in dB). Silence comes back with shift 0.
-
-    Raises:
-        ValueError: as `match_all`.
-    """
-    return match_all({"audio": (audio, sample_rate)}, target_lufs=target_lufs)[0]["audio"]
+    matched = {name: (_at(audio[name], shift), shift) for name, shift in lowered.items()}
+    return matched, target_lufs - over_db

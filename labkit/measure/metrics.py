@@ -1,15 +1,16 @@
-"""Scores of predicted chains and of predicted sound."""
+"""Scores of predicted chains, sounds and sets."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
 
 Names = Sequence[str]
 
 
 def levenshtein(first: Names, second: Names) -> int:
-    """Fewest insertions, deletions and substitutions of pedals that turn one chain into the other.
+    """Fewest insertions, deletions and substitutions of pedals between two chains.
 
     Source: Levenshtein 1966; Wagner and Fischer's table, one row at a time.
     """
@@ -22,86 +23,56 @@ def levenshtein(first: Names, second: Names) -> int:
 
 
 def macro_f1(truth: Sequence[Names], predicted: Sequence[Names], pedals: Names) -> float:
-    """F1 of each pedal's presence, averaged over the pedals.
+    """F1 of each pedal's presence, averaged over the pedals; their order is ignored.
 
-    Args:
-        truth: the true chains' pedals, order ignored.
-        predicted: as many.
-        pedals: the shelf. A pedal that neither occurs nor is predicted counts 1.
-
-    Returns:
-        0..1. A constant answer scores high wherever most chains hold most pedals: read it beside the floor.
+    A pedal that neither occurs nor is predicted counts 1. A constant answer scores high wherever
+    most chains hold most pedals: read it beside the floor.
 
     Raises:
         ValueError: if the lengths differ or are 0.
     """
-    _check(truth, predicted)
+    _check_chains(truth, predicted)
     scores = []
     for pedal in pedals:
-        is_there = np.array([pedal in names for names in truth])
-        is_said = np.array([pedal in names for names in predicted])
-        counted = int(is_there.sum() + is_said.sum())
-        scores.append(2 * int((is_there & is_said).sum()) / counted if counted else 1.0)
+        occurs = np.array([pedal in names for names in truth])
+        named = np.array([pedal in names for names in predicted])
+        counted = int(occurs.sum() + named.sum())
+        scores.append(2 * int((occurs & named).sum()) / counted if counted else 1.0)
     return float(np.mean(scores))
 
 
 def chain_scores(truth: Sequence[Names], predicted: Sequence[Names]) -> dict[str, np.ndarray]:
-    """Scores of each clip.
-
-    Args:
-        truth: the true canonical orders.
-        predicted: the predicted canonical orders.
+    """Scores of each clip, of canonical orders.
 
     Returns:
-        ``exact`` and ``set`` (0/1), ``levenshtein``, each (clips,); ``order`` (0/1) on the clips whose set is right
-        and holds at least two pedals, NaN elsewhere.
+        ``exact`` and ``set`` (0/1), ``levenshtein``, each (clips,); ``order`` (0/1) on the clips
+        whose set is right and holds at least two pedals, NaN elsewhere.
 
     Raises:
         ValueError: if the lengths differ or are 0.
     """
-    _check(truth, predicted)
-    exact = np.array(
-        [tuple(a) == tuple(b) for a, b in zip(truth, predicted, strict=True)], dtype=float
-    )
-    same_set = np.array(
-        [set(a) == set(b) for a, b in zip(truth, predicted, strict=True)], dtype=float
-    )
-    long = np.array([len(names) > 1 for names in truth])
-    order = np.where((same_set > 0) & long, exact, np.nan)
-    distance = np.array(
-        [levenshtein(a, b) for a, b in zip(truth, predicted, strict=True)], dtype=float
-    )
+    _check_chains(truth, predicted)
+    pairs = list(zip(truth, predicted, strict=True))
+    exact = np.array([float(tuple(a) == tuple(b)) for a, b in pairs])
+    same_set = np.array([float(set(a) == set(b)) for a, b in pairs])
+    has_order = (same_set > 0) & np.array([len(names) > 1 for names in truth])
+    distance = np.array([float(levenshtein(a, b)) for a, b in pairs])
+    order = np.where(has_order, exact, np.nan)
     return {"exact": exact, "set": same_set, "order": order, "levenshtein": distance}
 
 
-def kendall_tau(truth: Names, predicted: Names, joined: Callable[[str, str], bool]) -> float:
-    """Agreement of two orders on the pairs of pedals that both hold and whose order can be heard.
-
-    Args:
-        truth: the true order.
-        predicted: another order, perhaps of other pedals.
-        joined: whether swapping two pedals changes the sound.
-
-    Returns:
-        (pairs in the same order - pairs in the other) / pairs, -1..1; NaN without such a pair.
-
-    Source: Kendall 1938, restricted to distinguishable pairs.
-    """
-    both = [name for name in truth if name in predicted]
-    pairs = [(a, b) for i, a in enumerate(both) for b in both[i + 1 :] if joined(a, b)]
-    signs = [1 if predicted.index(a) < predicted.index(b) else -1 for a, b in pairs]
-    return float(np.mean(signs)) if signs else math.nan
+def _check_chains(truth: Sequence[Names], predicted: Sequence[Names]) -> None:
+    if len(truth) != len(predicted) or not len(truth):
+        raise ValueError(
+            "truth and predicted must be equally long and not empty, "
+            f"got {len(truth)}, {len(predicted)}"
+        )
 
 
 def si_sdr_db(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB.
+    """Scale-invariant signal-to-distortion ratio of two sounds of one shape, in dB.
 
-    Args:
-        reference: any shape.
-        estimate: the same shape.
-
-    Returns:
-        dB; +inf for a scaled copy, -inf for a silent or orthogonal estimate.
+    +inf for a scaled copy, -inf for a silent or orthogonal estimate.
 
     Raises:
         ValueError: if the shapes differ or the reference is silent.
@@ -122,8 +93,56 @@ def si_sdr_db(reference: np.ndarray, estimate: np.ndarray) -> float:
     return float(10 * np.log10(signal / distortion)) if distortion > 0 else np.inf
 
 
-def _check(truth: Sequence[Names], predicted: Sequence[Names]) -> None:
-    if len(truth) != len(predicted) or not len(truth):
+def relative_error_db(expected: np.ndarray | Tensor, given: np.ndarray | Tensor) -> float:
+    """Energy of the difference of two sounds of one shape relative to that of `expected`, in dB.
+
+    The energy of `expected` counts as at least 1e-12, and equal sounds have -300 dB.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    expected, given = (np.asarray(x, dtype=np.float64) for x in (expected, given))
+    if expected.shape != given.shape:
+        raise ValueError(f"shapes must agree, got {expected.shape} and {given.shape}")
+    floor = max(np.square(expected).sum(), 1e-12)
+    return float(10 * np.log10(np.square(expected - given).sum() / floor + 1e-30))
+
+
+# Sets of equal parts, in which the order of the parts says nothing: (batch, slots, values)
+
+
+def chamfer(estimate: Tensor, target: Tensor) -> Tensor:
+    """Squared distance of every part to the nearest of the other set, both ways, averaged.
+
+    Invariant to the order of both sets, with a gradient; yet two parts may choose one partner.
+
+    Source: Fan, Su and Guibas 2017 (CVPR), eq. 1, per value and halved.
+    """
+    _check_sets(estimate, target)
+    distance = (estimate[:, :, None] - target[:, None]).square().mean(-1)
+    return (distance.amin(1).mean() + distance.amin(2).mean()) / 2
+
+
+def sorted_error(estimate: Tensor, target: Tensor, *, by: int = 0) -> Tensor:
+    """Mean squared error to the parts of `target` sorted by value number `by`."""
+    _check_sets(estimate, target)
+    order = target[..., by].argsort(1)
+    return (estimate - target.gather(1, order[..., None].expand_as(target))).square().mean()
+
+
+def assignment_errors(estimate: Tensor, target: Tensor) -> np.ndarray:
+    """(b,) mean squared error per value when parts are matched best (linear assignment cost).
+
+    Source: Hayes et al. 2025; Kuhn 1955.
+    """
+    _check_sets(estimate, target)
+    cost = (estimate[:, :, None] - target[:, None]).double().square().mean(-1).cpu().numpy()
+    return np.array([one[linear_sum_assignment(one)].mean() for one in cost])
+
+
+def _check_sets(estimate: Tensor, target: Tensor) -> None:
+    if estimate.shape != target.shape or estimate.ndim != 3:
         raise ValueError(
-            f"truth and predicted must be equally long and not empty, got {len(truth)}, {len(predicted)}"
+            "estimate and target must both be (batch, slots, values), "
+            f"got {tuple(estimate.shape)} and {tuple(target.shape)}"
         )

@@ -1,7 +1,9 @@
-"""How far two notes of a synthesizer are apart for the ear: distances that look at no phase and at no level.
+"""How far two notes of a synthesizer are apart, whatever their phase and level.
 
-Source of the choice: Hayes et al. 2025 (ISMIR), section 4.3; windows, hops and numbers of bands are theirs, of which no
-code was taken: where their text leaves a detail open, the docstring says what ours does.
+Estimate and target are `(samples,)` of one length, the target not silent, at 16 kHz or more.
+
+Source of the choice: Hayes et al. 2025 (ISMIR), section 4.3: its windows, hops and bands, none of its code;
+where the text leaves a detail open, the docstring says what ours does.
 """
 
 from collections.abc import Callable
@@ -18,21 +20,13 @@ _N_MFCC = 20
 
 
 def multi_scale_spectral(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Mean difference of log-mel spectrograms at three scales: MSS.
+    """MSS: mean difference in dB of log-mel spectrograms at three scales.
 
-    Args:
-        estimate: (samples,), full scale 1.
-        target: the same length; not silent.
-        sample_rate: Hz, at least 16000.
-
-    Returns:
-        dB, averaged over bands and frames, then over the scales (10, 25 and 100 ms; 32, 64, 128 bands). Each sound's
-        loudest band is 0 dB, what lies 80 dB below it counts as silence, so no level is heard.
+    Each sound's loudest band is 0 dB, and what lies 80 dB below it counts as silence, so the level
+    does not count; that reference is ours.
 
     Raises:
         ValueError: if the shapes differ, or the target is silent or not finite.
-
-    Source: Hayes et al. 2025, MSS; the reference of the decibels is ours.
     """
     _check(estimate, target)
     scores = []
@@ -43,21 +37,12 @@ def multi_scale_spectral(estimate: np.ndarray, target: np.ndarray, sample_rate: 
 
 
 def warped_mfcc(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Distance of 20 mel cepstra after the best warping of time: wMFCC.
+    """wMFCC: distance of 20 mel cepstra after the best warping of time.
 
-    Args:
-        estimate: (samples,), full scale 1.
-        target: the same length; not silent.
-        sample_rate: Hz, at least 16000.
+    The mean absolute difference of the coefficients along the cheapest path. The first
+    coefficient, the level, is left out. Errors as `multi_scale_spectral`.
 
-    Returns:
-        Mean absolute difference of the coefficients along the cheapest path (steps of one frame in either sound or in
-        both, all weighing the same). The first coefficient, the level, is left out.
-
-    Raises:
-        ValueError: as `multi_scale_spectral`.
-
-    Source: Hayes et al. 2025, wMFCC; dynamic time warping as in Sakoe and Chiba 1978, without a band.
+    Source: Sakoe and Chiba 1978, without a band.
     """
     _check(estimate, target)
     first, second = (_mfcc(x, sample_rate) for x in (estimate, target))
@@ -66,13 +51,9 @@ def warped_mfcc(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> f
 
 
 def warping_cost(cost: np.ndarray) -> float:
-    """The cheapest way from the first to the last corner of a cost matrix, per step of the way.
+    """The cheapest path from the first to the last corner of a cost matrix (n, m), per cell.
 
-    Args:
-        cost: (n, m), >= 0.
-
-    Returns:
-        Sum of the costs on the cheapest path, divided by the number of its cells.
+    Steps are one cell down, right, or both, all weighing the same.
     """
     n, m = cost.shape
     # One antidiagonal at a time; place i + 1 holds the cell of row i, so that place 0 is outside.
@@ -91,22 +72,13 @@ def warping_cost(cost: np.ndarray) -> float:
 
 
 def spectral_transport(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """How far spectra must be moved along frequency to become one another: SOT.
+    """SOT: how far spectra must be moved along frequency to become one another.
 
-    Args:
-        estimate: (samples,), full scale 1.
-        target: the same length; not silent.
-        sample_rate: Hz, at least 16000.
+    The 1-Wasserstein distance of each frame's normalised magnitudes (50 ms every 20 ms), in units
+    of half the sample rate, weighted by the target's magnitude: silence has no spectrum. Errors as
+    `multi_scale_spectral`.
 
-    Returns:
-        The 1-Wasserstein distance of the magnitudes of each frame, each summing to 1, in units of half the sample
-        rate; the mean over frames of 50 ms every 20 ms, weighted by the target's magnitude.
-
-    Raises:
-        ValueError: as `multi_scale_spectral`.
-
-    Source: Torres et al. 2024 ("Unsupervised harmonic parameter estimation using differentiable DSP and spectral
-        optimal transport"), as used in Hayes et al. 2025; the weights are ours: silence has no spectrum.
+    Source: Torres et al. 2024, as used in Hayes et al. 2025; the weights are ours.
     """
     _check(estimate, target)
     first, second = (_magnitudes(x, sample_rate, 0.050, 0.020) for x in (estimate, target))
@@ -117,20 +89,9 @@ def spectral_transport(estimate: np.ndarray, target: np.ndarray, sample_rate: in
 
 
 def rms_cosine(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Cosine of the angle between the envelopes: RMS of 50 ms every 25 ms.
+    """Cosine of the angle between the envelopes (RMS of 50 ms every 25 ms), 0..1.
 
-    Args:
-        estimate: (samples,), full scale 1.
-        target: the same length; not silent.
-        sample_rate: Hz, at least 16000.
-
-    Returns:
-        0..1, 1 for equal shapes; 0 where the estimate is silent.
-
-    Raises:
-        ValueError: as `multi_scale_spectral`.
-
-    Source: Hayes et al. 2025, RMS.
+    0 where the estimate is silent. Errors as `multi_scale_spectral`.
     """
     _check(estimate, target)
     first, second = (_envelope(x, sample_rate) for x in (estimate, target))
@@ -139,20 +100,9 @@ def rms_cosine(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> fl
 
 
 def log_spectral(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Root mean square over frequency of the difference in dB, averaged over frames of 50 ms every 20 ms: LSD.
+    """LSD: RMS over frequency of the difference in dB, averaged over frames of 50 ms every 20 ms.
 
-    Args:
-        estimate: (samples,), full scale 1.
-        target: the same length; not silent.
-        sample_rate: Hz, at least 16000.
-
-    Returns:
-        dB; range and reference are those of `multi_scale_spectral`.
-
-    Raises:
-        ValueError: as `multi_scale_spectral`.
-
-    Source: Gray and Markel 1976.
+    Range and reference are those of `multi_scale_spectral`. Source: Gray and Markel 1976.
     """
     _check(estimate, target)
     first, second = (
@@ -173,7 +123,8 @@ DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray, int], float]] = {
 def _check(estimate: np.ndarray, target: np.ndarray) -> None:
     if estimate.shape != target.shape or target.ndim != 1:
         raise ValueError(
-            f"estimate and target must be equally long vectors, got {estimate.shape} and {target.shape}"
+            "estimate and target must be equally long vectors, "
+            f"got {estimate.shape} and {target.shape}"
         )
     if not (np.isfinite(estimate).all() and np.isfinite(target).all()):
         raise ValueError("estimate and target must be finite")
@@ -238,5 +189,5 @@ def _envelope(audio: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def sound_distances(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> dict[str, float]:
-    """Every distance of `DISTANCES`; arguments and errors as `multi_scale_spectral`."""
+    """Every distance of `DISTANCES`; errors as `multi_scale_spectral`."""
     return {name: distance(estimate, target, sample_rate) for name, distance in DISTANCES.items()}

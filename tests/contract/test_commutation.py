@@ -1,6 +1,7 @@
 """Which neighbours may be swapped: declared, measured, and how many orders that leaves."""
 
 import itertools
+from statistics import median_low
 
 import numpy as np
 import pytest
@@ -8,27 +9,54 @@ import pytest
 from labkit.effects.chain import Chain, Step, count_orders
 from labkit.effects.effect import commutes
 from labkit.effects.registry import EFFECTS, effect
-from labkit.measure.commutation import Swap, table
+from labkit.measure.metrics import si_sdr_db
 from labkit.signal.seeds import generator
 from labkit.signal.sources import GeneratedGuitars
+from labkit.signal.units import set_rms
 
 PAIRS = list(itertools.combinations(EFFECTS, 2))
 EIGHT = ("compressor", "distortion", "chorus", "phaser", "reverb", "delay", "peak", "gain")
 DRAWS = 24
+# Two renders this close count as the same sound.
+ALIKE_DB = 30.0
+
+
+def alike_db(one, other):
+    """SI-SDR, with silence allowed."""
+    if np.any(one) and np.any(other):
+        return si_sdr_db(one, other)
+    return -np.inf if np.any(one) or np.any(other) else np.inf
+
+
+def draw(dry, sample_rate, k):
+    """SI-SDR of every pair's two orders in random settings, and the pedals that change nothing."""
+    settings = {p: effect(p).space.sample(generator(0, "swap", p, k)) for p in EFFECTS}
+
+    def render(pedal, audio):
+        return effect(pedal).render(audio, sample_rate, **settings[pedal])
+
+    alone = {pedal: render(pedal, dry) for pedal in EFFECTS}
+    between = {(a, b): alike_db(render(b, alone[a]), render(a, alone[b])) for a, b in PAIRS}
+    return between, {pedal for pedal in EFFECTS if alike_db(dry, alone[pedal]) > ALIKE_DB}
 
 
 @pytest.fixture(scope="module")
-def measured() -> dict[tuple[str, str], Swap]:
+def draws():
     source = GeneratedGuitars(seconds=1.2)
     clips = [source.clip(generator(0, "commutation dry", k), "test").audio for k in range(DRAWS)]
-    rows = table(list(EFFECTS), dry=clips, sample_rate=source.sample_rate, n=DRAWS)
-    return {(row.first, row.second): row for row in rows}
+    # Every clip enters at one level: a drive or a threshold is only defined relative to its input.
+    return [draw(set_rms(dry, -20.0), source.sample_rate, k) for k, dry in enumerate(clips)]
+
+
+@pytest.fixture(scope="module")
+def measured(draws):
+    return {pair: [between[pair] for between, _ in draws] for pair in PAIRS}
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
-def test_declared_is_measured(pair: tuple[str, str], measured: dict[tuple[str, str], Swap]) -> None:
-    row = measured[pair]
-    assert row.alike == commutes(*map(effect, pair)), str(row)
+def test_declared_is_measured(pair, measured):
+    alike = median_low(measured[pair]) > ALIKE_DB
+    assert alike == commutes(*map(effect, pair)), measured[pair]
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
@@ -37,19 +65,17 @@ def test_the_rule_does_not_ask_who_comes_first(pair: tuple[str, str]) -> None:
     assert commutes(first, second) == commutes(second, first)
 
 
-def test_two_fixed_linear_pedals_differ_by_rounding_only(
-    measured: dict[tuple[str, str], Swap],
-) -> None:
+def test_two_fixed_linear_pedals_differ_by_rounding_only(measured):
     # float32 biquads at a low corner frequency, twice: -78 dB each, and some draws are worse
-    exact = [row for (a, b), row in measured.items() if effect(a).lti and effect(b).lti]
+    exact = [dbs for (a, b), dbs in measured.items() if effect(a).lti and effect(b).lti]
     assert len(exact) == 28  # of eight: delay, reverb, three bands, highpass, lowpass, gain
-    assert min(row.si_sdr_db for row in exact) > 70
-    assert min(row.alike_share for row in exact) == 1.0
+    assert min(map(median_low, exact)) > 70
+    assert min(map(min, exact)) > ALIKE_DB
 
 
-def test_gain_alone_is_inert_in_every_draw(measured: dict[tuple[str, str], Swap]) -> None:
-    assert all(row.inert_share == 1.0 for pair, row in measured.items() if "gain" in pair)
-    assert measured["distortion", "reverb"].inert_share == 0.0
+def test_gain_alone_changes_nothing_but_the_level_in_any_draw(draws):
+    assert all("gain" in inert for _, inert in draws)
+    assert not any({"distortion", "reverb"} & inert for _, inert in draws)
 
 
 @pytest.mark.parametrize(

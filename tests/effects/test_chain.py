@@ -13,8 +13,7 @@ from labkit.effects.chain import Chain, ChainSpace, Step
 from labkit.effects.effect import commutes
 from labkit.effects.registry import EFFECTS, effect
 from labkit.effects.sampling import ChainSampler
-from labkit.measure.metrics import si_sdr_db
-from labkit.measure.parity import relative_error_db
+from labkit.measure.metrics import relative_error_db, si_sdr_db
 from labkit.signal.guitar import phrase
 from labkit.signal.seeds import generator
 from labkit.signal.units import db_to_amplitude, set_rms

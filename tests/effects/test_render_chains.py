@@ -6,8 +6,10 @@ import torch
 
 from labkit.effects.chain import Chain, Step, launches, render_chains, stack_knobs
 from labkit.effects.sampling import ChainSampler
-from labkit.measure.parity import relative_error_db, signals
+from labkit.measure.metrics import relative_error_db
+from labkit.signal.guitar import phrase
 from labkit.signal.seeds import generator
+from labkit.signal.units import set_rms
 
 RATE = 44_100
 PEDALS = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
@@ -19,7 +21,8 @@ def drawn_chains(n: int, purpose: str, longest: int = 5) -> list[Chain]:
 
 
 def clips(n: int) -> torch.Tensor:
-    guitar = signals(RATE, seconds=0.3)["guitar"][:1]
+    rng = generator(0, "parity signals")
+    guitar = set_rms(phrase(rng, sample_rate=RATE, seconds=0.3, style="strum"), -20.0)
     shifted = [(1 - 0.1 * k) * np.roll(guitar, 501 * k, axis=1) for k in range(n)]
     return torch.from_numpy(np.stack(shifted))
 

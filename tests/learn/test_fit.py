@@ -6,10 +6,13 @@ import pytest
 from labkit.effects.chain import Chain, Step
 from labkit.effects.registry import effect
 from labkit.learn.fit import fit_chain, fit_chain_cma
-from labkit.measure.parity import signals
+from labkit.signal.guitar import phrase
+from labkit.signal.seeds import generator
+from labkit.signal.units import set_rms
 
 RATE = 44_100
-DRY = signals(RATE, seconds=0.4)["guitar"][:1]
+GUITAR = phrase(generator(0, "parity signals"), sample_rate=RATE, seconds=0.4, style="strum")
+DRY = set_rms(GUITAR, -20.0)
 HIDDEN = Chain(
     (Step("distortion", {"drive_db": 19.0}), Step("lowpass", {"cutoff_frequency_hz": 900.0}))
 )

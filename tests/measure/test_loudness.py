@@ -9,35 +9,33 @@ from labkit.signal.seeds import generator
 RATE = 48000
 
 
-def sine(
-    frequency_hz: float = 997.0, seconds: float = 2.0, amplitude: float = 1.0, rate: int = RATE
-) -> np.ndarray:
+def sine(frequency_hz=997.0, seconds=2.0, amplitude=1.0, rate=RATE):
     n = np.arange(int(seconds * rate))
     return (amplitude * np.sin(2 * np.pi * frequency_hz * n / rate))[None].astype(np.float32)
 
 
-def test_full_scale_sine_reads_the_standards_value() -> None:
+def test_full_scale_sine_reads_the_standards_value():
     """BS.1770-4: a 0 dBFS 997 Hz sine in one channel reads -3.01 LKFS."""
     assert loudness.loudness_lufs(sine(), RATE) == pytest.approx(-3.01, abs=0.05)
     assert loudness.loudness_lufs(np.repeat(sine(), 2, 0), RATE) == pytest.approx(0.0, abs=0.05)
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.2, 0.399, 0.4, 0.401])
-def test_a_short_clip_is_as_loud_as_a_long_one(seconds: float) -> None:
+def test_a_short_clip_is_as_loud_as_a_long_one(seconds):
     assert loudness.loudness_lufs(sine(1000, seconds, 0.1), RATE) == pytest.approx(-23.0, abs=0.3)
 
 
 @pytest.mark.parametrize(
     "audio", [np.zeros((1, 9)), np.zeros((2, RATE)), np.full((1, 1), 1e-9), sine(amplitude=1e-5)]
 )
-def test_what_has_no_loudness_is_minus_infinity_and_left_alone(audio: np.ndarray) -> None:
+def test_what_has_no_loudness_is_minus_infinity_and_left_alone(audio):
     assert loudness.loudness_lufs(audio, RATE) == -math.inf
-    same, shift_db = loudness.match_loudness(audio, RATE)
+    same, shift_db = loudness.match_all({"it": (audio, RATE)})[0]["it"]
     assert shift_db == 0.0
     assert np.array_equal(same, audio.astype(np.float32))
 
 
-def test_matched_clips_are_equally_loud_to_a_tenth() -> None:
+def test_matched_clips_are_equally_loud_to_a_tenth():
     noise = generator(0, "loudness").normal(0, 0.05, (2, 2 * RATE))
     decaying = sine(220, 3.0, 0.02) * np.exp(-np.arange(3 * RATE) / (0.5 * RATE))
     clips = {
@@ -53,7 +51,7 @@ def test_matched_clips_are_equally_loud_to_a_tenth() -> None:
         assert audio == pytest.approx(before * 10 ** (shift_db / 20), abs=1e-6)
 
 
-def test_a_peak_in_the_way_lowers_all_together() -> None:
+def test_a_peak_in_the_way_lowers_all_together():
     click = np.zeros((1, RATE), dtype=np.float32)
     click[0, ::12000] = 0.9
     matched, reached = loudness.match_all(
@@ -65,31 +63,9 @@ def test_a_peak_in_the_way_lowers_all_together() -> None:
         assert loudness.loudness_lufs(matched[name][0], RATE) == pytest.approx(reached, abs=0.1)
 
 
-def test_one_clip_never_clips() -> None:
-    audio, shift_db = loudness.match_loudness(sine(amplitude=3.0), RATE, target_lufs=0.0)
+def test_one_clip_never_clips():
+    matched, reached = loudness.match_all({"loud": (sine(amplitude=3.0), RATE)}, target_lufs=0.0)
+    audio, shift_db = matched["loud"]
     assert np.abs(audio).max() <= 1.0
     assert shift_db == pytest.approx(-20 * math.log10(3), abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (
-            lambda: loudness.loudness_lufs(np.zeros((1, 0)), RATE),
-            r"at least one sample, got shape \(1, 0\)",
-        ),
-        (lambda: loudness.loudness_lufs(np.array([0.0, np.nan]), RATE), "finite, got 1 NaN"),
-        (lambda: loudness.loudness_lufs(np.ones((8, 9)), RATE), "at most 5 channels, got 8"),
-        (
-            lambda: loudness.loudness_lufs(np.ones((1, 9)), 1000),
-            "at least 4000 Hz for a loudness, got 1000",
-        ),
-        (
-            lambda: loudness.match_loudness(sine(), RATE, target_lufs=3),
-            "target_lufs must lie in -70..0, got 3",
-        ),
-    ],
-)
-def test_errors(call, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call()
+    assert reached == pytest.approx(-3.01, abs=0.05)

@@ -9,9 +9,28 @@ import torch
 from torch import Tensor
 
 from labkit.effects.registry import EFFECTS
-from labkit.measure.parity import signals
+from labkit.signal.guitar import phrase
+from labkit.signal.seeds import generator
+from labkit.signal.units import set_rms
 
 Setting = dict[str, float]
+
+
+def signals(sample_rate: int, seconds: float) -> list[np.ndarray]:
+    """Guitar, noise, impulse, full scale and silence, each (2, samples) with channels that differ."""
+    samples = round(seconds * sample_rate)
+    rng = generator(0, "parity signals")
+    guitar = phrase(rng, sample_rate=sample_rate, seconds=seconds, style="strum")
+    impulse = np.zeros((2, samples))
+    impulse[:, samples // 7] = (0.5, 1.0)
+    found = [
+        np.concatenate([set_rms(guitar, -20.0), set_rms(-guitar, -26.0)]),
+        0.1 * rng.standard_normal((2, samples)),
+        impulse,
+        np.sign(rng.standard_normal((2, samples))),
+        np.zeros((2, samples)),
+    ]
+    return [sound.astype(np.float32) for sound in found]
 
 
 def _settings(names: str, *rows: tuple[float, ...]) -> list[Setting]:
@@ -100,7 +119,7 @@ def clips() -> Callable[[int], np.ndarray]:
 
     @cache
     def find(sample_rate: int) -> np.ndarray:
-        return np.stack(list(signals(sample_rate, seconds=0.4).values()))
+        return np.stack(signals(sample_rate, 0.4))
 
     return find
 

@@ -11,7 +11,7 @@ from labkit.effects.ambience import delay
 from labkit.effects.drive import bitcrush, clipping
 from labkit.effects.effect import process
 from labkit.effects.registry import EFFECTS
-from labkit.measure.parity import relative_error_db
+from labkit.measure.metrics import relative_error_db
 
 RATE = 44_100
 # At which recursions and delays fit into the few samples of gradcheck.

@@ -15,7 +15,7 @@ from labkit.effects.dynamics import envelope
 from labkit.effects.effect import process
 from labkit.effects.modulation import chorus, phaser
 from labkit.effects.registry import EFFECTS
-from labkit.measure.parity import relative_error_db
+from labkit.measure.metrics import relative_error_db
 
 RATES = (44_100, 48_000)
 RATE = RATES[0]

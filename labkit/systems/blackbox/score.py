@@ -9,7 +9,7 @@ import torch
 from labkit.effects.hosts import Rack
 from labkit.learn.minimise import minimise
 from labkit.measure import closeness
-from labkit.measure.alignment import aligned_distance
+from labkit.measure.align import aligned_distance
 from labkit.measure.losses import mr_stft
 from labkit.measure.score import Row, row
 from labkit.signal.paths import real_data_dir

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from labkit.effects.hosts import Rack
 from labkit.learn.gradients import SPSA, black_box
 from labkit.learn.training import Loss
-from labkit.measure.alignment import aligned_distance
+from labkit.measure.align import aligned_distance
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox.config import Config
 from labkit.systems.blackbox.data import Examples, cached, from_pairs, held_out, paired_files

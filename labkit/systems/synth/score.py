@@ -11,8 +11,8 @@ from torch import nn
 
 from labkit.effects.hosts import PluginError
 from labkit.effects.synths.registry import Synth, synthesizer_of
+from labkit.measure.metrics import assignment_errors
 from labkit.measure.score import Row, row
-from labkit.measure.sets import assignment_errors
 from labkit.measure.timbre import sound_distances
 from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir

@@ -1,4 +1,4 @@
-"""Distances that forgive what a processor does to time and sign: a lag of some samples, a turned polarity."""
+"""Distances that ignore what a processor does to time and sign: a lag of some samples, polarity."""
 
 import torch
 from scipy.fft import next_fast_len
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def align(estimate: Tensor, target: Tensor, *, max_shift: int = 100) -> tuple[Tensor, Tensor]:
-    """Two batches of sounds, the target moved and turned over so that it lies on the estimate as well as it can.
+    """The target moved, and turned over if need be, so that it lies on the estimate.
 
     Args:
         estimate: (b, channels, samples), with more than 2 `max_shift` samples.
@@ -14,32 +14,30 @@ def align(estimate: Tensor, target: Tensor, *, max_shift: int = 100) -> tuple[Te
         max_shift: samples that the target may be moved by, either way.
 
     Returns:
-        Both, without `max_shift` samples at either end: (b, channels, samples - 2 max_shift). Gradients pass; the
-        move itself has none.
+        Both, without `max_shift` samples at either end. Gradients pass; the move itself has none.
 
     Raises:
         ValueError: for shapes that differ or are too short.
 
-    Source: Ramírez et al., ICASSP 2021, section 3.4 (cross-correlation, then the better of two polarities). Ours
-        takes the strongest correlation of either sign, once.
+    Source: Ramírez et al., ICASSP 2021, section 3.4 (cross-correlation, then the better of two
+        polarities). Ours takes the strongest correlation of either sign, once.
     """
     if estimate.shape != target.shape or estimate.ndim != 3 or estimate.shape[-1] <= 2 * max_shift:
         raise ValueError(
-            f"estimate and target must be (b, channels, more than {2 * max_shift} samples) and alike, "
-            f"got {tuple(estimate.shape)} and {tuple(target.shape)}"
+            f"estimate and target must be (b, channels, more than {2 * max_shift} samples) "
+            f"and alike, got {tuple(estimate.shape)} and {tuple(target.shape)}"
         )
     samples = estimate.shape[-1]
     with torch.no_grad():
         length = next_fast_len(samples + max_shift, real=True)
         spectra = [torch.fft.rfft(sound.sum(1), n=length) for sound in (estimate, target)]
-        product = torch.fft.irfft(spectra[1] * spectra[0].conj(), n=length)
+        correlation = torch.fft.irfft(spectra[1] * spectra[0].conj(), n=length)
         lags = torch.arange(-max_shift, max_shift + 1, device=estimate.device)
-        product = product[:, lags % product.shape[-1]]
-        best = product.abs().argmax(1)
-        sign = torch.where(product.gather(1, best[:, None]) < 0, -1.0, 1.0).to(target)
-        index = (
-            torch.arange(max_shift, samples - max_shift, device=target.device) + lags[best][:, None]
-        )
+        correlation = correlation[:, lags % length]
+        best = correlation.abs().argmax(1)
+        sign = torch.where(correlation.gather(1, best[:, None]) < 0, -1.0, 1.0).to(target)
+        places = torch.arange(max_shift, samples - max_shift, device=target.device)
+        index = places + lags[best][:, None]
     moved = target.gather(2, index[:, None].expand(-1, target.shape[1], -1)) * sign[..., None]
     return estimate[..., max_shift : samples - max_shift], moved
 
@@ -52,20 +50,20 @@ def aligned_distance(
     time_weight: float = 2.0,
     n_ffts: tuple[int, ...] = (512, 2048),
 ) -> Tensor:
-    """How far two sounds are apart once lag and polarity are forgiven: several STFTs, and time.
+    """How far two sounds are apart once lag and polarity are ignored: several STFTs, and time.
 
     Args:
         estimate: (b, channels, samples), full scale 1.
         target: the same shape.
-        max_shift: as `align`.
-        time_weight: of the mean absolute difference of samples, relative to the target's mean magnitude.
+        time_weight: of the mean absolute difference of samples over the target's mean magnitude.
         n_ffts: frame lengths; hops are a quarter.
 
     Returns:
-        (b,): log-magnitude L1 in nepers, plus spectral convergence of the last frame length, plus the time term; mono.
+        (b,): log-magnitude L1 in nepers, plus spectral convergence of the last frame length, plus
+        the time term.
 
-    Source: Yamamoto et al. 2020, section 2.2, for each item alone; the time term of Ramírez et al. 2021, eq. 5, here
-        relative to the target's level.
+    Source: Yamamoto et al. 2020, section 2.2, for each item alone; the time term of Ramírez et al.
+        2021, eq. 5, here relative to the target's level.
     """
     estimate, target = align(estimate, target, max_shift=max_shift)
     size = target.abs().mean((1, 2)).clamp(min=1e-4)

@@ -1,0 +1,48 @@
+"""What the room refuses, and how it says so: argument, expectation, value."""
+
+import numpy as np
+import pytest
+import torch
+
+from labkit.measure import loudness, metrics
+from labkit.measure.align import align
+from labkit.measure.losses import log_spectral_distance, magnitude_distance, mr_stft
+from labkit.measure.timbre import multi_scale_spectral
+
+ONE, TEN = torch.zeros(1, 1, 900), np.ones(10)
+SILENT = np.zeros((1, 9), np.float32)
+
+
+def lufs(audio, rate=8000):
+    return loudness.loudness_lufs(np.asarray(audio, float), rate)
+
+
+CASES = [
+    (lambda: align(ONE[..., :200], ONE[..., :200]), ValueError, r"than 200 samples.*\(1, 1, 200\)"),
+    (lambda: align(ONE, ONE.repeat(2, 1, 1)), ValueError, "alike"),
+    (lambda: magnitude_distance(ONE, ONE[..., 1:]), ValueError, "shapes must agree"),
+    (lambda: log_spectral_distance(ONE, ONE[..., 1:]), ValueError, "the shape of estimate"),
+    (lambda: mr_stft(SILENT, SILENT, 8000), ValueError, "target must not be silent"),
+    (lambda: multi_scale_spectral(TEN, TEN[1:], 8000), ValueError, "equally long"),
+    (lambda: multi_scale_spectral(TEN[None], TEN[None], 8000), ValueError, "vectors"),
+    (lambda: multi_scale_spectral(TEN, 0 * TEN, 8000), ValueError, "silent"),
+    (lambda: multi_scale_spectral(np.nan * TEN, TEN, 8000), ValueError, "finite"),
+    (lambda: lufs(np.zeros((1, 0))), ValueError, r"at least one sample, got shape \(1, 0\)"),
+    (lambda: lufs([0.0, np.nan]), ValueError, "finite, got 1 NaN"),
+    (lambda: lufs(np.ones((8, 9))), ValueError, "at most 5 channels, got 8"),
+    (lambda: lufs(TEN, 1000), ValueError, "at least 4000 Hz for a loudness, got 1000"),
+    (lambda: loudness.match_all({}, target_lufs=3), ValueError, "must lie in -70..0, got 3"),
+    (lambda: metrics.si_sdr_db(0 * TEN, TEN), ValueError, "reference must not be silent"),
+    (lambda: metrics.si_sdr_db(TEN, TEN[1:]), ValueError, "shapes must agree"),
+    (lambda: metrics.macro_f1([], [], ["a"]), ValueError, "equally long and not empty"),
+    (lambda: metrics.chain_scores([("a",)], []), ValueError, "equally long and not empty"),
+    (lambda: metrics.chamfer(ONE[0], ONE[0]), ValueError, "must both be"),
+    (lambda: metrics.assignment_errors(ONE, ONE[:, :, 1:]), ValueError, "must both be"),
+    (lambda: metrics.relative_error_db(TEN, TEN[1:]), ValueError, r"got \(10,\) and \(9,\)"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), CASES)
+def test_the_error_names_argument_expectation_and_value(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,61 @@
+"""Spectral distances against auraloss, and against STFTs by hand."""
+
+import math
+
+import auraloss
+import pytest
+import torch
+
+from labkit.measure.losses import log_spectral_distance, magnitude_distance, mr_stft_loss
+
+
+@pytest.fixture
+def pair():
+    return torch.randn(2, 3, 1, 6000, generator=torch.manual_seed(0)).unbind(0)
+
+
+def by_hand(estimate, target, n):
+    window = torch.hann_window(n)
+    a, b = (
+        torch.stft(x[:, 0], n, n // 4, window=window, return_complex=True).abs()
+        for x in (estimate, target)
+    )
+    convergence = torch.linalg.norm(a - b, dim=(1, 2)) / torch.linalg.norm(b, dim=(1, 2))
+    return convergence.mean() + (a.log() - b.log()).abs().mean()
+
+
+def test_mr_stft_is_convergence_plus_log_magnitude_averaged_over_frames(pair):
+    wanted = sum(by_hand(*pair, n) for n in (256, 1024)) / 2
+    found = mr_stft_loss(8000, n_ffts=(256, 1024))(*pair)
+    # Float32 sums in another order; auraloss floors powers at 1e-8, far below this noise.
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-4)
+
+
+def test_mr_stft_of_equals_is_zero_and_of_others_has_a_gradient(pair):
+    loss = mr_stft_loss(8000)
+    a, b = (torch.cat([x, x], -1).requires_grad_() for x in pair)
+    assert loss(a, a).item() == pytest.approx(0.0, abs=1e-6)
+    loss(a, b).backward()
+    assert a.grad.isfinite().all()
+    assert a.grad.abs().sum() > 0
+
+
+def test_magnitude_distance_is_auralosss_for_every_item_alone(pair):
+    n_ffts = [64, 512, 2048]
+    sizes = {"fft_sizes": n_ffts, "hop_sizes": [n // 2 for n in n_ffts], "win_lengths": n_ffts}
+    theirs = auraloss.freq.MultiResolutionSTFTLoss(**sizes, w_sc=0.0, w_log_mag=1.0, w_lin_mag=1.0)
+    alone = torch.stack([theirs(a[None], b[None]) for a, b in zip(*pair, strict=True)])
+    # Float32 sums in another order
+    torch.testing.assert_close(magnitude_distance(*pair, n_ffts=n_ffts), alone)
+
+
+@pytest.mark.parametrize(
+    ("distance", "gain"), [(magnitude_distance, 1e-3), (log_spectral_distance, 1)]
+)
+def test_a_level_is_its_logarithm_and_the_gradient_of_silence_is_finite(pair, distance, gain):
+    sound = (pair[0] * gain).requires_grad_()
+    # Linear magnitudes of so quiet a sound hardly count: what is left is the log of the factor.
+    found = distance(sound, 2 * sound, n_ffts=(256, 1024)).detach().numpy()
+    assert found == pytest.approx(math.log(2), abs=0.06)
+    distance(0 * sound, pair[1], n_ffts=(256, 1024)).sum().backward()
+    assert sound.grad.isfinite().all()
