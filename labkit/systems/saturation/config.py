@@ -13,27 +13,16 @@ LOSSES = ("parameter", "audio", "both")
 
 @dataclass(frozen=True)
 class Condition:
-    """Which clean signal the network gets, and what happens to the wet one.
-
-    Attributes:
-        name: short name.
-        description: in words, for tables.
-        reference: the clean signal of the same performance, of another one, or none.
-        curves: one is drawn for each example; where there is only one, it is known to the network.
-        free_level: whether the level of the wet signal is drawn, as that of a recording.
-        snr_db: of white noise on the wet signal; None for no noise except that of 16 bits.
-        mp3: whether the wet signal goes through an MP3 codec.
-        shift_ms: largest misalignment of the reference either way.
-    """
+    """Which clean signal the network gets, and what happens to the wet one."""
 
     name: str
-    description: str
-    reference: Literal["paired", "unpaired", "none"] = "paired"
-    curves: tuple[str, ...] = ("tanh",)
-    free_level: bool = True
-    snr_db: float | None = None
-    mp3: bool = False
-    shift_ms: float = 0.0
+    description: str  # for tables
+    reference: Literal["paired", "unpaired", "none"] = "paired"  # of another performance
+    curves: tuple[str, ...] = ("tanh",)  # one is drawn for each example; a single one is known
+    free_level: bool = True  # whether the level of the wet signal is drawn
+    snr_db: float | None = None  # of white noise on the wet signal
+    mp3: bool = False  # whether the wet signal goes through a codec
+    shift_ms: float = 0.0  # largest misalignment of the reference either way
 
 
 _ALL = (
@@ -53,13 +42,11 @@ class Sound:
     """Clips and the encoder's log-mel spectrogram.
 
     Attributes:
-        samples: of a wet clip.
-        margin_ms: by how much a reference is longer than the clip on both sides: the largest
-            misalignment that can be corrected.
+        samples: length of a wet clip.
+        margin_ms: the reference is this much longer on both sides: the largest misalignment.
         clip_seconds: length of the dry clips that examples are cut from.
         augment_strength: of the dry signal's augmentation in training; 0 turns it off.
-        n_examples: different examples of a run, kept on disk (10 kB each) and repeated in longer
-            runs. Clips of a folder, and examples with their sound, are made anew each time.
+        n_examples: different examples, kept on disk (10 kB each) and repeated in longer runs.
     """
 
     sample_rate: int = 44100

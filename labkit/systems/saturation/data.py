@@ -24,12 +24,9 @@ from labkit.systems.saturation.model import network_inputs
 class BufferedClips:
     """Clips by number from a few that are held in memory and renewed at a fixed rate.
 
-    Reading a long file for each short clip is slow, and a collection does not fit into memory.
-    Which clip a number gives depends on the arguments and the number alone.
-
-    Args:
-        gigabytes: memory for clips; at least one is kept.
-        reload_every: numbers after which the clips are replaced.
+    Reading a long file for each short clip is slow, and a collection does not fit into memory. As
+    many clips are kept as fit in `gigabytes`, at least one, and all are replaced after
+    `reload_every` numbers. A number always gives the same clip.
 
     Raises:
         ValueError: for a size or rate that is not positive.
@@ -92,23 +89,14 @@ def draw_condition(rng: np.random.Generator) -> Condition:
 
 @dataclass(frozen=True)
 class Example:
-    """One clip through one curve.
+    """One clip through one curve; audio is float32."""
 
-    Attributes:
-        reference: (samples + 2 margins,) float32, the clean signal that the network gets, or None.
-        wet: (samples,) float32.
-        clean: (samples,) float32 with peak 1, what went into the curve, aligned with `wet`.
-        depth: 1..10.
-        wet_amplitude: factor on the curve's output.
-        source_id: of the clean clip.
-    """
-
-    reference: np.ndarray | None
-    wet: np.ndarray
-    clean: np.ndarray
-    depth: float
+    reference: np.ndarray | None  # (samples + 2 margins,), the clean signal that the network gets
+    wet: np.ndarray  # (samples,)
+    clean: np.ndarray  # (samples,), what went into the curve, aligned with `wet`; peak 1
+    depth: float  # 1..10
     curve: str
-    wet_amplitude: float
+    wet_amplitude: float  # factor on the curve's output
     source_id: str
 
 
@@ -123,10 +111,7 @@ def render(
 ) -> Example:
     """A clip through a curve at a depth drawn uniformly; the clean signal has peak 1 in the clip.
 
-    Args:
-        clip: dry, at least `clip_samples` long.
-        other: the other performance of an unpaired condition.
-        training: augment the dry sound.
+    `other` is the other performance of an unpaired condition; `training` augments the dry sound.
 
     Raises:
         ValueError: if a clip is too short or at another rate, or `other` is missing.
@@ -202,12 +187,9 @@ def _disturb(
 
 
 class Examples(Dataset):
-    """Examples made on demand; number ``i`` depends on `seed` and ``i`` alone.
+    """Examples made on demand from pools drawn evenly; number ``i`` depends on seed and ``i`` alone.
 
-    Args:
-        pools: of dry clips, drawn from evenly.
-        training: augment the dry sound.
-        condition: of all examples; drawn for each one when None.
+    `training` augments the dry sound; the condition of each example is drawn when None.
     """
 
     def __init__(

@@ -48,13 +48,9 @@ def network_inputs(
 ) -> dict[str, Tensor]:
     """Everything that the network gets of a clip; the levels of both signals are removed.
 
-    Args:
-        wet: (samples,) float32.
-        reference: (samples + 2 margins,) float32, or None.
-
-    Returns:
-        ``wet`` and ``reference`` log-mel spectrograms (bands, frames), ``features`` (N_FEATURES,),
-        and ``given`` (): 1 with a reference, else 0. Without one, its parts are zeros.
+    From float32 wet (samples,) and reference (samples + 2 margins,): ``wet`` and ``reference``
+    log-mel spectrograms (bands, frames), ``features`` (N_FEATURES,), and ``given`` (): 1 with a
+    reference. Without one its parts are zeros.
 
     Raises:
         ValueError: for another length.
@@ -107,16 +103,11 @@ def spectrogram(audio: np.ndarray, sound: Sound) -> Tensor:
 
 
 def wet_features(wet: np.ndarray, sample_rate: int) -> np.ndarray:
-    """What can be measured from the wet signal alone.
+    """(N_WET,) float32 features of a wet signal (samples,) at peak 1.
 
-    Args:
-        wet: (samples,) peak 1.
-
-    Returns:
-        (N_WET,) float32: log quantiles of the amplitudes; for each invertible curve and each of 9
-        depths the log power in 10 bands after the inverse curve (the curve's harmonics vanish at
-        the true depth); for each curve and several levels the peaks by `parabola_peaks`, and where
-        the curve has a flat end by `filled_tops`.
+    Log quantiles of the amplitudes; for each invertible curve and each of 9 depths the log power in
+    10 bands after the inverse curve (the curve's harmonics vanish at the true depth); for each
+    curve and several levels the peaks by `parabola_peaks` and `filled_tops`.
     """
     blocks = wet[: len(wet) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
     loudest = np.argsort(-np.square(blocks).sum(1), kind="stable")[:_N_BLOCKS]
@@ -162,16 +153,10 @@ def _hidden_peaks(wet: np.ndarray) -> np.ndarray:
 
 
 def parabola_peaks(amplitude: np.ndarray, level: float) -> np.ndarray:
-    """Peak heights of a wave that is only trusted below a level, from the slopes at that level.
+    """(2,) highest and mean of the four highest peaks of a wave that is trusted below `level` only.
 
-    A parabola that passes `level` with slope s and returns a time T later peaks at ``level + s T / 4``.
-
-    Args:
-        amplitude: (samples,) >= 0.
-        level: > 0.
-
-    Returns:
-        (2,) the highest peak, and the mean of the four highest; `level` where there is none.
+    A parabola that passes `level` with slope s and returns a time T later peaks at
+    ``level + s T / 4``. `level` where there is no peak.
     """
     edges = np.diff((amplitude > level).view(np.int8))
     up = np.flatnonzero(edges == 1)
@@ -190,17 +175,10 @@ def parabola_peaks(amplitude: np.ndarray, level: float) -> np.ndarray:
 
 
 def pair_features(clean: np.ndarray, wet: np.ndarray, likeness: float) -> np.ndarray:
-    """What an aligned pair shows.
+    """(N_PAIR,) float32 features of an aligned pair (samples,) at peak 1.
 
-    Args:
-        clean: (samples,) peak 1.
-        wet: (samples,) peak 1.
-        likeness: their correlation, 0..1.
-
-    Returns:
-        (N_PAIR,) float32: log quantiles of the clean amplitudes; the `_transfer` function; for each
-        memoryless curve and each of 24 depths the log share of the wet energy that the best level
-        of the processed clean signal leaves; `likeness`.
+    Log quantiles of the clean amplitudes; the `_transfer` function; for each memoryless curve and
+    each of 24 depths the log share of the wet energy that a fit leaves; their correlation.
     """
     parts = [_quantiles(clean), _transfer(clean, wet), _fit_residuals(clean, wet), [likeness]]
     return np.concatenate(parts).astype(np.float32)
@@ -235,17 +213,11 @@ def _fit_residuals(clean: np.ndarray, wet: np.ndarray) -> np.ndarray:
 
 
 class Prediction(NamedTuple):
-    """The network's output for a batch.
+    """The network's output for a batch: a Laplace density of log depth, and the curve."""
 
-    Attributes:
-        log_depth: (b, curves), the median of log depth for each curve.
-        log_spread: (b,), log of the Laplace scale of log depth.
-        curve_logits: (b, curves).
-    """
-
-    log_depth: Tensor
-    log_spread: Tensor
-    curve_logits: Tensor
+    log_depth: Tensor  # (b, curves), the median for each curve
+    log_spread: Tensor  # (b,), log of the scale
+    curve_logits: Tensor  # (b, curves)
 
     def of(self, curve: Tensor) -> Tensor:
         """(b,) log depths for the curves with these indices (b,)."""

@@ -34,16 +34,14 @@ class PairFit:
 def closed_form(clean: Audio, wet: Audio, *, limit: float = 0.9) -> float:
     """Depth (not limited to its range) of wet = tanh(depth clean) from an aligned pair.
 
-    ``atanh(wet) = depth * clean`` is a straight line through 0. An error of wet grows by
-    ``1 / (1 - wet^2)``, so a sample's weight is the inverse square of that; above `limit` it is 0.
+    Weighted least squares (Aitken 1936) on the straight line ``atanh(wet) = depth * clean``.
 
     Raises:
         ValueError: if shapes differ, or no sample of `wet` lies between 0 and `limit`.
-
-    Source: weighted least squares (Aitken 1936) with first-order error propagation.
     """
     x, y = _pair(clean, wet)
     kept = np.abs(y) < limit
+    # An error of wet grows by 1 / (1 - wet^2) in atanh: the weight is the inverse square of that.
     weights = np.square(1 - np.square(y[kept]))
     energy = float((weights * np.square(x[kept])).sum())
     if energy == 0:
@@ -54,13 +52,11 @@ def closed_form(clean: Audio, wet: Audio, *, limit: float = 0.9) -> float:
 def least_squares(clean: Audio, wet: Audio, *, curve: str = "tanh") -> PairFit:
     """The fit of wet = a * curve(depth * clean) to an aligned pair (samples,).
 
-    The best `a` of a depth is a quotient of two sums, so only the depth is searched: on a grid of
-    equal ratios, then between its best neighbours.
+    The best `a` of a depth is a quotient of two sums, so only the depth is searched (variable
+    projection, Golub & Pereyra 1973): on a grid of equal ratios, then between its neighbours.
 
     Raises:
         ValueError: if shapes differ, wet is silent, or the curve is unknown or has memory.
-
-    Source: variable projection, Golub & Pereyra 1973, for one linear factor.
     """
     x, y = _pair(clean, wet)
     bend, energy = check_curve(curve).bend, float(np.square(y).sum())
@@ -97,13 +93,9 @@ def best_curve(clean: Audio, wet: Audio) -> PairFit:
 def gaps_filled(wet: Audio) -> float | None:
     """The depth of tanh, 4..10, from the wet signal (samples,) alone, at any level.
 
-    From a depth of about 4 the loudest peak reaches the curve's limit, so the level is known and
-    the curve can be inverted up to some level. Higher peaks are filled in from both sides.
-
-    Returns:
-        None where the peaks are not flat enough, as after noise or a codec.
-
-    Source: Janssen et al. 1986, as in `labkit.signal.declip.fill_gaps`.
+    None where the peaks are not flat enough, as after noise or a codec. From a depth of about 4 the
+    loudest peak reaches the curve's limit, so the level is known, the curve can be inverted up to
+    some level, and higher peaks are filled in from both sides (`labkit.signal.declip`).
     """
     peak = float(np.abs(wet).max())
     if peak == 0:
@@ -119,19 +111,12 @@ def gaps_filled(wet: Audio) -> float | None:
 
 
 def align(reference: Audio, wet: Audio) -> tuple[Audio, float]:
-    """The part of a longer reference that was played with the wet signal, by sign correlation.
+    """The part of a longer reference that lies on `wet` (samples,), and their correlation, 0..1.
 
-    Args:
-        reference: (samples + lags,).
-        wet: (samples,).
-
-    Returns:
-        That part (samples,), and the size of its correlation with `wet`, 0..1.
+    By the polarity coincidence correlator, Wolff, Thomas & Williams 1962.
 
     Raises:
         ValueError: if the reference is shorter than the wet signal.
-
-    Source: the polarity coincidence correlator, Wolff, Thomas & Williams 1962.
     """
     if reference.ndim != 1 or wet.ndim != 1 or len(reference) < len(wet):
         raise ValueError(

@@ -23,24 +23,15 @@ _FILLED_WEIGHT = 0.5
 
 @dataclass(frozen=True)
 class Identification:
-    """The curve and depth of a recording.
+    """The curve and depth of a recording."""
 
-    Attributes:
-        curve: the most probable one, or the one that was given.
-        depth: 1..10, relative to a clean signal of peak 1.
-        low, high: ends of the 80 % interval.
-        shares: the probability of each curve.
-        fit: least squares after alignment; None without a clean signal.
-        filled: the depth of tanh by `gaps_filled`; None where it cannot tell.
-    """
-
-    curve: str
-    depth: float
-    low: float
+    curve: str  # the most probable one, or the one that was given
+    depth: float  # 1..10, relative to a clean signal of peak 1
+    low: float  # ends of the 80 % interval
     high: float
-    shares: dict[str, float]
-    fit: PairFit | None = None
-    filled: float | None = None
+    shares: dict[str, float]  # the probability of each curve
+    fit: PairFit | None = None  # least squares after alignment, with a clean signal
+    filled: float | None = None  # the depth of tanh by `gaps_filled`
 
     @property
     def refined(self) -> tuple[str, float]:
@@ -80,10 +71,7 @@ def refine(
 def interval(
     prediction: Prediction, curve: torch.Tensor, factor: float, *, confidence: float = 0.8
 ) -> torch.Tensor:
-    """(b, 3) lower end, depth, upper end for the curves with these indices (b,).
-
-    `factor` is the model's `spread_factor`, `confidence` in (0, 1).
-    """
+    """(b, 3) lower end, depth, upper end for curve indices (b,); `factor`: `spread_factor`."""
     half = -math.log(1 - confidence) * factor * prediction.log_spread.exp()  # a Laplace quantile
     center = prediction.of(curve)
     ends = torch.stack([center - half, center, center + half], dim=1).exp()
@@ -135,12 +123,7 @@ def predict(
 
 
 def pair_fit(reference: np.ndarray, wet: np.ndarray, curve: str | None) -> PairFit | None:
-    """Least squares after alignment, for one curve or the best; None for one with memory, or silence.
-
-    Args:
-        reference: (samples + 2 margins,).
-        wet: (samples,), not silent.
-    """
+    """Least squares after alignment, for one curve or the best; None for memory or silence."""
     clean, _ = align(reference, wet)
     peak = float(np.abs(clean).max())
     if peak < 1e-6 or curve not in (None, *MEMORYLESS):
