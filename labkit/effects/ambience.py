@@ -42,11 +42,7 @@ BLOCK = 1024
 
 @Kernel
 def echo(first, stop, audio, feedback, delay, echoes):
-    """Fill `echoes` with d[n] = x[n - D] + f d[n - D], from rest.
-
-    `audio` x and `echoes` d are (lanes, samples); `feedback` f and `delay` D in samples, at least 1
-    and cut to whole ones, are (lanes,).
-    """
+    """Fill `echoes` with d[n] = x[n - D] + f d[n - D], from rest; D >= 1, cut to whole samples."""
     samples = audio.shape[1]
     for lane in range(first, stop):
         lag, share = int(delay[lane]), feedback[lane]
@@ -90,12 +86,9 @@ def delay(
     d[n] = x[n - D] + feedback d[n - D], the output (1 - mix) x[n] + mix d[n]. A delay of 0 s
     returns the input; one shorter than a sample reads the oldest sample of a line of 30 s.
 
-    The output is a staircase in `delay_seconds`. Its gradient here is the slope between the step D
-    and the next, D + 1. It points the right way as long as the error of the delay is short against
-    the periods in the sound.
-
-    Args:
-        delay_seconds: 0 to 30, held there, and to float32, as pedalboard does.
+    The output is a staircase in `delay_seconds` (held to 0..30 and to float32). Its gradient here
+    is the slope from the step D to D + 1, which points the right way as long as the error of the
+    delay is short against the periods in the sound.
 
     Source: the feedback comb filter of Schroeder (JAES 10(3), 1962).
     """
@@ -112,14 +105,12 @@ def delay(
 
 @Kernel
 def room(first, stop, audio, feedback, damping, combs, allpasses, wet):
-    """Fill `wet` (items, sides, samples) with the echoes of a room, from rest.
-
-    Every comb gives y[n] = t[n - D] and keeps t[n] = x[n] + f l[n] with l[n] = (1 - d) y[n] +
-    d l[n-1]. Their sum goes through the allpasses one after the other, each w[n] = v[n - D] - s[n]
-    with v[n] = s[n] + v[n - D] / 2. `audio` x is (items, samples), the same on every side;
-    `feedback` f and `damping` d, below 1, are (items,); `combs` and `allpasses` (sides, n) are the
-    delays D in samples.
-    """
+    """Fill `wet` (items, sides, samples) with the echoes of a room, from rest."""
+    # Every comb gives y[n] = t[n - D] and keeps t[n] = x[n] + f l[n] with l[n] = (1 - d) y[n] + d
+    # l[n-1]. Their sum goes through the allpasses one after the other, each w[n] = v[n - D] - s[n]
+    # with v[n] = s[n] + v[n - D] / 2. `audio` x is (items, samples), the same on every side;
+    # `feedback` f and `damping` d, below 1, are (items,); `combs` and `allpasses` (sides, n) are
+    # the delays D in samples.
     sides, n_combs = combs.shape
     n_allpasses = allpasses.shape[1]
     lows = np.empty((BLOCK + 1, n_combs), audio.dtype)
@@ -150,11 +141,7 @@ def room_backward(
     grad_feedback,
     grad_damping,
 ):
-    """The gradient of `room`, carried back and summed in float64.
-
-    Nothing of the pass forward is kept: one side of one item at a time is run again for its l[n],
-    which takes `audio`'s dtype times combs times samples.
-    """
+    """The gradient of `room`, in float64: side by side, each run again for its l[n]."""
     sides, n_combs = combs.shape
     samples = audio.shape[1]
     lows = np.empty((samples + 1, n_combs), audio.dtype)
@@ -178,10 +165,7 @@ def room_backward(
 
 @Kernel
 def through_combs(x, share, keep, sizes, lines, at, lows, out):
-    """Fill `out` with the sum of the combs, and `lows` (1 + samples, combs) with l.
-
-    Row 0 of `lows` is the state, `at` the place in every line.
-    """
+    """Fill `out` with the sum of the combs, and `lows` (1 + samples, combs) from row 1 with l."""
     real = x.dtype.type
     rounded, leave = real(ROUNDED_BY), real(1) - keep
     for sample in range(len(x)):
@@ -266,11 +250,8 @@ def reverb(
     alone. With r = room_size and d = damping, a comb returns 0.7 + 0.28 r of its lowpassed echo,
     whose lowpass keeps 0.4 d of its last output; the room's output counts 1.5 mix.
 
-    Args:
-        audio: 1 or 2 channels, else a ValueError.
-        sample_rate: at least 196, else a ValueError.
-        room_size: 0 to 1; unstable from 1.07.
-        damping: 0 to 1, and below 2.5.
+    Raises:
+        ValueError: for more than 2 channels, or a rate below 196 Hz.
 
     Source: Schroeder (JAES 10(3), 1962), with the combs of Moorer (Computer Music Journal 3(2),
     1979) and the tuning of Freeverb (Smith, "Physical audio signal processing", 2010).
@@ -285,7 +266,7 @@ def reverb(
 
 
 def room_delays(sample_rate: int, sides: int) -> tuple[Tensor, Tensor]:
-    """Delays of combs (sides, 8) and allpasses (sides, 4) in samples; the first side is the left."""
+    """Delays of combs (sides, 8) and allpasses (sides, 4) in samples; the left side first."""
     if sample_rate < LOWEST_RATE:
         raise ValueError(
             f"sample_rate must be at least {LOWEST_RATE} Hz for a reverb, got {sample_rate} Hz"

@@ -1,4 +1,4 @@
-"""A chain of pedals: rendered, printed, saved, and put into the order that stands for its equals."""
+"""A chain of pedals: rendered, printed, saved, and put into canonical order."""
 
 import itertools
 import json
@@ -130,16 +130,10 @@ class Chain:
         return Chain(tuple(ordered))
 
     def input_referred(self, shift_db: float) -> "Chain":
-        """The chain for which the same sound, `shift_db` softer, gives the same output but a gain.
+        """The chain that does to a sound what this one does to it `shift_db` hotter, up to a gain.
 
-        Level and drive are one quantity: with the input turned down and the drive up by as much,
-        the output is the same. A threshold moves the other way. Behind a drive nothing moves.
-
-        Args:
-            shift_db: how much hotter the input of this chain is; negative for softer.
-
-        Returns:
-            The same pedals; knobs that would leave their ranges stop at the ends.
+        With the input turned down and a drive up by as much, the output is the same; a threshold
+        moves the other way. Behind a drive nothing moves. Knobs stop at the ends of their ranges.
 
         Raises:
             ValueError: for a nonlinear pedal whose record names no such knob.
@@ -226,19 +220,10 @@ def _swap(first: Step, second: Step) -> bool:
 
 
 def count_orders(names: Sequence[str]) -> int:
-    """How many orders of these pedals can be told apart.
+    """How many orders of these pedals, with distinct names, can be told apart.
 
-    Args:
-        names: distinct; the time grows with 3 to the power of their number (eight take
-            milliseconds, twelve about a second).
-
-    Returns:
-        The number of acyclic orientations of the graph that joins two pedals when they do not
-        commute.
-
-    Raises:
-        ValueError: if a name occurs twice.
-        KeyError: for an unknown pedal.
+    It is the number of acyclic orientations of the graph that joins two pedals when they do not
+    commute. The time grows with 3 to the power of the number of pedals (twelve take a second).
 
     Source: Stanley 1973 (the chromatic polynomial at -1), by inclusion and exclusion over the sets
     of pedals that can all stand first.
@@ -318,12 +303,7 @@ class ChainSpace:
         return Chain(tuple(steps))
 
     def render_batch(self, audio: Tensor, sample_rate: int, params_unit: Tensor) -> Tensor:
-        """Every item through its own chain, in torch, with gradients.
-
-        Args:
-            audio: (batch, channels, samples).
-            params_unit: (batch, n_knobs) in 0..1.
-        """
+        """Audio (batch, channels, samples), each at its own (batch, n_knobs), with gradients."""
         for (name, fixed), space, columns in self._parts():
             knobs = space.from_unit_batch(params_unit[:, columns])
             audio = effect(name).differentiable(audio, sample_rate, **fixed, **knobs)
@@ -377,14 +357,11 @@ def render_chains(
 
 
 def launches(orders: Sequence[Sequence[str]]) -> list[tuple[str, list[int]]]:
-    """Which pedal runs on which items, step by step: (pedal, items) pairs.
+    """(pedal, items) pairs that run the pedals of every item in its order.
 
     Of the pedals that the longest remaining orders wait for, the one that most items wait for comes
     next. After at most as many launches as there are pedals all the longest are shorter; by the
     number of waiting items alone, a few could wait for long.
-
-    Args:
-        orders: the pedals of every item, first pedal first.
     """
     left = [list(order) for order in orders]
     plan = []

@@ -26,11 +26,9 @@ FIRST_THRESHOLD_DB, FIRST_RATIO = -10.0, 4.0
 
 @Kernel
 def follow(first, stop, audio, attack, release, level):
-    """Fill `level` with the envelope of `audio`, both (lanes, samples), from rest.
-
-    `attack` and `release` (lanes,), 0 to 1, are the shares of the old level that a sample keeps
-    while the input is above it, and while it is not.
-    """
+    """Fill `level` with the envelope of `audio`, both (lanes, samples), from rest."""
+    # `attack` and `release` (lanes,) are the shares of the old level that a sample keeps while the
+    # input is above it, and while it is not.
     real = audio.dtype.type
     floor = real(FLOOR)
     for lane in range(first, stop):
@@ -47,10 +45,7 @@ def follow(first, stop, audio, attack, release, level):
 def follow_backward(
     first, stop, audio, attack, release, level, grad_level, grad_audio, grad_attack, grad_release
 ):
-    """The gradient of `follow`, carried back and summed in float64.
-
-    A sample's branch (rising or falling) is taken as given.
-    """
+    """The gradient of `follow`, in float64; a sample's branch (rising or not) is taken as given."""
     real = audio.dtype.type
     floor = real(FLOOR)
     for lane in range(first, stop):
@@ -81,14 +76,6 @@ def envelope(audio: Tensor, sample_rate: int, attack_ms: Tensor, release_ms: Ten
     With x the rectified sample and y the level, y[n] = x[n] + c (y[n-1] - x[n]), where
     c = exp(-2 pi / (time in samples)) of the attack time while x[n] > y[n-1], of the release time
     otherwise. After that time the level is 0.2 % from its goal; below 0.001 ms it is there at once.
-
-    Args:
-        audio: (batch, channels, samples) float32 or float64.
-        attack_ms: (batch,).
-        release_ms: (batch,).
-
-    Returns:
-        Like `audio`, at least 0, from silence; differentiable in audio and both times.
 
     Source: the branching smooth peak detector of Giannoulis, Massberg and Reiss, "Digital dynamic
     range compressor design" (JAES 60(6), 2012), with JUCE's time constants.

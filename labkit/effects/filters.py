@@ -35,11 +35,8 @@ Design = Callable[..., tuple[Tensor, ...]]
 
 @Kernel
 def biquad(first, stop, audio, coefficients, wet):
-    """Transposed direct form II per lane, from rest, in the dtype of the audio (lanes, samples).
-
-    `coefficients` (lanes, 5) float64 are b0, b1, b2, a1, a2, with a0 = 1. The order of operations
-    is pedalboard's: at low frequencies most of the error of a render is the rounding of float32.
-    """
+    """Transposed direct form II per lane, from rest; `coefficients` are b0, b1, b2, a1, a2."""
+    # In pedalboard's order of operations: at low frequencies the rounding of float32 is audible.
     real = audio.dtype.type
     for lane in range(first, stop):
         b0, b1 = real(coefficients[lane, 0]), real(coefficients[lane, 1])
@@ -59,12 +56,10 @@ def biquad(first, stop, audio, coefficients, wet):
 
 @Kernel
 def biquad_backward(first, stop, audio, coefficients, wet, grad_wet, grad_audio, grad_coefficients):
-    """The gradient of `biquad`: the filter itself, backwards in time.
-
-    With s the gradient of `wet` through 1 / A(z), backwards in time: that of the audio is s through
-    B(z), that of b_k the sum of s[n] x[n-k], that of a_k minus the sum of s[n] y[n-k]. All of it in
-    float64, because the gradients of the five coefficients nearly cancel in that of a knob.
-    """
+    """The gradient of `biquad`: the filter itself, backwards in time."""
+    # With s the gradient of `wet` through 1 / A(z), backwards in time: that of the audio is s
+    # through B(z), that of b_k the sum of s[n] x[n-k], that of a_k minus the sum of s[n] y[n-k]. In
+    # float64, because the gradients of the five coefficients nearly cancel in that of a knob.
     samples = audio.shape[1]
     for lane in range(first, stop):
         b0, b1, b2, a1, a2 = coefficients[lane]
@@ -90,22 +85,15 @@ BIQUAD = Recurrence(biquad, biquad_backward)
 
 
 def filtered(audio: Tensor, sample_rate: int, design: Design, knobs: Sequence[Tensor]) -> Tensor:
-    """One biquad per item, (batch, channels, samples), in pedalboard's arithmetic.
-
-    A more exact recursion would be further from the original: a band at a low frequency then
-    differs by the original's own rounding, some -78 dB.
-    """
+    """One biquad per item, in pedalboard's arithmetic: a more exact one would differ by -78 dB."""
     coefficients = _coefficients(design, knobs, sample_rate)
     return BIQUAD(lanes(audio), per_lane(coefficients, audio)).view(audio.shape)
 
 
 def _coefficients(design: Design, knobs: Sequence[Tensor], sample_rate: int) -> Tensor:
-    """(batch, 5) float64: the values that pedalboard finds in the knobs' precision, exact gradient.
-
-    At low frequencies the last digits of float32 tell a pole from 1, so pedalboard runs another
-    filter than it was asked for: one digit of a cosine makes up to -60 dB. A gradient in float32
-    would get lost in the same digits.
-    """
+    """(batch, 5) float64: the values that pedalboard finds in float32, with the exact gradient."""
+    # At low frequencies the last digits of float32 tell a pole from 1: one digit of a cosine makes
+    # up to -60 dB. A gradient in float32 would get lost in the same digits.
     exact = _normalised(design(*(knob.double() for knob in knobs), sample_rate))
     if knobs[0].dtype == torch.float64:
         return exact
@@ -137,9 +125,8 @@ def _design_shelf(
 ) -> tuple[Tensor, ...]:
     """A low shelf for sign 1; a high one, mirrored at a quarter of the rate, for sign -1."""
     root, cosine, sine = _root_gain_and_angle(cutoff_frequency_hz, gain_db, sample_rate)
-    width = sine * _square_root(root) / q
+    cosine, width = sign * cosine, sine * _square_root(root) / q
     less, more = root - 1, root + 1
-    cosine = sign * cosine
     turned = less * cosine
     return (
         root * (more - turned + width),
@@ -228,10 +215,8 @@ def _band(
     name: str,
     plugin: str,
     design: Design,
-    *,
-    low_hz: float,
-    high_hz: float,
-    q: tuple[float, float],
+    ends_hz: tuple[float, float],
+    ends_q: tuple[float, float],
     memory_ms: float,
 ) -> Effect:
     """An EQ band. Source: Bristow-Johnson, "Cookbook formulae for audio EQ", as JUCE has them."""
@@ -241,9 +226,9 @@ def _band(
         return filtered(audio, sample_rate, design, (cutoff_frequency_hz, gain_db, q))
 
     space = (
-        Parameter("cutoff_frequency_hz", "Hz", low_hz, high_hz, "log"),
+        Parameter("cutoff_frequency_hz", "Hz", *ends_hz, "log"),
         Parameter("gain_db", "dB", -18.0, 18.0),
-        Parameter("q", "", *q, "log"),
+        Parameter("q", "", *ends_q, "log"),
     )
     return Effect(
         name=name,
@@ -253,11 +238,15 @@ def _band(
         linear=True,
         time_invariant=True,
         memory_ms=memory_ms,
-        neutral={"cutoff_frequency_hz": (low_hz * high_hz) ** 0.5, "gain_db": 0.0, "q": 0.707},
+        neutral={
+            "cutoff_frequency_hz": (ends_hz[0] * ends_hz[1]) ** 0.5,
+            "gain_db": 0.0,
+            "q": 0.707,
+        },
     )
 
 
-def _pass(name: str, plugin: str, design: Design, *, low_hz: float, high_hz: float) -> Effect:
+def _pass(name: str, plugin: str, design: Design, ends_hz: tuple[float, float]) -> Effect:
     """A first-order filter by the bilinear transform. Source: DAFX (2nd ed., 2011), section 2.2."""
 
     @batched
@@ -266,7 +255,7 @@ def _pass(name: str, plugin: str, design: Design, *, low_hz: float, high_hz: flo
 
     return Effect(
         name=name,
-        space=ParameterSpace((Parameter("cutoff_frequency_hz", "Hz", low_hz, high_hz, "log"),)),
+        space=ParameterSpace((Parameter("cutoff_frequency_hz", "Hz", *ends_hz, "log"),)),
         plugin=plugin,
         differentiable=one_sided,
         linear=True,
@@ -276,31 +265,11 @@ def _pass(name: str, plugin: str, design: Design, *, low_hz: float, high_hz: flo
 
 
 LOW_SHELF = _band(
-    "low_shelf",
-    "LowShelfFilter",
-    _design_low_shelf,
-    low_hz=100.0,
-    high_hz=600.0,
-    q=(0.5, 1.0),
-    memory_ms=20.0,
+    "low_shelf", "LowShelfFilter", _design_low_shelf, (100.0, 600.0), (0.5, 1.0), 20.0
 )
-PEAK = _band(
-    "peak",
-    "PeakFilter",
-    _design_peak,
-    low_hz=300.0,
-    high_hz=4000.0,
-    q=(0.5, 4.0),
-    memory_ms=40.0,
-)
+PEAK = _band("peak", "PeakFilter", _design_peak, (300.0, 4000.0), (0.5, 4.0), 40.0)
 HIGH_SHELF = _band(
-    "high_shelf",
-    "HighShelfFilter",
-    _design_high_shelf,
-    low_hz=300.0,
-    high_hz=3000.0,
-    q=(0.5, 1.0),
-    memory_ms=10.0,
+    "high_shelf", "HighShelfFilter", _design_high_shelf, (300.0, 3000.0), (0.5, 1.0), 10.0
 )
-HIGHPASS = _pass("highpass", "HighpassFilter", _design_highpass, low_hz=100.0, high_hz=1500.0)
-LOWPASS = _pass("lowpass", "LowpassFilter", _design_lowpass, low_hz=250.0, high_hz=3000.0)
+HIGHPASS = _pass("highpass", "HighpassFilter", _design_highpass, (100.0, 1500.0))
+LOWPASS = _pass("lowpass", "LowpassFilter", _design_lowpass, (250.0, 3000.0))

@@ -23,9 +23,8 @@ from labkit.signal.optional import need
 class Kernel:
     """A function that numba compiles at its first call, so that printing a chain needs no numba.
 
-    Most have the signature ``(first, stop, *inputs, *outputs)`` and fill the outputs, NumPy arrays
-    with the lanes in their first axis, for the lanes `first` to `stop - 1`. Others are parts of
-    those.
+    Its signature is ``(first, stop, *inputs, *outputs)``: it fills the outputs, arrays with the
+    lanes in their first axis, for the lanes `first` to `stop - 1`. Others are parts of such.
     """
 
     def __init__(self, function: Callable) -> None:

@@ -1,9 +1,8 @@
 """Linear effects whose filter moves: chorus and phaser.
 
 pedalboard adds up the phase of their oscillators in float32, whose roundings detune the rate by up
-to 0.3 %. float16 and float32 audio get the same sum here, float64 audio a float64 one; gradients
-are those of an exact phase. pedalboard smooths knobs that are turned while it plays; from rest
-nothing is smoothed.
+to 0.3 %. float32 audio gets the same sum here, float64 audio a float64 one; gradients are those of
+an exact phase.
 """
 
 from math import ceil, pi
@@ -33,10 +32,7 @@ HIGHEST_SHARE = 0.49
 
 @Kernel
 def accumulate(first, stop, increment, phase):
-    """Fill `phase` (items, steps) with 0, 1, 2, ... times the increment, wrapped at two pi.
-
-    It is added up and rounded step by step.
-    """
+    """Fill `phase` (items, steps) with the sums of the increment, wrapped at two pi."""
     turn = phase.dtype.type(2 * np.pi)
     for item in range(first, stop):
         step, here = increment[item], phase.dtype.type(0)
@@ -49,11 +45,9 @@ def accumulate(first, stop, increment, phase):
 
 @Kernel
 def delay_line(first, stop, audio, delay, feedback, line, wet):
-    """Fill `wet` with what a line gives at a moving delay, and `line` with what went into it.
-
-    Into the line goes the audio (items, channels, samples) less the last output times the feedback
-    (items,), -1 to 1. The delay (items, samples), at least 0 samples, interpolates linearly.
-    """
+    """Fill `wet` with what a line gives at a moving delay, and `line` with what went into it."""
+    # Into the line goes the audio (items, channels, samples) less the last output times the
+    # feedback (items,). The delay (items, samples), at least 0 samples, interpolates linearly.
     real = audio.dtype.type
     silent = real(SILENT)
     for item in range(first, stop):
@@ -106,13 +100,11 @@ def delay_line_backward(
 
 @Kernel
 def allpasses(first, stop, audio, gain, feedback, wet, states):
-    """Fill `wet` with the output of six allpasses in series, and `states` with their last states.
-
-    Into the first goes the audio (items, channels, samples) less the last output times the feedback
-    (items,). Each is a trapezoidal integrator with state s inside its loop: for input u,
-    v = G (u - s), the lowpass is v + s, the allpass twice that less u, and s becomes s + 2 v.
-    `gain` (items, updates) is the G of all six, 0 to 1, each for `UPDATE_EVERY` samples.
-    """
+    """Fill `wet` with the output of six allpasses in series, and `states` with their last ones."""
+    # Into the first goes the audio (items, channels, samples) less the last output times the
+    # feedback (items,). Each is a trapezoidal integrator with state s inside its loop: for input u,
+    # v = G (u - s), the lowpass is v + s, the allpass twice that less u, and s becomes s + 2 v.
+    # `gain` (items, updates) is the G of all six, 0 to 1, each for `UPDATE_EVERY` samples.
     real = audio.dtype.type
     silent, two = real(SILENT), real(2)
     samples = audio.shape[2]
@@ -142,12 +134,10 @@ def allpasses(first, stop, audio, gain, feedback, wet, states):
 def allpasses_backward(
     first, stop, gain, feedback, wet, states, grad_wet, grad_audio, grad_gain, grad_feedback
 ):
-    """The gradient of `allpasses`, in float64.
-
-    Six states per sample need not be kept, because an allpass can be run backwards. With output o
-    and new state t its state was t - 2 G (t - o), a recursion as stable as the one forwards
-    (|1 - 2 G| < 1), and its input state + t - o.
-    """
+    """The gradient of `allpasses`, in float64."""
+    # Six states per sample need not be kept, because an allpass can be run backwards. With output o
+    # and new state t its state was t - 2 G (t - o), a recursion as stable as the one forwards
+    # (|1 - 2 G| < 1), and its input state + t - o.
     channels, samples = wet.shape[1:]
     for item in range(first, stop):
         back, of_feedback = feedback[item], 0.0
@@ -188,10 +178,7 @@ ALLPASSES = Recurrence(
 
 
 class _Phase(torch.autograd.Function):
-    """Increments (batch,) in rad -> phases (batch, steps) with pedalboard's rounding.
-
-    The gradient is that of the ideal phase, the increment times the number of steps.
-    """
+    """Increments (batch,) in rad -> phases (batch, steps); its gradient is the ideal phase's."""
 
     @staticmethod
     def forward(_ctx, increment: Tensor, steps: int) -> Tensor:
@@ -220,9 +207,8 @@ def chorus(
 ) -> Tensor:
     """The sound beside a copy of itself whose delay swings. As `pedalboard.Chorus`.
 
-    The delay is the centre plus a sine of 10 ms times `depth`, never below 1 ms. It is the same for
-    both channels, starts at the centre and gets shorter. `centre_delay_ms` is held between 1 and
-    100, `mix` between 0 and 1, with no gradient beyond.
+    The delay is the centre (held between 1 and 100 ms) plus a sine of 10 ms times `depth`, never
+    below 1 ms. It is the same for both channels, starts at the centre and gets shorter.
 
     Source: Dattorro, "Effect design, part 2" (JAES 45(10), 1997), with linear interpolation and
     negative feedback, as JUCE has it.

@@ -102,7 +102,7 @@ class ParameterSpace:
         return np.array([p.to_unit(params[p.name]) for p in self.parameters], dtype=np.float64)
 
     def from_unit(self, params_unit: np.ndarray) -> dict[str, float]:
-        """Physical parameters from (n_params,) in [0, 1]. ValueError for another length or range."""
+        """Physical parameters from (n_params,) in [0, 1]; else a ValueError."""
         if len(params_unit) != len(self.parameters):
             raise ValueError(
                 f"params_unit must hold {len(self.parameters)} values, got {len(params_unit)}"

@@ -158,7 +158,7 @@ def depth_of(unit: Tensor) -> Tensor:
 
 
 def unit_of(depth: Tensor) -> Tensor:
-    """Depth -> 0..1, on tensors; values outside the range are held at its ends, without gradient."""
+    """Depth -> 0..1, on tensors; values out of range are held at its ends, without gradient."""
     knob = SPACE["depth"]
     return ((depth - knob.low) / (knob.high - knob.low)).clamp(0.0, 1.0)
 
@@ -181,8 +181,8 @@ def magnetise(field: NDArray[np.floating], *, bias: float = 0.3) -> NDArray[np.f
     Raises:
         ValueError: for another shape, values that are not finite, or a bias out of range.
 
-    Source: Jiles & Atherton 1986; in the form of Chowdhury, DAFx 2019, eq. 14 to 18. Ours integrates
-    over the field instead of time, and models the bias by its effect on the lag.
+    Source: Jiles & Atherton 1986; in the form of Chowdhury, DAFx 2019, eq. 14 to 18. Ours
+    integrates over the field instead of time, and models the bias by its effect on the lag.
     """
     field = np.ascontiguousarray(field, dtype=np.float64)
     if field.ndim != 1 or not np.isfinite(field).all():
@@ -205,7 +205,8 @@ def slope(field, magnetisation, sign, bias):
         level, steepness = coth - 1.0 / u, 1.0 / (u * u) - coth * coth + 1.0
     lag = level - magnetisation
     reversible = bias * steepness / SHAPE
-    # Domain walls move towards the curve without lag only; the other way nothing irreversible moves.
+    # Domain walls move towards the curve without lag only; the other way nothing irreversible
+    # moves.
     irreversible = 0.0
     if lag * sign > 0.0 and bias < 1.0:
         irreversible = (1.0 - bias) * lag / ((1.0 - bias) * sign * COERCIVITY - COUPLING * lag)

@@ -37,7 +37,7 @@ def _fixed(value: float) -> float:
     return value if triton.knobs.runtime.interpret else tl.constexpr(value)
 
 
-LANES, ROWS = _fixed(WARP), _fixed(ROWS_AHEAD)
+LANES, ROWS, ECHOES = _fixed(WARP), _fixed(ROWS_AHEAD), _fixed(ECHOES_AT_ONCE)
 TURN = _fixed(2 * pi)
 BLOCK, DROPPED = _fixed(filters.BLOCK), _fixed(filters.DROPPED)
 FLOOR = _fixed(dynamics.FLOOR)
@@ -76,7 +76,7 @@ def _read_rows(at, step, left, here, COUNT: tl.constexpr):
     """COUNT rows at `at`, `at + step`, ..., zeros beyond the `left` that lie within the signal."""
     rows = ()
     for row in tl.static_range(COUNT):
-        rows = rows + (tl.load(at + row * step, mask=here & (row < left), other=0.0),)
+        rows = rows + (tl.load(at + row * step, mask=here & (row < left), other=0),)
     return rows
 
 
@@ -91,7 +91,7 @@ def _zeros(COUNT: tl.constexpr, dtype: tl.constexpr):
 # Biquads
 
 
-def biquad(audio: Tensor, coefficients: Tensor, wet: Tensor) -> None:
+def biquad(audio, coefficients, wet):
     """As `filters.biquad`."""
     signals = _by_sample(audio), coefficients.contiguous(), _to_fill(wet)
     _launch(_biquad, len(audio), *signals, len(audio), audio.shape[-1])
@@ -102,12 +102,10 @@ def _biquad(audio, coefficients, wet, n_lanes, samples):
     lane = _lanes()
     here = lane < n_lanes
     real = audio.dtype.element_ty
-    b0 = tl.load(coefficients + 5 * lane, mask=here).to(real)
-    b1 = tl.load(coefficients + 5 * lane + 1, mask=here).to(real)
-    b2 = tl.load(coefficients + 5 * lane + 2, mask=here).to(real)
-    a1 = tl.load(coefficients + 5 * lane + 3, mask=here).to(real)
-    a2 = tl.load(coefficients + 5 * lane + 4, mask=here).to(real)
-    following, later = tl.zeros([LANES], real), tl.zeros([LANES], real)
+    exact = _read_rows(coefficients + 5 * lane, 1, 5, here, 5)
+    b0, b1, b2 = exact[0].to(real), exact[1].to(real), exact[2].to(real)
+    a1, a2 = exact[3].to(real), exact[4].to(real)
+    following, later = _zeros(2, real)
     at_audio, at_wet = audio + lane, wet + lane
     for start in range(0, samples, ROWS):
         left = samples - start
@@ -125,14 +123,7 @@ def _biquad(audio, coefficients, wet, n_lanes, samples):
         at_wet += ROWS * n_lanes
 
 
-def biquad_backward(
-    audio: Tensor,
-    coefficients: Tensor,
-    wet: Tensor,
-    grad_wet: Tensor,
-    grad_audio: Tensor,
-    grad_coefficients: Tensor,
-) -> None:
+def biquad_backward(audio, coefficients, wet, grad_wet, grad_audio, grad_coefficients):
     """As `filters.biquad_backward`."""
     # Each begins at its last sample.
     signals = [_by_sample(x)[-1] for x in (audio, wet, grad_wet)]
@@ -146,11 +137,7 @@ def biquad_backward(
 def _biquad_backward(audio, wet, grad_wet, grad_audio, coefficients, sums, n_lanes, samples):
     lane = _lanes()
     here = lane < n_lanes
-    b0 = tl.load(coefficients + 5 * lane, mask=here)
-    b1 = tl.load(coefficients + 5 * lane + 1, mask=here)
-    b2 = tl.load(coefficients + 5 * lane + 2, mask=here)
-    a1 = tl.load(coefficients + 5 * lane + 3, mask=here)
-    a2 = tl.load(coefficients + 5 * lane + 4, mask=here)
+    b0, b1, b2, a1, a2 = _read_rows(coefficients + 5 * lane, 1, 5, here, 5)
     s1, s2 = _zeros(2, tl.float64)
     of_b0, of_b1, of_b2, of_a1, of_a2 = _zeros(5, tl.float64)
     at_audio, at_wet, at_grad, at_out = audio + lane, wet + lane, grad_wet + lane, grad_audio + lane
@@ -175,17 +162,15 @@ def _biquad_backward(audio, wet, grad_wet, grad_audio, coefficients, sums, n_lan
         at_wet -= ROWS * n_lanes
         at_grad -= ROWS * n_lanes
         at_out -= ROWS * n_lanes
-    tl.store(sums + 5 * lane, of_b0, mask=here)
-    tl.store(sums + 5 * lane + 1, of_b1, mask=here)
-    tl.store(sums + 5 * lane + 2, of_b2, mask=here)
-    tl.store(sums + 5 * lane + 3, of_a1, mask=here)
-    tl.store(sums + 5 * lane + 4, of_a2, mask=here)
+    of_coefficients = (of_b0, of_b1, of_b2, of_a1, of_a2)
+    for number in tl.static_range(5):
+        tl.store(sums + 5 * lane + number, of_coefficients[number], mask=here)
 
 
 # Envelopes
 
 
-def follow(audio: Tensor, attack: Tensor, release: Tensor, level: Tensor) -> None:
+def follow(audio, attack, release, level):
     """As `dynamics.follow`."""
     arrays = _by_sample(audio), attack, release, _to_fill(level)
     _launch(_follow, len(audio), *arrays, len(audio), audio.shape[-1])
@@ -211,15 +196,8 @@ def _follow(audio, attack, release, level, n_lanes, samples):
 
 
 def follow_backward(
-    audio: Tensor,
-    attack: Tensor,
-    release: Tensor,
-    level: Tensor,
-    grad_level: Tensor,
-    grad_audio: Tensor,
-    grad_attack: Tensor,
-    grad_release: Tensor,
-) -> None:
+    audio, attack, release, level, grad_level, grad_audio, grad_attack, grad_release
+):
     """As `dynamics.follow_backward`."""
     # Each begins at its last sample.
     signals = [_by_sample(x)[-1] for x in (audio, level, grad_level)]
@@ -275,7 +253,7 @@ def _follow_backward(
 # Echoes
 
 
-def echo(audio: Tensor, feedback: Tensor, delay: Tensor, echoes: Tensor) -> None:
+def echo(audio, feedback, delay, echoes):
     """As `ambience.echo`.
 
     Samples that are one delay apart depend on each other, and no others do: every thread walks one
@@ -284,15 +262,7 @@ def echo(audio: Tensor, feedback: Tensor, delay: Tensor, echoes: Tensor) -> None
     _echo_along(audio, feedback, delay, echoes, IS_REVERSED=False)
 
 
-def echo_backward(
-    feedback: Tensor,
-    delay: Tensor,
-    echoes: Tensor,
-    grad_echoes: Tensor,
-    grad_audio: Tensor,
-    grad_feedback: Tensor,
-    grad_delay: Tensor,
-) -> None:
+def echo_backward(feedback, delay, echoes, grad_echoes, grad_audio, grad_feedback, grad_delay):
     """As `ambience.echo_backward`: echoes backwards in time, then sums."""
     _echo_along(grad_echoes, feedback, delay, grad_audio, IS_REVERSED=True)
     grad_feedback.copy_((grad_audio * echoes).sum(-1, dtype=torch.float64))
@@ -309,29 +279,20 @@ def _echo_along(
     n_lanes, samples = audio.shape
     trains = triton.cdiv(samples, ECHOES_AT_ONCE)
     arrays = (audio, feedback.contiguous(), delay.long(), out, samples, trains)
-    _echo[(n_lanes * trains,)](*arrays, ABREAST=ECHOES_AT_ONCE, enable_fp_fusion=False, **way)
+    _echo[(n_lanes * trains,)](*arrays, enable_fp_fusion=False, **way)
     echoes.copy_(out)
 
 
 @triton.jit
-def _echo(
-    audio,
-    feedback,
-    delay,
-    echoes,
-    samples,
-    trains,
-    IS_REVERSED: tl.constexpr,
-    ABREAST: tl.constexpr,
-):
+def _echo(audio, feedback, delay, echoes, samples, trains, IS_REVERSED: tl.constexpr):
     lane = tl.program_id(0) // trains
-    first = tl.program_id(0) % trains * ABREAST
+    first = tl.program_id(0) % trains * ECHOES
     lag = tl.minimum(tl.load(delay + lane), samples).to(tl.int32)
     share = tl.load(feedback + lane)
     begin = lane.to(tl.int64) * samples
-    place = first + tl.arange(0, ABREAST)
+    place = first + tl.arange(0, ECHOES)
     is_train = place < lag
-    state = tl.zeros([ABREAST], audio.dtype.element_ty)
+    state = tl.zeros([ECHOES], audio.dtype.element_ty)
     # Programs beyond the delay have no train to walk.
     turns = tl.where(first < lag, tl.cdiv(samples - first, lag), 0)
     for _ in range(0, turns):
@@ -345,7 +306,7 @@ def _echo(
 # Oscillators and moving delay lines
 
 
-def accumulate(increment: Tensor, phase: Tensor) -> None:
+def accumulate(increment, phase):
     """As `modulation.accumulate`."""
     rows = torch.empty(phase.T.shape, dtype=phase.dtype, device=phase.device)
     _launch(_accumulate, len(phase), increment, rows, *phase.shape)
@@ -367,7 +328,7 @@ def _accumulate(increment, phase, n_items, steps):
         at += ROWS * n_items
 
 
-def delay_line(audio: Tensor, delay: Tensor, feedback: Tensor, line: Tensor, wet: Tensor) -> None:
+def delay_line(audio, delay, feedback, line, wet):
     """As `modulation.delay_line`.
 
     What the line gives within its shortest delay is in it already: so many samples are processed at
@@ -381,15 +342,7 @@ def delay_line(audio: Tensor, delay: Tensor, feedback: Tensor, line: Tensor, wet
     wet.copy_(wets)
 
 
-def delay_line_backward(
-    delay: Tensor,
-    feedback: Tensor,
-    line: Tensor,
-    grad_wet: Tensor,
-    grad_audio: Tensor,
-    grad_delay: Tensor,
-    grad_feedback: Tensor,
-) -> None:
+def delay_line_backward(delay, feedback, line, grad_wet, grad_audio, grad_delay, grad_feedback):
     """As `modulation.delay_line_backward`.
 
     The contributions of several samples to one are added up in no fixed order: the last bit may
@@ -487,7 +440,7 @@ def _delay_line_backward(
 # Moving allpasses
 
 
-def allpasses(audio: Tensor, gain: Tensor, feedback: Tensor, wet: Tensor, states: Tensor) -> None:
+def allpasses(audio, gain, feedback, wet, states):
     """As `modulation.allpasses`; `states` is contiguous."""
     items, channels, samples = audio.shape
     arrays = (_by_sample(audio), _by_sample(gain), feedback, _to_fill(wet), states)
@@ -548,16 +501,7 @@ def _through_stages(value, state, g):
     return value, new
 
 
-def allpasses_backward(
-    gain: Tensor,
-    feedback: Tensor,
-    wet: Tensor,
-    states: Tensor,
-    grad_wet: Tensor,
-    grad_audio: Tensor,
-    grad_gain: Tensor,
-    grad_feedback: Tensor,
-) -> None:
+def allpasses_backward(gain, feedback, wet, states, grad_wet, grad_audio, grad_gain, grad_feedback):
     """As `modulation.allpasses_backward`."""
     items, channels, samples = wet.shape
     last = gain.shape[1] - 1
@@ -672,9 +616,7 @@ def _turns(n_items: int, bytes_per_item: int) -> Iterator[slice]:
         yield slice(first, min(first + size, n_items))
 
 
-def room(
-    audio: Tensor, feedback: Tensor, damping: Tensor, combs: Tensor, allpasses: Tensor, wet: Tensor
-) -> None:
+def room(audio, feedback, damping, combs, allpasses, wet):
     """As `ambience.room`; `combs` and `allpasses` may lie on the processor."""
     delays = _Delays(combs, allpasses, audio)
     rows, out = _by_sample(audio), _to_fill(wet)
@@ -684,16 +626,8 @@ def room(
 
 
 def room_backward(
-    audio: Tensor,
-    feedback: Tensor,
-    damping: Tensor,
-    combs: Tensor,
-    allpasses: Tensor,
-    grad_wet: Tensor,
-    grad_audio: Tensor,
-    grad_feedback: Tensor,
-    grad_damping: Tensor,
-) -> None:
+    audio, feedback, damping, combs, allpasses, grad_wet, grad_audio, grad_feedback, grad_damping
+):
     """As `ambience.room_backward`: as many items at a time as the scratch memory holds."""
     delays = _Delays(combs, allpasses, audio)
     rows, grads = _by_sample(audio), _by_sample(grad_wet)
@@ -729,14 +663,6 @@ def _room_forward(
     sizes = (rows.stride(0), out.stride(0), n_lanes, samples, sides, *delays.longest)
     _launch(_room, n_lanes, *arrays, *sizes, AHEAD=delays.ahead(ROOM_AHEAD), KEEPS=keeps)
     return lows
-
-
-@triton.jit
-def _sizes(delays, side, here, COUNT: tl.constexpr):
-    sizes = ()
-    for number in tl.static_range(COUNT):
-        sizes = sizes + (tl.load(delays + side * COUNT + number, mask=here, other=1),)
-    return sizes
 
 
 @triton.jit
@@ -793,7 +719,8 @@ def _room(
     here = lane < n_lanes
     item, side = lane // sides, lane % sides
     share, keep = tl.load(feedback + item, mask=here), tl.load(damping + item, mask=here)
-    sizes, pass_sizes = _sizes(combs, side, here, COMBS), _sizes(allpasses, side, here, PASSES)
+    sizes = _read_rows(combs + side * COMBS, 1, COMBS, here, COMBS)
+    pass_sizes = _read_rows(allpasses + side * PASSES, 1, PASSES, here, PASSES)
     places, pass_places = _zeros(COMBS, tl.int32), _zeros(PASSES, tl.int32)
     low = _zeros(COMBS, audio.dtype.element_ty)
     at_audio, at_wet, at_low = audio + item, wet + lane, lows + lane
@@ -865,7 +792,8 @@ def _room_backward(
     item, side = lane // sides, lane % sides
     share = tl.load(feedback + item, mask=here).to(tl.float64)
     keep = tl.load(damping + item, mask=here).to(tl.float64)
-    sizes, pass_sizes = _sizes(combs, side, here, COMBS), _sizes(allpasses, side, here, PASSES)
+    sizes = _read_rows(combs + side * COMBS, 1, COMBS, here, COMBS)
+    pass_sizes = _read_rows(allpasses + side * PASSES, 1, PASSES, here, PASSES)
     places, pass_places = _zeros(COMBS, tl.int32), _zeros(PASSES, tl.int32)
     of_low = _zeros(COMBS, tl.float64)
     of_feedback, of_damping = _zeros(2, tl.float64)
