@@ -1,6 +1,6 @@
-"""The shell's verbs: what they print, what they write, and that no mistake ends in a traceback."""
+"""The shell's commands: what they print, what they write, and that no mistake ends in a traceback."""
 
-import importlib
+import json
 import re
 import subprocess
 import sys
@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from labkit import cli
 from labkit.cli import main
-from labkit.cli.pedal_order import TrainPedalOrder
 from labkit.effects.chain import Chain, Step
 from labkit.measure.score import Row, read, write
 from labkit.signal import datasets
@@ -19,7 +19,7 @@ from labkit.signal.files import read_audio, write_audio
 from labkit.signal.shipped import load_phrase, phrase_path
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order.config import SEPARATOR
-from labkit.systems.pedal_order.predict import Refined
+from labkit.systems.system import SYSTEMS, System, system
 
 TINY = pedal_order.Config().but(
     seconds=1.0,
@@ -29,7 +29,6 @@ TINY = pedal_order.Config().but(
     encoder_layers=1,
     decoder_layers=1,
     channels=(4, 4, 8, 8, 12),
-    dropout=0.0,
 )
 
 
@@ -40,9 +39,9 @@ def wide_terminal(monkeypatch):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A model that has learnt nothing but to put all three pedals into every chain."""
+    """An untrained model that puts all pedals into every chain."""
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
-    model = pedal_order.build(TINY)
+    model = pedal_order.SYSTEM.build(TINY)
     with torch.no_grad():
         model.decoder.logits.bias[SEPARATOR] = -30.0
     pedal_order.save(model, path)
@@ -56,15 +55,22 @@ def wet_file(tmp_path):
     return write_audio(tmp_path / "mine.wav", 0.5 * wet, sample_rate)
 
 
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
 def fails(capsys, *arguments):
     """The one line that a failing command leaves on stderr."""
-    assert main([str(a) for a in arguments]) == 1
+    assert run(*arguments) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("labkit: ")
     assert err.count("\n") == 1
     assert "Traceback" not in err
     return err
+
+
+# The shell
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])
@@ -74,13 +80,41 @@ def test_no_arguments_is_help_with_examples(arguments, capsys):
     assert stopped.value.code == 0
     out = capsys.readouterr().out
     assert "labkit chain wet.flac --dry dry.flac" in out
-    assert "labkit train pedal_order --steps 500" in out
-    for command in ("chain", "train", "evaluate", "data", "plugins", "results", "doctor"):
+    for command in ("chain", "text", "train", "evaluate", "data get", "plugins", "results"):
         assert re.search(rf"• {command} +\S", out), f"{command} is not explained"
 
 
+@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("verb", ["train", "evaluate"])
+def test_every_system_lists_its_settings(verb, name, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([verb, name.replace("_", "-"), "--help"])
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    flags = ["--steps", "--run-dir", "--learning-rate"] if verb == "train" else ["--n ", "--out"]
+    assert [flag for flag in flags if flag not in out] == []
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_preset_comes_back_from_its_flat_settings(name):
+    for config in system(name).presets.values():
+        records = (config.sound, config.net, config.plan)
+        assert len(config.flat()) == sum(len(vars(record)) for record in records)
+        assert type(config).from_flat(json.loads(json.dumps(config.flat()))).flat() is not None
+        assert type(config).from_flat(config.flat()) == config
+
+
 @pytest.mark.parametrize(
-    "arguments", [["nosuch"], ["chain"], ["chain", "a.wav", "--shelf", "nine"], ["data", "eat"]]
+    "arguments",
+    [
+        ["nosuch"],
+        ["chain"],
+        ["chain", "a.wav", "--shelf", "nine"],
+        ["data", "eat"],
+        ["train", "codec", "--adversarial", "0.2"],
+        ["train", "text", "--kinds", "generated"],
+        ["evaluate", "pedal_order", "--memory-bytes", "1"],
+    ],
 )
 def test_a_command_that_cannot_be_read_exits_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -91,49 +125,55 @@ def test_a_command_that_cannot_be_read_exits_2(arguments, capsys):
     assert len(out + err) > 40
 
 
-def test_chain_of_a_missing_file(capsys, tmp_path, monkeypatch):
+def test_errors_are_one_line_and_an_interruption_says_so(capsys, monkeypatch, tmp_path):
+    def broken(_name, **_):
+        raise KeyError("no pedal 'fuzz';\nthere are chorus, delay")
+
+    def interrupted(_name, **_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets, "get", broken)
+    assert fails(capsys, "data", "get", "x") == "labkit: no pedal 'fuzz'; there are chorus, delay\n"
+    monkeypatch.setattr(datasets, "get", interrupted)
+    assert run("data", "get", "x") == 130
+    assert capsys.readouterr().err.startswith("labkit: stopped")
+    assert "system must be one of pedal_order" in fails(capsys, "train", "nosuch")
+    assert "--preset must be one of" in fails(capsys, "train", "saturation", "--preset", "huge")
+    assert fails(capsys, "evaluate", "pedal_order", "--n", 0).endswith("at least 1, got 0\n")
+    script = Path(sys.executable).with_name("labkit")
+    done = subprocess.run(
+        [script, "chain", "none.wav"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "none.wav" in done.stderr
+
+
+# labkit chain
+
+
+def test_chain_says_what_is_wrong_before_it_writes(
+    capsys, tmp_path, wet_file, checkpoint, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     assert "none.wav" in fails(capsys, "chain", "none.wav")
-    assert not list(tmp_path.iterdir())
-
-
-def test_chain_of_something_that_is_not_audio(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
     Path("letter.wav").write_text("Dear reader,\nthis is not a recording.\n" * 50)
     assert "letter.wav" in fails(capsys, "chain", "letter.wav")
-
-
-def test_chain_of_silence(capsys, tmp_path, checkpoint):
     silent = write_audio(tmp_path / "silent.wav", np.zeros((1, 44100), np.float32), 44100)
-    message = fails(capsys, "chain", silent, "--checkpoint", checkpoint, "--out", tmp_path)
-    assert "audio is silent (peak below -100 dBFS)" in message
-    assert [path.name for path in tmp_path.iterdir()] == ["silent.wav"]
+    given = ("--checkpoint", checkpoint)
+    assert "audio is silent (peak below -100 dBFS)" in fails(capsys, "chain", silent, *given)
+    assert "no.wav" in fails(capsys, "chain", wet_file, "--dry", "no.wav", *given)
+    assert "give --dry too" in fails(capsys, "chain", wet_file, "--refine")
+    missing = fails(capsys, "chain", wet_file, "--checkpoint", "no.safetensors")
+    assert "train one with `labkit train pedal_order`" in missing
+    Path("other.safetensors").write_bytes(b"weights")
+    damaged = fails(capsys, "chain", wet_file, "--checkpoint", "other.safetensors")
+    assert "not a readable safetensors file" in damaged
+    assert not Path("output").exists()
 
 
-def test_a_bad_dry_file_is_said_before_anything_is_written(capsys, tmp_path, wet_file, checkpoint):
-    message = fails(
-        capsys, "chain", wet_file, "--dry", tmp_path / "no.wav", "--checkpoint", checkpoint
-    )
-    assert "no.wav" in message
-
-
-def test_a_checkpoint_that_is_none(capsys, tmp_path, wet_file):
-    message = fails(
-        capsys, "chain", wet_file, "--checkpoint", tmp_path / "no.safetensors", "--out", tmp_path
-    )
-    assert "train one with `labkit train pedal_order`" in message
-    other = tmp_path / "other.safetensors"
-    other.write_bytes(b"weights")
-    assert "not a readable safetensors file" in fails(
-        capsys, "chain", wet_file, "--checkpoint", other
-    )
-
-
-def test_chain_prints_and_saves_what_it_found(capsys, tmp_path, wet_file, checkpoint):
+def test_chain_prints_and_saves_its_answer(capsys, tmp_path, wet_file, checkpoint):
     target = tmp_path / "new" / "folder"
-    assert (
-        main(["chain", str(wet_file), "--checkpoint", str(checkpoint), "--out", str(target)]) == 0
-    )
+    assert run("chain", wet_file, "--checkpoint", checkpoint, "--out", target) == 0
     out = capsys.readouterr().out
     saved = Chain.load(target / "mine.chain.json")
     assert sorted(saved.names) == ["chorus", "distortion", "reverb"]
@@ -144,202 +184,189 @@ def test_chain_prints_and_saves_what_it_found(capsys, tmp_path, wet_file, checkp
     assert not list(target.glob("*.wav"))
 
 
-def test_chain_with_dry_writes_it_recreated_at_the_dry_length(
-    capsys, tmp_path, wet_file, checkpoint
-):
+def test_chain_with_dry_recreates_it_at_its_own_length(capsys, tmp_path, wet_file, checkpoint):
     dry = phrase_path("line")
-    command = [
-        "chain",
-        str(wet_file),
-        "--dry",
-        str(dry),
-        "--checkpoint",
-        str(checkpoint),
-        "--out",
-        str(tmp_path),
-    ]
-    assert main(command) == 0
+    given = ("--checkpoint", checkpoint, "--out", tmp_path, "--shelf", "six")
+    assert run("chain", wet_file, "--dry", dry, *given) == 0
     assert f"wrote {tmp_path / 'mine.recreated.wav'}" in capsys.readouterr().out
     before, dry_rate = read_audio(dry)
     after, rate = read_audio(tmp_path / "mine.recreated.wav")
     assert (after.shape, rate) == (before.shape, dry_rate)
     assert np.abs(after - before).max() > 0.01
-
-
-def test_six_pedals_on_the_shelf(capsys, tmp_path, wet_file, checkpoint):
-    command = [
-        "chain",
-        str(wet_file),
-        "--shelf",
-        "six",
-        "--checkpoint",
-        str(checkpoint),
-        "--out",
-        str(tmp_path),
-    ]
-    assert main(command) == 0
-    assert capsys.readouterr().out.startswith("chain: ")
     assert len(Chain.load(tmp_path / "mine.chain.json")) == 5
 
 
+def test_predicting_a_chain_loads_few_modules(tmp_path, wet_file, checkpoint):
+    """The product must not import the exam: at most 40 modules of labkit."""
+    code = (
+        "import sys; from labkit.cli import main; main(sys.argv[1:]); "
+        "print(*[n for n in sys.modules if n.split('.')[0] == 'labkit'], file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, "chain", wet_file, "--out", tmp_path]
+    done = subprocess.run(
+        [*map(str, command), "--checkpoint", str(checkpoint)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    modules = done.stderr.split()
+    assert len(modules) <= 40, sorted(modules)
+    assert not [name for name in modules if name.endswith((".score", ".train"))]
+
+
+# labkit train and evaluate
+
+
+def test_a_training_writes_checkpoint_and_facts_and_fresh_starts_over(
+    tmp_path, monkeypatch, capsys
+):
+    trained = []
+
+    def fake(self, config, _run_dir, *, data, start, on_log):
+        trained.append((self.name, config.plan.steps, data.kinds, start))
+        on_log({"step": 1, "loss": 0.5})
+        return self.build(TINY)
+
+    monkeypatch.setattr(System, "train", fake)
+    (tmp_path / "cache").mkdir()
+    for name in ("checkpoint.pt", "config.json", "cache/pictures.npy", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    command = ("train", "pedal_order", "--run-dir", tmp_path, "--steps", 7, "--kinds", "generated")
+    assert run(*command) == 0
+    assert trained == [("pedal_order", 7, ("generated",), None)]
+    facts = json.loads((tmp_path / "pedal_order.json").read_text())
+    assert facts["command"].startswith("labkit train pedal_order --run-dir")
+    assert facts["sha256"] in capsys.readouterr().out
+    assert (tmp_path / "cache" / "pictures.npy").exists()
+    assert run(*command, "--fresh") == 0
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["notes.txt", "pedal_order.json", "pedal_order.safetensors"]
+
+
+def test_an_evaluation_keeps_the_rows_of_other_checkpoints(capsys, tmp_path, monkeypatch):
+    given = {"name": "flow", "sources": "generated", "metric": "MSS", "unit": "dB", "n": 1}
+    given |= {"low": None, "high": None, "seed": 1}
+    old = [
+        Row(protocol="small", ours=4.0, checkpoint="synth.safetensors", **given),
+        Row(protocol="large", ours=9.0, checkpoint="synth_vital_full.safetensors", **given),
+    ]
+    out = write("synth", old, path=tmp_path / "rows.json")
+    monkeypatch.setattr(System, "load", lambda _self, path: path.name)
+    monkeypatch.setattr(
+        System, "score", lambda *_, **__: [Row(protocol="large", ours=5.0, **given)]
+    )
+    assert run("evaluate", "synth", "--preset", "vital_full", "--out", out) == 0
+    rows = [(row.protocol, row.ours, row.checkpoint) for row in read("synth", path=out)]
+    assert rows == [
+        ("small", 4.0, "synth.safetensors"),
+        ("large", 5.0, "synth_vital_full.safetensors"),
+    ]
+    assert "small" in capsys.readouterr().out
+
+
+# labkit text
+
+
+def test_a_sentence_leaves_sound_preset_code_and_summary(capsys, tmp_path):
+    from labkit.systems.text import Preset
+
+    command = ("text", phrase_path("riff"), "--lexicon", "--out", tmp_path)
+    assert run(*command, "--prompt", "Bright, in a cathedral!") == 0
+    out = capsys.readouterr().out
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".py", ".txt", ".wav"]
+    assert "bright" in out
+    preset = Preset.load(tmp_path / "bright_in_a_cathedral.preset.json")
+    assert preset.tilt_db > 3
+    assert preset.reverb["wet"] > 0.3
+    dry, rate = read_audio(phrase_path("riff"))
+    wet, wet_rate = read_audio(tmp_path / "bright_in_a_cathedral.wav")
+    assert (wet.shape, wet_rate) == (dry.shape, rate)
+
+
+def test_length_strength_candidates_and_a_preset_to_start_from(tmp_path):
+    from labkit.systems.text import Preset
+
+    command = ("text", phrase_path("riff"), "--lexicon", "--out", tmp_path, "--seconds", 0.5)
+    assert run(*command, "--prompt", "reverb", "--strength", 0.5, "--n", 2) == 0
+    first = Preset.load(tmp_path / "reverb_1.preset.json")
+    assert first.reverb["wet"] == pytest.approx(0.175)  # half of the lexicon's .35
+    audio, rate = read_audio(tmp_path / "reverb_2.wav")
+    assert audio.shape[1] == rate // 2
+    start = tmp_path / "reverb_1.preset.json"
+    assert run(*command, "--prompt", "less reverb", "--start-from", start) == 0
+    assert Preset.load(tmp_path / "less_reverb.preset.json").reverb["wet"] < first.reverb["wet"]
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "message"),
     [
+<<<<<<< HEAD
         ["evaluate", "pedal_order", "--memory-bytes", "1"],
         ["train", "saturation", "--adversarial", "0.2"],
         ["train", "text", "--kinds", "generated"],
+=======
+        (["--prompt", "12"], "prompt must hold words"),
+        (["--prompt", "warm", "--strength", "5"], "strength must lie in [0, 2]"),
+        (["--prompt", "warm", "--n", "99"], "n must lie in 1..16"),
+        (["--prompt", "warm", "--seconds", "-1"], "seconds must be above 0"),
+>>>>>>> 45225b1 (Commands are functions, their flags come from signatures and configs: two modules instead of fourteen)
     ],
 )
-def test_a_system_refuses_the_options_of_another(capsys, arguments):
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert stopped.value.code == 2
-    assert arguments[2] in "".join(capsys.readouterr())
+def test_a_wrong_argument_of_text_is_named(capsys, tmp_path, arguments, message):
+    command = ("text", phrase_path("riff"), "--lexicon", "--out", tmp_path)
+    assert message in fails(capsys, *command, *arguments)
 
 
-def test_rows_of_what_is_not_measured_now_stay(capsys, tmp_path, monkeypatch):
-    """The synth's two networks are judged one after the other into one file."""
-
-    def row(protocol, ours):
-        given = {
-            "name": "flow",
-            "sources": "generated",
-            "metric": "MSS",
-            "unit": "dB",
-            "low": None,
-            "high": None,
-        }
-        return Row(protocol=protocol, ours=ours, n=1, seed=1, **given)
-
-    out = tmp_path / "r.json"
-    judge = importlib.import_module("labkit.systems.synth.score")
-    write("synth", [row("small set", 4.0), row("large set", 9.0)], path=out)
-    monkeypatch.setattr(
-        judge,
-        "score",
-        lambda model, **_: [row("large set", 5.0 if model.config.net.width == 256 else 0.0)],
-    )
-    assert main(["evaluate", "synth", "--preset", "vital_full", "--out", str(out)]) == 0
-    assert [(one.protocol, one.ours) for one in read("synth", path=out)] == [
-        ("small set", 4.0),
-        ("large set", 5.0),
-    ]
-    assert "small set" in capsys.readouterr().out
+# labkit data, plugins, results
 
 
-def test_systems_may_be_spelt_with_a_hyphen(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["evaluate", "pedal-order", "--help"])
-    assert stopped.value.code == 0
-    assert "--n-floor" in capsys.readouterr().out
-
-
-def test_data_list_names_every_set_with_its_licence(capsys):
-    assert main(["data", "list"]) == 0
+def test_data_lists_every_set_and_gets_one(capsys, monkeypatch):
+    assert run("data", "list") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(datasets.records())
     for line, record in zip(lines, datasets.records().values(), strict=True):
         assert record.licence in line
         assert f" {record.gigabytes:.1f} GB " in line
         assert record.page in line
-
-
-def test_data_get_takes_some_files_of_a_set(capsys, monkeypatch):
-    monkeypatch.setattr(datasets, "get", lambda name, **options: (name, options["files"]))
-    assert main(["data", "get", "egfxset", "--files", "Clean.zip", "RAT.zip"]) == 0
-    assert main(["data", "get", "egfxset"]) == 0
-    told = capsys.readouterr().out
-    assert told == "('egfxset', ('Clean.zip', 'RAT.zip'))\n('egfxset', None)\n"
-
-
-def test_an_evaluation_of_nothing_is_refused(capsys):
-    assert (
-        fails(capsys, "evaluate", "pedal_order", "--n", "0")
-        == "labkit: --n must be at least 1, got 0\n"
-    )
-
-
-def test_data_get_wants_a_name_and_the_licence(capsys):
-    known = next(iter(datasets.records()))
-    assert known in fails(capsys, "data", "get")
     assert "no data set is called 'nosuch'" in fails(capsys, "data", "get", "nosuch")
-    message = fails(capsys, "data", "get", known)
-    assert datasets.records()[known].licence in message
-    assert "add --accept-licence" in message
+    assert "add --accept-licence" in fails(capsys, "data", "get", next(iter(datasets.records())))
+    monkeypatch.setattr(datasets, "get", lambda name, **options: (name, options["files"]))
+    assert run("data", "get", "egfxset", "--files", "Clean.zip", "RAT.zip") == 0
+    assert capsys.readouterr().out == "('egfxset', ('Clean.zip', 'RAT.zip'))\n"
 
 
-def test_a_key_error_is_said_without_quotes_and_on_one_line(capsys, monkeypatch):
-    def broken(_name, **_):
-        raise KeyError("no pedal 'fuzz';\nthere are chorus, delay")
+def test_plugins_are_listed_checked_and_shown(capsys, monkeypatch):
+    from labkit.effects import hosts
 
-    monkeypatch.setattr(datasets, "get", broken)
-    assert fails(capsys, "data", "get", "x") == "labkit: no pedal 'fuzz'; there are chorus, delay\n"
-
-
-def test_an_interrupted_run_says_so(capsys, monkeypatch):
-    def interrupted(_name, **_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(datasets, "get", interrupted)
-    assert main(["data", "get", "x"]) == 130
-    assert capsys.readouterr().err.startswith("labkit: stopped")
-
-
-def test_the_installed_script(tmp_path):
-    script = Path(sys.executable).with_name("labkit")
-    done = subprocess.run(
-        [script, "chain", "none.wav"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.count("\n") == 1
-    assert "none.wav" in done.stderr
-
-
-def test_fresh_starts_over_with_nothing_of_the_old_run(tmp_path, monkeypatch, capsys):
-    (tmp_path / "cache").mkdir()
-    for name in ("checkpoint.pt", "config.json", "log.jsonl", "cache/pictures.npy", "notes.txt"):
-        (tmp_path / name).write_text("old")
-    monkeypatch.setattr(TrainPedalOrder, "train", lambda *_args: "abc")
-    arguments = ["train", "pedal_order", "--run-dir", str(tmp_path)]
-    assert main(arguments) == 0
-    assert (tmp_path / "cache" / "pictures.npy").exists()
-    assert main([*arguments, "--fresh"]) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-    assert "pedal_order.safetensors, sha256 abc" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("sdr", "kept"), [(61.5, True), (12.0, False)])
-def test_refining_keeps_what_explains_the_recording(
-    capsys, tmp_path, wet_file, checkpoint, monkeypatch, sdr, kept
-):
-    """The search itself is tested where it lives: here, what it is given, and what becomes of its answer."""
-    given = {}
-    answer = Chain((Step("distortion", {"drive_db": 17.25}),))
-
-    def fake(found, dry, wet, sample_rate, dry_rate):
-        given.update(rates=(sample_rate, dry_rate), orders=len(found.alternatives))
-        assert dry.ndim == wet.ndim == 2
-        return Refined(answer, sdr, ((answer.names, sdr),))
-
-    monkeypatch.setattr("labkit.systems.pedal_order.refine", fake)
-    options = [
-        "--dry",
-        str(phrase_path("riff")),
-        "--refine",
-        "--checkpoint",
-        str(checkpoint),
-        "--out",
-        str(tmp_path),
+    listed = [
+        hosts.PluginInfo("compressor", "builtin", "pedalboard.Compressor", True),
+        hosts.PluginInfo("Gone", "VST3", "gone.vst3", True),
+        hosts.PluginInfo("Warm", "LV2", "urn:maker:Warm", False, "dawdreamer is not installed"),
     ]
-    assert main(["chain", str(wet_file), *options]) == 0
-    assert given["rates"] == (load_phrase("riff")[1],) * 2
-    assert given["orders"] > 1
-    assert (Chain.load(tmp_path / "mine.chain.json") == answer) is kept
-    out = capsys.readouterr().out
-    assert "tried: distortion" in out
-    assert ("refined: distortion(drive_db=17.2" in out) is kept
-    assert ("none of them explains" in out) is not kept
+    monkeypatch.setattr(hosts, "installed_plugins", lambda: listed)
+    assert run("plugins") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["compressor", "Gone", "Warm"]
+    assert lines[2].endswith("not usable: dawdreamer is not installed")
+    assert run("plugins", "--kinds", "VST3") == 0
+    assert capsys.readouterr().out.split() == ["VST3", "Gone", "gone.vst3"]
+    assert run("plugins", "--check") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "4 knobs" in lines[0]
+    assert "gone.vst3" in lines[1]
+    assert run("plugins", "compressor") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("compressor (builtin, compressor): 4 knobs")
+    assert lines[1].split()[:5] == ["threshold_db", "-50", "to", "-20", "dB"]
+    assert "no plug-in 'nosuch' here" in fails(capsys, "plugins", "nosuch")
 
 
-def test_refining_needs_the_dry_recording(capsys, wet_file):
-    assert "give --dry too" in fails(capsys, "chain", wet_file, "--refine")
+def test_results_prints_one_table_or_all(capsys):
+    assert run("results", "saturation") == 0
+    one = capsys.readouterr().out
+    assert one.startswith("saturation\n\n| task | ")
+    assert run("results") == 0
+    assert one in capsys.readouterr().out
+    assert "no results for 'nosuch'" in fails(capsys, "results", "nosuch")
+
+
+def test_main_is_the_installed_program():
+    assert cli.main is main

