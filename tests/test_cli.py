@@ -298,16 +298,10 @@ def test_length_strength_candidates_and_a_preset_to_start_from(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-<<<<<<< HEAD
-        ["evaluate", "pedal_order", "--memory-bytes", "1"],
-        ["train", "saturation", "--adversarial", "0.2"],
-        ["train", "text", "--kinds", "generated"],
-=======
         (["--prompt", "12"], "prompt must hold words"),
         (["--prompt", "warm", "--strength", "5"], "strength must lie in [0, 2]"),
         (["--prompt", "warm", "--n", "99"], "n must lie in 1..16"),
         (["--prompt", "warm", "--seconds", "-1"], "seconds must be above 0"),
->>>>>>> 45225b1 (Commands are functions, their flags come from signatures and configs: two modules instead of fourteen)
     ],
 )
 def test_a_wrong_argument_of_text_is_named(capsys, tmp_path, arguments, message):
