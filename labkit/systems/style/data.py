@@ -1,4 +1,4 @@
-"""Recordings divided into two halves, both treated alike; and five styles with well-known names."""
+"""Recordings divided into two halves, both treated alike."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from labkit.effects.effect import process
 from labkit.signal.augment import colour, draw_response, noise
-from labkit.signal.optional import need
 from labkit.signal.paths import cache_dir, replacing
 from labkit.signal.seeds import generator
 from labkit.signal.sources import GeneratedGuitars, Sampled, Source, recordings
@@ -182,52 +180,3 @@ def _loud_piece(rng: np.random.Generator, audio: np.ndarray, samples: int) -> np
     starts = rng.integers(0, audio.shape[1] - samples + 1, 3)
     pieces = [audio[:, start : start + samples] for start in starts]
     return max(pieces, key=lambda piece: float(np.square(piece).sum()))
-
-
-# Style -> plug-ins with the ranges that their parameters are drawn from.
-_STYLES = {
-    "telephone": [
-        ("HighpassFilter", {"cutoff_frequency_hz": (300, 500)}),
-        ("HighpassFilter", {"cutoff_frequency_hz": (300, 500)}),
-        ("LowpassFilter", {"cutoff_frequency_hz": (2500, 3500)}),
-        ("LowpassFilter", {"cutoff_frequency_hz": (2500, 3500)}),
-        ("Compressor", {"threshold_db": (-30, -20), "ratio": (4, 4)}),
-    ],
-    "warm": [
-        ("LowShelfFilter", {"cutoff_frequency_hz": (150, 350), "gain_db": (4, 10)}),
-        ("HighShelfFilter", {"cutoff_frequency_hz": (2500, 4500), "gain_db": (-12, -5)}),
-        ("Compressor", {"threshold_db": (-30, -20), "ratio": (1.5, 3)}),
-    ],
-    "bright": [
-        ("LowShelfFilter", {"cutoff_frequency_hz": (150, 350), "gain_db": (-8, -2)}),
-        ("HighShelfFilter", {"cutoff_frequency_hz": (2500, 4500), "gain_db": (6, 14)}),
-        ("Compressor", {"threshold_db": (-30, -20), "ratio": (1.5, 3)}),
-    ],
-    "broadcast": [
-        ("LowShelfFilter", {"cutoff_frequency_hz": (100, 200), "gain_db": (3, 7)}),
-        ("HighShelfFilter", {"cutoff_frequency_hz": (3500, 6000), "gain_db": (3, 7)}),
-        ("Compressor", {"threshold_db": (-48, -38), "ratio": (5, 10)}),
-    ],
-    "neutral": [
-        ("LowShelfFilter", {"cutoff_frequency_hz": (150, 350), "gain_db": (-1, 1)}),
-        ("HighShelfFilter", {"cutoff_frequency_hz": (2500, 4500), "gain_db": (-1, 1)}),
-        ("Compressor", {"threshold_db": (-20, -14), "ratio": (1.5, 1.5)}),
-    ],
-}
-STYLES = tuple(_STYLES)
-
-
-def in_style(
-    name: str, audio: np.ndarray, sample_rate: int, rng: np.random.Generator
-) -> np.ndarray:
-    """A recording (channels, samples) in one of `STYLES`, drawn anew within its bounds, at -12 dBFS.
-
-    Source: the five styles of Steinmetz, Bryan and Reiss 2022, section 5.3; the settings are ours.
-    """
-    board = need("pedalboard")
-    plugins = []
-    for plugin, ranges in _STYLES[name]:
-        params = {key: float(rng.uniform(*ends)) for key, ends in ranges.items()}
-        fixed = {"attack_ms": 5.0, "release_ms": 80.0} if plugin == "Compressor" else {}
-        plugins.append(getattr(board, plugin)(**params, **fixed))
-    return at_peak(process(board.Pedalboard(plugins), at_peak(audio), sample_rate))
