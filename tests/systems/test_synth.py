@@ -39,8 +39,8 @@ from labkit.systems.synth.render import (
     render,
     write_shard,
 )
-from labkit.systems.synth.score import Neighbours, fixed_score, judge, rows
 from labkit.systems.synth.score import Sound as Target
+from labkit.systems.synth.score import fixed_score, judge, nearest_notes, rows
 from labkit.systems.synth.train import Data, Examples, exchanges, validation_losses, varied
 
 TINY = SYSTEM.presets["vital_simple"].but(
@@ -373,12 +373,10 @@ def test_the_nearest_note_is_the_note_itself():
     codes = np.stack([SIMPLE.encode(patch(k)) for k in range(n)])
     mel, lines = rng.normal(-70, 20, (n, 64, N_FRAMES)), rng.normal(-70, 20, (n, 312))
     notes = Notes(codes, mel, lines, np.zeros(n), np.zeros((n, 3)), np.arange(n))
-    nearest = Neighbours(notes, build(TINY))
-    for k in (0, 7, 19):
-        near = nearest(mel[k] + rng.normal(0, 1, mel[k].shape), lines[k])
-        np.testing.assert_array_equal(near, codes[[k]])
-    several = nearest(mel[7], lines[7], n)
-    assert {tuple(row) for row in several} == {tuple(row) for row in codes}
+    near = mel + rng.normal(0, 1, mel.shape)
+    found = nearest_notes(build(TINY), notes, near, lines, n)
+    np.testing.assert_array_equal(found[:, 0], np.arange(n))
+    np.testing.assert_array_equal(np.sort(found, 1), np.tile(np.arange(n), (n, 1)))
 
 
 def test_judging_by_hand():
@@ -398,10 +396,9 @@ def test_judging_by_hand():
     assert scores["oracle"]["MSS"][0] == scores["nearest neighbour"]["MSS"][1] == 0.0
     assert scores["regression"]["MSS"][0] > 1
     assert scores["flow, best of 8"]["RMS cosine"][0] == 0.0
+    beside, controls = {"floor": "nearest neighbour"}, {"regression": "mean patch"}
     facts = {"protocol": "p", "sources": "real", "seed": 0}
-    found = rows(
-        scores, ["a", "b"], {"floor": "nearest neighbour"}, {"regression": "mean patch"}, facts
-    )
+    found = rows(scores, ["a", "b"], beside, controls, **facts)
     assert {row.name for row in found} == {"regression"}
     first = found[0]
     assert (first.metric, first.unit, first.floor) == ("MSS", "dB", 0.0)

@@ -4,7 +4,6 @@ The encoder gives a map, the amount and the brightness of sound at each frequenc
 depend on the order of the oscillators. Field and regressor read the map.
 """
 
-import functools
 import math
 
 import numpy as np
@@ -12,41 +11,34 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from labkit.effects.synths.kosc import N_SAMPLES, SPACE, render
+from labkit.effects.synths.kosc import SPACE, render
 from labkit.learn.fields import MLPField, Regressor, TokenField
 from labkit.learn.flow import flow_loss, sample
 from labkit.signal.seeds import torch_generator
 from labkit.systems.synth.config import Config
 
-N_BINS = N_SAMPLES // 2 + 1
 N_MAP = 128
 _N_VALUES = len(SPACE)
-_N_FILTERS, _N_ENCODER_LAYERS = 200, 2
+_N_FILTERS = 200
+# Compressions of the magnitudes.
 _POWERS = (1.0, 0.5)
 # Width of an oscillator's curve on the map, as a share of the frequency range: 40 Hz.
 _BLUR = 0.01
-# Scales the encoder's output, a few tenths at most, to about 1.
+# Scales the map, a few tenths at most, to about 1.
 _GAIN = 4.0
 # Reaches of an oscillator's view of the map, as shares of the range.
 _REACHES = (0.01, 0.03, 0.1)
 # Weight of the mean entry of a learned assignment in the loss.
 _SPARSITY = 0.01
-_FLOOR = 1e-4
-
-
-def spectrum(audio: Tensor) -> Tensor:
-    """(b, n_samples) -> (b, bins) complex, Hann window; a sine of amplitude 1 has magnitude 1."""
-    window = torch.hann_window(audio.shape[-1], device=audio.device)
-    return torch.fft.rfft(audio * window) * (2 / window.sum())
 
 
 def decibels(spectra: Tensor) -> Tensor:
     """Magnitudes in dB, from -80 on."""
-    return 20 * torch.log10(spectra.abs() + _FLOOR)
+    return 20 * torch.log10(spectra.abs() + 1e-4)
 
 
 def log_spectral_distance(first: Tensor, second: Tensor) -> Tensor:
-    """LSD: root mean square difference in dB over the bins, without a window, (b,).
+    """Root mean square difference in dB over the bins, without a window: LSD, (b,).
 
     Source: Hayes et al. 2025, with a floor of -80 dB.
     """
@@ -54,67 +46,10 @@ def log_spectral_distance(first: Tensor, second: Tensor) -> Tensor:
     return (a - b).square().mean(1).sqrt()
 
 
-@functools.cache
-def _bank(size: int = 8000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frequency (0..1, rising), waveform and complex spectrum of single oscillators.
-
-    The spectrum of a sum is the sum of the spectra: mixing costs a hundredth of rendering.
-    """
-    params = torch.rand(size, 1, _N_VALUES, generator=torch_generator(0, "k-osc bank"))
-    params[..., 1] = 1.0
-    params = params[params[:, 0, 0].argsort()]
-    spectra = torch.cat([spectrum(render(part)) for part in params.split(500)])
-    return params[:, 0, 0].numpy(), params[:, 0, 2].numpy(), spectra.numpy()
-
-
-def mixture(config: Config, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Random settings (k, 3) in 0..1 and the complex spectrum (bins,) of their sound."""
-    frequencies, waveforms, spectra = _bank()
-    k, in_bands = config.sound.n_oscillators, config.sound.in_bands
-    place, amplitude = rng.random((2, k), dtype=np.float32)
-    if in_bands:
-        place = (np.arange(k) + place) / k
-    chosen = np.minimum((place * len(frequencies)).astype(int), len(frequencies) - 1)
-    frequency = frequencies[chosen]
-    if in_bands:  # chosen by rank: near a band's edge a frequency may lie just outside the band
-        frequency = np.clip(frequency * k - np.arange(k), 0, 1)
-    settings = np.stack([frequency, amplitude, waveforms[chosen]], axis=-1).astype(np.float32)
-    return settings, (amplitude / k) @ spectra[chosen]
-
-
-class Mixtures(Dataset):
-    """Settings and magnitudes, mixed when they are asked for.
-
-    Args:
-        config: task and seed.
-        n: length.
-    """
-
-    def __init__(self, config: Config, n: int) -> None:
-        self.config, self.n = config, n
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Example `number`; depends on it and the seed alone."""
-        settings, spectra = mixture(
-            self.config, np.random.default_rng((self.config.plan.seed, number))
-        )
-        magnitude = np.abs(spectra) * self.config.sound.n_oscillators
-        return {
-            "settings": torch.from_numpy(settings),
-            "magnitude": torch.from_numpy(magnitude.astype(np.float32)),
-            "number": torch.tensor(number),
-        }
-
-
-def examples(config: Config, n: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Settings (n, k, 3) and rendered sounds (n, 1024) whose oscillators are not in the bank."""
-    k, in_bands = config.sound.n_oscillators, config.sound.in_bands
-    rng = torch_generator(seed, "k-osc", "test", k, int(in_bands))
-    settings = torch.rand(n, k, _N_VALUES, generator=rng)
-    return settings, render_many(settings, in_bands=in_bands)
+def magnitude(audio: Tensor) -> Tensor:
+    """(b, 1024) -> (b, 513), Hann window; 1 for a sine of amplitude 1."""
+    window = torch.hann_window(audio.shape[-1], device=audio.device)
+    return (torch.fft.rfft(audio * window) * (2 / window.sum())).abs()
 
 
 def render_many(settings: Tensor, *, in_bands: bool) -> Tensor:
@@ -122,13 +57,26 @@ def render_many(settings: Tensor, *, in_bands: bool) -> Tensor:
     return torch.cat([render(part, in_bands=in_bands) for part in settings.split(100)])
 
 
-def nearest(config: Config, audio: Tensor, n: int, seed: int = 0) -> Tensor:
-    """(b, k, 3): the settings, among `n` random mixtures, that sound nearest to audio (b, 1024)."""
-    rng = np.random.default_rng((seed, n))
-    known = [mixture(config, rng) for _ in range(n)]
-    spectra = decibels(torch.from_numpy(np.stack([one[1] for one in known])).to(torch.complex64))
-    found = torch.cdist(decibels(spectrum(audio)), spectra).argmin(1)
-    return torch.from_numpy(np.stack([known[int(i)][0] for i in found]))
+def examples(config: Config, n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Settings (n, k, 3) in 0..1 and sounds (n, 1024) for a test."""
+    k, in_bands = config.sound.n_oscillators, config.sound.in_bands
+    rng = torch_generator(seed, "k-osc", "test", k, int(in_bands))
+    settings = torch.rand(n, k, _N_VALUES, generator=rng)
+    return settings, render_many(settings, in_bands=in_bands)
+
+
+class Settings(Dataset):
+    """Random settings (k, 3) in 0..1; example `number` depends on it and the seed alone."""
+
+    def __init__(self, config: Config, n: int) -> None:
+        self.shape, self.seed, self.n = (config.sound.n_oscillators, _N_VALUES), config.plan.seed, n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        drawn = np.random.default_rng((self.seed, number)).random(self.shape, dtype=np.float32)
+        return {"settings": torch.from_numpy(drawn), "number": torch.tensor(number)}
 
 
 def to_values(settings: Tensor) -> Tensor:
@@ -142,30 +90,24 @@ def to_settings(values: Tensor) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Magnitudes to the map: fixed filters, then a perceptron.
+    """Magnitudes (b, 513) to the map (b, 2 N_MAP): fixed filters, then a perceptron.
 
     The filters are a ridge regression on the spectra of 400 sines and saws, in two compressions.
-
-    Args:
-        config: sizes.
 
     Source: Hoerl and Kennard 1970.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         frequency = (torch.arange(_N_FILTERS) + 0.5) / _N_FILTERS
         one = torch.ones_like(frequency)
         pure = [torch.stack([frequency, one, shape * one], dim=-1) for shape in (0.0, 1.0)]
-        known = spectrum(render(torch.cat(pure)[:, None])).abs()
+        known = magnitude(render(torch.cat(pure)[:, None]))
         self.register_buffer("filters", torch.stack([_ridge(known.pow(p)) for p in _POWERS]))
-        n_in = len(_POWERS) * 2 * _N_FILTERS
-        self.layers = Regressor(
-            2 * N_MAP, n_in, width=config.net.hidden, n_layers=_N_ENCODER_LAYERS
-        )
+        self.layers = Regressor(2 * N_MAP, 2 * 2 * _N_FILTERS, width=width, n_layers=2)
 
     def forward(self, magnitude: Tensor) -> Tensor:
-        """(b, bins) -> (b, 2 N_MAP)."""
+        """The map."""
         parts = []
         for power, filters in zip(_POWERS, self.filters, strict=True):
             part = (magnitude + 1e-7).pow(power) @ filters
@@ -190,11 +132,11 @@ def true_map(settings: Tensor, *, in_bands: bool = False) -> Tensor:
     return _GAIN * torch.cat([near.sum(1), ((2 * waveform - 1) * near).sum(1)], dim=1)
 
 
-def view_of_map(values: Tensor, condition: Tensor, k: int, *, in_bands: bool) -> Tensor:
+def view_of_map(place: Tensor, condition: Tensor) -> Tensor:
     """What lies on the map around each oscillator: amount, direction of its centre, brightness.
 
     Args:
-        values: (b, 3 k), where the oscillators are now.
+        place: (b, k), where the oscillators are now, 0..1.
         condition: (b, 2 N_MAP), the map.
 
     Returns:
@@ -202,13 +144,10 @@ def view_of_map(values: Tensor, condition: Tensor, k: int, *, in_bands: bool) ->
 
     Source: the step of mean shift, Fukunaga and Hostetler 1975.
     """
-    place = values.unflatten(1, (k, -1))[..., 0] / math.sqrt(12) + 0.5
-    if in_bands:
-        place = (place + torch.arange(k, device=place.device)) / k
-    reaches = torch.tensor(_REACHES, device=place.device, dtype=place.dtype)
     amount, bright = condition.unflatten(1, (2, -1)).unbind(1)
+    reaches = place.new_tensor(_REACHES)
     places = torch.linspace(0, 1, N_MAP, device=place.device, dtype=place.dtype)
-    away = places - place[..., None]
+    away = places - place[..., None]  # (b, k, N_MAP)
     near = torch.exp(-0.5 * (away[:, :, None] / reaches[:, None]) ** 2)
     weight = near * amount.clamp_min(0)[:, None, None]
     mass = weight.sum(-1) + 1e-3
@@ -219,7 +158,7 @@ def view_of_map(values: Tensor, condition: Tensor, k: int, *, in_bands: bool) ->
 
 
 class Head(nn.Module):
-    """A flow's field, or a regressor, that sees the map and each oscillator's view of it.
+    """A flow's field, or a regressor, that reads the map and each oscillator's view of it.
 
     Args:
         config: task and sizes.
@@ -231,20 +170,21 @@ class Head(nn.Module):
         net, self.k, self.in_bands = config.net, config.sound.n_oscillators, config.sound.in_bands
         self.n_values = self.k * _N_VALUES
         n_each = _N_VALUES + 3 * len(_REACHES)
-        n_all, n_map = self.k * n_each, 2 * N_MAP
-        tokens = {"width": net.width // 3, "n_layers": net.n_layers}
+        n_in, n_map = self.k * n_each, 2 * N_MAP
+        sizes = {"width": net.width, "n_layers": net.n_layers}
         if kind == "regression":
-            self.net: nn.Module = Regressor(
-                self.n_values, n_map + n_all, width=net.width, n_layers=net.n_layers
-            )
+            self.net: nn.Module = Regressor(self.n_values, n_map + n_in, **sizes)
         elif kind == "mlp":
-            self.net = MLPField(n_all, n_map, width=net.width, n_layers=net.n_layers)
-        elif kind == "learned":
-            self.net = TokenField(n_all, n_map, n_tokens=2 * self.k, **tokens)
+            self.net = MLPField(n_in, n_map, **sizes)
         else:
-            kinds = list(range(n_each)) * self.k
-            slots = np.repeat(np.arange(self.k), n_each).tolist()
-            self.net = TokenField(n_all, n_map, kinds=kinds, slots=slots, **tokens)
+            parts = {"n_tokens": 2 * self.k}
+            if kind == "token":
+                parts = {
+                    "kinds": list(range(n_each)) * self.k,
+                    "slots": np.repeat(np.arange(self.k), n_each).tolist(),
+                }
+            sizes["width"] //= 3
+            self.net = TokenField(n_in, n_map, **parts, **sizes)
 
     def forward(
         self,
@@ -267,48 +207,60 @@ class Head(nn.Module):
     def _seen(self, values: Tensor, condition: Tensor | None, kept: Tensor | None) -> Tensor:
         own = values.unflatten(1, (self.k, -1))
         if condition is None:
-            seen = own.new_zeros(*own.shape[:2], 3 * len(_REACHES))
+            view = own.new_zeros(*own.shape[:2], 3 * len(_REACHES))
         else:
-            seen = view_of_map(values, condition, self.k, in_bands=self.in_bands)
+            place = own[..., 0] / math.sqrt(12) + 0.5
+            if self.in_bands:
+                place = (place + torch.arange(self.k, device=place.device)) / self.k
+            view = view_of_map(place, condition)
         if kept is not None:
-            seen = torch.where(kept[:, None, None], seen, torch.zeros_like(seen))
-        return torch.cat([own, seen], dim=-1)
+            view = torch.where(kept[:, None, None], view, torch.zeros_like(view))
+        return torch.cat([own, view], dim=-1)
 
 
 class KoscModel(nn.Module):
-    """Encoder, flow and regressor of k oscillators.
-
-    Args:
-        config: kept as `config`.
-    """
+    """Encoder, flow and regressor of k oscillators; keeps its config."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
+        self.encoder = Encoder(config.net.hidden)
         self.field = Head(config, config.net.field)
         self.regressor = Head(config, "regression")
 
     def encode(self, audio: Tensor) -> Tensor:
         """(b, 1024) -> the map (b, 2 N_MAP)."""
-        return self.encoder(spectrum(audio).abs() * self.config.sound.n_oscillators)
+        return self.encoder(magnitude(audio) * self.config.sound.n_oscillators)
 
-    def forward(
-        self, magnitude: Tensor, settings: Tensor, number: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, settings: Tensor, number: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Losses of encoder, flow and regressor; the last two do not train the encoder."""
-        net, sound = self.config.net, self.config.sound
-        found = self.encoder(magnitude)
-        error = (found - true_map(settings, in_bands=sound.in_bands)).square().mean()
+        net, in_bands = self.config.net, self.config.sound.in_bands
+        found = self.encode(render(settings, in_bands=in_bands))
+        error = (found - true_map(settings, in_bands=in_bands)).square().mean()
         condition, values = found.detach(), to_values(settings)
         pairing = ranked if net.pairing == "ranked" else net.pairing
-        if sound.in_bands:  # nothing can be exchanged
+        if in_bands:  # nothing can be exchanged
             pairing = "random"
         rng = torch_generator(self.config.plan.seed, "k-osc noise", int(number[0]))
         flow = flow_loss(self.field, values, condition, rng, drop=net.drop, pairing=pairing)
         if net.field == "learned":
             flow = flow + _SPARSITY * self.field.net.assignment_penalty()
         return error, flow, (self.regressor.regress(condition) - values).square().mean()
+
+    @torch.no_grad()
+    def propose(
+        self, audio: Tensor, *, n: int = 1, seed: int = 0, guidance: float = 2.0, steps: int = 32
+    ) -> tuple[Tensor, Tensor]:
+        """Settings in 0..1 for sounds (b, 1024): (b, n, k, 3) of the flow, (b, k, 3) regressed.
+
+        Args:
+            guidance: of the flow, see `labkit.learn.flow.sample`.
+            steps: of Runge and Kutta's method.
+        """
+        condition = self.encode(audio)
+        rng = torch_generator(seed, "k-osc sample")
+        drawn = sample(self.field, condition, steps=steps, guidance=guidance, rng=rng, n_samples=n)
+        return to_settings(drawn), to_settings(self.regressor.regress(condition))
 
 
 def ranked(noise: Tensor, target: Tensor) -> Tensor:
@@ -321,24 +273,3 @@ def ranked(noise: Tensor, target: Tensor) -> Tensor:
     own, goal = (one.unflatten(1, (-1, _N_VALUES)) for one in (noise, target))
     order = own[..., 0].argsort(1).gather(1, goal[..., 0].argsort(1).argsort(1))
     return own.gather(1, order[..., None].expand_as(own)).flatten(1)
-
-
-@torch.no_grad()
-def propose(
-    model: KoscModel,
-    condition: Tensor,
-    *,
-    n: int = 1,
-    seed: int = 0,
-    guidance: float = 2.0,
-    steps: int = 32,
-) -> tuple[Tensor, Tensor]:
-    """Settings in 0..1 for maps (b, 2 N_MAP): (b, n, k, 3) of the flow, (b, k, 3) of the regressor.
-
-    Args:
-        guidance: of the flow, see `labkit.learn.flow.sample`.
-        steps: of Runge and Kutta's method.
-    """
-    rng = torch_generator(seed, "k-osc sample")
-    drawn = sample(model.field, condition, steps=steps, guidance=guidance, rng=rng, n_samples=n)
-    return to_settings(drawn), to_settings(model.regressor.regress(condition))

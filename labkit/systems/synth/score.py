@@ -1,13 +1,13 @@
 """Matches judged by their sound, beside mean patch, neighbours, shuffled sound and true patch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from labkit.effects.hosts import PluginError
 from labkit.effects.synths.registry import Synth, synthesizer_of
@@ -20,13 +20,7 @@ from labkit.systems.synth import kosc
 from labkit.systems.synth.config import KOSC
 from labkit.systems.synth.model import SAMPLE_RATE, SynthModel, mono, note_features
 from labkit.systems.synth.predict import distance, patch_of, prepare, propose
-from labkit.systems.synth.render import (
-    Notes,
-    RenderConfig,
-    default_folder,
-    draw,
-    read_notes,
-)
+from labkit.systems.synth.render import Notes, RenderConfig, default_folder, draw, read_notes
 
 N_BEST = 8
 # Hayes et al. 2025, Surge XT with 92 parameters: only the cosine can be compared.
@@ -34,20 +28,21 @@ _PUBLISHED = {"RMS cosine": 0.948}
 _UNITS = {"MSS": "dB", "LSD": "dB"}
 # Where and how long other people's presets are played.
 _PRESET_NOTE = {"note_pitch": 60.0, "note_seconds": 0.7}
-# Model -> what its score is read against, in the fields of `Row`.
 _BESIDE = {"prior": "mean patch", "floor": "nearest neighbour", "oracle": "oracle"}
+# Model -> the same with another sound.
 _CONTROLS = {
     "8 neighbours, best kept": "shuffled sound",
     "regression": "shuffled sound",
     "flow, best of 8": "shuffled sound, best of 8",
 }
+# Random sounds among which the nearest to k oscillators is looked for.
+_N_KNOWN = 20_000
 # Model -> metric -> value of each sound.
-Scores = Mapping[str, Mapping[str, np.ndarray]]
+Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
-@dataclass(frozen=True)
-class Sound:
-    """A note to match: its source, (samples,) mono at 44.1 kHz, and the true code if known."""
+class Sound(NamedTuple):
+    """A note to match: its source, (samples,) at 44.1 kHz, and the encoded patch if known."""
 
     name: str
     target: np.ndarray
@@ -73,12 +68,11 @@ def score(
         ValueError: if there is no data set.
         ImportError, PluginError: if the synthesizer crashed, hung or is not installed.
     """
-    if model.config.sound.parameters == KOSC:
-        return _score_kosc(model, n, seed, checkpoint)
     sound, real, found = model.config.sound, real_data_dir(), []
+    if sound.parameters == KOSC:
+        return _score_kosc(model, n, seed, checkpoint)
     folder = folder or default_folder(sound.parameters)
-    notes = read_notes(folder, "train")
-    title = synthesizer_of(sound.parameters).title
+    title, notes = synthesizer_of(sound.parameters).title, read_notes(folder, "train")
     with Synth(sound.spec) as synth:
         groups = {"generated": lambda: held_out(model, folder, n, synth)}
         if real is not None and title == "Vital":
@@ -88,23 +82,19 @@ def score(
         for sources, collect in groups.items():
             started, sounds = perf_counter(), collect()
             scores = judge(model, sounds, synth, notes, seed=seed)
-            facts = {
-                "protocol": f"{title}, {len(sound.spec.fields)} parameters",
-                "sources": sources,
-                "seed": seed,
-                "checkpoint": checkpoint,
-                "seconds": perf_counter() - started,
-            }
-            found += rows(scores, [one.name for one in sounds], _BESIDE, _CONTROLS, facts)
+            facts = {"protocol": f"{title}, {len(sound.spec.fields)} parameters", "seed": seed}
+            facts |= {"sources": sources, "seconds": perf_counter() - started}
+            names = [one.name for one in sounds]
+            found += rows(scores, names, _BESIDE, _CONTROLS, checkpoint=checkpoint, **facts)
     return found
 
 
 def held_out(model: SynthModel, folder: Path, n: int, synth: Synth) -> list[Sound]:
     """Notes of the test split, played again."""
-    notes, spec, found = read_notes(folder, "test", n=n), model.config.sound.spec, []
+    notes, sound, found = read_notes(folder, "test", n=n), model.config.sound, []
     for k, code in enumerate(notes.parameters):
-        seconds, phases = model.config.sound.seconds, notes.phases[k]
-        audio = synth.render(spec.decode(code), seconds=seconds, phases=phases)
+        patch = sound.spec.decode(code)
+        audio = synth.render(patch, seconds=sound.seconds, phases=notes.phases[k])
         found.append(Sound(f"test {k}", mono(audio)[0], code))
     return found
 
@@ -132,74 +122,62 @@ def recordings(model: SynthModel, folder: Path) -> list[Sound]:
 def judge(
     model: SynthModel, sounds: Sequence[Sound], synth: Synth, notes: Notes, *, seed: int = 1
 ) -> Scores:
-    """The distances of every way to a patch.
+    """The distances of every model's answer to at least two sounds.
 
     Args:
-        sounds: two or more.
         notes: the training split, for neighbours and the mean patch.
     """
     spec, seconds = model.config.sound.spec, model.config.sound.seconds
-    features = [note_features(sound.target[None]) for sound in sounds]
-    mels, lines = (np.stack([getattr(one, x) for one in features]) for x in ("mel", "lines"))
+    mels, lines = _features([sound.target for sound in sounds])
     drawn, plain = propose(model, mels, lines, n=N_BEST, seed=seed)
-    neighbours, mean = Neighbours(notes, model), notes.parameters.mean(0)[None]
+    near = notes.parameters[nearest_notes(model, notes, mels, lines, N_BEST)]
     found: dict[str, dict[str, list[float]]] = {}
+
+    def play(codes: np.ndarray) -> list[np.ndarray]:
+        return [mono(synth.render(patch_of(spec, x), seconds=seconds))[0] for x in codes]
+
+    def best(played: list[np.ndarray], target: np.ndarray) -> np.ndarray:
+        return min(played, key=lambda audio: distance(audio, target))
+
     for k, sound in enumerate(sounds):
-        codes = {"mean patch": mean, "regression": plain[[k]], "flow": drawn[k]}
-        codes |= {"shuffled": drawn[k - 1], "neighbours": neighbours(mels[k], lines[k], N_BEST)}
-        if sound.code is not None:
-            codes["oracle"] = sound.code[None]
-        played = {
-            way: [mono(synth.render(patch_of(spec, c), seconds=seconds))[0] for c in some]
-            for way, some in codes.items()
-        }
+        neighbours, shuffled = play(near[k]), play(drawn[k - 1])
         answers = {
-            "nearest neighbour": played["neighbours"][0],
-            "shuffled sound": played["shuffled"][0],
-            "8 neighbours, best kept": _nearest(played.pop("neighbours"), sound.target),
-            "flow, best of 8": _nearest(played.pop("flow"), sound.target),
-            "shuffled sound, best of 8": _nearest(played.pop("shuffled"), sound.target),
-            **{way: audio[0] for way, audio in played.items()},
+            "mean patch": play(notes.parameters.mean(0)[None])[0],
+            "nearest neighbour": neighbours[0],
+            "8 neighbours, best kept": best(neighbours, sound.target),
+            "regression": play(plain[[k]])[0],
+            "flow, best of 8": best(play(drawn[k]), sound.target),
+            "shuffled sound": shuffled[0],
+            "shuffled sound, best of 8": best(shuffled, sound.target),
         }
+        if sound.code is not None:
+            answers["oracle"] = play(sound.code[None])[0]
         for way, audio in answers.items():
             for metric, value in sound_distances(audio, sound.target, SAMPLE_RATE).items():
                 found.setdefault(way, {}).setdefault(metric, []).append(value)
     return found
 
 
-def _nearest(sounds: Sequence[np.ndarray], target: np.ndarray) -> np.ndarray:
-    return min(sounds, key=lambda audio: distance(audio, target))
+def _features(sounds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    found = [note_features(sound[None]) for sound in sounds]
+    return np.stack([one.mel for one in found]), np.stack([one.lines for one in found])
 
 
-class Neighbours:
-    """Finds the notes of the training split with the nearest features, in standard deviations.
+def nearest_notes(
+    model: SynthModel, notes: Notes, mels: np.ndarray, lines: np.ndarray, n: int
+) -> np.ndarray:
+    """(b, n): the notes with the nearest features in standard deviations, the nearest first."""
+    encoder = model.encoder
 
-    Args:
-        notes: of the training split.
-        model: gives the statistics; its weights are not used.
-    """
+    def flat(mels: np.ndarray, lines: np.ndarray) -> Tensor:
+        mel = (torch.from_numpy(mels) - encoder.mel_mean[:, None]) / encoder.mel_deviation[:, None]
+        line = (torch.from_numpy(lines) - encoder.lines_mean) / encoder.lines_deviation
+        # Both weigh the same.
+        parts = [x.flatten(1).float() / x[0].numel() ** 0.5 for x in (mel, line)]
+        return torch.cat(parts, dim=1)
 
-    def __init__(self, notes: Notes, model: SynthModel) -> None:
-        encoder = model.encoder
-        mel = (encoder.mel_mean[:, None].numpy(), encoder.mel_deviation[:, None].numpy())
-        self._moments = (mel, (encoder.lines_mean.numpy(), encoder.lines_deviation.numpy()))
-        self._parameters = notes.parameters
-        pairs = zip(notes.mel, notes.lines, strict=True)
-        self._features = np.stack([self._flat(*pair) for pair in pairs])
-
-    def _flat(self, *features: np.ndarray) -> np.ndarray:
-        """Log-mel and lines in one vector, each with the same weight."""
-        parts = []
-        for x, (mean, deviation) in zip(features, self._moments, strict=True):
-            parts.append(((x - mean) / deviation).ravel() / np.sqrt(x.size))
-        return np.concatenate(parts).astype(np.float16)
-
-    def __call__(self, mel: np.ndarray, lines: np.ndarray, n: int = 1) -> np.ndarray:
-        """(n, size), the codes of the nearest notes' patches, the nearest first."""
-        asked = self._flat(mel, lines).astype(np.float32)
-        parts = np.array_split(self._features, max(1, len(self._features) // 512))
-        squares = [np.square(part.astype(np.float32) - asked).sum(1) for part in parts]
-        return self._parameters[np.concatenate(squares).argsort(kind="stable")[:n]]
+    distances = torch.cdist(flat(mels, lines), flat(notes.mel, notes.lines))
+    return distances.argsort(dim=1, stable=True)[:, :n].numpy()
 
 
 def rows(
@@ -207,90 +185,73 @@ def rows(
     names: Sequence[object],
     beside: Mapping[str, str],
     controls: Mapping[str, str],
-    facts: Mapping[str, object],
+    **facts: object,
 ) -> list[Row]:
     """One row for every model in `controls` and every metric, with an interval over the sounds."""
     found = []
     for way, control in controls.items():
         for metric, values in scores[way].items():
             others = {**beside, "control": control}
-            others = {field: scores[other] for field, other in others.items() if other in scores}
-            figures = {field: other[metric] for field, other in others.items()}
+            figures = {f: scores[x][metric] for f, x in others.items() if x in scores}
             figures["reference"] = _PUBLISHED.get(metric)
-            unit = _UNITS.get(metric, "")
-            found.append(
-                row(values, names, name=way, metric=metric, unit=unit, beside=figures, **facts)
-            )
+            facts |= {"name": way, "metric": metric, "unit": _UNITS.get(metric, "")}
+            found.append(row(values, names, beside=figures, **facts))
     return found
 
 
 def _score_kosc(model: kosc.KoscModel, n: int, seed: int, checkpoint: str | None) -> list[Row]:
-    """Log spectral distance and matched error of settings on k oscillators."""
+    """Distance of sounds (LSD) and matched error of settings (LAC) on k oscillators."""
     config, started = model.config, perf_counter()
     k, in_bands = config.sound.n_oscillators, config.sound.in_bands
     settings, audio = kosc.examples(config, n, seed)
-    condition = model.encode(audio).detach()
-    drawn, plain = kosc.propose(model, condition, n=N_BEST)
+    known, sounds = kosc.examples(config, _N_KNOWN, seed + 1)
+    spectra = [kosc.decibels(kosc.magnitude(x)) for x in (audio, sounds)]
+    drawn, plain = model.propose(audio, n=N_BEST)
     flow = f"flow ({config.net.field})"
     answers = {
-        "middle": torch.full_like(plain, 0.5)[:, None],
-        "nearest neighbour": kosc.nearest(config, audio, 40_000)[:, None],
+        "mean patch": torch.full_like(settings, 0.5)[:, None],
+        "nearest neighbour": known[torch.cdist(*spectra).argmin(1)][:, None],
         "regression": plain[:, None],
         flow: drawn[:, :1],
         f"{flow}, best of 8": drawn,
         "oracle": settings[:, None],
     }
-    controls = {way: f"{way}, shuffled" for way in ("regression", flow, f"{flow}, best of 8")}
+    controls = {way: f"shuffled {way}" for way in ("regression", flow, f"{flow}, best of 8")}
     answers |= {other: answers[way].roll(1, 0) for way, other in controls.items()}
-    scores = {way: _kosc_scores(some, settings, audio, in_bands) for way, some in answers.items()}
-    facts = {
-        "protocol": f"{k} oscillators, {'each in a band of its own' if in_bands else 'alike'}",
-        "sources": "generated",
-        "seed": seed,
-        "checkpoint": checkpoint,
-        "seconds": perf_counter() - started,
-    }
-    return rows(scores, range(n), {**_BESIDE, "prior": "middle"}, controls, facts)
-
-
-def _kosc_scores(
-    answers: torch.Tensor, settings: torch.Tensor, audio: torch.Tensor, in_bands: bool
-) -> dict[str, np.ndarray]:
-    """LSD and LAC of the answer (b, n, k, 3) whose sound is nearest."""
-    sounds = kosc.render_many(answers.flatten(0, 1), in_bands=in_bands)
-    each = audio.repeat_interleave(answers.shape[1], 0)
-    distances = kosc.log_spectral_distance(sounds, each).unflatten(0, answers.shape[:2])
-    best = answers[torch.arange(len(answers)), distances.argmin(1)]
-    return {"LSD": distances.amin(1).numpy(), "LAC": assignment_errors(best, settings)}
+    scores = {}
+    for way, some in answers.items():
+        played = kosc.render_many(some.flatten(0, 1), in_bands=in_bands)
+        targets = audio.repeat_interleave(some.shape[1], 0)
+        lsd = kosc.log_spectral_distance(played, targets).unflatten(0, some.shape[:2])
+        best = some[torch.arange(n), lsd.argmin(1)]
+        scores[way] = {"LSD": lsd.amin(1).numpy(), "LAC": assignment_errors(best, settings)}
+    protocol = f"{k} oscillators, {'each in a band of its own' if in_bands else 'alike'}"
+    facts = {"protocol": protocol, "sources": "generated", "seed": seed, "checkpoint": checkpoint}
+    return rows(scores, range(n), _BESIDE, controls, seconds=perf_counter() - started, **facts)
 
 
 def fixed_score(model: nn.Module, *, n: int = 12) -> dict[str, float]:
-    """Mean MSS in dB on a few fixed notes that no data set holds; LSD for kosc.
+    """Mean MSS in dB, of one draw and of the regressor, on a few notes that no data set holds.
 
     Raises:
         ImportError, PluginError: if the synthesizer crashed, hung or is not installed.
     """
-    config = model.config
-    if config.sound.parameters == KOSC:
-        found = {one.name: one for one in _score_kosc(model, n, 1, None) if one.metric == "LSD"}
-        return {f"{name} lsd_db": round(one.ours, 3) for name, one in found.items()}
-    spec, seconds = config.sound.spec, config.sound.seconds
-    rendering = RenderConfig(parameters=config.sound.parameters, seconds=seconds)
-    with Synth(spec) as synth:
+    sound = model.config.sound
+    rendering = RenderConfig(parameters=sound.parameters, seconds=sound.seconds)
+    with Synth(sound.spec) as synth:
         targets, k = [], 10**9
         while len(targets) < n:
             values, phases = draw(rendering, "test", k, 0)
-            audio = mono(synth.render(values, seconds=seconds, phases=phases))
+            audio = mono(synth.render(values, seconds=sound.seconds, phases=phases))[0]
             k += 1
             if np.abs(audio).max() > 0.01:
                 targets.append(audio)
-        features = [note_features(audio) for audio in targets]
-        mels, lines = (np.stack([getattr(one, x) for one in features]) for x in ("mel", "lines"))
-        drawn, plain = propose(model, mels, lines, n=1, seed=0)
+        drawn, plain = propose(model, *_features(targets), n=1, seed=0)
         found = {}
         for way, codes in {"flow_mss_db": drawn[:, 0], "regression_mss_db": plain}.items():
-            played = [mono(synth.render(patch_of(spec, c), seconds=seconds))[0] for c in codes]
-            pairs = zip(played, targets, strict=True)
-            distances = [distance(one, target[0]) for one, target in pairs]
+            distances = []
+            for code, target in zip(codes, targets, strict=True):
+                audio = synth.render(patch_of(sound.spec, code), seconds=sound.seconds)
+                distances.append(distance(mono(audio)[0], target))
             found[way] = round(float(np.mean(distances)), 3)
     return found

@@ -18,7 +18,7 @@ from labkit.learn.flow import Averaged
 from labkit.learn.pool import number_of
 from labkit.learn.training import Batch
 from labkit.systems.synth.config import KOSC, Config
-from labkit.systems.synth.kosc import Mixtures
+from labkit.systems.synth.kosc import Settings
 from labkit.systems.synth.model import HIGH_HZ, LOW_HZ, SynthModel
 from labkit.systems.synth.render import Notes, default_folder, read_notes, read_statistics
 from labkit.systems.system import Training
@@ -51,7 +51,7 @@ def training(config: Config, data: Data, model: nn.Module, run_dir: Path) -> Ite
     """
     net, n, validate = config.net, config.plan.steps * config.plan.batch_size, None
     if config.sound.parameters == KOSC:
-        names, dataset = ("magnitude", "settings", "number"), Mixtures(config, n)
+        names, dataset = ("settings", "number"), Settings(config, n)
     else:
         folder = data.folder or default_folder(config.sound.parameters)
         held_out = read_notes(folder, "validation")
