@@ -1,4 +1,4 @@
-"""The reader's own file: an upload button and a path box, and a default where nobody uploads anything."""
+"""The reader's own file: an upload button and a path box, with a default until a file is given."""
 
 import html
 import tempfile
@@ -10,53 +10,42 @@ import numpy as np
 
 from labkit.signal.files import AudioError, read_audio
 
+_FORMATS = "audio/*,.wav,.flac,.mp3,.ogg,.opus,.m4a,.aiff"
+
 
 class Upload(widgets.VBox):
-    """An upload button, a path box and a line of text; `.audio`, `.sample_rate` and `.name` are what is chosen.
+    """An upload button, a path box and a line of text.
 
     Attributes:
-        audio: float32 `(channels, samples)`.
+        audio: float32 (channels, samples) of the chosen file.
         sample_rate: Hz.
         name: the file's name.
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        *,
-        sample_rate: int | None,
-        mono: bool,
-        max_seconds: float | None,
-        on_change: Callable[["Upload"], None] | None,
+        self, path: Path, on_change: Callable[["Upload"], None] | None, **reading: object
     ) -> None:
-        self._wanted = {"sample_rate": sample_rate, "mono": mono, "max_seconds": max_seconds}
-        self._on_change = on_change
-        self.audio, self.sample_rate = read_audio(path, **self._wanted)
-        self.name = Path(path).name
-        self.button = widgets.FileUpload(
-            accept="audio/*,.wav,.flac,.mp3,.ogg,.opus,.m4a,.aiff", multiple=False
-        )
-        self.button.description = "Your file"
+        self._reading, self._on_change = reading, on_change
+        self.audio, self.sample_rate = read_audio(path, **reading)
+        self.name = path.name
+        self.button = widgets.FileUpload(accept=_FORMATS, multiple=False, description="Your file")
+        placeholder = "or its path (for files over 10 MB)"
         self.path = widgets.Text(
-            placeholder="or its path (for files over 10 MB)",
-            continuous_update=False,
-            description="Path",
+            placeholder=placeholder, continuous_update=False, description="Path"
         )
-        self.status = widgets.HTML()
+        self.status = widgets.HTML(html.escape(self._description()))
         super().__init__([widgets.HBox([self.button, self.path]), self.status])
         self.button.observe(self._uploaded, "value")
         self.path.observe(self._typed, "value")
-        self._report()
 
     def _uploaded(self, _change: dict) -> None:
-        if not self.button.value:
-            return
-        sent = self.button.value[0]
-        name = PurePath(sent["name"]).name
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / f"upload{PurePath(name).suffix}"
-            copy.write_bytes(bytes(sent["content"]))
-            self._take(copy, name)
+        if self.button.value:
+            sent = self.button.value[0]
+            name = PurePath(sent["name"]).name
+            with tempfile.TemporaryDirectory() as folder:
+                copy = Path(folder) / f"upload{PurePath(name).suffix}"
+                copy.write_bytes(bytes(sent["content"]))
+                self._take(copy, name)
 
     def _typed(self, _change: dict) -> None:
         text = self.path.value.strip().strip("\"'")
@@ -66,29 +55,27 @@ class Upload(widgets.VBox):
 
     def _take(self, path: Path, name: str) -> None:
         try:
-            self.audio, self.sample_rate = read_audio(path, **self._wanted)
+            self.audio, self.sample_rate = read_audio(path, **self._reading)
         except AudioError as error:
             words = html.escape(str(error).replace(str(path), name).rstrip("."))
-            self.status.value = (
-                f'<b role="alert">{words}</b>. Still using {html.escape(self.name)}.'
-            )
+            kept = html.escape(self.name)
+            self.status.value = f'<b role="alert">{words}</b>. Still using {kept}.'
             return
         self.name = name
-        self._report()
+        self.status.value = html.escape(self._description())
         if self._on_change is not None:
             self._on_change(self)
 
-    def _report(self) -> None:
-        self.status.value = html.escape(self._words())
-
-    def _words(self) -> str:
+    def _description(self) -> str:
         channels, samples = self.audio.shape
-        seconds = samples / self.sample_rate
+        plural = "s" if channels > 1 else ""
         quiet = "" if np.any(self.audio) else ", silent"
-        return f"{self.name}: {seconds:.2f} s, {channels} channel{'s' * (channels > 1)}, {self.sample_rate} Hz{quiet}"
+        seconds = samples / self.sample_rate
+        sizes = f"{seconds:.2f} s, {channels} channel{plural}, {self.sample_rate} Hz"
+        return f"{self.name}: {sizes}{quiet}"
 
     def __repr__(self) -> str:
-        return f"Upload: {self._words()}"
+        return f"Upload: {self._description()}"
 
 
 def upload_or(
@@ -101,21 +88,16 @@ def upload_or(
 ) -> Upload:
     """A widget for the reader's own file, which holds the file at `path` until one is given.
 
-    A file that cannot be read is refused in words under the button, and what was there before stays.
+    A file that cannot be read is refused in words under the button; the one before stays.
 
     Args:
-        path: the file used where nobody uploads one.
         sample_rate: resample to this rate in Hz; None keeps each file's.
         mono: average the channels.
         max_seconds: read no more than this; None reads all.
         on_change: called with the widget after each new file.
 
-    Returns:
-        The widget; read `.audio`, `.sample_rate`, `.name` in a later cell.
-
     Raises:
         AudioError: if the file at `path` itself cannot be read.
     """
-    return Upload(
-        path, sample_rate=sample_rate, mono=mono, max_seconds=max_seconds, on_change=on_change
-    )
+    reading = {"sample_rate": sample_rate, "mono": mono, "max_seconds": max_seconds}
+    return Upload(Path(path), on_change, **reading)

@@ -1,0 +1,211 @@
+"""Exercises of notebooks 03 to 05: tokens, chains, and the depth of a curve."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from labkit.effects.saturation import saturate
+from labkit.lab.exercises import Attempt, NotYet, as_array, as_count, as_number, require
+from labkit.measure.metrics import levenshtein
+from labkit.signal.seeds import generator
+
+SHELF = ("chorus", "delay", "distortion", "reverb")
+DEPTHS = (1.3, 2.8, 6.4, 9.5)
+
+
+def exercise_03_1(attempt: Attempt) -> str:
+    """`bits_per_second(sample_rate, hop_length, n_codebooks, codebook_size)` of plain codes."""
+    for sample_rate, hop_length, n_codebooks, codebook_size in (
+        (44_100, 512, 9, 1024),
+        (44_100, 512, 1, 1024),
+        (24_000, 320, 32, 1024),
+        (16_000, 320, 4, 2),
+    ):
+        answer = attempt(sample_rate, hop_length, n_codebooks, codebook_size)
+        said = as_number(answer, "bits_per_second")
+        bits = codebook_size.bit_length() - 1  # counted, not taken from a logarithm
+        expected = sample_rate * n_codebooks * bits / hop_length
+        require(
+            math.isclose(said, expected, rel_tol=1e-6),
+            f"{sample_rate} Hz, hop {hop_length}, {n_codebooks} codebooks of {codebook_size}: "
+            f"a word needs {bits} bits, a second {expected:.1f}; you say {said:.1f}",
+        )
+    return "frames a second, times codebooks, times the logarithm of the number of words"
+
+
+def exercise_03_2(attempt: Attempt) -> str:
+    """Give idle words work: `expire(book, codes, vectors, seed)` -> a new book (size, d)."""
+    rng = generator(0, "exercise 03.2")
+    vectors = rng.normal(size=(200, 3))
+    book = np.concatenate([rng.normal(size=(5, 3)), 50 + rng.normal(size=(11, 3))])
+    codes = ((vectors[:, None] - book) ** 2).sum(-1).argmin(1)
+    used = np.isin(np.arange(len(book)), codes)
+
+    def expired(seed: int) -> np.ndarray:
+        answer = attempt(book.copy(), codes.copy(), vectors.copy(), seed)
+        return as_array(answer, book.shape, "the new book")
+
+    new, n_idle = expired(0), (~used).sum()
+    moved = int((new[used] != book[used]).any(1).sum())
+    require(
+        not moved, f"{moved} of {used.sum()} words that are in use have moved: only idle ones may"
+    )
+    on_vectors = (new[~used][:, None] == vectors).all(-1)
+    lost = int((~on_vectors.any(1)).sum())
+    require(
+        not lost,
+        f"{lost} of {n_idle} idle words do not lie on one of the vectors: nobody may ever say them",
+    )
+    n_places = len(set(on_vectors.argmax(1)))
+    require(n_places >= 3, f"{n_idle} idle words were put on {n_places} vector: draw one for each")
+    require(
+        np.array_equal(expired(0), new) and not np.array_equal(expired(1), new),
+        "seeds 0, 0 and 1 must give one book twice and another once: draw with the seed",
+    )
+    before, after = (((vectors[:, None] - b) ** 2).sum(-1).min(1).mean() for b in (book, new))
+    return f"the mean squared error of these vectors fell from {before:.2f} to {after:.2f}"
+
+
+def exercise_03_3(attempt: Attempt) -> str:
+    """`embed(codes, tables)`: codes (n, frames), tables (n, size, width) -> (frames, width)."""
+    rng = generator(0, "exercise 03.3")
+    for n, size, width, frames in ((1, 4, 3, 5), (3, 8, 4, 6), (9, 16, 2, 1)):
+        codes, tables = rng.integers(size, size=(n, frames)), rng.normal(size=(n, size, width))
+        said = as_array(attempt(codes.copy(), tables.copy()), (frames, width), "the embedding")
+        names = rng.permutation(size)
+        renamed = np.empty_like(tables)
+        renamed[:, names] = tables
+        again = as_array(attempt(names[codes], renamed), (frames, width), "the embedding")
+        require(
+            np.allclose(said, again),
+            "all words were given other names, and their vectors went with them, but the embedding "
+            f"changed by {np.abs(said - again).max():.2f}: it uses the names as numbers",
+        )
+        expected = np.zeros((frames, width))
+        for k, frame in itertools.product(range(n), range(frames)):
+            expected[frame] += tables[k, codes[k, frame]]
+        require(
+            np.allclose(said, expected),
+            f"{n} codebooks, frame 0: {np.round(said[0], 2)} where the vectors of its words add to "
+            f"{np.round(expected[0], 2)}: each codebook has its table, and a frame is the sum",
+        )
+    return "a code is a name; a model can add, compare and scale only the vectors it looks up"
+
+
+def exercise_04_1(attempt: Attempt) -> str:
+    """`may_follow(pedals_so_far, shelf, longest)` -> the set of next words, e.g. `"separator"`."""
+    for length, longest in ((n, most) for n in range(4) for most in (2, 3) if n <= most):
+        for so_far in itertools.permutations(SHELF, length):
+            said = attempt(list(so_far), list(SHELF), longest)
+            words = isinstance(said, set | list | tuple) and all(isinstance(w, str) for w in said)
+            require(
+                words, f"a set of words was expected after {length} pedals, got {str(said)[:60]}"
+            )
+            pedals = set(SHELF) - set(so_far) if length < longest else set()
+            wrong = set(said) - pedals - {"separator"}
+            missing = (pedals | {"separator"}) - set(said)
+            where = f"after {' '.join(so_far) or 'nothing'} (longest {longest})"
+            require(
+                not wrong, f"{where} {sorted(wrong)} cannot follow: a board holds each pedal once"
+            )
+            require(
+                not missing,
+                f"{where} {sorted(missing)} may follow too; the clean sound is a chain as well",
+            )
+    return "with all else masked before the softmax, every decoded sentence is a chain"
+
+
+def exercise_04_2(attempt: Attempt) -> str:
+    """`distance(truth, said)` -> fewest insertions, deletions, substitutions of pedals."""
+    rng = generator(0, "exercise 04.2")
+    for trial in range(60):
+        truth, said = (
+            list(rng.permutation(SHELF)[: rng.integers(len(SHELF) + 1)]) for _ in range(2)
+        )
+        answer = as_count(attempt(list(truth), list(said)), "distance")
+        expected = levenshtein(truth, said)
+        require(
+            answer == expected,
+            f"trial {trial}: from {' '.join(truth) or '(clean)'} to {' '.join(said) or '(clean)'} "
+            f"takes {expected}, you say {answer}",
+        )
+    return "two pedals swapped cost 2: an order mistake weighs twice as much as a missing pedal"
+
+
+def exercise_04_3(attempt: Attempt) -> str:
+    """`deaf_nats(n_pedals)` -> nats per chain when all ordered subsets are equally likely."""
+    for n_pedals in (1, 2, 3, 5):
+        chains = sum(math.perm(n_pedals, k) for k in range(n_pedals + 1))
+        said = as_number(attempt(n_pedals), "deaf_nats")
+        require(
+            math.isclose(said, math.log(chains), rel_tol=1e-6),
+            f"{n_pedals} pedals make {chains} chains, the clean sound included, so a uniform guess "
+            f"costs {math.log(chains):.3f} nats; you say {said:.3f}",
+        )
+    return "a model whose loss stops there has learnt the list of chains and nothing of the sound"
+
+
+def _tone(name: str, n: int = 4000) -> np.ndarray:
+    """A decaying tone with peak 1 and a silent beginning."""
+    rng, t = generator(0, "exercise", name), np.arange(n) / n
+    tone = sum(
+        np.sin(2 * np.pi * (31 * k * t + rng.random())) * np.exp(-3 * k * t) / k
+        for k in range(1, 6)
+    )
+    tone[: n // 20] = 0.0
+    return tone / np.abs(tone).max()
+
+
+def exercise_05_1(attempt: Attempt) -> str:
+    """`depth_of(clean, wet)` -> the depth of wet = tanh(depth clean), (samples,), 16 bits."""
+    clean = _tone("05.1")
+    for depth in DEPTHS:
+        wet = np.round(saturate(clean, depth) * 32767) / 32767
+        said = as_number(attempt(clean.copy(), wet.copy()), f"depth_of at depth {depth}")
+        # Weighted, 16 bits leave an error of 1e-3 here; plain sums of ratios more than ten times that.
+        require(
+            abs(said - depth) <= 5e-3,
+            f"depth {depth} came back as {said:.4f}; {np.mean(np.abs(wet) > 0.999):.0%} of the "
+            "samples lie above .999, where one step of 16 bits moves atanh by up to "
+            f"{3.05e-5 / (1 - 0.9995**2):.3f}, and {np.mean(clean == 0):.0%} are 0",
+        )
+    return "three lines and no training: whatever is learnt must be worth more than this"
+
+
+def exercise_05_2(attempt: Attempt) -> str:
+    """`depth_and_level(clean, wet)` -> (depth, level) of wet = level * tanh(depth clean)."""
+    clean = _tone("05.2")
+    for depth, level in zip(DEPTHS, (0.31, 0.9, 0.12, 0.55), strict=True):
+        wet = level * saturate(clean, depth)
+        said = attempt(clean.copy(), wet.copy())
+        if not isinstance(said, Sequence | np.ndarray) or isinstance(said, str):
+            raise NotYet(f"two numbers were expected, (depth, level), got {str(said)[:40]}")
+        found = as_array(said, (2,), "(depth, level)")
+        require(
+            math.isclose(found[0], depth, rel_tol=0.03),
+            f"depth {depth} at level {level} came back as {found[0]:.3f}; "
+            f"the peak of wet is {np.abs(wet).max():.3f}, and tanh({depth}) is {math.tanh(depth):.3f}",
+        )
+        require(
+            math.isclose(found[1], level, rel_tol=0.03),
+            f"at depth {depth} the level {level} came back as {found[1]:.3f}",
+        )
+    return "the best level of each depth is a quotient of two sums: only the depth is searched"
+
+
+def exercise_05_3(attempt: Attempt) -> str:
+    """`slope(x, depth)` -> d tanh(depth x) / d log(depth) for samples x, shape of x."""
+    x, step = _tone("05.3", 600), 1e-5
+    for depth in DEPTHS:
+        said = as_array(attempt(x.copy(), depth), x.shape, "slope")
+        up, down = (np.tanh(depth * math.exp(sign * step) * x) for sign in (1, -1))
+        right = (up - down) / (2 * step)
+        worst = int(np.abs(said - right).argmax())
+        require(
+            abs(said[worst] - right[worst]) <= 1e-6,
+            f"at depth {depth} and x = {x[worst]:.3f} a small step of log(depth) moves the output "
+            f"by {right[worst]:.5f} a unit; you say {said[worst]:.5f}",
+        )
+    return "a sample deep in the curve moves no more: only quiet samples tell the depth there"
