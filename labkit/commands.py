@@ -401,12 +401,13 @@ def results(system: Annotated[str | None, Positional] = None, *, readme: bool = 
 
     Args:
         system: one of them only.
-        readme: write the headline table into README.md instead.
+        readme: write the main figures into README.md and data/README.md instead.
     """
     from labkit.lab import results as pages
 
     if readme:
-        print(f"wrote {pages.write_headlines()}")
+        for page in pages.write_headlines():
+            print(f"wrote {page}")
         return 0
     for name, table in pages.tables(system).items():
         print(f"{name}\n\n{table}\n")

@@ -3,8 +3,11 @@
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 from labkit.measure.score import SOURCES, Row, read, results_path
+from labkit.signal.paths import data_dir, replace_text
 
 _BESIDE = {
     "chance": "chance",
@@ -14,6 +17,49 @@ _BESIDE = {
     "oracle": "oracle",
     "reference": "published",
 }
+
+# The rows of README.md and data/README.md: (system, protocol, model, metric, in words). A star in
+# a protocol stands for any text; "less" marks a score where less is better.
+HEADLINES = (
+    ("pedal_order", "three", "transformer", "exact chain", "chains of 3 pedals, order right"),
+    ("pedal_order", "six", "transformer", "exact chain", "chains of 6 pedals, order right"),
+    (
+        "saturation",
+        "wet only",
+        "network",
+        "depth error",
+        "depth 1 to 10 from wet sound, error; less",
+    ),
+    (
+        "blackbox",
+        "distortion*",
+        "controller, 1 render",
+        "MR-STFT left",
+        "distortion, distance left; less",
+    ),
+    ("blackbox", "speech*", "controller, 1 render", "MR-STFT left", "speech, distance left; less"),
+    (
+        "blackbox",
+        "mastering*",
+        "controller, 1 render",
+        "MR-STFT left",
+        "mastering, distance left; less",
+    ),
+    ("style", "treat A like B, real speech", "autodiff", "MR-STFT", "MR-STFT to the target; less"),
+    ("synth", "Vital, 30*", "flow, best of 8", "MSS", "30 settings of Vital, MSS in dB; less"),
+    ("synth", "Vital, 69*", "flow, best of 8", "MSS", "69 settings of Vital, MSS in dB; less"),
+    (
+        "text",
+        "EQ curve of a word never seen*",
+        "network",
+        "RMSE, standardised",
+        "EQ of a new word, RMSE; less",
+    ),
+    ("codec", "through pedals*", "our codec", "mel distance", "mel distance in dB; less"),
+)
+# Those that README.md shows: one for each of the five systems, and the codec.
+_FRONT = (0, 2, 5, 7, 9, 10)
+_BEGIN, _END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
 @dataclass(frozen=True)
@@ -78,6 +124,60 @@ def shipped_table(system: str, *, details: bool = False) -> Table | str:
     rows = read(system) if path.exists() else []
     rows = [row for row in rows if details or ":" not in row.metric]
     return table(rows) if rows else f"no results here yet: run `labkit evaluate {system}`"
+
+
+def tables(system: str | None = None) -> dict[str, Table]:
+    """Every row of one system, or of all that have a results file, by the name of the system.
+
+    Raises:
+        FileNotFoundError: naming the command that makes the file.
+    """
+    found = sorted(path.stem for path in results_path("x").parent.glob("*.json"))
+    return {name: table(read(name)) for name in ([system] if system else found)}
+
+
+def headlines(*, front: bool) -> Table:
+    """The main figures of every system; `front` keeps one row for each system."""
+    lines = []
+    for number in _FRONT if front else range(len(HEADLINES)):
+        system, protocol, name, metric, words = HEADLINES[number]
+        found = {}
+        for row in read(system):
+            matches = fnmatchcase(row.protocol, protocol)
+            if matches and (row.name, row.metric) == (name, metric) and row.sources != "sampled":
+                found[row.sources] = row
+        rows = [found[kind] for kind in SOURCES if kind in found]
+        beside = ("prior", "floor", "control", "oracle")
+        lines.append((
+            system.replace("_", " "),
+            words,
+            *(_score(found.get(kind)) for kind in ("generated", "real")),
+            *(_joined([getattr(row, field) for row in rows]) for field in beside),
+            _joined([row.n for row in rows]),
+        ))  # fmt: skip
+    header = ("system", "task", "generated", "real", "best constant", "floor")
+    return Table((*header, "shuffled", "oracle", "n"), tuple(lines))
+
+
+def with_headlines(page: str) -> str:
+    """The text of a page with its table between the two marks made anew.
+
+    Raises:
+        ValueError: if the page does not hold both marks once, in this order.
+    """
+    if page.count(_BEGIN) != 1 or page.count(_END) != 1 or page.index(_BEGIN) > page.index(_END):
+        raise ValueError(f"page must hold {_BEGIN} and {_END} once each, in this order")
+    before, rest = page.split(_BEGIN)
+    front = "git clone" in before  # README.md shows fewer rows than data/README.md
+    return f"{before}{_BEGIN}\n{headlines(front=front)}\n{_END}{rest.split(_END)[1]}"
+
+
+def write_headlines() -> list[Path]:
+    """Write the main figures into README.md and data/README.md; returns the pages."""
+    pages = [data_dir().parent / "README.md", data_dir() / "README.md"]
+    for page in pages:
+        replace_text(page, with_headlines(page.read_text(encoding="utf-8")))
+    return pages
 
 
 def _number(value: float | None) -> str:
