@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from labkit.effects.chain import Chain, Step
 from labkit.effects.registry import effect
-from labkit.signal.files import AudioError
 from labkit.signal.seeds import generator
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order import SIX, THREE, Config, refine
@@ -171,6 +170,14 @@ def test_a_second_candidate_wins_when_it_explains_the_sound(pair):
     assert found.chain.steps[1].params["drive_db"] == pytest.approx(26.0, abs=0.01)
 
 
+def test_the_knobs_are_found_without_gradients_too(pair):
+    given = {"method": "cma", "candidates": 1, "seconds": 3.0}
+    found = refine(candidates(TRUTH.names), *pair, RATE, **given)
+    assert found.chain.names == TRUTH.names
+    # The dry sound is at -12 dB; 33 dB are reached in a second of a quiet processor.
+    assert found.si_sdr_db > 10
+
+
 def test_no_pedals_is_a_candidate_and_recordings_are_cut_to_one_length(pair):
     dry, _ = pair
     stereo = np.repeat(dry, 2, axis=0)[:, :-7]
@@ -178,33 +185,24 @@ def test_no_pedals_is_a_candidate_and_recordings_are_cut_to_one_length(pair):
     assert (found.chain, found.si_sdr_db, len(found.tried)) == (Chain(()), np.inf, 1)
 
 
+def predict(audio):
+    return pedal_order.predict(network(0), np.asarray(audio, dtype=np.float32), RATE)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: decode(network(0), clips(0), ()), "shelf must name pedals among"),
-        (lambda: decode(network(0), clips(0), ("wah",)), "shelf must name pedals among"),
-        (lambda: decode(network(0), clips(0), THREE, beams=0), "beams must be at least 1, got 0"),
-        (lambda: pedal_order.predict(network(0), np.zeros((1, RATE), "f"), RATE), "silent"),
-        (
-            lambda: pedal_order.predict(network(0), np.full((1, 9), np.nan, "f"), RATE),
-            "(?i)nan|finite",
-        ),
-        (
-            lambda: pedal_order.predict(network(0), np.zeros((1, 0), "f"), RATE),
-            "(?i)empty|no samples",
-        ),
-        (lambda: pedal_order.recreate(TRUTH, np.zeros((1, 100), "f"), RATE), "silent"),
+        (lambda _: decode(network(0), clips(0), ()), "shelf must name pedals among"),
+        (lambda _: decode(network(0), clips(0), ("wah",)), "shelf must name pedals among"),
+        (lambda _: decode(network(0), clips(0), THREE, beams=0), "beams must be at least 1, got 0"),
+        (lambda _: predict(np.zeros((1, RATE))), "silent"),
+        (lambda _: predict(np.full((1, 9), np.nan)), "(?i)nan|finite"),
+        (lambda _: predict(np.zeros((1, 0))), "(?i)empty|no samples"),
+        (lambda _: pedal_order.recreate(TRUTH, np.zeros((1, 100), "f"), RATE), "silent"),
+        (lambda pair: refine(candidates(()), *pair, RATE, candidates=0), "at least 1, got 0"),
+        (lambda pair: refine(candidates(()), pair[0], 0 * pair[0], RATE), "wet must not be silent"),
     ],
 )
-def test_bad_input_is_named(call, message):
-    with pytest.raises(ValueError, match=message) as raised:
-        call()
-    assert isinstance(raised.value, AudioError) or "must" in message
-
-
-def test_refinement_names_bad_input(pair):
-    dry, wet = pair
-    with pytest.raises(ValueError, match="wet must not be silent"):
-        refine(candidates(()), dry, np.zeros_like(wet), RATE)
-    with pytest.raises(ValueError, match="candidates must be at least 1, got 0"):
-        refine(candidates(()), dry, wet, RATE, candidates=0)
+def test_bad_input_is_named(call, message, pair):
+    with pytest.raises(ValueError, match=message):
+        call(pair)

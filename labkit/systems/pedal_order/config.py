@@ -37,15 +37,7 @@ def canonical_names(names: Sequence[str]) -> Names:
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to draw chains: an accuracy holds for its protocol only.
-
-    Attributes:
-        description: the sampling in words, for tables.
-        pedals: the pedals that may occur.
-        prior: see `ChainSampler`.
-        max_length: longest chain.
-        fixed: knobs that are not drawn: pedal -> {knob: value}.
-    """
+    """One way to draw chains, an exam of its own; `fixed` (pedal -> knob -> value) is not drawn."""
 
     name: str
     description: str

@@ -68,11 +68,7 @@ def prepare(
     """The dry sound that enters the chain, and the sample at which the clip starts.
 
     The chain has been running for up to `preroll_seconds` when the clip starts, as in any excerpt.
-
-    Args:
-        clip: dry, at least `sound.seconds` long; a longer one leaves room for the pre-roll.
-        training: augment the dry sound.
-        shift_db: change of the level at which it enters, relative to `input_rms_dbfs`.
+    `shift_db` changes the level of the dry sound; `training` augments it.
     """
     length = clip.audio.shape[1]
     if clip.sample_rate != sound.sample_rate or length < sound.samples:
@@ -127,10 +123,16 @@ class _Draw(NamedTuple):
 
     number: int
     rng: np.random.Generator
-    clip: Clip
+    pool: DryPool | FreshClips
+    place: int
     protocol: Protocol
     chain: Chain
     shift_db: float
+
+    @property
+    def clip(self) -> Clip:
+        """The dry clip, which a pool may have to render first."""
+        return self.pool.clip(self.place)
 
     @property
     def label(self) -> Chain:
@@ -142,12 +144,7 @@ class Examples(Dataset):
     """Training examples; item ``i`` depends on the config and ``i`` alone.
 
     Only `n_examples` different ones are rendered. Further rounds repeat them in another order,
-    with other masks and another tilt.
-
-    Args:
-        pools: of dry clips, drawn from evenly whatever their sizes.
-        training: augment, change the level, mask and tilt.
-        cache: folder that keeps the features (float16) between rounds.
+    with other masks and another tilt. The features are kept between rounds in the folder `cache`.
     """
 
     def __init__(
@@ -195,7 +192,7 @@ class Examples(Dataset):
         chain = protocol.draw(rng)
         jitter_db = sound.input_jitter_db if self.training else 0.0
         shift_db = jitter_db * float(rng.uniform(-1, 1))
-        return _Draw(number, rng, pool.clip(place), protocol, chain, shift_db)
+        return _Draw(number, rng, pool, place, protocol, chain, shift_db)
 
     def _render(self, draw: _Draw) -> Example:
         given = {"training": self.training, "shift_db": draw.shift_db}

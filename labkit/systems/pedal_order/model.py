@@ -85,9 +85,8 @@ class PedalOrderModel(nn.Module):
     """Reads the features of a wet clip and writes the tokens of its chain.
 
     The decoder attends to the encoded frames and to three more vectors: the shelf (the pedals that
-    may occur), a summary of the clip, and the hints. Hints are an auxiliary output, computed from
-    the summary: which pedals are present, and which of each pair comes first. Their loss trains
-    the encoder before the decoder has learnt to attend.
+    may occur), a summary of the clip, and the hints. Hints are an auxiliary output that is trained
+    too: which pedals are present, and which of each pair comes first.
     """
 
     def __init__(self, config: Config) -> None:

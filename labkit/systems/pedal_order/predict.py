@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -62,15 +63,12 @@ def predict(
     Args:
         audio: (channels, samples) float32, any length, level and channel count.
         shelf: pedals that may occur; the shipped model knows `THREE` and `SIX`.
-        most_windows: most windows of `seconds` that are read.
 
     Raises:
         AudioError: if the audio is empty, silent or not finite.
-        ValueError: for an unknown pedal on the shelf, or a network that needs the dry sound too.
     """
     sound = model.config.sound
-    check_audio(audio, sample_rate)
-    mono = to_mono(audio)
+    mono = to_mono(check_audio(audio, sample_rate))
     if float(np.abs(mono).max()) < 1e-5:
         raise AudioError("audio is silent (peak below -100 dBFS): no chain can be found")
     mono = resample(mono, sample_rate, sound.sample_rate)
@@ -110,6 +108,7 @@ def refine(
     clip_seconds: float = 2.0,
     candidates: int = 4,
     seconds: float = 120.0,
+    method: Literal["gradient", "cma"] = "gradient",
     seed: int = 0,
 ) -> Refined:
     """Fit the knobs of the most probable orders in turn, until one explains the wet recording.
@@ -119,20 +118,17 @@ def refine(
         wet: (channels, samples), aligned with `dry`, from rest.
         dry_rate: sample rate of `dry`; that of `wet` when None.
         clip_seconds: length that is compared, from the start; 2 s hold every echo and oscillation.
-        candidates: most alternatives of the prediction that are tried.
         seconds: wall time; each candidate gets an even share of it.
-
-    Source: Okita and Katayose 2026 search the settings with CMA-ES; `fit_chain` uses gradients, and
-        its error decides between orders too.
+        method: `fit_chain`, or `fit_chain_cma` as Okita and Katayose 2026.
     """
-    from labkit.learn.fit import fit_chain  # prediction does not need the differentiable pedals
+    from labkit.learn import fit  # prediction does not need it
 
+    search = {"gradient": fit.fit_chain, "cma": fit.fit_chain_cma}[method]
     if candidates < 1:
         raise ValueError(f"candidates must be at least 1, got {candidates}")
-    check_audio(dry, sample_rate)
-    check_audio(wet, sample_rate)
-    dry = resample(to_mono(dry), dry_rate or sample_rate, sample_rate)
-    wet = to_mono(wet)
+    dry_rate = dry_rate or sample_rate
+    dry = resample(to_mono(check_audio(dry, dry_rate)), dry_rate, sample_rate)
+    wet = to_mono(check_audio(wet, sample_rate))
     samples = min(dry.shape[1], wet.shape[1], round(clip_seconds * sample_rate))
     dry = dry[:, :samples]
     wet = wet[:, :samples]
@@ -145,8 +141,8 @@ def refine(
             break
         if names:
             budget = seconds / candidates
-            fit = fit_chain(dry, wet, sample_rate, names, seconds=budget, seed=seed)
-            found.append((fit.si_sdr_db, fit.chain))
+            fitted = search(dry, wet, sample_rate, names, seconds=budget, seed=seed)
+            found.append((fitted.si_sdr_db, fitted.chain))
         else:
             found.append((si_sdr_db(wet, dry), Chain(())))
     best, chain = max(found, key=lambda pair: pair[0])
@@ -163,12 +159,8 @@ def decode(
 ) -> Prediction:
     """The chain behind one recording, by beam search over the tokens that the grammar allows.
 
-    Every window votes: log-probabilities of the next token are averaged over the windows.
-
-    Args:
-        clips: (windows, rows, frames), all of one recording, from `features`.
-        shelf: pedals that may occur.
-        beams: how many beginnings are kept at each step; 1 is greedy.
+    Its windows, `clips` (windows, rows, frames), vote: the log-probabilities of the next token are
+    averaged over them. One beam is greedy.
     """
     if beams < 1:
         raise ValueError(f"beams must be at least 1, got {beams}")
@@ -197,15 +189,12 @@ def next_log_probabilities(
     unread: Sequence[Sequence[int]],
     masks: np.ndarray,
 ) -> tuple[np.ndarray, Cache]:
-    """Log-probability of each allowed next token: averaged over windows, normalised again.
+    """Log-probabilities (n, n_tokens) of the next tokens of n sequences, and the longer cache.
 
     Args:
-        cache: of n sequences, each with one row per window.
+        cache: one row per sequence and window.
         unread: n equally long lists of the tokens that follow those in the cache.
         masks: (n, n_tokens) bool, see `ChainTokens.allowed`.
-
-    Returns:
-        (n, n_tokens) float64, and the cache with `unread` read.
     """
     n_windows = len(cache.source[0])
     device = cache.source[0].device
@@ -244,10 +233,7 @@ def _beam_search(
 
 
 def _knobs(model: PedalOrderModel, cache: Cache, names: Names) -> np.ndarray:
-    """Expected unit value of every knob of a known order: the mean errs less than the best bin.
-
-    Each knob's most probable bin is fed back to the decoder.
-    """
+    """Expected unit values (the mean errs less than the best bin, which is fed back)."""
     tokens = model.config.net.tokens
     centres = (np.arange(tokens.n_bins) + 0.5) / tokens.n_bins
     sequence = tokens.encode_order(names)

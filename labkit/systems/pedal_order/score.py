@@ -3,13 +3,13 @@
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
+from scipy.fft import dct
 
 from labkit.effects.chain import Chain
-from labkit.measure.metrics import macro_f1, si_sdr_db
+from labkit.measure.metrics import chain_scores, macro_f1, si_sdr_db
 from labkit.measure.score import SOURCES, Row, row
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
@@ -27,8 +27,8 @@ def score(
     *,
     n: int = 300,
     n_floor: int = 2000,
-    sources: Sequence[Literal["generated", "sampled", "real"]] = SOURCES,
-    protocols: Sequence[Literal["three", "wide", "six"]] = tuple(PROTOCOLS),
+    sources: Sequence[str] = SOURCES,
+    protocols: Sequence[str] = tuple(PROTOCOLS),
     seed: int = 1,
 ) -> list[Row]:
     """The rows of the results table: `n` clips each; the floor learns from `n_floor` others."""
@@ -50,19 +50,19 @@ def score(
                 "floor": _floor(taught, examples, sound, seed),
                 "chance": [canonical_names(protocol.sampler.order(rng)) for _ in ours],
             }
-            exact = {who: _equal(given, truth) for who, given in answers.items()}
+            exact = {who: chain_scores(truth, a)["exact"] for who, a in answers.items()}
             exact["prior"] = max(Counter(truth).values()) / len(truth)
             exact["oracle"] = [_oracle(example, sound.sample_rate) for example in examples[:200]]
-            f1 = {who: macro_f1(truth, given, protocol.pedals) for who, given in answers.items()}
-            f1["prior"] = macro_f1(truth, [protocol.pedals] * len(truth), protocol.pedals)
-            f1["oracle"] = 1.0
+            f1 = {who: macro_f1(truth, a, protocol.pedals) for who, a in answers.items()}
+            constant = macro_f1(truth, [protocol.pedals] * len(truth), protocol.pedals)
+            f1 |= {"prior": constant, "oracle": 1.0}
+            facts = {"protocol": protocol.name, "name": "transformer", "sources": kind}
             # F1 is one value for all clips, without an interval.
             for metric, values, groups in (
                 ("exact chain", exact, [example.source_id for example in examples]),
                 ("macro F1", f1, ["all"] * len(examples)),
             ):
                 values["reference"] = PUBLISHED.get((protocol.name, metric))
-                facts = {"protocol": protocol.name, "name": "transformer", "sources": kind}
                 facts |= {"metric": metric, "seed": seed}
                 rows.append(row(values.pop("ours"), groups, beside=values, **facts))
     return rows
@@ -74,7 +74,8 @@ def fixed_score(model: PedalOrderModel) -> dict[str, int]:
     for protocol in (PROTOCOLS["three"], PROTOCOLS["six"]):
         examples = examples_for_scoring(model.config.sound, protocol, "generated", 48, seed=11)
         truth = [example.chain.names for example in examples]
-        right[protocol.name] = sum(_equal(predicted_orders(model, protocol, examples), truth))
+        scores = chain_scores(truth, predicted_orders(model, protocol, examples))
+        right[protocol.name] = int(scores["exact"].sum())
     return right
 
 
@@ -87,22 +88,17 @@ def predicted_orders(
     return [canonical_names(prediction.chain.names) for prediction in found]
 
 
-def _equal(given: Sequence[Names], truth: Sequence[Names]) -> list[bool]:
-    return [a == b for a, b in zip(given, truth, strict=True)]
-
-
 def _floor(taught: list[Example], examples: list[Example], sound: Sound, seed: int) -> list[Names]:
     """Orders by MFCC statistics and a small perceptron, see Guo and McFee 2023; one class each."""
 
     def statistics(clips: list[Example]) -> np.ndarray:
         log_mel = torch.stack([clip.features(sound) for clip in clips]).numpy()
-        mfcc = need("scipy.fft").dct(log_mel, type=2, norm="ortho", axis=1)[:, :30]
+        mfcc = dct(log_mel, type=2, norm="ortho", axis=1)[:, :30]
         slopes = np.diff(mfcc, axis=-1)
         return np.concatenate([mfcc.mean(-1), mfcc.std(-1), slopes.std(-1)], axis=1)
 
     inputs = statistics(taught)
-    mean = inputs.mean(0)
-    deviation = inputs.std(0) + 1e-6
+    mean, deviation = inputs.mean(0), inputs.std(0) + 1e-6
     classes = sorted({clip.chain.names for clip in taught})
     labels = [classes.index(clip.chain.names) for clip in taught]
     stop = {"max_iter": 40, "early_stopping": True, "n_iter_no_change": 6}

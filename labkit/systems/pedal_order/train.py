@@ -20,13 +20,7 @@ from labkit.signal.pool import DryPool, FreshClips, dry_pool
 from labkit.signal.seeds import generator
 from labkit.signal.sources import AudioFolder
 from labkit.systems.pedal_order.config import PAD, SEPARATOR, SIX, Config
-from labkit.systems.pedal_order.data import (
-    DryExamples,
-    Examples,
-    render_batch,
-    targets,
-    vary,
-)
+from labkit.systems.pedal_order.data import DryExamples, Examples, render_batch, targets, vary
 from labkit.systems.pedal_order.model import PedalOrderModel, features
 from labkit.systems.pedal_order.predict import decode, windows
 from labkit.systems.system import Training
@@ -57,10 +51,8 @@ class Data:
 def dry_pools(config: Config, data: Data, split: str = "train") -> list[DryPool | FreshClips]:
     """The dry clips of one split, one pool for each source."""
     sound = config.sound
-    size = {
-        "seconds": sound.seconds + sound.preroll_seconds,
-        "sample_rate": sound.sample_rate,
-    }
+    seconds = sound.seconds + sound.preroll_seconds
+    size = {"seconds": seconds, "sample_rate": sound.sample_rate}
     seed = config.plan.seed
     pools = [dry_pool(kind, split, data.n_dry, seed=seed, **size) for kind in data.kinds]
     if data.folder is not None:
@@ -74,11 +66,7 @@ def dry_pools(config: Config, data: Data, split: str = "train") -> list[DryPool 
 def training(
     config: Config, data: Data, model: PedalOrderModel, run_dir: Path
 ) -> Iterator[Training]:
-    """What a run needs.
-
-    On a CUDA device the torch pedals render each batch anew; elsewhere pedalboard renders each
-    example once. The examples are the same within parity.
-    """
+    """Batches rendered anew by torch pedals on a CUDA device; elsewhere, by pedalboard, once."""
     pools = dry_pools(config, data)
     if torch.cuda.is_available() and data.unlabelled is None:
         yield Training(DryExamples(config, pools), rendered_loss)
@@ -158,7 +146,7 @@ def pseudo_labels(model: PedalOrderModel, folder: Path) -> list[PseudoLabel]:
     if not found:
         raise AudioError(
             f"no recording in {folder} has an order with a probability of {MIN_PROBABILITY} or "
-            "more: start from a trained network"
+            "more: start from a trained network (--start)"
         )
     return found
 
@@ -166,10 +154,7 @@ def pseudo_labels(model: PedalOrderModel, folder: Path) -> list[PseudoLabel]:
 class MixedExamples(Dataset):
     """Rendered examples in turn with single windows of wet recordings, tilted and masked.
 
-    The rendered half keeps the network from confirming its own errors.
-
-    Source: Lee 2013 (pseudo-labels); Sohn et al. 2020 (FixMatch): labels from a plain view, learnt
-        on an augmented one.
+    Source: Sohn et al. 2020 (FixMatch): labels from a plain view, learnt on an augmented one.
     """
 
     def __init__(self, examples: Examples, labels: Sequence[PseudoLabel]) -> None:
