@@ -1,15 +1,16 @@
-"""A network that imitates an effect with its knobs, so that gradients can pass through the imitation."""
+"""A network that imitates an effect with its parameters, so that gradients can pass through it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from labkit.signal.seeds import torch_generator
+from labkit.learn.training import Loss
+from labkit.signal.seeds import seeded
 
 
 class _Block(nn.Module):
-    """A dilated causal convolution whose channels the knobs scale and shift (FiLM), with a shortcut."""
+    """A dilated causal convolution, scaled and shifted by the parameters (FiLM), with a shortcut."""
 
     def __init__(self, channels: int, kernel: int, dilation: int, width: int) -> None:
         super().__init__()
@@ -25,20 +26,16 @@ class _Block(nn.Module):
 
 
 class ProxyTCN(nn.Module):
-    """A conditioned temporal convolutional network: dry audio and knobs in, an imitation of the wet audio out.
+    """A conditioned temporal convolutional network: dry audio and parameters to wet audio.
+
+    It begins as a wire and always keeps a straight path from dry to wet.
 
     Args:
-        n_params: knobs, at least 1.
-        channels: of every block.
+        n_params: parameters of the effect.
         kernel: taps of each convolution.
-        blocks: convolutions in a row.
-        growth: each is this many times as dilated as the one before.
+        growth: each of the `blocks` is this many times as dilated as the one before.
 
-    Raises:
-        ValueError: if a size is below 1.
-
-    Source: Steinmetz and Reiss, AES 152, 2022 (the network); Perez et al. 2018 (FiLM). Ours bends by tanh, which has
-        a slope everywhere, and always keeps a straight path from dry to wet, scaled by the knobs.
+    Source: Steinmetz and Reiss, AES 152, 2022 (the network); Perez et al. 2018 (FiLM).
     """
 
     def __init__(
@@ -51,10 +48,6 @@ class ProxyTCN(nn.Module):
         growth: int = 6,
     ) -> None:
         super().__init__()
-        if min(n_params, channels, kernel, blocks, growth) < 1:
-            raise ValueError(
-                f"sizes must be at least 1, got {(n_params, channels, kernel, blocks, growth)}"
-            )
         width = 32
         self.condition = nn.Sequential(
             nn.Linear(n_params, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
@@ -65,14 +58,12 @@ class ProxyTCN(nn.Module):
         )
         self.leave = nn.Conv1d(channels, 1, 1)
         self.straight = nn.Linear(width, 1)
-        # It begins as a wire, and learns only what the effect does.
         for layer in (self.leave, self.straight):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-        self.receptive_field = 1 + sum(block.past for block in self.blocks)
 
     def forward(self, audio: Tensor, params_unit: Tensor) -> Tensor:
-        """(b, channels, samples) and (b, d) in 0..1 -> (b, channels, samples); channels are taken one by one."""
+        """(b, channels, samples) and (b, d) in 0..1 -> (b, channels, samples), each channel alone."""
         batch, channels, samples = audio.shape
         condition = self.condition(2 * params_unit - 1).repeat_interleave(channels, 0)
         dry = audio.reshape(batch * channels, 1, samples)
@@ -83,54 +74,22 @@ class ProxyTCN(nn.Module):
         return wet.view(batch, channels, samples)
 
 
-def train_proxy(
-    proxy: ProxyTCN,
-    examples: Callable[[int], tuple[Tensor, Tensor, Tensor]],
-    loss: Callable[[Tensor, Tensor], Tensor],
-    *,
-    steps: int,
-    learning_rate: float = 3e-3,
-    on_log: Callable[[dict[str, float]], None] | None = None,
-) -> list[float]:
-    """Teach a proxy to sound like its effect.
+def fresh_proxy(n_params: int, seed: int) -> ProxyTCN:
+    """A proxy with weights from a seed of its own."""
+    return seeded(lambda: ProxyTCN(n_params), seed, "proxy")
+
+
+def imitation_loss(distance: Callable[[Tensor, Tensor], Tensor]) -> Loss:
+    """The loss of batches of ``dry``, ``params_unit`` and ``wet``.
 
     Args:
-        proxy: changed in place.
-        examples: step -> dry (b, c, t), knobs (b, d) and wet (b, c, t), rendered by the effect.
-        loss: (imitated, wet) -> (b,), e.g. a spectral distance; the relative error of the wave is added.
-        steps: of Adam, at least 1.
-        learning_rate: at the beginning; falls to zero by a cosine.
-        on_log: called with ``{"step", "loss"}`` after each step.
-
-    Returns:
-        The loss of every step.
-
-    Raises:
-        ValueError: if `steps` is below 1.
+        distance: (imitated, wet) -> (b,), e.g. spectral; the wave's relative error is added.
     """
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
-    optimizer = torch.optim.Adam(proxy.parameters(), lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    losses = []
-    for step in range(steps):
-        dry, params_unit, wet = examples(step)
-        imitated = proxy(dry, params_unit)
+
+    def loss(proxy: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        wet = batch["wet"]
+        imitated = proxy(batch["dry"], batch["params_unit"])
         error = (imitated - wet).square().mean((1, 2)) / (wet.square().mean((1, 2)) + 1e-8)
-        value = (loss(imitated, wet) + error).mean()
-        optimizer.zero_grad()
-        value.backward()
-        nn.utils.clip_grad_norm_(proxy.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        losses.append(value.item())
-        if on_log:
-            on_log({"step": step + 1, "loss": losses[-1]})
-    return losses
+        return (distance(imitated, wet) + error).mean(), {}
 
-
-def fresh_proxy(n_params: int, seed: int) -> ProxyTCN:
-    """A proxy with weights drawn from a seed of its own, whatever was drawn before."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch_generator(seed, "proxy").initial_seed())
-        return ProxyTCN(n_params)
+    return loss

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from labkit.learn.gradients import SPSA, Surrogate, black_box, each
-from labkit.learn.proxy import ProxyTCN, fresh_proxy, train_proxy
+from labkit.learn.proxy import ProxyTCN, fresh_proxy, imitation_loss
+from labkit.learn.training import Plan, fit
 from labkit.measure.losses import magnitude_distance
 from labkit.signal.seeds import generator
 from labkit.systems.style.data import DrawnExamples
@@ -59,21 +61,27 @@ class Loss:
         return black_box(each(processor.render), batch["plain"], params_unit, estimator, rng)
 
 
-def taught_proxy(config: Config, drawn: DrawnExamples) -> ProxyTCN:
+class ProxyExamples(Dataset):
+    """Renders of the processor for its proxy, from other draws than the network's."""
+
+    def __init__(self, drawn: DrawnExamples) -> None:
+        self.drawn = drawn
+
+    def __len__(self) -> int:
+        return _PROXY_DRAWS
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        item = self.drawn[_PROXY_DRAWS + index]
+        return {"dry": item["plain"], "params_unit": item["truth"], "wet": item["target"]}
+
+
+def taught_proxy(config: Config, drawn: DrawnExamples, run_dir: Path) -> ProxyTCN:
     """A network that imitates the processor, from the examples' own renders."""
-    batch_size = config.plan.batch_size
     proxy = fresh_proxy(drawn.tensors["truth"].shape[1], config.plan.seed)
-
-    def batch(step: int) -> tuple[Tensor, ...]:
-        first = _PROXY_DRAWS + step * batch_size
-        items = [drawn[first + k] for k in range(batch_size)]
-        return tuple(
-            torch.stack([item[name] for item in items]) for name in ("plain", "truth", "target")
-        )
-
-    loss = partial(magnitude_distance, n_ffts=_N_FFTS)
-    train_proxy(proxy, batch, loss, steps=config.net.proxy_steps)
-    return proxy
+    plan = Plan(config.net.proxy_steps, config.plan.batch_size, 3e-3, seed=config.plan.seed)
+    loss = imitation_loss(partial(magnitude_distance, n_ffts=_N_FFTS))
+    fit(proxy, ProxyExamples(drawn), loss, plan, run_dir, config=config.flat())
+    return proxy.cpu().eval()
 
 
 @contextmanager
@@ -81,12 +89,14 @@ def training(
     config: Config,
     data: Data,  # noqa: ARG001,
     model: StyleModel,
-    run_dir: Path,  # noqa: ARG001
+    run_dir: Path,
 ) -> Iterator[Training]:
-    """What a run needs. A proxy is taught first; a run that is continued teaches it again."""
+    """What a run needs. A proxy is taught first."""
     drawn = DrawnExamples(config)
     names = ("plain_features", "reference_features")
     spectrograms = [drawn.tensors[name][:_N_STANDARDISE].float() for name in names]
     model.encoder.standardise(torch.cat(spectrograms))
-    proxy = taught_proxy(config, drawn) if config.net.gradient == "proxy" else None
+    proxy = None
+    if config.net.gradient == "proxy":
+        proxy = taught_proxy(config, drawn, run_dir / "proxy")
     yield Training(drawn, Loss(config, proxy))
