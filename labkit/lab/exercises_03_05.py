@@ -89,7 +89,7 @@ def exercise_03_3(attempt: Attempt) -> str:
         require(
             np.allclose(said, expected),
             f"{n} codebooks, frame 0: {np.round(said[0], 2)} where the vectors of its words add to "
-            f"{np.round(expected[0], 2)}: each codebook has its table, and a frame is the sum",
+            f"{np.round(expected[0], 2)}: each codebook has a table of its own, a frame is the sum",
         )
     return "a code is a name; a model can add, compare and scale only the vectors it looks up"
 
