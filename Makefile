@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help lab test check notebooks data results bench lock clean setup
+.PHONY: help lab test test-all check notebooks data results pictures bench lock clean setup
 
 PORT ?= 8888
 VENV := .venv
@@ -49,8 +49,12 @@ notebooks: setup ## run every notebook from top to bottom at the smallest budget
 data: setup ## rebuild what data/ ships, from seeds
 	$(BIN)/labkit data make
 
-results: setup ## make README's tables from data/results
-	$(BIN)/labkit results
+results: setup ## write the main figures of data/results into README and data/README
+	$(BIN)/labkit results --readme
+
+pictures: setup ## make README's pictures: a screenshot of notebook 00, and one of its figures
+	$(BIN)/python tools/pictures.py notebooks/00_start_here.ipynb "compare_spectrograms(clips)" data/pictures/spectrograms.png
+	LAB_SCREENSHOT=data/pictures/notebook_00.png $(BIN)/python -m pytest tests/browser
 
 bench: setup ## benchmarks (never part of the tests)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only
