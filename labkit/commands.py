@@ -339,9 +339,9 @@ def data_render_synth(
         workers: processes of a local dask cluster.
         scheduler: address of a dask scheduler to use instead, e.g. tcp://host:8786.
     """
-    from labkit.systems.synth.render import render_with_progress
+    from labkit.systems.synth.render import render_set
 
-    summary = render_with_progress(
+    summary = render_set(
         config=config, parameters=preset, out=out, n=n, workers=workers, scheduler=scheduler
     )
     print(summary)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -58,22 +59,12 @@ class Match:
     target: np.ndarray
 
 
-@dataclass(frozen=True)
-class Written:
-    """The files of a match.
-
-    Attributes:
-        preset: `.vital` or `.vstpreset`.
-        midi: the note to play it with.
-        parameters: JSON, every value by name, volume and distance.
-        vector: `.npy`, the encoded patch.
-        audio: wav, the patch played.
-    """
+class Written(NamedTuple):
+    """The files of a match: preset, MIDI note, every value as JSON, and the patch played."""
 
     preset: Path
     midi: Path
     parameters: Path
-    vector: Path
     audio: Path
 
 
@@ -86,7 +77,6 @@ def propose(
     n: int,
     seed: int = 0,
     guidance: float = GUIDANCE,
-    steps: int = STEPS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Encoded patches for a batch of notes.
 
@@ -95,7 +85,6 @@ def propose(
         lines: (b, N_LINES), likewise.
         n: draws of the flow for each note.
         guidance: see `labkit.learn.flow.sample`.
-        steps: of the midpoint method.
 
     Returns:
         (b, n, size) of the flow, (b, size) of the regressor.
@@ -103,8 +92,8 @@ def propose(
     given = [torch.from_numpy(np.asarray(x, dtype=np.float32)) for x in (mel, lines)]
     condition = model.encoder(*given)
     rng = torch_generator(seed, "synth", "draws")
-    options = {"steps": steps, "solver": "midpoint", "guidance": guidance, "rng": rng}
-    drawn = sample(model.field, condition, n_samples=n, **options)
+    options = {"solver": "midpoint", "guidance": guidance, "rng": rng, "n_samples": n}
+    drawn = sample(model.field, condition, steps=STEPS, **options)
     return drawn.numpy(), model.regressor(condition).numpy()
 
 
@@ -142,7 +131,7 @@ def predict(
     audio: np.ndarray,
     sample_rate: int,
     *,
-    synth: Synth | None = None,
+    synth: Synth,
     n: int = 8,
     refine: int = 0,
     pitch: int | None = None,
@@ -152,7 +141,7 @@ def predict(
 
     Args:
         audio: (channels, samples) float32, any level.
-        synth: an open one for the model's set, which stays open; a new one when None.
+        synth: plays the model's parameter set.
         n: draws of the flow. Each is played, and the regressor's patch too; the nearest is played
             at the keys around its own if `pitch` is not given.
         refine: more notes to play, for CMA-ES on the knobs of the best patch.
@@ -161,7 +150,7 @@ def predict(
     Raises:
         AudioError: if audio is empty, silent or not finite.
         ValueError: if `n` < 1, `refine` < 0, or pitch is out of range.
-        ImportError, PluginError: if the synthesizer crashed, hung or is not installed.
+        PluginError: if the synthesizer crashed or hung.
 
     Source: ranking by re-synthesis as in Hayes et al. 2025; Hansen 2016 (CMA-ES).
     """
@@ -170,37 +159,31 @@ def predict(
     spec, seconds = model.config.sound.spec, model.config.sound.seconds
     if pitch is not None:
         spec["note_pitch"].check(float(pitch))
-    if synth is None:
-        with Synth(spec) as synth:
-            return predict(
-                model,
-                audio,
-                sample_rate,
-                synth=synth,
-                n=n,
-                refine=refine,
-                pitch=pitch,
-                seed=seed,
-            )
     target = prepare(audio, sample_rate, seconds)
 
     def cost(values: Values) -> float:
         return distance(mono(synth.render(values, seconds=seconds))[0], target)
 
-    features = note_features(target[None])
-    drawn, plain = propose(model, features.mel[None], features.lines[None], n=n, seed=seed)
+    mel, lines, _ = note_features(target[None])
+    drawn, plain = propose(model, mel[None], lines[None], n=n, seed=seed)
     patches = [patch_of(spec, code) for code in (*drawn[0], plain[0])]
     if pitch is not None:
         patches = [values | {"note_pitch": float(pitch)} for values in patches]
     tried = tuple(cost(values) for values in patches)
     best, lowest = patches[int(np.argmin(tried))], min(tried)
     others = transposed(spec, best, _KEYS) if pitch is None else []
-    for values, found in [(values, cost(values)) for values in others]:
+    for values in others:
+        found = cost(values)
         if found < lowest:
             best, lowest = values, found
     if refine:
         best = refined(spec, best, cost, renders=refine, seed=seed)
-    volume_db = _volume(synth, best, target)
+    loudness = [
+        loudness_lufs(x, SAMPLE_RATE)
+        for x in (target[None], mono(synth.render(best, seconds=seconds)))
+    ]
+    missing_db = loudness[0] - loudness[1]
+    volume_db = float(np.clip(missing_db, -70.0, 12.0)) if math.isfinite(missing_db) else 0.0
     # A synthesizer's first note begins slightly differently from its later ones.
     played = synth.first_note(best, seconds=seconds, volume_db=volume_db)
     found, renders = distance(mono(played)[0], target), len(tried) + len(others) + refine + 2
@@ -221,13 +204,6 @@ def distance(estimate: np.ndarray, target: np.ndarray) -> float:
     if np.abs(estimate).max() <= 1e-6:
         return _SILENT
     return multi_scale_spectral(estimate, target, SAMPLE_RATE)
-
-
-def _volume(synth: Synth, values: Values, target: np.ndarray) -> float:
-    """The volume in dB at which the patch is as loud as the target."""
-    audio = synth.render(values, seconds=len(target) / SAMPLE_RATE)
-    missing_db = loudness_lufs(target[None], SAMPLE_RATE) - loudness_lufs(mono(audio), SAMPLE_RATE)
-    return float(np.clip(missing_db, -70.0, 12.0)) if math.isfinite(missing_db) else 0.0
 
 
 def refined(
@@ -335,7 +311,7 @@ def describe(match: Match, files: Written) -> str:
 
 
 def write_match(match: Match, folder: str | Path, *, name: str, synth: Synth) -> Written:
-    """Write all five files, each at once.
+    """Write preset, MIDI note, JSON and sound, each at once.
 
     Args:
         folder: made if it is missing.
@@ -346,15 +322,13 @@ def write_match(match: Match, folder: str | Path, *, name: str, synth: Synth) ->
         PluginError: if the synthesizer crashed or hung.
     """
     folder = Path(folder)
-    endings = (synthesizer_of(match.spec.name).suffix, ".mid", ".json", ".npy", ".wav")
+    endings = (synthesizer_of(match.spec.name).suffix, ".mid", ".json", ".wav")
     files = Written(*(folder / f"{name}{ending}" for ending in endings))
     preset = synth.preset(match.values, name=name, volume_db=match.volume_db)
     replace_bytes(files.preset, preset.encode() if isinstance(preset, str) else preset)
     write_note(files.midi, match.values)
     facts = {"set": match.spec.name, "values": match.values, "volume_db": match.volume_db}
     replace_text(files.parameters, json.dumps({**facts, "mss_db": match.distance}, indent=1) + "\n")
-    with replacing(files.vector) as temporary:
-        np.save(temporary, match.spec.encode(match.values))
     write_audio(files.audio, match.audio / max(1.0, float(np.abs(match.audio).max())), SAMPLE_RATE)
     return files
 

@@ -3,30 +3,22 @@
 import contextlib
 import json
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from labkit.effects.synths import vital
 from labkit.effects.synths.registry import SETS, synthesizer_of
 from labkit.effects.synths.spec import SynthSpec
+from labkit.effects.synths.vital import N_OSCILLATORS
 from labkit.measure.loudness import loudness_lufs
 from labkit.signal.optional import need
 from labkit.signal.paths import cache_dir, replace_text, replacing
 from labkit.signal.seeds import generator
-from labkit.systems.synth.model import (
-    N_LINES,
-    N_MELS,
-    SAMPLE_RATE,
-    mono,
-    n_frames,
-    note_features,
-)
+from labkit.systems.synth.model import N_LINES, N_MELS, SAMPLE_RATE, mono, n_frames, note_features
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -46,7 +38,7 @@ class RenderConfig:
         n_test: notes of the test split.
         shard_size: notes of a file; rendering resumes file by file.
         floor_lufs: quieter notes are drawn again.
-        audio: whether the sound itself is kept, and in which format.
+        audio: whether the sound itself is kept, in half precision.
         seed: of everything.
     """
 
@@ -57,16 +49,11 @@ class RenderConfig:
     n_test: int = 512
     shard_size: int = 128
     floor_lufs: float = -55.0
-    audio: Literal["none", "float16", "int16"] = "none"
+    audio: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.parameters not in SETS:
-            raise ValueError(
-                f"parameters must be one of {', '.join(SETS)}, got {self.parameters!r}"
-            )
-        if self.audio not in ("none", "float16", "int16"):
-            raise ValueError(f"audio must be none, float16 or int16, got {self.audio!r}")
+        synthesizer_of(self.parameters)
         for name in ("seconds", "n_train", "n_validation", "n_test", "shard_size"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -78,7 +65,7 @@ class RenderConfig:
 
     def count(self, split: Split) -> int:
         """Notes of a split."""
-        return {"train": self.n_train, "validation": self.n_validation, "test": self.n_test}[split]
+        return getattr(self, f"n_{split}")
 
     @staticmethod
     def from_file(path: Path) -> "RenderConfig":
@@ -94,8 +81,7 @@ def default_folder(parameters: str) -> Path:
     return cache_dir() / "synth" / parameters
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """One file to render: notes `start` to `stop` of a split."""
 
     config: RenderConfig
@@ -124,12 +110,10 @@ def columns(config: RenderConfig) -> dict[str, tuple[tuple[int, ...], str]]:
         "mel": ((N_MELS, n_frames(config.seconds)), "float16"),
         "lines": ((N_LINES,), "float16"),
         "loudness_lufs": ((), "float32"),
-        "phases": ((3,), "float32"),
-        "index": ((), "int64"),
-        "draws": ((), "int16"),
+        "phases": ((N_OSCILLATORS,), "float32"),
     }
-    if config.audio != "none":
-        found["audio"] = ((round(config.seconds * SAMPLE_RATE),), config.audio)
+    if config.audio:
+        found["audio"] = ((round(config.seconds * SAMPLE_RATE),), "float16")
     return found
 
 
@@ -139,6 +123,8 @@ def write_shard(path: Path, job: Job, rows: Mapping[str, np.ndarray]) -> None:
     Raises:
         ValueError: if a column has another shape than `columns` says.
     """
+    # Not lzf: h5py does not clear its hash table, so it may encode equal rows differently.
+    packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
     with replacing(path) as temporary, need("h5py").File(temporary, "w") as file:
         file.attrs["config"] = json.dumps(_lasting(job.config), sort_keys=True)
         file.attrs["spec"] = job.config.spec.to_json()
@@ -146,10 +132,7 @@ def write_shard(path: Path, job: Job, rows: Mapping[str, np.ndarray]) -> None:
             data, wanted = np.asarray(rows[name], dtype=kind), (job.stop - job.start, *shape)
             if data.shape != wanted:
                 raise ValueError(f"{name} must have shape {wanted}, got {data.shape}")
-            # Not lzf: h5py does not clear its hash table, so it may encode equal rows differently.
-            packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
-            chunks = (min(32, len(data)), *shape)
-            file.create_dataset(name, data=data, chunks=chunks, **packing)
+            file.create_dataset(name, data=data, chunks=(min(32, len(data)), *shape), **packing)
             # Beside other threads h5py closes a column late, and its chunk would lie elsewhere.
             file.flush()
 
@@ -177,9 +160,6 @@ def _lasting(config: RenderConfig) -> dict:
     return asdict(replace(config, n_train=1, n_validation=1, n_test=1))
 
 
-_READ = ("parameters", "mel", "lines", "loudness_lufs", "phases", "index")
-
-
 @dataclass(frozen=True)
 class Notes:
     """A split in memory: arrays as in `columns`, one row a note."""
@@ -189,10 +169,9 @@ class Notes:
     lines: np.ndarray
     loudness_lufs: np.ndarray
     phases: np.ndarray
-    index: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.parameters)
 
 
 def read_notes(folder: Path, split: Split, *, n: int | None = None) -> Notes:
@@ -213,10 +192,9 @@ def read_notes(folder: Path, split: Split, *, n: int | None = None) -> Notes:
         raise ValueError(
             f"{folder} lacks {len(absent)} files, e.g. {absent[0]}: continue with {advice}"
         )
-    parts = [read_shard(path, _READ) for path in paths]
-    return Notes(
-        **{name: np.concatenate([part[name] for part in parts])[:wanted] for name in _READ}
-    )
+    names = tuple(Notes.__dataclass_fields__)
+    parts = [read_shard(path, names) for path in paths]
+    return Notes(*(np.concatenate([part[name] for part in parts])[:wanted] for name in names))
 
 
 def draw(
@@ -224,7 +202,7 @@ def draw(
 ) -> tuple[dict[str, float | str], np.ndarray]:
     """A patch and its oscillators' start phases, from a random stream of its own."""
     rng = generator(config.seed, "synth", config.parameters, split, index, attempt)
-    return config.spec.draw(rng), rng.random(vital.N_OSCILLATORS)
+    return config.spec.draw(rng), rng.random(N_OSCILLATORS)
 
 
 @cache
@@ -250,86 +228,79 @@ def _note(job: Job, engine: Any, index: int) -> dict[str, Any]:
         single = mono(engine.render(values, config.seconds, phases))
         loudness = loudness_lufs(single, SAMPLE_RATE)
         if loudness >= config.floor_lufs:
-            row = {"parameters": config.spec.encode(values), "phases": phases, "index": index}
-            row |= {"draws": attempt + 1, **note_features(single, loudness)._asdict()}
-            whole = config.audio == "int16"
-            row["audio"] = np.round(np.clip(single[0], -1, 1) * 32767) if whole else single[0]
-            return row
+            features = note_features(single, loudness)._asdict()
+            code = config.spec.encode(values)
+            return {"parameters": code, "phases": phases, "audio": single[0], **features}
     raise RuntimeError(
         f"{_MOST_DRAWS} patches in a row were below {config.floor_lufs} LUFS, "
         f"at {job.split} {index}"
     )
 
 
-@dataclass(frozen=True)
-class Report:
-    """The result of a rendering.
-
-    Attributes:
-        notes: in the data set now.
-        redrawn_share: of all patches drawn, those that were too quiet.
-        seconds: wall-clock time of this run.
-        rendered: notes of this run.
-    """
-
-    notes: int
-    redrawn_share: float
-    seconds: float
-    rendered: int
-
-
 def render(
-    config: RenderConfig,
-    folder: str | Path,
-    *,
-    workers: int = 2,
-    scheduler: str | None = None,
-    on_done: Callable[[int, int], None] | None = None,
-) -> Report:
-    """Render what is missing of a data set.
+    config: RenderConfig, folder: str | Path, *, workers: int = 2, scheduler: str | None = None
+) -> int:
+    """Render what is missing of a data set; returns how many notes that were.
+
+    `statistics.json` in the folder gets mean and deviation of the features of the training split.
 
     Args:
         config: of the data set; the folder may hold a smaller one.
         folder: of the files; every worker must reach it.
         workers: processes of a local cluster, >= 1.
         scheduler: address of a dask scheduler that already runs, e.g. ``"tcp://host:8786"``.
-        on_done: called with the notes done and the notes wanted, after every file.
-
-    Returns:
-        What was done. `statistics.json` in the folder gets mean and deviation of every mel band and
-        line of the training split.
 
     Raises:
         ValueError: if the folder holds another data set, or workers < 1.
         RuntimeError: if the synthesizer killed its process three times on one file.
         ImportError, PluginError: if the synthesizer is not installed.
     """
-    folder, started = Path(folder), time.perf_counter()
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    every = jobs(config)
+    folder, every = Path(folder), jobs(config)
     missing = [job for job in every if not job.path(folder).exists()]
     if missing:
         synthesizer_of(config.parameters).needed()
     claim(folder, config)
     for leftover in folder.glob(".*.part.h5"):  # of a run that was killed
         leftover.unlink()
-    wanted = sum(job.stop - job.start for job in every)
-    there = wanted - sum(job.stop - job.start for job in missing)
-    rendered = 0
-    if missing:
-        with _client(workers, scheduler) as client:
-            for n in _done(client, missing, str(folder.resolve())):
-                rendered += n
-                if on_done:
-                    on_done(there + rendered, wanted)
-    seconds = time.perf_counter() - started
+    rendered = sum(_rendered(missing, folder, workers, scheduler)) if missing else 0
     replace_text(folder / "statistics.json", json.dumps(statistics(config, folder)))
-    draws = np.concatenate([read_shard(job.path(folder), ("draws",))["draws"] for job in every])
-    return Report(wanted, float(1 - len(draws) / draws.sum()), seconds, rendered)
+    return rendered
 
 
-def render_with_progress(
+def _rendered(
+    missing: list[Job], folder: Path, workers: int, scheduler: str | None
+) -> Iterator[int]:
+    """The number of notes of each file, once it is ready."""
+    from tqdm import tqdm
+
+    distributed = need("distributed")
+    with contextlib.ExitStack() as stack:
+        if scheduler is None:
+            options = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.ERROR}
+            scheduler = stack.enter_context(
+                distributed.LocalCluster(n_workers=workers, threads_per_worker=1, **options)
+            )
+        client = stack.enter_context(distributed.Client(scheduler))
+        options = {"pure": False, "retries": 1}
+        where = str(folder.resolve())
+        futures = [client.submit(render_job, job, where, **options) for job in missing]
+        progress = stack.enter_context(
+            tqdm(total=sum(job.stop - job.start for job in missing), unit=" notes")
+        )
+        for future in distributed.as_completed(futures):
+            try:
+                n = future.result()
+            except distributed.scheduler.KilledWorker as error:
+                raise RuntimeError(
+                    f"the synthesizer ended its process again and again: {error}"
+                ) from error
+            progress.update(n)
+            yield n
+
+
+def render_set(
     *,
     config: Path | None = None,
     parameters: str | None = None,
@@ -338,86 +309,38 @@ def render_with_progress(
     workers: int = 2,
     scheduler: str | None = None,
 ) -> str:
-    """Render a synthesizer's notes for training, or continue; returns a line that sums it up.
+    """`render` of a config file with changes; returns a line that sums it up.
 
     Args:
-        config: JSON file with settings of `RenderConfig`; its defaults when None.
-        parameters: the parameter set, instead of the file's.
+        config: settings of `RenderConfig` as JSON; its defaults when None.
+        parameters: instead of the file's.
         n: notes of the training split, instead of the file's.
         out: folder of the data set; the set's usual one when None.
-        workers: processes on this machine.
-        scheduler: address of a dask scheduler that already runs, instead.
-
-    Raises:
-        ValueError, RuntimeError, ImportError, PluginError: as `render`.
+        workers: see `render`.
+        scheduler: see `render`.
     """
-    from tqdm import tqdm
-
     wanted = RenderConfig.from_file(config) if config else RenderConfig()
-    wanted = replace(
-        wanted, parameters=parameters or wanted.parameters, n_train=n or wanted.n_train
-    )
+    changes = {"parameters": parameters, "n_train": n}
+    wanted = replace(wanted, **{x: value for x, value in changes.items() if value is not None})
     folder = out or default_folder(wanted.parameters)
-    with tqdm(unit=" notes") as bar:
-
-        def show(there: int, total: int) -> None:
-            bar.total = total
-            bar.update(there - bar.n)
-
-        report = render(wanted, folder, workers=workers, scheduler=scheduler, on_done=show)
-    rate = f", {report.rendered / report.seconds:.1f} a second" if report.rendered else ""
-    return (
-        f"{report.notes} notes in {folder}; {report.rendered} rendered now{rate}; "
-        f"{report.redrawn_share:.1%} redrawn"
-    )
+    rendered = render(wanted, folder, workers=workers, scheduler=scheduler)
+    return f"{sum(map(wanted.count, SPLITS))} notes in {folder}; {rendered} rendered now"
 
 
-@contextlib.contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
-    distributed = need("distributed")
-    with contextlib.ExitStack() as stack:
-        if scheduler is None:
-            scheduler = stack.enter_context(
-                distributed.LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    dashboard_address="127.0.0.1:0",
-                    silence_logs=logging.ERROR,
-                )
-            )
-        yield stack.enter_context(distributed.Client(scheduler))
-
-
-def _done(client: Any, missing: list[Job], folder: str) -> Iterator[int]:
-    """The number of notes of each file, once it is ready."""
-    distributed = need("distributed")
-    futures = [client.submit(render_job, job, folder, pure=False, retries=1) for job in missing]
-    for future in distributed.as_completed(futures):
-        try:
-            yield future.result()
-        except distributed.scheduler.KilledWorker as error:
-            raise RuntimeError(
-                f"the synthesizer ended its process again and again: {error}"
-            ) from error
-
-
-def statistics(config: RenderConfig, folder: Path) -> dict[str, Any]:
+def statistics(config: RenderConfig, folder: Path) -> dict[str, dict[str, list[float]]]:
     """Mean and deviation of every mel band and every line over the training split."""
-    sums = {name: [0.0, 0.0, 0] for name in ("mel", "lines")}
-    for job in jobs(config):
-        if job.split != "train":
-            continue
-        for name, rows in read_shard(job.path(folder), ("mel", "lines")).items():
-            flat = np.moveaxis(rows.astype(np.float64), 1, -1).reshape(-1, rows.shape[1])
-            for k, part in enumerate((flat.sum(0), np.square(flat).sum(0), len(flat))):
-                sums[name][k] = sums[name][k] + part
-    return {name: _moments(*found) for name, found in sums.items()}
-
-
-def _moments(total: np.ndarray, squares: np.ndarray, n: int) -> dict[str, list[float]]:
-    mean = total / n
-    deviation = np.sqrt(np.maximum(squares / n - mean**2, 1e-6))
-    return {"mean": mean.tolist(), "deviation": deviation.tolist()}
+    paths = [job.path(folder) for job in jobs(config) if job.split == "train"]
+    found = {}
+    for name in ("mel", "lines"):
+        total, squares, n = 0.0, 0.0, 0
+        for path in paths:
+            values = read_shard(path, (name,))[name].astype(np.float64)
+            flat = np.moveaxis(values, 1, -1).reshape(-1, values.shape[1])  # (frames, bands)
+            total, squares, n = total + flat.sum(0), squares + np.square(flat).sum(0), n + len(flat)
+        mean = total / n
+        deviation = np.sqrt(np.maximum(squares / n - mean**2, 1e-6))
+        found[name] = {"mean": mean.tolist(), "deviation": deviation.tolist()}
+    return found
 
 
 def read_statistics(folder: Path) -> dict[str, dict[str, list[float]]]:

@@ -55,14 +55,12 @@ def score(
     n: int = 48,
     seed: int = 1,
     folder: Path | None = None,
-    checkpoint: str | None = None,
 ) -> list[Row]:
     """The distance of matches on held-out notes, other people's presets and recorded notes.
 
     Args:
         n: held-out notes.
         folder: of the data set, for held-out notes and neighbours; the usual one when None.
-        checkpoint: named in the rows.
 
     Raises:
         ValueError: if there is no data set.
@@ -70,7 +68,7 @@ def score(
     """
     sound, real, found = model.config.sound, real_data_dir(), []
     if sound.parameters == KOSC:
-        return _score_kosc(model, n, seed, checkpoint)
+        return _score_kosc(model, n, seed)
     folder = folder or default_folder(sound.parameters)
     title, notes = synthesizer_of(sound.parameters).title, read_notes(folder, "train")
     with Synth(sound.spec) as synth:
@@ -85,7 +83,7 @@ def score(
             facts = {"protocol": f"{title}, {len(sound.spec.fields)} parameters", "seed": seed}
             facts |= {"sources": sources, "seconds": perf_counter() - started}
             names = [one.name for one in sounds]
-            found += rows(scores, names, _BESIDE, _CONTROLS, checkpoint=checkpoint, **facts)
+            found += rows(scores, names, _BESIDE, _CONTROLS, **facts)
     return found
 
 
@@ -199,7 +197,7 @@ def rows(
     return found
 
 
-def _score_kosc(model: kosc.KoscModel, n: int, seed: int, checkpoint: str | None) -> list[Row]:
+def _score_kosc(model: kosc.KoscModel, n: int, seed: int) -> list[Row]:
     """Distance of sounds (LSD) and matched error of settings (LAC) on k oscillators."""
     config, started = model.config, perf_counter()
     k, in_bands = config.sound.n_oscillators, config.sound.in_bands
@@ -226,7 +224,7 @@ def _score_kosc(model: kosc.KoscModel, n: int, seed: int, checkpoint: str | None
         best = some[torch.arange(n), lsd.argmin(1)]
         scores[way] = {"LSD": lsd.amin(1).numpy(), "LAC": assignment_errors(best, settings)}
     protocol = f"{k} oscillators, {'each in a band of its own' if in_bands else 'alike'}"
-    facts = {"protocol": protocol, "sources": "generated", "seed": seed, "checkpoint": checkpoint}
+    facts = {"protocol": protocol, "sources": "generated", "seed": seed}
     return rows(scores, range(n), _BESIDE, controls, seconds=perf_counter() - started, **facts)
 
 
