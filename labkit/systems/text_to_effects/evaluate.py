@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.learn import pretrained
 from labkit.learn.text import Encoded, minilm, ngram_vectors
 from labkit.measure.score import Row, bootstrap_interval, wilson_interval
 from labkit.signal.seeds import generator
@@ -300,7 +299,7 @@ def evaluate(
         ModuleNotFoundError: if the sentence encoder is not installed.
     """
     judge, started = Judge.of_people(), time.perf_counter()
-    hub, names = pretrained.at_hand(), every_word()
+    hub, names = {}, every_word()
     say(
         f"of MPNet and CLAP, in the hub's cache: {', '.join(hub) or 'neither, so they are left out'}"
     )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.learn import pretrained, text
+from labkit.learn import text
 from labkit.signal.files import check_audio, to_mono
 from labkit.signal.spectra import log_mel
 from labkit.systems.text_to_effects.config import SENTENCE_WIDTHS, Config
@@ -40,7 +40,7 @@ def read_sentences(texts: Sequence[str], sentences: str) -> text.Encoded:
     Raises:
         ModuleNotFoundError, CheckpointError: if its library or its weights are not here.
     """
-    return (text.minilm() if sentences == "minilm" else pretrained.mpnet())(texts)
+    return (text.minilm() if sentences == "minilm" else text.mpnet())(texts)
 
 
 @cache
