@@ -17,7 +17,7 @@ Setting = dict[str, float]
 
 
 def signals(sample_rate: int, seconds: float) -> list[np.ndarray]:
-    """Guitar, noise, impulse, full scale and silence, each (2, samples) with channels that differ."""
+    """Guitar, noise, impulse, full scale and silence, each (2, samples), no channel twice."""
     samples = round(seconds * sample_rate)
     rng = generator(0, "parity signals")
     guitar = phrase(rng, sample_rate=sample_rate, seconds=seconds, style="strum")

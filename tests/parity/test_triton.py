@@ -18,7 +18,6 @@ from torch import Tensor
 
 from labkit.effects import ambience, dynamics, filters, kernels, modulation
 from labkit.effects.kernels import Kernel, Recurrence
-from labkit.effects.registry import EFFECTS
 
 # float32 sums of the same products in the same order; of a backward pass, rounded once from
 # float64. Gradients of echoes and channels are added in another order, some twenty roundings apart.
@@ -149,31 +148,6 @@ def interpreted() -> dict[str, float]:
 @pytest.mark.parametrize("name", walkers())
 def test_triton_gives_what_the_processor_gives(name, dtype, device, errors) -> None:
     assert errors(device)[f"{name} {dtype}"] <= TOLERANCE[dtype]
-
-
-@pytest.mark.parametrize("name", EFFECTS)
-def test_a_pedal_on_a_gpu_is_the_pedal_on_the_processor(name) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device here: the tests above run the kernels in triton's interpreter")
-    audio = 0.3 * torch.randn(3, 1, 5000, generator=torch.Generator().manual_seed(5))
-    here, there = (gradients(name, audio, place) for place in ("cpu", "cuda"))
-    # Sines, powers and tangents differ in the last digit; a phaser makes some 40 dB of that.
-    for one, other in zip(here, there, strict=True):
-        assert (one - other).norm() <= 1e-3 * one.norm() + 1e-9
-
-
-def gradients(name: str, audio: Tensor, device: str) -> list[Tensor]:
-    """The output, the gradient of the audio, and those of all knobs."""
-    space = EFFECTS[name].space
-    units = torch.linspace(0.3, 0.7, len(space)).numpy()
-    values = {
-        key: torch.full((len(audio),), value, device=device, requires_grad=True)
-        for key, value in space.from_unit(units).items()
-    }
-    leaf = audio.to(device).requires_grad_()
-    wet = EFFECTS[name].differentiable(leaf, 44_100, **values)
-    (wet * torch.linspace(-1, 1, wet.shape[-1], device=device)).sum().backward()
-    return [wet.detach().cpu(), leaf.grad.cpu(), *(value.grad.cpu() for value in values.values())]
 
 
 def mend_interpreter() -> None:
