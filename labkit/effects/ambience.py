@@ -290,7 +290,6 @@ DELAY = Effect(
     plugin="Delay",
     differentiable=delay,
     linear=True,
-    time_invariant=True,
     memory_ms=float("inf"),
     neutral={"delay_seconds": 0.3, "feedback": 0.0, "mix": 0.0},
 )
@@ -321,7 +320,6 @@ REVERB = Effect(
     plugin="Reverb",
     differentiable=reverb,
     linear=True,
-    time_invariant=True,
     memory_ms=float("inf"),
     links_channels=True,
     neutral={"room_size": 0.5, "damping": 0.5, "mix": 0.0},

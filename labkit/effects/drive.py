@@ -78,9 +78,7 @@ GAIN = Effect(
     plugin="Gain",
     differentiable=gain,
     linear=True,
-    time_invariant=True,
     memory_ms=0.0,
-    stateful=False,
     level_only=True,
     neutral={"gain_db": 0.0},
 )
@@ -91,9 +89,7 @@ DISTORTION = Effect(
     plugin="Distortion",
     differentiable=distortion,
     linear=False,
-    time_invariant=True,
     memory_ms=0.0,
-    stateful=False,
     level_knob=LevelKnob("drive_db", 1.0, absorbs=True),
 )
 
@@ -103,9 +99,7 @@ CLIPPING = Effect(
     plugin="Clipping",
     differentiable=clipping,
     linear=False,
-    time_invariant=True,
     memory_ms=0.0,
-    stateful=False,
     level_knob=LevelKnob("threshold_db", -1.0),
     neutral={"threshold_db": 0.0},
 )
@@ -116,8 +110,6 @@ BITCRUSH = Effect(
     plugin="Bitcrush",
     differentiable=bitcrush,
     linear=False,
-    time_invariant=True,
     memory_ms=0.0,
-    stateful=False,
     level_knob=LevelKnob("bit_depth", 1 / (20 * log10(2))),
 )

@@ -189,7 +189,6 @@ COMPRESSOR = Effect(
     plugin="Compressor",
     differentiable=compressor,
     linear=False,
-    time_invariant=True,
     memory_ms=float("inf"),
     level_knob=LevelKnob("threshold_db", -1.0),
     neutral={"threshold_db": -30.0, "ratio": 1.0, "attack_ms": 10.0, "release_ms": 100.0},
@@ -206,7 +205,6 @@ LIMITER = Effect(
     plugin="Limiter",
     differentiable=limiter,
     linear=False,
-    time_invariant=True,
     memory_ms=float("inf"),
 )
 
@@ -223,7 +221,6 @@ NOISE_GATE = Effect(
     plugin="NoiseGate",
     differentiable=noise_gate,
     linear=False,
-    time_invariant=True,
     memory_ms=float("inf"),
     level_knob=LevelKnob("threshold_db", -1.0),
     neutral={"threshold_db": -100.0, "ratio": 1.0, "attack_ms": 1.0, "release_ms": 100.0},

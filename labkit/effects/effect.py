@@ -42,11 +42,10 @@ class Effect:
             knobs: ``(audio (batch, channels, samples), sample_rate, *, knobs) -> like audio``. A
             knob is a number or (batch,), in physical units. See `labkit.effects.kernels.batched`.
         linear: obeys superposition.
-        time_invariant: commutes with a time shift.
         memory_ms: how long it remembers at its longest setting: past that, the response to an
             impulse stays below -60 dB of its peak. 0 where the output depends on the present sample
             alone; infinite for recursive echoes and for effects that follow the level.
-        stateful: keeps a state between samples that `reset` must clear.
+        time_invariant: commutes with a time shift.
         latency_samples: by how much the output lags the input.
         level_only: the output is the input times a constant.
         links_channels: what comes out of one channel depends on the others too.
@@ -60,9 +59,8 @@ class Effect:
     plugin: str
     differentiable: Callable[..., Any]
     linear: bool
-    time_invariant: bool
     memory_ms: float
-    stateful: bool = True
+    time_invariant: bool = True
     latency_samples: int = 0
     level_only: bool = False
     links_channels: bool = False

@@ -175,27 +175,11 @@ def _square_root(x: Tensor) -> Tensor:
     return x.double().sqrt().to(x.dtype)
 
 
-def _c_tangent(x):
-    return tan(x)
-
-
-def _c_cosine(x):
-    return cos(x)
-
-
-def _c_sine(x):
-    return sin(x)
-
-
-def _c_power_of_ten(x):
-    return np.float32(10) ** x
-
-
 _IN_C = {
-    torch.tan: _c_tangent,
-    torch.cos: _c_cosine,
-    torch.sin: _c_sine,
-    _power_of_ten: _c_power_of_ten,
+    torch.tan: lambda x: tan(x),
+    torch.cos: lambda x: cos(x),
+    torch.sin: lambda x: sin(x),
+    _power_of_ten: lambda x: np.float32(10) ** x,
 }
 
 
@@ -236,7 +220,6 @@ def _band(
         plugin=plugin,
         differentiable=band,
         linear=True,
-        time_invariant=True,
         memory_ms=memory_ms,
         neutral={
             "cutoff_frequency_hz": (ends_hz[0] * ends_hz[1]) ** 0.5,
@@ -259,7 +242,6 @@ def _pass(name: str, plugin: str, design: Design, ends_hz: tuple[float, float]) 
         plugin=plugin,
         differentiable=one_sided,
         linear=True,
-        time_invariant=True,
         memory_ms=5.0,
     )
 
