@@ -137,9 +137,9 @@ def enhance(
     from labkit.systems import blackbox
 
     model = blackbox.load(checkpoint, preset=preset)
-    if model.config.net.task != preset:
+    if model.config.sound.task != preset:
         raise ValueError(
-            f"checkpoint must be one for {preset}, got one for {model.config.net.task}"
+            f"checkpoint must be one for {preset}, got one for {model.config.sound.task}"
         )
     target = _folder(out, file.stem) / f"{file.stem}_{preset}.wav"
     facts = blackbox.enhance_file(model, file, target, hop_s=hop)
@@ -373,7 +373,7 @@ def plugins(
     status = 0
     for name in names:
         with open_plugin(name, timeout_s=timeout_s) as plugin:
-            print(f"{plugin.name} ({plugin.source.kind}, {plugin.source.where}): {plugin.facts()}")
+            print(f"{plugin.name} ({plugin.info.kind}, {plugin.info.where}): {plugin.facts()}")
             for knob in plugin.parameters:
                 span = f"{knob.low:g} to {knob.high:g} {knob.unit}".rstrip()
                 steps = f", {knob.steps} positions" if knob.steps else ""

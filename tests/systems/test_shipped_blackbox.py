@@ -88,8 +88,9 @@ def test_the_shell_plays_a_stereo_file_of_another_rate(tmp_path, capsys):
     time, source = np.arange(48_000) / 48_000, tmp_path / "mix.wav"
     tones = [0.05 * np.sin(2 * np.pi * f * time) for f in (220, 330)]
     soundfile.write(source, np.stack(tones, axis=1), 48_000)
-    target = tmp_path / "new" / "out.wav"  # a folder that is not there yet
-    assert main(["enhance", str(source), "--task", "mastering", "--out", str(target)]) == 0
+    folder = tmp_path / "new"  # it is not there yet
+    assert main(["enhance", str(source), "--preset", "mastering", "--out", str(folder)]) == 0
+    target = folder / "mix_mastering.wav"
     out, rate = soundfile.read(target)
     assert (out.shape, rate) == ((48_000, 2), 48_000)
     assert np.isfinite(out).all()
@@ -97,7 +98,7 @@ def test_the_shell_plays_a_stereo_file_of_another_rate(tmp_path, capsys):
     facts = json.loads(target.with_suffix(".json").read_text())
     assert set(facts["setting"]) == set(blackbox.TASKS["mastering"].names)
     assert "wrote" in capsys.readouterr().out
-    assert main(["enhance", str(tmp_path / "none.wav"), "--task", "mastering"]) == 1
+    assert main(["enhance", str(tmp_path / "none.wav"), "--preset", "mastering"]) == 1
     assert "audio expected" in capsys.readouterr().err
 
 

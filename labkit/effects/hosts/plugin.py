@@ -174,9 +174,9 @@ class HostedPlugin:
         """What was measured, in a line of `labkit plugins`."""
         error = f"differs by {self.probe.repeat_error:.1e} from render to render"
         repeats = "repeats itself" if self.repeatable else error
-        inert = "" if self.probe.responds or not self.parameters else ", no parameter has an effect"
+        inert = "" if self.probe.responds or not self.parameters else ", its knobs change nothing"
         return (
-            f"{len(self.parameters)} parameters, latency {self.latency_samples} samples, "
+            f"{len(self.parameters)} knobs, latency {self.latency_samples} samples, "
             f"{repeats} (by {self.probe.reset_mode}){inert}"
         )
 
