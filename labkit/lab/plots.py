@@ -166,36 +166,6 @@ def training_curve(
     return lines(None, series, xlabel="step", ylabel=unit, floors=floors)
 
 
-def heatmap(
-    values: np.ndarray,
-    x: Sequence[float],
-    y: Sequence[float],
-    *,
-    xlabel: str,
-    ylabel: str,
-    label: str,
-    mark: tuple[float, float] | None = None,
-) -> LabFigure:
-    """A quantity over a plane, (len(y), len(x)), with contours; `mark` is a point to cross.
-
-    Raises:
-        ValueError: if the shape does not fit or a value is not finite.
-    """
-    values = np.asarray(values)
-    if values.shape != (len(y), len(x)) or not np.isfinite(values).all():
-        raise ValueError(f"values must be finite and {(len(y), len(x))}, got {values.shape}")
-    row, column = np.unravel_index(values.argmin(), values.shape)
-    alt = f"{label} over {xlabel} and {ylabel}; least at {x[column]:.3g}, {y[row]:.3g}"
-    axes = _axes(alt, width=5.0, height=3.0)[0]
-    image = axes.pcolormesh(x, y, values, shading="nearest", cmap="viridis")
-    axes.contour(x, y, values, levels=10, colors="white", linewidths=0.4)
-    if mark is not None:
-        axes.plot(*mark, "+", ms=12, mew=2, color="white")
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.figure.colorbar(image, ax=axes, label=label)
-    return axes.figure
-
-
 def confusion(matrix: np.ndarray, labels: Sequence[str], *, title: str = "") -> LabFigure:
     """A confusion matrix, rows the truth, columns the answer; shaded by the share of each row.
 

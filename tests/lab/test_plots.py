@@ -25,7 +25,6 @@ PREDICTED = Prediction(
 )
 PATH = np.linspace(np.array([-1.0, 0.0, 0.5, 2.0]), np.array([-1.0, -1.0, -1.0, 1.0]), 6)
 PAIRS = np.array([[0.0, 1.0], [0.2, 0.4]])
-PLANE = {"xlabel": "depth", "ylabel": "level", "label": "error"}
 WORDS = {
     "sad": (3.0, 1.5),
     "relaxing": (3.05, 1.5),
@@ -54,7 +53,6 @@ FIGURES = {
     "lines": lambda: plots.lines(
         [1, 2], {"a": [3.0, 4.0]}, xlabel="x", ylabel="y", log_x=True, diagonal=True
     ),
-    "heatmap": lambda: plots.heatmap([[2, 1], [4, 3]], [1, 2], [5, 6], **PLANE, mark=(2, 5)),
     "chain": lambda: plots.chain_diagram(CHAIN),
     "no chain": lambda: plots.chain_diagram([]),
     "alternatives": lambda: plots.alternatives({"three": PREDICTED, "six": PREDICTED}),
@@ -72,7 +70,6 @@ FIGURES = {
 ALTS = {
     "curve": "loss (nats) over step: loss 3 to 1; valid 2 to 2",
     "lines": "y over x: a 3 to 4",
-    "heatmap": "error over depth and level; least at 2, 5",
     "alternatives": "Probability of the chains three: distortion 0.50; six: distortion 0.50",
     "paths": "4 paths in 5 steps; 75% end below 0. three of four",
     "words": "5 words, from tinny (left) to smooth (right)",
@@ -178,7 +175,6 @@ def test_no_word_of_a_map_covers_another():
         (lambda: plots.confusion(np.eye(3), ["a"]), r"matrix must be 1 x 1, .* got \(3, 3\)"),
         (lambda: plots.training_curve([{"loss": 1.0}]), "each hold 'step'"),
         (lambda: plots.lines([1, 2], {"a": [3.0]}, xlabel="x", ylabel="y"), "as long as x"),
-        (lambda: plots.heatmap([[1.0]], [1, 2], [1], **PLANE), r"finite and \(1, 2\)"),
         (lambda: plots.attention(np.eye(2), ["a"], ["b"]), r"weights must be \(1, 1\)"),
         (lambda: plots.histograms({"a": []}), r"columns\['a'\] must be finite and not empty"),
         (lambda: plots.histograms({}), "at least one"),
