@@ -61,13 +61,8 @@ def early_reflections(
 ) -> np.ndarray:
     """The direct sound and its reflections from near surfaces, complex.
 
-    Args:
-        delays_ms: of each reflection, above 0 and below 15.
-        gains: of each relative to the direct sound, either sign.
-        damping_hz: first-order low-pass of the reflections.
-
-    Raises:
-        ValueError: a delay outside 0 to 15 ms, where it would begin to sound as an echo.
+    `delays_ms` lie above 0 and below 15, where they would begin to sound as echoes; `gains` are
+    relative to the direct sound, of either sign; `damping_hz` is the reflections' low-pass.
     """
     delays_ms, gains = np.atleast_1d(delays_ms), np.atleast_1d(gains)
     if np.any((delays_ms <= 0) | (delays_ms >= 15)):
@@ -86,7 +81,7 @@ def frequency_grid(sample_rate: int) -> np.ndarray:
 def warp(frequency_hz: np.ndarray | float, sample_rate: int) -> np.ndarray | float:
     """The analogue frequency that the bilinear transform maps to a digital one; both in Hz.
 
-    An analogue response taken at `warp(frequency_grid(rate), rate)` belongs to a causal digital
+    Read at `warp(frequency_grid(rate), rate)`, an analogue response belongs to a causal digital
     filter; on the plain grid it would ring before the impulse. Warp cutoffs too.
     """
     bounded = np.minimum(np.pi * frequency_hz / sample_rate, np.pi / 2 - 1e-6)
@@ -109,12 +104,6 @@ def colour(
         response: complex, on `frequency_grid`; None leaves the colour alone.
         speed: 1.03 is 3 % faster, higher and shorter; 0.5 to 2. It is rounded to a ratio of fast
             transform lengths, within about 0.3 % for clips of a second or more.
-
-    Returns:
-        float32 `(channels, round(samples / speed))`, with the rounded speed.
-
-    Raises:
-        ValueError: `speed` out of range.
     """
     if not 0.5 <= speed <= 2.0:
         raise ValueError(f"speed must be 0.5 to 2, got {speed}")
@@ -174,8 +163,7 @@ def draw_response(
 def noise(rng: np.random.Generator, samples: int, *, pink: bool) -> np.ndarray:
     """White or pink (-3 dB per octave) noise of RMS 1, float32 `(samples,)`.
 
-    Source: J. O. Smith, Spectral Audio Signal Processing, "Synthesis of 1/F Noise": a three-pole
-        filter, within about 0.5 dB above 30 Hz at 44.1 kHz.
+    Source: J. O. Smith, Spectral Audio Signal Processing, "Synthesis of 1/F Noise".
     """
     out = rng.standard_normal(samples, dtype=np.float32)
     if pink:
@@ -248,17 +236,12 @@ def augment(
     Args:
         audio: float32 `(channels, any)`, finite.
         strength: 0 gives the clip back (cropped to `samples`), 1 varies it as recordings vary.
-        samples: length of the result; None keeps the input's. A longer input is cropped at a random
-            place.
+        samples: length of the result; None keeps the input's. A longer input is cropped at random.
         parts: what is varied beside the level: ``"tone"`` (colour), ``"time"`` (speed, place,
             fades), ``"noise"`` (noise, hum, clicks).
 
     Returns:
-        float32 `(channels, samples)`, peak at most 0.999; the peak before noise is spread over
-        30 dB. Silence stays silent.
-
-    Raises:
-        ValueError: `strength` not in 0..1, an empty clip, `samples` below 1, or an unknown part.
+        float32 `(channels, samples)`, peak at most 0.999; before noise, peaks spread over 30 dB.
     """
     samples = audio.shape[-1] if samples is None else samples
     _check_augment(audio, samples, strength, parts)

@@ -27,11 +27,9 @@ class Record:
     """A published data set on Zenodo.
 
     Attributes:
-        name: how `get` calls it.
         page: where a person reads about it and its licence.
         gigabytes: size of all files.
-        files: name -> published md5 of the files that the course can use; they are below `url`.
-        note: what to know before using it.
+        files: name -> published md5 of the files that the course can use.
         restricted: the licence forbids commercial use or derivatives.
     """
 
@@ -145,13 +143,12 @@ def get(
     folder: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Have a data set on disk: what is missing is downloaded, checked against its md5, and unpacked.
+    """Have a data set on disk: what is missing is downloaded, checked by its md5, and unpacked.
 
     A file that you put into the folder by hand is taken, and kept, when its md5 matches.
 
     Args:
         name: a key of `records()`, or a `Record` of your own.
-        accept_licence: say that you have read the licence and keep to it.
         files: the names wanted; None is all files of the record.
         folder: where to keep it; None is `cache_dir() / "datasets" / name`.
         say: takes lines of progress, the licence among them.
@@ -160,7 +157,6 @@ def get(
         The folder; each archive is unpacked into a subfolder of its name. `AudioFolder` reads it.
 
     Raises:
-        ValueError: an unknown data set or file.
         LicenceError: without `accept_licence`.
         DatasetUnavailable: offline, or a wrong md5; with the name, address and place of the file.
     """

@@ -37,11 +37,7 @@ class AudioFileError(AudioError):
 
 
 def check_rate(sample_rate: int, name: str = "sample_rate") -> int:
-    """The sample rate as an int; `name` is the argument's name in the message.
-
-    Raises:
-        AudioError: if it is not a whole number from 1 to 1,000,000.
-    """
+    """The sample rate as an int, or an AudioError if it is not a whole number up to 1,000,000."""
     numeric = isinstance(sample_rate, (int, float, np.integer, np.floating))
     if not numeric or isinstance(sample_rate, bool):
         raise AudioError(f"{name} must be a whole number of Hz, got {sample_rate!r}")
@@ -55,11 +51,8 @@ def check_rate(sample_rate: int, name: str = "sample_rate") -> int:
 def check_audio(audio: np.ndarray, sample_rate: int, *, name: str = "audio") -> np.ndarray:
     """The audio as C-contiguous float32 `(channels, samples)`; the input itself when it is that.
 
-    Args:
-        audio: floats `(channels, samples)`, 1 to 64 channels, or `(samples,)` for mono.
-
-    Raises:
-        AudioError: wrong type or shape, empty, NaN or infinity, or a bad sample rate.
+    Taken are floats of 1 to 64 channels, or `(samples,)` for mono. An AudioError names a wrong
+    type or shape, NaN or infinity, and a bad sample rate.
     """
     check_rate(sample_rate)
     if not isinstance(audio, np.ndarray):
@@ -97,8 +90,7 @@ def check_audio(audio: np.ndarray, sample_rate: int, *, name: str = "audio") -> 
 def to_mono(audio: np.ndarray) -> np.ndarray:
     """The mean of the channels: `(channels, samples)` -> float32 `(1, samples)`.
 
-    Raises:
-        AudioError: unusable audio, or channels that cancel (the mean lies 60 dB below one of them).
+    An AudioError refuses channels that cancel: a mean that lies 60 dB below one of them.
     """
     audio = check_audio(audio, 1)
     if audio.shape[0] == 1:
@@ -114,11 +106,7 @@ def to_mono(audio: np.ndarray) -> np.ndarray:
 def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     """The same sound at another sample rate, by soxr at its high-quality setting.
 
-    Returns:
-        float32 `(channels, max(1, round(samples * to_rate / from_rate)))`.
-
-    Raises:
-        AudioError: if the audio or a rate is not usable.
+    The result has `max(1, round(samples * to_rate / from_rate))` samples.
     """
     audio = check_audio(audio, from_rate)
     to_rate = check_rate(to_rate, "to_rate")
@@ -138,21 +126,18 @@ def read_audio(
     mono: bool = False,
     max_seconds: float | None = None,
 ) -> tuple[np.ndarray, int]:
-    """Any audio file as float32, at its own rate or at the one asked for.
+    """Any audio file as float32 `(channels, samples)`, and its sample rate.
 
     WAV, FLAC, MP3, Ogg Vorbis, Opus, AIFF and more are read by libsndfile; MPEG-4 (m4a) by
-    pedalboard or an `ffmpeg` program. Silence is returned. Of a cut Ogg or Opus stream, which is a
-    valid shorter stream, what is left is returned.
+    pedalboard or an `ffmpeg` program. Of a cut Ogg or Opus stream, which is a valid shorter stream,
+    what is left is returned.
 
     Args:
+        sample_rate: resample to this rate; None keeps the file's.
         max_seconds: read at most this much from the start, > 0; None reads all.
-
-    Returns:
-        `(audio, sample_rate)`: float32 `(channels, samples)`, and its rate in Hz.
 
     Raises:
         AudioFileError: missing, a folder, empty, truncated, not audio, or NaN or infinite samples.
-        AudioError: a bad `sample_rate` or `max_seconds`.
     """
     path = Path(path)
     if sample_rate is not None:
@@ -175,17 +160,16 @@ def read_audio(
 
 def _head(path: Path) -> bytes:
     """The first 16 bytes of a file."""
+    expected = f"{path}: an audio file was expected,"
     if path.is_dir():
-        raise AudioFileError(f"{path}: an audio file was expected, this is a folder")
+        raise AudioFileError(f"{expected} this is a folder")
     try:
         with open(path, "rb") as file:
             head = file.read(16)
     except OSError as error:
-        raise AudioFileError(
-            f"{path}: an audio file was expected, cannot open it ({error.strerror})"
-        ) from error
+        raise AudioFileError(f"{expected} cannot open it ({error.strerror})") from error
     if not head:
-        raise AudioFileError(f"{path}: an audio file was expected, this one is empty (0 bytes)")
+        raise AudioFileError(f"{expected} this one is empty (0 bytes)")
     return head
 
 
@@ -281,15 +265,13 @@ def write_audio(
     """Write an audio file in one step and return its path.
 
     Args:
-        path: ends in .wav, .flac, .ogg, .opus, .mp3 or .aiff.
+        path: ends in .wav, .flac, .ogg, .opus, .mp3 or .aiff; its folder exists.
         audio: `(channels, samples)`, finite, within -1 to 1.
         sample_rate: Hz; Opus takes 8, 12, 16, 24 and 48 kHz only.
         subtype: libsndfile's sample format, e.g. ``"PCM_16"``; None is 24 bit where possible.
 
     Raises:
-        AudioError: unusable audio, or samples beyond full scale.
-        AudioFileError: an unknown suffix, a missing folder, or a rate or subtype that the format
-            cannot hold.
+        AudioError: for anything else; AudioFileError where it is not the audio's fault.
     """
     path = Path(path)
     audio = check_audio(audio, sample_rate)

@@ -1,7 +1,6 @@
 """A seeded electric guitar: endless phrases, no two instruments alike, to train recognisers on.
 
-`GuitarModel` is an instrument with its player and its input; `phrase` plays it; `through_rig` is what
-follows the strings: pickup, tone knob, body, room and noise, in the frequency domain.
+`GuitarModel` is an instrument with its player and its input, and `phrase` plays it.
 """
 
 from dataclasses import dataclass, field, replace
@@ -26,7 +25,7 @@ DEFAULT_INHARMONICITY = (1e-4, 7e-5, 6e-5, 9e-5, 5e-5, 3e-5)
 
 @dataclass(frozen=True)
 class GuitarModel:
-    """One instrument, with its player's touch and its cable's noise; by default a plain, clean guitar.
+    """One instrument, with its player's touch and its cable's noise; by default plain and clean.
 
     Attributes:
         tuning: MIDI numbers of the open strings.
@@ -38,8 +37,7 @@ class GuitarModel:
         dead_spots: (frequency in Hz, factor on the decay rate), a curve over the fingerboard.
         position: usual pick position, as a fraction of the string, 0.05 to 0.5.
         hardness_hz: usual low-pass corner of the pick at full velocity.
-        resonance_hz: pickup resonance, of quality `resonance_q`.
-        tone_hz: corner of the tone knob's one-pole low-pass.
+        tone_hz: corner of the tone knob's one-pole low-pass, after the pickup's resonance.
         lowcut_hz: corner of the input's one-pole high-pass.
         tilt_db: spectral tilt per octave about 1 kHz.
         body: (centre in Hz, Q, gain) of body resonances; empty for a solid body.
@@ -48,11 +46,10 @@ class GuitarModel:
         asymmetry: share of second-order distortion from the magnet, 0 to about 0.1.
         release_seconds: time for a damped string to fall by 60 dB.
         touch_noise_db: pick clicks and finger noise, peak relative to a note's peak.
-        noise_db: noise floor, RMS relative to the phrase's peak.
+        noise_db: noise floor, RMS relative to the phrase's peak; so are the next three.
         noise_slope: the floor falls as frequency to minus this power (0 white, 0.5 pink).
-        hum_db: mains hum relative to the phrase's peak; minus infinity for none.
-        whine_db: a steady high tone from a nearby supply, as `hum_db`.
-        handling_db: sliding fingers and knocks between the notes, as `hum_db`.
+        whine_db: a steady high tone from a nearby supply.
+        handling_db: sliding fingers and knocks between the notes.
     """
 
     tuning: tuple[int, ...] = STANDARD_TUNING
@@ -296,22 +293,14 @@ def pluck(
     mute: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> NDArray[np.float32]:
-    """A single plucked note, without noise and exactly in tune.
+    """A single plucked note, without noise and exactly in tune: float32 `(1, samples)`.
 
     Args:
-        frequency_hz: first partial, > 0 and below half the sample rate.
-        sample_rate: Hz, >= 8000.
-        velocity: how hard, 0 to 1: louder and brighter.
+        velocity: how hard, 0 to 1: louder and brighter; it is the peak.
         decay_seconds: T60 of the first partial; this, `position` and `hardness_hz` default to the
             model's.
         mute: 0 free, 0.6 palm-muted, 1 dead.
         rng: source of attack noise; without one there is none.
-
-    Returns:
-        `(1, samples)` float32 with peak `velocity`.
-
-    Raises:
-        ValueError: if `frequency_hz`, `sample_rate`, `seconds` or `velocity` is out of range.
     """
     _check(sample_rate, seconds)
     if not 0 < frequency_hz < sample_rate / 2:
@@ -357,9 +346,6 @@ def phrase(
 
     Returns:
         `(1, samples)` float32, peak between -33 and -3 dBFS, never silent.
-
-    Raises:
-        ValueError: if `style` is unknown, or `sample_rate` or `seconds` is out of range.
     """
     _check(sample_rate, seconds)
     model = GuitarModel.draw(rng) if model is None else model

@@ -16,25 +16,25 @@ _PLUGIN_FOLDERS = {
 
 
 def data_dir() -> Path:
-    """The repository's `data/` folder: manifest, shipped checkpoints, results."""
+    """The repository's `data/` folder: phrases, shipped checkpoints, results."""
     return Path(__file__).resolve().parents[2] / "data"
 
 
 def cache_dir() -> Path:
-    """Where downloads and rendered pools are kept: `$LABKIT_CACHE`, else `~/.cache/labkit` (created)."""
+    """Where downloads and pools are kept: `$LABKIT_CACHE`, else `~/.cache/labkit` (created)."""
     path = Path(os.environ.get("LABKIT_CACHE", Path.home() / ".cache" / "labkit"))
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def real_data_dir() -> Path | None:
-    """Real recordings for evaluation: `$LABKIT_REAL_DATA`, else `shared/data` beside the checkout, else None."""
+    """Real recordings: `$LABKIT_REAL_DATA`, else `shared/data` beside the checkout, else None."""
     path = Path(os.environ.get("LABKIT_REAL_DATA", data_dir().parents[1] / "shared" / "data"))
     return path if path.is_dir() else None
 
 
 def plugin_folders(kind: Literal["VST3", "LV2", "VST2"]) -> list[Path]:
-    """The folders of this machine that may hold plug-ins of a kind: `$VST3_PATH` and its like, else the usual ones."""
+    """The folders here that may hold plug-ins: `$VST3_PATH` and its like, else the usual ones."""
     variable, usual = _PLUGIN_FOLDERS[kind]
     named = os.environ[variable].split(os.pathsep) if os.environ.get(variable) else usual.split()
     return [path for path in (Path(folder).expanduser() for folder in named) if path.is_dir()]

@@ -1,4 +1,4 @@
-"""Dry clips: what a clip and a source are, and clips by number, stored on disk or made when asked."""
+"""Dry clips: what a clip and a source are; clips by number, stored on disk or made when asked."""
 
 import json
 import os
@@ -15,19 +15,16 @@ from labkit.signal.units import db_to_amplitude
 
 SPLITS = ("train", "validation", "test")
 _PEAK = db_to_amplitude(-1.0)  # of stored clips, so that 16 bits are well used
-# Guitars of fresh clips: nearly one a clip. Their seed is not that of the pools, whose validation and
-# test guitars they must not meet. Sampled programs are split by themselves.
+# Guitars of fresh clips: nearly one a clip. Their seed is not that of the pools, so that they do not
+# meet the pools' validation and test guitars. Sampled programs are split by themselves.
 _FRESH_GUITARS = (200_000, 200, 400)
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A piece of dry audio and where it comes from.
+    """Dry float32 audio `(1, samples)` and where it comes from.
 
-    Attributes:
-        audio: float32 `(1, samples)`, full scale 1.
-        source_id: its group, unique over all sources.
-        kind: "generated", "sampled" or "real".
+    `source_id` is its group, unique over all sources; `kind` is "generated", "sampled" or "real".
     """
 
     audio: np.ndarray
@@ -89,11 +86,7 @@ class FreshClips:
 class DryPool:
     """Clips by number from the file of `build_pool`, mapped into memory in each process anew.
 
-    Args:
-        path: the .npy file; its manifest, with the plan, source ids and kinds, is beside it as .json.
-
-    Raises:
-        AudioFileError: no pool there, no manifest, or a size that does not fit the manifest.
+    An AudioFileError refuses a file without its .json manifest, or of another size than it says.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -119,11 +112,7 @@ class DryPool:
         return {**self.__dict__, "_clips": None}  # a map of memory belongs to one process
 
     def clip(self, index: int) -> Clip:
-        """Clip `index`, peak -1 dBFS.
-
-        Raises:
-            IndexError: if there is no such clip.
-        """
+        """Clip `index`, peak -1 dBFS, or an IndexError."""
         if not 0 <= index < len(self):
             raise IndexError(f"index must be 0 to {len(self) - 1}, got {index}")
         if self._clips is None:
@@ -136,11 +125,8 @@ class DryPool:
 def build_pool(path: str | os.PathLike, source: Source, split: str, n: int, seed: int) -> DryPool:
     """Render `n` clips into a .npy file as 16-bit samples, unless they are there already.
 
-    Clip `i` comes from its own random stream.
-
-    Raises:
-        ValueError: a bad `path`, `split` or `n`, or a pool there that was built from others.
-        AudioFileError: a damaged pool at `path`.
+    Clip `i` comes from its own random stream. A ValueError refuses bad arguments, and a file that
+    was built from others.
     """
     path = Path(path)
     if path.suffix != ".npy" or n < 1:
@@ -151,9 +137,7 @@ def build_pool(path: str | os.PathLike, source: Source, split: str, n: int, seed
     if path.exists():
         pool = DryPool(path)
         if pool.plan != plan:
-            raise ValueError(
-                f"{path} was built with {pool.plan}, asked for {plan}: delete it, or take another path"
-            )
+            raise ValueError(f"{path} was built with {pool.plan}, asked for {plan}: delete it")
         return pool
     manifest = {"plan": plan, "source_ids": [], "kinds": []}
     # The clips are renamed last, so that a pool is there only when all of it is.
@@ -176,12 +160,7 @@ def dry_pool(
 ) -> DryPool | FreshClips:
     """`n` dry clips in a pool in the cache, built when needed, or for `n` = 0 fresh clips.
 
-    Args:
-        kind: ``"generated"``, or ``"sampled"`` (needs a soundfont).
-
-    Raises:
-        ValueError: as `build_pool`.
-        KeyError: for another kind.
+    `kind` is ``"generated"``, or ``"sampled"``, which needs a soundfont.
     """
     from labkit.signal.sources import GeneratedGuitars, Sampled
 

@@ -46,11 +46,7 @@ class SoundFontMissingError(FileNotFoundError):
 
 
 def find_soundfont() -> Path:
-    """The FluidR3 General MIDI bank: `$LABKIT_SOUNDFONT`, else in the usual folders of this system.
-
-    Raises:
-        SoundFontMissingError: with the folders searched and the command that installs it.
-    """
+    """The FluidR3 bank: `$LABKIT_SOUNDFONT`, else in the usual folders of this system."""
     wanted = os.environ.get("LABKIT_SOUNDFONT")
     if wanted:
         if Path(wanted).is_file():
@@ -69,12 +65,7 @@ def find_soundfont() -> Path:
 
 
 class Synthesizer:
-    """FluidSynth, offline and dry: one bank, one channel, float output that cannot clip.
-
-    Raises:
-        AudioError: a sample rate outside 8,000 to 96,000 Hz, or a bank that FluidSynth refuses.
-        ModuleNotFoundError: without pyfluidsynth.
-    """
+    """FluidSynth, offline and dry: one bank, one channel, float output that cannot clip."""
 
     def __init__(self, path: Path, sample_rate: int) -> None:
         if not 8_000 <= check_rate(sample_rate) <= 96_000:
@@ -104,15 +95,9 @@ class Synthesizer:
     ) -> np.ndarray:
         """Render one program from silence: float32 `(1, samples)`.
 
-        It is the louder of the two output channels: the sum of a stereo pair of microphones would
-        be a comb filter.
-
-        Args:
-            events: `(sample index, "on" | "off" | "bend", key or bend, velocity)`, in order of time;
-                a bend is -8192 to 8191 for -2 to 2 semitones. Times are rounded down to `BLOCK`.
-
-        Raises:
-            AudioError: if the bank has no such program.
+        `events` are `(sample index, "on" | "off" | "bend", key or bend, velocity)` in order of time;
+        a bend is -8192 to 8191 for -2 to 2 semitones. The louder output channel is taken: the sum of
+        a stereo pair of microphones would be a comb filter.
         """
         if self._synth.program_select(0, self._bank, bank, number) != 0:
             raise AudioError(f"the SoundFont has no program {number} in bank {bank}")
@@ -237,22 +222,11 @@ class _Hand:
 def draw_phrase(
     rng: np.random.Generator, *, family: str, low: int, high: int, seconds: float
 ) -> Phrase:
-    """A phrase in one of the styles that suit an instrument.
+    """A phrase in one of the styles that suit a `family` of instruments.
 
-    What matters is that attacks, gaps, densities, chords, bends and levels vary as widely as they do
-    in recordings, because every effect reacts to them.
-
-    Args:
-        family: one of `FAMILIES`; decides styles and bends.
-        low: lowest MIDI key.
-        high: highest MIDI key, at least `low` + 12.
-        seconds: how long to play, > 0; the last note may ring past it.
-
-    Returns:
-        At least one note; every key within `low` to `high`, every start within 0 to `seconds`.
-
-    Raises:
-        ValueError: an unknown family, less than an octave, or no time.
+    What matters is that attacks, gaps, densities, chords, bends and levels vary as widely as they
+    do in recordings, because every effect reacts to them. Every key lies within `low` to `high`,
+    an octave or more, and every start within 0 to `seconds`.
     """
     if family not in _STYLES:
         raise ValueError(f"family must be one of {', '.join(FAMILIES)}, got {family!r}")
@@ -433,16 +407,10 @@ _WEIGHTS = {
 
 @dataclass(frozen=True)
 class Program:
-    """One instrument of the bank.
+    """One instrument of the bank; `low` and `high` are the MIDI keys used.
 
     Guitars stop at key 83: from 84 on the nylon guitar (train) and the steel guitar (test) of FluidR3
     play the same sample.
-
-    Attributes:
-        number: program number, counted from 0.
-        family: how it is played, one of `FAMILIES`.
-        low: lowest MIDI key used.
-        high: highest MIDI key used.
     """
 
     bank: int
@@ -546,10 +514,6 @@ class Sampled:
         sample_rate: Hz, 8,000 to 96,000.
         phrases: phrases per program in "train"; "validation" and "test" have a tenth each.
         soundfont: the bank; None is `find_soundfont()`, looked for at the first clip.
-
-    Raises:
-        ValueError: bad `seconds` or `phrases`.
-        SoundFontMissingError: at the first clip, without the bank.
     """
 
     kind = "sampled"

@@ -33,7 +33,7 @@ def torch_generator(seed: int, *purpose: str | int) -> torch.Generator:
 
 
 def seeded(make: Callable[[], T], seed: int, *purpose: str | int) -> T:
-    """What `make` builds with torch's global generator seeded, whose state is put back afterwards."""
+    """What `make` builds with torch's global generator seeded; its state is put back afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_generator(seed, *purpose).initial_seed())
         return make()

@@ -1,4 +1,4 @@
-"""The phrases that the notebooks are played with: a few seconds each, made here, kept in `data/phrases`."""
+"""The few seconds of guitar that the notebooks play: made here, kept in `data/phrases`."""
 
 import hashlib
 import re
@@ -10,7 +10,7 @@ import numpy as np
 from labkit.signal.files import read_audio, write_audio
 from labkit.signal.guitar import GuitarModel, phrase
 from labkit.signal.paths import data_dir
-from labkit.signal.sampled import Note, Phrase, Program, Sampled, programs
+from labkit.signal.sampled import Note, Phrase, Sampled, programs
 from labkit.signal.seeds import generator
 
 SAMPLE_RATE = 44_100
@@ -24,44 +24,22 @@ def phrase_names() -> tuple[str, ...]:
 
 
 def phrase_path(name: str) -> Path:
-    """The shipped file of a phrase.
-
-    Raises:
-        ValueError: for a name that is not in `phrase_names()`.
-    """
+    """The shipped file of a phrase, or a ValueError that lists their names."""
     if name not in _RECIPES:
         raise ValueError(f"name must be one of {', '.join(_RECIPES)}, got {name!r}")
     return data_dir() / "phrases" / f"{name}.flac"
 
 
 def load_phrase(name: str = "riff") -> tuple[np.ndarray, int]:
-    """A dry guitar phrase that ships with the course, so that no notebook needs a soundfont.
-
-    Args:
-        name: one of `phrase_names()`.
-
-    Returns:
-        `(audio, sample_rate)`: float32 `(1, samples)`, peak -6 dBFS, and 44,100.
-
-    Raises:
-        ValueError: for an unknown name.
-        AudioFileError: where the file is missing.
-    """
+    """A dry guitar phrase that ships with the course: float32 `(1, samples)`, and 44,100 Hz."""
     return read_audio(phrase_path(name))
 
 
 def make_phrases(folder: Path) -> dict[str, str]:
     """Render all phrases as 16-bit FLAC, and bring the hashes in the folder's README.md up to date.
 
-    Args:
-        folder: where to, created.
-
-    Returns:
-        The sha256 of each phrase's samples (16-bit little-endian): the packing of a FLAC file may differ from
-        one version of its encoder to the next, its samples may not.
-
-    Raises:
-        SoundFontMissingError: without FluidR3_GM.sf2.
+    Returns the sha256 of each phrase's samples: the packing of a FLAC file may differ from one
+    version of its encoder to the next, its samples may not. It needs FluidR3_GM.sf2.
     """
     folder.mkdir(parents=True, exist_ok=True)
     hashes = {}
@@ -69,17 +47,13 @@ def make_phrases(folder: Path) -> dict[str, str]:
         audio = render_phrase(name)
         write_audio(folder / f"{name}.flac", audio, SAMPLE_RATE, subtype="PCM_16")
         hashes[name] = samples_hash(folder / f"{name}.flac")
-    _update_readme(folder / "README.md", hashes)
+    readme = folder / "README.md"
+    if readme.exists():
+        text = readme.read_text()
+        for name, value in hashes.items():
+            text = re.sub(rf"(`{name}\.flac` \|.*\| `)[0-9a-f]{{64}}`", rf"\g<1>{value}`", text)
+        readme.write_text(text)
     return hashes
-
-
-def _update_readme(readme: Path, hashes: dict[str, str]) -> None:
-    if not readme.exists():
-        return
-    text = readme.read_text()
-    for name, value in hashes.items():
-        text = re.sub(rf"(`{name}\.flac` \|.*\| `)[0-9a-f]{{64}}`", rf"\g<1>{value}`", text)
-    readme.write_text(text)
 
 
 def render_phrase(name: str) -> np.ndarray:
@@ -96,12 +70,6 @@ def samples_hash(path: Path) -> str:
     return hashlib.sha256(np.round(audio * 32_768).astype("<i2").tobytes()).hexdigest()
 
 
-def _program(split: str, number: int) -> Program:
-    return next(
-        program for program in programs(split) if (program.bank, program.number) == (0, number)
-    )
-
-
 def _sampled(
     split: str, number: int, seconds: float, beat_seconds: float, score: str
 ) -> np.ndarray:
@@ -114,7 +82,8 @@ def _sampled(
             loudness = int(velocity[0]) if velocity else 96 - 4 * (index % 3)
             notes.append(Note(start, float(beats) * beat_seconds, int(key), loudness))
     player = Sampled(seconds=seconds, sample_rate=SAMPLE_RATE)
-    return player.play(Phrase(tuple(notes)), _program(split, number), lead_seconds=-0.03)
+    (program,) = (p for p in programs(split) if (p.bank, p.number) == (0, number))
+    return player.play(Phrase(tuple(notes)), program, lead_seconds=-0.03)
 
 
 def _generated(index: int, style: str, seconds: float) -> np.ndarray:
@@ -123,45 +92,31 @@ def _generated(index: int, style: str, seconds: float) -> np.ndarray:
     return phrase(rng, model=model, sample_rate=SAMPLE_RATE, seconds=seconds, style=style)
 
 
-def _riff() -> np.ndarray:
-    score = (
-        "0:40:0.9:112 1:52:0.4 1.5:55:0.4 2:57:0.9:108 3:55:0.4 3.5:52:0.4 "
-        "4:40:0.4:110 4.5:43:0.4 5:45:0.9:112 6:57+60+64:0.9:100 7:50:0.4 7.5:52:0.4 8:40+47+52+59:2.2:110"
-    )
-    return _sampled("test", 27, 4.2, 0.4, score)
-
-
-def _strum() -> np.ndarray:
-    score = (
-        "0:43+47+50+55+59+67:0.95:104 1:67+59+55+50:0.45:72 1.5:43+47+50+55+59+67:0.9:92 "
-        "2.5:67+59+55:0.45:70 3:40+47+52+55+59+64:0.95:104 4:64+59+55+52:0.45:72 "
-        "4.5:40+47+52+55+59+64:0.9:92 5.5:64+59+55:0.45:70 6:48+52+55+60+64:0.95:104 "
-        "7:64+60+55+52:0.45:74 7.5:50+57+62+66:2.5:100"
-    )
-    return _sampled("test", 25, 4.4, 0.42, score)
-
-
-def _line() -> np.ndarray:
-    score = (
-        "0:57:0.5 0.5:60:0.5 1:62:0.5 1.5:64:0.9 2.5:67:0.5 3:66:0.5 3.5:64:1.2 "
-        "5:62:0.5 5.5:60:0.5 6:57:0.9 7:55:0.4 7.5:56:0.4 8:57:2"
-    )
-    return _sampled("train", 26, 4.2, 0.4, score)
-
-
-def _arpeggio() -> np.ndarray:
-    score = (
-        "0:45:4 0.5:52:3 1:57:3 1.5:60:2.5 2:64:2 2.5:60:2 3:57:2 3.5:52:2 "
-        "4:41:4 4.5:48:3 5:53:3 5.5:57:2.5 6:60:2 6.5:57:2 7:53:2 7.5:48:2 8:40:3 8.5:47+52+56+59:3:84"
-    )
-    return _sampled("train", 24, 4.4, 0.42, score)
-
-
+_RIFF = (
+    "0:40:0.9:112 1:52:0.4 1.5:55:0.4 2:57:0.9:108 3:55:0.4 3.5:52:0.4 "
+    "4:40:0.4:110 4.5:43:0.4 5:45:0.9:112 6:57+60+64:0.9:100 7:50:0.4 7.5:52:0.4 "
+    "8:40+47+52+59:2.2:110"
+)
+_STRUM = (
+    "0:43+47+50+55+59+67:0.95:104 1:67+59+55+50:0.45:72 1.5:43+47+50+55+59+67:0.9:92 "
+    "2.5:67+59+55:0.45:70 3:40+47+52+55+59+64:0.95:104 4:64+59+55+52:0.45:72 "
+    "4.5:40+47+52+55+59+64:0.9:92 5.5:64+59+55:0.45:70 6:48+52+55+60+64:0.95:104 "
+    "7:64+60+55+52:0.45:74 7.5:50+57+62+66:2.5:100"
+)
+_LINE = (
+    "0:57:0.5 0.5:60:0.5 1:62:0.5 1.5:64:0.9 2.5:67:0.5 3:66:0.5 3.5:64:1.2 "
+    "5:62:0.5 5.5:60:0.5 6:57:0.9 7:55:0.4 7.5:56:0.4 8:57:2"
+)
+_ARPEGGIO = (
+    "0:45:4 0.5:52:3 1:57:3 1.5:60:2.5 2:64:2 2.5:60:2 3:57:2 3.5:52:2 "
+    "4:41:4 4.5:48:3 5:53:3 5.5:57:2.5 6:60:2 6.5:57:2 7:53:2 7.5:48:2 8:40:3 "
+    "8.5:47+52+56+59:3:84"
+)
 _RECIPES: dict[str, Callable[[], np.ndarray]] = {
-    "riff": _riff,
-    "strum": _strum,
-    "line": _line,
-    "arpeggio": _arpeggio,
+    "riff": lambda: _sampled("test", 27, 4.2, 0.4, _RIFF),
+    "strum": lambda: _sampled("test", 25, 4.4, 0.42, _STRUM),
+    "line": lambda: _sampled("train", 26, 4.2, 0.4, _LINE),
+    "arpeggio": lambda: _sampled("train", 24, 4.4, 0.42, _ARPEGGIO),
     "generated_chords": lambda: _generated(0, "strum", 4.0),
     "generated_line": lambda: _generated(1, "expressive", 4.0),
 }

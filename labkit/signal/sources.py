@@ -41,11 +41,7 @@ _MIX_DBFS = -20.0
 
 
 def disjoint(source: Source) -> dict[str, int]:
-    """Prove that no source id is in two splits, and count the groups of each split.
-
-    Raises:
-        ValueError: naming an id that is in two splits.
-    """
+    """Count the groups of each split, or raise a ValueError that names one in two splits."""
     found = {split: set(source.groups(split)) for split in SPLITS}
     for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
         shared = sorted(found[first] & found[second])
@@ -59,12 +55,7 @@ def disjoint(source: Source) -> dict[str, int]:
 class Generated:
     """Base of the generated sources: numbered groups, each with its own random stream.
 
-    Args:
-        seed: the seed of the groups (guitars, bands, voices).
-        counts: how many groups in train, validation and test.
-
-    Raises:
-        ValueError: bad `seconds` or `counts`.
+    `counts` are the groups (guitars, bands, voices) of train, validation and test.
     """
 
     kind = "generated"
@@ -113,7 +104,7 @@ class GeneratedGuitars(Generated):
 
 
 class GeneratedMixes(Generated):
-    """Drums, a bass and two guitars, mixed at balanced levels, at -20 dBFS RMS; a group is a band."""
+    """Drums, a bass and two guitars at balanced levels, -20 dBFS RMS; a group is a band."""
 
     prefix = "band"
 
@@ -126,7 +117,6 @@ class GeneratedMixes(Generated):
             style = str(rng.choice(styles)) if len(styles) > 1 else styles[0]
             return phrase(rng, model=model, style=style, **sizes)
 
-        # The bass guitar is drawn before the drums are, which come from another stream.
         parts = [
             (-1.0, drums(rng, **sizes)),
             (-1.0, play("line", tuning=_BASS)),
@@ -204,16 +194,12 @@ class AudioFolder:
 
     Args:
         path: a folder, searched with its subfolders for wav, flac, mp3, ogg, opus, m4a and aiff.
-        seconds: length of a clip, > 0; shorter files are padded with silence at the end.
-        sample_rate: Hz; files at other rates are resampled.
+        seconds: length of a clip; shorter files are padded with silence at the end.
         split_all: put every file in this split; None splits 80 : 10 : 10 by a hash of the group's
             name, which does not change when files are added.
         group: gives a file's group from its path below the folder, without suffix and with "/",
             e.g. ``lambda name: name[:2]`` for a player; None makes each file a group. Recordings
             of one performance, guitar or player belong together.
-
-    Raises:
-        AudioFileError: no such folder, or no audio in it.
     """
 
     kind = "real"
@@ -262,12 +248,7 @@ class AudioFolder:
         return [file for group in self._splits[check_split(split)] for file in self._groups[group]]
 
     def clip(self, rng: np.random.Generator, split: str) -> Clip:
-        """A random excerpt of a random file, if possible not a nearly silent one.
-
-        Raises:
-            AudioError: if the split has no file.
-            AudioFileError: if the file cannot be read.
-        """
+        """A random excerpt of a random file, if possible not a nearly silent one."""
         groups = self._splits[check_split(split)]
         if not groups:
             raise AudioError(
@@ -311,14 +292,10 @@ def _excerpt(rng: np.random.Generator, audio: np.ndarray, samples: int) -> np.nd
 
 
 def recordings(folders: Sequence[str], *, seconds: float, sample_rate: int) -> "Mixture":
-    """Real recordings, all test material, every file equally likely.
-
-    Args:
-        folders: names below `real_data_dir()`.
+    """Real recordings from folders below `real_data_dir()`, all test material, every file alike.
 
     Raises:
         FileNotFoundError: if there are no real recordings here.
-        AudioFileError: for a folder without audio.
     """
     found = real_data_dir()
     if found is None:
@@ -331,14 +308,9 @@ def recordings(folders: Sequence[str], *, seconds: float, sample_rate: int) -> "
 
 
 class Mixture:
-    """Several sources as one: each clip comes from one of them.
+    """Several sources of one rate and clip length as one: each clip comes from one of them.
 
-    Args:
-        sources: at least one; all with the same sample rate and clip length.
-        weights: how often each is drawn, relative to each other; None is equally often.
-
-    Raises:
-        ValueError: no sources, weights that do not fit, or sources that differ in rate or length.
+    `weights` says how often each is drawn, relative to the others; None is equally often.
     """
 
     kind = "mixture"

@@ -45,10 +45,6 @@ def stft(audio: Tensor, *, n_fft: int = 2048, hop_length: int = 512) -> Tensor:
 
     Returns:
         Complex `(..., n_fft/2 + 1, 1 + samples // hop_length)`.
-
-    Raises:
-        TypeError: if `audio` is not a floating-point tensor.
-        ValueError: if it is empty, or `n_fft` or `hop_length` is out of range.
     """
     _check_audio(audio)
     _check_frame(n_fft, hop_length)
@@ -72,11 +68,6 @@ def istft(spectrum: Tensor, *, hop_length: int = 512, length: int) -> Tensor:
 
     Args:
         spectrum: complex `(..., freq, frames)`; n_fft is 2 * (freq - 1).
-        length: number of samples of the original.
-
-    Raises:
-        TypeError: if `spectrum` is not complex.
-        ValueError: if `hop_length` is out of range or the frames do not fit `length`.
 
     Source: Griffin & Lim, IEEE TASSP 32(2), 1984, eq. 6.
     """
@@ -140,12 +131,7 @@ def log_mel(
     Returns:
         `(..., n_mels, 1 + samples // hop_length)`, dtype and device of `audio`.
 
-    Raises:
-        TypeError, ValueError: as `stft`; also for band edges that are not 0 <= low_hz < high_hz <=
-            sample_rate / 2, or a band that is narrower than the bins.
-
-    Source: O'Shaughnessy's mel formula, 2595 log10(1 + f / 700), and triangles of height 1:
-        torchaudio's `htk` filters.
+    Source: O'Shaughnessy's mel formula, 2595 log10(1 + f / 700), and triangles of height 1.
     """
     high_hz = sample_rate / 2 if high_hz is None else high_hz
     if not 0 <= low_hz < high_hz <= sample_rate / 2:
@@ -171,17 +157,12 @@ def griffin_lim(
 ) -> Tensor:
     """Audio `(..., length)` for a magnitude spectrogram whose phase is lost.
 
-    Random phase first, then projections to and fro between magnitudes and consistent spectra.
+    Random phase first, then `n_iter` projections between the magnitudes and consistent spectra.
 
     Args:
-        magnitude: |X|, real `(..., freq, frames)`, >= 0.
-        hop_length: the hop it was made with.
-        n_iter: projections, >= 1.
+        magnitude: |X|, real `(..., freq, frames)`, >= 0, made with `hop_length`.
         momentum: 0 is the original algorithm, 0.99 the fast one; in [0, 1).
         generator: CPU stream of the first phase; None is phase 0 everywhere.
-
-    Raises:
-        ValueError: if `n_iter` or `momentum` is out of range, or as `istft`.
 
     Source: Griffin & Lim 1984; Perraudin, Balazs, Sondergaard, WASPAA 2013 (momentum).
     """

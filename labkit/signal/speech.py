@@ -50,10 +50,8 @@ def _rms(audio: NDArray) -> float:
 class Speaker:
     """A voice of `speak`.
 
-    Attributes:
-        tract: length of the vocal tract relative to a man's; formants are divided by it.
-        breathiness: share of noise in the voice, 0..1.
-        rate_hz: syllables a second.
+    `tract` is the length of the vocal tract relative to a man's, `breathiness` the share of noise in
+    the voice, and `rate_hz` syllables a second.
     """
 
     pitch_hz: float
@@ -73,13 +71,9 @@ class Speaker:
 def speak(
     rng: np.random.Generator, speaker: Speaker, *, seconds: float, sample_rate: int
 ) -> np.ndarray:
-    """Syllables in groups, with pauses between them.
+    """Syllables in groups, with pauses between them, for 0.5 s or more at 16 kHz or more.
 
-    Returns:
-        (1, samples) float32, -22 dBFS RMS over speech and pauses, on a floor of -72 dBFS.
-
-    Raises:
-        ValueError: for less than 0.5 s, or a rate below 16,000 Hz.
+    (1, samples) float32, -22 dBFS RMS over speech and pauses, on a floor of -72 dBFS.
     """
     if seconds < 0.5 or sample_rate < 16_000:
         raise ValueError(
@@ -164,11 +158,8 @@ def pauses(audio: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
 def non_speech(rng: np.random.Generator, audio: np.ndarray, sample_rate: int) -> np.ndarray:
     """What a recording of speech has too much: breaths and clicks in its pauses, a room, some hum.
 
-    Args:
-        audio: (1, samples), the clean speech.
-
-    Returns:
-        (1, samples) float32, to be added; the room is 38 to 18 dB below the speech, breaths 26 to 8.
+    (1, samples) float32, to be added to the clean speech (1, samples). The room is 38 to 18 dB below
+    the speech, breaths 26 to 8.
     """
     samples = audio.shape[1]
     level = float(np.sqrt(np.mean(audio**2)))
@@ -204,7 +195,6 @@ class Voice:
     """A voice of `utterance`.
 
     Attributes:
-        f0_hz: middle pitch.
         formant_scale: of all formants; 1 is a man's, some 1.17 a woman's.
         tilt_db: of the voice per octave above 300 Hz, beside the formants.
         breath_db: hiss in the voice, relative to it.
@@ -253,16 +243,9 @@ def utterance(
     sample_rate: int = 22_050,
     seconds: float = 2.0,
 ) -> NDArray[np.float32]:
-    """Babble: syllables of vowels, fricatives, nasals and stops, with pauses.
+    """Babble: syllables of vowels, fricatives, nasals and stops, with pauses, over a room's noise.
 
-    Args:
-        rng: source of every choice, of the speaker too where it is None.
-
-    Returns:
-        `(1, samples)` float32, peak -3 dBFS, over the noise of a room.
-
-    Raises:
-        ValueError: for a rate below 8,000 Hz or no time.
+    (1, samples) float32, peak -3 dBFS. The speaker is drawn from `rng` too where it is None.
 
     Source: Klatt 1980 (a source through moving resonances). Ours multiplies short-time spectra, with
         no phase of their own, instead of running resonators.

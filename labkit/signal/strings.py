@@ -1,8 +1,8 @@
 """Plucked strings, evaluated exactly in the frequency domain.
 
-A plucked string is a loop: a disturbance runs to both ends and back, each time a little weaker and
-more smeared. The sum of all round trips is `excitation / (1 - loss * exp(-1j * phase))`, so that any
-tuning, stiffness and decay is exact, and one inverse FFT gives the sound.
+A plucked string is a loop: a disturbance runs to both ends and back, each time a little weaker. The
+sum of all round trips is `excitation / (1 - loss * exp(-1j * phase))`, so that any tuning, stiffness
+and decay is exact, and one inverse FFT gives the sound.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Pluck:
     """One plucked note: what the string is and how the pick meets it.
 
     Attributes:
-        delay_seconds: attack time after the start of the render, >= 0.
+        delay_seconds: attack time after the start of the render.
         position: where the pick meets the string, as a fraction of its length, 0 to 0.5.
         hardness_hz: the pick's low-pass corner; a soft thumb about 800, a hard pick 6000.
         decay_seconds: time for the first partial to fall by 60 dB.
@@ -82,13 +82,13 @@ def render(
 
     Args:
         sample_rate: Hz; nothing above 0.49 of it is made.
-        seconds: length, > 0, including the first `PREROLL_SECONDS` before time zero.
+        seconds: length, including the first `PREROLL_SECONDS` before time zero.
         rng: source of the attack noise; needed when `wiring.scrape` is not 0.
         elapsed_seconds: how long the notes have sounded: partials are as faint as they are by then.
         decay_curve: (frequencies in Hz, factors on the decay rate), e.g. dead spots of a neck.
 
-    Source: Karplus and Strong, and Jaffe and Smith, both Computer Music Journal 7(2), 1983; the loop
-        is not run but summed in closed form, with Fletcher's stiff-string partials as its phase.
+    Source: Karplus and Strong, and Jaffe and Smith, both Computer Music Journal 7(2), 1983, the
+        loop summed in closed form, with Fletcher's stiff-string partials as its phase.
     """
     samples = max(round(seconds * sample_rate), 1)
     n_fft = fft.next_fast_len(samples + int(0.03 * sample_rate), real=True)
@@ -121,9 +121,8 @@ def render(
 def _round_trip(freq_hz: NDArray, note: Pluck) -> tuple[NDArray, NDArray, NDArray]:
     """For every bin: the partial's number, its fraction, and the seconds of a round trip.
 
-    Partial n lies at `n f_0 sqrt((1 + B n^2) / (1 + B))`; solved for n, that is the phase of a
-    round trip over 2 pi. It is solved in float64: near a partial the resonance magnifies an error
-    of the phase a thousandfold.
+    Partial n lies at `n f_0 sqrt((1 + B n^2) / (1 + B))`; solved for n, that is the phase over 2 pi.
+    It is solved in float64: near a partial the resonance magnifies its error a thousandfold.
     """
     stiffness = note.inharmonicity
     squared = np.square(freq_hz * (np.sqrt(1 + stiffness) / note.frequency_hz))
@@ -213,14 +212,10 @@ def _scrape(
 
 
 def warp(wave: NDArray[np.float32], semitones: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A note bent in pitch: samples read, by cubic interpolation, at a speed that follows a curve.
+    """A note (samples,) bent in pitch: it is read at a speed that follows a curve.
 
-    Args:
-        wave: `(samples,)`, the unbent note; it is silent past its end.
-        semitones: `(out_samples,)`, how far above the unbent pitch each output sample lies.
-
-    Returns:
-        `(out_samples,)`.
+    `semitones` (out_samples,) is how far above the unbent pitch each output sample lies. Between
+    samples the cubic through four of them is taken.
     """
     step = np.exp2(semitones.astype(np.float64) / 12)
     place = np.minimum(np.cumsum(step) - step[0], len(wave))

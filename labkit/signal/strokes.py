@@ -1,4 +1,4 @@
-"""What a guitarist plays in two seconds: seeded strokes on strings and frets, still without sound."""
+"""What a guitarist plays in two seconds: seeded strokes on strings and frets."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +15,7 @@ class Stroke:
 
     Attributes:
         onset_seconds: when it begins; negative if before the phrase.
-        duration_seconds: until the strings are damped.
         frets: (string, fret) in the order in which the pick meets them; string 0 is the lowest.
-        velocity: 0 to 1.
         spread_seconds: from the first string to the last.
         mute: 0 rings freely, about 0.6 is a palm mute, 1 a dead string.
         harmonic: 1 a normal note, n the n-th natural harmonic.
@@ -65,7 +63,7 @@ class Hand:
     def slots(
         self, weights: dict[float, float], rest: float = 0.08
     ) -> Iterator[tuple[float, float]]:
-        """(onset, duration) one after another, from before time zero; lengths in beats, by weight."""
+        """(onset, duration) one after another, from before time zero; beats drawn by weight."""
         lengths, odds = np.array(list(weights)), np.array(list(weights.values()))
         size = int(self.rng.integers(2, 9))
         bar = self.rng.choice(lengths, size=size, p=odds / odds.sum()) * self.beat_seconds
@@ -353,17 +351,9 @@ def play(
     seconds: float,
     tuning: tuple[int, ...] = STANDARD_TUNING,
 ) -> list[Stroke]:
-    """Strokes that fill `seconds`; the first often begins before time zero, as in a crop.
+    """At least one stroke of a style within a stretch of time, in order of onset.
 
-    Args:
-        style: one of `STYLES`.
-        tuning: MIDI numbers of the six open strings, from the lowest.
-
-    Returns:
-        At least one stroke that sounds within the stretch, in order of onset.
-
-    Raises:
-        ValueError: if `style` is unknown.
+    The first often begins before time zero, as in a crop of a recording.
     """
     if style not in _PLAYERS:
         raise ValueError(f"style must be one of {', '.join(STYLES)}, got {style!r}")

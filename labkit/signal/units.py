@@ -1,6 +1,4 @@
-"""Decibels, pitch and level: unit conversions on scalars and on arrays alike."""
-
-from typing import overload
+"""Decibels, pitch and level: unit conversions on scalars (a float back) and on arrays alike."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,49 +8,28 @@ _A4_MIDI = 69
 
 
 def _unwrap(values: NDArray[np.float64]) -> float | NDArray[np.float64]:
-    """A float for a scalar, the array otherwise."""
     return float(values) if values.ndim == 0 else values
 
 
-@overload
-def db_to_amplitude(db: float) -> float: ...
-@overload
-def db_to_amplitude(db: NDArray[np.floating]) -> NDArray[np.float64]: ...
-def db_to_amplitude(db):
+def db_to_amplitude(db: ArrayLike) -> float | NDArray[np.float64]:
     """The amplitude factor of a level in dB; minus infinity gives 0."""
     return _unwrap(10.0 ** (np.asarray(db, dtype=np.float64) / 20.0))
 
 
-@overload
-def amplitude_to_db(amplitude: float) -> float: ...
-@overload
-def amplitude_to_db(amplitude: NDArray[np.floating]) -> NDArray[np.float64]: ...
-def amplitude_to_db(amplitude):
+def amplitude_to_db(amplitude: ArrayLike) -> float | NDArray[np.float64]:
     """The level in dB of an amplitude factor; its sign is ignored and 0 gives minus infinity."""
     magnitude = np.abs(np.asarray(amplitude, dtype=np.float64))
     with np.errstate(divide="ignore"):
         return _unwrap(20.0 * np.log10(magnitude))
 
 
-@overload
-def midi_to_hz(midi: float) -> float: ...
-@overload
-def midi_to_hz(midi: NDArray[np.floating]) -> NDArray[np.float64]: ...
-def midi_to_hz(midi):
+def midi_to_hz(midi: ArrayLike) -> float | NDArray[np.float64]:
     """The frequency of a MIDI note number in equal temperament; fractions are microtones."""
     return _unwrap(_A4_HZ * 2.0 ** ((np.asarray(midi, dtype=np.float64) - _A4_MIDI) / 12.0))
 
 
-@overload
-def cents(frequency_hz: float, reference_hz: float) -> float: ...
-@overload
-def cents(frequency_hz: NDArray[np.floating], reference_hz: ArrayLike) -> NDArray[np.float64]: ...
-def cents(frequency_hz, reference_hz):
-    """How far a frequency lies above a reference, in cents (1200 to the octave).
-
-    Raises:
-        ValueError: if a frequency is not positive.
-    """
+def cents(frequency_hz: ArrayLike, reference_hz: ArrayLike) -> float | NDArray[np.float64]:
+    """How far a frequency lies above a reference, in cents (1200 to the octave); both > 0."""
     pair = np.asarray(frequency_hz, np.float64), np.asarray(reference_hz, np.float64)
     if not all(np.all(values > 0) for values in pair):
         raise ValueError(f"frequencies must be > 0, got {frequency_hz} and {reference_hz}")
@@ -73,9 +50,6 @@ def rms_dbfs(audio: ArrayLike) -> float:
     """The RMS level over all channels and samples, in dB relative to full scale 1.
 
     A full-scale square wave has 0 dBFS, a sine -3.01 dBFS, silence minus infinity.
-
-    Raises:
-        ValueError: if `audio` is empty or not finite.
     """
     array = _finite(audio)
     return amplitude_to_db(float(np.sqrt(np.mean(np.square(array, dtype=np.float64)))))
@@ -84,11 +58,7 @@ def rms_dbfs(audio: ArrayLike) -> float:
 def set_rms(audio: NDArray[np.floating], target_dbfs: float) -> NDArray[np.floating]:
     """The signal scaled to an RMS level in dBFS: all channels by one factor, nothing clipped.
 
-    Silence stays silence.
-
-    Raises:
-        TypeError: if `audio` is not floating point.
-        ValueError: if `audio` is empty or not finite, or `target_dbfs` is NaN or plus infinity.
+    Silence stays silence. A TypeError refuses integers, a ValueError what is empty or not finite.
     """
     array = _finite(audio)
     if not np.issubdtype(array.dtype, np.floating):
