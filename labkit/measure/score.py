@@ -200,7 +200,8 @@ def bootstrap_interval(
         raise ValueError(f"groups must name at least two sources, got {size}")
     draws = generator(seed, "bootstrap").integers(0, size, (n, size))
     means = np.bincount(index, values)[draws].sum(1) / counts[draws].sum(1)
-    # The t quantile takes the place of the normal one: with few sources the percentile is too narrow.
+    # The t quantile takes the place of the normal one: with few sources the percentile is too
+    # narrow.
     t = stats.t.ppf((1 - confidence) / 2, size - 1)
     tail = stats.norm.cdf(np.sqrt(size / (size - 1)) * t)
     low, high = np.quantile(means, [tail, 1 - tail])

@@ -2,8 +2,8 @@
 
 Estimate and target are `(samples,)` of one length, the target not silent, at 16 kHz or more.
 
-Source of the choice: Hayes et al. 2025 (ISMIR), section 4.3: its windows, hops and bands, none of its code;
-where the text leaves a detail open, the docstring says what ours does.
+Source of the choice: Hayes et al. 2025 (ISMIR), section 4.3: its windows, hops and bands, none of
+its code; where the text leaves a detail open, the docstring says what ours does.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The missing samples of a wave, continued from those before and after as an autoregressive process."""
+"""The missing samples of a wave, continued from both sides as an autoregressive process."""
 
 import numpy as np
 from scipy.linalg import solve_toeplitz, solveh_banded

@@ -20,7 +20,7 @@ __all__ = ["STYLES", "GuitarModel", "phrase", "pluck"]
 _LONGEST_PAST_SECONDS = 0.1
 _IMPULSE_SECONDS = 0.18
 _LONGEST_ROOM_SECONDS = 0.35
-DEFAULT_INHARMONICITY = (1e-4, 7e-5, 6e-5, 9e-5, 5e-5, 3e-5)
+_INHARMONICITY = (1e-4, 7e-5, 6e-5, 9e-5, 5e-5, 3e-5)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class GuitarModel:
 
     tuning: tuple[int, ...] = STANDARD_TUNING
     string_cents: tuple[float, ...] = (0.0,) * 6
-    inharmonicity: tuple[float, ...] = DEFAULT_INHARMONICITY
+    inharmonicity: tuple[float, ...] = _INHARMONICITY
     wiring: Wiring = field(default_factory=Wiring)
     decay_seconds: float = 5.0
     decay_slope: float = 0.4
@@ -83,9 +83,8 @@ class GuitarModel:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "GuitarModel":
         """A random instrument, player and input; real direct-input guitars lie within its range."""
-        stiffness = (
-            np.array(DEFAULT_INHARMONICITY) * _log_uniform(rng, 0.5, 2.2) * rng.uniform(0.7, 1.4, 6)
-        )
+        stiffness = np.array(_INHARMONICITY) * _log_uniform(rng, 0.5, 2.2)
+        stiffness *= rng.uniform(0.7, 1.4, 6)
         dead = np.exp(rng.normal(0, rng.uniform(0.05, 0.45), 48))
         microphone = rng.random() < 0.25
         return cls(
@@ -142,14 +141,14 @@ def _draw_wiring(rng: np.random.Generator, microphone: bool) -> Wiring:
 def _draw_output(rng: np.random.Generator, microphone: bool) -> dict[str, Any]:
     """What follows the strings: electronics or a body in a room, and their noise."""
     noise_db = float(rng.uniform(-80, -38)) if microphone else float(rng.uniform(-95, -50))
+
+    def has_tone_knob() -> bool:
+        return not microphone and rng.random() < 0.3
+
     return {
-        "resonance_hz": _log_uniform(rng, 6000, 16000)
-        if microphone
-        else _log_uniform(rng, 2000, 9000),
+        "resonance_hz": _log_uniform(rng, *((6000, 16000) if microphone else (2000, 9000))),
         "resonance_q": float(rng.uniform(0.6, 1)) if microphone else _log_uniform(rng, 0.6, 4),
-        "tone_hz": _log_uniform(rng, 500, 5000)
-        if not microphone and rng.random() < 0.3
-        else 20000.0,
+        "tone_hz": _log_uniform(rng, 500, 5000) if has_tone_knob() else 20000.0,
         "lowcut_hz": _log_uniform(rng, 5, 80),
         "tilt_db": float(rng.uniform(-4, 2)),
         "body": _draw_body(rng, microphone) if microphone or rng.random() < 0.15 else (),
@@ -221,12 +220,9 @@ def through_rig(
     factor: int,
     rng: np.random.Generator | None = None,
 ) -> NDArray[np.float32]:
-    """The strings as they leave the cable or the microphone: `(samples * factor,)`.
+    """The strings (samples,) at `rate` Hz as they leave the cable or the microphone.
 
-    Args:
-        wave: `(samples,)` at `rate` Hz.
-        factor: how many times higher the rate of the result is.
-        rng: source of room, noise floor and hum; without one there are none.
+    The result has `factor` times the rate; without `rng` there is no room, noise floor or hum.
     """
     impulse = _impulse_response(model, rate, rng)
     n_fft = 2 * fft.next_fast_len((len(wave) + len(impulse) + 1) // 2, real=True)
@@ -287,9 +283,6 @@ def pluck(
     seconds: float,
     model: GuitarModel | None = None,
     velocity: float = 1.0,
-    decay_seconds: float | None = None,
-    position: float | None = None,
-    hardness_hz: float | None = None,
     mute: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> NDArray[np.float32]:
@@ -297,8 +290,6 @@ def pluck(
 
     Args:
         velocity: how hard, 0 to 1: louder and brighter; it is the peak.
-        decay_seconds: T60 of the first partial; this, `position` and `hardness_hz` default to the
-            model's.
         mute: 0 free, 0.6 palm-muted, 1 dead.
         rng: source of attack noise; without one there is none.
     """
@@ -310,22 +301,15 @@ def pluck(
     if not 0 < velocity <= 1:
         raise ValueError(f"velocity must lie in (0, 1], got {velocity}")
     model = model or GuitarModel()
-    note = _note(model, frequency_hz, model.inharmonicity[0], mute=mute, velocity=velocity)
-    chosen = {"decay_seconds": decay_seconds, "position": position, "hardness_hz": hardness_hz}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    note = replace(note, **given)
+    note = _note(model, frequency_hz, model.inharmonicity[0], mute, velocity)
     rate, factor = _work_rate(sample_rate)
     samples = round(seconds * sample_rate)
+    dead = tuple(np.array(model.dead_spots).T)
+    length = seconds + PREROLL_SECONDS
     wave = strings.render(
-        [note],
-        model.wiring,
-        sample_rate=rate,
-        seconds=seconds + PREROLL_SECONDS,
-        rng=rng,
-        decay_curve=tuple(np.array(model.dead_spots).T),
+        [note], model.wiring, sample_rate=rate, seconds=length, rng=rng, decay_curve=dead
     )
-    wave = wave[int(PREROLL_SECONDS * rate) :]
-    out = through_rig(wave, model, rate, factor)[:samples]
+    out = through_rig(wave[int(PREROLL_SECONDS * rate) :], model, rate, factor)[:samples]
     return (out * np.float32(velocity / np.abs(out).max()))[None]
 
 
@@ -374,7 +358,6 @@ def _note(
     model: GuitarModel,
     frequency_hz: float,
     stiffness: float,
-    *,
     mute: float,
     velocity: float,
     harmonic: int = 1,
@@ -403,14 +386,7 @@ def _pitches(stroke: Stroke, model: GuitarModel, rng: np.random.Generator) -> li
         frequency = midi_to_hz(model.tuning[string] + fret + model.string_cents[string] / 100)
         stiffness = model.inharmonicity[string] * 2 ** (fret / 6)
         velocity = stroke.velocity * float(np.exp(rng.normal(0, 0.1)))
-        note = _note(
-            model,
-            frequency,
-            stiffness,
-            mute=stroke.mute,
-            velocity=velocity,
-            harmonic=stroke.harmonic,
-        )
+        note = _note(model, frequency, stiffness, stroke.mute, velocity, stroke.harmonic)
         delay = stroke.spread_seconds * index / max(len(stroke.frets) - 1, 1)
         # A stopped string is nearer to the pick in proportion.
         closer = min(position * 2 ** (fret / 12), 0.5) if stroke.harmonic == 1 else note.position
@@ -430,23 +406,20 @@ def _add_stroke(
         return
     bent = bool(stroke.bend) or stroke.vibrato[1] > 0
     wiring = model.wiring if length > 0.35 else replace(model.wiring, second_level=0.0)
+    # A note that is bent up is read faster, so more of it is needed.
+    highest = max([semitones for _, semitones in stroke.bend], default=0) if bent else 0
     wave = strings.render(
         _pitches(stroke, model, rng),
         wiring,
         sample_rate=rate,
-        seconds=length * (2 ** (max([s for _, s in stroke.bend], default=0) / 12) if bent else 1),
+        seconds=length * 2 ** (highest / 12),
         rng=rng,
         elapsed_seconds=past,
         decay_curve=tuple(np.array(model.dead_spots).T),
     )
     if bent:
         wave = strings.warp(wave, _semitones(stroke, int(length * rate), rate, past))
-    wave *= strings.release(
-        len(wave),
-        sample_rate=rate,
-        end_seconds=lasting + PREROLL_SECONDS,
-        release_seconds=model.release_seconds,
-    )
+    wave *= strings.release(len(wave), rate, lasting + PREROLL_SECONDS, model.release_seconds)
     if not past:
         _add_touch_noise(wave, rng, model, rate)
     start = round((onset - PREROLL_SECONDS) * rate)

@@ -15,8 +15,8 @@ from labkit.signal.units import db_to_amplitude
 
 SPLITS = ("train", "validation", "test")
 _PEAK = db_to_amplitude(-1.0)  # of stored clips, so that 16 bits are well used
-# Guitars of fresh clips: nearly one a clip. Their seed is not that of the pools, so that they do not
-# meet the pools' validation and test guitars. Sampled programs are split by themselves.
+# Guitars of fresh clips: nearly one a clip. Their seed is not that of the pools, so that they do
+# not meet the pools' validation and test guitars. Sampled programs are split by themselves.
 _FRESH_GUITARS = (200_000, 200, 400)
 
 

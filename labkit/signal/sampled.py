@@ -2,13 +2,14 @@
 
 No recording is in two splits. A program is left out when its samples already carry what the course
 wants to recognise: distortion (overdriven guitars, rock organ), beating or an ensemble (12-string,
-honky-tonk, accordion, dulcimer, sections, choirs, pads), tremolo or vibrato (electric piano 2, rotary
-organs), a room (church organ, orchestra hit), or noise (sound effects).
+honky-tonk, accordion, dulcimer, sections, choirs, pads), tremolo or vibrato (electric piano 2,
+rotary organs), a room (church organ, orchestra hit), or noise (sound effects).
 """
 
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,18 +27,11 @@ _PRIMER = (1, 0, 105)  # channel, bank, program: the banjo is centred, and has o
 _BEND_PER_SEMITONE = 4096  # MIDI's default range: 8192 steps for two semitones
 _NAME = "FluidR3_GM.sf2"
 _FOLDERS = {
-    "linux": (
-        "/usr/share/sounds/sf2",
-        "/usr/share/soundfonts",
-        "/usr/local/share/soundfonts",
-        "~/.local/share/sounds/sf2",
-    ),
-    "darwin": (
-        "~/Library/Audio/Sounds/Banks",
-        "/Library/Audio/Sounds/Banks",
-        "/opt/homebrew/share/soundfonts",
-    ),
-    "win32": ("C:/soundfonts", "~/Documents/SoundFonts", "~/AppData/Local/SoundFonts"),
+    "linux": "/usr/share/sounds/sf2 /usr/share/soundfonts /usr/local/share/soundfonts "
+    "~/.local/share/sounds/sf2",
+    "darwin": "~/Library/Audio/Sounds/Banks /Library/Audio/Sounds/Banks "
+    "/opt/homebrew/share/soundfonts",
+    "win32": "C:/soundfonts ~/Documents/SoundFonts ~/AppData/Local/SoundFonts",
 }
 
 
@@ -52,9 +46,8 @@ def find_soundfont() -> Path:
         if Path(wanted).is_file():
             return Path(wanted)
         raise SoundFontMissingError(f"LABKIT_SOUNDFONT names {wanted}, and there is no such file")
-    folders = [
-        Path(folder).expanduser() for folder in _FOLDERS.get(sys.platform, _FOLDERS["linux"])
-    ]
+    names = _FOLDERS.get(sys.platform, _FOLDERS["linux"]).split()
+    folders = [Path(name).expanduser() for name in names]
     for folder in folders:
         if (folder / _NAME).is_file():
             return folder / _NAME
@@ -95,9 +88,9 @@ class Synthesizer:
     ) -> np.ndarray:
         """Render one program from silence: float32 `(1, samples)`.
 
-        `events` are `(sample index, "on" | "off" | "bend", key or bend, velocity)` in order of time;
-        a bend is -8192 to 8191 for -2 to 2 semitones. The louder output channel is taken: the sum of
-        a stereo pair of microphones would be a comb filter.
+        `events` are `(sample index, "on" | "off" | "bend", key or bend, velocity)` in order of
+        time; a bend is -8192 to 8191 for -2 to 2 semitones. The louder output channel is taken:
+        the sum of a stereo pair of microphones would be a comb filter.
         """
         if self._synth.program_select(0, self._bank, bank, number) != 0:
             raise AudioError(f"the SoundFont has no program {number} in bank {bank}")
@@ -109,19 +102,16 @@ class Synthesizer:
                 break
             self._render(stereo, at, start)
             at = max(at, start)
-            self._send(kind, value, velocity)
+            if kind == "on":
+                self._synth.noteon(0, value, velocity)
+            elif kind == "off":
+                self._synth.noteoff(0, value)
+            else:
+                self._synth.pitch_bend(0, value)
         self._render(stereo, at, stereo.shape[1])
         self._stop_all()
         louder = int(np.square(stereo[1]).sum() > np.square(stereo[0]).sum())
         return np.ascontiguousarray(stereo[louder : louder + 1, :samples])
-
-    def _send(self, kind: str, value: int, velocity: int) -> None:
-        if kind == "on":
-            self._synth.noteon(0, value, velocity)
-        elif kind == "off":
-            self._synth.noteoff(0, value)
-        else:
-            self._synth.pitch_bend(0, value)
 
     def _render(self, stereo: np.ndarray, start: int, stop: int) -> None:
         if stop > start:
@@ -133,8 +123,8 @@ class Synthesizer:
         """Stop everything and leave all voices alike, whatever they have played.
 
         A FluidSynth voice glides over its first block from the panning that it had last, so a clip
-        would depend on the one before it. Sounding every voice once on one centred sample takes that
-        memory away.
+        would depend on the one before it. Sounding every voice once on one centred sample takes
+        that memory away.
         """
         self._synth.all_sounds_off(0)
         self._synth.pitch_bend(0, 0)
@@ -173,7 +163,6 @@ _CHORDS = (
     (0, 4, 7, 12),
     (0, 3, 7, 10),
 )
-_INTERVALS = (3, 4, 5, 7, 8, 9, 12)
 _STYLES = {
     "guitar": {"line": 4, "riff": 2, "strum": 4, "arpeggio": 3, "double": 2, "held": 1, "chug": 2},
     "bass": {"line": 4, "riff": 4, "chug": 2, "held": 1, "double": 1},
@@ -184,6 +173,8 @@ _STYLES = {
     "wind": {"line": 5, "riff": 2, "held": 2},
 }
 FAMILIES = tuple(_STYLES)
+# How often a family is drawn, relative to the others, and how often its lines are bent.
+_WEIGHTS = dict(zip(FAMILIES, (6.0, 2.5, 2.5, 1.5, 1.0, 1.0, 0.7), strict=True))
 _BENDING = {"guitar": 0.25, "bass": 0.15, "plucked": 0.1, "bowed": 0.2, "wind": 0.15}
 
 
@@ -207,16 +198,52 @@ class Phrase:
 
 @dataclass(frozen=True)
 class _Hand:
-    """What stays the same through one phrase: register, scale, beat, touch."""
+    """What stays the same through one phrase, and the stream that decides the rest."""
 
+    rng: np.random.Generator
+    seconds: float
     low: int
     high: int
     root: int
     scale: tuple[int, ...]
     beat_seconds: float
     velocity: float
-    length: float
+    length: float  # share of its step that a note is held
     rests: float
+
+    def note(self, start: float, seconds: float, key: int, accent: float = 0) -> Note:
+        """A note near a key, moved by octaves into the register."""
+        key = int(key)
+        while key > self.high:
+            key -= 12
+        while key < self.low:
+            key += 12
+        velocity = int(np.clip(round(self.velocity + accent + self.rng.normal(0, 8)), 15, 127))
+        return Note(max(0.0, float(start)), max(0.04, float(seconds)), key, velocity)
+
+    def grid(self, *steps_beats: float) -> Iterator[tuple[float, float]]:
+        """(start, step) pairs that fill the time, some left out as rests, a little uneven."""
+        now, started = 0.0, False
+        slots = []
+        while now < self.seconds:
+            step = steps_beats[self.rng.integers(len(steps_beats))] * self.beat_seconds
+            if not started or self.rng.random() >= self.rests:
+                started = True
+                start = now + self.rng.normal(0, 0.006)
+                slots.append((float(np.clip(start, 0, self.seconds)), step))
+            now += step
+        return iter(slots)
+
+    def degree(self, degree: int) -> int:
+        """The key of a degree of the scale, counted through the octaves."""
+        octave, step = divmod(int(degree), len(self.scale))
+        return self.root + 12 * octave + self.scale[step]
+
+    def chord(self) -> list[int]:
+        """The keys of a random chord."""
+        shape = _CHORDS[self.rng.integers(len(_CHORDS))]
+        base = int(self.rng.integers(self.low, min(self.low + 13, self.high - 11)))
+        return [base + offset for offset in shape if base + offset <= self.high]
 
 
 def draw_phrase(
@@ -234,10 +261,11 @@ def draw_phrase(
         raise ValueError(
             f"an octave and some time are needed, got keys {low} to {high} and {seconds} s"
         )
-    styles = _STYLES[family]
-    weights = np.array(list(styles.values()), float)
-    style = list(styles)[rng.choice(len(styles), p=weights / weights.sum())]
+    weights = np.array(list(_STYLES[family].values()), float)
+    style = list(_STYLES[family])[rng.choice(len(weights), p=weights / weights.sum())]
     hand = _Hand(
+        rng=rng,
+        seconds=seconds,
         low=low,
         high=high,
         root=low + int((high - 11 - low) * rng.beta(1.2, 2.8)),  # players live in the lower half
@@ -247,121 +275,84 @@ def draw_phrase(
         length=rng.uniform(0.3, 1.1),
         rests=rng.choice([0.0, 0.1, 0.3], p=[0.4, 0.4, 0.2]),
     )
-    notes = _PLAYERS[style](rng, hand, seconds)
+    notes = _PLAYERS[style](hand)
     bending = style in ("line", "held") and rng.random() < _BENDING.get(family, 0.0)
     bends = _bends(rng, notes) if bending else ()
     return Phrase(tuple(sorted(notes, key=lambda note: note.start_seconds)), bends)
 
 
-def _note(
-    rng: np.random.Generator, hand: _Hand, start: float, seconds: float, key: int, accent: float = 0
-) -> Note:
-    key = int(key)
-    while key > hand.high:
-        key -= 12
-    while key < hand.low:
-        key += 12
-    velocity = int(np.clip(round(hand.velocity + accent + rng.normal(0, 8)), 15, 127))
-    return Note(max(0.0, float(start)), max(0.04, float(seconds)), key, velocity)
-
-
-def _grid(
-    rng: np.random.Generator, hand: _Hand, seconds: float, steps_beats: tuple[float, ...]
-) -> list[tuple[float, float]]:
-    """(start, step) pairs that fill the time, some left out as rests, starts a little uneven."""
-    slots, at = [], 0.0
-    while at < seconds:
-        step = steps_beats[rng.integers(len(steps_beats))] * hand.beat_seconds
-        if not slots or rng.random() >= hand.rests:
-            slots.append((float(np.clip(at + rng.normal(0, 0.006), 0, seconds)), step))
-        at += step
-    return slots
-
-
-def _degree(hand: _Hand, degree: int) -> int:
-    octave, step = divmod(degree, len(hand.scale))
-    return hand.root + 12 * octave + hand.scale[step]
-
-
-def _line(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]:
-    degree, notes = int(rng.integers(0, 8)), []
-    for start, step in _grid(rng, hand, seconds, (0.25, 0.5, 0.5, 1.0, 1.0)):
-        degree += int(rng.choice([-3, -2, -1, -1, 0, 1, 1, 2, 4]))
-        notes.append(_note(rng, hand, start, step * hand.length, _degree(hand, degree)))
+def _line(hand: _Hand) -> list[Note]:
+    degree, notes = int(hand.rng.integers(0, 8)), []
+    for start, step in hand.grid(0.25, 0.5, 0.5, 1.0, 1.0):
+        degree += int(hand.rng.choice([-3, -2, -1, -1, 0, 1, 1, 2, 4]))
+        notes.append(hand.note(start, step * hand.length, hand.degree(degree)))
     return notes
 
 
-def _held(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]:
-    slots = _grid(rng, hand, seconds, (2.0, 3.0, 4.0))
-    degrees = rng.integers(0, 10, len(slots))
+def _held(hand: _Hand) -> list[Note]:
+    slots = list(hand.grid(2.0, 3.0, 4.0))
+    degrees = hand.rng.integers(0, 10, len(slots))
     return [
-        _note(rng, hand, start, step * 1.1, _degree(hand, int(degree)))
+        hand.note(start, step * 1.1, hand.degree(degree))
         for (start, step), degree in zip(slots, degrees, strict=True)
     ]
 
 
-def _riff(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]:
-    steps = rng.choice([0.25, 0.5, 0.5, 1.0], size=int(rng.integers(3, 8)))
-    degrees = rng.choice([0, 0, 0, 2, 3, 4, 5, 7], size=len(steps))
-    notes, at, turn = [], 0.0, 0
-    while at < seconds:
-        step = steps[turn % len(steps)] * hand.beat_seconds
-        key = _degree(hand, int(degrees[turn % len(steps)]))
-        accent = 12 if turn % len(steps) == 0 else 0
-        start = min(at + abs(rng.normal(0, 0.004)), seconds)
-        notes.append(_note(rng, hand, start, step * hand.length, key, accent))
-        at, turn = at + step, turn + 1
+def _riff(hand: _Hand) -> list[Note]:
+    steps = hand.rng.choice([0.25, 0.5, 0.5, 1.0], size=int(hand.rng.integers(3, 8)))
+    degrees = hand.rng.choice([0, 0, 0, 2, 3, 4, 5, 7], size=len(steps))
+    notes, now = [], 0.0
+    while now < hand.seconds:
+        place = len(notes) % len(steps)
+        step = steps[place] * hand.beat_seconds
+        start = min(now + abs(hand.rng.normal(0, 0.004)), hand.seconds)
+        accent = 12 if place == 0 else 0
+        notes.append(hand.note(start, step * hand.length, hand.degree(degrees[place]), accent))
+        now += step
     return notes
 
 
-def _chord(rng: np.random.Generator, hand: _Hand) -> list[int]:
-    shape = _CHORDS[rng.integers(len(_CHORDS))]
-    base = int(rng.integers(hand.low, min(hand.low + 13, hand.high - 11)))
-    return [base + offset for offset in shape if base + offset <= hand.high]
-
-
-def _strum(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]:
-    keys, notes, spread = _chord(rng, hand), [], rng.uniform(0.002, 0.03)
-    for start, step in _grid(rng, hand, seconds, (0.5, 1.0, 1.0, 2.0, 4.0)):
-        if rng.random() < 0.35:
-            keys = _chord(rng, hand)
-        strings = keys if rng.random() < 0.6 else keys[::-1]  # down and up strokes
+def _strum(hand: _Hand) -> list[Note]:
+    keys, notes, spread = hand.chord(), [], hand.rng.uniform(0.002, 0.03)
+    for start, step in hand.grid(0.5, 1.0, 1.0, 2.0, 4.0):
+        if hand.rng.random() < 0.35:
+            keys = hand.chord()
+        strings = keys if hand.rng.random() < 0.6 else keys[::-1]  # down and up strokes
         for place, key in enumerate(strings):
-            at = min(start + place * spread, seconds)
-            notes.append(_note(rng, hand, at, step * hand.length, key, -place))
+            late = min(start + place * spread, hand.seconds)
+            notes.append(hand.note(late, step * hand.length, key, -place))
     return notes
 
 
-def _arpeggio(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]:
-    keys, notes = _chord(rng, hand), []
+def _arpeggio(hand: _Hand) -> list[Note]:
+    rng, keys, notes = hand.rng, hand.chord(), []
     step, ring = rng.choice([0.25, 0.5, 0.5, 1.0]) * hand.beat_seconds, rng.uniform(0.8, 4.0)
     order = rng.permutation(len(keys)) if rng.random() < 0.5 else np.arange(len(keys))
-    for turn in range(int(seconds / step) + 1):
+    for turn in range(int(hand.seconds / step) + 1):
         if turn and turn % len(keys) == 0 and rng.random() < 0.4:
-            keys = (_chord(rng, hand) * 6)[: len(keys)]
-        notes.append(_note(rng, hand, turn * step, step * ring, keys[order[turn % len(keys)]]))
+            keys = (hand.chord() * 6)[: len(keys)]
+        notes.append(hand.note(turn * step, step * ring, keys[order[turn % len(keys)]]))
     return notes
 
 
-def _double(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]:
-    notes, interval = [], int(rng.choice(_INTERVALS))
-    for start, step in _grid(rng, hand, seconds, (0.5, 1.0, 2.0)):
-        key = _degree(hand, int(rng.integers(0, 7)))
-        notes += [
-            _note(rng, hand, start, step * hand.length, key + offset) for offset in (0, interval)
-        ]
+def _double(hand: _Hand) -> list[Note]:
+    notes, interval = [], int(hand.rng.choice([3, 4, 5, 7, 8, 9, 12]))
+    for start, step in hand.grid(0.5, 1.0, 2.0):
+        key = hand.degree(hand.rng.integers(0, 7))
+        for offset in (0, interval):
+            notes.append(hand.note(start, step * hand.length, key + offset))
     return notes
 
 
-def _chug(rng: np.random.Generator, hand: _Hand, seconds: float) -> list[Note]:
-    shape = ((0,), (0, 7), (0, 7, 12))[rng.integers(3)]
-    step, notes = rng.choice([0.25, 0.5]) * hand.beat_seconds, []
-    root = hand.low + int(rng.integers(0, 8))
-    for turn in range(int(seconds / step) + 1):
-        if turn and rng.random() < hand.rests:
+def _chug(hand: _Hand) -> list[Note]:
+    shape = ((0,), (0, 7), (0, 7, 12))[hand.rng.integers(3)]
+    step, notes = hand.rng.choice([0.25, 0.5]) * hand.beat_seconds, []
+    root = hand.low + int(hand.rng.integers(0, 8))
+    for turn in range(int(hand.seconds / step) + 1):
+        if turn and hand.rng.random() < hand.rests:
             continue
         accent, length = (10 if turn % 4 == 0 else -5), step * hand.length * 0.7
-        notes += [_note(rng, hand, turn * step, length, root + offset, accent) for offset in shape]
+        notes += [hand.note(turn * step, length, root + offset, accent) for offset in shape]
     return notes
 
 
@@ -376,9 +367,8 @@ def _bends(rng: np.random.Generator, notes: list[Note]) -> tuple[tuple[float, fl
         start, end = ((0.0, 1.0), (0.0, 2.0), (-1.0, 0.0), (-2.0, 0.0), (0.0, 0.0))[rng.integers(5)]
         vibrato = rng.uniform(0, 0.3) * np.sin(2 * np.pi * rng.uniform(4, 7) * time)
         curve = start + (end - start) * rise + vibrato * np.clip(2 * (time - 0.2), 0, 1)
-        steps += [
-            (note.start_seconds + float(t), float(c)) for t, c in zip(time, curve, strict=True)
-        ]
+        for t, semitones in zip(time.tolist(), curve.tolist(), strict=True):
+            steps.append((note.start_seconds + t, semitones))
         steps.append((note.start_seconds + float(time[-1]) + 0.012, 0.0))
     return tuple(sorted(steps, key=lambda step: step[0]))
 
@@ -394,23 +384,12 @@ _PLAYERS = {
 }
 
 
-_WEIGHTS = {
-    "guitar": 6.0,
-    "bass": 2.5,
-    "plucked": 2.5,
-    "keys": 1.5,
-    "mallet": 1.0,
-    "bowed": 1.0,
-    "wind": 0.7,
-}
-
-
 @dataclass(frozen=True)
 class Program:
     """One instrument of the bank; `low` and `high` are the MIDI keys used.
 
-    Guitars stop at key 83: from 84 on the nylon guitar (train) and the steel guitar (test) of FluidR3
-    play the same sample.
+    Guitars stop at key 83: from 84 on the nylon guitar (train) and the steel guitar (test) of
+    FluidR3 play the same sample.
     """
 
     bank: int
@@ -421,11 +400,6 @@ class Program:
     high: int
 
     @property
-    def weight(self) -> float:
-        """How often it is drawn, relative to the others of its split."""
-        return _WEIGHTS[self.family]
-
-    @property
     def source_id(self) -> str:
         """Its name in manifests, e.g. ``"fluidr3/000-025"``."""
         return f"fluidr3/{self.bank:03d}-{self.number:03d}"
@@ -434,33 +408,22 @@ class Program:
 # Each program as `bank:number lowest-highest name`, keys as MIDI numbers.
 _TABLE = {
     "train": {
-        "guitar": (
-            "0:24 40-83 nylon guitar, 8:24 55-83 ukulele, 0:26 40-83 jazz guitar, 8:26 43-81 "
-            "Hawaiian guitar"
-        ),
-        "bass": (
-            "0:32 28-60 acoustic bass, 0:33 28-62 fingered bass, 0:34 28-62 picked bass, 0:35 "
-            "28-62 fretless bass, 0:36 28-62 slap bass, 0:37 28-62 pop bass"
-        ),
-        "plucked": (
-            "0:46 36-91 harp, 0:31 40-76 guitar harmonics, 0:104 45-79 sitar, 0:106 48-79 "
-            "shamisen, 0:107 48-84 koto, 0:6 36-84 harpsichord, 0:7 36-84 clavinet"
-        ),
-        "keys": (
-            "0:0 28-96 grand piano, 0:1 28-96 bright piano, 0:2 34-88 electric piano, 0:4 "
-            "34-88 Rhodes, 0:20 36-84 reed organ"
-        ),
-        "mallet": (
-            "0:8 60-96 celesta, 0:9 72-100 glockenspiel, 0:10 60-96 music box, 0:11 53-89 "
-            "vibraphone, 0:13 60-96 xylophone"
-        ),
+        "guitar": "0:24 40-83 nylon guitar, 8:24 55-83 ukulele, 0:26 40-83 jazz guitar, "
+        "8:26 43-81 Hawaiian guitar",
+        "bass": "0:32 28-60 acoustic bass, 0:33 28-62 fingered bass, 0:34 28-62 picked bass, "
+        "0:35 28-62 fretless bass, 0:36 28-62 slap bass, 0:37 28-62 pop bass",
+        "plucked": "0:46 36-91 harp, 0:31 40-76 guitar harmonics, 0:104 45-79 sitar, "
+        "0:106 48-79 shamisen, 0:107 48-84 koto, 0:6 36-84 harpsichord, "
+        "0:7 36-84 clavinet",
+        "keys": "0:0 28-96 grand piano, 0:1 28-96 bright piano, 0:2 34-88 electric piano, "
+        "0:4 34-88 Rhodes, 0:20 36-84 reed organ",
+        "mallet": "0:8 60-96 celesta, 0:9 72-100 glockenspiel, 0:10 60-96 music box, "
+        "0:11 53-89 vibraphone, 0:13 60-96 xylophone",
         "bowed": "0:40 55-88 violin, 0:41 48-81 viola, 0:43 28-50 contrabass",
-        "wind": (
-            "0:22 55-84 harmonica, 0:56 54-82 trumpet, 0:59 54-82 muted trumpet, 0:64 54-82 "
-            "soprano saxophone, 0:65 49-76 alto saxophone, 0:66 44-72 tenor saxophone, 0:67 "
-            "37-68 baritone saxophone, 0:68 58-88 oboe, 0:73 60-94 flute, 0:74 60-91 "
-            "recorder, 0:111 55-82 shenai"
-        ),
+        "wind": "0:22 55-84 harmonica, 0:56 54-82 trumpet, 0:59 54-82 muted trumpet, "
+        "0:64 54-82 soprano saxophone, 0:65 49-76 alto saxophone, "
+        "0:66 44-72 tenor saxophone, 0:67 37-68 baritone saxophone, 0:68 58-88 oboe, "
+        "0:73 60-94 flute, 0:74 60-91 recorder, 0:111 55-82 shenai",
     },
     "validation": {
         "guitar": "0:105 48-80 banjo",
@@ -468,10 +431,8 @@ _TABLE = {
         "wind": "0:57 40-70 trombone",
     },
     "test": {
-        "guitar": (
-            "0:25 40-83 steel guitar, 0:27 40-83 clean electric guitar, 0:28 40-76 palm-muted "
-            "guitar, 16:25 55-83 mandolin"
-        ),
+        "guitar": "0:25 40-83 steel guitar, 0:27 40-83 clean electric guitar, "
+        "0:28 40-76 palm-muted guitar, 16:25 55-83 mandolin",
         "mallet": "0:12 45-91 marimba",
         "bowed": "0:42 36-72 cello",
         "wind": "0:71 50-86 clarinet",
@@ -500,7 +461,7 @@ def programs(split: str) -> tuple[Program, ...]:
 @cache
 def shares(split: str) -> np.ndarray:
     """The probability of each program of a split, in the order of `programs`."""
-    weights = np.array([program.weight for program in programs(split)])
+    weights = np.array([_WEIGHTS[program.family] for program in programs(split)])
     return weights / weights.sum()
 
 

@@ -50,8 +50,8 @@ def _rms(audio: NDArray) -> float:
 class Speaker:
     """A voice of `speak`.
 
-    `tract` is the length of the vocal tract relative to a man's, `breathiness` the share of noise in
-    the voice, and `rate_hz` syllables a second.
+    `tract` is the length of the vocal tract relative to a man's, `breathiness` the share of noise
+    in the voice, and `rate_hz` syllables a second.
     """
 
     pitch_hz: float
@@ -146,7 +146,7 @@ def _add(out: np.ndarray, part: np.ndarray, start: int) -> None:
 
 
 def pauses(audio: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
-    """(start, stop) in samples of each 0.12 s or more that lie 30 dB below the recording's level."""
+    """(start, stop) in samples of each 0.12 s or more, 30 dB below the recording's level."""
     hop = max(1, sample_rate // 100)
     frames = audio[0, : audio.shape[1] // hop * hop].reshape(-1, hop)
     power = np.convolve((frames**2).mean(1), np.full(3, 1 / 3), mode="same")
@@ -156,10 +156,10 @@ def pauses(audio: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
 
 
 def non_speech(rng: np.random.Generator, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """What a recording of speech has too much: breaths and clicks in its pauses, a room, some hum.
+    """What disturbs a recording of speech: breaths and clicks in its pauses, a room, some hum.
 
-    (1, samples) float32, to be added to the clean speech (1, samples). The room is 38 to 18 dB below
-    the speech, breaths 26 to 8.
+    (1, samples) float32, to be added to the clean speech (1, samples). The room is 38 to 18 dB
+    below the speech, breaths 26 to 8.
     """
     samples = audio.shape[1]
     level = float(np.sqrt(np.mean(audio**2)))
@@ -225,17 +225,6 @@ class Voice:
         )
 
 
-@dataclass
-class _Tracks:
-    """What moves, frame by frame: (frames,) each; formants (frames, 5)."""
-
-    formants_hz: NDArray
-    voice: NDArray
-    hiss: NDArray
-    hiss_hz: NDArray
-    hiss_octaves: NDArray
-
-
 def utterance(
     rng: np.random.Generator,
     *,
@@ -247,7 +236,8 @@ def utterance(
 
     (1, samples) float32, peak -3 dBFS. The speaker is drawn from `rng` too where it is None.
 
-    Source: Klatt 1980 (a source through moving resonances). Ours multiplies short-time spectra, with
+    Source: Klatt 1980 (a source through moving resonances). Ours multiplies short-time spectra,
+    with
         no phase of their own, instead of running resonators.
     """
     samples = round(seconds * sample_rate)
@@ -273,8 +263,8 @@ def utterance(
 
 def _tracks(
     rng: np.random.Generator, speaker: Voice, n_frames: int, frame_seconds: float
-) -> _Tracks:
-    """Phone after phone, then smoothed as a mouth moves."""
+) -> NDArray:
+    """What moves, (frames, 9): phone after phone, smoothed as a mouth moves."""
     rows: list[tuple[float, ...]] = []
     while len(rows) < n_frames + 8:
         for seconds, row in _phones(rng, speaker):
@@ -284,8 +274,7 @@ def _tracks(
     width = max(3, round(0.03 / frame_seconds))
     window = np.hanning(width + 2)[1:-1] / np.hanning(width + 2).sum()
     padded = np.pad(table, ((width // 2, width - 1 - width // 2), (0, 0)), mode="edge")
-    smooth = np.stack([np.convolve(column, window, mode="valid") for column in padded.T], axis=1)
-    return _Tracks(smooth[:, :5], smooth[:, 5], smooth[:, 6], smooth[:, 7], smooth[:, 8])
+    return np.stack([np.convolve(column, window, mode="valid") for column in padded.T], axis=1)
 
 
 def _phones(rng: np.random.Generator, speaker: Voice) -> list[tuple[float, tuple[float, ...]]]:
@@ -327,21 +316,21 @@ def _pulses(rng: np.random.Generator, speaker: Voice, samples: int, sample_rate:
     return np.diff(np.floor(phase), prepend=0.0)
 
 
-def _throat(hz: NDArray, tracks: _Tracks, speaker: Voice) -> NDArray:
+def _throat(hz: NDArray, tracks: NDArray, speaker: Voice) -> NDArray:
     """(frames, bins): resonances, one after the other, and the tilt of the voice."""
-    centre_hz, bandwidth_hz = tracks.formants_hz[:, None, :], np.array([70.0, 110, 170, 250, 300])
+    centre_hz, bandwidth_hz = tracks[:, None, :5], np.array([70.0, 110, 170, 250, 300])
     at_hz = hz[None, :, None]
     gains = centre_hz**2 / np.sqrt((centre_hz**2 - at_hz**2) ** 2 + (at_hz * bandwidth_hz) ** 2)
     tilt = (1 + (hz / 300.0) ** 2) ** (speaker.tilt_db / (20 * np.log10(4)))
     high = np.minimum(1, hz / 60.0) ** 2
-    return gains.prod(-1) * (tilt * high * (1 + hz / 2000.0))[None] * tracks.voice[:, None]
+    return gains.prod(-1) * (tilt * high * (1 + hz / 2000.0))[None] * tracks[:, 5:6]
 
 
-def _hiss_band(hz: NDArray, tracks: _Tracks) -> NDArray:
+def _hiss_band(hz: NDArray, tracks: NDArray) -> NDArray:
     """(frames, bins): the bell of the hiss."""
-    octaves = np.log2(np.maximum(hz, 50.0)[None] / tracks.hiss_hz[:, None])
-    away = octaves / tracks.hiss_octaves[:, None]
-    return np.exp(-(away**2)) * tracks.hiss[:, None]
+    octaves = np.log2(np.maximum(hz, 50.0)[None] / tracks[:, 7:8])
+    away = octaves / tracks[:, 8:9]
+    return np.exp(-(away**2)) * tracks[:, 6:7]
 
 
 def _shaped(audio: NDArray, envelope: NDArray, hop: int) -> NDArray:

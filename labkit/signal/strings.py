@@ -1,8 +1,8 @@
 """Plucked strings, evaluated exactly in the frequency domain.
 
 A plucked string is a loop: a disturbance runs to both ends and back, each time a little weaker. The
-sum of all round trips is `excitation / (1 - loss * exp(-1j * phase))`, so that any tuning, stiffness
-and decay is exact, and one inverse FFT gives the sound.
+sum of all round trips is `excitation / (1 - loss * exp(-1j * phase))`, so that any tuning,
+stiffness and decay is exact, and one inverse FFT gives the sound.
 """
 
 from collections.abc import Sequence
@@ -93,9 +93,8 @@ def render(
     samples = max(round(seconds * sample_rate), 1)
     n_fft = fft.next_fast_len(samples + int(0.03 * sample_rate), real=True)
     length_seconds = n_fft / sample_rate
-    slowest = max(n.decay_seconds for n in notes) * (
-        wiring.second_decay if wiring.second_level else 1.0
-    )
+    slower = wiring.second_decay if wiring.second_level else 1.0
+    slowest = max(n.decay_seconds for n in notes) * slower
     natural_db = 60.0 * length_seconds / slowest
     growth = max(_ALIAS_DB - natural_db, 0.0) / 60.0 * _NEPERS_60_DB / length_seconds
     freq_hz = np.arange(1, int(0.49 * n_fft)) * (sample_rate / n_fft)
@@ -121,8 +120,8 @@ def render(
 def _round_trip(freq_hz: NDArray, note: Pluck) -> tuple[NDArray, NDArray, NDArray]:
     """For every bin: the partial's number, its fraction, and the seconds of a round trip.
 
-    Partial n lies at `n f_0 sqrt((1 + B n^2) / (1 + B))`; solved for n, that is the phase over 2 pi.
-    It is solved in float64: near a partial the resonance magnifies its error a thousandfold.
+    Partial n lies at `n f_0 sqrt((1 + B n^2) / (1 + B))`; solved for n, that is the phase over 2
+    pi. It is solved in float64: near a partial the resonance magnifies its error a thousandfold.
     """
     stiffness = note.inharmonicity
     squared = np.square(freq_hz * (np.sqrt(1 + stiffness) / note.frequency_hz))
@@ -130,20 +129,22 @@ def _round_trip(freq_hz: NDArray, note: Pluck) -> tuple[NDArray, NDArray, NDArra
     number = np.sqrt(squared)
     fraction = (number - np.rint(number)).astype(np.float32)
     bent = stiffness * squared.astype(np.float32)
-    duration = np.sqrt((1 + stiffness) * (1 + bent)) / (
-        np.float32(note.frequency_hz) * (1 + 2 * bent)
-    )
+    slowness = np.float32(note.frequency_hz) * (1 + 2 * bent)
+    duration = np.sqrt((1 + stiffness) * (1 + bent)) / slowness
     return number.astype(np.float32), fraction, duration
+
+
+def _complex(real: NDArray, imag: NDArray) -> NDArray[np.complex64]:
+    out = np.empty(real.shape, dtype=np.complex64)
+    out.real, out.imag = real, imag
+    return out
 
 
 def _resonator(phase: NDArray, loss: NDArray) -> NDArray[np.complex64]:
     """All round trips, `1 / (1 - loss exp(-1j phase))`, without cancellation in float32."""
-    out = np.empty(phase.shape, dtype=np.complex64)
     real, imag = 1 - loss * np.cos(phase), loss * np.sin(phase)
     power = 1 / (real * real + imag * imag)
-    np.multiply(real, power, out=out.real)
-    np.multiply(imag, -power, out=out.imag)
-    return out
+    return _complex(real * power, imag * -power)
 
 
 def _excitation(
@@ -160,10 +161,7 @@ def _excitation(
     magnitude = scale * comb * (np.float32(note.frequency_hz) / (freq_hz * soft))
     turn = np.float32(2 * np.pi * attack_seconds) * freq_hz
     turn += np.float32(round_trips) * phase + np.float32(np.pi / 2)
-    out = np.empty(freq_hz.shape, dtype=np.complex64)
-    np.multiply(magnitude, np.cos(turn), out=out.real)
-    np.multiply(magnitude, -np.sin(turn), out=out.imag)
-    return out
+    return _complex(magnitude * np.cos(turn), magnitude * -np.sin(turn))
 
 
 def _string(
@@ -180,9 +178,8 @@ def _string(
     freq_hz = freq_hz.astype(np.float32)
     phase = _TURN * fraction
     # The first partial's square rounds the kink at 0 Hz off, which would ring before the attack.
-    squared = (freq_hz * freq_hz + np.float32(note.frequency_hz**2)) * np.float32(
-        note.damping_hz**-2
-    )
+    squared = freq_hz * freq_hz + np.float32(note.frequency_hz**2)
+    squared = squared * np.float32(note.damping_hz**-2)
     relative = np.exp(np.float32(wiring.damping_power / 2) * np.log(squared))
     rate = np.float32(_NEPERS_60_DB / note.decay_seconds) * (1 + relative) * decay_curve
     body = _resonator(phase, np.exp(-(rate + np.float32(growth)) * duration))
@@ -204,9 +201,8 @@ def _scrape(
     """Spectrum of the pick's contact: an impulse, and a short burst of noise that dies away."""
     length = max(int(wiring.scrape_seconds * sample_rate), 4)
     burst = rng.standard_normal(length, dtype=np.float32)
-    burst *= np.exp(np.linspace(0, -4, length, dtype=np.float32)) * np.float32(
-        wiring.scrape / np.sqrt(length / 8)
-    )
+    level = np.float32(wiring.scrape / np.sqrt(length / 8))
+    burst *= np.exp(np.linspace(0, -4, length, dtype=np.float32)) * level
     burst[0] += 1
     return fft.rfft(burst, n_fft)
 
@@ -227,7 +223,7 @@ def warp(wave: NDArray[np.float32], semitones: NDArray[np.float32]) -> NDArray[n
 
 
 def release(
-    samples: int, *, sample_rate: float, end_seconds: float, release_seconds: float
+    samples: int, sample_rate: float, end_seconds: float, release_seconds: float
 ) -> NDArray[np.float32]:
     """A note-off envelope: 1 until `end_seconds`, then 60 dB down within `release_seconds`."""
     time = np.arange(samples, dtype=np.float32) * np.float32(1 / sample_rate)

@@ -2,11 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Hand:
         """True with this probability."""
         return bool(self.rng.random() < probability)
 
-    def pick(self, options: Sequence[T]) -> T:
+    def pick(self, options: Sequence):
         """One of the options, all equally likely."""
         return options[int(self.rng.integers(len(options)))]
 
@@ -137,25 +134,29 @@ _SCALES = (
 # One letter a string from the lowest up: a fret, or x for a string that is not played.
 # fmt: off
 _OPEN_CHORDS = (
-    "022100", "022000", "020100", "x02220", "x02210", "x02020", "xx0232", "xx0231", "xx0212", "320003",
-    "320033", "x32010", "x32030", "x02000", "x21202", "xx3211", "x20230", "x32033", "xx0230", "x00230",
+    "022100", "022000", "020100", "x02220", "x02210", "x02020", "xx0232", "xx0231", "xx0212",
+    "320003", "320033", "x32010", "x32030", "x02000", "x21202", "xx3211", "x20230", "x32033",
+    "xx0230", "x00230",
 )
 _MOVABLE_CHORDS = (
-    "133211", "133111", "131211", "x13331", "x13321", "x13121", "x1x222", "1x221x", "1x111x", "xx1232",
-    "xxx121", "xx3211", "1x2210", "x12122",
+    "133211", "133111", "131211", "x13331", "x13321", "x13121", "x1x222", "1x221x", "1x111x",
+    "xx1232", "xxx121", "xx3211", "1x2210", "x12122",
 )
 # fmt: on
 _NATURAL_HARMONICS = (2, 2, 3, 3, 4, 5)
 
 
-def _melodic(
-    hand: Hand, weights: dict[float, float], rest: float = 0.08
-) -> Iterator[tuple[float, float, int, float]]:
+def _timed(hand: Hand, weights: dict[float, float], rest: float = 0.08) -> Iterator[tuple]:
+    """(onset, duration, velocity), slot after slot."""
+    for slot, velocity in zip(hand.slots(weights, rest), velocities(hand), strict=False):
+        yield *slot, velocity
+
+
+def _melodic(hand: Hand, weights: dict[float, float], rest: float = 0.08) -> Iterator[tuple]:
     """(onset, duration, MIDI number, velocity) of a melody, slot after slot."""
-    for (onset, length), midi, velocity in zip(
-        hand.slots(weights, rest), melody(hand), velocities(hand), strict=False
-    ):
-        yield onset, length, midi, velocity
+    melodies = zip(hand.slots(weights, rest), melody(hand), velocities(hand), strict=False)
+    for slot, midi, velocity in melodies:
+        yield *slot, midi, velocity
 
 
 def _line(hand: Hand, weights: dict[float, float] | None = None) -> list[Stroke]:
@@ -190,22 +191,21 @@ def _expressive(hand: Hand) -> list[Stroke]:
         elif kind == "slide":
             stairs = np.arange(abs(steps) + 1) * np.sign(steps) - steps
             bend = tuple((start + rise * k / len(stairs), float(s)) for k, s in enumerate(stairs))
+        elif kind == "bend":
+            bend = ((start, 0.0), (start + rise, amount))
+        elif kind == "prebend":
+            bend = ((start, amount), (start + rise, 0.0))
         else:
             bend = ()
-            if kind == "bend":
-                bend = ((start, 0.0), (start + rise, amount))
-            elif kind == "prebend":
-                bend = ((start, amount), (start + rise, 0.0))
         shaken = vibrato if kind == "vibrato" or hand.chance(0.3) else (0.0, 0.0)
         out.append(replace(stroke, bend=bend, vibrato=shaken, mute=0.0))
     return out
 
 
 def _sustain(hand: Hand) -> list[Stroke]:
-    shaken = hand.chance(0.4)
-    vibrato = (
-        (float(hand.rng.uniform(4, 7)), float(hand.rng.uniform(3, 40))) if shaken else (0.0, 0.0)
-    )
+    vibrato = (0.0, 0.0)
+    if hand.chance(0.4):
+        vibrato = (float(hand.rng.uniform(4, 7)), float(hand.rng.uniform(3, 40)))
     return [
         Stroke(onset, length, (hand.place(midi),), velocity, vibrato=vibrato)
         for onset, length, midi, velocity in _melodic(hand, {2: 1, 4: 2, 6: 1}, 0)
@@ -221,7 +221,7 @@ def _power_frets(hand: Hand, fret: int) -> tuple[tuple[int, int], ...]:
 def _power(hand: Hand) -> list[Stroke]:
     weights = hand.pick(({2: 2, 1: 1}, {1: 2, 0.5: 1}, {4: 1}, {0.5: 1}))
     strokes, frets, held = [], _power_frets(hand, hand.fret % 10), hand.articulation()
-    for (onset, length), velocity in zip(hand.slots(weights), velocities(hand), strict=False):
+    for onset, length, velocity in _timed(hand, weights):
         if hand.chance(0.5):
             fret = int(np.clip(hand.fret % 10 + hand.pick((-2, 0, 0, 3, 5)), 0, 15))
             frets = _power_frets(hand, fret)
@@ -256,9 +256,7 @@ def _chord_frets(hand: Hand) -> tuple[tuple[int, int], ...]:
 
 def _chords(hand: Hand) -> list[Stroke]:
     strokes, fingered, held = [], hand.chance(0.4), hand.articulation()
-    for (onset, length), velocity in zip(
-        hand.slots({4: 1, 2: 2, 1: 1}), velocities(hand), strict=False
-    ):
+    for onset, length, velocity in _timed(hand, {4: 1, 2: 2, 1: 1}):
         spread = float(hand.rng.uniform(0, 0.008) if fingered else hand.rng.uniform(0.01, 0.12))
         strokes.append(Stroke(onset, length * held, _chord_frets(hand), velocity, spread))
     return strokes
@@ -269,9 +267,7 @@ def _strum(hand: Hand) -> list[Stroke]:
     dead = float(hand.pick((0, 0, 0.15, 0.4)))
     weights = hand.pick(({0.5: 1}, {1: 1, 0.5: 2}, {0.5: 2, 0.25: 1}))
     strokes, frets, base = [], _chord_frets(hand), float(hand.rng.uniform(0.01, 0.04))
-    for index, ((onset, length), velocity) in enumerate(
-        zip(hand.slots(weights), velocities(hand), strict=False)
-    ):
+    for index, (onset, length, velocity) in enumerate(_timed(hand, weights)):
         if index % 4 == 0 and hand.chance(0.4):
             frets = _chord_frets(hand)
         up = index % 2 == 1
@@ -288,9 +284,7 @@ def _arpeggio(hand: Hand) -> list[Stroke]:
     order = [*range(len(frets)), *range(len(frets) - 2, 0, -1)]
     order = list(hand.rng.permutation(order)) if hand.chance(0.4) else order
     strokes, ring = [], float(hand.rng.uniform(1.5, 6))
-    for index, ((onset, length), velocity) in enumerate(
-        zip(hand.slots(weights, 0.03), velocities(hand), strict=False)
-    ):
+    for index, (onset, length, velocity) in enumerate(_timed(hand, weights, 0.03)):
         strokes.append(Stroke(onset, length * ring, (frets[order[index % len(order)]],), velocity))
     return strokes
 
@@ -311,9 +305,7 @@ def _double_stops(hand: Hand) -> list[Stroke]:
 
 def _harmonics(hand: Hand) -> list[Stroke]:
     strokes = []
-    for (onset, length), velocity in zip(
-        hand.slots({1: 2, 2: 1, 0.5: 1}), velocities(hand), strict=False
-    ):
+    for onset, length, velocity in _timed(hand, {1: 2, 2: 1, 0.5: 1}):
         frets = ((int(hand.rng.integers(len(hand.tuning))), 0),)
         number = int(hand.pick(_NATURAL_HARMONICS))
         ring = length * float(hand.pick((1, 2, 3)))
@@ -345,11 +337,7 @@ def draw_style(rng: np.random.Generator) -> str:
 
 
 def play(
-    rng: np.random.Generator,
-    style: str,
-    *,
-    seconds: float,
-    tuning: tuple[int, ...] = STANDARD_TUNING,
+    rng: np.random.Generator, style: str, seconds: float, tuning: tuple[int, ...] = STANDARD_TUNING
 ) -> list[Stroke]:
     """At least one stroke of a style within a stretch of time, in order of onset.
 

@@ -1,4 +1,4 @@
-"""Augmentation: each stage does what its numbers say, and the draw is finite, repeatable and never clips."""
+"""Augmentation: each stage does what its numbers say; the draw is repeatable and never clips."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def measured_db(audio, frequency_hz):
 def test_tilt_per_octave(slope):
     response = col.tilt(GRID, slope_db_per_octave=slope)
     assert gain_db(response, 700) == pytest.approx(0, abs=0.01)
-    # From 1 to 2 kHz |1 + jf/100| rises by 5.988 dB and |1 + jf/10000| by 0.127 dB, of 6.021 dB in an octave.
+    # From 1 to 2 kHz |1 + jf/100| rises by 5.988 dB and |1 + jf/10000| by 0.127, of 6.021 in an octave.
     expected = slope * 5.861 / 6.021
     assert gain_db(response, 2000) - gain_db(response, 1000) == pytest.approx(expected, abs=0.02)
     filtered = col.colour(impulse(), col.tilt(BENT, slope_db_per_octave=slope))

@@ -13,7 +13,7 @@ def _tones(samples: int = 1000) -> np.ndarray:
 
 @pytest.mark.parametrize("gap", [1, 12, 40])
 def test_tones_come_back(gap):
-    """Three tones are a process of order 6: what is missing follows from the rest, but for the window's bias."""
+    # Three tones are a process of order 6: the rest follows, but for the window's bias.
     audio = _tones()
     missing = np.zeros(len(audio), bool)
     missing[480 : 480 + gap] = True

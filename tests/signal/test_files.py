@@ -1,4 +1,4 @@
-"""Files: every format round-trips, and what is broken ends in a named error, never in a bad array."""
+"""Files: every format round-trips, and what is broken ends in a named error, not a bad array."""
 
 import re
 import shutil
@@ -21,7 +21,7 @@ from labkit.signal.files import (
     write_audio,
 )
 
-FORMATS = {".wav": 44_100, ".flac": 44_100, ".aiff": 44_100, ".ogg": 44_100, ".mp3": 44_100, ".opus": 48_000}  # fmt: skip
+FORMATS = dict.fromkeys((".wav", ".flac", ".aiff", ".ogg", ".mp3"), 44_100) | {".opus": 48_000}
 LOSSLESS = {".wav", ".flac", ".aiff"}
 # A WAV header that promises no samples.
 NO_SAMPLES = (

@@ -61,10 +61,9 @@ def test_partials_follow_the_stiff_string():
 @pytest.mark.parametrize("frequency_hz", [82.4, 330.0, 1318.5])
 def test_the_first_partial_decays_as_asked(frequency_hz, decay_seconds):
     """A line through the log envelope of the demodulated first partial; damping adds up to 10 %."""
-    model = GuitarModel(damping_hz=1e5)
+    model = GuitarModel(damping_hz=1e5, decay_seconds=decay_seconds, decay_slope=0.0)
     seconds = min(2.0, decay_seconds)
-    sizes = {"sample_rate": SAMPLE_RATE, "seconds": seconds, "decay_seconds": decay_seconds}
-    audio = pluck(frequency_hz, model=model, **sizes)[0]
+    audio = pluck(frequency_hz, model=model, sample_rate=SAMPLE_RATE, seconds=seconds)[0]
     time = np.arange(len(audio)) / SAMPLE_RATE
     width = int(8 * SAMPLE_RATE / frequency_hz)
     kernel = np.hanning(width) / np.hanning(width).sum()
@@ -94,8 +93,8 @@ def test_a_palm_mute_is_shorter_and_darker():
 
 
 def test_the_pick_position_cancels_its_partial():
-    model = replace(GuitarModel(), wiring=Wiring(pickups=((0.11, 1.0),)))
-    audio = pluck(110.0, sample_rate=SAMPLE_RATE, seconds=1.0, model=model, position=0.25)[0]
+    model = GuitarModel(wiring=Wiring(pickups=((0.11, 1.0),)), position=0.25)
+    audio = pluck(110.0, sample_rate=SAMPLE_RATE, seconds=1.0, model=model)[0]
     spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio))))
     partial = [spectrum[110 * n - 10 : 110 * n + 15].max() for n in range(1, 6)]
     assert partial[3] < 0.05 * min(partial[2], partial[4])

@@ -91,7 +91,7 @@ def test_a_missing_soundfont_says_how_to_get_it(monkeypatch, tmp_path):
     with pytest.raises(SoundFontMissingError, match=r"LABKIT_SOUNDFONT names .*no\.sf2"):
         find_soundfont()
     monkeypatch.delenv("LABKIT_SOUNDFONT")
-    monkeypatch.setattr("labkit.signal.sampled._FOLDERS", {"linux": (str(tmp_path),)})
+    monkeypatch.setattr("labkit.signal.sampled._FOLDERS", {"linux": str(tmp_path)})
     with pytest.raises(SoundFontMissingError, match="apt-get install fluid-soundfont-gm"):
         find_soundfont()
 

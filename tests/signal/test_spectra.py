@@ -1,4 +1,4 @@
-"""Textbook facts, exact: every expected number is a closed form or a line of Harris (1978), table 1."""
+"""Textbook facts: every expected number is a closed form or a line of Harris (1978), table 1."""
 
 import math
 
