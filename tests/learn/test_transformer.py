@@ -4,19 +4,18 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.learn.attention import Attention, LatentAttention, attention, rotate
+from labkit.learn.attention import Attention, LatentAttention, attention
 from labkit.learn.encoders import ConvStem
 from labkit.learn.transformer import Decoder, Encoder
 
 EVERY_KIND = pytest.mark.parametrize(
     "kind", ["multi_head", "grouped_query", "multi_query", "latent"]
 )
-EVERY_POSITION = pytest.mark.parametrize("positions", ["learned", "rotary"])
 
 
-def decoder(kind="multi_head", positions="learned", *, max_length=24):
+def decoder(kind="multi_head", *, max_length=24):
     torch.manual_seed(0)
-    return Decoder(9, 32, 4, 2, max_length=max_length, kind=kind, positions=positions).eval()
+    return Decoder(9, 32, 4, 2, max_length=max_length, kind=kind).eval()
 
 
 def test_attention_equals_torch_multihead_attention():
@@ -65,44 +64,19 @@ def test_latent_attention_that_compresses_nothing_is_multi_head():
     )
 
 
-@pytest.mark.parametrize("rotary", [False, True])
-def test_absorbed_projections_change_nothing(rotary):
+def test_absorbed_projections_change_nothing():
     """Reading among the short vectors is reading among the keys and values that they stand for."""
     torch.manual_seed(0)
-    latent, x = LatentAttention(32, 4, rotary=rotary), torch.randn(2, 6, 32)
+    latent, x = LatentAttention(32, 4), torch.randn(2, 6, 32)
     read = latent.read(x, latent.remember(x), causal=True)
     torch.testing.assert_close(read, latent(x, x, causal=True), atol=1e-6, rtol=1e-5)
-    assert latent.remember(x).shape == (2, 6, 8 + 4 * rotary)
-
-
-def test_rotation_is_multiplication_by_a_phase():
-    x = torch.randn(2, 5, 6)
-    pairs = torch.complex(x[..., :3], x[..., 3:])
-    speed = torch.tensor([1.0, 10_000.0 ** (-1 / 3), 10_000.0 ** (-2 / 3)])
-    turned = pairs * torch.polar(torch.ones(5, 3), (7 + torch.arange(5.0))[:, None] * speed)
-    torch.testing.assert_close(
-        rotate(x, start=7), torch.cat([turned.real, turned.imag], -1), atol=1e-6, rtol=1e-5
-    )
+    assert latent.remember(x).shape == (2, 6, 8)
 
 
 @EVERY_KIND
-def test_rotary_positions_know_distance_alone(kind):
-    """The same tokens 5 positions later mix the same; in another order they do not."""
-    torch.manual_seed(0)
-    made, x = attention(kind, 32, 4, rotary=True), torch.randn(1, 6, 32)
-    here, later = (made.read(x, made.remember(x, start=k), start=k, causal=True) for k in (0, 5))
-    torch.testing.assert_close(
-        later, here, atol=1e-5, rtol=1e-4
-    )  # sines of larger angles, in float32
-    swapped = x[:, [1, 0, 2, 3, 4, 5]]
-    assert (made(swapped, swapped, causal=True)[:, 2:] - here[:, 2:]).abs().max() > 1e-3
-
-
-@EVERY_KIND
-@EVERY_POSITION
-def test_step_by_step_gives_the_logits_of_the_whole(kind, positions, device):
+def test_step_by_step_gives_the_logits_of_the_whole(kind, device):
     """One token or several at a time, two sources read by three rows each."""
-    made, tokens = decoder(kind, positions).to(device), torch.randint(9, (6, 20), device=device)
+    made, tokens = decoder(kind).to(device), torch.randint(9, (6, 20), device=device)
     memory = torch.randn(2, 7, 32, device=device)
     with torch.no_grad():
         cache, parts = made.start(memory).pick(torch.arange(6, device=device) % 2), []
@@ -130,21 +104,17 @@ def test_branches_of_a_cache_do_not_disturb_each_other():
 
 
 @EVERY_KIND
-@EVERY_POSITION
-def test_the_cache_is_as_large_as_it_says(kind, positions):
-    made = decoder(kind, positions)
+def test_the_cache_is_as_large_as_it_says(kind):
+    made = decoder(kind)
     cache = made.step(torch.zeros(1, 11, dtype=torch.long), made.start(torch.randn(1, 7, 32)))[1]
-    kept, heard = (
-        sum(t.untyped_storage().nbytes() for t in group) for group in (cache.own, cache.source)
-    )
+    kept = sum(t.untyped_storage().nbytes() for t in cache.own)
     assert kept == 11 * made.cache_bytes_per_token()
-    assert heard == 7 * made.cache_bytes_per_source_position()
-    # Two layers, float32; heads of 8: keys and values of 4, 2, 1 heads, or 8 latent numbers and 4 rotary ones.
+    # Two layers, float32; heads of 8: keys and values of 4, 2, 1 heads, or 8 latent numbers.
     floats = {
         "multi_head": 64,
         "grouped_query": 32,
         "multi_query": 16,
-        "latent": 8 + 4 * (positions == "rotary"),
+        "latent": 8,
     }
     assert made.cache_bytes_per_token() == 2 * 4 * floats[kind]
 
@@ -172,10 +142,9 @@ def test_the_plain_decoder_keeps_the_names_and_shapes_of_its_weights():
 
 
 @EVERY_KIND
-@EVERY_POSITION
-def test_a_decoder_does_not_see_the_future(kind, positions):
+def test_a_decoder_does_not_see_the_future(kind):
     made, memory, tokens = (
-        decoder(kind, positions),
+        decoder(kind),
         torch.randn(1, 3, 32),
         torch.tensor([[1, 4, 5, 6, 7]]),
     )
@@ -187,31 +156,28 @@ def test_a_decoder_does_not_see_the_future(kind, positions):
 
 
 @EVERY_KIND
-@EVERY_POSITION
-def test_a_decoder_knows_the_order_of_its_tokens(kind, positions):
-    made, memory = decoder(kind, positions), torch.randn(1, 3, 32)
+def test_a_decoder_knows_the_order_of_its_tokens(kind):
+    made, memory = decoder(kind), torch.randn(1, 3, 32)
     one, other = (made(torch.tensor([t]), memory)[:, -1] for t in ([1, 4, 5, 6], [1, 5, 4, 6]))
-    # Rounding alone gives 1e-6; small random weights tell two rotary orders apart by little.
+    # Rounding alone gives 1e-6; small random weights tell two orders apart by little.
     assert (one - other).abs().max() > 1e-4
 
 
-@EVERY_POSITION
-def test_an_encoder_knows_the_order_of_its_source(positions):
+def test_an_encoder_knows_the_order_of_its_source():
     torch.manual_seed(0)
-    encoder, x = Encoder(16, 2, 1, max_length=5, positions=positions).eval(), torch.randn(1, 5, 16)
+    encoder, x = Encoder(16, 2, 1, max_length=5).eval(), torch.randn(1, 5, 16)
     order = [3, 0, 4, 1, 2]
     assert (encoder(x)[:, order] - encoder(x[:, order])).abs().max() > 1e-3
 
 
 @EVERY_KIND
-@EVERY_POSITION
-def test_every_weight_moves_after_one_step(kind, positions):
+def test_every_weight_moves_after_one_step(kind):
     torch.manual_seed(0)
     stem, encoder = (
         ConvStem(32, 8, (4, 4, 4, 4, 6)),
-        Encoder(8, 2, 2, max_length=12, positions=positions),
+        Encoder(8, 2, 2, max_length=12),
     )
-    decoder = Decoder(7, 8, 2, 2, max_length=6, kind=kind, positions=positions)
+    decoder = Decoder(7, 8, 2, 2, max_length=6, kind=kind)
     weights = [p for module in (stem, encoder, decoder) for p in module.parameters()]
     before = [p.clone() for p in weights]
     optimizer = torch.optim.Adam(weights, lr=0.1)
@@ -236,18 +202,10 @@ def test_sizes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="n_key_heads must divide n_heads, got 3 and 4"):
         Attention(8, 4, n_key_heads=3)
     with pytest.raises(
-        ValueError, match="rotary latent attention needs heads of a multiple of 4, got 6"
-    ):
-        LatentAttention(12, 2, rotary=True)
-    with pytest.raises(ValueError, match="rotary positions need an even last axis, got 3"):
-        rotate(torch.zeros(1, 2, 3))
-    with pytest.raises(
         ValueError,
         match="kind must be one of multi_head, grouped_query, multi_query, latent, got 'fas",
     ):
         attention("fast", 8, 4)
-    with pytest.raises(ValueError, match="positions must be learned or rotary, got 'none'"):
-        Encoder(8, 2, 1, max_length=3, positions="none")
     with pytest.raises(ValueError, match="n_mels must be a multiple of 32, got 40"):
         ConvStem(40, 8, (2, 2, 2, 2, 2))
     with pytest.raises(ValueError, match="channels must hold five numbers"):
