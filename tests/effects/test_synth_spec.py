@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labkit.effects.synths.registry import SETS as EVERY_SET
 from labkit.effects.synths.spec import Choice, Knob, SynthSpec
 from labkit.effects.synths.vital import FULL, SETS, SIMPLE
 from labkit.signal.seeds import generator
@@ -94,12 +95,6 @@ def test_sizes() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Knob("a", 1.0, 1.0), "low must be below high"),
-        (lambda: Knob("a", 0.0, 1.0, steps=0), "steps"),
-        (lambda: Knob("a", 0.5, 1.0, point=0.0), "point"),
-        (lambda: Knob("a", 0.0, 1.0, point=0.5, point_share=0.1), "outside"),
-        (lambda: Choice("a", ("x",), (1.0,)), "two or more"),
-        (lambda: Choice("a", ("x", "y"), (0.5, 0.6)), "share"),
         (lambda: SynthSpec("s", (Knob("a", 0.0, 1.0), Knob("a", 0.0, 1.0))), "unique"),
         (lambda: SynthSpec("s", (Knob("a", 0.0, 1.0, gate="b"),)), "gates named before"),
         (lambda: SMALL.encode({"level": 1.0}), "kind"),
@@ -119,3 +114,16 @@ def test_bad_sets_and_patches_are_named(make, said: str) -> None:
 def test_an_unknown_field_is_named() -> None:
     with pytest.raises(KeyError, match="cutof"):
         SMALL["cutof"]
+
+
+@pytest.mark.parametrize("spec", EVERY_SET.values(), ids=EVERY_SET)
+def test_shares_and_points_of_every_set_are_possible(spec: SynthSpec) -> None:
+    for field in spec.fields:
+        if isinstance(field, Choice):
+            assert len(set(field.options)) == len(field.shares) > 1, field
+            assert sum(field.shares) == pytest.approx(1), field
+            assert min(field.shares) > 0, field
+        else:
+            assert field.low < field.high, field
+            assert (field.point is None) == (field.point_share == 0), field
+            assert field.point is None or not field.low <= field.point <= field.high, field

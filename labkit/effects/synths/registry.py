@@ -23,9 +23,6 @@ class Synthesizer:
     """A synthesizer that can be matched.
 
     Attributes:
-        title: its usual name.
-        suffix: of its preset files.
-        sets: its parameter sets.
         engine: the class that plays it in this process, built from the name of a set.
         needed: raises ImportError or PluginError, with advice, if it is not installed.
     """

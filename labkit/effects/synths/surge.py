@@ -97,11 +97,7 @@ _CENTRED = ("a_pitch", "a_pan", "a_filter_2_feg_mod_amount", "a_feedback", "a_fi
 
 
 def start() -> dict[str, float | str]:
-    """What every note sets before its patch: one scene, no effects, fixed phases.
-
-    What no parameter reaches, such as the modulations, stays as it is in the patch that Surge opens
-    with.
-    """
+    """What every note sets before its patch: one scene, no effects, fixed phases."""
     told: dict[str, float | str] = dict.fromkeys(_SILENCED, 0.0)
     told |= dict.fromkeys(("scene_mode", "active_scene", "a_play_mode", "a_link_resonance"), 0.0)
     told |= dict.fromkeys((*_CENTRED, "a_pre_filter_gain"), 0.5)
@@ -117,14 +113,9 @@ def start() -> dict[str, float | str]:
 
 
 def controls_of(values: Values, volume_db: float = 0.0) -> dict[str, float | str]:
-    """Surge's parameters for a patch.
+    """Surge's parameters for a patch: name -> the host's number in 0..1 or the shown word.
 
-    Args:
-        values: of `SIMPLE`; the note is left out.
-        volume_db: -48..48, of the amplifier behind the filters.
-
-    Returns:
-        Name -> the host's number, 0..1, or the word that Surge shows.
+    The volume, -48..48 dB, is that of the amplifier behind the filters.
     """
     told = {name: value for name, value in values.items() if name not in NOTE}
     told |= {mute: float(values[volume] == 0.0) for volume, mute in _MUTES.items()}
@@ -133,11 +124,7 @@ def controls_of(values: Values, volume_db: float = 0.0) -> dict[str, float | str
 
 
 def find_surge() -> str:
-    """The `.vst3` of Surge XT in the usual folders, or those that VST3_PATH names.
-
-    Raises:
-        PluginError: if it is not there, or pedalboard is not.
-    """
+    """The `.vst3` of Surge XT in the usual folders or VST3_PATH; PluginError if it is not there."""
     try:
         source = find(PLUGIN)
         if source.kind == "VST3":

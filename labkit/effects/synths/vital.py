@@ -172,14 +172,7 @@ SETS = {spec.name: spec for spec in (SIMPLE, FULL)}
 
 @cache
 def start_preset(parameters: str) -> str:
-    """The patch from which every note starts, as JSON: own wavetable, fixed noise, fixed phases.
-
-    Args:
-        parameters: name of the parameter set, whose modulations are connected.
-
-    Returns:
-        A preset that `vita` loads.
-    """
+    """The preset from which every note of a set starts: own wavetable, fixed noise and phases."""
     synth = need("vita").Synth()
     for field, (_, source, target) in _MODULATIONS.items():
         if field in SETS[parameters].names and not synth.connect_modulation(source, target):
@@ -234,15 +227,7 @@ def _wavetable(version: str) -> dict:
 
 
 def controls_of(values: Values, phases: np.ndarray | None = None) -> dict[str, float]:
-    """Vital's controls for a patch.
-
-    Args:
-        values: of `SIMPLE` or `FULL`; the note is left out.
-        phases: (3,) in 0..1, where the oscillators start; 0 when None.
-
-    Returns:
-        Control -> value in Vital's own unit.
-    """
+    """Vital's controls for a patch, in their own units; `phases` as `registry.Synth.render`."""
     told: dict[str, float] = {f"osc_{k}_on": 0.0 for k in range(1, N_OSCILLATORS + 1)}
     for k, phase in enumerate(np.zeros(N_OSCILLATORS) if phases is None else phases, start=1):
         told[f"osc_{k}_phase"] = float(phase)
@@ -276,11 +261,7 @@ def _menu(name: str, word: str) -> dict[str, float]:
 
 
 class VitalEngine:
-    """Vital in this process, which it leaves in flush-to-zero mode; see `registry.Synth`.
-
-    Args:
-        where: name of the parameter set.
-    """
+    """Vital in this process, which it leaves in flush-to-zero mode; see `registry.Synth`."""
 
     def __init__(self, where: str) -> None:
         self.spec = SETS[where]

@@ -133,14 +133,9 @@ def true_map(settings: Tensor, *, in_bands: bool = False) -> Tensor:
 
 
 def view_of_map(place: Tensor, condition: Tensor) -> Tensor:
-    """What lies on the map around each oscillator: amount, direction of its centre, brightness.
+    """Amount, direction of its centre and brightness of the map around each oscillator.
 
-    Args:
-        place: (b, k), where the oscillators are now, 0..1.
-        condition: (b, 2 N_MAP), the map.
-
-    Returns:
-        (b, k, 9): the three figures at each of three reaches.
+    (b, k) places in 0..1 and the map (b, 2 N_MAP) -> (b, k, 9): the figures at three reaches.
 
     Source: the step of mean shift, Fukunaga and Hostetler 1975.
     """
@@ -160,9 +155,7 @@ def view_of_map(place: Tensor, condition: Tensor) -> Tensor:
 class Head(nn.Module):
     """A flow's field, or a regressor, that reads the map and each oscillator's view of it.
 
-    Args:
-        config: task and sizes.
-        kind: mlp, token or learned (see `config.Net.field`), or regression.
+    `kind` is one of `config.Net.field`, or ``"regression"``.
     """
 
     def __init__(self, config: Config, kind: str) -> None:

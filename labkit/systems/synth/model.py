@@ -29,12 +29,11 @@ _N_KEYS = 96
 
 
 class Features(NamedTuple):
-    """Of one note.
+    """Of a note at `LEVEL_LUFS`, in dB, and the loudness that it had.
 
     Attributes:
-        mel: (N_MELS, frames) float16 log-mel in dB, of the note at `LEVEL_LUFS`.
-        lines: (N_LINES,) float16 mean power in each third of a semitone, dB, likewise.
-        loudness_lufs: of the note as it was.
+        mel: (N_MELS, frames) float16 log-mel.
+        lines: (N_LINES,) float16 mean power in each third of a semitone.
     """
 
     mel: np.ndarray
@@ -53,11 +52,7 @@ def mono(audio: np.ndarray) -> np.ndarray:
 
 
 def note_features(audio: np.ndarray, loudness: float | None = None) -> Features:
-    """Log-mel and fine spectrum of a note, whatever its level.
-
-    Args:
-        audio: (channels, samples) at 44.1 kHz.
-        loudness: in LUFS, where it is known.
+    """Features of a note (channels, samples) at 44.1 kHz; `loudness` in LUFS, if it is known.
 
     Raises:
         ValueError: if the note is silent.
@@ -67,18 +62,11 @@ def note_features(audio: np.ndarray, loudness: float | None = None) -> Features:
     if not np.isfinite(loudness):
         raise ValueError("audio must not be silent")
     sound = torch.from_numpy(single * np.float32(db_to_amplitude(LEVEL_LUFS - loudness)))
-    mel = log_mel(
-        sound,
-        SAMPLE_RATE,
-        n_fft=N_FFT,
-        hop_length=HOP_LENGTH,
-        n_mels=N_MELS,
-        low_hz=LOW_HZ,
-        high_hz=HIGH_HZ,
-        floor_db=FLOOR_DB,
-    )[0]
+    sizes = {"n_fft": N_FFT, "hop_length": HOP_LENGTH, "n_mels": N_MELS}
+    limits = {"low_hz": LOW_HZ, "high_hz": HIGH_HZ, "floor_db": FLOOR_DB}
+    mel = log_mel(sound, SAMPLE_RATE, **sizes, **limits)[0].numpy()
     lines = _fine_spectrum(sound)
-    return Features(mel.numpy().astype(np.float16), lines.astype(np.float16), float(loudness))
+    return Features(mel.astype(np.float16), lines.astype(np.float16), float(loudness))
 
 
 def _fine_spectrum(sound: Tensor) -> np.ndarray:
@@ -101,11 +89,7 @@ def _line_filters() -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Log-mel and fine spectrum to one vector.
-
-    Args:
-        config: sizes.
-    """
+    """Log-mel and fine spectrum to one vector."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -172,11 +156,8 @@ def _convolutions(channels: tuple[int, ...]) -> list[nn.Module]:
 class SynthModel(nn.Module):
     """Patches for a note: many drawn by the flow, or the one mean patch of the regressor.
 
-    Args:
-        config: kept as `config`.
-
     Raises:
-        ValueError: for another field than the perceptron.
+        ValueError: if the config asks for another field than the perceptron.
     """
 
     def __init__(self, config: Config) -> None:

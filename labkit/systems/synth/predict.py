@@ -39,14 +39,12 @@ class Match:
     """A patch for a sound.
 
     Attributes:
-        spec: the parameter set.
-        values: of the patch and the note.
         volume_db: of the synthesizer, so that it is as loud as the sound.
         audio: (2, samples), the patch played.
         distance: MSS between the two, dB.
         tried: MSS of every ranked patch, in the order of drawing; the regressor's is the last.
         renders: notes that were played to find it.
-        target: (samples,), the recording as the network received it: mono, from the onset on.
+        target: (samples,), the recording as the network received it.
     """
 
     spec: SynthSpec
@@ -78,16 +76,9 @@ def propose(
     seed: int = 0,
     guidance: float = GUIDANCE,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Encoded patches for a batch of notes.
+    """Encoded patches for a batch of `note_features`: (b, n, size) drawn, (b, size) regressed.
 
-    Args:
-        mel: (b, N_MELS, frames), of `note_features`.
-        lines: (b, N_LINES), likewise.
-        n: draws of the flow for each note.
-        guidance: see `labkit.learn.flow.sample`.
-
-    Returns:
-        (b, n, size) of the flow, (b, size) of the regressor.
+    `guidance` is explained in `labkit.learn.flow.sample`.
     """
     given = [torch.from_numpy(np.asarray(x, dtype=np.float32)) for x in (mel, lines)]
     condition = model.encoder(*given)
@@ -217,13 +208,8 @@ def refined(
 ) -> dict[str, float | str]:
     """The best patch that other keys, then CMA-ES on the knobs, find around one; choices stay.
 
-    Args:
-        cost: of a patch, called `renders` times at most.
-        renders: >= 1.
-        spread: of the first generation, in standard deviations of a knob.
-
-    Returns:
-        The best patch tried, or `values`.
+    `cost` is called at most `renders` times; `spread` is that of the first generation, in standard
+    deviations of a knob.
     """
     best, lowest, used = dict(values), cost(values), 1
     for moved in transposed(spec, values, _NEAR_KEYS)[: renders - 1]:
@@ -265,21 +251,16 @@ def match_file(
     checkpoint: Path | None = None,
     seed: int = 0,
 ) -> tuple[Match, Written]:
-    """Turn a recorded note into a preset of a synthesizer, with the MIDI note that plays it.
+    """`predict` for a file, written by `write_match` to `out` (`output/NAME` when None).
 
     Args:
-        file: one note, any pitch and length; the beginning counts.
-        out: folder of the results; `output/NAME` when None.
-        n: patches to draw and play; the nearest one is kept.
-        refine: more notes to play, for an evolution strategy on the knobs of the best patch.
-        pitch: MIDI key, 36 to 84, if you know it; 60 is middle C.
-        preset: the shipped network: vital_simple, or vital_full with twice as many knobs.
+        preset: of the shipped network.
         checkpoint: another network instead; it names its own synthesizer.
 
     Raises:
         AudioError: if the file cannot be read or is silent.
         CheckpointError: if the checkpoint cannot be read.
-        ValueError, ImportError, PluginError: as `predict`.
+        ValueError, ImportError, PluginError: as `predict`, or without the synthesizer.
     """
     from labkit.systems.synth import SYSTEM
 
@@ -311,16 +292,7 @@ def describe(match: Match, files: Written) -> str:
 
 
 def write_match(match: Match, folder: str | Path, *, name: str, synth: Synth) -> Written:
-    """Write preset, MIDI note, JSON and sound, each at once.
-
-    Args:
-        folder: made if it is missing.
-        name: of the preset and the files.
-        synth: open, of the match's set.
-
-    Raises:
-        PluginError: if the synthesizer crashed or hung.
-    """
+    """Write preset, MIDI note, JSON and sound of a match under one name."""
     folder = Path(folder)
     endings = (synthesizer_of(match.spec.name).suffix, ".mid", ".json", ".wav")
     files = Written(*(folder / f"{name}{ending}" for ending in endings))

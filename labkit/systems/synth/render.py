@@ -127,7 +127,7 @@ def write_shard(path: Path, job: Job, rows: Mapping[str, np.ndarray]) -> None:
     packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
     with replacing(path) as temporary, need("h5py").File(temporary, "w") as file:
         file.attrs["config"] = json.dumps(_lasting(job.config), sort_keys=True)
-        file.attrs["spec"] = job.config.spec.to_json()
+        file.attrs["names"] = list(job.config.spec.names)
         for name, (shape, kind) in columns(job.config).items():
             data, wanted = np.asarray(rows[name], dtype=kind), (job.stop - job.start, *shape)
             if data.shape != wanted:
@@ -242,11 +242,8 @@ def render(
 ) -> int:
     """Render what is missing of a data set; returns how many notes that were.
 
-    `statistics.json` in the folder gets mean and deviation of the features of the training split.
-
     Args:
-        config: of the data set; the folder may hold a smaller one.
-        folder: of the files; every worker must reach it.
+        folder: of the files; every worker must reach it. It may hold a smaller set.
         workers: processes of a local cluster, >= 1.
         scheduler: address of a dask scheduler that already runs, e.g. ``"tcp://host:8786"``.
 
@@ -309,15 +306,9 @@ def render_set(
     workers: int = 2,
     scheduler: str | None = None,
 ) -> str:
-    """`render` of a config file with changes; returns a line that sums it up.
+    """`render` for a config file (or the defaults), changed by `parameters` and `n` for training.
 
-    Args:
-        config: settings of `RenderConfig` as JSON; its defaults when None.
-        parameters: instead of the file's.
-        n: notes of the training split, instead of the file's.
-        out: folder of the data set; the set's usual one when None.
-        workers: see `render`.
-        scheduler: see `render`.
+    Returns a line that sums it up; `out` is the set's usual folder when None.
     """
     wanted = RenderConfig.from_file(config) if config else RenderConfig()
     changes = {"parameters": parameters, "n_train": n}

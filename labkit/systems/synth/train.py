@@ -111,15 +111,10 @@ def exchanges(spec: SynthSpec) -> np.ndarray:
 
 
 class Examples(Dataset):
-    """Notes in a random order each round, transposed and stretched at random.
+    """`n` examples from notes in a random order each round, transposed and stretched at random.
 
     A few thousand notes become many more, at the price of small errors where chorus and reverb do
     not follow.
-
-    Args:
-        notes: of the split.
-        config: noise, exchanges, seed.
-        n: length.
     """
 
     def __init__(self, notes: Notes, config: Config, n: int) -> None:
@@ -157,17 +152,11 @@ class Examples(Dataset):
 def varied(
     mel: np.ndarray, lines: np.ndarray, values: Values, spec: SynthSpec, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float | str]]:
-    """A note at another pitch and speed with its patch, as far as the knobs' ranges allow.
+    """A note of Vital at another pitch and speed with its patch, as far as the knobs allow.
 
     A transposed note has another key and cutoff, a stretched one other times and rates. The change
-    is up to an octave either way, and up to a factor of the square root of 2.
-
-    Args:
-        mel: (N_MELS, frames), dB.
-        lines: (N_LINES,), dB.
-
-    Returns:
-        The three, changed; unchanged for a set that is not Vital's.
+    is up to an octave either way, and up to a factor of the square root of 2. Features and patch of
+    another synthesizer are given back as they are.
     """
     if "env_1_attack" not in spec.names:
         return mel, lines, dict(values)
