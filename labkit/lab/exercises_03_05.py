@@ -135,10 +135,10 @@ def exercise_04_2(attempt: Attempt) -> str:
 
 
 def exercise_04_3(attempt: Attempt) -> str:
-    """`deaf_nats(n_pedals)` -> nats per chain when all ordered subsets are equally likely."""
+    """`prior_nats(n_pedals)` -> nats per chain when all ordered subsets are equally likely."""
     for n_pedals in (1, 2, 3, 5):
         chains = sum(math.perm(n_pedals, k) for k in range(n_pedals + 1))
-        said = as_number(attempt(n_pedals), "deaf_nats")
+        said = as_number(attempt(n_pedals), "prior_nats")
         require(
             math.isclose(said, math.log(chains), rel_tol=1e-6),
             f"{n_pedals} pedals make {chains} chains, the clean sound included, so a uniform guess "

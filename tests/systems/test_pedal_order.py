@@ -84,9 +84,6 @@ def collated(examples, indices):
     return default_collate([examples[i] for i in indices])
 
 
-# Tokens and protocols
-
-
 @given(seed=st.integers(0, 10_000), prior=st.sampled_from(["subsets", "shuffled", "realistic"]))
 def test_any_chain_survives_to_half_a_bin(seed, prior):
     chain = ChainSampler(SIX, prior, 5).sample(np.random.default_rng(seed))
@@ -153,9 +150,6 @@ def test_the_prior_is_enumerated():
     assert ("reverb", "delay") not in prior
 
 
-# Examples
-
-
 def test_an_example_depends_on_its_number_alone(pool):
     examples = Examples(SMALL, [pool])
     one = examples[5]
@@ -163,6 +157,9 @@ def test_an_example_depends_on_its_number_alone(pool):
     assert all(torch.equal(one[key], again[key]) for key in one)
     assert not torch.equal(one["features"], examples[4]["features"])
     assert one["features"].shape == (32, 1 + SOUND.samples // SOUND.hop_length)
+    behind = Examples(SMALL.but(first_example=4), [pool])  # to continue a training
+    assert torch.equal(examples[5]["tokens"], behind[1]["tokens"])
+    assert examples.draw(1).chain != behind.draw(1).chain
 
 
 def test_labels_are_the_knobs_that_do_the_same_at_the_usual_level(pool):
@@ -187,13 +184,6 @@ def test_labels_are_the_knobs_that_do_the_same_at_the_usual_level(pool):
             np.testing.assert_allclose(found, examples[k]["features"], atol=0.05)
             compared += 1
     assert compared >= 5
-
-
-def test_a_continued_training_draws_other_examples(pool):
-    first = Examples(SMALL, [pool])
-    behind = Examples(SMALL.but(first_example=4), [pool])
-    assert torch.equal(first[5]["tokens"], behind[1]["tokens"])
-    assert first.draw(1).chain != behind.draw(1).chain
 
 
 def test_the_cache_keeps_what_was_rendered_and_later_rounds_vary_it(pool, tmp_path):
@@ -236,9 +226,6 @@ def test_the_wet_sound_is_the_chain_on_the_dry_sound(pool):
         assert level == pytest.approx(-20.0, abs=0.01)
 
 
-# Batches that a GPU renders
-
-
 def test_batches_of_torch_pedals_equal_the_examples(pool, device):
     config = SMALL.but(n_examples=10, protocols=("six", "three"))
     indices = range(4, 16)  # beyond one round, whose order then changes
@@ -268,9 +255,6 @@ def test_chains_come_back_from_their_numbers(protocol):
         assert tuple(name for name, _ in found) == chain.names
         for (_, knobs), step in zip(found, chain.steps, strict=True):
             assert knobs == pytest.approx(dict(step.params), rel=1e-7)  # of float32
-
-
-# Front ends
 
 
 @pytest.mark.usefixtures("tiny_codec")
@@ -323,9 +307,6 @@ def test_dry_frames_come_before_wet_frames(pool):
     half = both.shape[1] // 2
     torch.testing.assert_close(both[:, half:], wet)
     assert not torch.equal(both[:, :half], wet)
-
-
-# Loss, training, checkpoints
 
 
 def test_hints_are_scored_by_hand():

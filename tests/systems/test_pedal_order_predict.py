@@ -121,8 +121,7 @@ def test_every_device_decodes_the_same(device):
     assert there.probability == pytest.approx(here.probability, rel=1e-3)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 6])
-@pytest.mark.parametrize("rate", [8000, 44100, 96000])
+@pytest.mark.parametrize(("channels", "rate"), [(1, 8000), (6, 44_100), (2, 96_000)])
 def test_any_recording_gets_a_chain(channels, rate):
     audio = np.random.default_rng(0).normal(0, 0.05, (channels, rate)).astype(np.float32)
     found = pedal_order.predict(network(0), audio, rate)
