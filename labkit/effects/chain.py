@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from labkit.signal.optional import need
 from labkit.signal.paths import replace_text
 
 Knobs = Mapping[str, Tensor | float]
+# Class names of pedalboard with their arguments; a "Mix" has parallel lists of such instead.
+Plugins = list[tuple[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -190,16 +192,47 @@ class Chain:
         return pedalboard_code([(record.plugin, record.arguments(p)) for record, p in records])
 
 
-def pedalboard_code(plugins: Sequence[tuple[str, Mapping[str, float]]]) -> str:
-    """Python source that builds a board from class names of pedalboard and their arguments."""
-    names = sorted({name for name, _ in plugins})
-    lines = [f"from pedalboard import {', '.join(['Pedalboard', *names])}", ""]
-    lines.append("board = Pedalboard([")
-    for name, arguments in plugins:
-        # pedalboard's knobs are float32: the shortest text that reads back as the same float32
-        text = ", ".join(f"{key}={np.float32(value)!s}" for key, value in arguments.items())
-        lines.append(f"    {name}({text}),")
-    return "\n".join([*lines, "])"])
+def build_board(plugins: Plugins) -> Any:
+    """A fresh `pedalboard.Pedalboard`."""
+    pedalboard = need("pedalboard")
+    board = pedalboard.Pedalboard([])
+    for name, given in plugins:
+        if name == "Mix":
+            board.append(pedalboard.Mix([build_board(path) for path in given]))
+        else:
+            board.append(getattr(pedalboard, name)(**given))
+    return board
+
+
+def pedalboard_code(plugins: Plugins) -> str:
+    """Python source that builds the board of `build_board`."""
+    imported = ", ".join(["Pedalboard", *sorted(_class_names(plugins))])
+    lines = [f"from pedalboard import {imported}", "", "board = Pedalboard(["]
+    return "\n".join([*lines, *_code_lines(plugins, "    "), "])"])
+
+
+def _class_names(plugins: Plugins) -> set[str]:
+    names = {name for name, _ in plugins}
+    for name, given in plugins:
+        if name == "Mix":
+            names.update(*map(_class_names, given))
+    return names
+
+
+def _code_lines(plugins: Plugins, indent: str) -> list[str]:
+    lines = []
+    for name, given in plugins:
+        if name == "Mix":
+            lines.append(f"{indent}Mix([")
+            for path in given:
+                inner = _code_lines(path, indent + "        ")
+                lines += [f"{indent}    Pedalboard([", *inner, f"{indent}    ]),"]
+            lines.append(f"{indent}]),")
+        else:
+            # pedalboard's knobs are float32: the shortest text that reads back as the same float32
+            knobs = ", ".join(f"{key}={np.float32(value)!s}" for key, value in given.items())
+            lines.append(f"{indent}{name}({knobs}),")
+    return lines
 
 
 def _parse_rows(rows: object) -> list[tuple[str, dict[str, float]]]:

@@ -69,3 +69,15 @@ def test_one_clip_never_clips():
     assert np.abs(audio).max() <= 1.0
     assert shift_db == pytest.approx(-20 * math.log10(3), abs=1e-3)
     assert reached == pytest.approx(-3.01, abs=0.05)
+
+
+def test_loudness_of_a_stream_is_that_of_the_whole():
+    rng = generator(0, "stream")
+    parts = [level * rng.standard_normal((2, 50001)) for level in (0.1, 0.001, 0.3)]
+    audio = np.concatenate(parts, axis=1).astype(np.float32)
+    meter = loudness.LoudnessMeter(44100, 2)
+    for start in range(0, audio.shape[1], 5000):
+        meter.feed(audio[:, start : start + 5000])
+    # 0.05 LU: pyloudnorm rounds the ends of its blocks
+    assert meter.lufs() == pytest.approx(loudness.loudness_lufs(audio, 44100), abs=0.05)
+    assert meter.peak == np.abs(audio).max()

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from labkit.signal.seeds import generator
-from labkit.systems.text_to_effects import grammar
-from labkit.systems.text_to_effects.evaluate import _in_the_middle, figures
-from labkit.systems.text_to_effects.preset import Preset
+from labkit.systems.text import Preset, grammar
 
 # Figure and sign -> sentences. The rules were mended with these before them.
 SEEN = {
@@ -83,17 +81,43 @@ UNSEEN = {
 }
 
 
+def figures(preset):
+    """The figures that sentences move."""
+    return {
+        "tilt": preset.tilt_db,
+        "wet": preset.reverb["wet"],
+        "room": preset.reverb["room_size"],
+        "drive": preset.distortion["drive_db"],
+        "ratio": preset.compressor["ratio"],
+        "pitch": preset.pitch["semitones"],
+    }
+
+
+def start_from(rng):
+    """Random settings from which every figure can move both ways."""
+    plain = Preset()
+    return replace(
+        plain,
+        eq=tuple(replace(band, gain_db=float(rng.uniform(-4, 4))) for band in plain.eq),
+        reverb={**plain.reverb, "wet": float(rng.uniform(0.2, 0.5))},
+        distortion={**plain.distortion, "drive_db": float(rng.uniform(8, 18))},
+        compressor={
+            **plain.compressor,
+            "ratio": float(rng.uniform(2, 5)),
+            "threshold_db": -25.0,
+        },
+    )
+
+
 def wrong(told):
     """Sentences that do not move their figure the right way from one of three settings."""
     found = []
     for (figure, sign), sentences in told.items():
         for sentence in sentences.split(" | "):
             for k in range(3):
-                start = _in_the_middle(generator(0, "desk", k))
+                start = start_from(generator(0, "desk", k))
                 moved = grammar.apply_items(grammar.parse(sentence), start)
-                before, after = (
-                    figures(p) | {"room": p.reverb["room_size"]} for p in (start, moved)
-                )
+                before, after = figures(start), figures(moved)
                 if sign * (after[figure] - before[figure]) <= 1e-6:
                     found.append(sentence)
                     break

@@ -1,0 +1,47 @@
+"""Text to effects: a sentence and a recording become settings of an equaliser, a room and more."""
+
+from pathlib import Path
+
+from labkit.learn.text import has_minilm
+from labkit.systems.system import System
+from labkit.systems.text.config import Config
+from labkit.systems.text.grammar import apply_items, parse, preset_of
+from labkit.systems.text.model import TextToEffects, build
+from labkit.systems.text.predict import predict, process_file, render_file, summary, variations
+from labkit.systems.text.preset import Preset
+
+SYSTEM = System(
+    name="text",
+    presets={"text": Config()},
+    build=build,
+    module=__name__,
+    checkpoints={"text": "text"},
+)
+load = SYSTEM.load
+save = SYSTEM.save
+
+
+def load_if_possible(path: str | Path | None = None) -> TextToEffects | None:
+    """`load`, or None where the sentence encoder that the model needs is not installed."""
+    model = load(path)
+    return model if model.config.net.sentences != "minilm" or has_minilm() else None
+
+
+__all__ = [
+    "SYSTEM",
+    "Config",
+    "Preset",
+    "TextToEffects",
+    "apply_items",
+    "build",
+    "load",
+    "load_if_possible",
+    "parse",
+    "predict",
+    "preset_of",
+    "process_file",
+    "render_file",
+    "save",
+    "summary",
+    "variations",
+]

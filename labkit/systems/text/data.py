@@ -1,0 +1,312 @@
+"""People's settings for words (Audealize and SocialFX), and the training examples made of them."""
+
+import csv
+import hashlib
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from labkit.signal.paths import real_data_dir
+from labkit.signal.seeds import generator
+from labkit.signal.shipped import load_phrase, phrase_names
+from labkit.systems.text.config import Config
+from labkit.systems.text.grammar import parse, preset_of, vocabulary
+from labkit.systems.text.model import encode_prompts, spectrogram
+from labkit.systems.text.preset import BANDS_HZ, SPACES, clipped
+
+# sha256 of the files as they were published. They are read where they lie and do not ship.
+FILES = {
+    "audealize_eqdescriptors.json": "640c196665e251b72df9e199ead06dfa"
+    "1f352a5f09de28de2de7e1e8f9fb7353",
+    "socialfx_comp.csv": "c67a24228cb54d444b231a577fc411b89dfa453a5fafdb921902fd7a480cd2c7",
+    "socialfx_reverb.csv": "994c83c8b286497624d30a4c4a0b78170a9797d6d3234a9a9c264a5cd86919bf",
+}
+MIN_CONTRIBUTORS, MIN_LISTENERS, N_FOLDS = 5, 15, 4
+_SUFFIX = re.compile(r"(ing|ed|er|est|ness|ful|ous|y|s|e)$")
+_TEMPLATES = ("{}", "make it sound {}", "a {} sound")
+_PAIR_TEMPLATES = ("{} and {}", "{} but {}", "a {}, {} sound")
+# A compressor's threshold in a table is its distance below the audio's level, 40 dB to the unit.
+BELOW_DB = 40.0
+# What an example may know: an EQ curve in standard deviations of one's own, and effects in units.
+TARGETS = {"curve": len(BANDS_HZ), **{name: len(space) for name, space in SPACES.items()}}
+
+
+@dataclass(frozen=True)
+class Word:
+    """What people set for a word.
+
+    Attributes:
+        word: lower case.
+        settings: (40,) curve in standard deviations of one's own curve, or an effect's knobs in
+            0..1.
+        agreement: of the contributors, 0..1.
+        n: contributors.
+    """
+
+    word: str
+    settings: np.ndarray
+    agreement: float
+    n: int
+
+
+def stem(word: str) -> str:
+    """The word without a common ending: bright, brighter and brightness are one word in a split."""
+    return _SUFFIX.sub("", word.lower())
+
+
+def fold_of(word: str) -> int:
+    """0 to 3, by the word's stem."""
+    return int(hashlib.sha256(stem(word).encode()).hexdigest(), 16) % N_FOLDS
+
+
+@cache
+def parts(word: str) -> frozenset[str]:
+    """The stems of a word and of its parts: *big-church* is about *church* too."""
+    return frozenset({stem(word), *(stem(part) for part in re.split(r"[-\s]+", word) if part)})
+
+
+def _read(name: str) -> str:
+    folder = real_data_dir()
+    path = folder / "descriptors" / name if folder else None
+    if path is None or not path.is_file():
+        raise FileNotFoundError(
+            "people's settings for words are not here: put the published files of Audealize and "
+            f"SocialFX, {', '.join(FILES)}, into a folder descriptors and set LABKIT_REAL_DATA to "
+            "the folder above it"
+        )
+    raw = path.read_bytes()
+    if hashlib.sha256(raw).hexdigest() != FILES[name]:
+        raise ValueError(
+            f"{name} is not the file that was published: its sha256 is not {FILES[name][:12]}..."
+        )
+    return raw.decode()
+
+
+@cache
+def eq_words() -> tuple[Word, ...]:
+    """All English words with an EQ curve, in alphabetical order.
+
+    Raises:
+        FileNotFoundError: if the files are not here, with how to get them.
+        ValueError: if a file is not the one that was published.
+    """
+    rows = json.loads(_read("audealize_eqdescriptors.json"))
+    english = [row for row in rows if row["lang"] == "English"]
+    return tuple(
+        Word(
+            row["word"].lower(), np.array(row["settings"]), float(row["agreement"]), int(row["num"])
+        )
+        for row in sorted(english, key=lambda row: row["word"])
+    )
+
+
+@cache
+def room_words() -> tuple[Word, ...]:
+    """Rooms: the mean over the reverb settings for which listeners wrote a word or agreed with it.
+
+    The settings were dealt out by chance, so that a mean shows what the word is for. Knobs are
+    those of a preset's reverb in 0..1, each scaled by its own range. English words of at least 15
+    listeners, in alphabetical order. Raises as `eq_words`.
+    """
+    agreed, refused = defaultdict(list), Counter()
+    for row in csv.DictReader(_read("socialfx_reverb.csv").splitlines()):
+        if row["language"] == "English":
+            for word in _listed(row["rawwords"], row["agreed"]):
+                agreed[word].append(_room_unit(row))
+            refused.update(_listed(row["didnotagree"]))
+    return tuple(
+        Word(word, np.mean(units, axis=0), len(units) / (len(units) + refused[word]), len(units))
+        for word, units in sorted(agreed.items())
+        if len(units) >= MIN_LISTENERS
+    )
+
+
+@cache
+def compressor_words() -> tuple[Word, ...]:
+    """Compressors: the median over the settings of at least five listeners. Raises as `eq_words`.
+
+    The first knob is the distance of the threshold below -18 dB in units of 40 dB.
+    """
+    agreed, space = defaultdict(list), SPACES["compressor"]
+    for row in csv.DictReader(_read("socialfx_comp.csv").splitlines()):
+        try:
+            knobs = [float(row[k]) for k in ("threshold_db", "ratio", "attack_s", "release_s")]
+        except (TypeError, ValueError):
+            continue  # a few rows are short of columns
+        for word in _listed(row["rawwords"], row["agreed"]):
+            agreed[word].append(knobs)
+    words = []
+    for word, settings in sorted(agreed.items()):
+        if len(settings) >= MIN_CONTRIBUTORS:
+            threshold_db, ratio, attack_s, release_s = np.median(settings, axis=0)
+            below = min(1.0, max(0.0, -18.0 - threshold_db) / BELOW_DB)
+            values = {"ratio": ratio, "attack_ms": 1000 * attack_s, "release_ms": 1000 * release_s}
+            unit = [space[name].to_unit(clipped(space[name], v)) for name, v in values.items()]
+            words.append(Word(word, np.array([below, *unit]), 1.0, len(settings)))
+    return tuple(words)
+
+
+def _listed(*columns: str | None) -> set[str]:
+    words = {word.strip().lower() for word in ",".join(c or "" for c in columns).split(",")}
+    return {word for word in words if re.search("[a-z]", word)} - {"none of the above"}
+
+
+def _room_unit(row: dict[str, str]) -> np.ndarray:
+    delay_s, feedback, modulation_s, cutoff_hz, ratio = (
+        float(row[name]) for name in ("d_s", "g", "m_s", "f_hz", "E")
+    )
+    damping = 1 - np.log(max(cutoff_hz, 20.0) / 20.0) / np.log(22050.0 / 20.0)
+    wet = np.log(max(ratio, 0.3) / 0.3) / np.log(2700.0 / 0.3)
+    # In the order of a preset's reverb: size, pre-delay, diffusion, damping, wet share.
+    knobs = [feedback, delay_s / 0.1, abs(modulation_s) / 0.012, damping, wet]
+    return np.clip(np.array(knobs), 0.0, 1.0)
+
+
+def test_words() -> tuple[Word, ...]:
+    """The words of the exam: those with an EQ curve by at least five contributors."""
+    return tuple(word for word in eq_words() if word.n >= MIN_CONTRIBUTORS)
+
+
+test_words.__test__ = False  # pytest takes it for a test otherwise
+
+
+def band_spread() -> np.ndarray:
+    """(40,) standard deviation over all English words at each band: the unit of errors."""
+    return np.array([word.settings for word in eq_words()]).std(0, ddof=1)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sentence and what is known of its settings.
+
+    Attributes:
+        words: what it is about; a split by word looks here.
+        targets: name in `TARGETS` -> values.
+        weight: in the loss.
+    """
+
+    prompt: str
+    words: tuple[str, ...]
+    targets: dict[str, np.ndarray]
+    weight: float
+
+
+def examples(
+    config: Config, *, without: frozenset[str] = frozenset(), n_pairs: int = 200
+) -> list[Example]:
+    """Every sentence to learn from, but those about words whose stems are in `without`.
+
+    Args:
+        n_pairs: sentences of two words; their curve is .7 of the sum.
+
+    Returns:
+        People's words, then pairs, then the lexicon's words for pitch and distortion.
+
+    Raises:
+        FileNotFoundError: as `eq_words`.
+    """
+    curves = [word for word in eq_words() if not parts(word.word) & without]
+    made = []
+    for k, word in enumerate(curves):
+        prompts = (word.word, _TEMPLATES[k % len(_TEMPLATES)].format(word.word))
+        weight = word.agreement * word.n / (word.n + 2.0)
+        for prompt in dict.fromkeys(prompts):
+            made.append(Example(prompt, (word.word,), {"curve": word.settings}, weight))
+    for name, words in (("reverb", room_words()), ("compressor", compressor_words())):
+        for word in words:
+            if not parts(word.word) & without:
+                prompt = word.word.replace("-", " ") if name == "reverb" else word.word
+                weight = word.n / (word.n + 20.0)
+                made.append(Example(prompt, (word.word,), {name: word.settings}, weight))
+    rng = generator(config.plan.seed, "pairs of words")
+    trusted = [word for word in curves if word.n >= 3]
+    for _ in range(n_pairs if len(trusted) > 1 else 0):
+        first, second = (trusted[i] for i in rng.choice(len(trusted), 2, replace=False))
+        template = _PAIR_TEMPLATES[rng.integers(len(_PAIR_TEMPLATES))]
+        targets = {"curve": 0.7 * (first.settings + second.settings)}
+        words = (first.word, second.word)
+        made.append(Example(template.format(*words), words, targets, 0.3))
+    return made + _lexicon_examples(without)
+
+
+def _lexicon_examples(without: frozenset[str]) -> list[Example]:
+    made = []
+    for word, meaning in vocabulary().items():
+        if not parts(word) & without:
+            preset, names = preset_of(parse(word)), ("pitch", "distortion")
+            targets = {name: SPACES[name].to_unit(getattr(preset, name)) for name in names}
+            weight = 1.0 if meaning.semitones or meaning.drive_db else 0.2
+            made.append(Example(word.replace("-", " "), (word,), targets, weight))
+    return made
+
+
+def table_of(rows: Sequence[Example], sentences: str = "minilm") -> dict[str, Tensor]:
+    """All examples as one batch: inputs of `encode_prompts`, targets, `NAME_weight` (0: unknown)."""
+    table = encode_prompts([row.prompt for row in rows], sentences)
+    for name, size in TARGETS.items():
+        table[name] = torch.zeros(len(rows), size)
+        table[f"{name}_weight"] = torch.zeros(len(rows))
+    for k, row in enumerate(rows):
+        for name, values in row.targets.items():
+            table[name][k] = torch.from_numpy(values)
+            table[f"{name}_weight"][k] = row.weight
+    return table
+
+
+def sounds(config: Config, split: str, n: int) -> dict[str, Tensor]:
+    """Spectrograms and levels of dry audio: `log_mel` (n, f, m) and `level_db` (n,).
+
+    Crops of the shipped phrases, with random tilts; ``"train"`` and ``"test"`` differ in phrases.
+    """
+    names = phrase_names()
+    chosen = names[1:] if split == "train" else names[:1]
+    mels, levels = [], []
+    for k in range(n):
+        rng = generator(config.plan.seed, "sounds", split, k)
+        audio, rate = load_phrase(chosen[k % len(chosen)])
+        samples = round(config.sound.seconds * rate)
+        start = int(rng.integers(max(1, audio.shape[1] - samples)))
+        sound = replace(config.sound, sample_rate=rate)
+        mel, _ = spectrogram(audio[:, start : start + samples], sound)
+        slope = torch.linspace(-1, 1, sound.n_mels) * float(rng.uniform(-0.6, 0.6))
+        mels.append(mel + slope)
+        levels.append(float(rng.uniform(-45.0, -10.0)))
+    return {"log_mel": torch.stack(mels), "level_db": torch.tensor(levels)}
+
+
+class Examples(Dataset):
+    """Sentences, each with a sound: item i is drawn from the seed and i alone.
+
+    Args:
+        table: of `table_of`.
+        sounds: of `sounds`.
+    """
+
+    def __init__(self, config: Config, table: dict[str, Tensor], sounds: dict[str, Tensor]) -> None:
+        self.config, self.table, self.sounds = config, table, sounds
+
+    def __len__(self) -> int:
+        return self.config.plan.steps * self.config.plan.batch_size
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        net, rng = self.config.net, generator(self.config.plan.seed, "lesson", index)
+        row = int(rng.integers(len(self.table["curve"])))
+        sound = int(rng.integers(len(self.sounds["level_db"])))
+        item = {name: column[row] for name, column in self.table.items()}
+        dropped, noise = rng.random(), rng.standard_normal(item["hints"].shape)
+        # Some sentences lose their hints, others their pieces, none both.
+        item["hints_mask"] = item["hints_mask"] & (dropped >= net.hint_dropout)
+        item["pieces_mask"] = item["pieces_mask"] & (dropped < 1 - net.piece_dropout)
+        item["hints"] = item["hints"] + net.hint_noise * torch.from_numpy(noise).float()
+        shift_db = float(rng.uniform(-10, 10))
+        item["level_db"] = (self.sounds["level_db"][sound] + shift_db).clamp(-60, -6)
+        item["log_mel"] = self.sounds["log_mel"][sound]
+        return item

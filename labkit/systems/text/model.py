@@ -1,0 +1,372 @@
+"""The network: sentence and sound attend to each other, and every effect attends to both."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labkit.learn import text as encoders
+from labkit.signal.files import check_audio, to_mono
+from labkit.signal.spectra import log_mel
+from labkit.systems.text.config import SENTENCE_WIDTHS, Config, Sound
+from labkit.systems.text.grammar import ANCHORS_HZ, Meaning, parse, vocabulary
+from labkit.systems.text.preset import BAND, SPACES, START, TYPES, Band, Preset, curve_db
+
+EFFECTS = tuple(SPACES)
+MAX_PIECES, MAX_HINTS, HINT_WIDTH = 16, 4, 21
+N_ANCHORS = len(ANCHORS_HZ)
+# Places in a hint: whether it asks for a room, and its signed degree.
+HINT_ROOM, HINT_DEGREE = 6, 18
+# Units of a hint's curve are 4 dB, so that all entries of a hint are of order 1.
+HINT_DB = 4.0
+# Width of the first guess's radial basis functions, over a curve's six anchors.
+_BASIS_WIDTH = 1.5
+# How sharply an unknown word selects its neighbours in the lexicon.
+_SHARPNESS = 12.0
+# Weight of the hints beside the sentence vector in the first guess of the room.
+_ROOM_HINT_WEIGHT = 0.3
+_ENCODED_AT_ONCE = 64
+# Where the heads start, in units: nothing is done to the sound.
+_START_UNIT = {
+    "pitch": (0.5,),
+    "distortion": (0.06, 0.5),
+    "compressor": (0.65, 0.05, 0.6, 0.45),
+    "reverb": (0.5, 0.2, 0.8, 0.4, 0.06),
+}
+
+
+def hint_vector(meaning: Meaning, weight: float, *, known: bool) -> np.ndarray:
+    """(21,) what one item asks for, every entry of order 1."""
+    room, compressor = np.zeros(5), np.zeros(4)
+    if meaning.room:
+        room[:] = 1.0, *meaning.room[:3], meaning.room[3] / 100
+    if meaning.compressor:
+        below_db, ratio, attack_ms, release_ms = meaning.compressor
+        compressor[:] = below_db / 20, np.log(ratio), np.log10(attack_ms), np.log10(release_ms) - 2
+    eq = np.array(meaning.eq_db) / HINT_DB
+    drive = meaning.drive_db / 15, meaning.colour
+    asked = weight * np.concatenate([eq, room, drive, compressor, [meaning.semitones / 6]])
+    return np.concatenate([asked, [weight, float(known), 1.0]])
+
+
+def encode(texts: Sequence[str], sentences: str) -> encoders.Encoded:
+    """Up to some dozens of sentences by the encoder of that name.
+
+    Raises:
+        ModuleNotFoundError, CheckpointError: if its library or its weights are not here.
+    """
+    encoder = encoders.minilm() if sentences == "minilm" else encoders.mpnet()
+    return encoder(texts)
+
+
+@cache
+def _lexicon_vectors(sentences: str) -> tuple[Tensor, np.ndarray]:
+    """The sentence vector of every entry, and its hint."""
+    words = [word.replace("-", " ") for word in vocabulary()]
+    parts = [
+        encode(words[start : start + _ENCODED_AT_ONCE], sentences).sentence
+        for start in range(0, len(words), _ENCODED_AT_ONCE)
+    ]
+    hints = [hint_vector(meaning, 1.0, known=False) for meaning in vocabulary().values()]
+    return torch.cat(parts), np.array(hints)
+
+
+def hints_of(prompt: str, sentence: Tensor, sentences: str = "minilm") -> np.ndarray:
+    """(1 to 4, 21): a hint for each item; where no word is known, one blended from near entries.
+
+    Args:
+        sentence: the prompt's vector, by the encoder named `sentences`.
+    """
+    items = parse(prompt)[:MAX_HINTS]
+    if items:
+        return np.array([hint_vector(i.meaning, i.weight, known=True) for i in items])
+    keys, values = _lexicon_vectors(sentences)
+    attention = (_SHARPNESS * keys @ sentence).softmax(0).numpy()
+    return attention[None].astype(float) @ values
+
+
+def encode_prompts(prompts: Sequence[str], sentences: str = "minilm") -> dict[str, Tensor]:
+    """Sentences as the network takes them, by the encoder named `sentences`.
+
+    Returns:
+        `pieces` (b, 16, width) and `hints` (b, 4, 21) with `pieces_mask` (b, 16) and `hints_mask`
+        (b, 4), True where there is something.
+    """
+    n = len(prompts)
+    batch = {
+        "pieces": torch.zeros(n, MAX_PIECES, SENTENCE_WIDTHS[sentences]),
+        "pieces_mask": torch.zeros(n, MAX_PIECES, dtype=torch.bool),
+        "hints": torch.zeros(n, MAX_HINTS, HINT_WIDTH),
+        "hints_mask": torch.zeros(n, MAX_HINTS, dtype=torch.bool),
+    }
+    for start in range(0, n, _ENCODED_AT_ONCE):
+        chosen = prompts[start : start + _ENCODED_AT_ONCE]
+        encoded = encode(chosen, sentences)
+        kept = min(MAX_PIECES, encoded.tokens.shape[1])
+        rows = slice(start, start + len(chosen))
+        batch["pieces"][rows, :kept] = encoded.tokens[:, :kept]
+        batch["pieces_mask"][rows, :kept] = encoded.mask[:, :kept]
+        for k, prompt in enumerate(chosen):
+            hints = torch.from_numpy(hints_of(prompt, encoded.sentence[k], sentences)).float()
+            batch["hints"][start + k, : len(hints)] = hints
+            batch["hints_mask"][start + k, : len(hints)] = True
+    return batch
+
+
+def spectrogram(audio: np.ndarray, sound: Sound) -> tuple[Tensor, float]:
+    """The log-mel spectrogram of the loudest part of a clip, and the RMS of that part.
+
+    Args:
+        audio: (channels, samples) at the rate of `sound`; silence is allowed.
+
+    Returns:
+        (n_frames, n_mels), less its mean, 20 dB to the unit; and dBFS, at least -80.
+    """
+    mono = to_mono(check_audio(audio, sound.sample_rate))[0]
+    samples = round(sound.seconds * sound.sample_rate)
+    if len(mono) > samples:
+        energy = np.cumsum(np.concatenate([[0.0], np.square(mono, dtype=np.float64)]))
+        start = int((energy[samples:] - energy[:-samples]).argmax())
+        mono = mono[start : start + samples]
+    mono = np.pad(mono, (0, max(0, samples - len(mono))))
+    level_db = max(-80.0, 10 * float(np.log10(np.square(mono, dtype=np.float64).mean() + 1e-12)))
+    mel = log_mel(
+        torch.from_numpy(mono),
+        sound.sample_rate,
+        n_mels=sound.n_mels,
+        low_hz=30.0,
+        high_hz=16000.0,
+    )
+    pooled = F.adaptive_avg_pool1d(mel[None], sound.n_frames)[0].T
+    return (pooled - pooled.mean()) / 20.0, level_db
+
+
+class Settings(NamedTuple):
+    """The network's output for a batch, all differentiable.
+
+    Attributes:
+        band_unit: (b, 5, 3), knobs of the bands in 0..1.
+        type_shares: (b, 5, 5), how much of each type a band is.
+        units: effect -> (b, knobs) in 0..1.
+    """
+
+    band_unit: Tensor
+    type_shares: Tensor
+    units: dict[str, Tensor]
+
+    def eq_curve_db(self) -> Tensor:
+        """(b, 40) dB."""
+        knobs = BAND.from_unit_batch(self.band_unit)
+        return curve_db(*(knobs[name] for name in BAND.names), self.type_shares)
+
+    def hard(self) -> "Settings":
+        """The same with one type for each band: the likeliest one, but a pass only with half."""
+        is_pass = self.type_shares.new_tensor([kind.endswith("pass") for kind in TYPES])
+        refused = is_pass * (self.type_shares < 0.5)
+        chosen = (self.type_shares - refused).argmax(-1)
+        return self._replace(type_shares=F.one_hot(chosen, len(TYPES)).to(self.type_shares))
+
+    def straight_through(self) -> "Settings":
+        """As `hard`, with the gradients of the mixture.
+
+        Source: Bengio, Leonard and Courville 2013 (straight-through estimator).
+        """
+        soft = self.type_shares
+        return self._replace(type_shares=self.hard().type_shares + soft - soft.detach())
+
+    def preset(self, row: int) -> Preset:
+        """One item of the batch."""
+        knobs = BAND.from_unit_batch(self.band_unit[row].detach().double())
+        types = [TYPES[k] for k in self.type_shares[row].argmax(-1)]
+        columns = zip(*(knobs[name].tolist() for name in BAND.names), strict=True)
+        eq = tuple(Band(kind, *values) for kind, values in zip(types, columns, strict=True))
+        effects = {
+            name: SPACES[name].from_unit(unit[row].detach().double().numpy())
+            for name, unit in self.units.items()
+        }
+        return Preset(eq, **effects)
+
+
+class _Attention(nn.Module):
+    """Attention to another sequence and a feed-forward layer, pre-norm with residuals."""
+
+    def __init__(self, width: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.norm, self.norm_memory, self.norm_forward = (nn.LayerNorm(width) for _ in range(3))
+        self.attention = nn.MultiheadAttention(width, n_heads, dropout=dropout, batch_first=True)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * width, width),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
+        memory = self.norm_memory(memory)
+        hidden = None if mask is None else ~mask
+        attended, _ = self.attention(
+            self.norm(x), memory, memory, key_padding_mask=hidden, need_weights=False
+        )
+        x = x + attended
+        return x + self.feed_forward(self.norm_forward(x))
+
+
+class CrossAttention(nn.Module):
+    """Two sequences attend to each other, then each to itself.
+
+    Source: Tan and Bansal 2019 (LXMERT), cross-modality layer.
+    """
+
+    def __init__(self, width: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        sizes = (width, n_heads, dropout)
+        self.text_to_audio, self.audio_to_text = _Attention(*sizes), _Attention(*sizes)
+        self.text_to_text, self.audio_to_audio = _Attention(*sizes), _Attention(*sizes)
+
+    def forward(self, text: Tensor, mask: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, t, d), (b, t) bool and (b, f, d) -> both sequences."""
+        attended = self.text_to_audio(text, audio)
+        audio = self.audio_to_text(audio, text, mask)
+        return self.text_to_text(attended, attended, mask), self.audio_to_audio(audio, audio)
+
+
+class TextToEffects(nn.Module):
+    """Sentence and sound in, settings of every effect out; each band and effect has its own query.
+
+    The equaliser and the room start from a first guess, which `train.fit_first_guess` sets by
+    regression on what people set; the network adds to it.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config, net = config, config.net
+        width, piece_width = net.width, SENTENCE_WIDTHS[net.sentences]
+        self.piece_encoder = nn.Sequential(nn.Linear(piece_width, width), nn.LayerNorm(width))
+        self.hint_encoder = nn.Sequential(
+            nn.Linear(HINT_WIDTH, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, width),
+            nn.LayerNorm(width),
+        )
+        self.audio_encoder = nn.Linear(config.sound.n_mels + 1, width)
+        self.frame_position = nn.Parameter(0.02 * torch.randn(config.sound.n_frames, width))
+        self.dropout = nn.Dropout(net.dropout)
+        self.register_buffer("centres", lexicon_curves())
+        self.first_gains = nn.Linear(len(self.centres), len(START))
+        self.first_room = nn.Linear(piece_width + HINT_WIDTH, len(SPACES["reverb"]))
+        sizes = (width, net.n_heads, net.dropout)
+        self.cross_attention = nn.ModuleList(CrossAttention(*sizes) for _ in range(net.n_layers))
+        self.queries = nn.Parameter(torch.randn(len(START) + len(EFFECTS), width))
+        self.decoder = nn.ModuleList(_Attention(*sizes) for _ in range(2))
+        self.query_attention = _Attention(*sizes)
+        self.norm = nn.LayerNorm(width)
+        self.band_heads = nn.ModuleList(nn.Linear(width, len(BAND) + len(TYPES)) for _ in START)
+        self.effect_heads = nn.ModuleDict(
+            {name: nn.Linear(width, len(SPACES[name])) for name in EFFECTS}
+        )
+        self._start_neutral()
+
+    @torch.no_grad()
+    def _start_neutral(self) -> None:
+        for head, (kind, hz, q) in zip(self.band_heads, START, strict=True):
+            units = torch.tensor([BAND["frequency_hz"].to_unit(hz), 0.5, BAND["q"].to_unit(q)])
+            types = 3.0 * F.one_hot(torch.tensor(TYPES.index(kind)), len(TYPES))
+            head.weight.zero_()
+            head.bias.copy_(torch.cat([torch.logit(units), types]))
+        for layer in (self.first_gains, self.first_room):
+            layer.weight.zero_()
+        self.first_gains.bias.zero_()
+        self.first_room.bias.copy_(torch.tensor(_START_UNIT["reverb"]))
+        for name, head in self.effect_heads.items():
+            head.weight.mul_(0.3)
+            head.bias.copy_(torch.logit(torch.tensor(_START_UNIT[name])))
+        # Where the room starts is the task of `first_room`.
+        self.effect_heads["reverb"].bias.zero_()
+        self.effect_heads["reverb"].weight.mul_(0.1)
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Settings:
+        """Settings for a batch of `encode_prompts`, `log_mel` (b, f, m) and `level_db` (b,)."""
+        pieces, hints = self.piece_encoder(batch["pieces"]), self.hint_encoder(batch["hints"])
+        text = torch.cat([hints, pieces], dim=1)
+        mask = torch.cat([batch["hints_mask"], batch["pieces_mask"]], dim=1)
+        n_frames = batch["log_mel"].shape[1]
+        level = ((batch["level_db"] + 20) / 10)[:, None, None].expand(-1, n_frames, 1)
+        audio = self.audio_encoder(torch.cat([batch["log_mel"], level], dim=-1))
+        text, audio = self.dropout(text), self.dropout(audio + self.frame_position)
+        for layer in self.cross_attention:
+            text, audio = layer(text, mask, audio)
+        memory = torch.cat([text, audio], dim=1)
+        mask = torch.cat([mask, mask.new_ones(audio.shape[:2])], dim=1)
+        queries = self.queries.expand(len(text), -1, -1)
+        for layer in self.decoder:
+            queries = layer(queries, memory, mask)
+        queries = self.norm(self.query_attention(queries, queries))
+        bands = [head(queries[:, k]) for k, head in enumerate(self.band_heads)]
+        knobs, types = torch.stack(bands, dim=1).split([len(BAND), len(TYPES)], dim=-1)
+        # 18 dB a band: the sigmoid's slope turns 9 dB into one unit of its input.
+        knobs = knobs + F.pad(self.guess_db(batch)[..., None] / 9.0, (1, 1))
+        logits = {
+            name: head(queries[:, len(START) + k])
+            for k, (name, head) in enumerate(self.effect_heads.items())
+        }
+        logits["reverb"] = logits["reverb"] + torch.logit(self.guess_room(batch))
+        units = {name: torch.sigmoid(value) for name, value in logits.items()}
+        return Settings(torch.sigmoid(knobs), types.softmax(-1), units)
+
+    def guess_db(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """(b, 5) dB: the first guess of the gains, a smooth function of the curve asked for."""
+        return self.first_gains(nearness(asked_curve(batch), self.centres))
+
+    def guess_room(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """(b, 5) units: the first guess of the room, linear in `room_features`."""
+        return self.first_room(room_features(batch)).clamp(0.02, 0.98)
+
+    def guess_bands(self, batch: Mapping[str, Tensor], row: int) -> tuple[Band, ...]:
+        """The first guess for one item of the batch, each hint by itself times its signed degree.
+
+        The opposite of *thin* is minus what people do for *thin*, not what they do for the curve
+        turned over.
+        """
+        hints = batch["hints"][row][batch["hints_mask"][row]]
+        degree = hints[:, HINT_DEGREE, None]
+        curves = hints[:, :N_ANCHORS] / torch.where(degree.abs() < 0.05, 1.0, degree)
+        gains = F.linear(nearness(curves.float(), self.centres), self.first_gains.weight) * degree
+        total = self.first_gains.bias + gains.sum(0) / max(1, len(hints)) ** 0.5
+        total = total.clamp(BAND["gain_db"].low, BAND["gain_db"].high).tolist()
+        return tuple(Band(kind, hz, db, q) for (kind, hz, q), db in zip(START, total, strict=True))
+
+
+def room_features(batch: Mapping[str, Tensor]) -> Tensor:
+    """(b, 405): the sentence as one vector of length 1, and the sum of the hints."""
+    pieces = (batch["pieces"] * batch["pieces_mask"][..., None]).sum(1)
+    hints = (batch["hints"] * batch["hints_mask"][..., None]).sum(1)
+    return torch.cat([F.normalize(pieces, dim=-1), _ROOM_HINT_WEIGHT * hints], dim=-1)
+
+
+def asked_curve(batch: Mapping[str, Tensor]) -> Tensor:
+    """(b, 6): the curve that all hints together ask for, in units of 4 dB."""
+    return (batch["hints"][..., :N_ANCHORS] * batch["hints_mask"][..., None]).sum(1)
+
+
+def nearness(curves: Tensor, centres: Tensor) -> Tensor:
+    """(b, 6) and (n, 6) curves in units of 4 dB -> (b, n), Gaussian in their distance."""
+    distance2 = (curves[:, None] - centres).square().sum(-1)
+    return torch.exp(-distance2 / (2 * _BASIS_WIDTH**2))
+
+
+def lexicon_curves() -> Tensor:
+    """(n, 6): the different curves of the lexicon, in units of 4 dB."""
+    curves = {meaning.eq_db for meaning in vocabulary().values() if meaning.has_tone}
+    return torch.tensor(sorted(curves), dtype=torch.float32) / HINT_DB
+
+
+def build(config: Config) -> TextToEffects:
+    """A model with random weights that depend on the plan's seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.plan.seed)
+        return TextToEffects(config)

@@ -1,0 +1,359 @@
+"""A preset: settings of an equaliser, a distortion, a compressor, a pitch shift and a room."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labkit.effects.chain import Plugins, build_board, pedalboard_code
+from labkit.effects.parameters import Parameter, ParameterSpace
+from labkit.signal.paths import replace_text
+from labkit.signal.units import amplitude_to_db
+
+VERSION = 1
+# Type of a band -> its class in pedalboard.
+BAND_PLUGINS = {
+    "low_shelf": "LowShelfFilter",
+    "bell": "PeakFilter",
+    "high_shelf": "HighShelfFilter",
+    "lowpass": "LowpassFilter",
+    "highpass": "HighpassFilter",
+}
+TYPES = tuple(BAND_PLUGINS)
+BAND = ParameterSpace(
+    (
+        Parameter("frequency_hz", "Hz", 20.0, 18000.0, "log"),
+        Parameter("gain_db", "dB", -18.0, 18.0),
+        Parameter("q", "", 0.3, 6.0, "log"),
+    )
+)
+SPACES = {
+    "pitch": ParameterSpace((Parameter("semitones", "", -12.0, 12.0),)),
+    "distortion": ParameterSpace(
+        (Parameter("drive_db", "dB", 0.0, 30.0), Parameter("colour", "", -1.0, 1.0))
+    ),
+    "compressor": ParameterSpace(
+        (
+            Parameter("threshold_db", "dB", -60.0, 0.0),
+            Parameter("ratio", "", 1.0, 20.0, "log"),
+            Parameter("attack_ms", "ms", 0.5, 100.0, "log"),
+            Parameter("release_ms", "ms", 20.0, 1000.0, "log"),
+        )
+    ),
+    "reverb": ParameterSpace(
+        (
+            Parameter("room_size", "", 0.0, 1.0),
+            Parameter("pre_delay_ms", "ms", 0.0, 120.0),
+            Parameter("diffusion", "", 0.0, 1.0),
+            Parameter("damping", "", 0.0, 1.0),
+            Parameter("wet", "", 0.0, 0.9),
+        )
+    ),
+}
+_NEUTRAL = {
+    "pitch": (0.0,),
+    "distortion": (0.0, 0.0),
+    "compressor": (0.0, 1.0, 10.0, 100.0),
+    "reverb": (0.5, 10.0, 1.0, 0.5, 0.0),
+}
+# The knob that makes each effect stronger.
+_STRENGTH = {"pitch": "semitones", "distortion": "drive_db", "compressor": "ratio", "reverb": "wet"}
+# The five bands of a preset that changes nothing: type, Hz, Q.
+START = (
+    ("low_shelf", 90.0, 0.7),
+    ("bell", 250.0, 0.8),
+    ("bell", 900.0, 0.8),
+    ("bell", 3200.0, 0.8),
+    ("high_shelf", 8000.0, 0.7),
+)
+# People's curves are given at these 40 frequencies, about equally far apart in perceived pitch.
+BANDS_HZ = (
+    20, 50, 83, 120, 161, 208, 259, 318, 383, 455, 537, 628, 729, 843, 971, 1114, 1273, 1452, 1652,
+    1875, 2126, 2406, 2719, 3070, 3462, 3901, 4392, 4941, 5556, 6244, 7014, 7875, 8839, 9917, 11124,
+    12474, 13984, 15675, 17566, 19682,
+)  # fmt: skip
+_DESIGN_RATE = 44100
+
+
+def responses_db(frequency_hz: Tensor, gain_db: Tensor, q: Tensor, at_hz: Tensor) -> Tensor:
+    """The gain of a band at (m,) frequencies, for every type that it could have, at 44.1 kHz.
+
+    Args:
+        frequency_hz, gain_db, q: (...); the passes ignore gain and Q.
+        at_hz: (m,), below 22050 Hz.
+
+    Returns:
+        (..., 5, m) dB, in the order of `TYPES`; differentiable in the first three.
+
+    Source: Bristow-Johnson's cookbook through the bilinear transform: at each frequency the digital
+        filter has the gain of the analogue one at the warped frequency. The passes have one pole.
+    """
+    warped = torch.tan(math.pi * at_hz / _DESIGN_RATE)
+    x2 = (warped / torch.tan(math.pi * frequency_hz / _DESIGN_RATE)[..., None]).square()
+    amplitude = 10 ** (gain_db / 40)[..., None]
+    wide = x2 / q[..., None].square()
+    at_centre = (1 - x2).square()
+    bell = (at_centre + wide * amplitude.square()) / (at_centre + wide / amplitude.square())
+    upper = (amplitude - x2).square() + wide * amplitude
+    lower = (1 - amplitude * x2).square() + wide * amplitude
+    shelf = amplitude.square()
+    kinds = [shelf * upper / lower, bell, shelf * lower / upper, 1 / (1 + x2), x2 / (1 + x2)]
+    power = torch.stack(torch.broadcast_tensors(*kinds), dim=-2)
+    return 10 * torch.log10(power.clamp_min(1e-12))
+
+
+def curve_db(frequency_hz: Tensor, gain_db: Tensor, q: Tensor, shares: Tensor) -> Tensor:
+    """The curve at `BANDS_HZ` of several bands in series, each a mixture of types in dB.
+
+    Args:
+        frequency_hz, gain_db, q: (..., bands).
+        shares: (..., bands, 5), of the types; one-hot for an equaliser that can be built.
+
+    Returns:
+        (..., 40) dB.
+    """
+    at_hz = torch.tensor(BANDS_HZ, dtype=gain_db.dtype, device=gain_db.device)
+    return (responses_db(frequency_hz, gain_db, q, at_hz) * shares[..., None]).sum((-3, -2))
+
+
+def fitted_gains_db(target_db: np.ndarray) -> np.ndarray:
+    """(5,) gains of the bands of `START` whose curve is nearest to (40,) dB, by least squares."""
+    # A response in dB is nearly proportional to its gain, which makes the problem linear.
+    basis = _basis_per_db()
+    normal = basis @ basis.T + 0.1 * np.eye(len(START))
+    gains = np.linalg.solve(normal, basis @ np.asarray(target_db, float))
+    return np.clip(gains, BAND["gain_db"].low, BAND["gain_db"].high)
+
+
+@cache
+def _basis_per_db() -> np.ndarray:
+    """(5, 40) what 1 dB of each band of `START` does, measured at 6 dB."""
+    at_hz, rows = torch.tensor(BANDS_HZ), []
+    for kind, hz, q in START:
+        response = responses_db(torch.tensor(hz), torch.tensor(6.0), torch.tensor(q), at_hz)
+        rows.append(response[TYPES.index(kind)])
+    return torch.stack(rows).double().numpy() / 6.0
+
+
+def tilt_db(curve: np.ndarray) -> np.ndarray:
+    """(..., 40) -> (...) highs minus lows: the mean above 1.5 kHz less the mean below 800 Hz."""
+    hz = np.array(BANDS_HZ)
+    return curve[..., hz > 1500].mean(-1) - curve[..., hz < 800].mean(-1)
+
+
+def clipped(parameter: Parameter, value: float) -> float:
+    """The value, or the end of the knob's range that it lies beyond."""
+    return float(np.clip(value, parameter.low, parameter.high))
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band of the equaliser; a pass has no gain and no Q.
+
+    Raises:
+        ValueError: for a type that is not in `TYPES`, or a value outside `BAND`.
+    """
+
+    type: str
+    frequency_hz: float
+    gain_db: float
+    q: float
+
+    def __post_init__(self) -> None:
+        if self.type not in TYPES:
+            raise ValueError(f"type must be one of {', '.join(TYPES)}, got {self.type!r}")
+        BAND.check(self.params)
+
+    @property
+    def params(self) -> dict[str, float]:
+        """The knobs by name."""
+        return {name: getattr(self, name) for name in BAND.names}
+
+    @property
+    def is_pass(self) -> bool:
+        """Whether it takes a whole side of the spectrum away."""
+        return self.type.endswith("pass")
+
+    def louder(self, db: float) -> "Band":
+        """The band with more gain, within the range."""
+        return replace(self, gain_db=clipped(BAND["gain_db"], self.gain_db + db))
+
+    def scaled(self, strength: float) -> "Band":
+        """The band weaker or stronger; a pass moves to or from the end where it does nothing."""
+        if not self.is_pass:
+            return replace(self, gain_db=clipped(BAND["gain_db"], self.gain_db * strength))
+        knob = BAND["frequency_hz"]
+        end = knob.high if self.type == "lowpass" else knob.low
+        moved = end * (self.frequency_hz / end) ** strength
+        return replace(self, frequency_hz=clipped(knob, moved))
+
+    def plugins(self, sample_rate: int) -> Plugins:
+        """The filter, or nothing where it does nothing or lies too high for the rate."""
+        if self.frequency_hz > 0.45 * sample_rate:
+            return []
+        arguments = {"cutoff_frequency_hz": self.frequency_hz}
+        if not self.is_pass:
+            if abs(self.gain_db) < 0.05:
+                return []
+            arguments |= {"gain_db": self.gain_db, "q": self.q}
+        return [(BAND_PLUGINS[self.type], arguments)]
+
+
+def _neutral(name: str) -> Any:
+    values = dict(zip(SPACES[name].names, _NEUTRAL[name], strict=True))
+    return field(default_factory=lambda: dict(values))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings of all effects in physical units; the default changes nothing.
+
+    Attributes:
+        eq: five bands.
+        pitch, distortion, compressor, reverb: knob -> value, within `SPACES`.
+
+    Raises:
+        ValueError: for a missing, unknown or out-of-range knob.
+    """
+
+    eq: tuple[Band, ...] = tuple(Band(kind, hz, 0.0, q) for kind, hz, q in START)
+    pitch: Mapping[str, float] = _neutral("pitch")
+    distortion: Mapping[str, float] = _neutral("distortion")
+    compressor: Mapping[str, float] = _neutral("compressor")
+    reverb: Mapping[str, float] = _neutral("reverb")
+
+    def __post_init__(self) -> None:
+        if len(self.eq) != len(START):
+            raise ValueError(f"eq must hold {len(START)} bands, got {len(self.eq)}")
+        for name, space in SPACES.items():
+            space.check(getattr(self, name))
+
+    def eq_curve_db(self) -> np.ndarray:
+        """(40,) dB: the equaliser's gain at `BANDS_HZ`."""
+        columns = [[getattr(band, name) for band in self.eq] for name in BAND.names]
+        shares = torch.eye(len(TYPES)).double()[[TYPES.index(band.type) for band in self.eq]]
+        return curve_db(*torch.tensor(columns).double(), shares).numpy()
+
+    @property
+    def tilt_db(self) -> float:
+        """Highs minus lows of the equaliser."""
+        return float(tilt_db(self.eq_curve_db()))
+
+    def scaled(self, strength: float) -> "Preset":
+        """Gains, drive, semitones and wet share times 0 to 2; a ratio to that power.
+
+        Raises:
+            ValueError: if `strength` lies outside.
+        """
+        if not 0 <= strength <= 2:
+            raise ValueError(f"strength must lie in [0, 2], got {strength}")
+        changed: dict[str, Any] = {"eq": tuple(band.scaled(strength) for band in self.eq)}
+        for name, knob in _STRENGTH.items():
+            params = dict(getattr(self, name))
+            value = params[knob] ** strength if knob == "ratio" else params[knob] * strength
+            changed[name] = {**params, knob: clipped(SPACES[name][knob], value)}
+        return replace(self, **changed)
+
+    def to_json(self) -> str:
+        """JSON text with a version."""
+        eq = [{"type": band.type, **band.params} for band in self.eq]
+        settings = {name: dict(getattr(self, name)) for name in SPACES}
+        return json.dumps({"version": VERSION, "eq": eq, **settings}, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Preset":
+        """The preset that `to_json` wrote.
+
+        Raises:
+            ValueError: for any other text or version, and for a missing, unknown or out-of-range
+                knob.
+        """
+        try:
+            found = json.loads(text)
+            if found.pop("version") != VERSION:
+                raise ValueError("another version")
+            eq = tuple(Band(**band) for band in found.pop("eq"))
+            if set(found) != set(SPACES):
+                raise ValueError(f"effects must be {sorted(SPACES)}, got {sorted(found)}")
+            knobs = {n: {k: float(v) for k, v in params.items()} for n, params in found.items()}
+            return cls(eq, **knobs)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"a preset of version {VERSION} was expected, got {text[:60]!r} ({error})"
+            ) from error
+
+    def save(self, path: str | Path) -> None:
+        """Write `to_json()`."""
+        replace_text(Path(path), self.to_json() + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Preset":
+        """Read what `save` wrote. Raises as `from_json`, and FileNotFoundError."""
+        return cls.from_json(Path(path).read_text())
+
+    def plugins(self, sample_rate: int) -> Plugins:
+        """The plug-ins of pedalboard with their arguments; effects that do nothing are left out."""
+        semitones, drive_db = self.pitch["semitones"], self.distortion["drive_db"]
+        plugins: Plugins = []
+        if abs(semitones) > 0.01:
+            plugins.append(("PitchShift", {"semitones": semitones}))
+        for band in self.eq:
+            plugins += band.plugins(sample_rate)
+        # The compressor comes first: its threshold counts from the level of the recording.
+        if self.compressor["ratio"] > 1.01:
+            plugins.append(("Compressor", dict(self.compressor)))
+        if drive_db > 0.05:
+            plugins.append(("Distortion", {"drive_db": drive_db}))
+            if abs(self.distortion["colour"]) > 0.01:
+                hz = min(1500.0, 0.2 * sample_rate)
+                plugins.append(_high_shelf(hz, 9.0 * self.distortion["colour"]))
+        if self.reverb["wet"] > 0.005:
+            plugins.append(("Mix", _room_paths(self.reverb)))
+        return plugins
+
+    def board(self, sample_rate: int) -> Any:
+        """A fresh `pedalboard.Pedalboard`."""
+        return build_board(self.plugins(sample_rate))
+
+    def to_code(self, sample_rate: int) -> str:
+        """Python source that builds the same board with pedalboard alone."""
+        return pedalboard_code(self.plugins(sample_rate))
+
+    def summary(self) -> str:
+        """The settings as text, an effect a line."""
+        lines = [
+            f"eq          {b.type} {b.frequency_hz:.0f} Hz {b.gain_db:+.1f} dB, Q {b.q:.2f}"
+            for b in self.eq
+        ]
+        for name in SPACES:
+            knobs = ", ".join(f"{knob} {value:.3g}" for knob, value in getattr(self, name).items())
+            lines.append(f"{name:12s}{knobs}")
+        return "\n".join(lines)
+
+
+def _high_shelf(hz: float, gain_db: float) -> tuple[str, dict[str, float]]:
+    return "HighShelfFilter", {"cutoff_frequency_hz": hz, "gain_db": gain_db, "q": 0.7}
+
+
+def _room_paths(reverb: Mapping[str, float]) -> list[Plugins]:
+    """Parallel paths: the dry sound, a diffuse room after its pre-delay, and separate echoes."""
+    wet, size, pre_delay_s = reverb["wet"], reverb["room_size"], reverb["pre_delay_ms"] / 1000
+    damping = reverb["damping"]
+    room = {"room_size": size, "damping": damping, "wet_level": 0.5 * wet, "dry_level": 0.0}
+    diffuse: Plugins = [("Reverb", room)]
+    if pre_delay_s > 0.0005:
+        pre_delay = {"delay_seconds": pre_delay_s, "feedback": 0.0, "mix": 1.0}
+        diffuse.insert(0, ("Delay", pre_delay))
+    paths: list[Plugins] = [[("Gain", {"gain_db": amplitude_to_db(1 - wet)})], diffuse]
+    echoes = wet * (1 - reverb["diffusion"])
+    if reverb["diffusion"] < 0.95:
+        delay = {"delay_seconds": 0.05 + pre_delay_s, "feedback": 0.5 * size, "mix": 1.0}
+        paths.append([("Delay", delay), ("Gain", {"gain_db": amplitude_to_db(echoes)})])
+    return paths

@@ -1,0 +1,274 @@
+"""The exam of text to effects: words held out of training, words seen, and the rendered sound."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labkit.learn.training import fit
+from labkit.measure.score import Row, row
+from labkit.signal.files import read_audio, to_mono
+from labkit.signal.paths import real_data_dir
+from labkit.signal.seeds import generator
+from labkit.signal.shipped import load_phrase, phrase_names
+from labkit.systems.text.config import Config
+from labkit.systems.text.data import (
+    MIN_CONTRIBUTORS,
+    N_FOLDS,
+    Example,
+    Examples,
+    Word,
+    band_spread,
+    examples,
+    fold_of,
+    parts,
+    room_words,
+    sounds,
+    stem,
+    table_of,
+    test_words,
+)
+from labkit.systems.text.grammar import parse, wanted_eq_db
+from labkit.systems.text.model import TextToEffects, build, encode_prompts
+from labkit.systems.text.predict import predict
+from labkit.systems.text.preset import BANDS_HZ
+from labkit.systems.text.train import fit_first_guess, loss_of, shape_of
+
+PROTOCOL = f"EQ curve of a word never seen, words with {MIN_CONTRIBUTORS} contributors or more"
+SEEN = "EQ curve of a word seen in training, a sound never heard"
+ROOM = "room of a word never seen, as its listeners heard it"
+RENDERED = "rendered sound of a word seen in training"
+# Small and short: one network for each fold of the words.
+QUICK = Config().but(
+    width=32,
+    dropout=0.1,
+    hint_dropout=0.1,
+    piece_dropout=0.8,
+    hint_noise=0.15,
+    batch_size=48,
+    steps=60,
+    learning_rate=1e-3,
+)
+_REAL_FOLDERS = ("guitar_di", "music", "speech")
+_BLOCK, _SECONDS = 65536, 8.0
+# Half the width of a third-octave band; a band this far below the loudest one holds no sound.
+_HALF_WIDTH, _SILENT_DB = 2.0**0.17, 55.0
+
+
+def score(model: TextToEffects, *, control: bool = True, seed: int = 1) -> list[Row]:
+    """Rows of protocol and model, all on people's settings.
+
+    Args:
+        control: also train the held-out networks on shuffled sentences.
+
+    Raises:
+        FileNotFoundError: if people's settings are not here.
+        ModuleNotFoundError: if the sentence encoder is not installed.
+    """
+    words, rooms = test_words(), room_words()
+    network = held_out(seed=seed)
+    shuffled = held_out(seed=seed, shuffled=True) if control else None
+    answers = {**baselines(), **network["curve"]}
+    errors = {name: curve_errors(curves) for name, curves in answers.items()}
+    make = partial(row, groups=[stem(word.word) for word in words], sources="real", seed=seed)
+    eq = partial(make, protocol=PROTOCOL, metric="RMSE, standardised")
+    beside = {
+        "prior": errors["mean"],
+        "floor": errors["lexicon alone"],
+        "oracle": errors["nearest curve"],
+        "control": curve_errors(shuffled["curve"]["network"]) if control else None,
+    }
+    rows = [
+        eq(found, name=name, beside=beside if name == "network" else None)
+        for name, found in errors.items()
+    ]
+    seen = curve_errors(answer(model, words, "curve"))
+    rows.append(eq(seen, name="network", protocol=SEEN))
+    truth = np.array([word.settings for word in rooms])
+    others = {
+        "prior": np.abs(others_mean(rooms) - truth).mean(1),
+        "control": np.abs(shuffled["reverb"]["network"] - truth).mean(1) if control else None,
+    }
+    for name, found in network["reverb"].items():
+        rows.append(
+            row(
+                np.abs(found - truth).mean(1),
+                [stem(word.word) for word in rooms],
+                protocol=ROOM,
+                name=name,
+                sources="real",
+                metric="MAE of the unit range",
+                beside=others if name == "network" else {"prior": others["prior"]},
+                seed=seed,
+            )
+        )
+    for kind, clips in {"sampled": [load_phrase(phrase_names()[0])], "real": _recordings()}.items():
+        found = [correlations(model, words, audio, rate) for audio, rate in clips]
+        if found:
+            flat = np.concatenate(found)
+            groups = [stem(word.word) for word in words] * len(found)
+            make = partial(
+                row, groups=groups, protocol=RENDERED, name="network", sources=kind, seed=seed
+            )
+            rows.append(make(flat > 0, metric="right direction", beside={"chance": 0.5}))
+            rows.append(make(flat, metric="correlation"))
+    return rows
+
+
+def fixed_score(model: TextToEffects) -> dict[str, float]:
+    """Mean error of the EQ curves of the words seen in training, as in `score`."""
+    return {SEEN: round(float(curve_errors(answer(model, test_words(), "curve")).mean()), 4)}
+
+
+def curve_errors(curves: np.ndarray) -> np.ndarray:
+    """(62,) weighted RMSE of (62, 40) curves for `test_words`, in standard deviations.
+
+    The weights are the contributors' agreement over its mean.
+    """
+    truth = np.array([word.settings for word in test_words()])
+    agreement = np.array([word.agreement for word in test_words()])
+    rmse = np.sqrt((((curves - truth) / band_spread()) ** 2).mean(1))
+    return agreement / agreement.mean() * rmse
+
+
+def baselines() -> dict[str, np.ndarray]:
+    """(62, 40) curves for `test_words`: flat, mean of the others, lexicon, nearest other curve."""
+    words = test_words()
+    truth = np.array([word.settings for word in words])
+    distance = (((truth[:, None] - truth[None]) / band_spread()) ** 2).mean(2)
+    np.fill_diagonal(distance, np.inf)
+    lexicon = [wanted_eq_db(parse(word.word)) for word in words]
+    return {
+        "flat": np.zeros_like(truth),
+        "mean": (truth.sum(0) - truth) / (len(truth) - 1),
+        "lexicon alone": np.array(lexicon) / Config().net.db_per_unit,
+        "nearest curve": truth[distance.argmin(1)],
+    }
+
+
+def others_mean(words: Sequence[Word]) -> np.ndarray:
+    """For each word the mean settings of all words that share no part with it."""
+    means = []
+    for word in words:
+        apart = [w.settings for w in words if not parts(w.word) & parts(word.word)]
+        means.append(np.mean(apart, axis=0))
+    return np.array(means)
+
+
+@torch.no_grad()
+def answer(model: TextToEffects, words: Sequence[Word], target: str) -> np.ndarray:
+    """(n, values) a target of bare words, each with the same unseen sound at -20 dBFS."""
+    config = model.config
+    batch = encode_prompts([w.word.replace("-", " ") for w in words], config.net.sentences)
+    log_mel = sounds(config, "test", 1)["log_mel"].expand(len(words), -1, -1)
+    level_db = torch.full((len(words),), -20.0)
+    settings = model({**batch, "log_mel": log_mel, "level_db": level_db}).hard()
+    if target == "curve":
+        return shape_of(settings.eq_curve_db(), config.net).double().numpy()
+    return settings.units[target].double().numpy()
+
+
+def held_out(
+    config: Config = QUICK, *, seed: int, shuffled: bool = False
+) -> dict[str, dict[str, np.ndarray]]:
+    """Every word answered by a network that was trained on the other folds.
+
+    Args:
+        shuffled: give each training sentence another one's settings: the control.
+
+    Returns:
+        ``"curve"`` (of `test_words`) or ``"reverb"`` (of `room_words`) -> ``"first guess"`` or
+        ``"network"`` -> answers.
+    """
+    rows = [e for e in examples(config, n_pairs=0) if {"curve", "reverb"} & e.targets.keys()]
+    table = table_of(rows, config.net.sentences)
+    if shuffled:
+        table = _shuffled(table, seed)
+    audio, loss = (
+        sounds(config, "train", 24),
+        loss_of(config.net, torch.tensor(band_spread()).float()),
+    )
+    asked = {"curve": test_words(), "reverb": room_words()}
+    found = {
+        target: {name: np.zeros((len(words), len(words[0].settings))) for name in _STAGES}
+        for target, words in asked.items()
+    }
+    for fold in range(N_FOLDS):
+        kept = taught_rows(rows, fold)
+        part = {name: column[kept] for name, column in table.items()}
+        model = build(config.but(seed=seed + fold))
+        fit_first_guess(model, part)
+        for name in _STAGES:
+            if name == "network":
+                with TemporaryDirectory() as folder:
+                    fit(model, Examples(model.config, part, audio), loss, model.config.plan, folder)
+            model.cpu().eval()
+            for target, words in asked.items():
+                inside = np.array([fold_of(word.word) == fold for word in words])
+                chosen = [word for word in words if fold_of(word.word) == fold]
+                found[target][name][inside] = answer(model, chosen, target)
+    return found
+
+
+_STAGES = ("first guess", "network")
+
+
+def taught_rows(rows: Sequence[Example], fold: int) -> list[int]:
+    """Indices of the examples that share no part of a word with what the fold is asked."""
+    asked = [word.word for word in (*test_words(), *room_words())]
+    held = frozenset().union(*(parts(word) for word in asked if fold_of(word) == fold))
+    return [
+        k
+        for k, e in enumerate(rows)
+        if not any(fold_of(word) == fold or parts(word) & held for word in e.words)
+    ]
+
+
+def _shuffled(table: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """The same sentences, each with the target of another one of its kind."""
+    mixed = dict(table)
+    for target in ("curve", "reverb"):
+        known = table[f"{target}_weight"].nonzero()[:, 0]
+        order = torch.from_numpy(generator(seed, "shuffled text", target).permutation(len(known)))
+        for name in (target, f"{target}_weight"):
+            mixed[name] = table[name].clone()
+            mixed[name][known] = table[name][known[order]]
+    return mixed
+
+
+def band_levels_db(audio: np.ndarray, sample_rate: int) -> np.ndarray:
+    """(40,) dB: the power of (samples,) in a third of an octave around each of `BANDS_HZ`."""
+    padded = np.pad(audio, (0, -len(audio) % _BLOCK)).reshape(-1, _BLOCK)
+    power = np.square(np.abs(np.fft.rfft(padded * np.hanning(_BLOCK)))).sum(0)
+    hz = np.fft.rfftfreq(_BLOCK, 1 / sample_rate)
+    inside = [(hz > band / _HALF_WIDTH) & (hz < band * _HALF_WIDTH) for band in BANDS_HZ]
+    return np.array([10 * np.log10(power[bins].sum() + 1e-9) for bins in inside])
+
+
+def correlations(
+    model: TextToEffects, words: Sequence[Word], audio: np.ndarray, sample_rate: int
+) -> np.ndarray:
+    """(n,) correlation of the change of a sound's spectrum with people's curve, for each word.
+
+    Over the bands of `audio` (1, samples) that hold sound.
+    """
+    before = band_levels_db(audio[0], sample_rate)
+    audible = before > before.max() - _SILENT_DB
+    found = []
+    for word in words:
+        board = predict(model, audio, sample_rate, word.word).preset.board(sample_rate)
+        change = band_levels_db(board(audio, sample_rate)[0], sample_rate) - before
+        found.append(np.corrcoef(change[audible], word.settings[audible])[0, 1])
+    return np.array(found)
+
+
+def _recordings() -> Iterator[tuple[np.ndarray, int]]:
+    """The beginning of the first recording of each folder, where there are any."""
+    folder = real_data_dir()
+    for name in _REAL_FOLDERS if folder else ():
+        for file in sorted((folder / name).glob("*"))[:1]:
+            audio, rate = read_audio(file)
+            yield to_mono(audio)[:, : round(_SECONDS * rate)].astype(np.float32), rate

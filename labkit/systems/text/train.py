@@ -1,0 +1,145 @@
+"""Training: the loss, the first guess that the network starts from, and the run."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from labkit.learn.training import Loss
+from labkit.systems.system import Training
+from labkit.systems.text.config import Config, Net
+from labkit.systems.text.data import (
+    BELOW_DB,
+    Examples,
+    band_spread,
+    examples,
+    sounds,
+    stem,
+    table_of,
+)
+from labkit.systems.text.model import (
+    EFFECTS,
+    TextToEffects,
+    asked_curve,
+    nearness,
+    room_features,
+)
+from labkit.systems.text.preset import SPACES, fitted_gains_db
+
+_INPUTS = ("pieces", "pieces_mask", "hints", "hints_mask", "log_mel", "level_db")
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is trained on: people's settings for words (LABKIT_REAL_DATA), on shipped phrases.
+
+    Attributes:
+        without: words that the network must never see, nor words of the same stem.
+        n_sounds: different dry clips.
+    """
+
+    without: tuple[str, ...] = ()
+    n_sounds: int = 48
+
+
+@contextmanager
+def training(
+    config: Config, data: Data, model: TextToEffects, _run_dir: Path
+) -> Iterator[Training]:
+    """One run; the model's config gets the stems of the words that it is taught.
+
+    Raises:
+        FileNotFoundError: if people's settings are not here.
+        ModuleNotFoundError: if the sentence encoder is not installed.
+    """
+    rows = examples(config, without=frozenset(map(stem, data.without)))
+    taught = {stem(word) for row in rows if "curve" in row.targets for word in row.words}
+    model.config = config.but(taught=tuple(sorted(taught)))
+    table = table_of(rows, config.net.sentences)
+    fit_first_guess(model, table)
+    dataset = Examples(config, table, sounds(config, "train", data.n_sounds))
+    yield Training(dataset, loss_of(config.net, torch.from_numpy(band_spread()).float()))
+
+
+def shape_of(curve_db: Tensor, net: Net) -> Tensor:
+    """(b, 40) dB -> standard deviations of one's own curve, as people's are given: no level."""
+    return (curve_db - curve_db.mean(-1, keepdim=True)) / net.db_per_unit
+
+
+def loss_of(net: Net, spread: Tensor) -> Loss:
+    """Squared distance of EQ curves in units of `spread` (40,), and absolute one of units."""
+    weights = {
+        "curve": net.eq_weight,
+        "reverb": net.reverb_weight,
+        "compressor": net.dynamics_weight,
+        "pitch": net.prior_weight,
+        "distortion": net.prior_weight,
+    }
+
+    def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        settings = model({name: batch[name] for name in _INPUTS}).straight_through()
+        error = shape_of(settings.eq_curve_db(), net) - batch["curve"]
+        errors = {"curve": (error / spread.to(error)).square().mean(-1)}
+        for name in EFFECTS:
+            target = batch[name]
+            if name == "compressor":
+                target = _with_threshold(target, batch["level_db"])
+            errors[name] = (settings.units[name] - target).abs().mean(-1)
+        total, figures = 0.0, {}
+        for name, values in errors.items():
+            known = batch[f"{name}_weight"]
+            mean = (values * known).sum() / known.sum().clamp_min(1e-6)
+            total = total + weights[name] * mean
+            figures[f"train/{name}"] = mean.item()
+        return total, figures
+
+    return loss
+
+
+def _with_threshold(unit: Tensor, level_db: Tensor) -> Tensor:
+    """The first knob as the threshold in 0..1: the level less what the table holds."""
+    knob = SPACES["compressor"]["threshold_db"]
+    threshold_db = (level_db - BELOW_DB * unit[:, 0]).clamp(knob.low, knob.high)
+    threshold_unit = (threshold_db - knob.low) / (knob.high - knob.low)
+    return torch.cat([threshold_unit[:, None], unit[:, 1:]], dim=1)
+
+
+def fit_first_guess(model: TextToEffects, table: Mapping[str, Tensor]) -> None:
+    """Fit `first_gains` and `first_room` to a table of `data.table_of`, by ridge regression.
+
+    Source: radial basis functions with given centres (Broomhead and Lowe 1988).
+    """
+    curves = _known(table, "curve")
+    gains = [fitted_gains_db(model.config.net.db_per_unit * c) for c in curves["curve"].numpy()]
+    near = nearness(asked_curve(curves), model.centres)
+    # Not centred: a word that is near nothing in the lexicon gets the mean gain.
+    target = torch.from_numpy(np.stack(gains))
+    _ridge(model.first_gains, near, target, curves["curve_weight"], 0.3, centred=False)
+    rooms = _known(table, "reverb")
+    if len(rooms["reverb"]):
+        weight = rooms["reverb_weight"]
+        _ridge(model.first_room, room_features(rooms), rooms["reverb"], weight, 1.0, centred=True)
+
+
+def _known(table: Mapping[str, Tensor], target: str) -> dict[str, Tensor]:
+    kept = table[f"{target}_weight"] > 0
+    return {name: column[kept] for name, column in table.items()}
+
+
+@torch.no_grad()
+def _ridge(
+    layer: nn.Linear, x: Tensor, y: Tensor, weight: Tensor, penalty: float, *, centred: bool
+) -> None:
+    """Put the weighted ridge regression from x (n, k) to y (n, m) into a layer."""
+    x, y, weight = x.double(), y.double(), weight.double()[:, None]
+    y_mean = (weight * y).sum(0) / weight.sum()
+    x_mean = x.mean(0) if centred else torch.zeros_like(x[0])
+    x = x - x_mean
+    normal = x.T @ (weight * x) + penalty * torch.eye(x.shape[1]).double()
+    solved = torch.linalg.solve(normal, x.T @ (weight * (y - y_mean))).T
+    layer.weight.copy_(solved)
+    layer.bias.copy_(y_mean - solved @ x_mean)
