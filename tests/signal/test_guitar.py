@@ -184,8 +184,3 @@ def test_a_bend_arrives_at_its_pitch():
     bent = strings.warp(wave, np.full(22050, 2.0, np.float32))
     expected = np.sin(2 * np.pi * 200 * 2 ** (2 / 12) * np.arange(22050) / 22050)
     np.testing.assert_allclose(bent, expected, atol=2e-4)
-
-
-def test_unbent_notes_pass_through_the_warp():
-    wave = generator(12, "warp").standard_normal(500).astype(np.float32)
-    np.testing.assert_allclose(strings.warp(wave, np.zeros(500, np.float32)), wave, atol=1e-6)
