@@ -6,18 +6,10 @@ from torch import Tensor
 
 
 def align(estimate: Tensor, target: Tensor, *, max_shift: int = 100) -> tuple[Tensor, Tensor]:
-    """The target moved, and turned over if need be, so that it lies on the estimate.
+    """The target moved by up to `max_shift` samples, and turned over if need be, onto the estimate.
 
-    Args:
-        estimate: (b, channels, samples), with more than 2 `max_shift` samples.
-        target: the same shape.
-        max_shift: samples that the target may be moved by, either way.
-
-    Returns:
-        Both, without `max_shift` samples at either end. Gradients pass; the move itself has none.
-
-    Raises:
-        ValueError: for shapes that differ or are too short.
+    Sounds are (b, channels, samples). Both come back without `max_shift` samples at either end.
+    Gradients pass; the move itself has none.
 
     Source: Ramírez et al., ICASSP 2021, section 3.4 (cross-correlation, then the better of two
         polarities). Ours takes the strongest correlation of either sign, once.
@@ -53,8 +45,6 @@ def aligned_distance(
     """How far two sounds are apart once lag and polarity are ignored: several STFTs, and time.
 
     Args:
-        estimate: (b, channels, samples), full scale 1.
-        target: the same shape.
         time_weight: of the mean absolute difference of samples over the target's mean magnitude.
         n_ffts: frame lengths; hops are a quarter.
 
@@ -62,8 +52,7 @@ def aligned_distance(
         (b,): log-magnitude L1 in nepers, plus spectral convergence of the last frame length, plus
         the time term.
 
-    Source: Yamamoto et al. 2020, section 2.2, for each item alone; the time term of Ramírez et al.
-        2021, eq. 5, here relative to the target's level.
+    Source: Yamamoto et al. 2020, section 2.2, for each item alone; Ramírez et al. 2021, eq. 5.
     """
     estimate, target = align(estimate, target, max_shift=max_shift)
     size = target.abs().mean((1, 2)).clamp(min=1e-4)

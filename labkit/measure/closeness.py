@@ -24,10 +24,9 @@ def _mean_log_mel(audio: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def mfcc_distance(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """One minus the cosine between the mean MFCCs of two sounds, level left out: 0..2.
+    """One minus the cosine between the mean MFCCs (1 to 19) of two sounds, level left out: 0..2.
 
-    Source: Ramírez et al., ICASSP 2021, section 4.3. Ours takes coefficients 1 to 19 of 64 log-mel
-        bands, averaged over time.
+    Source: Ramírez et al., ICASSP 2021, section 4.3.
     """
     a, b = (
         dct(_mean_log_mel(audio, sample_rate), norm="ortho")[1:_N_MFCC]
@@ -46,9 +45,9 @@ def spectral_difference_db(estimate: np.ndarray, target: np.ndarray, sample_rate
 
 
 def centroid_error_hz(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Difference of the spectral centroids of two whole recordings, Hz.
+    """Difference of the energy-weighted spectral centroids of two whole recordings, Hz.
 
-    Source: Steinmetz et al., JAES 70(9), 2022, table 5. Ours weighs all frames by their energy.
+    Source: Steinmetz et al., JAES 70(9), 2022, table 5.
     """
     found = []
     for audio in (estimate, target):
@@ -73,13 +72,9 @@ def intelligibility(estimate: np.ndarray, target: np.ndarray, sample_rate: int) 
 
 
 def speech_quality(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Wide-band PESQ against clean speech, 1.0 (also for a silent estimate) to 4.64, by pesq.
+    """Wide-band PESQ (ITU-T P.862.2) against clean speech: 1.0 (also for silence) to 4.64, by pesq.
 
-    Raises:
-        ModuleNotFoundError: without pesq, which is optional and needs a C compiler.
-        ValueError: where PESQ finds no speech in the target.
-
-    Source: ITU-T P.862.2 (2007).
+    pesq is optional and needs a C compiler. A ValueError says that the target holds no speech.
     """
     pesq = need("pesq")
     ours, theirs = (

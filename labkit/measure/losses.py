@@ -10,23 +10,22 @@ from labkit.signal.optional import need
 from labkit.signal.spectra import log_mel
 
 
+def _check_shapes(estimate: np.ndarray | Tensor, target: np.ndarray | Tensor) -> None:
+    if estimate.shape != target.shape:
+        raise ValueError(
+            f"shapes must agree, got {tuple(estimate.shape)} and {tuple(target.shape)}"
+        )
+
+
 def mr_stft(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
     """Multi-resolution STFT distance between two sounds, both brought to the same RMS first.
 
-    Args:
-        estimate: (channels, samples) float32.
-        target: the same shape; not silent, because spectral convergence divides by its norm.
-
-    Returns:
-        Spectral convergence plus log-magnitude L1, averaged over FFT sizes 1024, 2048, 512.
-
-    Raises:
-        ValueError: if the shapes differ or the target is silent.
+    Spectral convergence plus log-magnitude L1 of (channels, samples) float32, averaged over FFT
+    sizes 1024, 2048, 512. The target must not be silent: convergence divides by its norm.
 
     Source: Yamamoto et al. 2020 (Parallel WaveGAN), section 2.2, by auraloss's defaults.
     """
-    if estimate.shape != target.shape:
-        raise ValueError(f"shapes must agree, got {estimate.shape} and {target.shape}")
+    _check_shapes(estimate, target)
     level = float(np.sqrt(np.mean(np.square(target, dtype=np.float64))))
     if level < 1e-6:
         raise ValueError("target must not be silent")
@@ -43,19 +42,11 @@ def mr_stft(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float
 def log_spectral_distance(
     estimate: Tensor, target: Tensor, *, n_ffts: Sequence[int] = (256, 1024, 4096)
 ) -> Tensor:
-    """How far log magnitudes are apart, averaged over STFT sizes, for each item of a batch.
+    """How far log magnitudes are apart, averaged over STFT sizes: (b,), in nepers (8.7 dB each).
 
-    Args:
-        estimate: (b, channels, samples), full scale 1.
-        target: the same shape, or (1, channels, samples).
-        n_ffts: frame lengths; hops are a quarter.
-
-    Returns:
-        (b,), mean absolute difference in nepers (8.7 dB each). Levels are floored at -80 dB of a
-        full-scale sine, so that silence has a finite distance and gradient.
-
-    Raises:
-        ValueError: if the shapes do not fit.
+    `estimate` is (b, channels, samples), `target` the same or of one item; hops are a quarter of
+    the frames. Levels are floored at -80 dB of a full-scale sine, so that silence has a finite
+    distance and gradient.
 
     Source: the log-magnitude term of Yamamoto et al. 2020, for each item alone.
     """
@@ -87,12 +78,7 @@ def mr_stft_loss(
 ) -> torch.nn.Module:
     """`mr_stft` as a module to train with: one value for a batch, levels as they are.
 
-    Args:
-        n_ffts: frame lengths; hops are a quarter, windows as long as the frames.
-
-    Returns:
-        A module from estimate and target, (b, channels, samples) each, to spectral convergence plus
-        log-magnitude L1. A silent target has no finite convergence.
+    Hops are a quarter of the frames, windows as long as they. A silent target has no finite value.
     """
     hops, windows = [n // 4 for n in n_ffts], list(n_ffts)
     return need("auraloss").freq.MultiResolutionSTFTLoss(
@@ -103,27 +89,14 @@ def mr_stft_loss(
 def magnitude_distance(
     estimate: Tensor, target: Tensor, *, n_ffts: Sequence[int] = (32, 128, 512, 2048, 8192, 32_768)
 ) -> Tensor:
-    """Log and linear magnitudes of short-time spectra compared, levels as they are.
+    """Log (nepers) and linear magnitudes of short-time spectra compared, levels as they are: (b,).
 
-    Args:
-        estimate: (b, channels, samples), full scale 1, longer than half the longest frame.
-        target: the same shape.
-        n_ffts: frame lengths; hops are half of them.
-
-    Returns:
-        (b,), the mean absolute difference of log magnitudes (nepers) plus that of magnitudes,
-        averaged over the frame lengths; differentiable.
-
-    Raises:
-        ValueError: if the shapes differ.
+    Sounds are (b, channels, samples), longer than half the longest frame; hops are half a frame.
 
     Source: Steinmetz, Bryan and Reiss 2022 (DeepAFx-ST), section 3.2, as auraloss has it, but one
         value for each item, and without the phase, which takes a third of the time.
     """
-    if estimate.shape != target.shape:
-        raise ValueError(
-            f"shapes must agree, got {tuple(estimate.shape)} and {tuple(target.shape)}"
-        )
+    _check_shapes(estimate, target)
     distances = []
     for n_fft in n_ffts:
         pair = [_magnitude(audio, n_fft) for audio in (estimate, target)]
@@ -143,20 +116,11 @@ def _magnitude(audio: Tensor, n_fft: int) -> Tensor:
 def mel_distance_db(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
     """(b,): mean absolute difference of log-mel spectrograms in dB, over four frame lengths.
 
-    Args:
-        estimate: (b, 1, samples), full scale 1.
-        target: the same shape.
-        sample_rate: at least 22050.
-
-    Raises:
-        ValueError: if the shapes differ.
+    Sounds are (b, 1, samples), full scale 1, at 22,050 Hz or more.
 
     Source: Kumar et al. 2023, section 3.4, with four frame lengths and decibels.
     """
-    if estimate.shape != target.shape:
-        raise ValueError(
-            f"shapes must agree, got {tuple(estimate.shape)} and {tuple(target.shape)}"
-        )
+    _check_shapes(estimate, target)
     distances = []
     for n_fft in (256, 512, 1024, 2048):
         sizes = {"n_fft": n_fft, "hop_length": n_fft // 4}

@@ -13,11 +13,7 @@ _MAX_CHANNELS = 5
 
 
 def as_channels(audio: np.ndarray) -> np.ndarray:
-    """`audio` as finite float64 `(channels, samples)`; a vector becomes one channel.
-
-    Raises:
-        ValueError: if it has another number of axes, no samples, or NaN or infinite samples.
-    """
+    """`audio` as finite float64 `(channels, samples)`; a vector becomes one channel."""
     audio = np.asarray(audio, dtype=np.float64)
     audio = audio[None] if audio.ndim == 1 else audio
     if audio.ndim != 2 or audio.size == 0:
@@ -41,14 +37,8 @@ def loudness_lufs(audio: np.ndarray, sample_rate: int) -> float:
     """Integrated loudness in LUFS; -inf where every block is below the gate of -70 LUFS.
 
     A clip shorter than the standard's 0.4 s block is measured as if it were repeated until it fills
-    one block, so that its loudness is that of the sound while it lasts.
-
-    Args:
-        audio: `(channels, samples)` or `(samples,)`, full scale 1, at most 5 channels.
-        sample_rate: Hz, >= 4000 (the standard's 1.5 kHz shelf must lie below half of it).
-
-    Raises:
-        ValueError: if the shape, the samples or the rate are not as above.
+    one block. Taken are up to 5 channels, and rates of 4000 Hz and more: the standard's 1.5 kHz
+    shelf must lie below half of it.
 
     Source: ITU-R BS.1770-4, through pyloudnorm.
     """
@@ -89,16 +79,8 @@ def match_all(
 ) -> tuple[dict[str, tuple[np.ndarray, float]], float]:
     """Bring several clips to one loudness by one shift each; if one would clip, all go lower.
 
-    Args:
-        clips: name -> (audio `(channels, samples)`, sample_rate in Hz).
-        target_lufs: the loudness wanted, in -70..0.
-
-    Returns:
-        name -> (float32 audio, shift in dB), and the loudness reached: `target_lufs`, or less where
-        a peak stood in the way. A clip without a loudness comes back with shift 0.
-
-    Raises:
-        ValueError: if `target_lufs` is out of range or a clip is not as `loudness_lufs` wants it.
+    Returns name -> (float32 audio, shift in dB), and the loudness reached: `target_lufs` (in
+    -70..0), or less where a peak stood in the way. A clip without a loudness has shift 0.
     """
     if not -70 <= target_lufs <= 0:
         raise ValueError(f"target_lufs must lie in -70..0, got {target_lufs}")

@@ -10,10 +10,7 @@ Names = Sequence[str]
 
 
 def levenshtein(first: Names, second: Names) -> int:
-    """Fewest insertions, deletions and substitutions of pedals between two chains.
-
-    Source: Levenshtein 1966; Wagner and Fischer's table, one row at a time.
-    """
+    """Fewest insertions, deletions and substitutions of pedals between two chains."""
     row = list(range(len(second) + 1))
     for i, a in enumerate(first, start=1):
         diagonal, row[0] = row[0], i
@@ -27,9 +24,6 @@ def macro_f1(truth: Sequence[Names], predicted: Sequence[Names], pedals: Names) 
 
     A pedal that neither occurs nor is predicted counts 1. A constant answer scores high wherever
     most chains hold most pedals: read it beside the floor.
-
-    Raises:
-        ValueError: if the lengths differ or are 0.
     """
     _check_chains(truth, predicted)
     scores = []
@@ -42,14 +36,9 @@ def macro_f1(truth: Sequence[Names], predicted: Sequence[Names], pedals: Names) 
 
 
 def chain_scores(truth: Sequence[Names], predicted: Sequence[Names]) -> dict[str, np.ndarray]:
-    """Scores of each clip, of canonical orders.
+    """Scores of each clip, of canonical orders: ``exact``, ``set`` (0/1) and ``levenshtein``.
 
-    Returns:
-        ``exact`` and ``set`` (0/1), ``levenshtein``, each (clips,); ``order`` (0/1) on the clips
-        whose set is right and holds at least two pedals, NaN elsewhere.
-
-    Raises:
-        ValueError: if the lengths differ or are 0.
+    ``order`` (0/1) is of clips whose set is right and holds at least two pedals, NaN elsewhere.
     """
     _check_chains(truth, predicted)
     pairs = list(zip(truth, predicted, strict=True))
@@ -72,12 +61,8 @@ def _check_chains(truth: Sequence[Names], predicted: Sequence[Names]) -> None:
 def si_sdr_db(reference: np.ndarray, estimate: np.ndarray) -> float:
     """Scale-invariant signal-to-distortion ratio of two sounds of one shape, in dB.
 
-    +inf for a scaled copy, -inf for a silent or orthogonal estimate.
-
-    Raises:
-        ValueError: if the shapes differ or the reference is silent.
-
-    Source: Le Roux et al. 2019, eq. 3 and 4.
+    +inf for a scaled copy, -inf for a silent or orthogonal estimate. Source: Le Roux et al. 2019,
+    eq. 3 and 4.
     """
     if reference.shape != estimate.shape:
         raise ValueError(f"shapes must agree, got {reference.shape} and {estimate.shape}")
@@ -97,9 +82,6 @@ def relative_error_db(expected: np.ndarray | Tensor, given: np.ndarray | Tensor)
     """Energy of the difference of two sounds of one shape relative to that of `expected`, in dB.
 
     The energy of `expected` counts as at least 1e-12, and equal sounds have -300 dB.
-
-    Raises:
-        ValueError: if the shapes differ.
     """
     expected, given = (np.asarray(x, dtype=np.float64) for x in (expected, given))
     if expected.shape != given.shape:

@@ -11,7 +11,6 @@ from labkit.measure.timbre import (
     sound_distances,
     spectral_transport,
     warped_mfcc,
-    warping_cost,
 )
 
 RATE = 44_100
@@ -68,22 +67,6 @@ def test_log_distances_of_a_gain_that_changes_half_way():
     # One frame in fifty straddles the step.
     assert log_spectral(later, noise, RATE) == pytest.approx(10.0, abs=0.6)
     assert multi_scale_spectral(later, noise, RATE) == pytest.approx(10.0, abs=0.6)
-
-
-def test_the_cheapest_path_by_hand():
-    cost = np.array([[1.0, 9.0, 9.0], [1.0, 1.0, 9.0], [9.0, 9.0, 4.0]])
-    assert warping_cost(cost) == pytest.approx((1 + 1 + 4) / 3)  # along the diagonal, three cells
-    assert warping_cost(np.array([[1.0, 2.0, 3.0]])) == pytest.approx(2.0)  # no choice
-
-
-def test_a_path_agrees_with_the_plain_table():
-    cost = np.random.default_rng(2).random((9, 13))
-    table = np.full((10, 14), np.inf)
-    table[0, 0] = 0
-    for i in range(9):
-        for j in range(13):
-            table[i + 1, j + 1] = cost[i, j] + min(table[i, j], table[i, j + 1], table[i + 1, j])
-    assert table[9, 13] / 21 <= warping_cost(cost) <= table[9, 13] / 13  # a path has 13 to 21 cells
 
 
 def test_a_late_copy_is_nearer_after_warping():
