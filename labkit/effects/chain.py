@@ -97,9 +97,6 @@ class Chain:
 
         Returns:
             (channels, samples) float32, a new array; tails beyond the end are cut.
-
-        Raises:
-            ValueError: if audio or rate is not usable (an `AudioError`), or for another backend.
         """
         if backend == "torch":
             checked = torch.from_numpy(check_audio(audio, sample_rate))

@@ -17,17 +17,11 @@ SHORT_MEMORY_MS = 50.0
 
 @dataclass(frozen=True)
 class LevelKnob:
-    """The knob that makes up for the level of the input: a hot input needs a low drive.
-
-    Attributes:
-        name: of the knob.
-        per_db: by how much it moves for an input that is 1 dB hotter.
-        absorbs: the output is then the same; else it is hotter by as much as the input was.
-    """
+    """The knob that makes up for the level of the input: a hot input needs a low drive."""
 
     name: str
-    per_db: float
-    absorbs: bool = False
+    per_db: float  # by how much it moves for an input that is 1 dB softer
+    absorbs: bool = False  # the output is then the same; else it is as much softer as the input
 
 
 @dataclass(frozen=True)
@@ -36,20 +30,16 @@ class Effect:
 
     Attributes:
         name: lower-case, the name in chains, tokens and JSON.
-        space: its knobs and their ranges.
         plugin: class name in `pedalboard`.
         differentiable: the pedal in torch, the same sound in batches, with gradients to audio and
             knobs: ``(audio (batch, channels, samples), sample_rate, *, knobs) -> like audio``. A
             knob is a number or (batch,), in physical units. See `labkit.effects.kernels.batched`.
-        linear: obeys superposition.
         memory_ms: how long it remembers at its longest setting: past that, the response to an
             impulse stays below -60 dB of its peak. 0 where the output depends on the present sample
             alone; infinite for recursive echoes and for effects that follow the level.
-        time_invariant: commutes with a time shift.
         latency_samples: by how much the output lags the input.
         level_only: the output is the input times a constant.
         links_channels: what comes out of one channel depends on the others too.
-        level_knob: of a nonlinear pedal; None where nothing makes up for its input's level.
         neutral: parameters (inside or outside the space) that return the input, if there are any.
         arguments: physical parameters -> keyword arguments of `plugin` (identity by default).
     """
@@ -82,16 +72,11 @@ class Effect:
         return getattr(need("pedalboard"), self.plugin)(**self.arguments(params))
 
     def render(self, audio: np.ndarray, sample_rate: int, **params: float) -> np.ndarray:
-        """The effect applied by pedalboard.
+        """The effect applied by pedalboard, to audio as for `process`.
 
         Args:
-            **params: every knob of `space`, in physical units. The neutral setting is legal too.
-
-        Returns:
-            As `process`, which also says what audio is legal.
-
-        Raises:
-            ValueError: for a missing, unknown or out-of-range knob, or audio that is not usable.
+            **params: every knob of `space`, in physical units, within its range; or the neutral
+                setting. Else a ValueError.
         """
         if self.neutral is None or dict(params) != dict(self.neutral):
             self.space.check(params)

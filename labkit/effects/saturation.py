@@ -98,9 +98,6 @@ def saturate(
 
     Returns:
         The same shape and dtype, within -1..1. Hysteresis starts demagnetised in every channel.
-
-    Raises:
-        ValueError: for an unknown curve, a depth or bias out of range, or audio that is not finite.
     """
     SPACE["depth"].check(depth)
     bend = check_curve(curve).bend
@@ -127,12 +124,6 @@ class TapeSaturationProcessor(nn.Module):
             audio: (batch, channels, samples), full scale 1.
             depth_unit: (batch,) in 0..1, which maps to `SPACE`'s depth from low to high.
             curve: one name for all, or one for each item; without memory.
-
-        Returns:
-            The shape of `audio`.
-
-        Raises:
-            ValueError: if shapes do not fit, or a curve is unknown or has memory.
         """
         names = [curve] * len(audio) if isinstance(curve, str) else list(curve)
         if audio.ndim != 3 or depth_unit.shape != audio.shape[:1] or len(names) != len(audio):
@@ -177,9 +168,6 @@ def magnetise(field: NDArray[np.floating], *, bias: float = 0.3) -> NDArray[np.f
 
     Returns:
         (samples,) within -1..1, from a demagnetised start.
-
-    Raises:
-        ValueError: for another shape, values that are not finite, or a bias out of range.
 
     Source: Jiles & Atherton 1986; in the form of Chowdhury, DAFx 2019, eq. 14 to 18. Ours
     integrates over the field instead of time, and models the bias by its effect on the lag.
