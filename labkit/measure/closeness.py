@@ -35,28 +35,6 @@ def mfcc_distance(estimate: np.ndarray, target: np.ndarray, sample_rate: int) ->
     return float(1 - (a * b).sum() / max(float(np.sqrt((a**2).sum() * (b**2).sum())), 1e-12))
 
 
-def spectral_difference_db(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Mean difference of two average spectra in 64 mel bands, dB; a difference of level counts.
-
-    Source: Steinmetz et al., JAES 70(9), 2022, table 5 (mean spectral difference).
-    """
-    ours, theirs = (_mean_log_mel(audio, sample_rate) for audio in (estimate, target))
-    return float(np.abs(ours - theirs).mean())
-
-
-def centroid_error_hz(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Difference of the energy-weighted spectral centroids of two whole recordings, Hz.
-
-    Source: Steinmetz et al., JAES 70(9), 2022, table 5.
-    """
-    found = []
-    for audio in (estimate, target):
-        power = np.abs(np.fft.rfft(audio.mean(0, dtype=np.float64))) ** 2
-        frequency = np.fft.rfftfreq(audio.shape[1], 1 / sample_rate)
-        found.append(float((frequency * power).sum() / max(float(power.sum()), 1e-20)))
-    return abs(found[0] - found[1])
-
-
 def loudness_error_lu(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
     """Difference of integrated loudness, LU; what is too soft to have one counts as -70 LUFS."""
     ours, theirs = (max(loudness_lufs(audio, sample_rate), -70.0) for audio in (estimate, target))

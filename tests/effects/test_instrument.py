@@ -19,7 +19,7 @@ QUIET = {"wave": "Sine", "octave": "0", "level": 0.5, "release": 0.0, "retrigger
 
 @pytest.fixture(scope="module")
 def reed(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The bundle. The framework's MIDI controls get the name that pedalboard skips: of others it reads 1001 texts."""
+    """The bundle. Its MIDI controls get the name that pedalboard skips: of others it reads 1001 texts."""
     pytest.importorskip("pedalboard", reason="the package pedalboard is not installed")
     if platform.machine() != "x86_64" or not FRAMEWORK.exists() or not shutil.which("g++"):
         pytest.skip(
@@ -34,17 +34,10 @@ def reed(tmp_path_factory: pytest.TempPathFactory) -> str:
     binary = folder / "Reed.vst3" / "Contents" / "x86_64-linux" / "Reed.so"
     binary.parent.mkdir(parents=True)
     here = Path(__file__).parent / "reed"
-    command = [
-        "g++",
-        "-O1",
-        "-std=gnu++14",
-        "-shared",
-        "-fPIC",
-        "-fvisibility=hidden",
-        "-DDISTRHO_PLUGIN_TARGET_VST3",
-    ]
-    command += [f"-I{here}", f"-I{folder / 'distrho'}", str(here / "reed.cpp")]
-    command += [str(folder / "distrho" / "DistrhoPluginMain.cpp"), "-o", str(binary)]
+    command = ["g++", "-O1", "-std=gnu++14", "-shared", "-fPIC", "-fvisibility=hidden"]
+    command += ["-DDISTRHO_PLUGIN_TARGET_VST3", f"-I{here}", f"-I{folder / 'distrho'}"]
+    command += [str(here / "reed.cpp"), str(folder / "distrho" / "DistrhoPluginMain.cpp")]
+    command += ["-o", str(binary)]
     subprocess.run(command, check=True, capture_output=True)
     return str(folder / "Reed.vst3")
 
@@ -57,9 +50,9 @@ def host(reed: str) -> Iterator[Worker]:
 
 
 def peak_hz(audio: np.ndarray) -> float:
-    return float(
-        np.abs(np.fft.rfft(audio[0] * np.hanning(audio.shape[1]))).argmax() * RATE / audio.shape[1]
-    )
+    samples = audio.shape[1]
+    spectrum = np.abs(np.fft.rfft(audio[0] * np.hanning(samples)))
+    return float(spectrum.argmax() * RATE / samples)
 
 
 @pytest.mark.parametrize(
@@ -77,9 +70,8 @@ def test_a_key_has_its_pitch_and_a_word_its_place(
 def test_velocity_length_and_level_arrive(host: Worker) -> None:
     audio = host.call("play", QUIET, 69, 0.25, 0.5, RATE, 0.5)
     held = np.abs(audio[0, : RATE // 4])
-    assert held.max() == pytest.approx(
-        0.5 * 64 / 127, rel=1e-3
-    )  # half velocity is 63.5, and 64 in MIDI
+    # Half velocity is 63.5, and 64 in MIDI.
+    assert held.max() == pytest.approx(0.5 * 64 / 127, rel=1e-3)
     assert held[:200].max() > 0.2  # it begins where the sound begins
     assert np.abs(audio[0, RATE // 4 + RATE // 50 :]).max() < 1e-3  # twenty times its release later
     louder = host.call("play", QUIET | {"level": 1.0}, 69, 0.25, 0.5, RATE, 0.5)
@@ -87,10 +79,9 @@ def test_velocity_length_and_level_arrive(host: Worker) -> None:
 
 
 def test_a_word_with_a_number_in_it_is_no_number(host: Worker) -> None:
-    saw, sine = (
-        host.call("play", QUIET | {"wave": word}, 69, 1.0, 1.0)[0] for word in ("Saw 12 dB", "Sine")
-    )
-    second = [np.abs(np.fft.rfft(x * np.hanning(RATE)))[880] for x in (saw, sine)]
+    words = ("Saw 12 dB", "Sine")
+    sounds = [host.call("play", QUIET | {"wave": word}, 69, 1.0, 1.0)[0] for word in words]
+    second = [np.abs(np.fft.rfft(x * np.hanning(RATE)))[880] for x in sounds]
     assert second[0] > 100 * second[1]
     assert np.abs(host.call("play", QUIET | {"wave": "Off"}, 69, 1.0, 1.0)).max() == 0
 
@@ -110,9 +101,8 @@ def test_what_rings_on_is_not_heard_in_the_next_note(host: Worker, release: floa
     """Half a second, and eight, which is too long to wait for: then a new instance plays."""
     alone = host.call("play", QUIET | {"release": release}, 60, 0.2, 0.5)
     for retrigger in (1.0, 0.0):
-        host.call(
-            "play", QUIET | {"release": release, "level": 1.0, "retrigger": retrigger}, 72, 0.3, 0.4
-        )
+        loud = {"release": release, "level": 1.0, "retrigger": retrigger}
+        host.call("play", QUIET | loud, 72, 0.3, 0.4)
         again = host.call("play", QUIET | {"release": release}, 60, 0.2, 0.5)
         np.testing.assert_allclose(again, alone, atol=1e-5)
 
@@ -125,12 +115,10 @@ def test_a_key_that_outlasts_the_sound_does_not_hang(host: Worker) -> None:
 
 
 def test_a_state_brings_a_sound_back(host: Worker, reed: str) -> None:
-    told = {name: value for name, value in QUIET.items() if name != "wave"} | {
-        "octave": "1",
-        "level": 0.3,
-    }
+    settings = QUIET | {"octave": "1", "level": 0.3}
+    del settings["wave"]
     host.call("reload")
-    audio = host.call("play", told, 60, 0.3, 0.5)
+    audio = host.call("play", settings, 60, 0.3, 0.5)
     state = host.call("state")
     assert state[:4] == b"VST3"
     with_fresh = Worker("labkit.effects.hosts.instrument:Vst3Instrument", reed, 60)

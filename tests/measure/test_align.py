@@ -60,16 +60,13 @@ def test_its_gradient_is_that_of_differences():
 def test_twice_the_level_is_six_decibels_and_the_same_colour():
     sound = noise(1, RATE).numpy()
     pair = (2 * sound, sound, RATE)
-    assert closeness.spectral_difference_db(*pair) == pytest.approx(6.02, abs=0.01)
     assert closeness.loudness_error_lu(*pair) == pytest.approx(6.02, abs=0.01)
     assert closeness.mfcc_distance(*pair) == pytest.approx(0, abs=1e-9)
-    assert closeness.centroid_error_hz(*pair) == pytest.approx(0, abs=1e-6)
 
 
 def test_two_sines_are_as_far_apart_as_their_pitches():
     time = np.arange(RATE) / RATE
     low, high = (np.sin(2 * np.pi * f * time)[None].astype(np.float32) for f in (500, 1500))
-    assert closeness.centroid_error_hz(low, high, RATE) == pytest.approx(1000, abs=0.1)
     assert closeness.mfcc_distance(low, high, RATE) > 0.05
 
 
@@ -77,8 +74,7 @@ def test_silence_has_a_distance():
     sound = noise(1, RATE).numpy()
     silent = np.zeros_like(sound)
     assert closeness.loudness_error_lu(silent, sound, RATE) > 40
-    for name in ("mfcc_distance", "spectral_difference_db", "centroid_error_hz"):
-        assert np.isfinite(getattr(closeness, name)(silent, sound, RATE))
+    assert np.isfinite(closeness.mfcc_distance(silent, sound, RATE))
 
 
 def test_noise_makes_speech_harder_to_understand():

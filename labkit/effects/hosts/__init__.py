@@ -9,10 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labkit.effects.hosts.engines import PluginParameter
-    from labkit.effects.hosts.listing import PluginInfo, installed_plugins
-    from labkit.effects.hosts.plugin import HostedPlugin, Rack, Unit, open_plugin
-    from labkit.effects.hosts.worker import PluginError
+    from labkit.effects.hosts.engines import PluginParameter as PluginParameter
+    from labkit.effects.hosts.listing import PluginInfo as PluginInfo
+    from labkit.effects.hosts.listing import installed_plugins as installed_plugins
+    from labkit.effects.hosts.plugin import HostedPlugin as HostedPlugin
+    from labkit.effects.hosts.plugin import Rack as Rack
+    from labkit.effects.hosts.plugin import Unit as Unit
+    from labkit.effects.hosts.plugin import open_plugin as open_plugin
+    from labkit.effects.hosts.worker import PluginError as PluginError
 
 _MODULES = {
     "HostedPlugin": "plugin",
@@ -24,16 +28,6 @@ _MODULES = {
     "installed_plugins": "listing",
     "open_plugin": "plugin",
 }
-__all__ = [
-    "HostedPlugin",
-    "PluginError",
-    "PluginInfo",
-    "PluginParameter",
-    "Rack",
-    "Unit",
-    "installed_plugins",
-    "open_plugin",
-]
 
 
 def __getattr__(name: str) -> Any:

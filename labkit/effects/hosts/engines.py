@@ -30,10 +30,7 @@ class PluginParameter:
     """One parameter of a plug-in, which the host turns in 0..1.
 
     Attributes:
-        name: lower-case, with `_` for spaces.
-        unit: ``""`` where the plug-in names none.
-        low: the value shown at 0; a parameter that shows words counts from 0 to `steps` - 1.
-        high: the value shown at 1.
+        low, high: the values shown at 0 and 1; one that shows words counts from 0 to `steps` - 1.
         steps: number of positions, 2 for a switch, 0 for a continuous parameter.
         default_unit: its value when the plug-in is opened, 0..1.
     """

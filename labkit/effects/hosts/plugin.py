@@ -59,9 +59,8 @@ class Probe:
     """How a plug-in behaves from render to render.
 
     Attributes:
-        reset_mode: the cheapest after which a setting sounds as on a fresh instance; where none
-            does, the cheapest within twice the best.
-        repeat_error: the largest difference from the fresh instance, full scale 1.
+        reset_mode: the cheapest that comes within twice the best.
+        repeat_error: the largest difference from a fresh instance, full scale 1.
         responds: whether turning all parameters changes the first 0.7 s of sound.
     """
 
@@ -95,16 +94,11 @@ def _probe(
 
 
 class HostedPlugin:
-    """A plug-in of any kind that is open; also a context manager. Pickled, it opens anew.
+    """A plug-in that `open_plugin` opened; a context manager. Pickled, it opens anew.
 
     Attributes:
         parameters: those that `process` turns, in its order.
         latency_samples: at 44.1 kHz; `process` removes it.
-        probe: what was measured of its memory.
-
-    Args:
-        info: from `listing.find`.
-        parameters, fixed, timeout_s: see `open_plugin`.
     """
 
     def __init__(
@@ -140,9 +134,8 @@ class HostedPlugin:
         """The plug-in applied, from rest, and aligned with its input.
 
         Args:
-            audio: (channels, samples) float, or (samples,) for mono; finite. A stereo plug-in
-                plays mono on both sides and returns the left one; a mono plug-in plays several
-                channels one after the other.
+            audio: (channels, samples) float, or (samples,) for mono. A stereo plug-in plays mono on
+                both sides and returns the left one; a mono one plays channels one by one.
             params_unit: (parameters,) in 0..1.
 
         Returns:
@@ -299,8 +292,7 @@ def open_plugin(
 
     Raises:
         ValueError: for an unknown or doubly named parameter, or a value outside its range.
-        PluginError: when there is no such plug-in, it crashes, hangs or is refused by its host, or
-            the library that hosts its kind is not installed.
+        PluginError: when the plug-in or its host is missing, or it crashes, hangs or is refused.
     """
     info = find(name_or_path_or_uri)
     return HostedPlugin(info, parameters=parameters, fixed=fixed, timeout_s=timeout_s)
@@ -322,9 +314,9 @@ class Unit:
 
 
 class Rack:
-    """Plug-ins in a row that render a batch; `workers` copies of the row share it.
+    """Plug-ins in a row that render a batch, shared by `workers` copies; a context manager.
 
-    A context manager. Raises `PluginError` when a plug-in is not installed or cannot be hosted.
+    Raises PluginError when a plug-in is not installed or cannot be hosted.
     """
 
     def __init__(self, units: Sequence[Unit], sample_rate: int, *, workers: int = 1) -> None:
@@ -351,15 +343,12 @@ class Rack:
     def render(
         self, audio: Sequence[np.ndarray], params_unit: np.ndarray, *, n_units: int | None = None
     ) -> np.ndarray:
-        """Every sound through the row at its own setting, from rest.
+        """Every sound through the row at its own setting, from rest: (n, channels, samples).
 
         Args:
             audio: n times (channels, samples), all of one shape.
             params_unit: (n, parameters of the units that play) in 0..1.
             n_units: how many plug-ins play, from the first; all by default.
-
-        Returns:
-            (n, channels, samples) float32.
 
         Raises:
             ValueError: for settings of another shape or outside 0..1.

@@ -47,7 +47,7 @@ class Worker:
 
     Args:
         engine: ``"module:Class"``, found on this process's `sys.path`.
-        where: the argument of the class, e.g. the plug-in's file.
+        where: the argument of the class.
         timeout_s: seconds that opening, and every call, may take; > 0.
     """
 

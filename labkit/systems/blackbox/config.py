@@ -9,26 +9,17 @@ from labkit.effects.hosts import Unit
 from labkit.learn.training import Plan
 from labkit.systems import system
 
-# Full gain lies 0.714 from the lower stop. Shelves below 160 Hz and above 4.2 kHz, bells at 580 Hz
-# and 1.7 kHz.
+# Shelves below 160 Hz and above 4.2 kHz, bells at 580 Hz and 1.7 kHz; 0.714 is no gain.
+_FREQUENCIES = {"l": 0.01, "1": 0.04, "2": 0.12, "h": 0.3}
 _PARAMETRIC_EQ = Unit(
     "ZamEQ2",
+    {**{f"boost_cut_{band}_db": 0.714 for band in _FREQUENCIES}, "master_gain_db": 0.5},
     {
-        "boost_cut_l_db": 0.714,
-        "boost_cut_1_db": 0.714,
-        "boost_cut_2_db": 0.714,
-        "boost_cut_h_db": 0.714,
-        "master_gain_db": 0.5,
-    },
-    {
-        "frequency_l_hz": 0.01,
-        "frequency_1_hz": 0.04,
-        "frequency_2_hz": 0.12,
-        "frequency_h_hz": 0.3,
-        "bandwidth_1": 0.25,
-        "bandwidth_2": 0.25,
+        **{f"frequency_{band}_hz": value for band, value in _FREQUENCIES.items()},
+        **{f"bandwidth_{band}": 0.25 for band in "12"},
     },
 )
+_GAIN, _DISTORTION = Unit("gain", {"gain_db": 0.5}), Unit("distortion", {"drive_db": 0.1})
 _GATE = Unit(
     "ZamGate",
     {"threshold_db": 0.2, "max_gate_close_db": 0.6, "release_ms": 0.2},
@@ -57,11 +48,10 @@ def _multiband(threshold: float) -> Unit:
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done, and by which plug-ins.
+    """Plug-ins in a row, and how they are trained.
 
     Attributes:
-        units: the plug-ins, first to last.
-        stages: how many of them play in each part of a progressive training.
+        stages: how many units play in each part of a progressive training.
         level_db: range over which the recording's level varies in training.
         level_moves_target: whether the target follows that level.
     """
@@ -69,7 +59,7 @@ class Task:
     units: tuple[Unit, ...]
     stages: tuple[int, ...]
     level_db: tuple[float, float]
-    level_moves_target: bool
+    level_moves_target: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -85,35 +75,22 @@ class Task:
 TASKS = MappingProxyType(
     {
         "distortion": Task(
-            units=(
-                Unit("gain", {"gain_db": 0.5}),
-                Unit("distortion", {"drive_db": 0.1}),
-                _PARAMETRIC_EQ,
-                _multiband(0.9),
-            ),
-            stages=(2, 3, 4),
-            level_db=(-14.0, 8.0),
-            level_moves_target=False,
+            (_GAIN, _DISTORTION, _PARAMETRIC_EQ, _multiband(0.9)), (2, 3, 4), (-14.0, 8.0)
         ),
         "speech": Task((_GATE, _PARAMETRIC_EQ), (1, 2), (-12.0, 6.0), level_moves_target=True),
-        "mastering": Task(
-            (_PARAMETRIC_EQ, _multiband(0.8), _LIMITER),
-            stages=(1, 2, 3),
-            level_db=(-12.0, 4.0),
-            level_moves_target=False,
-        ),
+        "mastering": Task((_PARAMETRIC_EQ, _multiband(0.8), _LIMITER), (1, 2, 3), (-12.0, 4.0)),
     }
 )
 
 
 @dataclass(frozen=True)
 class Sound:
-    """What is rendered, and the log-mel spectrogram of it.
+    """The task, its training clips and their log-mel spectrograms.
 
     Attributes:
         task: of `TASKS`.
         seconds: length of a training clip, > 0.25.
-        n_clips: clips that training draws from, made once.
+        n_clips: made once, drawn again and again.
     """
 
     task: str = "distortion"

@@ -34,12 +34,9 @@ Item = tuple[np.ndarray, np.ndarray | None, np.ndarray, str]
 
 @dataclass(frozen=True)
 class Examples:
-    """Recordings and their targets, each (n, 1, samples).
+    """Recordings, disturbances that the task should remove, and targets, each (n, 1, samples).
 
     Attributes:
-        dry: at the task's own level.
-        disturbance: what the task should remove from the dry sound, or None.
-        target: the wanted sound.
         groups: n names; clips of one source share one.
     """
 
@@ -72,13 +69,7 @@ def examples(
 ) -> Examples:
     """Pairs of the task from the sources of a split; example `i` does not depend on `n`.
 
-    Args:
-        split: ``"train"``, ``"validation"`` or ``"test"``.
-        seconds: another length than the config's.
-
-    Raises:
-        ValueError: for an unknown split.
-        PluginError: where the plug-in that makes the targets is not installed.
+    Raises PluginError where the plug-in that makes the targets is not installed.
     """
     check_split(split)
     task, rate = config.sound.task, config.sound.sample_rate

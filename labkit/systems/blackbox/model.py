@@ -16,9 +16,8 @@ _QUANTILES = (0.1, 0.5, 0.9)
 class Controller(nn.Module):
     """Audio -> parameters in 0..1.
 
-    Beside the encoder's vector, the last layers get three quantiles of every band's level: a
-    network with normalised averages loses levels, and thresholds are levels. The last bias starts
-    at the plug-ins' defaults.
+    The last layers also get three quantiles of every band's level: normalised averages lose levels,
+    and thresholds are levels. The last bias starts at the plug-ins' defaults.
 
     Source: Ramírez et al., ICASSP 2021, section 3.1 (log-mel, MobileNetV2, sigmoid).
     """
@@ -47,16 +46,10 @@ class Controller(nn.Module):
     def features(self, audio: Tensor) -> Tensor:
         """(b, channels, samples) -> log-mel (b, n_mels, frames) around 0; channels are averaged."""
         sound = self.config.sound
-        spectrogram = log_mel(
-            audio.mean(1),
-            sound.sample_rate,
-            n_fft=sound.n_fft,
-            hop_length=sound.hop_length,
-            n_mels=sound.n_mels,
-            high_hz=min(_HIGHEST_HZ, sound.sample_rate / 2),
-            floor_db=_FLOOR_DB,
-        )
-        return spectrogram / 30 + 1.5
+        sizes = {key: getattr(sound, key) for key in ("n_fft", "hop_length", "n_mels")}
+        high_hz = min(_HIGHEST_HZ, sound.sample_rate / 2)
+        mono, rate = audio.mean(1), sound.sample_rate
+        return log_mel(mono, rate, high_hz=high_hz, floor_db=_FLOOR_DB, **sizes) / 30 + 1.5
 
     def forward(self, audio: Tensor) -> Tensor:
         """(b, channels, samples) -> (b, knobs) in 0..1; in evaluation mode, in the output range."""

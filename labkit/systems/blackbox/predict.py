@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,11 @@ _N_RENDERED_TOGETHER, _N_PREDICTED_TOGETHER = 4, 16
 
 @dataclass(frozen=True)
 class Curve:
-    """Settings over time.
+    """Settings over time, 0..1: (n, knobs) as predicted and, smoothed, as played.
 
     Attributes:
         names: ``"plug-in: parameter"``.
         seconds: (n,) the middle of each hop.
-        raw: (n, knobs) in 0..1, as predicted for the window around it.
-        smooth: (n, knobs), what is played.
-        hop_s: seconds from one setting to the next.
     """
 
     names: tuple[str, ...]
@@ -142,14 +139,10 @@ def _filled(knobs: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def curve(model: Controller, audio: np.ndarray, sample_rate: int, *, hop_s: float = 0.5) -> Curve:
-    """The settings that the controller chooses over the course of a recording.
-
-    Args:
-        audio: (channels, samples) float, finite, full scale 1; any length and rate.
-        hop_s: seconds from one setting to the next, > 0.
+    """The settings over the course of a recording (channels, samples) of any length and rate.
 
     Raises:
-        ValueError: for unusable audio or `hop_s`.
+        ValueError: for unusable audio, or a `hop_s` that is not above 0.
     """
     return _curve(model, _Array(audio, sample_rate), hop_s)
 
@@ -202,19 +195,16 @@ def enhance(
     hop_s: float = 0.5,
     rack: Rack | None = None,
 ) -> tuple[np.ndarray, Curve]:
-    """A recording through the plug-ins, whose parameters follow the curve.
+    """A recording through the plug-ins, whose parameters follow the curve; channels share them.
 
     Args:
-        audio: (channels, samples) float, finite, full scale 1; channels share the parameters.
-        hop_s: seconds from one setting to the next, > 0.
         rack: the model's plug-ins, open; opened and closed here when None.
 
     Returns:
         (channels, samples) float32, which may exceed full scale, and the curve.
 
     Raises:
-        ValueError: for unusable audio or `hop_s`.
-        PluginError: where a plug-in is not installed.
+        ValueError, PluginError: as `curve`, and where a plug-in is not installed.
     """
     sound = _Array(audio, sample_rate)
     found = _curve(model, sound, hop_s)
@@ -233,20 +223,12 @@ def enhance_file(
 ) -> dict[str, Any]:
     """A file of any length through the plug-ins, in constant memory but for the curve.
 
-    Writes `target`, a 32-bit float WAV at the source's rate, and beside it the settings as JSON.
-
-    Args:
-        source: what libsndfile can seek in: wav, flac, aiff, ogg, mp3.
-        target: ends in ``.wav``.
-        hop_s, rack: as `enhance`.
-
-    Returns:
-        What the JSON holds: task, units, setting (the mean), curve, peak, seconds.
+    Writes `target`, a 32-bit float WAV at the source's rate, and beside it, as JSON, the facts that
+    are returned: task, units, setting (the mean), curve, peak, seconds. See `enhance`.
 
     Raises:
-        AudioFileError: for a file that cannot be read.
-        ValueError: for another suffix, the source as `target`, or an unusable `hop_s`.
-        PluginError: where a plug-in is not installed.
+        AudioFileError: for a file that libsndfile cannot read.
+        ValueError: for another suffix than ``.wav``, or the source as `target`.
     """
     source, target = Path(source), Path(target)
     if target.suffix.lower() != ".wav" or target.resolve() == source.resolve():
@@ -254,12 +236,9 @@ def enhance_file(
             f"target must be another file than the source and end in .wav, got {target}"
         )
     sound = _AudioFile(source)
-    try:
+    with closing(sound), _opened(model, rack) as row:
         found = _curve(model, sound, hop_s)
-        with _opened(model, rack) as row:
-            peak = _write(target, sound, _blocks(sound, row, found))
-    finally:
-        sound.close()
+        peak = _write(target, sound, _blocks(sound, row, found))
     units = model.config.task.units
     facts = {
         "task": model.config.sound.task,

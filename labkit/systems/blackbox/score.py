@@ -29,12 +29,15 @@ _PROTOCOLS = {
     "mastering": "mastering: an askew mix, as a hidden chain has it",
 }
 _REAL = {"distortion": "guitar_di", "speech": "speech", "mastering": "music"}
+# Name -> unit and function; for speech two more, where their packages are installed.
 METRICS = {
     "MR-STFT": ("", mr_stft),
     "MFCC distance": ("", closeness.mfcc_distance),
-    "spectral difference": ("dB", closeness.spectral_difference_db),
-    "centroid error": ("Hz", closeness.centroid_error_hz),
     "loudness error": ("LU", closeness.loudness_error_lu),
+}
+_SPEECH_METRICS = {
+    "STOI": ("pystoi", closeness.intelligibility),
+    "PESQ": ("pesq", closeness.speech_quality),
 }
 # Dry, target and source of each recording.
 Tests = tuple[Sequence[np.ndarray], Sequence[np.ndarray], Sequence[str]]
@@ -102,14 +105,9 @@ def best_constant(model: Controller, rack: Rack, renders: int) -> np.ndarray:
 
 
 def score(
-    model: Controller,
-    *,
-    n: int = 12,
-    n_real: int = 8,
-    seed: int = 1,
-    renders: int = 100,
+    model: Controller, *, n: int = 12, n_real: int = 8, seed: int = 1, renders: int = 100
 ) -> list[Row]:
-    """Every metric on generated and real recordings, and MR-STFT over that of the dry sound.
+    """Distances on generated and real recordings, and MR-STFT over that of the dry sound.
 
     Beside ours stand the rules (floor), the best constant setting (prior), one random setting
     (chance), another recording's setting (control), and CMA-ES that knows the target (oracle).
@@ -127,7 +125,6 @@ def score(
         tests["real"] = real_tests(config, n=n_real, seed=seed)
     references = data.examples(config, "train", seed + 100, n=_N_REFERENCES, seconds=_SECONDS)
     style, rows = rules.style_of(references.target, rate), []
-    metrics = metrics_of(config.sound.task)
     with Rack(config.task.units, rate, workers=config.net.n_copies) as rack:
         constant = best_constant(model, rack, renders)
         for sources, (dry, target, groups) in tests.items():
@@ -138,55 +135,45 @@ def score(
                 rng, cost = generator(seed, "search", "cma", k), known_target(rack, *pair)
                 found = minimise(cost, constant, evaluations=renders, rng=rng, spread=_SPREAD)
                 oracle[k] = found.point
-            settings = {
-                "ours": own,
-                "prior": np.broadcast_to(constant, own.shape),
-                "control": np.roll(own, -1, axis=0),
-                "chance": chance,
-                "oracle": oracle,
+            prior, control = np.broadcast_to(constant, own.shape), np.roll(own, -1, axis=0)
+            wet = {
+                "ours": rack.render(dry, own),
+                "prior": rack.render(dry, prior),
+                "control": rack.render(dry, control),
+                "chance": rack.render(dry, chance),
+                "oracle": rack.render(dry, oracle),
+                "floor": [rules.match(sound, rate, style) for sound in dry],
+                "dry": dry,
             }
-            wet = {name: rack.render(dry, setting) for name, setting in settings.items()}
-            wet |= {"dry": dry, "floor": [rules.match(sound, rate, style) for sound in dry]}
-            facts = {
-                "protocol": _PROTOCOLS[config.sound.task],
-                "name": "controller, 1 render",
-                "sources": sources,
-                "seed": seed,
-            }
-            rows += _rows(wet, target, groups, metrics, rate, facts)
+            rows += rows_of(config, wet, target, groups, sources=sources, seed=seed)
     return rows
 
 
-def _rows(
+def rows_of(
+    config: Config,
     wet: dict[str, Sequence[np.ndarray]],
     target: Sequence[np.ndarray],
     groups: Sequence[str],
-    metrics: dict,
-    sample_rate: int,
-    facts: dict,
+    **facts: object,
 ) -> list[Row]:
-    rows = []
+    """The rows of one kind of recordings; `wet` holds ours, each baseline and the dry sounds."""
+    task, rate, rows = config.sound.task, config.sound.sample_rate, []
+    facts |= {"protocol": _PROTOCOLS[task], "name": "controller, 1 render"}
+    metrics = {**METRICS}
+    for name, (package, measure) in _SPEECH_METRICS.items():
+        if task == "speech" and importlib.util.find_spec(package):
+            metrics[name] = ("", measure)
     for metric, (unit, measure) in metrics.items():
-        beside = {
-            name: np.array(
-                [measure(x, y, sample_rate) for x, y in zip(sounds, target, strict=True)]
-            )
-            for name, sounds in wet.items()
-        }
-        ours, before = beside.pop("ours"), beside.pop("dry").mean()
+        found = {}
+        for name, sounds in wet.items():
+            pairs = zip(sounds, target, strict=True)
+            found[name] = np.array([measure(x, y, rate) for x, y in pairs])
+        ours, before = found.pop("ours"), found.pop("dry").mean()
         if metric == "MR-STFT":
-            left = {name: values / before for name, values in beside.items()}
+            left = {name: values / before for name, values in found.items()}
             rows.append(row(ours / before, groups, metric="MR-STFT left", beside=left, **facts))
-        rows.append(row(ours, groups, metric=metric, unit=unit, beside=beside, **facts))
+        rows.append(row(ours, groups, metric=metric, unit=unit, beside=found, **facts))
     return rows
-
-
-def metrics_of(task: str) -> dict:
-    """Name -> (unit, function); for speech also STOI, and PESQ where pesq is installed."""
-    if task != "speech":
-        return METRICS
-    quality = {"PESQ": ("", closeness.speech_quality)} if importlib.util.find_spec("pesq") else {}
-    return {**METRICS, "STOI": ("", closeness.intelligibility), **quality}
 
 
 def fixed_score(model: Controller, *, n: int = 6) -> dict[str, float]:

@@ -29,9 +29,8 @@ class Examples:
     """Recordings, each divided into halves A and B.
 
     Attributes:
-        plain: (n, samples), A as recorded.
-        target: (n, samples), A treated.
-        reference: (n, samples), B treated.
+        plain, target: (n, samples), A as recorded and as treated.
+        reference: (n, samples), B as treated.
         truth: (n, 9), the parameters, 0..1.
         groups: n names; recordings of one source share one.
     """
@@ -46,9 +45,7 @@ class Examples:
 def source(kind: str, *, seconds: float, sample_rate: int) -> Source:
     """Dry ``"voices"``, ``"generated"`` guitars, ``"sampled"`` instruments, or a key of `REAL`.
 
-    Raises:
-        KeyError: for another kind.
-        FileNotFoundError: for real ones where there are none.
+    Raises FileNotFoundError for real ones where there are none.
     """
     if kind in REAL:
         return recordings(REAL[kind], seconds=seconds, sample_rate=sample_rate)
@@ -58,13 +55,7 @@ def source(kind: str, *, seconds: float, sample_rate: int) -> Source:
 def examples(
     config: Config, kinds: Sequence[str], split: str, seed: int, *, n: int, seconds: float = 5.0
 ) -> Examples:
-    """Recordings of a split, treated at uniformly drawn parameters.
-
-    Args:
-        kinds: of recordings, see `source`; taken in turn.
-        split: ``"train"``, ``"validation"`` or ``"test"``.
-        seconds: of A, and of B.
-    """
+    """Recordings of a split, their `kinds` (see `source`) in turn, at uniformly drawn parameters."""
     processor, rows = Processor(config.sound.sample_rate), []
     halves = _halves(config, kinds, split, seed, n, seconds)
     for k, (group, plain, other) in enumerate(halves):

@@ -45,11 +45,11 @@ GRADIENTS: tuple[Gradient, ...] = ("autodiff", "spsa", "proxy", "regression")
 
 @dataclass(frozen=True)
 class Sound:
-    """What is treated, and the log-mel spectrogram of it.
+    """The training examples and their log-mel spectrograms.
 
     Attributes:
-        seconds: of what is treated, in training.
-        encoder_seconds: of either recording that the encoder gets, in training.
+        seconds: of what is treated.
+        encoder_seconds: of either recording that the encoder gets.
         n_examples: made once, drawn again and again.
     """
 
@@ -142,9 +142,8 @@ def at_peak(audio: np.ndarray) -> np.ndarray:
 class Encoder(nn.Module):
     """A log-mel spectrogram of any length becomes one vector.
 
-    A style changes the average spectrum and the dynamics. So each band's power, mean, deviation and
-    quantiles over time, and quantiles of the frames' levels, are measured; convolutions, averaged
-    by a learnt weight, add to them. The vector is a linear function of the measures plus a
+    A style changes the average spectrum and the dynamics, so these are measured; convolutions,
+    averaged by a learnt weight, add to them. The vector is a linear function of the measures plus a
     nonlinear one of everything: the difference of two vectors then holds the spectral change.
     """
 
@@ -244,14 +243,9 @@ def features(config: Config, audio: Tensor) -> Tensor:
 def features_of(
     config: Config, audio: np.ndarray, sample_rate: int, *, name: str = "audio"
 ) -> Tensor:
-    """The features of any recording: (1, n_mels, frames), without digital silence.
+    """The features of any recording (channels, samples): (1, n_mels, frames), without silence.
 
-    Args:
-        audio: (channels, samples); channels are averaged.
-        name: of the argument, for errors.
-
-    Raises:
-        AudioError: if audio is empty, silent or not finite.
+    Raises AudioError, which calls the audio `name`, if it is empty, silent or not finite.
     """
     mono = to_mono(check_audio(audio, sample_rate, name=name))
     mono = resample(mono, sample_rate, config.sound.sample_rate)
@@ -264,11 +258,9 @@ def features_of(
 
 @dataclass(frozen=True)
 class Transfer:
-    """A recording in another's style.
+    """A recording in another's style, at a peak of -12 dBFS.
 
     Attributes:
-        audio: (channels, samples), at the recording's own rate, peak -12 dBFS.
-        params_unit: (9,) in 0..1.
         settings: the parameters in physical units.
         code: Python source for the same processor.
     """
@@ -292,12 +284,10 @@ def predict(
 
     Args:
         audio: (channels, samples) float; channels share the parameters.
-        sample_rate: Hz, at least 16000.
-        reference: (channels, samples).
         reference_rate: Hz; `sample_rate` when None.
 
     Raises:
-        AudioError: if audio is empty, silent or not finite.
+        AudioError: if audio or reference is empty, silent or not finite.
         ValueError: for a rate below 16000 Hz.
     """
     audio, processor = check_audio(audio, sample_rate), Processor(sample_rate)
