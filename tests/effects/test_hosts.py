@@ -1,4 +1,4 @@
-"""Hosted plug-ins: the lab's own pedals, and engines with latency and memory, that hang and crash."""
+"""Hosted plug-ins: the lab's pedals, and engines with latency and memory, that hang and crash."""
 
 import pickle
 import subprocess
@@ -66,7 +66,8 @@ class Quiet(Gain):
         self.before = self.parameters[0].default_unit
 
     def render(self, audio, sample_rate, values, mode):
-        before = values[0] if ("reset", "settle", "reload").index(mode) >= self.level else self.before
+        forgets = ("reset", "settle", "reload").index(mode) >= self.level
+        before = values[0] if forgets else self.before
         self.before = values[0]
         return audio * np.linspace(before, values[0], audio.shape[1], dtype=np.float32), 0
 

@@ -1,4 +1,4 @@
-"""Real plug-ins, where they are installed: VST3 through pedalboard, LV2 and VST2 through dawdreamer."""
+"""Real plug-ins where installed: VST3 through pedalboard, LV2 and VST2 through dawdreamer."""
 
 import importlib.util
 

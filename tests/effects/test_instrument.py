@@ -1,4 +1,4 @@
-"""A real VST3 instrument, built here from `reed/`: notes, parameters by name, what rings on, states."""
+"""A real VST3 instrument, built here from `reed/`: notes, parameters by name, states."""
 
 import platform
 import shutil
@@ -19,7 +19,7 @@ QUIET = {"wave": "Sine", "octave": "0", "level": 0.5, "release": 0.0, "retrigger
 
 @pytest.fixture(scope="module")
 def reed(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The bundle. Its MIDI controls get the name that pedalboard skips: of others it reads 1001 texts."""
+    """The bundle. Its MIDI controls get the name that pedalboard skips, to open fast."""
     pytest.importorskip("pedalboard", reason="the package pedalboard is not installed")
     if platform.machine() != "x86_64" or not FRAMEWORK.exists() or not shutil.which("g++"):
         pytest.skip(
@@ -130,7 +130,7 @@ def test_a_state_brings_a_sound_back(host: Worker, reed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("setting", "message"),
     [
         ({"wave": "Square"}, "wave never shows 'Square'; it shows Off, Sine, Saw 12 dB"),
         ({"octave": "9"}, "octave never shows '9'"),
@@ -139,6 +139,6 @@ def test_a_state_brings_a_sound_back(host: Worker, reed: str) -> None:
         ({"colour": 0.5}, "colour is none of the 5 parameters"),
     ],
 )
-def test_a_bad_setting_is_named(host: Worker, told: dict, said: str) -> None:
-    with pytest.raises(PluginError, match=said):
-        host.call("set", told)
+def test_a_bad_setting_is_named(host: Worker, setting: dict, message: str) -> None:
+    with pytest.raises(PluginError, match=message):
+        host.call("set", setting)

@@ -1,4 +1,4 @@
-"""The controller, on plug-ins that are pedalboard's own pedals; the real ones where they are installed."""
+"""The controller, on plug-ins that are pedalboard's pedals; on the real ones where installed."""
 
 import json
 import tracemalloc

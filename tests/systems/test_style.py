@@ -1,4 +1,4 @@
-"""Style transfer: the processor and its differentiable version, every gradient, and what it writes."""
+"""Style transfer: the processor and its differentiable version, every gradient, its output."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The engines: each opens one plug-in, in the process where it runs. No torch here: workers start fast.
+"""The engines: each opens one plug-in, in the process where it runs. No torch, to start fast.
 
 An engine has `parameters` (every one that can be automated), `widths` (the numbers of channels that
 it accepts), `latency_samples` (None where it is to be measured) and

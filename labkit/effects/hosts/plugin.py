@@ -1,4 +1,4 @@
-"""Plug-ins that are open: one, and several in a row; their latency and their memory are measured."""
+"""Plug-ins that are open, one or several in a row; their latency and memory are measured."""
 
 import copy
 import queue

@@ -1,4 +1,4 @@
-"""Controllers that learn through real plug-ins: a guitar distorts, speech is cleaned, a mix mastered."""
+"""Controllers that learn through real plug-ins: distort a guitar, clean speech, master a mix."""
 
 from labkit.systems.blackbox.config import PRESETS, TASKS, Config
 from labkit.systems.blackbox.model import build

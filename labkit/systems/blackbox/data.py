@@ -1,4 +1,4 @@
-"""Pairs for the three tasks, made from seeds; and anybody's folders of recordings before and after."""
+"""Pairs for the three tasks, made from seeds, and folders of recordings before and after."""
 
 import hashlib
 import json
@@ -96,7 +96,7 @@ def _distortion(seconds: float, sample_rate: int) -> Callable[[np.random.Generat
 
 
 def open_ts9() -> HostedPlugin:
-    """The plug-in that makes the targets of *distortion*. Raises PluginError where it is missing."""
+    """The plug-in that makes *distortion*'s targets. Raises PluginError where it is missing."""
     return open_plugin(_TS9, parameters=[*_TS9_SETTING])
 
 

@@ -1,4 +1,4 @@
-"""The controller: a recording's log-mel spectrogram becomes the parameters of its task's plug-ins."""
+"""The controller: a recording's log-mel spectrogram becomes the plug-ins' parameters."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""The baseline without a network: copy the spectrum of references by a filter, loudness by a compressor.
+"""The baseline without a network: copy spectrum and loudness of references by two rules.
 
 Source: Steinmetz, Bryan and Reiss 2022, section 4. Ours has pedalboard's compressor.
 """
@@ -48,7 +48,7 @@ def match(audio: np.ndarray, sample_rate: int, style: Style) -> np.ndarray:
     filtered = signal.oaconvolve(audio, taps[None], mode="same", axes=1).astype(np.float32)
 
     def compressed(step: int) -> tuple[np.ndarray, float, float]:
-        """The sound, the gain to the style's peak in dB, and the loudness there above the style's."""
+        """The sound, its gain to the style's peak in dB, its loudness there above the style's."""
         out, threshold_db = filtered, -_STEP_DB * step
         if step:
             plugin = need("pedalboard").Compressor(threshold_db, 3.0, 5.0, 100.0)

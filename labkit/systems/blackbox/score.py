@@ -80,7 +80,7 @@ def _setting(model: Controller, audio: np.ndarray) -> np.ndarray:
 def known_target(
     rack: Rack, dry: np.ndarray, target: np.ndarray
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Settings (k, knobs) -> their distances (k,) from the target: what the controller minimised."""
+    """Settings (k, knobs) -> distances (k,) from the target, as the controller minimised them."""
 
     def cost(settings: np.ndarray) -> np.ndarray:
         wet = torch.from_numpy(rack.render([dry] * len(settings), settings))

@@ -55,7 +55,7 @@ def source(kind: str, *, seconds: float, sample_rate: int) -> Source:
 def examples(
     config: Config, kinds: Sequence[str], split: str, seed: int, *, n: int, seconds: float = 5.0
 ) -> Examples:
-    """Recordings of a split, their `kinds` (see `source`) in turn, at uniformly drawn parameters."""
+    """Recordings of a split, the `kinds` (see `source`) in turn, at uniform random parameters."""
     processor, rows = Processor(config.sound.sample_rate), []
     halves = _halves(config, kinds, split, seed, n, seconds)
     for k, (group, plain, other) in enumerate(halves):

@@ -1,4 +1,4 @@
-"""The processor (equaliser and compressor), the network that sets it, and their use on recordings."""
+"""The processor (equaliser and compressor), the network that sets it, and their use."""
 
 import json
 from collections.abc import Mapping

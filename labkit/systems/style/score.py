@@ -1,4 +1,4 @@
-"""How near style transfer comes to the wanted sound, beside rules, constants, shuffled, true ones."""
+"""How near style transfer comes to the wanted sound, beside rules, constants and the truth."""
 
 from collections.abc import Sequence
 
