@@ -22,7 +22,7 @@ from labkit.measure.loudness import loudness_lufs
 from labkit.signal.files import AudioError, write_audio
 from labkit.signal.seeds import generator
 from labkit.systems.synth import SYSTEM, Match, build, predict, write_match
-from labkit.systems.synth.config import Net, Sound
+from labkit.systems.synth.config import Sound
 from labkit.systems.synth.model import N_LINES, N_MELS, mono, n_frames, note_features
 from labkit.systems.synth.predict import patch_of, prepare, propose, refined, transposed, write_note
 from labkit.systems.synth.render import (
@@ -548,11 +548,8 @@ NOISE = np.ones((1, 44_100), dtype=np.float32)
     ("act", "message"),
     [
         (lambda _: Sound(parameters="moog"), "parameters must be one of vital_simple"),
-        (lambda _: Sound(seconds=0), "seconds must be positive"),
-        (lambda _: Net(channels=(8,)), "channels must be four"),
-        (lambda _: Net(field="cnn"), "field must be mlp, token"),
-        (lambda _: Net(pairing="best"), "pairing must be"),
         (lambda _: build(TINY.but(field="token")), "field must be mlp for vital_simple"),
+        (lambda _: build(SYSTEM.presets["kosc"].but(field="cnn")), "field must be mlp, token or"),
         (lambda _: predict(build(TINY), NOISE, 44_100, synth=None, n=0), "n must be at least 1"),
         (lambda _: predict(build(TINY), NOISE, 44_100, synth=None, refine=-1), "refine"),
         (

@@ -38,9 +38,6 @@ class Sound:
         if self.parameters not in (*SETS, KOSC):
             known = ", ".join((*SETS, KOSC))
             raise ValueError(f"parameters must be one of {known}, got {self.parameters!r}")
-        for name in ("seconds", "n_oscillators"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
     @property
     def spec(self) -> SynthSpec:
@@ -53,7 +50,7 @@ class Net:
     """The network: an encoder of the note, a flow that draws patches, and a regressor.
 
     Attributes:
-        channels: of the encoder's four convolutions.
+        channels: of the encoder's convolutions.
         hidden: width of the encoder's other layers.
         condition: length of the encoded note.
         field: of the flow: a perceptron (mlp), a transformer on the oscillators (token), or one
@@ -69,7 +66,7 @@ class Net:
         averaging: share of the running mean of the weights that stays at a step.
     """
 
-    channels: tuple[int, int, int, int] = (24, 48, 96, 128)
+    channels: tuple[int, ...] = (24, 48, 96, 128)
     hidden: int = 192
     condition: int = 192
     field: Literal["mlp", "token", "learned"] = "mlp"
@@ -81,14 +78,6 @@ class Net:
     pairing: Literal["ranked", "random", "optimal"] = "random"
     regression_weight: float = 1.0
     averaging: float = 0.99
-
-    def __post_init__(self) -> None:
-        if len(self.channels) != 4:
-            raise ValueError(f"channels must be four numbers, got {self.channels}")
-        if self.field not in ("mlp", "token", "learned"):
-            raise ValueError(f"field must be mlp, token or learned, got {self.field!r}")
-        if self.pairing not in ("ranked", "random", "optimal"):
-            raise ValueError(f"pairing must be ranked, random or optimal, got {self.pairing!r}")
 
 
 def _plan(**changes: int | float) -> Plan:

@@ -165,19 +165,19 @@ class Head(nn.Module):
         n_each = _N_VALUES + 3 * len(_REACHES)
         n_in, n_map = self.k * n_each, 2 * N_MAP
         sizes = {"width": net.width, "n_layers": net.n_layers}
+        tokens = {**sizes, "width": net.width // 3}
         if kind == "regression":
             self.net: nn.Module = Regressor(self.n_values, n_map + n_in, **sizes)
         elif kind == "mlp":
             self.net = MLPField(n_in, n_map, **sizes)
+        elif kind == "learned":
+            self.net = TokenField(n_in, n_map, n_tokens=2 * self.k, **tokens)
+        elif kind == "token":
+            kinds = list(range(n_each)) * self.k
+            slots = np.repeat(np.arange(self.k), n_each).tolist()
+            self.net = TokenField(n_in, n_map, kinds=kinds, slots=slots, **tokens)
         else:
-            parts = {"n_tokens": 2 * self.k}
-            if kind == "token":
-                parts = {
-                    "kinds": list(range(n_each)) * self.k,
-                    "slots": np.repeat(np.arange(self.k), n_each).tolist(),
-                }
-            sizes["width"] //= 3
-            self.net = TokenField(n_in, n_map, **parts, **sizes)
+            raise ValueError(f"field must be mlp, token or learned, got {kind!r}")
 
     def forward(
         self,
