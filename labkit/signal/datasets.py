@@ -24,23 +24,16 @@ class LicenceError(ValueError):
 
 @dataclass(frozen=True)
 class Record:
-    """A published data set on Zenodo.
-
-    Attributes:
-        page: where a person reads about it and its licence.
-        gigabytes: size of all files.
-        files: name -> published md5 of the files that the course can use.
-        restricted: the licence forbids commercial use or derivatives.
-    """
+    """A published data set on Zenodo."""
 
     name: str
     title: str
-    page: str
+    page: str  # where a person reads about it and its licence
     licence: str
-    gigabytes: float
-    files: Mapping[str, str]
+    gigabytes: float  # size of all files
+    files: Mapping[str, str]  # name -> published md5 of those that the course can use
     note: str
-    restricted: bool = False
+    restricted: bool = False  # the licence forbids commercial use or derivatives
 
     @property
     def url(self) -> str:

@@ -25,60 +25,38 @@ _INHARMONICITY = (1e-4, 7e-5, 6e-5, 9e-5, 5e-5, 3e-5)
 
 @dataclass(frozen=True)
 class GuitarModel:
-    """One instrument, with its player's touch and its cable's noise; by default plain and clean.
+    """One instrument, with its player's touch and its cable's noise; by default plain and clean."""
 
-    Attributes:
-        tuning: MIDI numbers of the open strings.
-        string_cents: how far each string is out of tune.
-        inharmonicity: stiffness B of each open string.
-        decay_seconds: T60 of the low open string's first partial, when undamped.
-        decay_slope: decay times fall as frequency to minus this power.
-        damping_hz: where partials die twice as fast as the lowest.
-        dead_spots: (frequency in Hz, factor on the decay rate), a curve over the fingerboard.
-        position: usual pick position, as a fraction of the string, 0.05 to 0.5.
-        hardness_hz: usual low-pass corner of the pick at full velocity.
-        tone_hz: corner of the tone knob's one-pole low-pass, after the pickup's resonance.
-        lowcut_hz: corner of the input's one-pole high-pass.
-        tilt_db: spectral tilt per octave about 1 kHz.
-        body: (centre in Hz, Q, gain) of body resonances; empty for a solid body.
-        room_seconds: T60 of the microphone's room; 0 for a cable.
-        room_db: the room's reflections relative to the direct sound.
-        asymmetry: share of second-order distortion from the magnet, 0 to about 0.1.
-        release_seconds: time for a damped string to fall by 60 dB.
-        touch_noise_db: pick clicks and finger noise, peak relative to a note's peak.
-        noise_db: noise floor, RMS relative to the phrase's peak; so are the next three.
-        noise_slope: the floor falls as frequency to minus this power (0 white, 0.5 pink).
-        whine_db: a steady high tone from a nearby supply.
-        handling_db: sliding fingers and knocks between the notes.
-    """
-
-    tuning: tuple[int, ...] = STANDARD_TUNING
-    string_cents: tuple[float, ...] = (0.0,) * 6
-    inharmonicity: tuple[float, ...] = _INHARMONICITY
+    tuning: tuple[int, ...] = STANDARD_TUNING  # MIDI numbers of the open strings
+    string_cents: tuple[float, ...] = (0.0,) * 6  # how far each is out of tune
+    inharmonicity: tuple[float, ...] = _INHARMONICITY  # stiffness B of each
     wiring: Wiring = field(default_factory=Wiring)
-    decay_seconds: float = 5.0
-    decay_slope: float = 0.4
-    damping_hz: float = 2000.0
+    decay_seconds: float = 5.0  # T60 of the low open string's first partial, undamped
+    decay_slope: float = 0.4  # decay times fall as frequency to minus this power
+    damping_hz: float = 2000.0  # where partials die twice as fast as the lowest
+    # (Hz, factor on decay)
     dead_spots: tuple[tuple[float, float], ...] = ((40.0, 1.0), (11025.0, 1.0))
-    position: float = 0.15
-    hardness_hz: float = 4000.0
+    position: float = 0.15  # usual pick position, as a fraction of the string, 0.05 to 0.5
+    hardness_hz: float = 4000.0  # usual low-pass corner of the pick at full velocity
     resonance_hz: float = 4000.0
     resonance_q: float = 1.5
+    # corner of the tone knob, a one-pole low-pass after the pickup's resonance
     tone_hz: float = 20000.0
-    lowcut_hz: float = 20.0
-    tilt_db: float = 0.0
-    body: tuple[tuple[float, float, float], ...] = ()
-    room_seconds: float = 0.0
-    room_db: float = -20.0
-    asymmetry: float = 0.0
-    release_seconds: float = 0.08
-    touch_noise_db: float = -40.0
+    lowcut_hz: float = 20.0  # corner of the input, a one-pole high-pass
+    tilt_db: float = 0.0  # per octave, about 1 kHz
+    body: tuple[tuple[float, float, float], ...] = ()  # (centre in Hz, Q, gain) of resonances
+    room_seconds: float = 0.0  # T60 of the microphone's room; 0 for a cable
+    room_db: float = -20.0  # reflections relative to the direct sound
+    asymmetry: float = 0.0  # share of second-order distortion from the magnet, 0 to about 0.1
+    release_seconds: float = 0.08  # time for a damped string to fall by 60 dB
+    touch_noise_db: float = -40.0  # pick clicks and fingers, peak relative to a note's peak
+    # noise floor, RMS relative to the phrase's peak; so are the levels below
     noise_db: float = -80.0
-    noise_slope: float = 0.0
+    noise_slope: float = 0.0  # the floor falls as frequency to minus this power (0.5 is pink)
     hum_db: float = -np.inf
     hum_hz: float = 50.0
-    whine_db: float = -np.inf
-    handling_db: float = -np.inf
+    whine_db: float = -np.inf  # a steady high tone from a nearby supply
+    handling_db: float = -np.inf  # sliding fingers and knocks between the notes
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "GuitarModel":

@@ -22,15 +22,12 @@ _FRESH_GUITARS = (200_000, 200, 400)
 
 @dataclass(frozen=True)
 class Clip:
-    """Dry float32 audio `(1, samples)` and where it comes from.
+    """A piece of dry audio and where it comes from."""
 
-    `source_id` is its group, unique over all sources; `kind` is "generated", "sampled" or "real".
-    """
-
-    audio: np.ndarray
+    audio: np.ndarray  # float32 (1, samples), full scale 1
     sample_rate: int
-    source_id: str
-    kind: str
+    source_id: str  # its group, unique over all sources
+    kind: str  # "generated", "sampled" or "real"
 
 
 class Source(Protocol):

@@ -150,8 +150,8 @@ def drums(rng: np.random.Generator, *, seconds: float, sample_rate: int) -> np.n
             hits.append(hat)
         for sound in hits:
             start = round((k * step + abs(rng.normal(0, 0.004))) * sample_rate)
-            heard = sound[: max(0, len(out) - start)]
-            out[start : start + len(heard)] += heard * np.float32(rng.uniform(0.7, 1.0))
+            sound = sound[: max(0, len(out) - start)]
+            out[start : start + len(sound)] += sound * np.float32(rng.uniform(0.7, 1.0))
     return (out[:samples] / max(float(np.abs(out[:samples]).max()), 1e-6))[None]
 
 

@@ -48,16 +48,12 @@ def _rms(audio: NDArray) -> float:
 
 @dataclass(frozen=True)
 class Speaker:
-    """A voice of `speak`.
-
-    `tract` is the length of the vocal tract relative to a man's, `breathiness` the share of noise
-    in the voice, and `rate_hz` syllables a second.
-    """
+    """A voice of `speak`."""
 
     pitch_hz: float
-    tract: float
-    breathiness: float
-    rate_hz: float
+    tract: float  # length of the vocal tract relative to a man's; formants are divided by it
+    breathiness: float  # share of noise in the voice, 0..1
+    rate_hz: float  # syllables a second
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Speaker":
@@ -192,23 +188,15 @@ def _breath(rng: np.random.Generator, most_samples: int, sample_rate: int) -> np
 
 @dataclass(frozen=True)
 class Voice:
-    """A voice of `utterance`.
-
-    Attributes:
-        formant_scale: of all formants; 1 is a man's, some 1.17 a woman's.
-        tilt_db: of the voice per octave above 300 Hz, beside the formants.
-        breath_db: hiss in the voice, relative to it.
-        melody_octaves: how far the pitch moves, standard deviation.
-        room_db: steady noise, relative to the loudest sample.
-    """
+    """A voice of `utterance`."""
 
     f0_hz: float
-    formant_scale: float
-    tilt_db: float
-    breath_db: float
+    formant_scale: float  # of all formants; 1 is a man's, some 1.17 a woman's
+    tilt_db: float  # of the voice per octave above 300 Hz, beside the formants
+    breath_db: float  # hiss in the voice, relative to it
     seconds_per_syllable: float
-    melody_octaves: float
-    room_db: float
+    melody_octaves: float  # how far the pitch moves, standard deviation
+    room_db: float  # steady noise, relative to the loudest sample
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Voice":

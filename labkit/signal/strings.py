@@ -22,46 +22,30 @@ _NEPERS_60_DB = float(np.log(1000.0))
 
 @dataclass(frozen=True)
 class Pluck:
-    """One plucked note: what the string is and how the pick meets it.
-
-    Attributes:
-        delay_seconds: attack time after the start of the render.
-        position: where the pick meets the string, as a fraction of its length, 0 to 0.5.
-        hardness_hz: the pick's low-pass corner; a soft thumb about 800, a hard pick 6000.
-        decay_seconds: time for the first partial to fall by 60 dB.
-        damping_hz: partials at this frequency die twice as fast as the lowest ones.
-        inharmonicity: stiffness B of `f_n = n f_0 sqrt(1 + B n^2)`, 0 to about 0.002.
-    """
+    """One plucked note: what the string is and how the pick meets it."""
 
     frequency_hz: float
-    delay_seconds: float = 0.0
+    delay_seconds: float = 0.0  # attack time after the start of the render
     amplitude: float = 1.0
-    position: float = 0.15
+    position: float = 0.15  # where the pick meets the string, as a fraction of its length, 0 to 0.5
+    # the pick's low-pass corner; a soft thumb about 800, a hard pick 6000
     hardness_hz: float = 3000.0
-    decay_seconds: float = 3.0
-    damping_hz: float = 2000.0
-    inharmonicity: float = 1e-4
+    decay_seconds: float = 3.0  # time for the first partial to fall by 60 dB
+    damping_hz: float = 2000.0  # partials at this frequency die twice as fast as the lowest ones
+    inharmonicity: float = 1e-4  # stiffness B of `f_n = n f_0 sqrt(1 + B n^2)`, 0 to about 0.002
 
 
 @dataclass(frozen=True)
 class Wiring:
-    """What all the strings of one instrument share.
+    """What all the strings of one instrument share."""
 
-    Attributes:
-        pickups: (position as a fraction of the open string, weight); negative is out of phase.
-        damping_power: how decay quickens with frequency, 1 (internal friction) to 2 (bending).
-        second_level: amplitude of the slower polarisation beside the faster, 0 to 1; 0 omits it.
-        second_decay: decay time of the slower over that of the faster, >= 1.
-        second_cents: detuning between the two, which makes the partials beat.
-        scrape: share of noise in the attack, 0 to about 1.
-    """
-
+    # (fraction of the open string, signed weight)
     pickups: tuple[tuple[float, float], ...] = ((0.12, 1.0),)
-    damping_power: float = 1.3
-    second_level: float = 0.0
-    second_decay: float = 2.5
-    second_cents: float = 0.4
-    scrape: float = 0.0
+    damping_power: float = 1.3  # how decay quickens with frequency, 1 (friction) to 2 (bending)
+    second_level: float = 0.0  # amplitude of the slower polarisation beside the faster; 0 omits it
+    second_decay: float = 2.5  # decay time of the slower over that of the faster, >= 1
+    second_cents: float = 0.4  # detuning between the two, which makes the partials beat
+    scrape: float = 0.0  # share of noise in the attack, 0 to about 1
     scrape_seconds: float = 0.004
 
 

@@ -8,27 +8,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Stroke:
-    """One stroke of the picking hand: one note or a chord.
+    """One stroke of the picking hand: one note or a chord."""
 
-    Attributes:
-        onset_seconds: when it begins; negative if before the phrase.
-        frets: (string, fret) in the order in which the pick meets them; string 0 is the lowest.
-        spread_seconds: from the first string to the last.
-        mute: 0 rings freely, about 0.6 is a palm mute, 1 a dead string.
-        harmonic: 1 a normal note, n the n-th natural harmonic.
-        bend: (seconds after the onset, semitones) in ascending time; empty for a steady pitch.
-        vibrato: (rate in Hz, depth in cents).
-    """
-
-    onset_seconds: float
+    onset_seconds: float  # negative if before the phrase
     duration_seconds: float
-    frets: tuple[tuple[int, int], ...]
+    frets: tuple[tuple[int, int], ...]  # (string, fret) as the pick meets them; string 0 is lowest
     velocity: float = 0.8
-    spread_seconds: float = 0.0
-    mute: float = 0.0
-    harmonic: int = 1
-    bend: tuple[tuple[float, float], ...] = ()
-    vibrato: tuple[float, float] = (0.0, 0.0)
+    spread_seconds: float = 0.0  # from the first string to the last
+    mute: float = 0.0  # 0 rings freely, about 0.6 is a palm mute, 1 a dead string
+    harmonic: int = 1  # 1 a normal note, n the n-th natural harmonic
+    bend: tuple[tuple[float, float], ...] = ()  # (seconds after the onset, semitones)
+    vibrato: tuple[float, float] = (0.0, 0.0)  # (rate in Hz, depth in cents)
 
 
 @dataclass(frozen=True)
