@@ -15,7 +15,7 @@ Alternatives = list[tuple[tuple[str, ...], float]]
 
 
 def exercise_00_1(attempt: Attempt) -> str:
-    """`matched(dry, wet)`: wet, scaled to dry's RMS, so that a comparison is about the sound alone."""
+    """`matched(dry, wet)`: wet, scaled to dry's RMS, for a comparison of the sound alone."""
     rng = generator(0, "exercise 00.1")
     dry = 0.4 * np.exp(-np.arange(6000) / 1500) * rng.standard_normal((1, 6000))
     driven = np.tanh(8 * dry)
@@ -38,11 +38,11 @@ def exercise_00_1(attempt: Attempt) -> str:
         off_db = level_db - wanted_db
         require(
             abs(off_db) <= 0.01,
-            f"{case}: dry has {wanted_db:.2f} dB RMS, your wet {level_db:.2f}: {off_db:+.2f} dB off",
+            f"{case}: dry has {wanted_db:.2f} dB RMS, your wet {level_db:.2f}: {off_db:+.2f} off",
         )
         require(
             scale > 0,
-            f"{case}: right level, but multiplied by {scale:.3g}: the sign turned the wave upside down",
+            f"{case}: right level, but times {scale:.3g}: the sign turned the wave upside down",
         )
     return "the louder of two equal sounds is taken for the better one, so match levels first"
 
@@ -65,7 +65,7 @@ _THREE_QUARTERS: Alternatives = [(("chorus", "distortion", "reverb"), 0.5), (("c
 
 
 def exercise_00_2(attempt: Attempt) -> str:
-    """`before(alternatives)`: the probability that distortion and reverb are there, in this order."""
+    """`before(alternatives)`: the probability of a distortion somewhere before a reverb."""
     for case, alternatives, wanted in (
         ("six alternatives", _SIX, 0.5),
         ("the clean sound alone", [((), 1.0)], 0.0),

@@ -24,13 +24,13 @@ def exercise_03_1(attempt: Attempt) -> str:
         (16_000, 320, 4, 2),
     ):
         answer = attempt(sample_rate, hop_length, n_codebooks, codebook_size)
-        said = as_number(answer, "bits_per_second")
+        found = as_number(answer, "bits_per_second")
         bits = codebook_size.bit_length() - 1  # counted, not taken from a logarithm
         expected = sample_rate * n_codebooks * bits / hop_length
         require(
-            math.isclose(said, expected, rel_tol=1e-6),
+            math.isclose(found, expected, rel_tol=1e-6),
             f"{sample_rate} Hz, hop {hop_length}, {n_codebooks} codebooks of {codebook_size}: "
-            f"a word needs {bits} bits, a second {expected:.1f}; you say {said:.1f}",
+            f"a word needs {bits} bits, a second {expected:.1f}; you say {found:.1f}",
         )
     return "frames a second, times codebooks, times the logarithm of the number of words"
 
@@ -73,23 +73,23 @@ def exercise_03_3(attempt: Attempt) -> str:
     rng = generator(0, "exercise 03.3")
     for n, size, width, frames in ((1, 4, 3, 5), (3, 8, 4, 6), (9, 16, 2, 1)):
         codes, tables = rng.integers(size, size=(n, frames)), rng.normal(size=(n, size, width))
-        said = as_array(attempt(codes.copy(), tables.copy()), (frames, width), "the embedding")
+        found = as_array(attempt(codes.copy(), tables.copy()), (frames, width), "the embedding")
         names = rng.permutation(size)
         renamed = np.empty_like(tables)
         renamed[:, names] = tables
         again = as_array(attempt(names[codes], renamed), (frames, width), "the embedding")
         require(
-            np.allclose(said, again),
+            np.allclose(found, again),
             "all words were given other names, and their vectors went with them, but the embedding "
-            f"changed by {np.abs(said - again).max():.2f}: it uses the names as numbers",
+            f"changed by {np.abs(found - again).max():.2f}: it uses the names as numbers",
         )
         expected = np.zeros((frames, width))
         for k, frame in itertools.product(range(n), range(frames)):
             expected[frame] += tables[k, codes[k, frame]]
         require(
-            np.allclose(said, expected),
-            f"{n} codebooks, frame 0: {np.round(said[0], 2)} where the vectors of its words add to "
-            f"{np.round(expected[0], 2)}: each codebook has a table of its own, a frame is the sum",
+            np.allclose(found, expected),
+            f"{n} codebooks, frame 0: {np.round(found[0], 2)} where the vectors of its words add "
+            f"to {np.round(expected[0], 2)}: each codebook has a table of its own, a frame is the sum",
         )
     return "a code is a name; a model can add, compare and scale only the vectors it looks up"
 
@@ -98,14 +98,14 @@ def exercise_04_1(attempt: Attempt) -> str:
     """`may_follow(pedals_so_far, shelf, longest)` -> the set of next words, e.g. `"separator"`."""
     for length, longest in ((n, most) for n in range(4) for most in (2, 3) if n <= most):
         for so_far in itertools.permutations(SHELF, length):
-            said = attempt(list(so_far), list(SHELF), longest)
-            words = isinstance(said, set | list | tuple) and all(isinstance(w, str) for w in said)
+            found = attempt(list(so_far), list(SHELF), longest)
+            words = isinstance(found, set | list | tuple) and all(isinstance(w, str) for w in found)
             require(
-                words, f"a set of words was expected after {length} pedals, got {str(said)[:60]}"
+                words, f"a set of words was expected after {length} pedals, got {str(found)[:60]}"
             )
             pedals = set(SHELF) - set(so_far) if length < longest else set()
-            wrong = set(said) - pedals - {"separator"}
-            missing = (pedals | {"separator"}) - set(said)
+            wrong = set(found) - pedals - {"separator"}
+            missing = (pedals | {"separator"}) - set(found)
             where = f"after {' '.join(so_far) or 'nothing'} (longest {longest})"
             require(
                 not wrong, f"{where} {sorted(wrong)} cannot follow: a board holds each pedal once"
@@ -121,14 +121,14 @@ def exercise_04_2(attempt: Attempt) -> str:
     """`distance(truth, said)` -> fewest insertions, deletions, substitutions of pedals."""
     rng = generator(0, "exercise 04.2")
     for trial in range(60):
-        truth, said = (
+        truth, other = (
             list(rng.permutation(SHELF)[: rng.integers(len(SHELF) + 1)]) for _ in range(2)
         )
-        answer = as_count(attempt(list(truth), list(said)), "distance")
-        expected = levenshtein(truth, said)
+        answer = as_count(attempt(list(truth), list(other)), "distance")
+        expected = levenshtein(truth, other)
         require(
             answer == expected,
-            f"trial {trial}: from {' '.join(truth) or '(clean)'} to {' '.join(said) or '(clean)'} "
+            f"trial {trial}: from {' '.join(truth) or '(clean)'} to {' '.join(other) or '(clean)'} "
             f"takes {expected}, you say {answer}",
         )
     return "two pedals swapped cost 2: an order mistake weighs twice as much as a missing pedal"
@@ -138,11 +138,11 @@ def exercise_04_3(attempt: Attempt) -> str:
     """`prior_nats(n_pedals)` -> nats per chain when all ordered subsets are equally likely."""
     for n_pedals in (1, 2, 3, 5):
         chains = sum(math.perm(n_pedals, k) for k in range(n_pedals + 1))
-        said = as_number(attempt(n_pedals), "prior_nats")
+        found = as_number(attempt(n_pedals), "prior_nats")
         require(
-            math.isclose(said, math.log(chains), rel_tol=1e-6),
+            math.isclose(found, math.log(chains), rel_tol=1e-6),
             f"{n_pedals} pedals make {chains} chains, the clean sound included, so a uniform guess "
-            f"costs {math.log(chains):.3f} nats; you say {said:.3f}",
+            f"costs {math.log(chains):.3f} nats; you say {found:.3f}",
         )
     return "a model whose loss stops there has learnt the list of chains and nothing of the sound"
 
@@ -163,11 +163,11 @@ def exercise_05_1(attempt: Attempt) -> str:
     clean = _tone("05.1")
     for depth in DEPTHS:
         wet = np.round(saturate(clean, depth) * 32767) / 32767
-        said = as_number(attempt(clean.copy(), wet.copy()), f"depth_of at depth {depth}")
-        # Weighted, 16 bits leave an error of 1e-3 here; plain sums of ratios more than ten times that.
+        found = as_number(attempt(clean.copy(), wet.copy()), f"depth_of at depth {depth}")
+        # Weighted, 16 bits leave an error of 1e-3; plain sums of ratios more than ten times that.
         require(
-            abs(said - depth) <= 5e-3,
-            f"depth {depth} came back as {said:.4f}; {np.mean(np.abs(wet) > 0.999):.0%} of the "
+            abs(found - depth) <= 5e-3,
+            f"depth {depth} came back as {found:.4f}; {np.mean(np.abs(wet) > 0.999):.0%} of the "
             "samples lie above .999, where one step of 16 bits moves atanh by up to "
             f"{3.05e-5 / (1 - 0.9995**2):.3f}, and {np.mean(clean == 0):.0%} are 0",
         )
@@ -179,14 +179,14 @@ def exercise_05_2(attempt: Attempt) -> str:
     clean = _tone("05.2")
     for depth, level in zip(DEPTHS, (0.31, 0.9, 0.12, 0.55), strict=True):
         wet = level * saturate(clean, depth)
-        said = attempt(clean.copy(), wet.copy())
-        if not isinstance(said, Sequence | np.ndarray) or isinstance(said, str):
-            raise NotYet(f"two numbers were expected, (depth, level), got {str(said)[:40]}")
-        found = as_array(said, (2,), "(depth, level)")
+        answer = attempt(clean.copy(), wet.copy())
+        if not isinstance(answer, Sequence | np.ndarray) or isinstance(answer, str):
+            raise NotYet(f"two numbers were expected, (depth, level), got {str(answer)[:40]}")
+        found = as_array(answer, (2,), "(depth, level)")
         require(
             math.isclose(found[0], depth, rel_tol=0.03),
-            f"depth {depth} at level {level} came back as {found[0]:.3f}; "
-            f"the peak of wet is {np.abs(wet).max():.3f}, and tanh({depth}) is {math.tanh(depth):.3f}",
+            f"depth {depth} at level {level} came back as {found[0]:.3f}; the peak of wet is "
+            f"{np.abs(wet).max():.3f}, and tanh({depth}) is {math.tanh(depth):.3f}",
         )
         require(
             math.isclose(found[1], level, rel_tol=0.03),
@@ -199,13 +199,13 @@ def exercise_05_3(attempt: Attempt) -> str:
     """`slope(x, depth)` -> d tanh(depth x) / d log(depth) for samples x, shape of x."""
     x, step = _tone("05.3", 600), 1e-5
     for depth in DEPTHS:
-        said = as_array(attempt(x.copy(), depth), x.shape, "slope")
+        found = as_array(attempt(x.copy(), depth), x.shape, "slope")
         up, down = (np.tanh(depth * math.exp(sign * step) * x) for sign in (1, -1))
         right = (up - down) / (2 * step)
-        worst = int(np.abs(said - right).argmax())
+        worst = int(np.abs(found - right).argmax())
         require(
-            abs(said[worst] - right[worst]) <= 1e-6,
+            abs(found[worst] - right[worst]) <= 1e-6,
             f"at depth {depth} and x = {x[worst]:.3f} a small step of log(depth) moves the output "
-            f"by {right[worst]:.5f} a unit; you say {said[worst]:.5f}",
+            f"by {right[worst]:.5f} a unit; you say {found[worst]:.5f}",
         )
     return "a sample deep in the curve moves no more: only quiet samples tell the depth there"

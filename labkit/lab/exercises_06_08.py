@@ -75,13 +75,13 @@ def _estimates(
 def exercise_06_2(attempt: Attempt) -> str:
     """`pairs_needed(cosine, d)` -> SPSA pairs to average until the mean cosine is that high."""
     for wanted, d in ((0.5, 10), (0.9, 10), (0.9, 32), (0.7, 4), (0.95, 100)):
-        said = as_count(attempt(wanted, d), "pairs_needed")
+        found = as_count(attempt(wanted, d), "pairs_needed")
         law = wanted**2 * (d - 1) / (1 - wanted**2)
-        require(said >= 1, f"{said} pairs cannot be rendered, 1 is the least")
+        require(found >= 1, f"{found} pairs cannot be rendered, 1 is the least")
         require(
-            abs(said - law) <= max(1.0, 0.02 * law),
-            f"d = {d}: averaged over {said} pairs the tosses reach a cosine of "
-            f"{_measured_cosine(said, d):.2f}, {wanted} was asked for",
+            abs(found - law) <= max(1.0, 0.02 * law),
+            f"d = {d}: averaged over {found} pairs the tosses reach a cosine of "
+            f"{_measured_cosine(found, d):.2f}, {wanted} was asked for",
         )
     return "two renders a pair: beyond a cosine of .7 differences one by one are cheaper"
 
@@ -112,10 +112,10 @@ def exercise_07_1(attempt: Attempt) -> str:
             f"the same {k} parts in another order are no error: 0 was expected, you say {same:.4f}",
         )
         # Parts near one of the true ones: an answer that takes the nearest takes it twice.
-        said = truth[:1] + 0.1 * rng.standard_normal((k, v)) if trial % 2 else rng.random((k, v))
-        found = as_number(attempt(said.copy(), truth.copy()), "matched_error")
+        guess = truth[:1] + 0.1 * rng.standard_normal((k, v)) if trial % 2 else rng.random((k, v))
+        found = as_number(attempt(guess.copy(), truth.copy()), "matched_error")
         orders = itertools.permutations(range(k))
-        best = min(((said[list(order)] - truth) ** 2).mean() for order in orders)
+        best = min(((guess[list(order)] - truth) ** 2).mean() for order in orders)
         low = "less: does every part have a partner of its own?"
         low = low if found < best else "more: is it the best pairing?"
         require(
@@ -171,10 +171,10 @@ def exercise_08_1(attempt: Attempt) -> str:
         def bell_db(ratio: float, gain: float, centre: float = centre, q: float = q) -> float:
             return as_number(attempt(centre * ratio, centre, gain, q), "bell_db")
 
-        said = bell_db(1.0, gain)
+        found = bell_db(1.0, gain)
         require(
-            abs(said - gain) <= 1e-6,
-            f"at its centre a bell of {gain:.2f} dB gives {gain:.2f} dB; you say {said:.2f}",
+            abs(found - gain) <= 1e-6,
+            f"at its centre a bell of {gain:.2f} dB gives {gain:.2f} dB; you say {found:.2f}",
         )
         up, down, cut = bell_db(ratio, gain), bell_db(1 / ratio, gain), bell_db(ratio, -gain)
         require(
@@ -231,9 +231,9 @@ def exercise_08_3(attempt: Attempt) -> str:
         "not less bright": 0.5,
     }
     for words, expected in cases.items():
-        said = as_number(attempt(words.split()), "degree")
+        found = as_number(attempt(words.split()), "degree")
         require(
-            abs(said - expected) <= 1e-9,
-            f"{words!r} must weigh {expected:+.2f}, you say {said:+.2f}",
+            abs(found - expected) <= 1e-9,
+            f"{words!r} must weigh {expected:+.2f}, you say {found:+.2f}",
         )
     return "signs and degrees multiply: one rule answers sentences that no data set holds"

@@ -38,7 +38,7 @@ _STYLE = {
 
 
 class LabFigure(Figure):
-    """A matplotlib figure that shows itself in a notebook as a small PNG; `alt` is its description."""
+    """A matplotlib figure that shows itself as a small PNG; `alt` is its description."""
 
     alt: str = "Figure"
 
@@ -63,7 +63,7 @@ class LabFigure(Figure):
 
 
 def new_figure(alt: str, *, width: float = 6.4, height: float = 2.6) -> LabFigure:
-    """An empty figure of `width` x `height` inches at 80 dots each, outside pyplot's global list."""
+    """An empty figure in inches at 80 dots each, outside pyplot's global list."""
     figure = LabFigure(figsize=(width, height), dpi=80, layout="constrained")
     figure.alt = alt
     return figure
@@ -358,7 +358,7 @@ def _settings(parameters: Mapping[str, object]) -> str:
 
 
 def alternatives(predictions: "Mapping[str, Prediction]", *, most: int = 5) -> LabFigure:
-    """The most probable chains as bars, a panel for each titled prediction; the last bar is the rest.
+    """The most probable chains as bars, a panel for each title; the last bar is the rest.
 
     Raises:
         ValueError: if there are no predictions.
@@ -450,7 +450,7 @@ def flow_paths(path: np.ndarray, *, title: str = "") -> LabFigure:
 def pair_answers(
     truth: np.ndarray, answers: Mapping[str, np.ndarray], *, labels: tuple[str, str]
 ) -> LabFigure:
-    """Two exchangeable numbers (n, 2): the truth in grey in both orders, a panel for each answer."""
+    """Exchangeable pairs (n, 2): a panel for each answer, the truth in grey in both orders."""
     alt = f"answers of {', '.join(answers)} to {len(truth)} pairs"
     panels = _axes(alt, n=len(answers), width=3.0 * len(answers), height=2.9, sharey=True)
     for panel, (name, points) in zip(panels, answers.items(), strict=True):

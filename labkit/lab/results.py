@@ -84,10 +84,10 @@ class Table:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """A line for each protocol, model and metric: our score for each kind of source, and its baselines.
+    """A line for each protocol, model and metric: our score for each kind of source, and baselines.
 
     Where a baseline or n differs between the sources, its cell holds one figure for each, in the
-    order of the columns. Columns without a figure are left out; of two rows for a cell the last counts.
+    order of the columns. Empty columns are left out; of two rows for a cell the last counts.
 
     Raises:
         ValueError: if there are no rows.

@@ -1,4 +1,4 @@
-"""Every check is itself checked: its solution passes, and wrong answers get the message meant for them.
+"""Every check is checked: its solution passes, and wrong answers get the message meant for them.
 
 `banks/bank_NN_NN.py` holds ``RIGHT`` {exercise: solution} and ``WRONG`` [(exercise, answer, part of
 its message)].
@@ -72,7 +72,7 @@ def test_an_unknown_exercise_is_named():
 
 
 def test_distinguishable_orders_by_hand():
-    """Acyclic orientations of the graph of non-commuting pairs (Stanley 1973): a star of 4 has 2**3."""
+    """Acyclic orientations of the graph of non-commuting pairs (Stanley 1973): a star has 2**3."""
     linear = {frozenset(pair) for pair in (("r", "d"), ("r", "e"), ("d", "e"))}
     assert count_sounds("xrde", linear) == 8
     assert count_sounds("xcrde", linear | {frozenset("ce")}) == 36

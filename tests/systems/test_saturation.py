@@ -1,4 +1,4 @@
-"""Saturation as a system: examples from seeds, network inputs, learning, training, prediction, score."""
+"""Saturation as a system: examples, network inputs, learning, training, prediction, score."""
 
 import sys
 
@@ -107,7 +107,7 @@ def test_a_pair_is_the_curve_of_its_clean_signal(pool):
     ("changes", "low_db", "high_db"), [({"snr_db": 20.0}, 19.8, 20.2), ({"mp3": True}, 10, 60)]
 )
 def test_noise_and_codec_are_as_strong_as_stated(pool, changes, low_db, high_db):
-    """16384 draws: the power of noise scatters by sqrt(2 / 16384) = 1.1 %, 0.05 dB; four times that."""
+    """The power of 16384 draws scatters by sqrt(2 / 16384) = 1.1 %, 0.05 dB; four times that."""
     example = one(pool, Condition("disturbed", "disturbed", **changes))
     bent = example.wet_amplitude * saturate(example.clean, example.depth)
     snr_db = 10 * np.log10(np.mean(bent**2) / np.mean((example.wet - bent) ** 2))
@@ -251,7 +251,7 @@ def test_fit_residuals_are_smallest_at_the_true_curve_and_depth(pool, curve):
 
 @pytest.mark.parametrize("depth", [2.0, 3.0, 4.0, 6.0])
 def test_inverted_at_the_true_depth_the_sound_has_fewest_highs(pool, depth):
-    """The eight partials of these tones lie below 1.2 kHz: most of what lies above was added by the curve."""
+    """The eight partials lie below 1.2 kHz: most of what is above was added by the curve."""
     for i in range(3):
         wet = np.round(32767 * saturate(one(pool, EXACT, i).clean, depth)) / 32767
         features = network.wet_features((wet / np.abs(wet).max()).astype(np.float32), RATE)
@@ -264,7 +264,7 @@ def test_inverted_at_the_true_depth_the_sound_has_fewest_highs(pool, depth):
 def test_peaks_of_parabolas_are_found_from_below():
     t = np.arange(-50, 51) / 10.0
     hidden = np.concatenate([3.0 - 0.4 * (t - 0.03) ** 2, 2.0 - t**2]).clip(0)
-    # The slope is measured over a sample beside the crossing: 0.1 of 1.8 or 2.2 units, a few percent.
+    # The slope is measured over one sample, 0.1 of a half-width of 1.8 or 2.2: a few percent.
     found = network.parabola_peaks(hidden.clip(max=1.5), 1.2)
     assert found == pytest.approx([3.0, 2.5], rel=0.05)
     assert network.parabola_peaks(np.zeros(10), 0.5).tolist() == [0.5, 0.5]
@@ -313,7 +313,7 @@ def test_audio_distance_has_a_gradient_to_the_depth_that_falls_with_it(pool):
 
     assert distance(3.0, 1.0)[0] == pytest.approx(0.0, abs=1e-5)
     assert distance(3.0, 1.2)[1] > 0 > distance(3.0, 0.8)[1]
-    # The published slope falls 4.5-fold along the range, for equal steps of depth; a twofold fall is asked for.
+    # For equal steps of depth the published slope falls 4.5-fold along the range; twofold here.
     steps = [distance(depth, 1 + 0.1 / depth)[0] for depth in (1.0, 3.0, 9.0)]
     assert steps[0] > steps[1] > 1.5 * steps[2] > 0
     assert steps[0] > 2 * steps[2]
@@ -337,7 +337,7 @@ def test_calibration_corrects_a_spread_that_is_wrong_by_a_factor(monkeypatch):
 
 
 def test_it_learns_and_falls_to_chance_on_shuffled_sound():
-    """On 96 pairs it falls far below the best constant on others, and with the sounds shuffled it does not."""
+    """After 96 pairs the error on others is half the best constant's; on shuffled sound not."""
     batch, fresh = (
         collect(
             Examples(SMALL, [FreshClips(Tones(), "train", k)], k, condition=CONDITIONS["level"]), n

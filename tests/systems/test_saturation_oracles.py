@@ -18,7 +18,7 @@ DEPTHS = (1.0, 2.3, 4.7, 7.1, 9.9)
 
 @pytest.fixture(scope="module")
 def clean():
-    """A second of decaying partials and a little noise, peak 1, as the project's first measurements had."""
+    """A second of decaying partials and a little noise, peak 1."""
     rng = np.random.default_rng(3)
     t = np.arange(RATE) / RATE
     sound = sum(np.sin(2 * np.pi * 196 * k * t + k) * np.exp(-k * 2 * t) / k for k in range(1, 9))
@@ -35,7 +35,7 @@ def test_closed_form_is_exact_in_doubles_and_reaches_1e_3_from_16_bits(clean):
         wet = saturate(clean, depth)
         assert closed_form(clean, wet) == pytest.approx(depth, abs=1e-12)
     errors = [abs(closed_form(to_16_bit(clean), to_16_bit(saturate(clean, d))) - d) for d in DEPTHS]
-    # 8.0e-5 was measured over three seconds; a third of the samples gives sqrt(3) of it, and five draws scatter.
+    # 8.0e-5 was measured over three seconds; a third of the samples gives sqrt(3) of it.
     assert np.mean(errors) < 4e-4
 
 

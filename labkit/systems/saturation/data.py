@@ -187,7 +187,7 @@ def _disturb(
 
 
 class Examples(Dataset):
-    """Examples made on demand from pools drawn evenly; number ``i`` depends on seed and ``i`` alone.
+    """Examples made on demand; number ``i`` depends on the seed and ``i`` alone.
 
     `training` augments the dry sound; the condition of each example is drawn when None.
     """

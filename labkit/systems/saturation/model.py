@@ -185,8 +185,8 @@ def pair_features(clean: np.ndarray, wet: np.ndarray, likeness: float) -> np.nda
 
 
 def _transfer(clean: np.ndarray, wet: np.ndarray) -> np.ndarray:
-    """Mean output for each of 48 inputs, falling and rising; spread of the output; sample counts."""
-    # Bins of equal width in the signed square root of the input: narrow at 0, where deep curves bend.
+    """Mean output for each of 48 inputs, falling and rising; spread of the output; counts."""
+    # Equal bins of the signed square root of the input: narrow at 0, where deep curves bend.
     place = np.sqrt(np.abs(clean)) * np.sign(clean)
     place = np.minimum(((place + 1) * (_N_INPUT_BINS / 2)).astype(int), _N_INPUT_BINS - 1)
     rising = np.diff(clean, prepend=clean[:1]) > 0

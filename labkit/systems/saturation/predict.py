@@ -134,7 +134,7 @@ def pair_fit(reference: np.ndarray, wet: np.ndarray, curve: str | None) -> PairF
 
 
 def _loudest(wet: np.ndarray, clean: np.ndarray | None, margin: int) -> int:
-    """The sample at the wet peak; of several equal (clipped) peaks, the one with the highest clean peak."""
+    """The sample of the wet peak; of several equal (clipped) ones, the highest clean peak."""
     amplitude = np.abs(wet)
     if clean is None:
         return int(amplitude.argmax())

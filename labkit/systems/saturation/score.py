@@ -161,7 +161,7 @@ def _ridge(training: list[Example], tests: list[Example], sample_rate: int) -> n
 
 
 def _statistics(example: Example, sample_rate: int) -> np.ndarray:
-    """(11,) or with a reference (22,): statistics of the amplitudes and of the spectrum at peak 1."""
+    """(11,) or with a reference (22,): statistics of amplitudes and spectrum at peak 1."""
     found = []
     for audio in (example.wet, example.reference):
         if audio is None:

@@ -143,7 +143,7 @@ def loss_of(config: Config) -> Loss:
 
 
 def errors(prediction: Prediction, batch: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
-    """Nats and mean error of the depth, in all and by depth, and the share of curves named right."""
+    """Nats and mean error of the depth, in all and by depth; share of curves named right."""
     true = batch["log_depth"].exp()
     error = (prediction.of(batch["curve"]).exp() - true).abs()
     nats = laplace_nats(prediction, batch["log_depth"], batch["curve"])
@@ -164,7 +164,7 @@ def calibrate(model: SaturationModel, batch: Mapping[str, Tensor]) -> float:
     """Set the factor on the stated spreads that makes the true depths most probable, in place.
 
     Returns:
-        The factor: mean error over stated spread, the maximum-likelihood scale of a Laplace density.
+        The factor: mean error over stated spread, the maximum-likelihood Laplace scale.
 
     Source: temperature scaling (Guo et al. 2017) for a density, as in Levi et al. 2019.
     """
@@ -178,7 +178,7 @@ def calibrate(model: SaturationModel, batch: Mapping[str, Tensor]) -> float:
 def write_sounds(
     model: SaturationModel, dataset: Examples, batch: Mapping[str, Tensor], folder: Path, n: int = 3
 ) -> None:
-    """Clean, wet and re-created sound of `n` memoryless examples, and all errors, for TensorBoard."""
+    """For TensorBoard: clean, wet and re-created sound of `n` examples, and all errors."""
     writer = need("torch.utils.tensorboard").SummaryWriter(folder)
     predicted = predict_batch(model, batch).of(batch["curve"])
     writer.add_histogram("val/log_depth_error", predicted - batch["log_depth"])
