@@ -1,6 +1,6 @@
-"""Networks that give a velocity for every point, moment and condition; and one that answers at once.
+"""Networks that give a velocity for every point, time and condition; and a plain regressor.
 
-Axis letters: b batch, d values of a vector, c size of a condition, n tokens, w width of the network.
+Axis letters: b batch, d values of a vector, c size of a condition, n tokens, w width.
 """
 
 import math
@@ -15,7 +15,7 @@ _TIME_SIZE = 32
 
 
 def time_features(time: Tensor, size: int = _TIME_SIZE) -> Tensor:
-    """Sines and cosines of a moment: (b,) in 0..1 -> (b, size), from half a turn to 64 turns over the unit.
+    """Sines and cosines of a time (b,) in 0..1 -> (b, size), from half a turn to 64 turns.
 
     Source: Vaswani et al. 2017, section 3.5, with frequencies for 0..1.
     """
@@ -25,13 +25,9 @@ def time_features(time: Tensor, size: int = _TIME_SIZE) -> Tensor:
 
 
 class Conditioning(nn.Module):
-    """Moment and condition in one vector; where there is no condition, a trained token stands in its place.
+    """Time and condition in one vector (b, w); a trained token stands for no condition.
 
-    Args:
-        n_condition: c.
-        width: w.
-
-    Source: Ho and Salimans 2021 (classifier-free guidance); the token must be trained, or guidance points anywhere.
+    Source: Ho and Salimans 2021 (classifier-free guidance).
     """
 
     def __init__(self, n_condition: int, width: int) -> None:
@@ -42,7 +38,7 @@ class Conditioning(nn.Module):
         )
 
     def forward(self, time: Tensor, condition: Tensor | None, kept: Tensor | None) -> Tensor:
-        """(b,), (b, c) or None, (b,) bool or None -> (b, w); rows that are not kept read the token."""
+        """Times (b,), conditions (b, c) or None, rows that keep theirs (b,) bool or None for all."""
         if condition is None:
             condition = self.null.expand(len(time), -1)
         elif kept is not None:
@@ -51,7 +47,7 @@ class Conditioning(nn.Module):
 
 
 class _Modulated(nn.Module):
-    """`inner`, between a norm that the condition shifts and scales and a gate that it opens; starts as nothing.
+    """`inner` between a norm that the condition scales and a gate that it opens; begins closed.
 
     Source: Peebles and Xie 2023 (DiT), adaLN-Zero.
     """
@@ -86,14 +82,7 @@ def _feed_forward(width: int, hidden: int) -> nn.Sequential:
 
 
 class MLPField(nn.Module):
-    """A residual perceptron on the whole vector; it must learn every permutation of equal parts by itself.
-
-    Args:
-        n_values: d.
-        n_condition: c.
-        width: w.
-        n_layers: residual blocks.
-    """
+    """A residual perceptron on the whole vector."""
 
     def __init__(
         self, n_values: int, n_condition: int, *, width: int = 256, n_layers: int = 4
@@ -110,16 +99,9 @@ class MLPField(nn.Module):
     def forward(
         self, x: Tensor, time: Tensor, condition: Tensor | None = None, kept: Tensor | None = None
     ) -> Tensor:
-        """Velocity at every point.
+        """Velocities (b, d) at points (b, d) and times (b,), 0 where there is noise.
 
-        Args:
-            x: (b, d).
-            time: (b,) in 0..1, 0 where there is noise.
-            condition: (b, c); None for none.
-            kept: (b,) bool, the rows whose condition is looked at; None for all.
-
-        Returns:
-            (b, d).
+        `condition` is (b, c) or None; `kept` (b,) bool names the rows whose condition is used.
         """
         context = self.conditioning(time, condition, kept)
         x = self.enter(x)
@@ -129,28 +111,22 @@ class MLPField(nn.Module):
 
 
 class TokenField(nn.Module):
-    """A transformer on tokens that share out the values among themselves, without positions.
+    """A transformer on tokens that share the values among themselves, without positions.
 
-    Every value becomes a vector, a matrix A (n, d) mixes the vectors into tokens, and the same matrix carries the
-    tokens' answers back. What the network does to one token it does to all, so values that A puts into like tokens
-    are treated alike: with `kinds` and `slots` given, A is fixed and the field is exactly equivariant, exchange two
-    slots and the velocities are exchanged; without, A is learned, and `assignment_penalty` keeps it sparse.
+    Every value becomes a vector; a matrix A (n, d) mixes the vectors into tokens and carries the
+    outputs back. With `kinds` and `slots`, A is fixed and the field exactly equivariant: exchange
+    two slots, and the velocities are exchanged. Without, A is learned.
 
     Args:
-        n_values: d.
-        n_condition: c.
         n_tokens: n; from `slots` where they are given.
-        width: w, a multiple of `n_heads`.
-        n_heads: of attention.
-        n_layers: blocks of attention and perceptron.
-        kinds: (d,) small ints, what a value is (frequency, amplitude, ...): values of one kind share their vectors.
+        kinds: (d,) small ints, what a value is: values of one kind share their vectors.
         slots: (d,) small ints, the part that a value belongs to.
 
     Raises:
         ValueError: if only one of `kinds` and `slots` is given, or their length is not d.
 
-    Source: Hayes et al. 2025 (ISMIR), "Param2Tok"; our vectors have an offset, so that a value of 0 is seen too, and
-        A starts random instead of nearly equal, which breaks the tie between tokens sooner.
+    Source: Hayes et al. 2025 (ISMIR), "Param2Tok"; our vectors have an offset, so a value of 0 is
+        seen too, and A starts random, which breaks the tie between tokens sooner.
     """
 
     def __init__(
@@ -192,7 +168,7 @@ class TokenField(nn.Module):
     def forward(
         self, x: Tensor, time: Tensor, condition: Tensor | None = None, kept: Tensor | None = None
     ) -> Tensor:
-        """Velocity at every point; arguments as `MLPField.forward`."""
+        """As `MLPField.forward`."""
         context = self.conditioning(time, condition, kept)
         vectors = self.embed(x[..., None] * self.scale[self.kinds] + self.offset[self.kinds])
         tokens = self.assignment @ vectors
@@ -202,38 +178,12 @@ class TokenField(nn.Module):
         return (answers * self.read[self.kinds]).sum(-1) / math.sqrt(answers.shape[-1])
 
     def assignment_penalty(self) -> Tensor:
-        """Mean absolute entry of A: added to the loss (the source: .01 of it), it makes A sparse."""
+        """Mean absolute entry of A; in the loss it makes A sparse (the source: .01 of it)."""
         return self.assignment.abs().mean()
 
 
-class Conditioned(nn.Module):
-    """A field that reads raw features through an encoder of its own, trained with it.
-
-    Args:
-        encoder: features (b, ...) -> (b, c).
-        field: of conditions (b, c).
-    """
-
-    def __init__(self, encoder: nn.Module, field: MLPField | TokenField) -> None:
-        super().__init__()
-        self.encoder, self.field = encoder, field
-
-    def forward(
-        self, x: Tensor, time: Tensor, features: Tensor, kept: Tensor | None = None
-    ) -> Tensor:
-        """Velocity at every point; as the field's, with features in place of the condition."""
-        return self.field(x, time, self.encoder(features), kept)
-
-
 class Regressor(nn.Module):
-    """Condition to values in one pass, by a residual perceptron.
-
-    Args:
-        n_values: d.
-        n_condition: c.
-        width: w.
-        n_layers: residual blocks.
-    """
+    """Condition to values in one pass, by a residual perceptron."""
 
     def __init__(
         self, n_values: int, n_condition: int, *, width: int = 256, n_layers: int = 4

@@ -1,4 +1,4 @@
-"""Rectified flow: a field learns the straight way from noise to data, and a solver walks it.
+"""Rectified flow: a field learns the straight way from noise to data, and a solver follows it.
 
 Axis letters: b batch, d values of a vector, c size of a condition.
 """
@@ -17,7 +17,7 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
 class Field(Protocol):
-    """What `labkit.learn.fields` holds: points (b, d), moments (b,), conditions, rows kept -> velocities (b, d)."""
+    """Points (b, d), times (b,), conditions (b, c), rows kept (b,) -> velocities (b, d)."""
 
     n_values: int
 
@@ -34,18 +34,13 @@ class Field(Protocol):
 
 
 def pair(noise: Tensor, target: Tensor) -> Tensor:
-    """Hand out noise so that the ways to the targets are short: the assignment with the least squared distance in all.
+    """The rows of `noise` (b, d), each given to the row of `target` (b, d) that it shall become.
 
-    Args:
-        noise: (b, d).
-        target: (b, d).
+    The assignment has the least total squared distance. Its price: where the condition tells the
+    targets apart, the noise then does so too, but only in training, and a field of few values
+    learns to read the noise instead of the condition.
 
-    Returns:
-        (b, d): the rows of `noise`, in the order of the targets that they are to become.
-
-    Source: Tong et al. 2024 (TMLR), minibatch optimal transport; Kuhn 1955. Where the condition tells the targets
-        apart, the noise then tells them apart too, but only in training: a field of few values learns to ask the
-        noise instead of the condition. Many values and small batches hide this; random pairs do not have it.
+    Source: Tong et al. 2024 (TMLR), minibatch optimal transport; Kuhn 1955.
     """
     cost = torch.cdist(target.detach().double(), noise.detach().double()).square().cpu().numpy()
     return noise[torch.from_numpy(linear_sum_assignment(cost)[1]).to(noise.device)]
@@ -60,19 +55,16 @@ def flow_loss(
     drop: float = 0.1,
     pairing: Pairing | Callable[[Tensor, Tensor], Tensor] = "random",
 ) -> Tensor:
-    """Mean squared error of the velocity on the straight way from noise to target, at random moments.
+    """Mean squared error of the velocity on the straight way from noise to target, at random times.
 
     Args:
-        field: (points, moments, condition, rows kept) -> velocities.
-        target: (b, d); the noise is standard normal, so the values should be about as large.
+        field: (points, times, condition, rows kept) -> velocities.
+        target: (b, d), about standard normal, as the noise is.
         condition: what the field takes, b rows, or None.
-        rng: on the CPU; of noise, moments and dropped conditions.
+        rng: on the CPU.
         drop: share of rows whose condition is replaced by the trained token.
-        pairing: which noise goes with which target: ``"random"``, ``"optimal"`` (see `pair` for its price), or a
-            function of noise and target that gives the noise to use; over all targets it must stay standard normal.
-
-    Returns:
-        A scalar.
+        pairing: which noise goes with which target: ``"random"``, ``"optimal"`` (see `pair`), or a
+            function of noise and target that gives the noise to use.
 
     Raises:
         ValueError: if `target` is not (b, d), or for another pairing.
@@ -97,18 +89,16 @@ def integrate(velocity: Velocity, start: Tensor, *, steps: int, solver: Solver =
     """Follow a field from time 0 to 1 in equal steps.
 
     Args:
-        velocity: (points (b, d), moments (b,)) -> (b, d).
+        velocity: (points (b, d), times (b,)) -> (b, d).
         start: (b, d).
-        steps: 1 or more.
-        solver: ``"euler"`` asks the field once a step, ``"midpoint"`` twice, ``"rk4"`` four times.
+        solver: ``"euler"`` evaluates the field once a step, ``"midpoint"`` twice, ``"rk4"`` four
+            times.
 
     Returns:
-        (steps + 1, b, d), the whole path; the last is the end.
+        (steps + 1, b, d), the whole path.
 
     Raises:
         ValueError: for another solver or less than one step.
-
-    Source: Runge 1895, Kutta 1901.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
@@ -131,22 +121,13 @@ def sample(
     rng: torch.Generator,
     n_samples: int = 1,
 ) -> Tensor:
-    """Draw vectors for every condition.
+    """Draw (b, n_samples, d) vectors for conditions (b, c).
 
     Args:
-        field: of `labkit.learn.fields`, in evaluation mode.
-        condition: (b, c).
+        field: in evaluation mode.
         steps: of the solver.
-        solver: see `integrate`.
-        guidance: 0 does not look at the condition, 1 follows it, more exaggerates what it changes.
-        rng: on the CPU; of the noise.
-        n_samples: vectors for each condition.
-
-    Returns:
-        (b, n_samples, d).
-
-    Raises:
-        ValueError: as `integrate`.
+        guidance: 0 ignores the condition, 1 follows it, more exaggerates it.
+        rng: of the noise, on the CPU.
 
     Source: Ho and Salimans 2021, for velocities: (1 - g) of none + g of the condition.
     """
@@ -157,7 +138,7 @@ def sample(
 
 
 def guided(field: Field, condition: Tensor, guidance: float) -> Velocity:
-    """The field as `integrate` wants it: for fixed conditions (b, c), at one strength of guidance."""
+    """The velocity for fixed conditions (b, c) at one strength of guidance, for `integrate`."""
     if guidance == 1:
         return lambda x, time: field(x, time, condition)
     if guidance == 0:
@@ -172,15 +153,11 @@ def guided(field: Field, condition: Tensor, guidance: float) -> Velocity:
 
 
 class Averaged(nn.Module):
-    """A model with the running mean of its weights beside it: trained as the one, evaluated as the other.
+    """A model with the running mean of its weights: trained as the one, evaluated as the other.
 
-    Put into `labkit.learn.training.fit`, both are in the checkpoint; the loss calls `follow` at every step.
+    Both are in the checkpoints of `training.fit`; the loss calls `follow` at every step.
 
-    Args:
-        model: the one that is trained.
-        decay: share of the mean that stays at a step.
-
-    Source: Polyak and Juditsky 1992; the mean is torch's `AveragedModel`.
+    Source: Polyak and Juditsky 1992.
     """
 
     def __init__(self, model: nn.Module, *, decay: float = 0.999) -> None:
@@ -199,7 +176,7 @@ class Averaged(nn.Module):
         self.mean.update_parameters(self.online)
 
     def forward(self, *arguments: Tensor) -> Tensor:
-        """What the model says while training, and what the mean says in evaluation mode."""
+        """The model in training, the mean in evaluation."""
         return (self.online if self.training else self.mean)(*arguments)
 
 

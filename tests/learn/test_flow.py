@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.learn.fields import Conditioned, MLPField, Regressor, TokenField
+from labkit.learn.fields import MLPField, Regressor, TokenField
 from labkit.learn.flow import Averaged, flow_loss, guided, integrate, pair, sample
 from labkit.signal.seeds import torch_generator
 
@@ -227,14 +227,6 @@ def test_draws_repeat_with_their_generator():
     assert first.shape == (3, 2, 4)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-
-
-def test_an_encoder_is_trained_with_its_field():
-    model = Conditioned(torch.nn.Linear(7, 5), MLPField(3, 5, width=16, n_layers=1))
-    with torch.no_grad():  # closed gates would hide the condition at the first step
-        model.field.blocks[0].modulation[1].weight.normal_(0, 0.1)
-    flow_loss(model, torch.randn(8, 3), torch.randn(8, 7), rng("loss")).backward()
-    assert model.encoder.weight.grad.abs().max() > 0
 
 
 def test_the_mean_of_the_weights_follows():
