@@ -15,19 +15,9 @@ Kind = Literal["multi_head", "grouped_query", "multi_query", "latent"]
 class Attention(nn.Module):
     """Scaled dot-product attention: multi-head, or with fewer heads of keys and values.
 
-    Two halves, so that a cache can lie between: `remember` gives what is kept of the source, and
-    `read` lets queries attend to it.
+    `remember` gives what is kept of the source, `read` attends to it: a cache lies between.
 
-    Args:
-        width: d, a multiple of `n_heads`.
-        n_heads: heads of queries.
-        n_key_heads: heads of keys and values, a divisor of `n_heads`; as many when None.
-
-    Raises:
-        ValueError: if the sizes do not divide.
-
-    Source: Vaswani et al. 2017, eq. 1 and section 3.2.2; Shazeer 2019 (multi-query); Ainslie et al.
-        2023 (grouped-query). Ours has no dropout on the weights.
+    Source: Vaswani et al. 2017, eq. 1; Shazeer 2019 (multi-query); Ainslie et al. 2023 (grouped).
     """
 
     def __init__(self, width: int, n_heads: int, *, n_key_heads: int | None = None) -> None:
@@ -49,7 +39,7 @@ class Attention(nn.Module):
         return self.key_value(source)
 
     def read(self, x: Tensor, remembered: Tensor, *, causal: bool = False) -> Tensor:
-        """Let every position of `x` (b, t, d) attend to what is remembered: (b, t, d).
+        """(b, t, d) from `x` (b, t, d) that attends to what is remembered.
 
         `causal`: no position attends to a later one; `x` then holds the last t of the s positions.
         """
@@ -76,14 +66,10 @@ class Attention(nn.Module):
 
 
 class LatentAttention(Attention):
-    """Multi-head latent attention: one short vector is kept of each position.
+    """Multi-head latent attention: one short vector of length `rank` is kept of each position.
 
-    All heads' keys and values are linear in it. `forward` computes them. `read` never does: it
-    moves their matrices U and V over to the query and to the mixture, (U c)·q = c·(Uᵀq) and
-    Σ w (V c) = V (Σ w c), so a step costs what the short vectors cost.
-
-    Args:
-        rank: length of the short vector; a quarter of the width when None.
+    All heads' keys and values are linear in it. `read` never computes them: it moves their matrices
+    to the query and to the mixture, (U c)·q = c·(Uᵀq) and Σ w (V c) = V (Σ w c).
 
     Source: DeepSeek-V2, 2024, eq. 9-13. Queries are not compressed, as that saves no cache.
     """
@@ -115,11 +101,7 @@ class LatentAttention(Attention):
 
 
 def attention(kind: Kind, width: int, n_heads: int) -> Attention:
-    """Attention of one kind; ``"grouped_query"`` has half as many heads of keys as of queries.
-
-    Raises:
-        ValueError: for another kind, or sizes that do not divide.
-    """
+    """Attention of one kind; ``"grouped_query"`` has half as many heads of keys as of queries."""
     if kind == "latent":
         return LatentAttention(width, n_heads)
     key_heads = {"multi_head": n_heads, "grouped_query": max(1, n_heads // 2), "multi_query": 1}

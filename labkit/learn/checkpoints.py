@@ -23,16 +23,7 @@ def file_hash(path: str | Path) -> str:
 
 
 def write(model: nn.Module, path: str | Path, *, system: str, config: Mapping[str, Any]) -> str:
-    """Write weights (float16; running statistics stay float32) and config; returns the sha256.
-
-    Args:
-        path: must end in ``.safetensors``.
-        system: the name of the model's system.
-        config: JSON must be able to hold it.
-
-    Raises:
-        ValueError: if `path` has another suffix.
-    """
+    """Write weights (float16; running statistics stay float32) and config; returns the sha256."""
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, got {path.name}")
@@ -48,11 +39,7 @@ def write(model: nn.Module, path: str | Path, *, system: str, config: Mapping[st
 
 
 def read(path: str | Path, *, system: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The config (lists as tuples) and the weights (float32) that `write` wrote.
-
-    Raises:
-        CheckpointError: if the file is missing, unreadable, or another system's.
-    """
+    """The config (lists as tuples) and weights (float32) of a file, or CheckpointError."""
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}: train one with `labkit train {system}`")
@@ -77,11 +64,7 @@ def read(path: str | Path, *, system: str) -> tuple[dict[str, Any], dict[str, Te
 
 
 def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Load weights that `read` gave into a model, in place.
-
-    Raises:
-        CheckpointError: if the model has other names or sizes today than when it was written.
-    """
+    """Load weights into a model in place; CheckpointError if their names or sizes differ."""
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

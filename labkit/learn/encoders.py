@@ -12,15 +12,10 @@ def _block(n_in: int, n_out: int, *, stride: int = 1) -> nn.Sequential:
 
 
 class ConvStem(nn.Module):
-    """A convolutional stem: one vector for every 2 frames of a log-mel spectrogram.
+    """One vector for every 2 frames of a log-mel spectrogram, by convolutions of five widths.
 
-    The mel axis is halved four times, then pooled within its lower and its upper half by mean and
-    maximum: a pattern counts wherever it lies in its half, so one note teaches for all.
-
-    Args:
-        n_mels: a multiple of 32.
-        width: size of the vectors.
-        channels: of the five stages.
+    The mel axis (a multiple of 32) is halved four times, then pooled within its lower and upper
+    half by mean and maximum: a pattern counts wherever it lies in its half.
     """
 
     def __init__(self, n_mels: int, width: int, channels: tuple[int, ...]) -> None:
@@ -44,13 +39,7 @@ class ConvStem(nn.Module):
 
 
 class CodeEmbedding(nn.Module):
-    """Codes as learnt vectors: one table for each codebook, summed over the codebooks of a frame.
-
-    Args:
-        n_codebooks: rows of the codes.
-        codebook_size: codewords in each.
-        width: of the vectors.
-    """
+    """Codes as learnt vectors: one table for each codebook, summed over a frame's codebooks."""
 
     def __init__(self, n_codebooks: int, codebook_size: int, width: int) -> None:
         super().__init__()
@@ -61,11 +50,7 @@ class CodeEmbedding(nn.Module):
         self.register_buffer("first", first, persistent=False)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """(b, n, frames) integers, n at most `n_codebooks` -> (b, frames, width).
-
-        Raises:
-            ValueError: if the codes do not fit the tables.
-        """
+        """(b, n, frames) integers, n at most `n_codebooks` -> (b, frames, width)."""
         n, size = len(self.first), self.codebook_size
         if codes.ndim != 3 or codes.shape[1] > n:
             raise ValueError(f"codes must be (b, 1..{n}, frames), got {tuple(codes.shape)}")
@@ -75,14 +60,10 @@ class CodeEmbedding(nn.Module):
 
 
 class FrameStem(nn.Module):
-    """A stem for the frames of a codec: one vector for every 4 of them.
+    """One vector for every 4 frames of a codec.
 
-    Codes are embedded, latents normalised; two strided convolutions over time follow.
-
-    Args:
-        n_rows: codebooks, or dimensions of the latents.
-        width: size of the vectors.
-        n_words: codewords in each codebook; 0 for latents.
+    Codes of `n_rows` codebooks with `n_words` each are embedded; with `n_words` 0, latents of
+    `n_rows` dimensions are normalised. Two strided convolutions over time follow.
     """
 
     def __init__(self, n_rows: int, width: int, *, n_words: int = 0) -> None:

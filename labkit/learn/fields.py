@@ -15,10 +15,7 @@ _TIME_SIZE = 32
 
 
 def time_features(time: Tensor, size: int = _TIME_SIZE) -> Tensor:
-    """Sines and cosines of a time (b,) in 0..1 -> (b, size), from half a turn to 64 turns.
-
-    Source: Vaswani et al. 2017, section 3.5, with frequencies for 0..1.
-    """
+    """(b,) in 0..1 -> (b, size) sines and cosines, from half a turn to 64 turns."""
     turns = 2.0 ** torch.linspace(-1, 6, size // 2, device=time.device, dtype=time.dtype)
     angle = 2 * math.pi * time[:, None] * turns
     return torch.cat([angle.sin(), angle.cos()], dim=1)
@@ -38,7 +35,7 @@ class Conditioning(nn.Module):
         )
 
     def forward(self, time: Tensor, condition: Tensor | None, kept: Tensor | None) -> Tensor:
-        """Times (b,), conditions (b, c) or None, rows that keep theirs (b,) bool or None for all."""
+        """Times (b,), conditions (b, c) or None, and the rows (b,) bool that keep theirs."""
         if condition is None:
             condition = self.null.expand(len(time), -1)
         elif kept is not None:
@@ -113,17 +110,9 @@ class MLPField(nn.Module):
 class TokenField(nn.Module):
     """A transformer on tokens that share the values among themselves, without positions.
 
-    Every value becomes a vector; a matrix A (n, d) mixes the vectors into tokens and carries the
-    outputs back. With `kinds` and `slots`, A is fixed and the field exactly equivariant: exchange
-    two slots, and the velocities are exchanged. Without, A is learned.
-
-    Args:
-        n_tokens: n; from `slots` where they are given.
-        kinds: (d,) small ints, what a value is: values of one kind share their vectors.
-        slots: (d,) small ints, the part that a value belongs to.
-
-    Raises:
-        ValueError: if only one of `kinds` and `slots` is given, or their length is not d.
+    A matrix A (n, d) mixes the vectors of values into tokens and carries the outputs back. With
+    `kinds` (d,), what a value is, and `slots` (d,), its part, A is fixed and the field equivariant:
+    exchange two slots, and the velocities are exchanged. Without, A is learned.
 
     Source: Hayes et al. 2025 (ISMIR), "Param2Tok"; our vectors have an offset, so a value of 0 is
         seen too, and A starts random, which breaks the tie between tokens sooner.
@@ -142,7 +131,12 @@ class TokenField(nn.Module):
         slots: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        _check_parts(n_values, kinds, slots)
+        if (kinds is None) != (slots is None):
+            raise ValueError("kinds and slots must be given together")
+        if slots is not None and not len(kinds) == len(slots) == n_values:
+            raise ValueError(
+                f"kinds and slots must hold {n_values} numbers, got {len(kinds)} and {len(slots)}"
+            )
         self.n_values, self.n_condition = n_values, n_condition
         self.register_buffer(
             "kinds", torch.tensor(list(range(n_values) if kinds is None else kinds))
@@ -202,13 +196,3 @@ class Regressor(nn.Module):
         for block in self.blocks:
             x = x + block(x)
         return self.leave(self.norm(x))
-
-
-def _check_parts(n_values: int, kinds: Sequence[int] | None, slots: Sequence[int] | None) -> None:
-    if (kinds is None) != (slots is None):
-        raise ValueError("kinds and slots must be given together")
-    for name, parts in (("kinds", kinds), ("slots", slots)):
-        if parts is not None and len(parts) != n_values:
-            raise ValueError(
-                f"{name} must hold one number for each of the {n_values} values, got {len(parts)}"
-            )

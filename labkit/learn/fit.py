@@ -49,14 +49,9 @@ BATCH_SECONDS = 4.0  # audio rendered in one batch: limits memory
 
 @dataclass(frozen=True)
 class Fit:
-    """What a search for settings found.
+    """What a search found: a chain, its SI-SDR against the wet audio, and the search's cost.
 
-    Attributes:
-        chain: the pedals with their fitted settings.
-        si_sdr_db: of the chain's render by pedalboard against the wet recording. Below 30 dB the
-            search has failed.
-        renders: number of renders, in clips of full length through the whole chain.
-        seconds: wall time.
+    `renders` counts clips of full length through the whole chain.
     """
 
     chain: Chain
@@ -90,13 +85,7 @@ def fit_chain(
         rounds: how often the search begins anew until a fit exceeds 30 dB.
         seconds: wall time after which no round begins and the current one stops.
 
-    Raises:
-        ValueError: if shapes differ, a recording is unusable, or a number is out of range.
-        KeyError: for an unknown pedal.
-
-    Source: Marquardt 1963 (steps, with the damping tried on a grid); Allgower and Georg 1990
-        (continuation); Chopin 2002 (particle filter for constants: offspring of settings that
-        cannot explain the next samples).
+    Source: Marquardt 1963 (steps); Allgower and Georg 1990 (continuation); Chopin 2002 (particles).
     """
     dry, wet = _checked(dry, wet, sample_rate, names)
     for name, value in (("starts", starts), ("steps", steps), ("rounds", rounds)):
@@ -130,10 +119,7 @@ def fit_chain_cma(
 ) -> Fit:
     """As `fit_chain`, without gradients: CMA-ES with restarts on the loss of the whole clip.
 
-    It works for any pedal that can be rendered.
-
-    Args:
-        renders: budget; 20 d^1.5 for d parameters when None.
+    It works for any pedal. `renders` is the budget; 20 d^1.5 for d parameters when None.
     """
     dry, wet = _checked(dry, wet, sample_rate, names)
     spaces = [effect(name).space for name in names]
@@ -247,8 +233,8 @@ class _Renderer:
     def slopes(self, unit: Tensor, samples: int, step: float = 1e-5) -> Tensor:
         """(b, n) -> (b, n_smooth, channels * t): derivatives by difference quotients.
 
-        In float64, because the step must be small: the slope of delayed noise is straight only
-        within a sample. A changed parameter is rendered from its own pedal on.
+        In float64, because delayed noise is straight only within a sample. A changed parameter is
+        rendered from its own pedal on.
         """
         exact = unit.double()
         by = torch.where(exact > 0.5, -step, step)
@@ -347,9 +333,9 @@ class _Round:
     def _evolve(
         self, unit: Tensor, moved: Tensor, samples: int, ahead: int, n: int
     ) -> tuple[Tensor, Tensor, int]:
-        """Where steps alone do not explain a longer window: offspring and delays over a part of it.
+        """Where steps fail: offspring and delays over a part, halved until it is explained.
 
-        The part is halved until it is explained. Returns rows, errors and the part's samples.
+        Returns rows, errors and the part's samples.
         """
         on, tried = self.on, []
         reach = self._horizon(unit[:1], samples, ahead)
@@ -371,10 +357,9 @@ class _Round:
         return rows, errors, window
 
     def _offspring(self, unit: Tensor, samples: int, error: float) -> Tensor:
-        """(b * OFFSPRING, n): draws around every row, as wide as the window allows at this error.
+        """(b * OFFSPRING, n), grouped by parent: draws as wide as this error allows.
 
-        The Laplace approximation: a normal distribution whose precision is that of least squares
-        plus that of a uniform prior. Values outside 0..1 are reflected. Grouped by parent.
+        A normal distribution with the precision of least squares plus that of a uniform prior.
         """
         smooth = self.on.smooth
         left, _ = self.on.normal_equations(unit, samples)
@@ -419,11 +404,7 @@ class _Round:
         return found
 
     def _delays(self, row: Tensor, column: int, samples: int, window: int) -> Tensor:
-        """The row, then copies of it with other delays, sample by sample.
-
-        A delay beyond `samples` has had no effect yet: all that the window adds are tried.
-        Shorter ones are moved by up to 24 samples.
-        """
+        """The row, then copies with other delays: those that the window adds, or near ones."""
         knob = self.on.knobs[column]
         per_unit = DELAYS[knob.name] * self.on.sample_rate
         here = knob.from_unit(float(row[column])) * per_unit

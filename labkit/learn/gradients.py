@@ -25,10 +25,10 @@ _MAX_COORDINATES = 4096
 
 @dataclass(frozen=True)
 class Point:
-    """Where a gradient is wanted: `at` (b, n) float64, one row per item, and the `value` (b,) there.
+    """Where a gradient is wanted: `at` (b, n) float64 and the `value` (b,) there.
 
-    `probe` maps (k, b, n) to (k, b), the function at k other places of every item, for k renders.
-    `passed` (b, n) is what a box that does nothing would send back; None for parameters.
+    `probe` maps (k, b, n) to (k, b) for k renders of every item. `passed` (b, n) is what a box that
+    does nothing would send back; None for parameters.
     """
 
     at: np.ndarray
@@ -122,10 +122,8 @@ class CentralDifferences(Estimator):
 class SPSA(Estimator):
     """Simultaneous perturbation: all parameters moved by `eps`, each up or down at random.
 
-    Two renders for each of the `pairs`, however many parameters; right on average. We divide by how
-    far each parameter moved: dividing by 2 eps, as DeepAFx does, halves the gradient at a bound.
-
-    Source: Spall 1992, eq. 2.2; Ramírez et al., ICASSP 2021, eq. 3 (eps .01, one pair).
+    Two renders a pair. We divide by how far each parameter moved: dividing by 2 eps, as DeepAFx
+    does, halves the gradient at a bound. Source: Spall 1992, eq. 2.2; Ramírez et al. 2021, eq. 3.
     """
 
     eps: float = 1e-2
@@ -152,11 +150,8 @@ class SPSA(Estimator):
 class GaussianSmoothing(Estimator):
     """The gradient of the function blurred by a normal distribution of width `sigma`.
 
-    With `antithetic`, each random direction is tried both ways. Without, this is the score-function
-    estimator (REINFORCE, evolution strategies), with the forward pass as its baseline.
-
-    Source: Nesterov and Spokoiny 2017, eq. 6; Williams 1992. Ours divides by the mean and variance
-        of the moves that the bounds allow.
+    Without `antithetic` pairs it is the score-function estimator (REINFORCE), with the forward pass
+    as baseline. Source: Nesterov and Spokoiny 2017, eq. 6; Williams 1992.
     """
 
     sigma: float = 1e-2
@@ -194,10 +189,7 @@ class GaussianSmoothing(Estimator):
 
 @dataclass(frozen=True)
 class StraightThrough(Estimator):
-    """The box taken for a wire: audio's gradient is passed on unchanged.
-
-    Source: Bengio, Léonard and Courville 2013, section 4.
-    """
+    """Audio's gradient is passed on unchanged. Source: Bengio et al. 2013, section 4."""
 
     def estimate(self, point: Point, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
         """The gradient at a point, (b, n)."""
@@ -214,12 +206,10 @@ class StraightThrough(Estimator):
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A differentiable stand-in for the box: its reimplementation, or a network that imitates it.
+    """A differentiable stand-in: the box's reimplementation, or a network that imitates it.
 
-    With `forward` the stand-in gives the output too; otherwise the box does, and the stand-in gives
-    the gradient, taken at its own output.
-
-    Source: Steinmetz et al., JAES 70(9), 2022, sections 2.3 (proxies, full and half) and 2.5.
+    With `forward` it gives the output too; otherwise the gradient alone, at its own output.
+    Source: Steinmetz et al., JAES 70(9), 2022, sections 2.3 (proxies) and 2.5.
     """
 
     function: TorchProcess
@@ -246,10 +236,6 @@ def black_box(
         audio: (b, channels, samples).
         params_unit: (b, d) in 0..1.
         audio_estimator: of the gradient of `audio`; None sends none. A `Surrogate` gives both.
-
-    Raises:
-        ValueError: for shapes that do not fit, parameters outside 0..1, or a box that does not
-            return one row of finite numbers for each item.
     """
     if audio.ndim < 2 or params_unit.ndim != 2 or len(audio) != len(params_unit):
         raise ValueError(
@@ -359,9 +345,9 @@ def each(render: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Process:
 
 
 def stepped(params_unit: Tensor, n_values: int) -> Tensor:
-    """Parameters rounded to `n_values` even positions from 0 to 1, with a straight-through gradient.
+    """Parameters rounded to `n_values` positions from 0 to 1, with a straight-through gradient.
 
-    Steps smaller than a position change nothing: let the estimator use eps = 1 / (n_values - 1).
+    Smaller steps change nothing: let the estimator use eps = 1 / (n_values - 1).
     """
     if n_values < 2:
         raise ValueError(f"n_values must be at least 2, got {n_values}")
@@ -378,7 +364,7 @@ def cosine(estimate: Tensor, exact: Tensor) -> Tensor:
 def log_gradient(
     writer: Any, step: int, estimate: Tensor, exact: Tensor | None = None, *, name: str = "gradient"
 ) -> Mapping[str, float]:
-    """Mean norm of a gradient (b, d), and cosine to the exact one, to a TensorBoard writer or None."""
+    """Mean norm of a gradient (b, d) and cosine to the exact one, for a TensorBoard writer."""
     figures = {"norm": float(estimate.norm(dim=-1).mean())}
     if exact is not None:
         figures["cosine"] = float(cosine(estimate, exact).mean())

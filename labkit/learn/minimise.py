@@ -17,13 +17,7 @@ Method = Literal["gradient", "spsa", "cma"]
 
 @dataclass(frozen=True)
 class Found:
-    """The lowest point that a search evaluated.
-
-    Attributes:
-        point: (n,).
-        loss: its loss.
-        evaluations: points evaluated in all.
-    """
+    """The lowest `point` (n,) that a search evaluated, and its loss."""
 
     point: np.ndarray
     loss: float
@@ -76,32 +70,21 @@ def minimise(
     eps: float = 0.01,
     on_step: Callable[[int, float], object] | None = None,
 ) -> Found:
-    """Search from `start` until `evaluations` points or `seconds` are spent.
+    """Search from `start` (n,) until `evaluations` points or `seconds` are spent.
 
     Args:
-        loss: points (k, n) -> losses (k,): float64 arrays, or for ``"gradient"`` a tensor that
-            needs a gradient and a tensor with one.
-        start: (n,) in 0..1; it is evaluated first, so the result is never worse.
-        method: ``"gradient"`` and ``"spsa"``: steps of Adam, held within 0..1, with the gradient
-            from autograd or from two more evaluations (simultaneous perturbation). ``"cma"``:
-            CMA-ES, only whole generations.
-        evaluations: at least 1.
+        loss: points (k, n) -> losses (k,): float64 arrays, or for ``"gradient"`` tensors.
+        method: ``"gradient"``, ``"spsa"``: Adam within 0..1, by autograd or two more evaluations.
+            ``"cma"``: CMA-ES, whole generations only.
         spread: CMA-ES: standard deviation of the first generation.
         population: CMA-ES: points per generation; 4 + 3 log(n) when None.
-        restarts: CMA-ES: when it stands still, begin again at a random point with twice the
-            population; otherwise the search ends there.
+        restarts: CMA-ES: when it stands still, begin at a random point with twice the population.
         bounded: CMA-ES: whether points stay within 0..1.
         start_loss: CMA-ES: the loss of `start` where it is known; it is not evaluated then.
-        learning_rate: of Adam.
         eps: SPSA: the step to either side, in (0, 0.5].
         on_step: called with (evaluations so far, lowest loss).
 
-    Raises:
-        ValueError: if `method` is unknown or `evaluations` below 1.
-        ModuleNotFoundError: for ``"cma"`` without the package of that name.
-
-    Source: Kingma and Ba 2015 (Adam); Spall 1992 (SPSA); Hansen, "The CMA Evolution Strategy: A
-        Tutorial", 2016; Auger and Hansen 2005 (restarts).
+    Source: Kingma and Ba 2015; Spall 1992; Hansen 2016; Auger and Hansen 2005 (restarts).
     """
     if method not in ("gradient", "spsa", "cma"):
         raise ValueError(f"method must be gradient, spsa or cma, got {method!r}")

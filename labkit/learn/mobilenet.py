@@ -1,4 +1,4 @@
-"""MobileNetV2 for spectrograms: thin layers joined by shortcuts, wide ones between, filtered channel by channel."""
+"""MobileNetV2 for spectrograms."""
 
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ _STEM = 32
 
 
 def scaled(channels: int, width: float) -> int:
-    """Channels times width, rounded to a multiple of 8, at least 8, and never down by more than a tenth."""
+    """Channels times width, rounded to a multiple of 8, never down by more than a tenth."""
     rounded = max(8, int(channels * width + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels * width else rounded
 
@@ -29,14 +29,7 @@ def _convolution(
 
 
 class InvertedResidual(nn.Module):
-    """Widen, filter each channel alone, narrow without a nonlinearity; a shortcut where the shapes allow it.
-
-    Args:
-        n_in: channels in.
-        n_out: channels out.
-        stride: of the filter.
-        expansion: how much wider the middle is; 1 leaves the widening out.
-    """
+    """Widen, filter each channel alone, narrow without a nonlinearity; a shortcut where it fits."""
 
     def __init__(self, n_in: int, n_out: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -47,31 +40,23 @@ class InvertedResidual(nn.Module):
         self.layers = nn.Sequential(*widen, filtered, *narrow)
         self.shortcut = stride == 1 and n_in == n_out
 
-    def forward(self, picture: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         """(b, n_in, h, w) -> (b, n_out, h / stride, w / stride), rounded up."""
-        return picture + self.layers(picture) if self.shortcut else self.layers(picture)
+        return image + self.layers(image) if self.shortcut else self.layers(image)
 
 
 class MobileNetV2(nn.Module):
-    """A picture becomes one vector.
+    """An image of any size to one vector of length `n_out`; `width` scales all channels.
 
-    Args:
-        n_out: length of the vector.
-        width: factor on all channels, > 0.
-        in_channels: of the picture.
-
-    Raises:
-        ValueError: if a size is not positive.
-
-    Source: Sandler et al. 2018, table 2. Ours ends in a convolution straight to the vector instead of 1280 channels
-        and a classifier.
+    Source: Sandler et al. 2018, table 2; ends in a convolution to the vector, without a classifier.
     """
 
     def __init__(self, n_out: int, *, width: float = 1.0, in_channels: int = 1) -> None:
         super().__init__()
         if n_out < 1 or in_channels < 1 or not width > 0:
             raise ValueError(
-                f"n_out, width and in_channels must be positive, got {n_out}, {width} and {in_channels}"
+                "n_out, width and in_channels must be positive, "
+                f"got {n_out}, {width} and {in_channels}"
             )
         last = scaled(_STEM, width)
         layers: list[nn.Module] = [_convolution(in_channels, last, 3, stride=2)]
@@ -87,6 +72,6 @@ class MobileNetV2(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
-    def forward(self, picture: Tensor) -> Tensor:
-        """(b, in_channels, h, w), any size -> (b, n_out): the last channels, averaged over the picture."""
-        return self.layers(picture).mean((2, 3))
+    def forward(self, image: Tensor) -> Tensor:
+        """(b, in_channels, h, w) -> (b, n_out)."""
+        return self.layers(image).mean((2, 3))

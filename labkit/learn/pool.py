@@ -1,4 +1,4 @@
-"""A store for examples that are costly to make: made once, kept on disk, read again in every round."""
+"""A store for costly examples: made once, kept on disk, read again in every round."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -26,19 +26,10 @@ def _order(seed: int, turn: int, n: int) -> np.ndarray:
 
 
 class ExampleCache:
-    """Examples in memory-mapped files, filled by any number of processes as they go.
+    """`n` examples in memory-mapped files, filled by any number of processes as they go.
 
-    Each example has a checksum, written after its arrays: an example that was only written in
-    part, or that was damaged later, counts as missing.
-
-    Args:
-        folder: created when missing.
-        n: number of examples.
-        shapes: field -> shape of one example's array.
-        dtype: how the arrays are kept.
-
-    Raises:
-        ValueError: if `folder` holds arrays of another shape.
+    Each has a checksum, written after its arrays: an example written in part or damaged counts as
+    missing. `shapes` gives the shape of each field. ValueError if `folder` holds other shapes.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from labkit.signal.seeds import seeded
 
 
 class _Block(nn.Module):
-    """A dilated causal convolution, scaled and shifted by the parameters (FiLM), with a shortcut."""
+    """A dilated causal convolution that the parameters scale and shift (FiLM); a shortcut."""
 
     def __init__(self, channels: int, kernel: int, dilation: int, width: int) -> None:
         super().__init__()
@@ -28,14 +28,8 @@ class _Block(nn.Module):
 class ProxyTCN(nn.Module):
     """A conditioned temporal convolutional network: dry audio and parameters to wet audio.
 
-    It begins as a wire and always keeps a straight path from dry to wet.
-
-    Args:
-        n_params: parameters of the effect.
-        kernel: taps of each convolution.
-        growth: each of the `blocks` is this many times as dilated as the one before.
-
-    Source: Steinmetz and Reiss, AES 152, 2022 (the network); Perez et al. 2018 (FiLM).
+    It begins as a wire and keeps a straight path from dry to wet. Each block is `growth` times as
+    dilated as the one before. Source: Steinmetz and Reiss, AES 152, 2022; Perez et al. 2018 (FiLM).
     """
 
     def __init__(
@@ -63,7 +57,7 @@ class ProxyTCN(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, audio: Tensor, params_unit: Tensor) -> Tensor:
-        """(b, channels, samples) and (b, d) in 0..1 -> (b, channels, samples), each channel alone."""
+        """(b, channels, samples) and (b, d) in 0..1 -> wet audio, each channel alone."""
         batch, channels, samples = audio.shape
         condition = self.condition(2 * params_unit - 1).repeat_interleave(channels, 0)
         dry = audio.reshape(batch * channels, 1, samples)
@@ -82,8 +76,7 @@ def fresh_proxy(n_params: int, seed: int) -> ProxyTCN:
 def imitation_loss(distance: Callable[[Tensor, Tensor], Tensor]) -> Loss:
     """The loss of batches of ``dry``, ``params_unit`` and ``wet``.
 
-    Args:
-        distance: (imitated, wet) -> (b,), e.g. spectral; the wave's relative error is added.
+    `distance` (imitated, wet) -> (b,) is e.g. spectral; the wave's relative error is added.
     """
 
     def loss(proxy: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:

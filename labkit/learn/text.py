@@ -1,4 +1,4 @@
-"""Sentences (and sounds) as vectors: MiniLM from an offline package, MPNet and CLAP by transformers.
+"""Sentences and sounds as vectors: MiniLM from an offline package, MPNet and CLAP by the hub.
 
 MPNet and CLAP are optional: `pip install -e '.[encoders]'`, then `hf download` with their name.
 """
@@ -35,13 +35,7 @@ _PARTS = {
 
 
 class Encoded(NamedTuple):
-    """A batch of sentences.
-
-    Attributes:
-        tokens: (b, t, width), a vector for every piece of a word; zero after the end.
-        mask: (b, t) bool, where a sentence has a piece.
-        sentence: (b, width), the mean of the pieces, of length 1.
-    """
+    """Vectors of pieces (b, t, width), zero where `mask` (b, t) is off, and their unit mean."""
 
     tokens: Tensor
     mask: Tensor
@@ -60,10 +54,7 @@ def _check(texts: Sequence[str]) -> None:
 
 
 def split_words(text: str) -> list[str]:
-    """Lower-case words without accents; punctuation and Chinese characters are words of their own.
-
-    Source: the basic tokenizer of BERT (Devlin et al. 2019).
-    """
+    """Lower-case words without accents; punctuation and Chinese characters stand alone."""
     plain = unicodedata.normalize("NFD", text.lower())
     kept = (c for c in plain if unicodedata.category(c) != "Mn")
     return "".join(f" {c} " if _stands_alone(c) else c for c in kept).split()
@@ -92,10 +83,7 @@ def pieces(word: str, vocabulary: dict[str, int]) -> list[int]:
 
 
 class SentenceEncoder(nn.Module):
-    """all-MiniLM-L6-v2: six transformer layers, whose mean output places sentences by meaning.
-
-    Args:
-        folder: with `config.json` and `vocab.txt`; `load` needs `model.safetensors` too.
+    """all-MiniLM-L6-v2, from a folder with `config.json`, `vocab.txt`, `model.safetensors`.
 
     Source: Wang et al. 2020 (MiniLM); Reimers and Gurevych 2019 (mean pooling).
     """
@@ -151,7 +139,7 @@ class SentenceEncoder(nn.Module):
 
 
 def _weights(stored: dict[str, Tensor], n_layers: int) -> dict[str, Tensor]:
-    """BERT's weights under our names; its segment vector, here always the first, joins positions."""
+    """BERT's weights under our names; its first segment vector is added to the positions."""
     segment = stored["embeddings.token_type_embeddings.weight"][0]
     ours = {
         "word.weight": stored["embeddings.word_embeddings.weight"],
@@ -176,11 +164,7 @@ def has_minilm() -> bool:
 
 @cache
 def minilm() -> SentenceEncoder:
-    """MiniLM with the installed weights, read once.
-
-    Raises:
-        ModuleNotFoundError: if they are not installed, with the command that installs them.
-    """
+    """MiniLM with the installed weights, read once, or ModuleNotFoundError with the command."""
     found = find_spec(PACKAGE)
     if found is None:
         raise ModuleNotFoundError(
@@ -191,10 +175,7 @@ def minilm() -> SentenceEncoder:
 
 
 def ngram_vectors(texts: Sequence[str], *, width: int = 512) -> np.ndarray:
-    """Sentences by their spelling alone: (n, width) counts of hashed 2- to 4-grams, of length 1.
-
-    Source: Weinberger et al. 2009 (feature hashing); Bojanowski et al. 2017.
-    """
+    """(n, width) counts of hashed 2- to 4-grams, of length 1: spelling alone."""
     vectors = np.zeros((len(texts), width))
     for row, text in enumerate(texts):
         framed = f" {' '.join(split_words(text))} "
@@ -205,16 +186,9 @@ def ngram_vectors(texts: Sequence[str], *, width: int = 512) -> np.ndarray:
 
 
 class Mpnet(nn.Module):
-    """A sentence encoder of the hub, used like `SentenceEncoder`; frozen.
+    """A sentence encoder of the hub, from its cache or a folder, used like `SentenceEncoder`.
 
-    Args:
-        source: a name on the hub, read from its cache, or a folder.
-
-    Raises:
-        CheckpointError: if the weights are not there, with the command that fetches them.
-        ModuleNotFoundError: without `transformers`.
-
-    Source: Song et al. 2020 (MPNet); Reimers and Gurevych 2019 (mean pooling).
+    CheckpointError names the command that fetches the weights. Source: Song et al. 2020 (MPNet).
     """
 
     def __init__(self, source: str | Path = MPNET) -> None:
@@ -239,14 +213,8 @@ def mpnet() -> Mpnet:
 class Clap(nn.Module):
     """CLAP: sounds and sentences in one space; frozen, differentiable in the sound.
 
-    Its feature extractor works in NumPy, without gradients, so its log-mel spectrogram is computed
-    here in torch.
-
-    Args:
-        source: as for `Mpnet`; a model that does not fuse several views of long clips.
-        sample_rate: of the sounds that it is given.
-
-    Source: Wu et al. 2023 (CLAP with HTSAT).
+    Its feature extractor has no gradients, so the log-mel spectrogram is computed here. For
+    models that do not fuse several views of long clips. Source: Wu et al. 2023 (CLAP with HTSAT).
     """
 
     def __init__(self, source: str | Path = CLAP, *, sample_rate: int = 44100) -> None:

@@ -1,4 +1,4 @@
-"""One training loop for every system: progress, TensorBoard, atomic checkpoints and exact resume."""
+"""One training loop for every system: logs, TensorBoard, atomic checkpoints, exact resume."""
 
 import json
 import time
@@ -86,25 +86,20 @@ def fit(
 ) -> list[Row]:
     """Train `model` in place; a run that was killed and called again ends at the same weights.
 
-    Step ``s`` takes examples ``s * batch_size`` onwards, so a resumed run sees what the unbroken
-    one would have seen. Dropout's generator state is part of the checkpoint. With several devices
-    the first one's figures are logged.
+    Step ``s`` takes examples ``s * batch_size`` onwards; dropout's generator state is part of the
+    checkpoint. With several devices the first one's figures are logged.
 
     Args:
-        model: moved to the accelerator that Lightning Fabric finds.
         dataset: at least ``steps * batch_size`` long; item ``i`` must depend on ``i`` alone.
-        loss: with several devices it must call the model exactly once, as gradients are shared in
-            the calls of the model.
+        loss: with several devices it must call the model exactly once.
         run_dir: gets `checkpoint.pt`, `log.jsonl` and TensorBoard's event files.
-        config: what the run is; a `run_dir` that was begun with another one is refused.
-        on_log: called with each logged row.
+        config: what the run is; a `run_dir` that was begun with another one is a ValueError.
         validate: called every `validate_every` steps and at the end; its figures are logged.
 
     Returns:
         Every logged row, those of earlier parts of the run included.
 
     Raises:
-        ValueError: if `run_dir` belongs to another config.
         FloatingPointError: if the loss is not finite; the last checkpoint stays.
     """
     run_dir = Path(run_dir)

@@ -60,15 +60,10 @@ class DecoderLayer(nn.Module):
         return x + self.dropout(self.feed_forward(self.norm_forward(x)))
 
     def step(self, x: Tensor, own: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        """The same for new positions alone, without dropout.
+        """The same for new positions `x` (b, t, d) alone, without dropout.
 
-        Args:
-            x: (b, t, d), the new positions.
-            own: (b, length, floats), what self-attention remembers of the earlier ones.
-            source: (m, s, floats), what cross-attention remembers; row r of `x` reads row r % m.
-
-        Returns:
-            (b, t, d), and `own` with the new positions at its end.
+        `own` (b, length, floats) is what self-attention remembers of the earlier ones; it is
+        returned with the new ones. Row r of `x` reads row r % m of `source` (m, s, floats).
         """
         normed = self.norm_self(x)
         own = torch.cat([own, self.self_attention.remember(normed)], dim=1)
@@ -86,7 +81,7 @@ class DecoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A stack of `EncoderLayer` with learned positions and a final norm; at most `max_length` long."""
+    """A stack of `EncoderLayer` with learned positions and a final norm."""
 
     def __init__(
         self, width: int, n_heads: int, n_layers: int, *, max_length: int, dropout: float = 0.0
@@ -111,10 +106,7 @@ class Encoder(nn.Module):
 class Cache:
     """What a decoder keeps of the tokens so far and of the source; a step gives a new one.
 
-    Attributes:
-        own: one (b, length, floats) for each layer, of the tokens.
-        source: one (m, s, floats) for each layer, of the memory; row r of the tokens reads row
-            r % m.
+    For each layer `own` (b, length, floats) and `source` (m, s, floats); row r reads row r % m.
     """
 
     own: tuple[Tensor, ...]
@@ -128,7 +120,7 @@ class Cache:
     def pick(self, rows: Tensor) -> "Cache":
         """The cache whose row i is row `rows[i]` of this one, for beams.
 
-        A row must keep its source: ``rows[i] % m == i % m``, and len(rows) is a multiple of m.
+        A row must keep its source: ``rows[i] % m == i % m``.
         """
         return Cache(tuple(layer.index_select(0, rows) for layer in self.own), self.source)
 
@@ -138,11 +130,6 @@ class Decoder(nn.Module):
 
     `forward` reads whole sentences, for training. `start` and `step` give the same logits token by
     token, at the cost of the new tokens alone.
-
-    Args:
-        n_tokens: size of the vocabulary.
-        max_length: longest sentence.
-        kind: of attention.
     """
 
     def __init__(
@@ -168,11 +155,7 @@ class Decoder(nn.Module):
         nn.init.normal_(self.embedding.weight, std=0.02)
 
     def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        """Tokens (b, t) and memory (b, s, d) -> logits (b, t, n_tokens) of each next token.
-
-        Raises:
-            ValueError: when t exceeds `max_length`.
-        """
+        """Tokens (b, t) and memory (b, s, d) -> logits (b, t, n_tokens) of each next token."""
         x = self._embed(tokens, 0)
         for layer in self.layers:
             x = layer(x, memory)
@@ -188,14 +171,7 @@ class Decoder(nn.Module):
         return Cache(tuple(own), tuple(source))
 
     def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        """Read the new tokens (b, t) that follow those in the cache, whose rows are b.
-
-        Returns:
-            Logits (b, t, n_tokens) as `forward` gives for these positions, and the longer cache.
-
-        Raises:
-            ValueError: when the sentence exceeds `max_length`.
-        """
+        """Logits (b, t, n_tokens) of tokens (b, t) that follow the cache, and a longer cache."""
         x, longer = self._embed(tokens, cache.length), []
         for layer, own, source in zip(self.layers, cache.own, cache.source, strict=True):
             x, own = layer.step(x, own, source)

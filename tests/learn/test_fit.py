@@ -1,4 +1,4 @@
-"""A chain's settings are found from dry and wet, a search knows when it failed, and bad input is refused in words."""
+"""A chain's settings are found from dry and wet, and a search knows when it failed."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_the_knobs_of_a_short_chain_are_found():
     wet = HIDDEN.render(DRY, RATE)
     found = fit_chain(DRY, wet, RATE, HIDDEN.names, **FEW)
     assert found.chain.names == HIDDEN.names
-    # The bound asked of five pedals is 1 % of each range and 30 dB; two memoryless or short ones must do better.
+    # Asked of five pedals: 1 % of each range and 30 dB. Two short ones must do better.
     assert knob_errors(HIDDEN, found.chain).max() < 0.005
     assert found.si_sdr_db > 40.0
     assert found.renders > 0

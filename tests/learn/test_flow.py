@@ -1,4 +1,4 @@
-"""The flow: samplers against closed forms, guidance at its limits, pairing, and a field that learns two modes."""
+"""The flow: solvers against closed forms, guidance at its limits, pairing, and learning."""
 
 import itertools
 import math
@@ -40,7 +40,8 @@ def spiral(x, time):
 
 
 def spiral_end(x):
-    # As a complex number: z' = i z + t s with s = 1 + i. A straight line solves it, i s t + s; what is left turns.
+    # As a complex number: z' = i z + t s with s = 1 + i. A straight line solves it, i s t + s;
+    # what is left turns.
     z, s, turn = torch.complex(x[:, 0], x[:, 1]), complex(1, 1), complex(math.cos(1), math.sin(1))
     end = (z - s) * turn + 1j * s + s
     return torch.stack([end.real, end.imag], 1)
@@ -60,7 +61,7 @@ def test_every_solver_has_its_order(solver, order):
         (integrate(spiral, start, steps=steps, solver=solver)[-1] - spiral_end(start)).norm()
         for steps in (20, 40)
     ]
-    # Half the step, 2**order times less error; the next term of the series is a tenth of that at 20 steps.
+    # Half the step, 2**order times less error; the next term is a tenth of that at 20 steps.
     assert errors[0] / errors[1] == pytest.approx(2**order, rel=0.1)
 
 
@@ -206,7 +207,7 @@ def train_two_modes(pairing, steps=250):
 def test_a_field_learns_two_modes_where_a_mean_would_be_none(pairing):
     field = train_two_modes(pairing)
     free = sample(field, torch.zeros(400, 1), steps=8, guidance=0, rng=rng("draw"))[:, 0, 0]
-    # Both modes, each about half: four standard deviations of a coin tossed 400 times are .1. Few in the middle.
+    # Each mode about half: four standard deviations of 400 coin tosses are .1.
     assert (free > 0).float().mean().item() == pytest.approx(0.5, abs=0.15)
     assert (free.abs() < 0.5).float().mean().item() < 0.1
     told = sample(field, torch.tensor([[-1.0], [1.0]]), steps=8, rng=rng("draw"), n_samples=100)[
@@ -214,7 +215,7 @@ def test_a_field_learns_two_modes_where_a_mean_would_be_none(pairing):
     ]
     assert told.shape == (2, 100)
     obeyed = ((told[0] < 0).float().mean() + (told[1] > 0).float().mean()).item() / 2
-    # The price of pairing by distance: the noise says which mode, and the condition is no longer asked.
+    # The price of optimal pairing: the noise tells the mode, and the condition is not learnt.
     assert obeyed > 0.95 if pairing == "random" else 0.4 < obeyed < 0.8
 
 

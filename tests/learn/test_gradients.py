@@ -1,4 +1,4 @@
-"""Gradients through boxes whose gradient is known by hand: laws, walls, shapes, and mistakes that are said."""
+"""Gradients through boxes whose gradient is known by hand: laws, bounds, shapes, mistakes."""
 
 import itertools
 
@@ -102,7 +102,7 @@ def test_differences_stay_inside_the_walls():
 
 @pytest.mark.parametrize("place", [(0.4, 0.5, 0.6), (0.0, 0.5, 0.98), (0.0, 1.0, 1.0)])
 def test_spsa_over_all_tosses_is_the_gradient_between_its_renders(place):
-    """An average over every toss leaves no chance: what remains is bias, and at a wall there is none but the middle."""
+    """An average over all directions leaves no chance, only bias."""
     signs = np.array(list(itertools.product([-1.0, 1.0], repeat=3)))[:, None]
     estimator = SPSA(0.1)
     found = estimator.along(point(*place), signs)[0]
@@ -113,7 +113,7 @@ def test_spsa_over_all_tosses_is_the_gradient_between_its_renders(place):
 
 @pytest.mark.parametrize("antithetic", [True, False])
 def test_smoothing_is_right_on_average_inside_and_nearly_so_at_a_wall(antithetic):
-    """The standard error of 20 000 draws is about |g| sqrt(4 / 20000): .06 for a gradient near 5, twice at a wall."""
+    """The standard error is about |g| sqrt(4 / 20000): .06 inside, twice that at a bound."""
     estimator = GaussianSmoothing(0.01, draws=20_000, antithetic=antithetic)
     place = np.array([0.4, 0.5, 0.6])
     found = estimator.estimate(point(*place), rng())[0]
@@ -188,7 +188,7 @@ def test_a_probe_of_many_rows_comes_in_parts_and_keeps_its_order(monkeypatch):
 
 
 def test_gradients_for_the_input():
-    """Differences see every sample of a short clip; a wire hands on; without an estimator there are zeros."""
+    """Differences see every sample; a wire passes on; without an estimator there are zeros."""
     audio, params = batch()
     audio.requires_grad_()
     loss(twin(audio, params)).backward()
@@ -222,7 +222,7 @@ def test_a_surrogate_can_be_heard_or_only_give_its_gradient():
 
 
 def test_a_box_inside_a_network_trains_it():
-    """The layer finds a gain of .7 through a box without gradient: the loss falls by far more than a hundredfold."""
+    """The layer finds a gain of .7 through a box: the loss falls more than a hundredfold."""
     audio, _ = batch()
     wanted = torch.from_numpy(box(audio.numpy(), np.tile([0.7, 0.5], (3, 1))))
     logits = torch.zeros(3, 2, dtype=torch.float64, requires_grad=True)

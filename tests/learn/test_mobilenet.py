@@ -9,7 +9,7 @@ def count(model):
 
 
 def test_it_has_as_many_weights_as_the_papers():
-    """The usual network has 3,504,872 of them, 1,281,000 in its classifier, which ours does not have."""
+    """3,504,872 of them, without the 1,281,000 of the classifier, which ours does not have."""
     assert count(MobileNetV2(1280, width=1.0, in_channels=3)) == 3_504_872 - 1_281_000
 
 

@@ -1,4 +1,4 @@
-"""Sentences as vectors: pieces of words, MiniLM from its package, spelling, and others' encoders."""
+"""Sentences as vectors: pieces of words, MiniLM, spelling, MPNet and CLAP."""
 
 import numpy as np
 import pytest

@@ -143,13 +143,14 @@ rank = os.environ.get("LOCAL_RANK", "0")
 for norm in (False, True):
     model, folder = undropped(norm), Path(sys.argv[1]) / ("norm" if norm else "plain")
     plan = replace(PLAN, n_devices=2)
-    rows = fit(model, Line(), squared_error, plan, folder, log_every=5, validate=lambda _: {"seen": 1.0})
+    options = {"log_every": 5, "validate": lambda _: {"seen": 1.0}}
+    rows = fit(model, Line(), squared_error, plan, folder, **options)
     torch.save({"model": model.state_dict(), "rows": rows}, folder / f"rank{rank}.pt")
 """
 
 
 def test_two_devices_share_batches_and_end_where_one_does(tmp_path):
-    """Each step's gradient is the mean of two halves. Only running figures and the log are those of the first."""
+    """Each step's gradient is the mean of two halves. Figures and log are the first one's."""
     alone = undropped()
     rows = fit(alone, Line(), squared_error, PLAN, tmp_path / "alone", log_every=5)
     script = tmp_path / "two.py"

@@ -1,4 +1,4 @@
-"""Our transformer beside torch's own attention, and the properties that a decoder and its cache must have."""
+"""Our transformer beside torch's own attention; laws of the decoder and its cache."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_attention_equals_torch_multihead_attention():
 
 
 def test_fewer_heads_of_keys_are_many_that_agree():
-    """Grouped-query attention is multi-head attention whose heads of keys and values repeat, two and two."""
+    """Multi-head attention whose heads of keys and values repeat, two and two."""
     torch.manual_seed(0)
     few, many = Attention(24, 4, n_key_heads=2), Attention(24, 4)
     many.query, many.output = few.query, few.output

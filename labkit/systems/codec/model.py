@@ -25,10 +25,7 @@ from labkit.systems.codec.config import Config, Net, Sound
 class Codec(nn.Module):
     """Audio to codes and back.
 
-    Attributes:
-        config: its settings.
-        fresh: whether the weights are random: training then begins with unit frames and codewords
-            on frames.
+    `fresh`: the weights are random; training then begins with unit frames and new codewords.
     """
 
     def __init__(self, config: Config) -> None:
@@ -53,9 +50,8 @@ class Codec(nn.Module):
     def forward(self, audio: Tensor) -> dict[str, Tensor]:
         """What training needs of (b, 1, samples), a multiple of the hop.
 
-        Returns:
-            ``audio`` (b, 1, samples), ``codes`` (b, n, frames), ``latents`` (b, n * codebook_dim,
-            frames): what each codebook looked up, and the scalars ``commitment`` and ``codebook``.
+        ``audio``, ``codes`` (b, n, frames), ``latents`` (b, n * codebook_dim, frames) that each
+        codebook looked up, and the scalars ``commitment`` and ``codebook``.
         """
         frames = self.network.encoder(audio)
         # bfloat16 cannot tell close codewords apart.
@@ -67,18 +63,9 @@ class Codec(nn.Module):
 
     @torch.no_grad()
     def encode(self, audio: Tensor, sample_rate: int, *, n_codebooks: int | None = None) -> Tensor:
-        """The codes of audio.
+        """Codes (b * channels, n_codebooks, frames) int64, indices of codewords.
 
-        Args:
-            audio: (b, channels, samples) float, full scale 1, at any rate.
-            n_codebooks: the first so many; all when None.
-
-        Returns:
-            (b * channels, n_codebooks, frames) int64, the indices of codewords.
-
-        Raises:
-            TypeError: for audio that is not a float tensor.
-            ValueError: for a shape, rate or number of codebooks that cannot be used.
+        `audio` is (b, channels, samples) float at any rate; `n_codebooks` None takes all.
         """
         most = self.config.net.n_codebooks
         count = most if n_codebooks is None else n_codebooks
@@ -100,17 +87,10 @@ class Codec(nn.Module):
         sample_rate: int | None = None,
         books: Sequence[int] | None = None,
     ) -> Tensor:
-        """The audio of codes, (b, 1, samples).
+        """The audio (b, 1, samples) of codes (b, n, frames), of the first n codebooks.
 
-        Args:
-            codes: (b, n, frames) integers, of the first n codebooks.
-            samples: length at `sample_rate`, within the frames.
-            sample_rate: of the result; the codec's when None.
-            books: the rows of `codes` to decode, e.g. ``(0,)``; all when None.
-
-        Raises:
-            TypeError: for codes that are not integers.
-            ValueError: for codes, books or `samples` out of range.
+        `samples` counts at `sample_rate`, the codec's when None. `books` are the rows of `codes` to
+        decode, e.g. ``(0,)``; all when None.
         """
         own = self.config.sound.sample_rate
         books = range(codes.shape[1]) if books is None else books
@@ -171,16 +151,10 @@ def build(config: Config) -> Codec:
 
 
 def official(path: str | Path | None = None) -> Codec:
-    """Descript's own 44.1 kHz codec, 8 kbit/s, in evaluation mode.
+    """Descript's own 44.1 kHz codec, 8 kbit/s (Kumar et al. 2023, weights 0.0.1).
 
-    Args:
-        path: a weights file; when None the cache of descript-audio-codec, which downloads about
-            300 MB into it.
-
-    Raises:
-        CheckpointError: if the weights cannot be had or read; it says where to put them by hand.
-
-    Source: Kumar et al. 2023, the released weights 0.0.1.
+    `path` None takes the cache of descript-audio-codec, which downloads 300 MB into it.
+    CheckpointError says where to put the file by hand.
     """
     with _quiet():
         utils, tag = need("dac.utils"), "0.0.1"

@@ -1,4 +1,4 @@
-"""The exam of the codec: the mel distance of decoded guitars, beside a plain coder at its bit rate."""
+"""The exam of the codec: mel distance beside a plain coder at its bit rate."""
 
 from collections.abc import Sequence
 
@@ -87,11 +87,7 @@ def fixed_score(codec: Codec, *, n: int = 12) -> dict[str, float]:
 def draw(
     kind: str, n: int, *, wet: bool, seconds: float, sample_rate: int, seed: int
 ) -> list[Clip]:
-    """`n` test clips (1, samples) at -20 dBFS RMS, dry or through one to six random pedals.
-
-    Raises:
-        FileNotFoundError: if `kind` is real and there are no real recordings here.
-    """
+    """`n` test clips at -20 dBFS RMS, dry or through one to six random pedals."""
     sizes = {"seconds": seconds, "sample_rate": sample_rate}
     if kind == "real":
         source = recordings(("guitar_di", "guitar_acoustic"), **sizes)
@@ -114,15 +110,8 @@ def mel_griffin_lim(
 ) -> Tensor:
     """What is left of audio (..., samples) coded as a coarse log-mel spectrogram.
 
-    Every second frame is sent with as many bands as the bits allow; the frames between are
-    interpolated, and the phase is guessed.
-
-    Args:
-        bits: per band, 1..8, over a range of 80 dB.
-        n_iter: iterations of Griffin-Lim.
-
-    Raises:
-        ValueError: if fewer than four bands are left.
+    Every second frame is sent, as many bands as the bits allow, `bits` a band over 80 dB; frames
+    between are interpolated, and the phase is guessed.
     """
     hop_length = 512
     n_mels = min(96, int(bits_per_second * 2 * hop_length / sample_rate / bits))
@@ -139,10 +128,7 @@ def mel_griffin_lim(
 
 
 def mel_to_audio(level_db: Tensor, sample_rate: int, length: int, *, n_iter: int = 32) -> Tensor:
-    """Audio (..., length) with about this log-mel spectrogram (..., n_mels, frames) in dB.
-
-    For frames of 2048 samples, a hop of 512 and the default band edges of `log_mel`.
-    """
+    """Audio (..., length) of a log-mel spectrogram (..., n_mels, frames) with hop 512."""
     n_mels = level_db.shape[-2]
     filters = melscale_fbanks(_N_FFT // 2 + 1, 30.0, sample_rate / 2, n_mels, sample_rate)
     filters = filters.to(level_db)

@@ -78,7 +78,7 @@ class Clips(Dataset):
 class Renewal(nn.Module):
     """Moves codewords: used ones towards their frames, unused ones onto frames of the batch.
 
-    Source: k-means by moving averages with expiry, Zeghidour et al. 2021 (SoundStream), sec. 3.3.
+    Source: Zeghidour et al. 2021 (SoundStream), section 3.3.
     """
 
     def __init__(self, config: Config, *, fresh: bool) -> None:
@@ -111,10 +111,9 @@ class Renewal(nn.Module):
 
 
 def loss_of(config: Config, codec: Codec, renewal: Renewal) -> Loss:
-    """The loss of a batch: mel distance, MR-STFT, samples, commitment and codebooks.
+    """Mel distance, MR-STFT (by auraloss), samples, commitment and codebooks.
 
-    Source: Kumar et al. 2023, section 3.4, without the discriminator; the STFT loss is Yamamoto et
-        al. 2020's, by auraloss.
+    Source: Kumar et al. 2023, section 3.4, without the discriminator.
     """
     net, rate = config.net, config.sound.sample_rate
     stft = need("auraloss").freq.MultiResolutionSTFTLoss()
@@ -143,15 +142,10 @@ def loss_of(config: Config, codec: Codec, renewal: Renewal) -> Loss:
 
 @torch.no_grad()
 def standardise(codec: Codec, audio: Tensor) -> None:
-    """Scale the encoder's last layer so that every channel has mean 0 and variance 1, in place.
+    """Scale the encoder's last layer: every channel of its frames gets mean 0 and variance 1.
 
-    A fresh encoder's frames are a hundredth of that and nearly parallel: all would get the same
-    few codewords, and the decoder would learn to do without them.
-
-    Args:
-        audio: (b, 1, samples), a multiple of the hop.
-
-    Source: Salimans and Kingma 2016 (weight normalisation), section 3, of the last layer only.
+    A fresh encoder's frames are nearly parallel: all would get the same few codewords. Source:
+    Salimans and Kingma 2016, section 3, of the last layer only.
     """
     frames, last = codec.network.encoder(audio), codec.network.encoder.block[-1]
     spread, mean = frames.std((0, 2)).clamp(min=1e-8), frames.mean((0, 2))
@@ -167,11 +161,7 @@ def begin_from(model: Codec, start: Codec) -> None:
 
 @contextmanager
 def training(config: Config, data: Data, model: Codec, _run_dir: Path) -> Iterator[Training]:
-    """Clips and loss; the counts of codewords are part of the model while it is trained.
-
-    Raises:
-        ValueError: for several devices, whose codewords would move apart.
-    """
+    """Clips and loss; the counts of codewords are part of the model while it is trained."""
     if config.plan.n_devices > 1:
         raise ValueError(f"the codec trains on one device, got n_devices {config.plan.n_devices}")
     clips = Clips(config, data)
