@@ -18,13 +18,13 @@ SILENT_DB = -100.0
 
 
 @batched
-def gain(audio: Tensor, sample_rate: int, *, gain_db: Tensor) -> Tensor:  # noqa: ARG001
+def gain(audio: Tensor, _sample_rate: int, *, gain_db: Tensor) -> Tensor:
     """Louder or softer. As `pedalboard.Gain`, to the last digit of the amplitude."""
     return audio * over_time(amplitude(gain_db))
 
 
 @batched
-def distortion(audio: Tensor, sample_rate: int, *, drive_db: Tensor) -> Tensor:  # noqa: ARG001
+def distortion(audio: Tensor, _sample_rate: int, *, drive_db: Tensor) -> Tensor:
     """The hyperbolic tangent of the amplified sound. As `pedalboard.Distortion`.
 
     Source: Zölzer (ed.), "DAFX: Digital Audio Effects" (2nd ed., 2011), section 4.3.
@@ -33,7 +33,7 @@ def distortion(audio: Tensor, sample_rate: int, *, drive_db: Tensor) -> Tensor: 
 
 
 @batched
-def clipping(audio: Tensor, sample_rate: int, *, threshold_db: Tensor) -> Tensor:  # noqa: ARG001
+def clipping(audio: Tensor, _sample_rate: int, *, threshold_db: Tensor) -> Tensor:
     """Cut off what exceeds a threshold. As `pedalboard.Clipping`.
 
     Samples below the threshold pass their gradient to the audio, samples above it to the threshold.
@@ -46,7 +46,7 @@ def clipping(audio: Tensor, sample_rate: int, *, threshold_db: Tensor) -> Tensor
 
 
 @batched
-def bitcrush(audio: Tensor, sample_rate: int, *, bit_depth: Tensor) -> Tensor:  # noqa: ARG001
+def bitcrush(audio: Tensor, _sample_rate: int, *, bit_depth: Tensor) -> Tensor:
     """Round samples to multiples of 2^-bit_depth, halves to even. As `pedalboard.Bitcrush`.
 
     The true derivative is 0 or does not exist. Of the output y with respect to the audio x it

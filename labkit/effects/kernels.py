@@ -52,19 +52,20 @@ class Kernel:
 
     def __call__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         """Fill `outputs` (contiguous on the processor) from `inputs`, all lanes first."""
-        is_cuda = inputs[0].device.type == "cuda"
-        if is_cuda and find_spec("triton") is not None:
+        device = inputs[0].device
+        if device.type == "cuda" and find_spec("triton") is not None:
             kernels = import_module("labkit.effects.triton_kernels")
             with torch.cuda.device_of(inputs[0]):
                 getattr(kernels, self.__name__)(*inputs, *outputs)
             return
-        # Without triton, tensors of a CUDA device go through the processor and back.
-        here = [torch.empty_like(x, device="cpu").contiguous() if is_cuda else x for x in outputs]
+        # Without triton, tensors of another device go through the processor and back.
+        is_here = device.type == "cpu"
+        filled = outputs if is_here else [torch.empty(x.shape, dtype=x.dtype) for x in outputs]
         arrays = [x.detach().cpu().contiguous().numpy() for x in inputs]
-        over_lanes(self.compiled, len(inputs[0]), *arrays, *(x.numpy() for x in here))
-        for output, filled in zip(outputs, here, strict=True):
-            if output is not filled:
-                output.copy_(filled)
+        over_lanes(self.compiled, len(inputs[0]), *arrays, *(x.numpy() for x in filled))
+        if not is_here:
+            for output, values in zip(outputs, filled, strict=True):
+                output.copy_(values)
 
 
 def over_lanes(compiled: Callable[..., None], n_lanes: int, *arrays: object) -> None:
