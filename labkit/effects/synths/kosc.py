@@ -34,13 +34,12 @@ def render(
         params_unit: (b, k, 3) in 0..1.
         in_bands: whether oscillator i has band i of k of the frequencies to itself, which breaks
             the symmetry.
-        sample_rate: at least four times the highest frequency.
 
     Returns:
         (b, n_samples), full scale 1; with a gradient to every setting.
 
     Raises:
-        ValueError: if the shape is not (b, k, 3), or a value lies outside 0..1.
+        ValueError: for another shape, values outside 0..1, or a rate below 16 kHz.
 
     Source: the task of Hayes et al. 2025 (ISMIR); the edges are rounded as in Välimäki and
         Huovilainen 2007 (polyBLEP).

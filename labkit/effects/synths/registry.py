@@ -42,7 +42,7 @@ SETS = {name: spec for synthesizer in SYNTHESIZERS for name, spec in synthesizer
 
 
 def synthesizer_of(parameters: str) -> Synthesizer:
-    """The synthesizer that plays a parameter set. Raises ValueError for an unknown name."""
+    """The synthesizer of a parameter set; ValueError for an unknown name."""
     for synthesizer in SYNTHESIZERS:
         if parameters in synthesizer.sets:
             return synthesizer
@@ -52,12 +52,10 @@ def synthesizer_of(parameters: str) -> Synthesizer:
 class Synth:
     """A synthesizer in a process of its own, which may crash or hang. A context manager.
 
-    Args:
-        spec: a parameter set of `SETS`.
-        timeout_s: limit of the start and of each call, in seconds.
+    `timeout_s` limits the start and each call.
 
     Raises:
-        ValueError: for another set.
+        ValueError: if `spec` is not one of `SETS`.
         ImportError, PluginError: if the synthesizer is not installed.
     """
 
@@ -110,11 +108,7 @@ class Synth:
         return self._worker.call("preset", dict(values), name, volume_db)
 
     def play(self, preset: str | bytes, values: Values, *, seconds: float = 2.0) -> np.ndarray:
-        """The sound of a preset file's content in a new instance, as `render`.
-
-        Args:
-            preset: ours or anybody's.
-            values: ``note_pitch`` (MIDI key) and ``note_seconds``; the rest is ignored.
+        """The sound of anybody's preset file in a new instance, with the note of `values`.
 
         Raises:
             PluginError: if the synthesizer refuses the preset, crashed or hung. Surge XT may read

@@ -76,10 +76,7 @@ def propose(
     seed: int = 0,
     guidance: float = GUIDANCE,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Encoded patches for a batch of `note_features`: (b, n, size) drawn, (b, size) regressed.
-
-    `guidance` is explained in `labkit.learn.flow.sample`.
-    """
+    """Encoded patches for a batch of `note_features`: (b, n, size) drawn, (b, size) regressed."""
     given = [torch.from_numpy(np.asarray(x, dtype=np.float32)) for x in (mel, lines)]
     condition = model.encoder(*given)
     rng = torch_generator(seed, "synth", "draws")
@@ -103,8 +100,7 @@ def patch_of(spec: SynthSpec, code: np.ndarray) -> dict[str, float | str]:
 def prepare(audio: np.ndarray, sample_rate: int, seconds: float) -> np.ndarray:
     """A recording as the network receives it: (samples,) mono at 44.1 kHz, from the onset on.
 
-    Raises:
-        AudioError: if it is empty, silent or not finite.
+    Raises AudioError if it is empty, silent or not finite.
     """
     single = resample(to_mono(check_audio(audio, sample_rate)), sample_rate, SAMPLE_RATE)[0]
     level = np.abs(single)
@@ -132,7 +128,6 @@ def predict(
 
     Args:
         audio: (channels, samples) float32, any level.
-        synth: plays the model's parameter set.
         n: draws of the flow. Each is played, and the regressor's patch too; the nearest is played
             at the keys around its own if `pitch` is not given.
         refine: more notes to play, for CMA-ES on the knobs of the best patch.
@@ -253,14 +248,8 @@ def match_file(
 ) -> tuple[Match, Written]:
     """`predict` for a file, written by `write_match` to `out` (`output/NAME` when None).
 
-    Args:
-        preset: of the shipped network.
-        checkpoint: another network instead; it names its own synthesizer.
-
-    Raises:
-        AudioError: if the file cannot be read or is silent.
-        CheckpointError: if the checkpoint cannot be read.
-        ValueError, ImportError, PluginError: as `predict`, or without the synthesizer.
+    `checkpoint` replaces the shipped network of `preset` and names its own synthesizer. Errors as
+    `predict`, CheckpointError, and ImportError or PluginError without the synthesizer.
     """
     from labkit.systems.synth import SYSTEM
 

@@ -77,7 +77,7 @@ class RenderConfig:
 
 
 def default_folder(parameters: str) -> Path:
-    """Where the data set of a parameter set is kept unless a folder is named."""
+    """The usual folder of a parameter set's data."""
     return cache_dir() / "synth" / parameters
 
 
@@ -120,8 +120,7 @@ def columns(config: RenderConfig) -> dict[str, tuple[tuple[int, ...], str]]:
 def write_shard(path: Path, job: Job, rows: Mapping[str, np.ndarray]) -> None:
     """Write a file of a data set; the same rows give the same bytes.
 
-    Raises:
-        ValueError: if a column has another shape than `columns` says.
+    Raises ValueError if a column has another shape than `columns` says.
     """
     # Not lzf: h5py does not clear its hash table, so it may encode equal rows differently.
     packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
@@ -144,10 +143,9 @@ def read_shard(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def claim(folder: Path, config: RenderConfig) -> None:
-    """Mark a folder as a data set's; only the numbers of notes may differ from last time.
+    """Mark a folder as a data set's, or raise ValueError if it holds another one.
 
-    Raises:
-        ValueError: if it holds another data set.
+    Only the numbers of notes may differ from last time.
     """
     path = Path(folder) / "config.json"
     if path.exists() and _lasting(RenderConfig.from_file(path)) != _lasting(config):
@@ -175,11 +173,7 @@ class Notes:
 
 
 def read_notes(folder: Path, split: Split, *, n: int | None = None) -> Notes:
-    """The first `n` notes of a split, or all.
-
-    Raises:
-        ValueError: if the folder holds no data set, or fewer notes.
-    """
+    """The first `n` notes of a split, or all; ValueError if they are not there."""
     folder, advice = Path(folder), "`labkit data render-synth`"
     if not (folder / "config.json").exists():
         raise ValueError(f"{folder} holds no data set: make one with {advice}")
@@ -249,8 +243,8 @@ def render(
 
     Raises:
         ValueError: if the folder holds another data set, or workers < 1.
-        RuntimeError: if the synthesizer killed its process three times on one file.
-        ImportError, PluginError: if the synthesizer is not installed.
+        RuntimeError: if the synthesizer killed its process again and again on one file.
+        ImportError, PluginError: if it is not installed.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")

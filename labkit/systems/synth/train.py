@@ -43,12 +43,8 @@ class Data:
 
 
 @contextmanager
-def training(config: Config, data: Data, model: nn.Module, run_dir: Path) -> Iterator[Training]:  # noqa: ARG001
-    """What a run needs, see `labkit.systems.system.System`.
-
-    Raises:
-        ValueError: if there is no data set.
-    """
+def training(config: Config, data: Data, model: nn.Module, _run_dir: Path) -> Iterator[Training]:
+    """What a run needs. Raises ValueError if there is no data set."""
     net, n, validate = config.net, config.plan.steps * config.plan.batch_size, None
     if config.sound.parameters == KOSC:
         names, dataset = ("settings", "number"), Settings(config, n)
