@@ -28,17 +28,10 @@ STEP = SHAPE / 4.0
 
 @dataclass(frozen=True)
 class Curve:
-    """One way to saturate.
+    """One way to saturate, as functions of tensors; u is depth times the signal."""
 
-    Attributes:
-        says: the formula, for tables; u is depth times the signal.
-        bend: u -> output, on tensors; None for a curve with memory.
-        straighten: output -> u where the curve has an inverse, within -1..1; None elsewhere.
-    """
-
-    says: str
-    bend: Callable[[Tensor], Tensor] | None
-    straighten: Callable[[Tensor], Tensor] | None = None
+    apply: Callable[[Tensor], Tensor] | None  # u -> output; None for a curve with memory
+    invert: Callable[[Tensor], Tensor] | None = None  # output within -1..1 -> u, where that exists
 
 
 def _cubic(u: Tensor) -> Tensor:
@@ -69,13 +62,13 @@ def _undo_cubic(y: Tensor) -> Tensor:
 
 
 CURVES = {
-    "tanh": Curve("tanh(u)", torch.tanh, _undo_tanh),
-    "arctan": Curve("2/pi arctan(pi/2 u)", _arctan, _undo_arctan),
-    "hard_clip": Curve("u held within -1..1", _clip),
-    "cubic": Curve("u - 4/27 u^3 up to |u| = 1.5, then 1", _cubic, _undo_cubic),
-    "hysteresis": Curve("Jiles and Atherton's tape, driven by u", None),
+    "tanh": Curve(torch.tanh, _undo_tanh),
+    "arctan": Curve(_arctan, _undo_arctan),
+    "hard_clip": Curve(_clip),
+    "cubic": Curve(_cubic, _undo_cubic),
+    "hysteresis": Curve(None),
 }
-MEMORYLESS = tuple(name for name, curve in CURVES.items() if curve.bend is not None)
+MEMORYLESS = tuple(name for name, curve in CURVES.items() if curve.apply is not None)
 
 
 def check_curve(name: str) -> Curve:
@@ -100,14 +93,14 @@ def saturate(
         The same shape and dtype, within -1..1. Hysteresis starts demagnetised in every channel.
     """
     SPACE["depth"].check(depth)
-    bend = check_curve(curve).bend
+    function = check_curve(curve).apply
     is_float = np.issubdtype(audio.dtype, np.floating)
     if not is_float or audio.size == 0 or not np.isfinite(audio).all():
         raise ValueError(
             f"audio must be finite floats with at least one sample, got {audio.dtype} {audio.shape}"
         )
-    if bend is not None:
-        return bend(torch.from_numpy(np.ascontiguousarray(audio)) * depth).numpy()
+    if function is not None:
+        return function(torch.from_numpy(np.ascontiguousarray(audio)) * depth).numpy()
     rows = [magnetise(row * depth, bias=bias) for row in audio.reshape(-1, audio.shape[-1])]
     return np.stack(rows).reshape(audio.shape).astype(audio.dtype)
 
@@ -131,7 +124,7 @@ class TapeSaturationProcessor(nn.Module):
                 "audio must be (batch, channels, samples) with a depth and a curve for each item, "
                 f"got {tuple(audio.shape)}, {tuple(depth_unit.shape)} and {len(names)}"
             )
-        with_memory = [name for name in names if check_curve(name).bend is None]
+        with_memory = [name for name in names if check_curve(name).apply is None]
         if with_memory:
             raise ValueError(
                 f"curve must be one of {', '.join(MEMORYLESS)}, got {with_memory[0]!r}: "
@@ -139,8 +132,8 @@ class TapeSaturationProcessor(nn.Module):
             )
         u = audio * depth_of(depth_unit)[:, None, None]
         if len(set(names)) == 1:
-            return CURVES[names[0]].bend(u)
-        return torch.stack([CURVES[name].bend(one) for name, one in zip(names, u, strict=True)])
+            return CURVES[names[0]].apply(u)
+        return torch.stack([CURVES[name].apply(one) for name, one in zip(names, u, strict=True)])
 
 
 def depth_of(unit: Tensor) -> Tensor:
@@ -157,7 +150,7 @@ def unit_of(depth: Tensor) -> Tensor:
 def magnetise(field: NDArray[np.floating], *, bias: float = 0.3) -> NDArray[np.float64]:
     """The magnetisation that a field leaves on tape: Jiles and Atherton's equation.
 
-    The equation knows no time, only the path of the field, which is straight from sample to sample.
+    The equation holds no time, only the path of the field, straight from sample to sample.
     It is solved along the field by Runge and Kutta's fourth-order rule in steps of at most `STEP`,
     which oversamples exactly where the field moves fast.
 

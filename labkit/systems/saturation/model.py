@@ -20,7 +20,7 @@ from labkit.systems.saturation.oracles import align
 _DEPTH_RANGE = math.log(SPACE["depth"].high / SPACE["depth"].low)
 
 _N_QUANTILES = 32
-_INVERTIBLE = tuple(name for name in MEMORYLESS if CURVES[name].straighten is not None)
+_INVERTIBLE = tuple(name for name in MEMORYLESS if CURVES[name].invert is not None)
 _N_INVERSE_DEPTHS = 9
 _BLOCK, _N_BLOCKS, _N_BANDS = 8192, 2, 10
 # Levels (in units of the curve's input) up to which 16 bits can be inverted for each curve.
@@ -115,7 +115,7 @@ def wet_features(wet: np.ndarray, sample_rate: int) -> np.ndarray:
     depths = torch.logspace(0, 1, _N_INVERSE_DEPTHS)[:, None, None]
     # A clean peak of 1 leaves the curve at `bend(depth)`, so the wet peak is set to that level.
     inverted = [
-        CURVES[name].straighten(loud * CURVES[name].bend(depths)) / depths for name in _INVERTIBLE
+        CURVES[name].invert(loud * CURVES[name].apply(depths)) / depths for name in _INVERTIBLE
     ]
     spectrum = torch.fft.rfft(torch.stack(inverted) * torch.hann_window(_BLOCK), dim=-1)
     power = (spectrum.real.square() + spectrum.imag.square()).sum(-2)
@@ -142,7 +142,7 @@ def _hidden_peaks(wet: np.ndarray) -> np.ndarray:
     """(2 * _N_PEAKS,) log levels of the clean peaks, as estimated from below each trusted level."""
     found = []
     for name, levels in _LEVELS.items():
-        straighten = CURVES[name].straighten or torch.clone
+        straighten = CURVES[name].invert or torch.clone
         inverted = straighten(torch.from_numpy(wet).clamp(-0.9998, 0.9998)).numpy()
         found += [parabola_peaks(np.abs(inverted), level) for level in levels]
         for level in _FLAT_LEVELS.get(name, ()):
@@ -207,7 +207,7 @@ def _fit_residuals(clean: np.ndarray, wet: np.ndarray) -> np.ndarray:
     x = torch.from_numpy(clean[::step].copy())
     y = torch.from_numpy(wet[::step].copy())
     depths = torch.logspace(0, 1, _N_FIT_DEPTHS)[:, None]
-    bent = torch.stack([CURVES[name].bend(depths * x) for name in MEMORYLESS])
+    bent = torch.stack([CURVES[name].apply(depths * x) for name in MEMORYLESS])
     match = (bent * y).sum(-1) ** 2 / (bent.square().sum(-1) * y.square().sum()).clamp(min=1e-12)
     return torch.log10((1 - match).clamp(min=0) + 1e-7).flatten().numpy()
 
