@@ -1,7 +1,9 @@
 """Distances that ignore what a processor does to time and sign: a lag of some samples, polarity."""
 
+import numpy as np
 import torch
-from scipy.fft import next_fast_len
+from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft
 from torch import Tensor
 
 
@@ -71,3 +73,27 @@ def _magnitudes(sound: Tensor, n_fft: int) -> Tensor:
     )
     parts = torch.view_as_real(frames * (2 / window.sum()))
     return (parts.square().sum(-1) + 1e-8).sqrt()
+
+
+def align_signs(
+    reference: NDArray[np.floating], wet: NDArray[np.floating]
+) -> tuple[NDArray[np.floating], float]:
+    """The part of a longer reference that lies on `wet` (samples,), and their correlation, 0..1.
+
+    By the polarity coincidence correlator, Wolff, Thomas & Williams 1962: a memoryless curve keeps
+    every sign, so signs match best here however deep it is; waves match where the reference is loud.
+    """
+    if reference.ndim != 1 or wet.ndim != 1 or len(reference) < len(wet):
+        raise ValueError(
+            "reference must be (samples,), no shorter than wet, "
+            f"got {reference.shape} and {wet.shape}"
+        )
+    signs = [np.sign(x).astype(np.float32) for x in (reference, wet)]
+    n = next_fast_len(len(reference), real=True)  # what wraps around lands beyond the lags used
+    correlation = irfft(rfft(signs[0], n) * np.conj(rfft(signs[1], n)), n)
+    start = int(np.abs(correlation[: len(reference) - len(wet) + 1]).argmax())
+    part = reference[start : start + len(wet)]
+    energy = np.square(part, dtype=np.float64).sum() * np.square(wet, dtype=np.float64).sum()
+    if energy == 0:
+        return part, 0.0
+    return part, min(1.0, abs(float((part * wet).sum(dtype=np.float64))) / float(energy) ** 0.5)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from labkit.effects.saturation import MEMORYLESS, saturate
+from labkit.measure.align import align_signs
 from labkit.systems.saturation.oracles import (
-    align,
     best_curve,
     closed_form,
     gaps_filled,
@@ -92,15 +92,15 @@ def test_the_curve_that_leaves_least_is_the_true_one(clean, curve):
 @pytest.mark.parametrize("begin", [0, 37, 200, 400])
 def test_alignment_finds_where_the_wet_signal_begins(clean, begin):
     wet = -0.2 * saturate(clean, 8.0)[begin : begin + RATE - 400]
-    found, alike = align(clean, wet)
+    found, alike = align_signs(clean, wet)
     assert np.array_equal(found, clean[begin : begin + RATE - 400])
     assert 0.5 < alike < 1.0
 
 
 def test_another_sound_and_silence_do_not_correlate(clean):
     noise = np.random.default_rng(1).standard_normal(20000)
-    assert align(clean, noise)[1] < 0.1
-    assert align(np.zeros(100), np.zeros(90))[1] == 0.0
+    assert align_signs(clean, noise)[1] < 0.1
+    assert align_signs(np.zeros(100), np.zeros(90))[1] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_another_sound_and_silence_do_not_correlate(clean):
         (lambda x: least_squares(x, 0 * x), "wet must not be silent"),
         (lambda x: least_squares(x, x, curve="hysteresis"), "got 'hysteresis'"),
         (lambda x: closed_form(0 * x, x), r"below 0\.9 where clean is not 0"),
-        (lambda x: align(x[:10], x[:11]), "no shorter than wet"),
+        (lambda x: align_signs(x[:10], x[:11]), "no shorter than wet"),
     ],
 )
 def test_wrong_arguments_are_named(clean, call, message):

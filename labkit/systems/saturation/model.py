@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from labkit.effects.saturation import CURVES, MEMORYLESS, SPACE
 from labkit.learn.mobilenet import MobileNetV2
+from labkit.measure.align import align_signs
 from labkit.signal.declip import filled_tops
 from labkit.signal.spectra import log_mel
 from labkit.systems.saturation.config import CURVE_NAMES, Config, Sound
-from labkit.systems.saturation.oracles import align
 
 _DEPTH_RANGE = math.log(SPACE["depth"].high / SPACE["depth"].low)
 
@@ -68,7 +68,7 @@ def network_inputs(
     if reference is not None:
         clean = reference[sound.margin : sound.margin + sound.samples]
         if config.net.features:
-            clean, likeness = align(reference, wet)
+            clean, likeness = align_signs(reference, wet)
             features[N_WET:-1] = pair_features(
                 peak_normalised(clean), peak_normalised(wet), likeness
             )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.fft import irfft, next_fast_len, rfft
 from scipy.optimize import minimize_scalar
 
 from labkit.effects.saturation import MEMORYLESS, SPACE, check_curve
@@ -108,33 +107,6 @@ def gaps_filled(wet: Audio) -> float | None:
     tops = [filled_tops(inverted, level).max(initial=level) for level in _TRUSTED_LEVELS]
     depth = float(np.mean(np.minimum(tops, 1.2 * _HIGH)))
     return min(depth, _HIGH) if depth > _LEAST_DEPTH else None
-
-
-def align(reference: Audio, wet: Audio) -> tuple[Audio, float]:
-    """The part of a longer reference that lies on `wet` (samples,), and their correlation, 0..1.
-
-    By the polarity coincidence correlator, Wolff, Thomas & Williams 1962.
-
-    Raises:
-        ValueError: if the reference is shorter than the wet signal.
-    """
-    if reference.ndim != 1 or wet.ndim != 1 or len(reference) < len(wet):
-        raise ValueError(
-            "reference must be (samples,), no shorter than wet, "
-            f"got {reference.shape} and {wet.shape}"
-        )
-    # A memoryless curve keeps every sign, so signs match best here at any depth; the waves would
-    # match best where the reference is loudest.
-    signs = [np.sign(x).astype(np.float32) for x in (reference, wet)]
-    n = next_fast_len(len(reference), real=True)  # what wraps around lands beyond the lags used
-    correlation = irfft(rfft(signs[0], n) * np.conj(rfft(signs[1], n)), n)
-    start = int(np.abs(correlation[: len(reference) - len(wet) + 1]).argmax())
-    clean = reference[start : start + len(wet)]
-    energy = np.square(clean, dtype=np.float64).sum() * np.square(wet, dtype=np.float64).sum()
-    if energy == 0:
-        return clean, 0.0
-    likeness = abs(float((clean * wet).sum(dtype=np.float64))) / math.sqrt(float(energy))
-    return clean, min(1.0, likeness)
 
 
 def _pair(clean: Audio, wet: Audio) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

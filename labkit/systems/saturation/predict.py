@@ -10,10 +10,11 @@ from scipy.ndimage import maximum_filter1d
 from torch.utils.data import default_collate
 
 from labkit.effects.saturation import MEMORYLESS, SPACE, check_curve
+from labkit.measure.align import align_signs
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
 from labkit.systems.saturation.config import CURVE_NAMES
 from labkit.systems.saturation.model import Prediction, SaturationModel, network_inputs
-from labkit.systems.saturation.oracles import PairFit, align, best_curve, gaps_filled, least_squares
+from labkit.systems.saturation.oracles import PairFit, best_curve, gaps_filled, least_squares
 
 # The largest share of the wet energy that a fit may leave: twice what noise at -10 dB leaves.
 _LARGEST_RESIDUAL = 0.2
@@ -124,7 +125,7 @@ def predict(
 
 def pair_fit(reference: np.ndarray, wet: np.ndarray, curve: str | None) -> PairFit | None:
     """Least squares after alignment, for one curve or the best; None for memory or silence."""
-    clean, _ = align(reference, wet)
+    clean, _ = align_signs(reference, wet)
     peak = float(np.abs(clean).max())
     if peak < 1e-6 or curve not in (None, *MEMORYLESS):
         return None
