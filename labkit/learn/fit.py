@@ -292,17 +292,15 @@ class _Renderer:
         return max(1, int(batches * BATCH_SECONDS * self.sample_rate / samples))
 
 
+@dataclass
 class _Round:
-    """One search from a first window to the whole clip."""
+    """One search from a first window to the whole clip, until the time `until`."""
 
-    def __init__(
-        self, on: _Renderer, starts: int, steps: int, until: float, rng: torch.Generator
-    ) -> None:
-        self.on = on
-        self.starts = starts
-        self.steps = steps
-        self.until = until
-        self.rng = rng
+    on: _Renderer
+    starts: int
+    steps: int
+    until: float
+    rng: torch.Generator
 
     @torch.no_grad()
     def run(self, samples: int, draws: int) -> tuple[float, Tensor]:

@@ -27,30 +27,26 @@ class Found:
 class _Search:
     """Counts evaluations and keeps the best point."""
 
-    def __init__(self, loss: Callable, evaluations: int, seconds: float, on_step: Any) -> None:
+    def __init__(self, loss: Callable, evaluations: int, seconds: float) -> None:
         self.loss = loss
         self.evaluations = evaluations
         self.until = time.perf_counter() + seconds
-        self.on_step = on_step
         self.spent = 0
-        self.best: tuple[float, np.ndarray] = (np.inf, np.empty(0))
+        self.best = np.inf, np.empty(0)
 
     def may_evaluate(self, n: int) -> bool:
         return self.spent + n <= self.evaluations and time.perf_counter() < self.until
 
     def evaluate(self, points: np.ndarray) -> np.ndarray:
         """(k, n) -> (k,)."""
-        losses = np.asarray(self.loss(points), dtype=np.float64)
-        self.keep(losses, points)
-        return losses
+        return self.keep(np.asarray(self.loss(points), dtype=np.float64), points)
 
-    def keep(self, losses: np.ndarray, points: np.ndarray) -> None:
+    def keep(self, losses: np.ndarray, points: np.ndarray) -> np.ndarray:
         self.spent += len(points)
         lowest = int(np.argmin(losses))
         if losses[lowest] < self.best[0] or not len(self.best[1]):
             self.best = float(losses[lowest]), points[lowest].copy()
-        if self.on_step:
-            self.on_step(self.spent, self.best[0])
+        return losses
 
 
 def minimise(
@@ -68,7 +64,6 @@ def minimise(
     start_loss: float | None = None,
     learning_rate: float = 0.02,
     eps: float = 0.01,
-    on_step: Callable[[int, float], object] | None = None,
 ) -> Found:
     """Search from `start` (n,) until `evaluations` points or `seconds` are spent.
 
@@ -82,7 +77,6 @@ def minimise(
         bounded: CMA-ES: whether points stay within 0..1.
         start_loss: CMA-ES: the loss of `start` where it is known; it is not evaluated then.
         eps: SPSA: the step to either side, in (0, 0.5].
-        on_step: called with (evaluations so far, lowest loss).
 
     Source: Kingma and Ba 2015; Spall 1992; Hansen 2016; Auger and Hansen 2005 (restarts).
     """
@@ -91,13 +85,18 @@ def minimise(
     if evaluations < 1:
         raise ValueError(f"evaluations must be at least 1, got {evaluations}")
     start = np.asarray(start, dtype=np.float64)
-    search = _Search(loss, evaluations, seconds, on_step)
+    search = _Search(loss, evaluations, seconds)
     if method == "cma":
         if start_loss is None:
             search.evaluate(start[None])
         else:
             search.best = start_loss, start
-        _evolve(search, start, rng, spread, population, restarts=restarts, bounded=bounded)
+        options = {"bounds": [0, 1]} if bounded else {}
+        options["popsize"] = population or 4 + int(3 * np.log(len(start)))
+        _evolve(search, start, rng, spread, options)
+        while restarts and search.may_evaluate(2 * options["popsize"]):
+            options["popsize"] *= 2
+            _evolve(search, rng.random(len(start)), rng, spread, options)
     else:
         _descend(search, start, rng, learning_rate, eps if method == "spsa" else None)
     return Found(search.best[1], search.best[0], search.spent)
@@ -125,28 +124,10 @@ def _descend(
             point.clamp_(0, 1)
 
 
-def _evolve(
-    search: _Search,
-    start: np.ndarray,
-    rng: Any,
-    spread: float,
-    population: int | None,
-    *,
-    restarts: bool,
-    bounded: bool,
-) -> None:
+def _evolve(search: _Search, start: np.ndarray, rng: Any, spread: float, options: dict) -> None:
     # A seed of NaN leaves NumPy's global generator alone: draws come from `rng`.
-    options = {"verbose": -9, "seed": np.nan, "randn": lambda *shape: rng.standard_normal(shape)}
-    if bounded:
-        options["bounds"] = [0, 1]
-    size = population or 4 + int(3 * np.log(len(start)))
-    while True:
-        evolution = need("cma").CMAEvolutionStrategy(start, spread, {**options, "popsize": size})
-        while not evolution.stop():
-            if not search.may_evaluate(size):
-                return
-            points = evolution.ask()
-            evolution.tell(points, search.evaluate(np.stack(points)).tolist())
-        if not restarts:
-            return
-        start, size = rng.random(len(start)), 2 * size
+    fixed = {"verbose": -9, "seed": np.nan, "randn": lambda *shape: rng.standard_normal(shape)}
+    evolution = need("cma").CMAEvolutionStrategy(start, spread, {**fixed, **options})
+    while search.may_evaluate(options["popsize"]) and not evolution.stop():
+        points = evolution.ask()
+        evolution.tell(points, search.evaluate(np.stack(points)).tolist())

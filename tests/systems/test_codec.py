@@ -201,7 +201,7 @@ def test_official_weights_go_through_dacs_own_loader(small, tmp_path):
     """A file as descript publishes them, of a small network."""
     small.network.save(str(tmp_path / "weights.pth"), package=False)
     again = official(tmp_path / "weights.pth")
-    assert again.config.net == small.config.net
+    assert again.config.but(quantizer_dropout=0.0).net == small.config.net
     audio = noise(1, 1, 2000)
     assert torch.equal(again.encode(audio, RATE), small.encode(audio, RATE))
 

@@ -19,7 +19,10 @@ from labkit.learn.checkpoints import CheckpointError
 from labkit.signal.files import check_rate
 from labkit.signal.optional import need
 from labkit.signal.seeds import seeded
-from labkit.systems.codec.config import Config, Net, Sound
+from labkit.systems.codec.config import Config
+
+# Settings that descript-audio-codec calls by the same names.
+_SIZES = ("encoder_dim", "latent_dim", "decoder_dim", "n_codebooks", "codebook_size")
 
 
 class Codec(nn.Module):
@@ -35,13 +38,9 @@ class Codec(nn.Module):
         net = config.net
         with _quiet():
             self.network = need("dac").DAC(
-                encoder_dim=net.encoder_dim,
+                **{name: getattr(net, name) for name in _SIZES},
                 encoder_rates=list(net.rates),
-                latent_dim=net.latent_dim,
-                decoder_dim=net.decoder_dim,
                 decoder_rates=list(reversed(net.rates)),
-                n_codebooks=net.n_codebooks,
-                codebook_size=net.codebook_size,
                 codebook_dim=net.codebook_dim,
                 quantizer_dropout=net.quantizer_dropout,
                 sample_rate=config.sound.sample_rate,
@@ -179,17 +178,12 @@ def official(path: str | Path | None = None) -> Codec:
 
 
 def _config_of(model: Any) -> Config:
-    net = Net(
+    return Config().but(
+        **{name: getattr(model, name) for name in _SIZES},
         rates=tuple(int(rate) for rate in model.encoder_rates),
-        encoder_dim=model.encoder_dim,
-        latent_dim=model.latent_dim,
-        decoder_dim=model.decoder_dim,
-        n_codebooks=model.n_codebooks,
-        codebook_size=model.codebook_size,
         codebook_dim=model.quantizer.quantizers[0].codebook.weight.shape[1],
-        quantizer_dropout=float(model.quantizer.quantizer_dropout),
+        sample_rate=int(model.sample_rate),
     )
-    return Config(Sound(int(model.sample_rate)), net)
 
 
 @contextmanager
