@@ -12,12 +12,7 @@ SENTENCE_WIDTHS = {"minilm": 384, "mpnet": 768}
 
 @dataclass(frozen=True)
 class Sound:
-    """What the network receives of the recording: a log-mel spectrogram.
-
-    Attributes:
-        seconds: length of the loudest part, which the spectrogram is made of.
-        n_frames: the spectrogram is averaged into this many frames.
-    """
+    """The log-mel spectrogram of the recording's loudest part, averaged into a few frames."""
 
     sample_rate: int = 44100
     seconds: float = 2.0
@@ -25,9 +20,9 @@ class Sound:
     n_frames: int = 12
 
     def __post_init__(self) -> None:
-        for name in ("sample_rate", "seconds", "n_mels", "n_frames"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name, value in vars(self).items():
+            if value <= 0:
+                raise ValueError(f"{name} must be positive, got {value}")
 
 
 @dataclass(frozen=True)

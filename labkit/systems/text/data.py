@@ -41,20 +41,12 @@ TARGETS = {"curve": len(BANDS_HZ), **{name: len(space) for name, space in SPACES
 
 @dataclass(frozen=True)
 class Word:
-    """What people set for a word.
+    """What people set for a word."""
 
-    Attributes:
-        word: lower case.
-        settings: (40,) curve in standard deviations of one's own curve, or an effect's knobs in
-            0..1.
-        agreement: of the contributors, 0..1.
-        n: contributors.
-    """
-
-    word: str
-    settings: np.ndarray
-    agreement: float
-    n: int
+    word: str  # lower case
+    settings: np.ndarray  # (40,) curve in standard deviations of one's own, or knobs in 0..1
+    agreement: float  # of the contributors, 0..1
+    n: int  # contributors
 
 
 def stem(word: str) -> str:
@@ -94,9 +86,7 @@ def _read(name: str) -> str:
 def eq_words() -> tuple[Word, ...]:
     """All English words with an EQ curve, in alphabetical order.
 
-    Raises:
-        FileNotFoundError: if the files are not here, with how to get them.
-        ValueError: if a file is not the one that was published.
+    Raises FileNotFoundError where the files are not here, ValueError for changed ones.
     """
     rows = json.loads(_read("audealize_eqdescriptors.json"))
     english = [row for row in rows if row["lang"] == "English"]
@@ -110,11 +100,9 @@ def eq_words() -> tuple[Word, ...]:
 
 @cache
 def room_words() -> tuple[Word, ...]:
-    """Rooms: the mean over the reverb settings for which listeners wrote a word or agreed with it.
+    """Rooms: the mean over the random settings for which listeners wrote a word or agreed with it.
 
-    The settings were dealt out by chance, so that a mean shows what the word is for. Knobs are
-    those of a preset's reverb in 0..1, each scaled by its own range. English words of at least 15
-    listeners, in alphabetical order. Raises as `eq_words`.
+    Knobs of a preset's reverb in 0..1; English words of 15 listeners or more. Raises as `eq_words`.
     """
     agreed, refused = defaultdict(list), Counter()
     for row in csv.DictReader(_read("socialfx_reverb.csv").splitlines()):
@@ -131,10 +119,7 @@ def room_words() -> tuple[Word, ...]:
 
 @cache
 def compressor_words() -> tuple[Word, ...]:
-    """Compressors: the median over the settings of at least five listeners. Raises as `eq_words`.
-
-    The first knob is the distance of the threshold below -18 dB in units of 40 dB.
-    """
+    """Compressors: the median over the settings of five listeners or more. Raises as `eq_words`."""
     agreed, space = defaultdict(list), SPACES["compressor"]
     for row in csv.DictReader(_read("socialfx_comp.csv").splitlines()):
         try:
@@ -147,6 +132,7 @@ def compressor_words() -> tuple[Word, ...]:
     for word, settings in sorted(agreed.items()):
         if len(settings) >= MIN_CONTRIBUTORS:
             threshold_db, ratio, attack_s, release_s = np.median(settings, axis=0)
+            # The threshold counts from -18 dB.
             below = min(1.0, max(0.0, -18.0 - threshold_db) / BELOW_DB)
             values = {"ratio": ratio, "attack_ms": 1000 * attack_s, "release_ms": 1000 * release_s}
             unit = [space[name].to_unit(clipped(space[name], v)) for name, v in values.items()]
@@ -185,18 +171,12 @@ def band_spread() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Example:
-    """A sentence and what is known of its settings.
-
-    Attributes:
-        words: what it is about; a split by word looks here.
-        targets: name in `TARGETS` -> values.
-        weight: in the loss.
-    """
+    """A sentence and what is known of its settings."""
 
     prompt: str
-    words: tuple[str, ...]
-    targets: dict[str, np.ndarray]
-    weight: float
+    words: tuple[str, ...]  # what it is about; a split by word looks here
+    targets: dict[str, np.ndarray]  # name in `TARGETS` -> values
+    weight: float  # in the loss
 
 
 def examples(
@@ -204,14 +184,8 @@ def examples(
 ) -> list[Example]:
     """Every sentence to learn from, but those about words whose stems are in `without`.
 
-    Args:
-        n_pairs: sentences of two words; their curve is .7 of the sum.
-
-    Returns:
-        People's words, then pairs, then the lexicon's words for pitch and distortion.
-
-    Raises:
-        FileNotFoundError: as `eq_words`.
+    People's words, then `n_pairs` of them, then the lexicon's for pitch and distortion. Raises as
+    `eq_words`.
     """
     curves = [word for word in eq_words() if not parts(word.word) & without]
     made = []
@@ -231,6 +205,7 @@ def examples(
     for _ in range(n_pairs if len(trusted) > 1 else 0):
         first, second = (trusted[i] for i in rng.choice(len(trusted), 2, replace=False))
         template = _PAIR_TEMPLATES[rng.integers(len(_PAIR_TEMPLATES))]
+        # The sum of two curves would overstate the pair.
         targets = {"curve": 0.7 * (first.settings + second.settings)}
         words = (first.word, second.word)
         made.append(Example(template.format(*words), words, targets, 0.3))
@@ -249,7 +224,7 @@ def _lexicon_examples(without: frozenset[str]) -> list[Example]:
 
 
 def table_of(rows: Sequence[Example], sentences: str = "minilm") -> dict[str, Tensor]:
-    """All examples as one batch: inputs of `encode_prompts`, targets, `NAME_weight` (0: unknown)."""
+    """All examples as one batch: `encode_prompts`, targets and their weights (0: unknown)."""
     table = encode_prompts([row.prompt for row in rows], sentences)
     for name, size in TARGETS.items():
         table[name] = torch.zeros(len(rows), size)

@@ -39,12 +39,11 @@ _MAX_DEGREE = 2.5  # however often "very" is written
 _MAX_EQ_DB = 14.0
 _LESS_BY = r"(?:turn|bring|dial|pull|take|roll|back|ease|tone|strip)"
 _MORE_BY = r"(?:turn|bring|dial|crank|push)"
+_NO_COUNT = r"(?!.*semitone)"
 # Idioms of the studio, rewritten into words that the rules know; tried in this order.
 _REWRITES = (
-    (
-        r"\b(?:not|without|no) (?:too|so|that|very) much\b|\btoo much\b|\bhalf (?:of )?the\b",
-        "less",
-    ),
+    (r"\b(?:not|without|no) (?:too|so|that|very) much\b", "less"),
+    (r"\btoo much\b|\bhalf (?:of )?the\b", "less"),
     (r"\bnot enough\b|\btoo little\b", "more"),
     (r"\bnot (?:quite |nearly )?([a-z]+) enough\b", r"more \1"),
     (r"\bnot (?:too|so|that|very)\b", "not"),
@@ -60,36 +59,22 @@ _REWRITES = (
     (r"(?<=[a-z] )(?:gain|drive)\b", "distortion"),
     (
         r"\b(compress|squash|crush|smash|muffl|distort|saturat)e? (?=(?:it|this|the|them)\b)",
-        r"\1ed ",
+        "\\1ed ",
     ),
     (r"\bup (?:by )?(?:an|one|1) octave\b|\boctave (?:higher|above)\b", "octave-up"),
     (r"\bdown (?:by )?(?:an|one|1) octave\b|\boctave (?:lower|below)\b", "octave-down"),
-    (
-        r"\b(?:raise|higher)(?: the)? pitch\b(?!.*semitone)|\bpitch(?: it)? up\b(?!.*semitone)",
-        "higher-pitched",
-    ),
-    (
-        r"\b(?:lower|deeper)(?: the)? pitch\b(?!.*semitone)|"
-        r"\bpitch(?: it)? down\b(?!.*semitone)",
-        "lower-pitched",
-    ),
+    (rf"\b(?:raise|higher)(?: the)? pitch\b{_NO_COUNT}", "higher-pitched"),
+    (rf"\bpitch(?: it)? up\b{_NO_COUNT}", "higher-pitched"),
+    (rf"\b(?:lower|deeper)(?: the)? pitch\b{_NO_COUNT}", "lower-pitched"),
+    (rf"\bpitch(?: it)? down\b{_NO_COUNT}", "lower-pitched"),
 )
-_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven")
-_COUNTS = {"a": 1, **{word: n for n, word in enumerate(_NUMBERS, start=1)}}
+_NUMBERS = "a one two three four five six seven eight nine ten eleven"
+_COUNTS = {word: max(1, n) for n, word in enumerate(_NUMBERS.split())}
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a word asks for; zeros and None ask for nothing.
-
-    Attributes:
-        eq_db: at `ANCHORS_HZ`.
-        room: wet share, size, damping, pre-delay in ms.
-        compressor: dB of the threshold below the level, ratio, attack and release in ms.
-        semitones: of pitch.
-        drive_db: into the distortion.
-        colour: -1 dark to 1 bright, of the distortion.
-    """
+    """What a word asks for; zeros and None ask for nothing. Units as in `lexicon.txt`."""
 
     eq_db: tuple[float, ...] = (0.0,) * len(ANCHORS_HZ)
     room: tuple[float, ...] | None = None
@@ -106,21 +91,13 @@ class Meaning:
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that a sentence asks for.
-
-    Attributes:
-        word: as the lexicon has it.
-        weight: signed degree; below 0 asks for the opposite.
-        relative: whether it moves the present settings ("brighter", "less reverb") or names a sound
-            ("bright").
-        off: whether the effect must go ("no reverb").
-    """
+    """One thing that a sentence asks for."""
 
     word: str
     meaning: Meaning
-    weight: float = 1.0
-    relative: bool = False
-    off: bool = False
+    weight: float = 1.0  # signed degree; below 0 asks for the opposite
+    relative: bool = False  # moves the present settings ("brighter"), or names a sound ("bright")
+    off: bool = False  # the effect must go ("no reverb")
 
 
 @cache
@@ -158,7 +135,7 @@ def desk_words() -> frozenset[str]:
 
 
 def _base(word: str, words: Mapping[str, Meaning]) -> tuple[str, bool] | None:
-    """The entry that a word comes from, and whether it is a comparative ("brighter", "brighten")."""
+    """The entry behind a word, and whether it is a comparative ("brighter", "brighten")."""
     comparative = word.endswith(("er", "en")) and word != "chamber"
     for ending, put in (("er", ""), ("er", "e"), ("ier", "y"), ("en", "")) if comparative else ():
         stem = word.removesuffix(ending) + put
@@ -297,11 +274,9 @@ def preset_of(items: Sequence[Item], *, level_db: float = -20.0) -> Preset:
 
 
 def apply_items(items: Sequence[Item], current: Preset, *, level_db: float = -20.0) -> Preset:
-    """The present settings moved by what a sentence asks for.
+    """The present settings moved by the items of `parse`.
 
-    Args:
-        items: of `parse`.
-        level_db: RMS of the audio in dBFS; a compressor's threshold counts from it.
+    A compressor's threshold counts from `level_db`, the RMS of the audio in dBFS.
     """
     steps = [_RELATIVE_STEP if item.relative else 1.0 for item in items]
     weighed = zip(items, steps, strict=True)

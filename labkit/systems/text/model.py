@@ -54,11 +54,7 @@ def hint_vector(meaning: Meaning, weight: float, *, known: bool) -> np.ndarray:
 
 
 def encode(texts: Sequence[str], sentences: str) -> encoders.Encoded:
-    """Up to some dozens of sentences by the encoder of that name.
-
-    Raises:
-        ModuleNotFoundError, CheckpointError: if its library or its weights are not here.
-    """
+    """Some dozens of sentences by the encoder of that name; raises where it is not installed."""
     encoder = encoders.minilm() if sentences == "minilm" else encoders.mpnet()
     return encoder(texts)
 
@@ -78,8 +74,7 @@ def _lexicon_vectors(sentences: str) -> tuple[Tensor, np.ndarray]:
 def hints_of(prompt: str, sentence: Tensor, sentences: str = "minilm") -> np.ndarray:
     """(1 to 4, 21): a hint for each item; where no word is known, one blended from near entries.
 
-    Args:
-        sentence: the prompt's vector, by the encoder named `sentences`.
+    They are near the prompt's vector `sentence`, by the encoder named `sentences`.
     """
     items = parse(prompt)[:MAX_HINTS]
     if items:
@@ -90,11 +85,9 @@ def hints_of(prompt: str, sentence: Tensor, sentences: str = "minilm") -> np.nda
 
 
 def encode_prompts(prompts: Sequence[str], sentences: str = "minilm") -> dict[str, Tensor]:
-    """Sentences as the network takes them, by the encoder named `sentences`.
+    """`pieces` (b, 16, width) and `hints` (b, 4, 21) of sentences, and `pieces_mask`, `hints_mask`.
 
-    Returns:
-        `pieces` (b, 16, width) and `hints` (b, 4, 21) with `pieces_mask` (b, 16) and `hints_mask`
-        (b, 4), True where there is something.
+    The masks are True where there is something; `sentences` names the encoder.
     """
     n = len(prompts)
     batch = {
@@ -118,13 +111,9 @@ def encode_prompts(prompts: Sequence[str], sentences: str = "minilm") -> dict[st
 
 
 def spectrogram(audio: np.ndarray, sound: Sound) -> tuple[Tensor, float]:
-    """The log-mel spectrogram of the loudest part of a clip, and the RMS of that part.
+    """The log-mel spectrogram of the loudest part of (channels, samples), and its RMS in dBFS.
 
-    Args:
-        audio: (channels, samples) at the rate of `sound`; silence is allowed.
-
-    Returns:
-        (n_frames, n_mels), less its mean, 20 dB to the unit; and dBFS, at least -80.
+    (n_frames, n_mels), 20 dB to the unit, less its mean; silence is allowed and has -80 dBFS.
     """
     mono = to_mono(check_audio(audio, sound.sample_rate))[0]
     samples = round(sound.seconds * sound.sample_rate)
@@ -134,29 +123,18 @@ def spectrogram(audio: np.ndarray, sound: Sound) -> tuple[Tensor, float]:
         mono = mono[start : start + samples]
     mono = np.pad(mono, (0, max(0, samples - len(mono))))
     level_db = max(-80.0, 10 * float(np.log10(np.square(mono, dtype=np.float64).mean() + 1e-12)))
-    mel = log_mel(
-        torch.from_numpy(mono),
-        sound.sample_rate,
-        n_mels=sound.n_mels,
-        low_hz=30.0,
-        high_hz=16000.0,
-    )
+    sizes = {"n_mels": sound.n_mels, "low_hz": 30.0, "high_hz": 16000.0}
+    mel = log_mel(torch.from_numpy(mono), sound.sample_rate, **sizes)
     pooled = F.adaptive_avg_pool1d(mel[None], sound.n_frames)[0].T
     return (pooled - pooled.mean()) / 20.0, level_db
 
 
 class Settings(NamedTuple):
-    """The network's output for a batch, all differentiable.
+    """The network's output for a batch, all differentiable."""
 
-    Attributes:
-        band_unit: (b, 5, 3), knobs of the bands in 0..1.
-        type_shares: (b, 5, 5), how much of each type a band is.
-        units: effect -> (b, knobs) in 0..1.
-    """
-
-    band_unit: Tensor
-    type_shares: Tensor
-    units: dict[str, Tensor]
+    band_unit: Tensor  # (b, 5, 3), knobs of the bands in 0..1
+    type_shares: Tensor  # (b, 5, 5), how much of each type a band is
+    units: dict[str, Tensor]  # effect -> (b, knobs) in 0..1
 
     def eq_curve_db(self) -> Tensor:
         """(b, 40) dB."""

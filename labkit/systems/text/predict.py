@@ -17,17 +17,10 @@ from labkit.signal.optional import need
 from labkit.signal.paths import replace_text, replacing
 from labkit.signal.seeds import generator
 from labkit.signal.units import amplitude_to_db, db_to_amplitude
+from labkit.systems.text import grammar
 from labkit.systems.text.config import Config
 from labkit.systems.text.data import stem
-from labkit.systems.text.grammar import (
-    ANCHORS_HZ,
-    Item,
-    apply_items,
-    desk_words,
-    parse,
-    preset_of,
-    vocabulary,
-)
+from labkit.systems.text.grammar import Item, vocabulary
 from labkit.systems.text.model import (
     HINT_DB,
     HINT_ROOM,
@@ -52,19 +45,13 @@ _MAX_TAIL_BLOCKS = 64  # of `_BUFFER` samples: far longer than any latency
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a sentence means for a recording.
-
-    Attributes:
-        items: what the grammar understood.
-        by: ``"network"`` where people's settings decide something, else ``"lexicon"``.
-        level_db: RMS of the recording's loudest part in dBFS.
-    """
+    """What a sentence means for a recording."""
 
     prompt: str
     preset: Preset
-    items: tuple[Item, ...]
-    by: str
-    level_db: float
+    items: tuple[Item, ...]  # what the grammar understood
+    by: str  # "network" where people's settings decide something, else "lexicon"
+    level_db: float  # RMS of the recording's loudest part in dBFS
 
     def understood(self) -> str:
         """The words that were understood, with their degrees, on a line."""
@@ -99,21 +86,19 @@ def predict(
     Args:
         model: None predicts by the lexicon alone.
         audio: (channels, samples), any length and level.
-        prompt: English.
         current: present settings; neutral when None.
         strength: 0 to 2, of the whole result.
 
     Raises:
-        AudioError: if audio is empty or not finite.
-        ValueError: for a prompt without letters, or a strength out of range.
+        ValueError: for unusable audio, a prompt without letters, or a strength out of range.
     """
-    items = parse(prompt)
+    items = grammar.parse(prompt)
     sound = (model.config if model is not None else Config()).sound
     resampled = resample(check_audio(audio, sample_rate), sample_rate, sound.sample_rate)
     log_mel, level_db = spectrogram(resampled, sound)
     named = [item for item in items if item.weight > 0 and not item.relative]
     moves = [item for item in items if item not in named]
-    preset, by = preset_of(named, level_db=level_db), "lexicon"
+    preset, by = grammar.preset_of(named, level_db=level_db), "lexicon"
     if model is not None and (named or not items):
         toned = _without_drive(named, model.config.net.taught)
         # People were never asked for "not thin" or "brighter": these words stay with the grammar.
@@ -127,7 +112,7 @@ def predict(
         preset = learned
     if moves:
         start = preset if named else current or Preset()
-        preset = apply_items(moves, start, level_db=level_db)
+        preset = grammar.apply_items(moves, start, level_db=level_db)
     return Prediction(prompt, preset.scaled(strength), tuple(items), by, level_db)
 
 
@@ -170,20 +155,20 @@ def _without_drive(named: Sequence[Item], taught: Sequence[str]) -> list[Item]:
 
 
 def _is_far(item: Item, taught: tuple[str, ...]) -> bool:
-    """Whether no word that people taught has a tone like the item's, so that none can be guessed."""
+    """Whether no word that people taught has a tone like the item's: then none can be guessed."""
     if stem(item.word) in taught:
         return False
     curves = _taught_curves(taught)
     asked = torch.tensor([item.meaning.eq_db]) / HINT_DB
     is_near = len(curves) > 0 and float(nearness(asked, curves).max()) >= _MIN_NEARNESS
-    return item.word in desk_words() or not is_near
+    return item.word in grammar.desk_words() or not is_near
 
 
 @cache
 def _taught_curves(taught: tuple[str, ...]) -> torch.Tensor:
     """(n, 6): the lexicon's curves of the words that people taught, in units of 4 dB."""
     known = {m.eq_db for word, m in vocabulary().items() if m.has_tone and stem(word) in taught}
-    return torch.tensor(sorted(known)).view(-1, len(ANCHORS_HZ)) / HINT_DB
+    return torch.tensor(sorted(known)).view(-1, len(grammar.ANCHORS_HZ)) / HINT_DB
 
 
 def _switched_on(preset: Preset, network: Preset, room: float) -> Preset:
@@ -198,14 +183,9 @@ def _switched_on(preset: Preset, network: Preset, room: float) -> Preset:
 
 
 def variations(preset: Preset, n: int, *, seed: int = 0, spread: float = 0.12) -> list[Preset]:
-    """The preset and n - 1 others near it: the knobs of what is on, moved at random.
+    """The preset and n - 1 others (n is 1 to 16): the knobs of what is on, moved at random.
 
-    Args:
-        n: 1 to 16.
-        spread: standard deviation as a share of a knob's range.
-
-    Raises:
-        ValueError: if n is out of range.
+    The moves have a standard deviation of `spread` times the knob's range.
     """
     if not 1 <= n <= 16:
         raise ValueError(f"n must lie in 1..16, got {n}")
@@ -294,20 +274,15 @@ def _rendered(
 
 @dataclass(frozen=True)
 class Rendered:
-    """The file that was written.
-
-    Attributes:
-        dry_lufs, wet_lufs: loudness before the match.
-        shift_db: applied to the wet sound, to be as loud as the dry one or as its peak allows.
-    """
+    """The file that was written."""
 
     path: Path
     seconds: float
     sample_rate: int
     channels: int
     dry_lufs: float
-    wet_lufs: float
-    shift_db: float
+    wet_lufs: float  # before the shift
+    shift_db: float  # to be as loud as the dry sound, or as the peak allows
 
 
 def render_file(
@@ -315,15 +290,11 @@ def render_file(
 ) -> Rendered:
     """Apply a preset to a file of any length in constant memory, as loud as it was.
 
-    The file is rendered twice: once to measure, once to write.
-
-    Args:
-        source: wav, flac, mp3, ogg and more; from 4 kHz, up to 5 channels.
-        target: a .wav file of the same rate, channels and length.
+    The file (from 4 kHz, up to 5 channels) is rendered twice: to measure its loudness, and to write
+    a .wav file of the same rate, channels and length.
 
     Raises:
-        AudioFileError: for a source that is not usable audio.
-        ValueError: for a rate or a number of channels that has no loudness.
+        AudioFileError, ValueError: for a source that is not usable or has no loudness.
     """
     source, target = Path(source), Path(target)
     meters, n_samples = None, 0
@@ -370,17 +341,10 @@ def process_file(
     n: int = 1,
     seed: int = 0,
 ) -> tuple[Prediction, list[Written]]:
-    """A folder with sound, preset, code and summary for each of n candidates.
+    """A folder (``output/PROMPT`` by default) with sound, preset and code of n candidates.
 
-    Args:
-        model, current, strength: as in `predict`, which gets the first half minute.
-        source: an audio file of any format, rate and length.
-        output: the folder, made if need be; ``output/PROMPT`` by default.
-        seconds: of the source; None is all.
-        n: candidates; the first one is the prediction.
-
-    Raises:
-        AudioError, ValueError: as `predict`, `render_file` and `variations`.
+    The first one is the answer of `predict` to the file's first half minute. Arguments and errors
+    as `predict`, `variations` and `render_file`; `seconds` of the source are rendered, or all.
     """
     if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
         raise ValueError(f"seconds must be above 0, got {seconds}")

@@ -27,34 +27,31 @@ BAND_PLUGINS = {
     "highpass": "HighpassFilter",
 }
 TYPES = tuple(BAND_PLUGINS)
-BAND = ParameterSpace(
-    (
-        Parameter("frequency_hz", "Hz", 20.0, 18000.0, "log"),
-        Parameter("gain_db", "dB", -18.0, 18.0),
-        Parameter("q", "", 0.3, 6.0, "log"),
-    )
-)
+_UNITS = {"hz": "Hz", "db": "dB", "ms": "ms"}
+
+
+def _space(**ends: tuple) -> ParameterSpace:
+    """Knob -> its ends, and ``"log"`` where its scale is; the unit is the name's suffix."""
+    units = {name: _UNITS.get(name.split("_")[-1], "") for name in ends}
+    return ParameterSpace(tuple(Parameter(name, units[name], *ends[name]) for name in ends))
+
+
+BAND = _space(frequency_hz=(20.0, 18000.0, "log"), gain_db=(-18.0, 18.0), q=(0.3, 6.0, "log"))
 SPACES = {
-    "pitch": ParameterSpace((Parameter("semitones", "", -12.0, 12.0),)),
-    "distortion": ParameterSpace(
-        (Parameter("drive_db", "dB", 0.0, 30.0), Parameter("colour", "", -1.0, 1.0))
+    "pitch": _space(semitones=(-12.0, 12.0)),
+    "distortion": _space(drive_db=(0.0, 30.0), colour=(-1.0, 1.0)),
+    "compressor": _space(
+        threshold_db=(-60.0, 0.0),
+        ratio=(1.0, 20.0, "log"),
+        attack_ms=(0.5, 100.0, "log"),
+        release_ms=(20.0, 1000.0, "log"),
     ),
-    "compressor": ParameterSpace(
-        (
-            Parameter("threshold_db", "dB", -60.0, 0.0),
-            Parameter("ratio", "", 1.0, 20.0, "log"),
-            Parameter("attack_ms", "ms", 0.5, 100.0, "log"),
-            Parameter("release_ms", "ms", 20.0, 1000.0, "log"),
-        )
-    ),
-    "reverb": ParameterSpace(
-        (
-            Parameter("room_size", "", 0.0, 1.0),
-            Parameter("pre_delay_ms", "ms", 0.0, 120.0),
-            Parameter("diffusion", "", 0.0, 1.0),
-            Parameter("damping", "", 0.0, 1.0),
-            Parameter("wet", "", 0.0, 0.9),
-        )
+    "reverb": _space(
+        room_size=(0.0, 1.0),
+        pre_delay_ms=(0.0, 120.0),
+        diffusion=(0.0, 1.0),
+        damping=(0.0, 1.0),
+        wet=(0.0, 0.9),
     ),
 }
 _NEUTRAL = {
@@ -83,14 +80,9 @@ _DESIGN_RATE = 44100
 
 
 def responses_db(frequency_hz: Tensor, gain_db: Tensor, q: Tensor, at_hz: Tensor) -> Tensor:
-    """The gain of a band at (m,) frequencies, for every type that it could have, at 44.1 kHz.
+    """(..., 5, m) dB: the gain of a band of each of `TYPES` at (m,) frequencies, at 44.1 kHz.
 
-    Args:
-        frequency_hz, gain_db, q: (...); the passes ignore gain and Q.
-        at_hz: (m,), below 22050 Hz.
-
-    Returns:
-        (..., 5, m) dB, in the order of `TYPES`; differentiable in the first three.
+    Differentiable in the band's knobs, (...) each; the passes ignore gain and Q.
 
     Source: Bristow-Johnson's cookbook through the bilinear transform: at each frequency the digital
         filter has the gain of the analogue one at the warped frequency. The passes have one pole.
@@ -110,14 +102,9 @@ def responses_db(frequency_hz: Tensor, gain_db: Tensor, q: Tensor, at_hz: Tensor
 
 
 def curve_db(frequency_hz: Tensor, gain_db: Tensor, q: Tensor, shares: Tensor) -> Tensor:
-    """The curve at `BANDS_HZ` of several bands in series, each a mixture of types in dB.
+    """(..., 40) dB at `BANDS_HZ`: bands (..., bands) in series, each a mixture of types in dB.
 
-    Args:
-        frequency_hz, gain_db, q: (..., bands).
-        shares: (..., bands, 5), of the types; one-hot for an equaliser that can be built.
-
-    Returns:
-        (..., 40) dB.
+    The `shares` of the types, (..., bands, 5), are one-hot for an equaliser that can be built.
     """
     at_hz = torch.tensor(BANDS_HZ, dtype=gain_db.dtype, device=gain_db.device)
     return (responses_db(frequency_hz, gain_db, q, at_hz) * shares[..., None]).sum((-3, -2))
@@ -142,12 +129,6 @@ def _basis_per_db() -> np.ndarray:
     return torch.stack(rows).double().numpy() / 6.0
 
 
-def tilt_db(curve: np.ndarray) -> np.ndarray:
-    """(..., 40) -> (...) highs minus lows: the mean above 1.5 kHz less the mean below 800 Hz."""
-    hz = np.array(BANDS_HZ)
-    return curve[..., hz > 1500].mean(-1) - curve[..., hz < 800].mean(-1)
-
-
 def clipped(parameter: Parameter, value: float) -> float:
     """The value, or the end of the knob's range that it lies beyond."""
     return float(np.clip(value, parameter.low, parameter.high))
@@ -155,11 +136,7 @@ def clipped(parameter: Parameter, value: float) -> float:
 
 @dataclass(frozen=True)
 class Band:
-    """One band of the equaliser; a pass has no gain and no Q.
-
-    Raises:
-        ValueError: for a type that is not in `TYPES`, or a value outside `BAND`.
-    """
+    """One band of the equaliser; a pass has no gain and no Q."""
 
     type: str
     frequency_hz: float
@@ -213,14 +190,10 @@ def _neutral(name: str) -> Any:
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of all effects in physical units; the default changes nothing.
-
-    Attributes:
-        eq: five bands.
-        pitch, distortion, compressor, reverb: knob -> value, within `SPACES`.
+    """Settings of all effects in physical units, knob -> value; the default changes nothing.
 
     Raises:
-        ValueError: for a missing, unknown or out-of-range knob.
+        ValueError: for a missing or unknown knob, or one outside `SPACES`.
     """
 
     eq: tuple[Band, ...] = tuple(Band(kind, hz, 0.0, q) for kind, hz, q in START)
@@ -243,15 +216,12 @@ class Preset:
 
     @property
     def tilt_db(self) -> float:
-        """Highs minus lows of the equaliser."""
-        return float(tilt_db(self.eq_curve_db()))
+        """Highs minus lows: the equaliser's mean above 1.5 kHz less that below 800 Hz."""
+        curve, hz = self.eq_curve_db(), np.array(BANDS_HZ)
+        return float(curve[hz > 1500].mean() - curve[hz < 800].mean())
 
     def scaled(self, strength: float) -> "Preset":
-        """Gains, drive, semitones and wet share times 0 to 2; a ratio to that power.
-
-        Raises:
-            ValueError: if `strength` lies outside.
-        """
+        """Gains, drive, semitones and wet share times 0 to 2, a ratio to that power."""
         if not 0 <= strength <= 2:
             raise ValueError(f"strength must lie in [0, 2], got {strength}")
         changed: dict[str, Any] = {"eq": tuple(band.scaled(strength) for band in self.eq)}
@@ -269,12 +239,7 @@ class Preset:
 
     @classmethod
     def from_json(cls, text: str) -> "Preset":
-        """The preset that `to_json` wrote.
-
-        Raises:
-            ValueError: for any other text or version, and for a missing, unknown or out-of-range
-                knob.
-        """
+        """The preset that `to_json` wrote; ValueError for any other text, version or setting."""
         try:
             found = json.loads(text)
             if found.pop("version") != VERSION:

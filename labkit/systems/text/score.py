@@ -14,30 +14,16 @@ from labkit.signal.files import read_audio, to_mono
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
 from labkit.signal.shipped import load_phrase, phrase_names
+from labkit.systems.text import data
 from labkit.systems.text.config import Config
-from labkit.systems.text.data import (
-    MIN_CONTRIBUTORS,
-    N_FOLDS,
-    Example,
-    Examples,
-    Word,
-    band_spread,
-    examples,
-    fold_of,
-    parts,
-    room_words,
-    sounds,
-    stem,
-    table_of,
-    test_words,
-)
+from labkit.systems.text.data import Word, parts, stem
 from labkit.systems.text.grammar import parse, wanted_eq_db
 from labkit.systems.text.model import TextToEffects, build, encode_prompts
 from labkit.systems.text.predict import predict
 from labkit.systems.text.preset import BANDS_HZ
 from labkit.systems.text.train import fit_first_guess, loss_of, shape_of
 
-PROTOCOL = f"EQ curve of a word never seen, words with {MIN_CONTRIBUTORS} contributors or more"
+PROTOCOL = f"EQ curve of a word never seen, words with {data.MIN_CONTRIBUTORS} contributors or more"
 SEEN = "EQ curve of a word seen in training, a sound never heard"
 ROOM = "room of a word never seen, as its listeners heard it"
 RENDERED = "rendered sound of a word seen in training"
@@ -68,59 +54,49 @@ def score(model: TextToEffects, *, control: bool = True, seed: int = 1) -> list[
         FileNotFoundError: if people's settings are not here.
         ModuleNotFoundError: if the sentence encoder is not installed.
     """
-    words, rooms = test_words(), room_words()
-    network = held_out(seed=seed)
+    words, rooms = data.test_words(), data.room_words()
+    answers = held_out(seed=seed)
     shuffled = held_out(seed=seed, shuffled=True) if control else None
-    answers = {**baselines(), **network["curve"]}
-    errors = {name: curve_errors(curves) for name, curves in answers.items()}
-    make = partial(row, groups=[stem(word.word) for word in words], sources="real", seed=seed)
-    eq = partial(make, protocol=PROTOCOL, metric="RMSE, standardised")
+    errors = {name: curve_errors(c) for name, c in {**baselines(), **answers["curve"]}.items()}
     beside = {
         "prior": errors["mean"],
         "floor": errors["lexicon alone"],
         "oracle": errors["nearest curve"],
         "control": curve_errors(shuffled["curve"]["network"]) if control else None,
     }
-    rows = [
-        eq(found, name=name, beside=beside if name == "network" else None)
-        for name, found in errors.items()
-    ]
+    make = partial(
+        row, groups=_stems(words), metric="RMSE, standardised", sources="real", seed=seed
+    )
+    rows = []
+    for name, found in errors.items():
+        others = beside if name == "network" else None
+        rows.append(make(found, protocol=PROTOCOL, name=name, beside=others))
     seen = curve_errors(answer(model, words, "curve"))
-    rows.append(eq(seen, name="network", protocol=SEEN))
-    truth = np.array([word.settings for word in rooms])
-    others = {
-        "prior": np.abs(others_mean(rooms) - truth).mean(1),
-        "control": np.abs(shuffled["reverb"]["network"] - truth).mean(1) if control else None,
-    }
-    for name, found in network["reverb"].items():
-        rows.append(
-            row(
-                np.abs(found - truth).mean(1),
-                [stem(word.word) for word in rooms],
-                protocol=ROOM,
-                name=name,
-                sources="real",
-                metric="MAE of the unit range",
-                beside=others if name == "network" else {"prior": others["prior"]},
-                seed=seed,
-            )
-        )
+    rows.append(make(seen, protocol=SEEN, name="network"))
+    make = partial(row, groups=_stems(rooms), metric="MAE of the unit range", sources="real")
+    for name, units in answers["reverb"].items():
+        beside = {"prior": room_errors(others_mean(rooms))}
+        if control and name == "network":
+            beside["control"] = room_errors(shuffled["reverb"]["network"])
+        rows.append(make(room_errors(units), protocol=ROOM, name=name, beside=beside, seed=seed))
     for kind, clips in {"sampled": [load_phrase(phrase_names()[0])], "real": _recordings()}.items():
         found = [correlations(model, words, audio, rate) for audio, rate in clips]
         if found:
+            make = partial(row, groups=_stems(words) * len(found), protocol=RENDERED, seed=seed)
+            shared = {"name": "network", "sources": kind}
             flat = np.concatenate(found)
-            groups = [stem(word.word) for word in words] * len(found)
-            make = partial(
-                row, groups=groups, protocol=RENDERED, name="network", sources=kind, seed=seed
-            )
-            rows.append(make(flat > 0, metric="right direction", beside={"chance": 0.5}))
-            rows.append(make(flat, metric="correlation"))
+            rows.append(make(flat > 0, metric="right direction", beside={"chance": 0.5}, **shared))
+            rows.append(make(flat, metric="correlation", **shared))
     return rows
+
+
+def _stems(words: Sequence[Word]) -> list[str]:
+    return [stem(word.word) for word in words]
 
 
 def fixed_score(model: TextToEffects) -> dict[str, float]:
     """Mean error of the EQ curves of the words seen in training, as in `score`."""
-    return {SEEN: round(float(curve_errors(answer(model, test_words(), "curve")).mean()), 4)}
+    return {SEEN: round(float(curve_errors(answer(model, data.test_words(), "curve")).mean()), 4)}
 
 
 def curve_errors(curves: np.ndarray) -> np.ndarray:
@@ -128,17 +104,17 @@ def curve_errors(curves: np.ndarray) -> np.ndarray:
 
     The weights are the contributors' agreement over its mean.
     """
-    truth = np.array([word.settings for word in test_words()])
-    agreement = np.array([word.agreement for word in test_words()])
-    rmse = np.sqrt((((curves - truth) / band_spread()) ** 2).mean(1))
+    truth = np.array([word.settings for word in data.test_words()])
+    agreement = np.array([word.agreement for word in data.test_words()])
+    rmse = np.sqrt((((curves - truth) / data.band_spread()) ** 2).mean(1))
     return agreement / agreement.mean() * rmse
 
 
 def baselines() -> dict[str, np.ndarray]:
     """(62, 40) curves for `test_words`: flat, mean of the others, lexicon, nearest other curve."""
-    words = test_words()
+    words = data.test_words()
     truth = np.array([word.settings for word in words])
-    distance = (((truth[:, None] - truth[None]) / band_spread()) ** 2).mean(2)
+    distance = (((truth[:, None] - truth[None]) / data.band_spread()) ** 2).mean(2)
     np.fill_diagonal(distance, np.inf)
     lexicon = [wanted_eq_db(parse(word.word)) for word in words]
     return {
@@ -147,6 +123,11 @@ def baselines() -> dict[str, np.ndarray]:
         "lexicon alone": np.array(lexicon) / Config().net.db_per_unit,
         "nearest curve": truth[distance.argmin(1)],
     }
+
+
+def room_errors(units: np.ndarray) -> np.ndarray:
+    """(369,) mean absolute error of (369, 5) knobs for `room_words`."""
+    return np.abs(units - np.array([word.settings for word in data.room_words()])).mean(1)
 
 
 def others_mean(words: Sequence[Word]) -> np.ndarray:
@@ -163,7 +144,7 @@ def answer(model: TextToEffects, words: Sequence[Word], target: str) -> np.ndarr
     """(n, values) a target of bare words, each with the same unseen sound at -20 dBFS."""
     config = model.config
     batch = encode_prompts([w.word.replace("-", " ") for w in words], config.net.sentences)
-    log_mel = sounds(config, "test", 1)["log_mel"].expand(len(words), -1, -1)
+    log_mel = data.sounds(config, "test", 1)["log_mel"].expand(len(words), -1, -1)
     level_db = torch.full((len(words),), -20.0)
     settings = model({**batch, "log_mel": log_mel, "level_db": level_db}).hard()
     if target == "curve":
@@ -183,47 +164,43 @@ def held_out(
         ``"curve"`` (of `test_words`) or ``"reverb"`` (of `room_words`) -> ``"first guess"`` or
         ``"network"`` -> answers.
     """
-    rows = [e for e in examples(config, n_pairs=0) if {"curve", "reverb"} & e.targets.keys()]
-    table = table_of(rows, config.net.sentences)
+    rows = [e for e in data.examples(config, n_pairs=0) if {"curve", "reverb"} & e.targets.keys()]
+    table = data.table_of(rows, config.net.sentences)
     if shuffled:
         table = _shuffled(table, seed)
-    audio, loss = (
-        sounds(config, "train", 24),
-        loss_of(config.net, torch.tensor(band_spread()).float()),
-    )
-    asked = {"curve": test_words(), "reverb": room_words()}
-    found = {
-        target: {name: np.zeros((len(words), len(words[0].settings))) for name in _STAGES}
-        for target, words in asked.items()
-    }
-    for fold in range(N_FOLDS):
+    audio = data.sounds(config, "train", 24)
+    loss = loss_of(config.net, torch.from_numpy(data.band_spread()).float())
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for target, words in {"curve": data.test_words(), "reverb": data.room_words()}.items():
+        empty = np.zeros((len(words), len(words[0].settings)))
+        found[target] = {"first guess": empty, "network": empty.copy()}
+    for fold in range(data.N_FOLDS):
         kept = taught_rows(rows, fold)
         part = {name: column[kept] for name, column in table.items()}
         model = build(config.but(seed=seed + fold))
         fit_first_guess(model, part)
-        for name in _STAGES:
-            if name == "network":
-                with TemporaryDirectory() as folder:
-                    fit(model, Examples(model.config, part, audio), loss, model.config.plan, folder)
-            model.cpu().eval()
-            for target, words in asked.items():
-                inside = np.array([fold_of(word.word) == fold for word in words])
-                chosen = [word for word in words if fold_of(word.word) == fold]
-                found[target][name][inside] = answer(model, chosen, target)
+        _answer_fold(model.eval(), fold, found, "first guess")
+        with TemporaryDirectory() as folder:
+            fit(model, data.Examples(model.config, part, audio), loss, model.config.plan, folder)
+        _answer_fold(model.cpu().eval(), fold, found, "network")
     return found
 
 
-_STAGES = ("first guess", "network")
+def _answer_fold(model: TextToEffects, fold: int, found: dict, name: str) -> None:
+    for target, words in {"curve": data.test_words(), "reverb": data.room_words()}.items():
+        inside = np.array([data.fold_of(word.word) == fold for word in words])
+        chosen = [word for word, is_in in zip(words, inside, strict=True) if is_in]
+        found[target][name][inside] = answer(model, chosen, target)
 
 
-def taught_rows(rows: Sequence[Example], fold: int) -> list[int]:
+def taught_rows(rows: Sequence[data.Example], fold: int) -> list[int]:
     """Indices of the examples that share no part of a word with what the fold is asked."""
-    asked = [word.word for word in (*test_words(), *room_words())]
-    held = frozenset().union(*(parts(word) for word in asked if fold_of(word) == fold))
+    asked = [word.word for word in (*data.test_words(), *data.room_words())]
+    held = frozenset().union(*(parts(word) for word in asked if data.fold_of(word) == fold))
     return [
         k
         for k, e in enumerate(rows)
-        if not any(fold_of(word) == fold or parts(word) & held for word in e.words)
+        if not any(data.fold_of(word) == fold or parts(word) & held for word in e.words)
     ]
 
 
