@@ -21,20 +21,27 @@ export NUMBA_CACHE_DIR := $(CURDIR)/$(VENV)/.numba
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval_sanitize.cfg --timeout=0
 
+# Tests of one file run in one process; each process has one core, so torch gets one thread.
+PARALLEL := -n $(or $(JOBS),auto) --dist loadfile
+
 # BROWSER=no serves without opening one. A container's root may serve, too.
 LAB_FLAGS := --port=$(PORT) $(if $(filter no,$(BROWSER)),--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
-	@echo "Variables: PORT=8888  BROWSER=no  PYTHON=python3.11  TORCH=cpu|cuda  LAB_BUDGET=smoke|laptop|full"
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@echo "Variables: PORT=8888  BROWSER=no  JOBS=2  PYTHON=python3.11  TORCH=cpu|cuda  LAB_BUDGET=smoke|laptop|full"
 
 lab: setup ## set up if needed, then open JupyterLab on the first notebook
 	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks/00_start_here.ipynb
 
 test: export LAB_BUDGET := smoke
 test: setup check ## all that CI runs: check, tests, every notebook
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not long" $(PARALLEL)
 	$(MAKE) --no-print-directory notebooks
+
+test-all: export LAB_BUDGET := smoke
+test-all: test ## the tests that are too long for `make test`, too
+	$(BIN)/python -m pytest -m long
 
 check: setup ## fast: lint, format, import rules, tests of the house itself
 	$(BIN)/ruff check .
@@ -44,7 +51,7 @@ check: setup ## fast: lint, format, import rules, tests of the house itself
 
 notebooks: export LAB_BUDGET := smoke
 notebooks: setup ## run every notebook from top to bottom at the smallest budget
-	$(if $(NOTEBOOKS),$(BIN)/python -m pytest $(NBVAL) $(NOTEBOOKS),@echo "no notebooks yet")
+	$(BIN)/python -m pytest $(NBVAL) $(PARALLEL) $(NOTEBOOKS)
 
 data: setup ## rebuild what data/ ships, from seeds
 	$(BIN)/labkit data make
@@ -56,7 +63,7 @@ pictures: setup ## make README's pictures: a screenshot of notebook 00, and one 
 	$(BIN)/python tools/pictures.py notebooks/00_start_here.ipynb "compare_spectrograms(clips)" data/pictures/spectrograms.png
 	LAB_SCREENSHOT=data/pictures/notebook_00.png $(BIN)/python -m pytest tests/browser
 
-bench: setup ## benchmarks (never part of the tests)
+bench: setup ## benchmarks (not part of the tests)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only
 
 lock: setup ## after a change in pyproject.toml: pin everything anew

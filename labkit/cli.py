@@ -148,7 +148,7 @@ def evaluate(chosen: System, arguments: Sequence[str]) -> int:
     scoring = {
         name: (hints[name], argument.default, helps.get(name, "").rstrip("."))
         for name, argument in inspect.signature(score).parameters.items()
-        if name not in ("model", "checkpoint")
+        if argument.default is not inspect.Parameter.empty  # all but the model
     }
     given = _parse(
         f"labkit evaluate {chosen.name}",

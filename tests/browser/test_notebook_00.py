@@ -165,7 +165,7 @@ def until_changed(locator, before):
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_notebook_00_runs_and_its_slider_changes_sound_and_picture(lab, page, tmp_path):
+def test_notebook_00_runs_and_its_slider_changes_sound_and_picture(lab, page):
     page.goto(f"{lab}/lab/tree/{NOTEBOOK}?reset")
     page.wait_for_function("() => window.jupyterapp")
     page.evaluate(RUN_ALL)
