@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from labkit.signal.optional import need
+from labkit.signal.units import db_to_amplitude
 
 Clip = tuple[np.ndarray, int]
 _BLOCK_SECONDS = 0.4
@@ -60,7 +61,7 @@ def _shift_for(audio: np.ndarray, sample_rate: int, target_lufs: float) -> float
     """DB to reach the target; again, because blocks may cross the gate once the level moves."""
     shift_db = 0.0
     for _ in range(3):
-        missing_db = target_lufs - loudness_lufs(audio * 10 ** (shift_db / 20), sample_rate)
+        missing_db = target_lufs - loudness_lufs(audio * db_to_amplitude(shift_db), sample_rate)
         if not math.isfinite(missing_db):
             return 0.0
         shift_db += missing_db
@@ -71,7 +72,7 @@ def _shift_for(audio: np.ndarray, sample_rate: int, target_lufs: float) -> float
 
 def _at(audio: np.ndarray, shift_db: float) -> np.ndarray:
     # Only the rounding of a peak at 1 is clipped.
-    return np.clip(audio * 10 ** (shift_db / 20), -1.0, 1.0).astype(np.float32)
+    return np.clip(audio * db_to_amplitude(shift_db), -1.0, 1.0).astype(np.float32)
 
 
 def match_all(

@@ -85,7 +85,7 @@ def speak(
             place += length * 0.9
         place += float(rng.uniform(0.2, 0.9))
     out = set_rms(out[None], _SPEECH_DBFS)
-    floor = 10 ** (_FLOOR_DBFS / 20) * noise(rng, samples, pink=False)
+    floor = db_to_amplitude(_FLOOR_DBFS) * noise(rng, samples, pink=False)
     return (out + floor).astype(np.float32)
 
 
@@ -103,7 +103,7 @@ def _syllable(
         out[:n_hiss] = fade(hiss, start=n_hiss // 4, end=n_hiss // 4)[0]
     voiced = _vowel(rng, speaker, samples - n_hiss // 2, sample_rate)
     out[n_hiss // 2 :] += voiced * np.float32(rng.uniform(2.0, 5.0))
-    loudness = 10 ** (rng.normal(0, 4.0) / 20)
+    loudness = db_to_amplitude(rng.normal(0, 4.0))
     return out * np.float32(0.1 * loudness)
 
 
@@ -160,9 +160,9 @@ def non_speech(rng: np.random.Generator, audio: np.ndarray, sample_rate: int) ->
     samples = audio.shape[1]
     level = float(np.sqrt(np.mean(audio**2)))
     out = noise(rng, samples, pink=bool(rng.random() < 0.6))
-    out *= np.float32(level * 10 ** (rng.uniform(-38, -18) / 20))
+    out *= np.float32(level * db_to_amplitude(rng.uniform(-38, -18)))
     if rng.random() < 0.3:
-        amplitudes = level * 10 ** (rng.uniform(-50, -32) / 20) / np.arange(1, 6)
+        amplitudes = level * db_to_amplitude(rng.uniform(-50, -32)) / np.arange(1, 6)
         mains_hz = float(rng.choice([50.0, 60.0]))
         out += hum(samples, sample_rate, mains_hz=mains_hz, amplitudes=amplitudes)
     for start, stop in pauses(audio, sample_rate):
@@ -170,7 +170,9 @@ def non_speech(rng: np.random.Generator, audio: np.ndarray, sample_rate: int) ->
             _add(out, _breath(rng, stop - start, sample_rate) * level, start)
         if rng.random() < 0.4:
             n = min(stop - start, sample_rate // 20)
-            tick = clicks(rng, n, count=1) * np.float32(level * 10 ** (rng.uniform(-6, 12) / 20))
+            tick = clicks(rng, n, count=1) * np.float32(
+                level * db_to_amplitude(rng.uniform(-6, 12))
+            )
             _add(out, tick, start + int(rng.integers(0, max(1, stop - start - n))))
     return out[None].astype(np.float32)
 
@@ -179,7 +181,7 @@ def _breath(rng: np.random.Generator, most_samples: int, sample_rate: int) -> np
     samples = min(most_samples, round(rng.uniform(0.12, 0.45) * sample_rate))
     edges_hz = [float(rng.uniform(300, 900)), float(rng.uniform(2500, 7000))]
     air = _band_noise(rng, samples, edges_hz, 1, sample_rate)
-    air = air / (air.std() + 1e-9) * 10 ** (rng.uniform(-26, -8) / 20)
+    air = air / (air.std() + 1e-9) * db_to_amplitude(rng.uniform(-26, -8))
     return fade(air[None].astype(np.float32), start=samples // 3, end=samples // 2)[0]
 
 
@@ -274,7 +276,7 @@ def _phones(rng: np.random.Generator, speaker: Voice) -> list[tuple[float, tuple
     formants = np.array([*_VOWELS_HZ[rng.integers(len(_VOWELS_HZ))], 3500.0, 4500.0]) * scale
     hiss_hz, octaves = _HISSES[rng.integers(len(_HISSES))]
     hiss_hz *= scale * rng.uniform(0.85, 1.15)
-    unit, loud = speaker.seconds_per_syllable, float(10 ** (rng.normal(0, 3) / 20))
+    unit, loud = speaker.seconds_per_syllable, float(db_to_amplitude(rng.normal(0, 3)))
 
     def phone(voice: float, hiss: float) -> tuple[float, ...]:
         return (*formants, voice, hiss, hiss_hz, octaves)
