@@ -146,7 +146,7 @@ class HostedPlugin:
             PluginError: when the plug-in crashes, hangs or returns NaN.
         """
         audio, sample_rate = check_audio(audio, sample_rate), check_rate(sample_rate)
-        values = self._values(self._check(params_unit))
+        values = self._values(params_unit)
         channels, samples = audio.shape
         late = self._latency(sample_rate)[0]
         padded = np.pad(audio, ((0, 0), (0, late + max(0, _SHORTEST - samples))))
@@ -205,8 +205,16 @@ class HostedPlugin:
         return _probe(render, self._default[self._turned], self._widths[0])
 
     def _values(self, params_unit: np.ndarray) -> np.ndarray:
+        """Every parameter's value: those given, and the rest at their fixed or default ones."""
+        given, n = np.asarray(params_unit, dtype=np.float64), len(self.parameters)
+        if given.shape != (n,):
+            raise ValueError(f"params_unit must have shape ({n},), got {given.shape}")
+        if not ((given >= 0) & (given <= 1)).all():
+            raise ValueError(
+                f"params_unit must lie in 0..1, got {given.min():g} to {given.max():g}"
+            )
         values = self._default.copy()
-        values[self._turned] = params_unit
+        values[self._turned] = given
         return values
 
     def _choose(self, parameters: Sequence[str] | None, fixed: dict[str, float]) -> None:
@@ -227,16 +235,6 @@ class HostedPlugin:
         self._turned = np.array([names.index(name) for name in parameters], dtype=int)
         self.parameters = tuple(self._all[k] for k in self._turned)
         self._default = np.array([fixed.get(p.name, p.default_unit) for p in self._all])
-
-    def _check(self, params_unit: np.ndarray) -> np.ndarray:
-        values, n = np.asarray(params_unit, dtype=np.float64), len(self.parameters)
-        if values.shape != (n,):
-            raise ValueError(f"params_unit must have shape ({n},), got {values.shape}")
-        if not ((values >= 0) & (values <= 1)).all():
-            raise ValueError(
-                f"params_unit must lie in 0..1, got {values.min():g} to {values.max():g}"
-            )
-        return values
 
     def _latency(self, sample_rate: int) -> tuple[int, int]:
         if sample_rate not in self._latencies:

@@ -88,7 +88,7 @@ class Sound:
     """The task, its training clips and their log-mel spectrograms.
 
     Attributes:
-        task: of `TASKS`.
+        task: distortion, speech or mastering.
         seconds: length of a training clip, > 0.25.
         n_clips: made once, drawn again and again.
     """
