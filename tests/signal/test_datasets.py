@@ -156,13 +156,6 @@ def test_licence_comes_first(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_names(tmp_path):
-    with pytest.raises(ValueError, match="no data set is called 'nope'; there are egfxset, guitar"):
-        get("nope", accept_licence=True)
-    with pytest.raises(ValueError, match=r"no file of guitarset is called 'x\.zip'; there are"):
-        get("guitarset", accept_licence=True, files=("x.zip",), folder=tmp_path)
-
-
 def test_records_are_complete():
     known = records()
     assert list(known) == ["egfxset", "guitar-techs", "guitarset", "idmt-smt-guitar", "daps"]

@@ -6,6 +6,8 @@ import torch
 
 from labkit.signal import (
     augment,
+    datasets,
+    declip,
     files,
     guitar,
     pool,
@@ -77,6 +79,9 @@ CASES = [
     (lambda: augment.augment(audio(1, 9), 8000, RNG, parts=["dirt"]), ValueError, "got dirt"),
     (lambda: augment.augment(audio(1, 0), 8000, RNG), ValueError, "not empty"),
     (lambda: augment.augment(audio(1, 9), 8000, RNG, samples=0), ValueError, "0 samples wanted"),
+    (lambda: datasets.get("nope"), ValueError, "called 'nope'; there are egfxset, guitar-techs"),
+    (lambda: datasets.get("daps", files=("x",)), ValueError, "no file of daps is called 'x'"),
+    (lambda: declip.fill_gaps(np.ones(48), np.ones(48)), ValueError, "49 samples or more"),
     (lambda: guitar.phrase(RNG, style="polka"), ValueError, "one of line, .*, got 'polka'"),
     (lambda: guitar.phrase(RNG, sample_rate=4000), ValueError, "at least 8000 Hz, got 4000"),
     (lambda: pluck(seconds=0), ValueError, "seconds must be > 0, got 0"),

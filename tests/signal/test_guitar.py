@@ -120,19 +120,18 @@ def test_a_hundred_phrases_are_finite_and_at_a_sane_level():
 
 @pytest.mark.parametrize("slope", [0.0, 0.9])
 def test_the_noise_floor_is_where_it_was_asked_to_be(slope):
-    # The peak is that of the strings before the rig, hence no clean unit.
-    model = replace(GuitarModel(), noise_slope=slope)
-    quiet, at_50, at_30 = (
-        phrase(generator(13, "noise"), style="line", model=replace(model, noise_db=db))[0]
+    # Renders that differ in noise alone; the peak is that of the strings before the rig.
+    quiet, *noisy = (
+        phrase(
+            generator(13, "noise"), style="line", model=GuitarModel(noise_slope=slope, noise_db=db)
+        )[0]
         for db in (-200.0, -50.0, -30.0)
     )
-
-    def noise_rms(noisy):
-        gain = np.dot(noisy, quiet) / np.dot(quiet, quiet)
-        return np.sqrt(np.mean(np.square(noisy / gain - quiet)))
-
-    assert amplitude_to_db(noise_rms(at_30) / noise_rms(at_50)) == pytest.approx(20, abs=0.2)
-    assert amplitude_to_db(noise_rms(at_50) / np.abs(quiet).max()) == pytest.approx(-50, abs=6)
+    gains = [np.dot(audio, quiet) / np.dot(quiet, quiet) for audio in noisy]
+    floors = [audio / gain - quiet for audio, gain in zip(noisy, gains, strict=True)]
+    at_50, at_30 = (amplitude_to_db(np.sqrt(np.mean(np.square(floor)))) for floor in floors)
+    assert at_30 - at_50 == pytest.approx(20, abs=0.2)
+    assert at_50 - amplitude_to_db(np.abs(quiet).max()) == pytest.approx(-50, abs=6)
 
 
 @pytest.mark.parametrize("style", STYLES)
