@@ -80,13 +80,6 @@ def test_points_are_drawn_at_their_share() -> None:
     assert np.mean(np.array(draws) == 0.0) == pytest.approx(0.65, abs=0.04)  # 4 standard errors
 
 
-def test_envelopes_are_capped() -> None:
-    for k in range(200):
-        values = FULL.draw(generator(k, "patch"))
-        assert values["env_1_attack"] ** 4 < 0.83  # Vital's knob is the fourth root of seconds
-        assert max(values["env_1_decay"], values["env_1_release"]) ** 4 < 2.1
-
-
 def test_sizes() -> None:
     assert len(SIMPLE.fields) == 30
     assert len(FULL.fields) > 60
@@ -109,11 +102,6 @@ def test_sizes() -> None:
 def test_bad_sets_and_patches_are_named(make, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
-
-
-def test_an_unknown_field_is_named() -> None:
-    with pytest.raises(KeyError, match="cutof"):
-        SMALL["cutof"]
 
 
 @pytest.mark.parametrize("spec", EVERY_SET.values(), ids=EVERY_SET)

@@ -62,7 +62,8 @@ def render(
 
 def frequency_hz(unit: Tensor, *, in_bands: bool = False) -> Tensor:
     """(b, k) in 0..1 -> Hz; `in_bands` as in `render`."""
-    knob, k = SPACE["frequency_hz"], unit.shape[-1]
+    knob = SPACE["frequency_hz"]
+    k = unit.shape[-1]
     share = (torch.arange(k, device=unit.device) + unit) / k if in_bands else unit
     return knob.low + (knob.high - knob.low) * share
 

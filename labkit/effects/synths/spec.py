@@ -157,7 +157,8 @@ class SynthSpec:
     @cached_property
     def columns(self) -> dict[str, slice]:
         """Field -> its columns in the vector."""
-        found, start = {}, 0
+        found = {}
+        start = 0
         for field in self.fields:
             found[field.name] = slice(start, start + field.size)
             start += field.size

@@ -69,7 +69,8 @@ def _filter(k: int, shares: tuple[float, ...]) -> tuple[Field, ...]:
     )
 
 
-_SWEEP, _BEND = "a_filter_1_feg_mod_amount", "a_waveshaper_type"
+_SWEEP = "a_filter_1_feg_mod_amount"
+_BEND = "a_waveshaper_type"
 SIMPLE = SynthSpec(
     "surge_simple",
     (
@@ -153,7 +154,8 @@ class SurgeEngine:
         name, _, plugin = where.partition(":")
         self.spec = SETS[name]
         rest = {field.name: field.rest for field in self.spec.fields}
-        self._where, self._names = plugin or find_surge(), tuple(controls_of(rest))
+        self._where = plugin or find_surge()
+        self._names = tuple(controls_of(rest))
         self._instrument = self._fresh()
         for field in self.spec.fields:
             for word in field.options if isinstance(field, Choice) else ():

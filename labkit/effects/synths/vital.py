@@ -198,7 +198,8 @@ def waves() -> np.ndarray:
 
     The fundamentals are aligned, so that mixtures do not cancel.
     """
-    k, turn = np.arange(1, 512)[:, None], 2 * np.pi * np.arange(2048)[None] / 2048
+    k = np.arange(1, 512)[:, None]
+    turn = 2 * np.pi * np.arange(2048)[None] / 2048
     odd = k % 2
     shapes = (
         (k == 1) * np.sin(turn),
@@ -312,7 +313,8 @@ class VitalEngine:
             for switch in _LINGERING:
                 self._controls[switch].set(0.0)
             self._synth.render(60, 0.0, 0.0, 0.01)
-        self._used, self._lingering = True, lingers
+        self._used = True
+        self._lingering = lingers
         for name, value in told.items():
             self._controls[name].set(value)
         # Vital's knob is the square of the decibels above -80; it starts at -6.02.

@@ -69,7 +69,9 @@ class Settings(Dataset):
     """Random settings (k, 3) in 0..1; example `number` depends on it and the seed alone."""
 
     def __init__(self, config: Config, n: int) -> None:
-        self.shape, self.seed, self.n = (config.sound.n_oscillators, _N_VALUES), config.plan.seed, n
+        self.shape = (config.sound.n_oscillators, _N_VALUES)
+        self.seed = config.plan.seed
+        self.n = n
 
     def __len__(self) -> int:
         return self.n
@@ -160,7 +162,9 @@ class Head(nn.Module):
 
     def __init__(self, config: Config, kind: str) -> None:
         super().__init__()
-        net, self.k, self.in_bands = config.net, config.sound.n_oscillators, config.sound.in_bands
+        net = config.net
+        self.k = config.sound.n_oscillators
+        self.in_bands = config.sound.in_bands
         self.n_values = self.k * _N_VALUES
         n_each = _N_VALUES + 3 * len(_REACHES)
         n_in, n_map = self.k * n_each, 2 * N_MAP
@@ -227,7 +231,8 @@ class KoscModel(nn.Module):
 
     def forward(self, settings: Tensor, number: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Losses of encoder, flow and regressor; the last two do not train the encoder."""
-        net, in_bands = self.config.net, self.config.sound.in_bands
+        net = self.config.net
+        in_bands = self.config.sound.in_bands
         found = self.encode(render(settings, in_bands=in_bands))
         error = (found - true_map(settings, in_bands=in_bands)).square().mean()
         condition, values = found.detach(), to_values(settings)

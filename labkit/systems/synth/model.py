@@ -163,7 +163,8 @@ class SynthModel(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        net, n = config.net, config.sound.spec.size
+        net = config.net
+        n = config.sound.spec.size
         if net.field != "mlp":
             raise ValueError(f"field must be mlp for {config.sound.parameters}, got {net.field!r}")
         self.encoder = Encoder(config)

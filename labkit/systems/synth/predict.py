@@ -172,7 +172,8 @@ def predict(
     volume_db = float(np.clip(missing_db, -70.0, 12.0)) if math.isfinite(missing_db) else 0.0
     # A synthesizer's first note begins slightly differently from its later ones.
     played = synth.first_note(best, seconds=seconds, volume_db=volume_db)
-    found, renders = distance(mono(played)[0], target), len(tried) + len(others) + refine + 2
+    found = distance(mono(played)[0], target)
+    renders = len(tried) + len(others) + refine + 2
     return Match(spec, best, volume_db, played, found, tried, renders, target)
 
 
@@ -206,12 +207,15 @@ def refined(
     `cost` is called at most `renders` times; `spread` is that of the first generation, in standard
     deviations of a knob.
     """
-    best, lowest, used = dict(values), cost(values), 1
+    best = dict(values)
+    lowest = cost(values)
+    used = 1
     for moved in transposed(spec, values, _NEAR_KEYS)[: renders - 1]:
         found, used = cost(moved), used + 1
         if found < lowest:
             best, lowest = moved, found
-    active, code = spec.active(best), spec.encode(best).astype(np.float64)
+    active = spec.active(best)
+    code = spec.encode(best).astype(np.float64)
     knobs = [f for f in spec.fields if isinstance(f, Knob) and f.name != "note_pitch"]
     free = [spec.columns[f.name].start for f in knobs if active[f.name] and best[f.name] != f.point]
     if renders <= used:

@@ -96,7 +96,8 @@ class Job(NamedTuple):
 
 def jobs(config: RenderConfig) -> list[Job]:
     """Every file of a data set, the small splits first."""
-    size, found = config.shard_size, []
+    size = config.shard_size
+    found = []
     for split in reversed(SPLITS):
         n = config.count(split)
         found += [Job(config, split, k, min(k + size, n)) for k in range(0, n, size)]
@@ -128,7 +129,8 @@ def write_shard(path: Path, job: Job, rows: Mapping[str, np.ndarray]) -> None:
         file.attrs["config"] = json.dumps(_lasting(job.config), sort_keys=True)
         file.attrs["names"] = list(job.config.spec.names)
         for name, (shape, kind) in columns(job.config).items():
-            data, wanted = np.asarray(rows[name], dtype=kind), (job.stop - job.start, *shape)
+            data = np.asarray(rows[name], dtype=kind)
+            wanted = (job.stop - job.start, *shape)
             if data.shape != wanted:
                 raise ValueError(f"{name} must have shape {wanted}, got {data.shape}")
             file.create_dataset(name, data=data, chunks=(min(32, len(data)), *shape), **packing)
@@ -174,7 +176,8 @@ class Notes:
 
 def read_notes(folder: Path, split: Split, *, n: int | None = None) -> Notes:
     """The first `n` notes of a split, or all; ValueError if they are not there."""
-    folder, advice = Path(folder), "`labkit data render-synth`"
+    folder = Path(folder)
+    advice = "`labkit data render-synth`"
     if not (folder / "config.json").exists():
         raise ValueError(f"{folder} holds no data set: make one with {advice}")
     config = RenderConfig.from_file(folder / "config.json")
@@ -248,7 +251,8 @@ def render(
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    folder, every = Path(folder), jobs(config)
+    folder = Path(folder)
+    every = jobs(config)
     missing = [job for job in every if not job.path(folder).exists()]
     if missing:
         synthesizer_of(config.parameters).needed()
@@ -321,7 +325,9 @@ def statistics(config: RenderConfig, folder: Path) -> dict[str, dict[str, list[f
         for path in paths:
             values = read_shard(path, (name,))[name].astype(np.float64)
             flat = np.moveaxis(values, 1, -1).reshape(-1, values.shape[1])  # (frames, bands)
-            total, squares, n = total + flat.sum(0), squares + np.square(flat).sum(0), n + len(flat)
+            total = total + flat.sum(0)
+            squares = squares + np.square(flat).sum(0)
+            n = n + len(flat)
         mean = total / n
         deviation = np.sqrt(np.maximum(squares / n - mean**2, 1e-6))
         found[name] = {"mean": mean.tolist(), "deviation": deviation.tolist()}

@@ -66,11 +66,14 @@ def score(
         ValueError: if there is no data set.
         ImportError, PluginError: if the synthesizer crashed, hung or is not installed.
     """
-    sound, real, found = model.config.sound, real_data_dir(), []
+    sound = model.config.sound
+    real = real_data_dir()
+    found = []
     if sound.parameters == KOSC:
         return _score_kosc(model, n, seed)
     folder = folder or default_folder(sound.parameters)
-    title, notes = synthesizer_of(sound.parameters).title, read_notes(folder, "train")
+    title = synthesizer_of(sound.parameters).title
+    notes = read_notes(folder, "train")
     with Synth(sound.spec) as synth:
         groups = {"generated": lambda: held_out(model, folder, n, synth)}
         if real is not None and title == "Vital":
@@ -78,7 +81,8 @@ def score(
         if real is not None:
             groups["real"] = lambda: recordings(model, real / "notes")
         for sources, collect in groups.items():
-            started, sounds = perf_counter(), collect()
+            started = perf_counter()
+            sounds = collect()
             scores = judge(model, sounds, synth, notes, seed=seed)
             facts = {"protocol": f"{title}, {len(sound.spec.fields)} parameters", "seed": seed}
             facts |= {"sources": sources, "seconds": perf_counter() - started}
@@ -89,7 +93,9 @@ def score(
 
 def held_out(model: SynthModel, folder: Path, n: int, synth: Synth) -> list[Sound]:
     """Notes of the test split, played again."""
-    notes, sound, found = read_notes(folder, "test", n=n), model.config.sound, []
+    notes = read_notes(folder, "test", n=n)
+    sound = model.config.sound
+    found = []
     for k, code in enumerate(notes.parameters):
         patch = sound.spec.decode(code)
         audio = synth.render(patch, seconds=sound.seconds, phases=notes.phases[k])
@@ -199,7 +205,8 @@ def rows(
 
 def _score_kosc(model: kosc.KoscModel, n: int, seed: int) -> list[Row]:
     """Distance of sounds (LSD) and matched error of settings (LAC) on k oscillators."""
-    config, started = model.config, perf_counter()
+    config = model.config
+    started = perf_counter()
     k, in_bands = config.sound.n_oscillators, config.sound.in_bands
     settings, audio = kosc.examples(config, n, seed)
     known, sounds = kosc.examples(config, _N_KNOWN, seed + 1)
@@ -237,7 +244,8 @@ def fixed_score(model: nn.Module, *, n: int = 12) -> dict[str, float]:
     sound = model.config.sound
     rendering = RenderConfig(parameters=sound.parameters, seconds=sound.seconds)
     with Synth(sound.spec) as synth:
-        targets, k = [], 10**9
+        targets = []
+        k = 10**9
         while len(targets) < n:
             values, phases = draw(rendering, "test", k, 0)
             audio = mono(synth.render(values, seconds=sound.seconds, phases=phases))[0]

@@ -25,7 +25,8 @@ from labkit.systems.system import Training
 
 _OSCILLATOR = re.compile(r"(?<=osc_)\d(?=_)")
 # Changes of pitch in semitones and of speed as a factor.
-_SEMITONES, _STRETCHES = 12, 2.0 ** (np.arange(-6, 7) / 12)
+_SEMITONES = 12
+_STRETCHES = 2.0 ** (np.arange(-6, 7) / 12)
 _TIMES = ("env_1_attack", "env_1_decay", "env_1_release", "env_2_attack", "env_2_decay")
 _RATES = ("lfo_1_frequency", "lfo_2_frequency", "delay_frequency")  # in octaves above 1 Hz
 
@@ -45,7 +46,9 @@ class Data:
 @contextmanager
 def training(config: Config, data: Data, model: nn.Module, _run_dir: Path) -> Iterator[Training]:
     """What a run needs. Raises ValueError if there is no data set."""
-    net, n, validate = config.net, config.plan.steps * config.plan.batch_size, None
+    net = config.net
+    n = config.plan.steps * config.plan.batch_size
+    validate = None
     if config.sound.parameters == KOSC:
         names, dataset = ("settings", "number"), Settings(config, n)
     else:
@@ -97,7 +100,8 @@ def exchanges(spec: SynthSpec) -> np.ndarray:
     Oscillators are equal if they have the same fields.
     """
     numbers = sorted({k for name in spec.names for k in _OSCILLATOR.findall(name)})
-    columns, found = np.arange(spec.size), []
+    columns = np.arange(spec.size)
+    found = []
     for order in permutations(numbers):
         other = dict(zip(numbers, order, strict=True))
         names = [_OSCILLATOR.sub(lambda k, other=other: other[k[0]], name) for name in spec.names]
@@ -114,7 +118,9 @@ class Examples(Dataset):
     """
 
     def __init__(self, notes: Notes, config: Config, n: int) -> None:
-        self.notes, self.config, self.n = notes, config, n
+        self.notes = notes
+        self.config = config
+        self.n = n
         self._exchanges = exchanges(config.sound.spec)
         self._values = [config.sound.spec.decode(code) for code in notes.parameters]
 
@@ -123,7 +129,8 @@ class Examples(Dataset):
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         """Example `number`; depends on it and the seed alone."""
-        sound, seed = self.config.sound, self.config.plan.seed
+        sound = self.config.sound
+        seed = self.config.plan.seed
         k = number_of(number, len(self.notes), seed)
         rng = np.random.default_rng((seed, number))  # faster than a hashed stream
         mel, lines = (x[k].astype(np.float32) for x in (self.notes.mel, self.notes.lines))
@@ -158,7 +165,8 @@ def varied(
         return mel, lines, dict(values)
     semitones = int(rng.integers(-_SEMITONES, _SEMITONES + 1))
     stretch = int(rng.integers(len(_STRETCHES)))
-    active, changed = spec.active(values), dict(values)
+    active = spec.active(values)
+    changed = dict(values)
     keytrack = values.get("filter_1_keytrack", 0.0)  # the share by which the cutoff follows the key
     moves = {"note_pitch": semitones, "filter_1_cutoff": semitones * (1 - keytrack)}
     moved = {name: values[name] + step for name, step in moves.items() if active.get(name)}
