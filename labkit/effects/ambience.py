@@ -141,7 +141,7 @@ def room_backward(
     grad_feedback,
     grad_damping,
 ):
-    """The gradient of `room`, in float64: side by side, each run again for its l[n]."""
+    """The gradient of `room`, in float64: one side at a time, run again for its l[n]."""
     sides, n_combs = combs.shape
     samples = audio.shape[1]
     lows = np.empty((samples + 1, n_combs), audio.dtype)

@@ -5,8 +5,8 @@ Neighbouring threads read neighbouring numbers when the lanes of one sample lie 
 signals are laid out by sample, as `kernels.for_kernel` lays them out; outputs must come so.
 """
 
-# ruff: noqa: N803, RUF005 -- constants of a kernel are capitals, as in the field; triton
-# cannot unpack a tuple with *
+# ruff: noqa: D103, N803, RUF005 -- the docstring of a kernel stands at its `Kernel`; constants are
+# capitals, as in the field; triton cannot unpack a tuple with *
 
 from collections.abc import Iterator
 from math import pi
@@ -92,7 +92,6 @@ def _zeros(COUNT: tl.constexpr, dtype: tl.constexpr):
 
 
 def biquad(audio, coefficients, wet):
-    """As `filters.biquad`."""
     signals = _by_sample(audio), coefficients.contiguous(), _to_fill(wet)
     _launch(_biquad, len(audio), *signals, len(audio), audio.shape[-1])
 
@@ -124,7 +123,6 @@ def _biquad(audio, coefficients, wet, n_lanes, samples):
 
 
 def biquad_backward(audio, coefficients, wet, grad_wet, grad_audio, grad_coefficients):
-    """As `filters.biquad_backward`."""
     # Each begins at its last sample.
     signals = [_by_sample(x)[-1] for x in (audio, wet, grad_wet)]
     sums = torch.empty_like(coefficients, memory_format=torch.contiguous_format)
@@ -171,7 +169,6 @@ def _biquad_backward(audio, wet, grad_wet, grad_audio, coefficients, sums, n_lan
 
 
 def follow(audio, attack, release, level):
-    """As `dynamics.follow`."""
     arrays = _by_sample(audio), attack, release, _to_fill(level)
     _launch(_follow, len(audio), *arrays, len(audio), audio.shape[-1])
 
@@ -198,7 +195,6 @@ def _follow(audio, attack, release, level, n_lanes, samples):
 def follow_backward(
     audio, attack, release, level, grad_level, grad_audio, grad_attack, grad_release
 ):
-    """As `dynamics.follow_backward`."""
     # Each begins at its last sample.
     signals = [_by_sample(x)[-1] for x in (audio, level, grad_level)]
     knobs = (attack, release, grad_attack, grad_release)
@@ -254,7 +250,7 @@ def _follow_backward(
 
 
 def echo(audio, feedback, delay, echoes):
-    """As `ambience.echo`.
+    """Fill `echoes`.
 
     Samples that are one delay apart depend on each other, and no others do: every thread walks one
     such train of samples, and neighbouring threads walk neighbouring trains.
@@ -307,7 +303,6 @@ def _echo(audio, feedback, delay, echoes, samples, trains, IS_REVERSED: tl.const
 
 
 def accumulate(increment, phase):
-    """As `modulation.accumulate`."""
     rows = torch.empty(phase.T.shape, dtype=phase.dtype, device=phase.device)
     _launch(_accumulate, len(phase), increment, rows, *phase.shape)
     phase.copy_(rows.T)
@@ -329,7 +324,7 @@ def _accumulate(increment, phase, n_items, steps):
 
 
 def delay_line(audio, delay, feedback, line, wet):
-    """As `modulation.delay_line`.
+    """Fill `line` and `wet`.
 
     What the line gives within its shortest delay is in it already: so many samples are processed at
     once, one lane to a program.
@@ -343,7 +338,7 @@ def delay_line(audio, delay, feedback, line, wet):
 
 
 def delay_line_backward(delay, feedback, line, grad_wet, grad_audio, grad_delay, grad_feedback):
-    """As `modulation.delay_line_backward`.
+    """Fill the gradients.
 
     The contributions of several samples to one are added up in no fixed order: the last bit may
     differ from run to run.
@@ -502,7 +497,6 @@ def _through_stages(value, state, g):
 
 
 def allpasses_backward(gain, feedback, wet, states, grad_wet, grad_audio, grad_gain, grad_feedback):
-    """As `modulation.allpasses_backward`."""
     items, channels, samples = wet.shape
     last = gain.shape[1] - 1
     of_gain = torch.empty(last + 1, items, channels, dtype=gain.dtype, device=gain.device)
