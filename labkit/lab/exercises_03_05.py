@@ -47,7 +47,8 @@ def exercise_03_2(attempt: Attempt) -> str:
         answer = attempt(book.copy(), codes.copy(), vectors.copy(), seed)
         return as_array(answer, book.shape, "the new book")
 
-    new, n_idle = expired(0), (~used).sum()
+    new = expired(0)
+    n_idle = (~used).sum()
     moved = int((new[used] != book[used]).any(1).sum())
     require(
         not moved, f"{moved} of {used.sum()} words that are in use have moved: only idle ones may"
@@ -149,7 +150,8 @@ def exercise_04_3(attempt: Attempt) -> str:
 
 def _tone(name: str, n: int = 4000) -> np.ndarray:
     """A decaying tone with peak 1 and a silent beginning."""
-    rng, t = generator(0, "exercise", name), np.arange(n) / n
+    rng = generator(0, "exercise", name)
+    t = np.arange(n) / n
     tone = sum(
         np.sin(2 * np.pi * (31 * k * t + rng.random())) * np.exp(-3 * k * t) / k
         for k in range(1, 6)
@@ -197,7 +199,8 @@ def exercise_05_2(attempt: Attempt) -> str:
 
 def exercise_05_3(attempt: Attempt) -> str:
     """`slope(x, depth)` -> d tanh(depth x) / d log(depth) for samples x, shape of x."""
-    x, step = _tone("05.3", 600), 1e-5
+    x = _tone("05.3", 600)
+    step = 1e-5
     for depth in DEPTHS:
         found = as_array(attempt(x.copy(), depth), x.shape, "slope")
         up, down = (np.tanh(depth * math.exp(sign * step) * x) for sign in (1, -1))

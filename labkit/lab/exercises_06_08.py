@@ -31,7 +31,8 @@ class _CountedQuadratic:
 def exercise_06_1(attempt: Attempt) -> str:
     """`spsa(f, params, eps, rng)` -> (d,), the gradient of f estimated with two renders."""
     rng = generator(0, "exercise 06.1")
-    slope, factor = np.array([2.0, -1.0, 0.5, 1.5]), rng.standard_normal((4, 4))
+    slope = np.array([2.0, -1.0, 0.5, 1.5])
+    factor = rng.standard_normal((4, 4))
     f = _CountedQuadratic(slope, factor @ factor.T / 4)
     cases = {
         "inside": np.array([0.3, 0.6, 0.5, 0.4]),
@@ -89,7 +90,8 @@ def exercise_06_2(attempt: Attempt) -> str:
 def _measured_cosine(pairs: int, d: int) -> float:
     """The mean cosine for a random linear function."""
     rng = generator(0, "exercise 06.2", pairs, d)
-    pairs, cosines = min(pairs, 4000), []
+    pairs = min(pairs, 4000)
+    cosines = []
     for _ in range(40):
         gradient = rng.standard_normal(d)
         signs = 2 * rng.integers(0, 2, (pairs, d)) - 1

@@ -121,7 +121,8 @@ def render(
     if training:
         audio = augment(audio[None], sound.sample_rate, rng, strength=sound.augment_strength)[0]
     start = _random_start(audio, sound, rng)
-    stop, margin = start + sound.samples, sound.margin
+    stop = start + sound.samples
+    margin = sound.margin
     audio = _scaled(audio, audio[start:stop])
     depth = float(rng.uniform(SPACE["depth"].low, SPACE["depth"].high))
     curve = condition.curves[int(rng.integers(len(condition.curves)))]

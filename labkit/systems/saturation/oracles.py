@@ -58,7 +58,8 @@ def least_squares(clean: Audio, wet: Audio, *, curve: str = "tanh") -> PairFit:
         ValueError: if shapes differ, wet is silent, or the curve is unknown or has memory.
     """
     x, y = _pair(clean, wet)
-    bend, energy = check_curve(curve).apply, float(np.square(y).sum())
+    bend = check_curve(curve).apply
+    energy = float(np.square(y).sum())
     if bend is None:
         raise ValueError(f"curve must be one of {', '.join(MEMORYLESS)}, got {curve!r}")
     if energy == 0:

@@ -21,6 +21,8 @@ SCORED = ("mp3", "curve", "wet", "wet_curve")
 REAL_FOLDERS = ("guitar_di", "guitar_acoustic", "music", "speech")
 _LOW, _HIGH = SPACE["depth"].low, SPACE["depth"].high
 
+Answer = tuple[str, float]  # curve, depth
+
 
 def score(
     model: SaturationModel,
@@ -76,6 +78,25 @@ def draw(
     return made
 
 
+def _answers(
+    condition: Condition, tests: list[Example], network: list[Answer]
+) -> dict[str, list[Answer]]:
+    """Method -> its (curve, depth) of each clip."""
+    answers = {"network": network}
+    several = len(condition.curves) > 1
+    fits = [None] * len(tests)
+    if condition.reference == "paired":
+        fits = [pair_fit(e.reference, e.wet, None if several else "tanh") for e in tests]
+        answers["least squares"] = [(fit.curve, fit.depth) for fit in fits]
+        if not several:
+            answers["closed form"] = [("tanh", _closed_form(e)) for e in tests]
+    answers["network, refined"] = [
+        refine(curve, depth, fit, gaps_filled(e.wet))
+        for (curve, depth), fit, e in zip(network, fits, tests, strict=True)
+    ]
+    return answers
+
+
 def _rows(
     model: SaturationModel,
     condition: Condition,
@@ -88,55 +109,42 @@ def _rows(
     prediction = predict_batch(model, batch)
     several = len(condition.curves) > 1
     index = prediction.curve_logits.argmax(1) if several else batch["curve"]
-    factor = float(model.spread_factor)
-    depths = interval(prediction, index, factor)[:, 1].tolist()
+    interval_of = partial(interval, prediction, index, float(model.spread_factor))
+    depths = interval_of()[:, 1].tolist()
     network = list(zip([CURVE_NAMES[k] for k in index], depths, strict=True))
-    # Method -> its (curve, depth) of each clip.
-    answers = {"network": network}
-    fits = [None] * len(tests)
-    if condition.reference == "paired":
-        fits = [pair_fit(e.reference, e.wet, None if several else "tanh") for e in tests]
-        answers["least squares"] = [(fit.curve, fit.depth) for fit in fits]
-        if not several:
-            answers["closed form"] = [("tanh", _closed_form(e)) for e in tests]
-    answers["network, refined"] = [
-        refine(curve, depth, fit, gaps_filled(e.wet))
-        for (curve, depth), fit, e in zip(network, fits, tests, strict=True)
-    ]
+    answers = _answers(condition, tests, network)
     order = generator(seed, "controls", condition.name, sources).permutation(len(tests))
     shuffled = [network[k] for k in order]
     true_depth = np.array([e.depth for e in tests])
 
-    def error(answer: list[tuple[str, float]]) -> np.ndarray:
+    def error(answer: list[Answer]) -> np.ndarray:
         return np.abs(np.array([depth for _, depth in answer]) - true_depth)
 
-    def right(answer: list[tuple[str, float]]) -> np.ndarray:
+    def right(answer: list[Answer]) -> np.ndarray:
         return np.array([curve == e.curve for (curve, _), e in zip(answer, tests, strict=True)])
 
-    make = partial(
-        row,
-        groups=[e.source_id for e in tests],
-        protocol=condition.description,
-        sources=sources,
-        seed=seed,
-    )
+    groups = [e.source_id for e in tests]
+    facts = {"protocol": condition.description, "sources": sources, "seed": seed}
+    make = partial(row, groups=groups, **facts)
     beside = {
         "prior": np.abs(true_depth - (_LOW + _HIGH) / 2),
         "floor": np.abs(floor - true_depth),
         "control": error(shuffled),
         "oracle": error(answers["least squares"]) if "least squares" in answers else None,
     }
+    chance = {"chance": 1 / len(CURVE_NAMES), "control": right(shuffled)}
     rows = []
     for name, answer in answers.items():
-        others = beside if name == "network" else None
-        rows.append(make(error(answer), name=name, metric="depth error", beside=others))
-        # Without a clean signal the curve is the network's in both.
-        if several and (name != "network, refined" or fits[0] is not None):
-            chance = {"chance": 1 / len(CURVE_NAMES), "control": right(shuffled)}
-            others = chance if name == "network" else None
-            rows.append(make(right(answer), name=name, metric="curve named", beside=others))
+        ours = name == "network"
+        metric = "depth error"
+        rows.append(make(error(answer), name=name, metric=metric, beside=beside if ours else None))
+        # Without a clean signal the refined curve is the network's.
+        if several and (name != "network, refined" or "least squares" in answers):
+            metric = "curve named"
+            others = chance if ours else None
+            rows.append(make(right(answer), name=name, metric=metric, beside=others))
     for share in (0.2, 0.5, 0.8, 0.95):
-        ends = interval(prediction, index, factor, confidence=share).numpy()
+        ends = interval_of(confidence=share).numpy()
         inside = (ends[:, 0] <= true_depth) & (true_depth <= ends[:, 2])
         rows.append(make(inside, name="network", metric=f"interval: {share:.0%}"))
     return rows
@@ -153,7 +161,8 @@ def _ridge(training: list[Example], tests: list[Example], sample_rate: int) -> n
     """Depths of `tests` by ridge regression (Hoerl & Kennard 1970) on `_statistics`."""
     x, x_test = (np.array([_statistics(e, sample_rate) for e in s]) for s in (training, tests))
     depth = np.array([e.depth for e in training])
-    mean, deviation = x.mean(0), x.std(0) + 1e-9
+    mean = x.mean(0)
+    deviation = x.std(0) + 1e-9
     x = (x - mean) / deviation
     normal = x.T @ x + 1e-3 * len(x) * np.eye(x.shape[1])
     weights = np.linalg.solve(normal, x.T @ (depth - depth.mean()))
@@ -167,7 +176,8 @@ def _statistics(example: Example, sample_rate: int) -> np.ndarray:
         if audio is None:
             continue
         x = np.asarray(audio, dtype=np.float64) / max(float(np.abs(audio).max()), 1e-9)
-        amplitude, rms = np.abs(x), float(np.sqrt(np.mean(x * x))) + 1e-9
+        amplitude = np.abs(x)
+        rms = float(np.sqrt(np.mean(x * x))) + 1e-9
         power = np.square(np.abs(np.fft.rfft(x * np.hanning(len(x))))) + 1e-12
         hz = np.fft.rfftfreq(len(x), 1 / sample_rate)
         share = power / power.sum()
