@@ -15,9 +15,8 @@ Kind = Literal["multi_head", "grouped_query", "multi_query", "latent"]
 class Attention(nn.Module):
     """Scaled dot-product attention: multi-head, or with fewer heads of keys and values.
 
-    `remember` gives what is kept of the source, `read` attends to it: a cache lies between.
-
-    Source: Vaswani et al. 2017, eq. 1; Shazeer 2019 (multi-query); Ainslie et al. 2023 (grouped).
+    A cache lies between `remember` and `read`. Source: Vaswani et al. 2017, eq. 1; Shazeer 2019
+    (multi-query); Ainslie et al. 2023 (grouped).
     """
 
     def __init__(self, width: int, n_heads: int, *, n_key_heads: int | None = None) -> None:
@@ -39,10 +38,7 @@ class Attention(nn.Module):
         return self.key_value(source)
 
     def read(self, x: Tensor, remembered: Tensor, *, causal: bool = False) -> Tensor:
-        """(b, t, d) from `x` (b, t, d) that attends to what is remembered.
-
-        `causal`: no position attends to a later one; `x` then holds the last t of the s positions.
-        """
+        """(b, t, d) from `x`, the last t of the s remembered positions if `causal`."""
         query = _split(self.query(x), self.n_heads)
         return self.output(_join(_mix(query, *self._keys_values(remembered), causal=causal)))
 
@@ -68,10 +64,8 @@ class Attention(nn.Module):
 class LatentAttention(Attention):
     """Multi-head latent attention: one short vector of length `rank` is kept of each position.
 
-    All heads' keys and values are linear in it. `read` never computes them: it moves their matrices
-    to the query and to the mixture, (U c)·q = c·(Uᵀq) and Σ w (V c) = V (Σ w c).
-
-    Source: DeepSeek-V2, 2024, eq. 9-13. Queries are not compressed, as that saves no cache.
+    Keys and values are linear in it. `read` does not compute them: (U c)·q = c·(Uᵀq) and
+    Σ w (V c) = V (Σ w c). Source: DeepSeek-V2, 2024, eq. 9-13, without compressed queries.
     """
 
     def __init__(self, width: int, n_heads: int, *, rank: int | None = None) -> None:

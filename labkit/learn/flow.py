@@ -17,12 +17,10 @@ Velocity = Callable[[Tensor, Tensor], Tensor]  # points (b, d), times (b,) -> (b
 
 
 def pair(noise: Tensor, target: Tensor) -> Tensor:
-    """The rows of `noise` (b, d) in the order of the targets (b, d) that they shall become.
+    """The rows of `noise` in the order of the targets (b, d) they shall become: optimal transport.
 
-    The least total squared distance. Its price: where the condition tells the targets apart, the
-    noise does so too, but only in training, and the condition is not learnt.
-
-    Source: Tong et al. 2024 (TMLR), minibatch optimal transport; Kuhn 1955.
+    Its price: where the condition tells the targets apart, the noise does too, but only in
+    training, and the condition is not learnt. Source: Tong et al. 2024 (TMLR); Kuhn 1955.
     """
     cost = torch.cdist(target.detach().double(), noise.detach().double()).square().cpu().numpy()
     return noise[torch.from_numpy(linear_sum_assignment(cost)[1]).to(noise.device)]
@@ -39,13 +37,9 @@ def flow_loss(
 ) -> Tensor:
     """Mean squared error of the velocity on the straight way from noise to `target` (b, d).
 
-    Args:
-        rng: on the CPU.
-        drop: share of rows whose condition is replaced by the trained token.
-        pairing: which noise goes with which target; ``"optimal"``: see `pair`; or a function of
-            noise and target that gives the noise to use.
-
-    Source: Liu et al. 2023 (rectified flow), eq. 1; Lipman et al. 2023.
+    `drop` is the share of rows whose condition the trained token replaces. `pairing` says which
+    noise goes with which target: see `pair`, or a function of both that gives the noise.
+    Source: Liu et al. 2023 (rectified flow), eq. 1.
     """
     if target.ndim != 2:
         raise ValueError(f"target must be (batch, values), got {tuple(target.shape)}")
@@ -62,10 +56,7 @@ def flow_loss(
 
 
 def integrate(velocity: Velocity, start: Tensor, *, steps: int, solver: Solver = "rk4") -> Tensor:
-    """The path (steps + 1, b, d) along a velocity from time 0 to 1 in equal steps.
-
-    The solvers evaluate it once (``"euler"``), twice (``"midpoint"``) or four times (``"rk4"``).
-    """
+    """The path (steps + 1, b, d) along a velocity from time 0 to 1; rk4 asks it 4 times a step."""
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     if solver not in get_args(Solver):
@@ -104,11 +95,9 @@ def sample(
     rng: torch.Generator,
     n_samples: int = 1,
 ) -> Tensor:
-    """Draw (b, n_samples, d) vectors for conditions (b, c).
+    """Draw (b, n_samples, d) vectors for conditions (b, c), with noise of `rng` on the CPU.
 
-    `guidance` 0 ignores the condition, 1 follows it, more exaggerates it. `rng` is on the CPU.
-
-    Source: Ho and Salimans 2021, for velocities: (1 - g) of none + g of the condition.
+    `guidance` 0 ignores the condition, 1 follows it, more exaggerates it (Ho and Salimans 2021).
     """
     rows = condition.repeat_interleave(n_samples, 0)
     start = torch.randn(len(rows), field.n_values, generator=rng).to(rows)
@@ -132,10 +121,7 @@ def guided(field: nn.Module, condition: Tensor, guidance: float) -> Velocity:
 
 
 class Averaged(nn.Module):
-    """A model with the running mean of its weights: trained as the one, evaluated as the other.
-
-    The loss calls `follow` at every step. Source: Polyak and Juditsky 1992.
-    """
+    """A model with the running mean of its weights: trained as the one, evaluated as the other."""
 
     def __init__(self, model: nn.Module, *, decay: float = 0.999) -> None:
         super().__init__()
@@ -149,7 +135,7 @@ class Averaged(nn.Module):
         return self.mean.module
 
     def follow(self) -> None:
-        """Move the mean towards the model; the first call copies it."""
+        """Move the mean towards the model, after every step; the first call copies it."""
         self.mean.update_parameters(self.online)
 
     def forward(self, *arguments: Tensor) -> Tensor:

@@ -211,37 +211,23 @@ def mpnet() -> Mpnet:
 
 
 class Clap(nn.Module):
-    """CLAP: sounds and sentences in one space; frozen, differentiable in the sound.
+    """CLAP: sounds and sentences in one space; sources and errors as `Mpnet`.
 
-    Its feature extractor has no gradients, so the log-mel spectrogram is computed here. For
-    models that do not fuse several views of long clips. Source: Wu et al. 2023 (CLAP with HTSAT).
+    Source: Wu et al. 2023 (CLAP with HTSAT).
     """
 
-    def __init__(self, source: str | Path = CLAP, *, sample_rate: int = 44100) -> None:
+    def __init__(self, source: str | Path = CLAP) -> None:
         super().__init__()
         kinds = ("ClapModel", "AutoTokenizer", "ClapFeatureExtractor")
         self.model, self.tokenizer, self.extractor = _from_hub(source, *kinds)
-        self.sample_rate = sample_rate
 
-    def log_mel(self, audio: Tensor) -> Tensor:
-        """(b, samples), at most 10 s -> (b, 1, frames, bands) dB, of the sound repeated to 10 s."""
-        facts = self.extractor
-        mono = resample(audio, self.sample_rate, facts.sampling_rate)
-        longest = facts.nb_max_samples
-        if mono.shape[-1] > longest:
-            raise ValueError(f"audio must not be longer than {longest / facts.sampling_rate:g} s")
-        mono = mono.repeat(1, longest // mono.shape[-1])
-        mono = F.pad(mono, (0, longest - mono.shape[-1]))
-        size, hop = facts.fft_window_size, facts.hop_length
-        window = torch.hann_window(size, dtype=mono.dtype, device=mono.device)
-        spectrum = torch.stft(mono, size, hop, window=window, return_complex=True)
-        power = spectrum.real.square() + spectrum.imag.square()
-        filters = torch.as_tensor(facts.mel_filters_slaney).to(power)
-        return 10 * torch.log10((power.mT @ filters).clamp(min=1e-10))[:, None]
-
-    def embed_audio(self, audio: Tensor) -> Tensor:
-        """(b, samples) -> (b, embedding), of length 1."""
-        return self.model.get_audio_features(self.log_mel(audio), is_longer=None).pooler_output
+    @torch.no_grad()
+    def embed_audio(self, audio: Tensor, sample_rate: int) -> Tensor:
+        """(b, samples), of about 10 s -> (b, embedding), of length 1."""
+        rate = self.extractor.sampling_rate
+        sounds = list(resample(audio, sample_rate, rate).numpy())
+        given = self.extractor(sounds, sampling_rate=rate, return_tensors="pt")
+        return self.model.get_audio_features(**given).pooler_output
 
     @torch.no_grad()
     def embed_text(self, prompts: Sequence[str]) -> Tensor:

@@ -92,15 +92,12 @@ def fit(
     Args:
         dataset: at least ``steps * batch_size`` long; item ``i`` must depend on ``i`` alone.
         loss: with several devices it must call the model exactly once.
-        run_dir: gets `checkpoint.pt`, `log.jsonl` and TensorBoard's event files.
-        config: what the run is; a `run_dir` that was begun with another one is a ValueError.
+        run_dir: gets `checkpoint.pt`, `log.jsonl` and TensorBoard's event files; ValueError if it
+            was begun with another `config`, FloatingPointError if the loss is not finite.
         validate: called every `validate_every` steps and at the end; its figures are logged.
 
     Returns:
         Every logged row, those of earlier parts of the run included.
-
-    Raises:
-        FloatingPointError: if the loss is not finite; the last checkpoint stays.
     """
     run_dir = Path(run_dir)
     _claim(run_dir, config)

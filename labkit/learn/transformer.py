@@ -60,10 +60,9 @@ class DecoderLayer(nn.Module):
         return x + self.dropout(self.feed_forward(self.norm_forward(x)))
 
     def step(self, x: Tensor, own: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        """The same for new positions `x` (b, t, d) alone, without dropout.
+        """New positions `x` (b, t, d) alone, after those in `own` (b, length, floats).
 
-        `own` (b, length, floats) is what self-attention remembers of the earlier ones; it is
-        returned with the new ones. Row r of `x` reads row r % m of `source` (m, s, floats).
+        Returns their output and a longer `own`. Row r reads row r % m of `source` (m, s, floats).
         """
         normed = self.norm_self(x)
         own = torch.cat([own, self.self_attention.remember(normed)], dim=1)
@@ -104,9 +103,9 @@ class Encoder(nn.Module):
 
 @dataclass(frozen=True)
 class Cache:
-    """What a decoder keeps of the tokens so far and of the source; a step gives a new one.
+    """What a decoder keeps of the tokens and of the source, for each layer; never changed.
 
-    For each layer `own` (b, length, floats) and `source` (m, s, floats); row r reads row r % m.
+    `own` is (b, length, floats) and `source` (m, s, floats); row r reads row r % m.
     """
 
     own: tuple[Tensor, ...]
@@ -118,18 +117,14 @@ class Cache:
         return self.own[0].shape[1]
 
     def pick(self, rows: Tensor) -> "Cache":
-        """The cache whose row i is row `rows[i]` of this one, for beams.
-
-        A row must keep its source: ``rows[i] % m == i % m``.
-        """
+        """Row i becomes row `rows[i]`, for beams; it keeps its source: ``rows[i] % m == i % m``."""
         return Cache(tuple(layer.index_select(0, rows) for layer in self.own), self.source)
 
 
 class Decoder(nn.Module):
     """Token embedding, learned positions, a stack of `DecoderLayer`, and logits.
 
-    `forward` reads whole sentences, for training. `start` and `step` give the same logits token by
-    token, at the cost of the new tokens alone.
+    `start` and `step` give the logits of `forward` token by token, at the cost of the new ones.
     """
 
     def __init__(

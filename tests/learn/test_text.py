@@ -155,25 +155,14 @@ def test_mpnet_is_used_like_minilm(mpnet_folder):
         encoder([])
 
 
-def test_the_spectrogram_of_clap_is_its_feature_extractors(clap_folder):
-    clap, audio = text.Clap(clap_folder, sample_rate=48000), noise(48000 * 3)
-    theirs = clap.extractor(list(audio.numpy()), sampling_rate=48000, return_tensors="pt")
-    # Float32 beside float64.
-    torch.testing.assert_close(clap.log_mel(audio), theirs["input_features"], atol=1e-3, rtol=1e-3)
-    with pytest.raises(ValueError, match="must not be longer than 10 s"):
-        clap.log_mel(torch.zeros(1, 48000 * 11))
-
-
-def test_clap_puts_sounds_with_gradients_and_words_into_one_space(clap_folder):
-    clap, audio = text.Clap(clap_folder), noise().requires_grad_()
-    sounds, words = clap.embed_audio(audio), clap.embed_text(["warm", "bright"])
+def test_clap_puts_sounds_and_words_into_one_space(clap_folder):
+    clap = text.Clap(clap_folder)
+    sounds, words = clap.embed_audio(noise(), 44100), clap.embed_text(["warm", "bright"])
     for found in (sounds, words):
         assert found.shape == (2, 24)
         assert found.norm(dim=1).tolist() == pytest.approx([1, 1], abs=1e-5)
         assert (found[0] - found[1]).abs().max() > 1e-4
-    sounds[:, 0].sum().backward()
-    assert audio.grad.isfinite().all()
-    assert audio.grad.abs().max() > 0
+    assert not any(p.requires_grad for p in clap.parameters())
 
 
 @pytest.mark.usefixtures("library")

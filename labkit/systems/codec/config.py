@@ -46,15 +46,10 @@ class Net:
         codebook_size: codewords in each.
         codebook_dim: dimension in which codewords are looked up.
         quantizer_dropout: share of a batch that is decoded from a random number of codebooks.
-        mel_weight: of the mel distance, per dB.
-        stft_weight: of the multi-resolution STFT loss.
-        wave_weight: of the absolute error of the samples, relative to the target's.
-        commitment_weight: of the encoder's distance to its codewords.
-        codebook_weight: of the codewords' distance to the encoder.
-        codeword_rate: how far a codeword moves per step towards the mean of its frames. The
-            gradient alone moves it by about the learning rate, too slowly for the encoder.
-        expire_after: a codeword is moved to a frame of the batch after it was not chosen for this
-            many times `codebook_size` frames.
+        mel_weight, stft_weight, wave_weight: of these parts of the loss.
+        commitment_weight, codebook_weight: of the quantiser's two losses.
+        codeword_rate: how far a codeword moves per step towards the mean of its frames.
+        expire_after: unused codewords are replaced after this many times `codebook_size` frames.
 
     Source: Kumar et al. 2023 (Descript Audio Codec), section 3; ours is smaller.
     """
