@@ -81,7 +81,8 @@ def align_signs(
     """The part of a longer reference that lies on `wet` (samples,), and their correlation, 0..1.
 
     By the polarity coincidence correlator, Wolff, Thomas & Williams 1962: a memoryless curve keeps
-    every sign, so signs match best here however deep it is; waves match where the reference is loud.
+    every sign, so signs match best here however deep it is; waves match where the reference is
+    loud.
     """
     if reference.ndim != 1 or wet.ndim != 1 or len(reference) < len(wet):
         raise ValueError(

@@ -150,7 +150,8 @@ class LoudnessMeter:
         if not energies:
             return -math.inf
         hops = np.array(energies) @ np.array([1.0, 1.0, 1.0, 1.41, 1.41])[: len(self.rest)]
-        # Blocks of 0.4 s that overlap by three quarters, gated at -70 LUFS and 10 LU below the mean.
+        # Blocks of 0.4 s that overlap by three quarters, gated at -70 LUFS and 10 LU below the
+        # mean.
         size = min(4, len(hops))
         blocks = np.lib.stride_tricks.sliding_window_view(hops, size).mean(1)
         kept = blocks[blocks > 10 ** ((-70 + 0.691) / 10)]

@@ -15,7 +15,7 @@ from labkit.signal.paths import cache_dir, replacing
 
 
 class DatasetUnavailable(RuntimeError):  # noqa: N818 - the world's state, not an error
-    """A file could not be had, or is not what it should be; the message says how to place it."""
+    """A file could not be fetched, or has another md5; the message says how to place it."""
 
 
 class LicenceError(ValueError):
@@ -202,7 +202,7 @@ def _have(record: Record, file: str, archive: Path, unpacked: Path) -> None:
         EOFError,
     ) as error:
         raise DatasetUnavailable(
-            f"{file} could not be had from {record.url} ({type(error).__name__}: {error}). "
+            f"{file} could not be fetched from {record.url} ({type(error).__name__}: {error}). "
             f"Fetch it by hand (see {record.page}), put it at {archive} and try again; "
             f"its md5 must be {record.files[file]}."
         ) from error

@@ -128,13 +128,13 @@ class Synthesizer:
         """
         self._synth.all_sounds_off(0)
         self._synth.pitch_bend(0, 0)
-        nowhere = np.zeros((2, BLOCK), np.float32)
-        self._render(nowhere, 0, BLOCK)
+        unused = np.zeros((2, BLOCK), np.float32)
+        self._render(unused, 0, BLOCK)
         for key in range(_VOICES - self._synth.get_active_voice_count()):
             self._synth.noteon(_PRIMER[0], 32 + key, 64)
-        self._render(nowhere, 0, BLOCK)
+        self._render(unused, 0, BLOCK)
         self._synth.all_sounds_off(_PRIMER[0])
-        self._render(nowhere, 0, BLOCK)
+        self._render(unused, 0, BLOCK)
 
 
 def _float_writer(fluidsynth):

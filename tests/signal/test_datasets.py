@@ -101,7 +101,8 @@ def test_download_and_unpack(server, tmp_path):
 @pytest.mark.parametrize("file", ["gone.zip", "data.zip"])
 def test_a_download_that_fails_says_what_to_do(server, tmp_path, file):
     wrong = "0" * 32
-    with pytest.raises(DatasetUnavailable, match=f"{file} could not be had.*md5 must be {wrong}"):
+    message = f"{file} could not be fetched.*md5 must be {wrong}"
+    with pytest.raises(DatasetUnavailable, match=message):
         fetch(tmp_path, file=file, server=server, checksum=wrong)
     assert list(tmp_path.iterdir()) == []
 
@@ -115,7 +116,7 @@ def test_offline_says_where_to_put_the_file(tmp_path):
 
 def test_a_file_put_by_hand_is_taken_and_kept_if_it_is_the_right_one(tmp_path):
     (tmp_path / "data.zip").write_bytes(b"something else")
-    with pytest.raises(DatasetUnavailable, match=r"data\.zip could not be had"):
+    with pytest.raises(DatasetUnavailable, match=r"data\.zip could not be fetched"):
         fetch(tmp_path)
     (tmp_path / "data.zip").write_bytes(CONTENT)
     folder, _ = fetch(tmp_path)
@@ -143,7 +144,7 @@ def test_a_bad_archive_leaves_nothing_behind(tmp_path, file, content):
     folder = tmp_path / "inner"
     folder.mkdir()
     (folder / file).write_bytes(content)
-    with pytest.raises(DatasetUnavailable, match="could not be had"):
+    with pytest.raises(DatasetUnavailable, match="could not be fetched"):
         fetch(folder, content, file)
     assert not (tmp_path / "escaped.wav").exists()
     assert [path.name for path in folder.iterdir()] == [file]
