@@ -27,20 +27,14 @@ _BLOCK_SAMPLES = 512
 
 @dataclass(frozen=True)
 class PluginParameter:
-    """One parameter of a plug-in, which the host turns in 0..1.
-
-    Attributes:
-        low, high: the values shown at 0 and 1; one that shows words counts from 0 to `steps` - 1.
-        steps: number of positions, 2 for a switch, 0 for a continuous parameter.
-        default_unit: its value when the plug-in is opened, 0..1.
-    """
+    """One parameter of a plug-in, which the host turns in 0..1."""
 
     name: str
     unit: str
-    low: float
-    high: float
-    steps: int
-    default_unit: float
+    low: float  # shown at 0; a parameter that shows words counts from 0 to steps - 1
+    high: float  # shown at 1
+    steps: int  # positions: 2 for a switch, 0 for a continuous parameter
+    default_unit: float  # when the plug-in is opened, 0..1
 
 
 def number(text: str) -> float | None:

@@ -31,19 +31,12 @@ _UNITS = {"db": "dB", "hz": "Hz", "khz": "kHz", "pc": "%", "min": "min", "ms": "
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """One plug-in, as `labkit plugins` lists it.
+    """One plug-in, as `labkit plugins` lists it."""
 
-    Attributes:
-        name: what `open_plugin` takes; unique in its kind.
-        kind: its format.
-        where: what its engine opens: a pedal's name, a file, a URI.
-        engine: ``"module:Class"``.
-    """
-
-    name: str
+    name: str  # unique in its kind
     kind: Kind
-    where: str
-    engine: str = ""
+    where: str  # what its engine opens: a pedal's name, a file, a URI
+    engine: str = ""  # "module:Class"
 
     @property
     def foreign(self) -> bool:

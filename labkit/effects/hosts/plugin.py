@@ -56,17 +56,11 @@ def measure_latency(dry: np.ndarray, wet: np.ndarray, sample_rate: int) -> int:
 
 @dataclass(frozen=True)
 class Probe:
-    """How a plug-in behaves from render to render.
+    """How a plug-in behaves from render to render."""
 
-    Attributes:
-        reset_mode: the cheapest that comes within twice the best.
-        repeat_error: the largest difference from a fresh instance, full scale 1.
-        responds: whether turning all parameters changes the first 0.7 s of sound.
-    """
-
-    reset_mode: ResetMode = "reset"
-    repeat_error: float = 0.0
-    responds: bool = True
+    reset_mode: ResetMode = "reset"  # the cheapest that comes within twice the best
+    repeat_error: float = 0.0  # largest difference from a fresh instance, full scale 1
+    responds: bool = True  # turning all parameters changes the first 0.7 s of sound
 
 
 def _probe(
@@ -94,7 +88,7 @@ def _probe(
 
 
 class HostedPlugin:
-    """A plug-in that `open_plugin` opened; a context manager. Pickled, it opens anew.
+    """A plug-in that `open_plugin` opened; a context manager.
 
     Attributes:
         parameters: those that `process` turns, in its order.
@@ -179,20 +173,16 @@ class HostedPlugin:
 
     def copy(self) -> "HostedPlugin":
         """The same plug-in in a process of its own; nothing is measured again."""
-        return copy.copy(self)
+        other = copy.copy(self)
+        other._host = self._new_host(self._host.timeout_s)
+        other._latencies = {**self._latencies}
+        return other
 
     def __enter__(self) -> "HostedPlugin":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_host": self._host.timeout_s, "_latencies": {**self._latencies}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._host = self._new_host(state["_host"])
 
     def _new_host(self, timeout_s: float) -> Worker | LocalHost:
         kind = Worker if self.info.foreign else LocalHost
@@ -298,17 +288,11 @@ def open_plugin(
 
 @dataclass(frozen=True)
 class Unit:
-    """One plug-in of a rack.
+    """One plug-in of a rack."""
 
-    Attributes:
-        plugin: what `open_plugin` takes.
-        knobs: parameter that is turned -> its value before any training, 0..1.
-        fixed: values of other parameters, 0..1.
-    """
-
-    plugin: str
-    knobs: Mapping[str, float]
-    fixed: Mapping[str, float] = field(default_factory=dict)
+    plugin: str  # what `open_plugin` takes
+    knobs: Mapping[str, float]  # parameter that is turned -> its value before training, 0..1
+    fixed: Mapping[str, float] = field(default_factory=dict)  # values of others, 0..1
 
 
 class Rack:

@@ -48,18 +48,12 @@ def _multiband(threshold: float) -> Unit:
 
 @dataclass(frozen=True)
 class Task:
-    """Plug-ins in a row, and how they are trained.
-
-    Attributes:
-        stages: how many units play in each part of a progressive training.
-        level_db: range over which the recording's level varies in training.
-        level_moves_target: whether the target follows that level.
-    """
+    """Plug-ins in a row, and how they are trained."""
 
     units: tuple[Unit, ...]
-    stages: tuple[int, ...]
-    level_db: tuple[float, float]
-    level_moves_target: bool = False
+    stages: tuple[int, ...]  # how many units play in each part of a progressive training
+    level_db: tuple[float, float]  # range of the recording's level in training
+    level_moves_target: bool = False  # the target follows that level
 
     @property
     def names(self) -> tuple[str, ...]:

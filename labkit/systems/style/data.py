@@ -26,20 +26,13 @@ _FIELDS = ("plain", "target", "plain_features", "reference_features", "truth")
 
 @dataclass(frozen=True)
 class Examples:
-    """Recordings, each divided into halves A and B.
+    """Recordings, each divided into halves A and B: (n, samples)."""
 
-    Attributes:
-        plain, target: (n, samples), A as recorded and as treated.
-        reference: (n, samples), B as treated.
-        truth: (n, 9), the parameters, 0..1.
-        groups: n names; recordings of one source share one.
-    """
-
-    plain: np.ndarray
-    target: np.ndarray
-    reference: np.ndarray
-    truth: np.ndarray
-    groups: np.ndarray
+    plain: np.ndarray  # A as recorded
+    target: np.ndarray  # A treated
+    reference: np.ndarray  # B treated
+    truth: np.ndarray  # (n, 9), the parameters, 0..1
+    groups: np.ndarray  # (n,) names of the sources
 
 
 def source(kind: str, *, seconds: float, sample_rate: int) -> Source:

@@ -258,17 +258,12 @@ def features_of(
 
 @dataclass(frozen=True)
 class Transfer:
-    """A recording in another's style, at a peak of -12 dBFS.
-
-    Attributes:
-        settings: the parameters in physical units.
-        code: Python source for the same processor.
-    """
+    """A recording in another's style, at a peak of -12 dBFS."""
 
     audio: np.ndarray
     params_unit: np.ndarray
-    settings: dict[str, float]
-    code: str
+    settings: dict[str, float]  # in physical units
+    code: str  # Python source for the same processor
 
 
 @torch.no_grad()
