@@ -6,6 +6,7 @@ observation, or returns what being correct means.
 """
 
 import importlib
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,6 +93,12 @@ def require(holds: object, observation: str) -> None:
     """Raise `NotYet` with the observation unless it holds."""
     if not holds:
         raise NotYet(observation)
+
+
+def agree(found: float, expected: float, case: str, *, near: float = 1e-9) -> None:
+    """Raise `NotYet` unless two numbers are equal within a millionth, or `near`."""
+    if not math.isclose(found, expected, rel_tol=1e-6, abs_tol=near):
+        raise NotYet(f"{case}: expected {expected:.5g}, you say {found:.5g}")
 
 
 def as_number(answer: object, what: str) -> float:

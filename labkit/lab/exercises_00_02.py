@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from labkit.lab.exercises import Attempt, as_array, as_count, as_number, require
+from labkit.lab.exercises import Attempt, agree, as_array, as_count, as_number, require
 from labkit.signal.seeds import generator
 from labkit.signal.units import amplitude_to_db
 
@@ -135,14 +135,14 @@ def exercise_01_1(attempt: Attempt) -> str:
 
 def exercise_01_2(attempt: Attempt) -> str:
     """The number of frames of an STFT: `frames(samples, n_fft, hop_length, center)`."""
-    sizes = [
+    cases = [
         (44100, 2048, 512),
         (44100, 1024, 256),
         (2048, 2048, 512),
         (2047, 512, 128),
         (10000, 1000, 300),
     ]
-    for (samples, n_fft, hop_length), center in itertools.product(sizes, (True, False)):
+    for (samples, n_fft, hop_length), center in itertools.product(cases, (True, False)):
         counted = torch.stft(
             torch.zeros(samples),
             n_fft,
@@ -152,11 +152,8 @@ def exercise_01_2(attempt: Attempt) -> str:
             return_complex=True,
         ).shape[-1]
         answer = as_count(attempt(samples, n_fft, hop_length, center), "the number of frames")
-        require(
-            answer == counted,
-            f"{samples} samples, n_fft = {n_fft}, hop_length = {hop_length}, center = {center}: "
-            f"torch.stft makes {counted} frames, you say {answer}",
-        )
+        sizes = f"{samples} samples, n_fft = {n_fft}, hop_length = {hop_length}"
+        agree(answer, counted, f"{sizes}, center = {center}, frames of torch.stft")
     return "with center the ends are padded by n_fft / 2, so every hop starts a frame"
 
 
@@ -275,11 +272,8 @@ def exercise_02_3(attempt: Attempt) -> str:
         answer = as_count(attempt(list(pedals), set(commuting)), "the number of orders")
         counted = count_sounds(pedals, commuting)
         words = ", ".join("-".join(sorted(pair)) for pair in commuting) or "no pair"
-        require(
-            answer == counted,
-            f"{', '.join(pedals)} with {words} commuting: {math.factorial(len(pedals))} orders "
-            f"make {counted} different sounds, you say {answer}",
-        )
+        case = f"different sounds of {', '.join(pedals)} with {words} commuting"
+        agree(answer, counted, f"{case}, in {math.factorial(len(pedals))} orders")
     return "nobody can name more orders than there are sounds; score against that count, not n!"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from labkit.effects.saturation import saturate
-from labkit.lab.exercises import Attempt, NotYet, as_array, as_count, as_number, require
+from labkit.lab.exercises import Attempt, NotYet, agree, as_array, as_count, as_number, require
 from labkit.measure.metrics import levenshtein
 from labkit.signal.seeds import generator
 
@@ -27,11 +27,8 @@ def exercise_03_1(attempt: Attempt) -> str:
         found = as_number(answer, "bits_per_second")
         bits = codebook_size.bit_length() - 1  # counted, not taken from a logarithm
         expected = sample_rate * n_codebooks * bits / hop_length
-        require(
-            math.isclose(found, expected, rel_tol=1e-6),
-            f"{sample_rate} Hz, hop {hop_length}, {n_codebooks} codebooks of {codebook_size}: "
-            f"a word needs {bits} bits, a second {expected:.1f}; you say {found:.1f}",
-        )
+        case = f"{sample_rate} Hz, hop {hop_length}, {n_codebooks} codebooks of {codebook_size}"
+        agree(found, expected, f"{case}, where a word needs {bits} bits")
     return "frames a second, times codebooks, times the logarithm of the number of words"
 
 
@@ -89,8 +86,9 @@ def exercise_03_3(attempt: Attempt) -> str:
             expected[frame] += tables[k, codes[k, frame]]
         require(
             np.allclose(found, expected),
-            f"{n} codebooks, frame 0: {np.round(found[0], 2)} where the vectors of its words add "
-            f"to {np.round(expected[0], 2)}: each codebook has a table of its own, a frame is the sum",
+            f"{n} codebooks, frame 0: {np.round(found[0], 2)} where its words' vectors add "
+            f"to {np.round(expected[0], 2)}: each codebook has a table of its own, "
+            "a frame is the sum",
         )
     return "a code is a name; a model can add, compare and scale only the vectors it looks up"
 
@@ -127,11 +125,8 @@ def exercise_04_2(attempt: Attempt) -> str:
         )
         answer = as_count(attempt(list(truth), list(other)), "distance")
         expected = levenshtein(truth, other)
-        require(
-            answer == expected,
-            f"trial {trial}: from {' '.join(truth) or '(clean)'} to {' '.join(other) or '(clean)'} "
-            f"takes {expected}, you say {answer}",
-        )
+        words = f"{' '.join(truth) or '(clean)'} to {' '.join(other) or '(clean)'}"
+        agree(answer, expected, f"trial {trial}: edits from {words}")
     return "two pedals swapped cost 2: an order mistake weighs twice as much as a missing pedal"
 
 
@@ -140,11 +135,10 @@ def exercise_04_3(attempt: Attempt) -> str:
     for n_pedals in (1, 2, 3, 5):
         chains = sum(math.perm(n_pedals, k) for k in range(n_pedals + 1))
         found = as_number(attempt(n_pedals), "prior_nats")
-        require(
-            math.isclose(found, math.log(chains), rel_tol=1e-6),
-            f"{n_pedals} pedals make {chains} chains, the clean sound included, so a uniform guess "
-            f"costs {math.log(chains):.3f} nats; you say {found:.3f}",
+        case = (
+            f"{n_pedals} pedals make {chains} chains with the clean sound, nats of a uniform guess"
         )
+        agree(found, math.log(chains), case)
     return "a model whose loss stops there has learnt the list of chains and nothing of the sound"
 
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from labkit.lab.exercises import Attempt, as_array, as_count, as_number, require
+from labkit.lab.exercises import Attempt, agree, as_array, as_count, as_number, require
 from labkit.signal.seeds import generator
 
 EPS = 0.01
@@ -109,10 +109,7 @@ def exercise_07_1(attempt: Attempt) -> str:
         shuffled = truth[rng.permutation(k)]
         what = "matched_error of the same parts in another order"
         same = as_number(attempt(shuffled.copy(), truth.copy()), what)
-        require(
-            abs(same) <= 1e-9,
-            f"the same {k} parts in another order are no error: 0 was expected, you say {same:.4f}",
-        )
+        agree(same, 0.0, f"the same {k} parts in another order are no error")
         # Parts near one of the true ones: an answer that takes the nearest takes it twice.
         guess = truth[:1] + 0.1 * rng.standard_normal((k, v)) if trial % 2 else rng.random((k, v))
         found = as_number(attempt(guess.copy(), truth.copy()), "matched_error")
@@ -174,24 +171,12 @@ def exercise_08_1(attempt: Attempt) -> str:
             return as_number(attempt(centre * ratio, centre, gain, q), "bell_db")
 
         found = bell_db(1.0, gain)
-        require(
-            abs(found - gain) <= 1e-6,
-            f"at its centre a bell of {gain:.2f} dB gives {gain:.2f} dB; you say {found:.2f}",
-        )
+        agree(found, gain, f"a bell of {gain:.2f} dB at its centre", near=1e-6)
         up, down, cut = bell_db(ratio, gain), bell_db(1 / ratio, gain), bell_db(ratio, -gain)
-        require(
-            abs(up - down) <= 1e-6,
-            f"{octaves} above and below the centre must be alike: {up:.3f}, {down:.3f}",
-        )
-        require(
-            abs(up + cut) <= 1e-6,
-            f"a cut must undo the boost of the same size: {up:.3f} and {cut:.3f} dB do not cancel",
-        )
-        expected = _bell_db(ratio, gain, q)
-        require(
-            abs(up - expected) <= 1e-6,
-            f"{octaves} from a {gain:.2f} dB bell of Q {q:.2f}: {expected:.3f}, not {up:.3f}",
-        )
+        agree(down, up, f"{octaves} below the centre must be as {octaves} above", near=1e-6)
+        agree(cut, -up, "a cut must undo the boost of the same size, in dB", near=1e-6)
+        case = f"{octaves} from a {gain:.2f} dB bell of Q {q:.2f}"
+        agree(up, _bell_db(ratio, gain, q), case, near=1e-6)
     return "gradients pass through this formula, so a network learns an equaliser without filtering"
 
 
@@ -234,8 +219,5 @@ def exercise_08_3(attempt: Attempt) -> str:
     }
     for words, expected in cases.items():
         found = as_number(attempt(words.split()), "degree")
-        require(
-            abs(found - expected) <= 1e-9,
-            f"{words!r} must weigh {expected:+.2f}, you say {found:+.2f}",
-        )
+        agree(found, expected, f"the weight of {words!r}")
     return "signs and degrees multiply: one rule answers sentences that no data set holds"

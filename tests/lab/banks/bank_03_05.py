@@ -136,7 +136,7 @@ WRONG = [
     ("04.2", lambda truth, said: len(set(truth) ^ set(said)), "you say"),
     ("04.2", places_that_differ, "you say"),
     ("04.3", lambda n: math.log(2**n), "you say"),
-    ("04.3", lambda n: math.log(math.factorial(n)), "a uniform guess costs"),
+    ("04.3", lambda n: math.log(math.factorial(n)), "nats of a uniform guess: expected"),
     ("04.3", lambda n: math.log2(n_chains(n)), "nats"),
     ("05.1", lambda clean, wet: np.mean(np.arctanh(wet) / clean), "finite number"),
     ("05.1", every_sample, "came back as"),
