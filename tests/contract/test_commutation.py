@@ -56,13 +56,8 @@ def measured(draws):
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_declared_is_measured(pair, measured):
     alike = median_low(measured[pair]) > ALIKE_DB
-    assert alike == commutes(*map(effect, pair)), measured[pair]
-
-
-@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
-def test_the_rule_does_not_ask_who_comes_first(pair: tuple[str, str]) -> None:
     first, second = map(effect, pair)
-    assert commutes(first, second) == commutes(second, first)
+    assert alike == commutes(first, second) == commutes(second, first), measured[pair]
 
 
 def test_two_fixed_linear_pedals_differ_by_rounding_only(measured):
@@ -98,25 +93,18 @@ def test_orders_that_can_be_told_apart(names: tuple[str, ...], orders: int) -> N
 @pytest.mark.parametrize("draw", range(20))
 def test_counted_orders_are_those_of_canonical_forms(draw: int) -> None:
     rng = generator(0, "subset", draw)
-    names = [
-        str(name) for name in rng.choice(list(EFFECTS), size=int(rng.integers(2, 6)), replace=False)
-    ]
-    steps = {name: Step(name, effect(name).space.sample(rng)) for name in names}
-    forms = {
-        Chain(tuple(steps[name] for name in order)).canonical().names
-        for order in itertools.permutations(names)
-    }
+    names = rng.choice(list(EFFECTS), size=int(rng.integers(2, 6)), replace=False).tolist()
+    steps = [Step(name, effect(name).space.sample(rng)) for name in names]
+    forms = {Chain(order).canonical().names for order in itertools.permutations(steps)}
     assert len(forms) == count_orders(names)
 
 
 def test_two_orders_share_a_form_exactly_when_swaps_of_neighbours_join_them() -> None:
     names = ("distortion", "chorus", "reverb", "delay", "peak")
-    steps = {name: Step(name, effect(name).space.sample(generator(0, "swap"))) for name in names}
-    orders = list(itertools.permutations(names))
-    form = {
-        order: Chain(tuple(steps[name] for name in order)).canonical().names for order in orders
-    }
-    for order in orders:
+    steps = [Step(name, effect(name).space.sample(generator(0, "swap"))) for name in names]
+    chains = map(Chain, itertools.permutations(steps))
+    form = {chain.names: chain.canonical().names for chain in chains}
+    for order in form:
         reached, waiting = {order}, [order]
         while waiting:
             here = waiting.pop()
@@ -125,7 +113,7 @@ def test_two_orders_share_a_form_exactly_when_swaps_of_neighbours_join_them() ->
                 if commutes(effect(here[i]), effect(here[i + 1])) and there not in reached:
                     reached.add(there)
                     waiting.append(there)
-        assert reached == {other for other in orders if form[other] == form[order]}
+        assert reached == {other for other in form if form[other] == form[order]}
 
 
 def test_repeated_and_unknown_pedals_are_refused() -> None:
@@ -138,4 +126,4 @@ def test_repeated_and_unknown_pedals_are_refused() -> None:
 def test_a_pedal_does_not_commute_with_a_moving_or_bending_copy_of_itself() -> None:
     alone = {name for name, record in EFFECTS.items() if commutes(record, record)}
     assert alone == {name for name, record in EFFECTS.items() if record.lti}
-    assert np.size(list(alone)) == 8
+    assert len(alone) == 8

@@ -1,7 +1,6 @@
 import itertools
 from collections import Counter
 
-import numpy as np
 import pytest
 from scipy import stats
 
@@ -75,28 +74,6 @@ def test_realistic_by_hand(monkeypatch):
         ("delay", "distortion"): 0.8 * 0.5 * 0.1 / total,
     }
     assert_distributed(orders(ChainSampler(("delay", "distortion", "gain"), "realistic")), expected)
-
-
-def test_realistic_presence_and_order_follow_the_presets():
-    pedals = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
-    drawn = list(orders(ChainSampler(pedals, "realistic"), n=3000).elements())
-    counts = preset_counts()
-    rates = {name: counts["present"][name] / counts["n_chains"] for name in pedals}
-    not_empty = 1 - np.prod([1 - rate for rate in rates.values()])
-    for name, rate in rates.items():
-        share = np.mean([name in order for order in drawn])
-        # four standard errors of a share of 3000
-        assert share == pytest.approx(rate / not_empty, abs=4 * 0.5 / 3000**0.5), name
-
-    def share_before(first: str, second: str) -> float:
-        both = [order for order in drawn if first in order and second in order]
-        assert len(both) > 100
-        return float(np.mean([order.index(first) < order.index(second) for order in both]))
-
-    assert share_before("distortion", "delay") > 0.95
-    assert share_before("distortion", "reverb") > 0.97
-    assert share_before("delay", "reverb") > 0.9
-    assert 0.75 < share_before("compressor", "distortion") < 0.99
 
 
 @pytest.mark.parametrize("prior", PRIORS)
