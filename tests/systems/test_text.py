@@ -9,11 +9,11 @@ import pytest
 import soundfile
 import torch
 
+from labkit.learn.text import Encoded
 from labkit.measure.loudness import loudness_lufs
-from labkit.signal.files import AudioError
 from labkit.signal.seeds import generator
 from labkit.systems import text
-from labkit.systems.text import Config, Preset, apply_items, build, parse, preset_of, render_file
+from labkit.systems.text import Config, Preset, build, parse, preset_of, render_file
 from labkit.systems.text import model as network
 from labkit.systems.text.data import stem
 from labkit.systems.text.grammar import vocabulary
@@ -56,18 +56,6 @@ def everything_on():
     )
 
 
-def figures(preset):
-    """The figures that sentences move."""
-    return {
-        "tilt": preset.tilt_db,
-        "wet": preset.reverb["wet"],
-        "room": preset.reverb["room_size"],
-        "drive": preset.distortion["drive_db"],
-        "ratio": preset.compressor["ratio"],
-        "pitch": preset.pitch["semitones"],
-    }
-
-
 # The formula of the curve
 
 
@@ -81,9 +69,8 @@ def test_the_curve_is_what_pedalboard_does_to_an_impulse(kind, hz, gain_db, q):
     eq = (Band(kind, hz, gain_db, q), *Preset().eq[1:])
     wet = Preset(eq).board(RATE)(impulse, RATE)
     power_db = 20 * np.log10(np.abs(np.fft.rfft(wet[0])) + 1e-12)
-    at = np.array(
-        [hz_ for hz_ in BANDS_HZ if hz_ >= 200]
-    )  # below, float32 moves the poles of the original
+    # Below 200 Hz, float32 moves the poles of the original.
+    at = np.array([hz_ for hz_ in BANDS_HZ if hz_ >= 200])
     measured = np.interp(at, np.fft.rfftfreq(1 << 15, 1 / RATE), power_db)
     # 0.05 dB: interpolation between bins 1.3 Hz apart, and float32
     assert Preset(eq).eq_curve_db()[-len(at) :] == pytest.approx(measured, abs=0.05)
@@ -100,7 +87,7 @@ def test_the_curve_has_the_gradient_that_differences_give():
 def test_fitted_gains_find_a_curve_that_the_bands_can_make():
     gains = np.array([4.0, -3.0, 2.0, 5.0, -6.0])
     eq = tuple(replace(band, gain_db=g) for band, g in zip(Preset().eq, gains, strict=True))
-    # 0.5 dB: a response in dB is only nearly proportional to its gain, and the fit is held a little towards 0
+    # 0.5 dB: a response in dB is only nearly proportional to its gain, and there is a penalty
     assert fitted_gains_db(Preset(eq).eq_curve_db()) == pytest.approx(gains, abs=0.5)
 
 
@@ -144,32 +131,22 @@ def test_the_printed_code_builds_the_same_board_to_the_last_bit():
 def test_a_neutral_preset_has_no_plug_in_and_strength_0_makes_one():
     assert Preset().plugins(RATE) == []
     silent = everything_on().scaled(0.0)
-    assert [name for name, _ in silent.plugins(RATE)] == [
-        "HighpassFilter",
-        "LowpassFilter",
-    ]  # moved out to the ends
+    # The passes are moved out to the ends.
+    assert [name for name, _ in silent.plugins(RATE)] == ["HighpassFilter", "LowpassFilter"]
     hz = np.array(BANDS_HZ)
     assert np.abs(silent.eq_curve_db()[(hz >= 80) & (hz < 5000)]).max() < 0.6
 
 
 def test_strength_counts_in_decibels_and_in_the_logarithm_of_a_ratio():
     half, twice = (everything_on().scaled(strength) for strength in (0.5, 2.0))
-    assert (half.compressor["ratio"], twice.compressor["ratio"]) == (
-        pytest.approx(2.0),
-        pytest.approx(16.0),
-    )
+    ratios = (half.compressor["ratio"], twice.compressor["ratio"])
+    assert ratios == (pytest.approx(2.0), pytest.approx(16.0))
     assert (half.eq[1].gain_db, twice.eq[1].gain_db) == (-2.0, -8.0)
     assert (half.reverb["wet"], twice.reverb["wet"]) == (pytest.approx(0.15), pytest.approx(0.6))
     assert (half.pitch["semitones"], twice.pitch["semitones"]) == (-1.5, -6.0)
     assert (half.distortion["drive_db"], half.distortion["colour"]) == (5.0, 0.5)
-    assert half.eq[4].frequency_hz == pytest.approx(
-        (12000 * 18000) ** 0.5
-    )  # half of the way to where it does nothing
-
-
-def test_strength_outside_its_range_is_refused():
-    with pytest.raises(ValueError, match=r"strength must lie in \[0, 2\], got 3"):
-        Preset().scaled(3)
+    # half of the way to where it does nothing
+    assert half.eq[4].frequency_hz == pytest.approx((12000 * 18000) ** 0.5)
 
 
 def test_bands_above_what_the_rate_holds_are_left_out():
@@ -186,67 +163,6 @@ def test_pre_delay_room_and_wet_are_heard_where_they_should_be():
     assert wet[0] == pytest.approx(0.6, abs=1e-3)  # the dry share
     assert np.abs(wet[1 : round(0.08 * RATE)]).max() < 1e-6
     assert np.abs(wet[round(0.08 * RATE) : round(0.2 * RATE)]).max() > 1e-4
-
-
-# The grammar
-
-
-def test_a_degree_orders_the_step():
-    steps = [
-        apply_items(parse(f"{degree} brighter".strip()), Preset()).tilt_db
-        for degree in ("slightly", "a bit", "", "much", "extremely")
-    ]
-    assert steps == sorted(steps)
-    assert steps[0] > 0.2
-
-
-def test_bright_but_not_thin_keeps_more_lows_than_bright():
-    bright, kept = (preset_of(parse(p)) for p in ("bright", "bright but not thin"))
-    low = np.array(BANDS_HZ) < 200
-    assert kept.eq_curve_db()[low].mean() > bright.eq_curve_db()[low].mean() + 1
-    assert kept.tilt_db > 0
-
-
-def test_places_reach_the_room_in_order_of_size():
-    sizes = [
-        preset_of(parse(f"play it in a {place}")).reverb
-        for place in ("bedroom", "concert hall", "cathedral")
-    ]
-    assert [r["room_size"] for r in sizes] == sorted(r["room_size"] for r in sizes)
-    assert [r["wet"] for r in sizes] == sorted(r["wet"] for r in sizes)
-
-
-@pytest.mark.parametrize(
-    ("prompt", "figure", "low", "high"),
-    [
-        ("pitch down 4 semitones", "pitch", -4, -4),
-        ("an octave up", "pitch", 12, 12),
-        ("no reverb, please", "wet", 0, 0),
-        ("heavily distorted", "drive", 25, 30),
-        ("gentle compression", "ratio", 1.5, 5),
-        ("tube warmth", "drive", 3, 12),
-    ],
-)
-def test_sentences_of_the_desk(prompt, figure, low, high):
-    assert low <= figures(preset_of(parse(prompt)))[figure] <= high
-
-
-def test_unknown_words_are_passed_over_and_an_empty_prompt_is_refused():
-    assert parse("xyzzy plugh") == []
-    assert [item.word for item in parse("xyzzy warm")] == ["warm"]
-    with pytest.raises(ValueError, match="prompt must hold words, got '123 !'"):
-        parse("123 !")
-
-
-def test_every_entry_of_the_lexicon_gives_a_legal_preset():
-    for word in vocabulary():
-        for sentence in (word, f"extremely {word}", f"less {word}", f"not {word}"):
-            preset_of(parse(sentence), level_db=-60.0)
-
-
-def test_a_compressor_follows_the_level():
-    loud, quiet = (preset_of(parse("compressed"), level_db=db) for db in (-15.0, -35.0))
-    assert loud.compressor["threshold_db"] - quiet.compressor["threshold_db"] == pytest.approx(20.0)
 
 
 # Streams
@@ -277,9 +193,8 @@ def test_a_shifted_pitch_keeps_the_duration(tmp_path):
     wet, _ = soundfile.read(done.path)
     assert len(wet) == 2 * RATE
     spectrum = np.abs(np.fft.rfft(wet[RATE // 2 : -RATE // 2] * np.hanning(RATE)))
-    assert spectrum.argmax() == pytest.approx(
-        880, abs=10
-    )  # an octave up, within a fifth of a semitone
+    # an octave up, within a fifth of a semitone
+    assert spectrum.argmax() == pytest.approx(880, abs=10)
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (22050, 2), (48000, 1), (96000, 2)])
@@ -298,9 +213,8 @@ def test_what_a_peak_leaves_room_for_is_as_loud_as_it_was(tmp_path):
     soundfile.write(tmp_path / "a.wav", noise(1.5, 2, level=0.02).T, RATE, subtype="FLOAT")
     done = render_file(everything_on(), tmp_path / "a.wav", tmp_path / "b.wav")
     wet, _ = soundfile.read(done.path, always_2d=True)
-    assert loudness_lufs(wet.T, RATE) == pytest.approx(
-        done.dry_lufs, abs=0.1
-    )  # what players here promise
+    # what players here promise
+    assert loudness_lufs(wet.T, RATE) == pytest.approx(done.dry_lufs, abs=0.1)
     assert abs(done.shift_db) > 3
     spiky = noise(1.5, level=0.3)
     spiky[0, 3000] = 1.0
@@ -322,18 +236,29 @@ def test_silence_and_a_blink_are_rendered(tmp_path):
         assert np.isfinite(wet).all()
 
 
-def test_more_channels_than_a_loudness_knows_are_refused(tmp_path):
-    soundfile.write(tmp_path / "a.wav", noise(0.2, 7).T, RATE)
-    with pytest.raises(ValueError, match="channels must be 1 to 5 for a loudness, got 7"):
-        render_file(Preset(), tmp_path / "a.wav", tmp_path / "b.wav")
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda _: Preset().scaled(3), r"strength must lie in \[0, 2\], got 3"),
+        (lambda _: Band("notch", 100.0, 0.0, 1.0), "type must be one of low_shelf"),
+        (lambda _: parse("123 !"), "prompt must hold words, got '123 !'"),
+        (lambda _: text.variations(Preset(), 17), r"n must lie in 1\.\.16, got 17"),
+        (lambda _: Config().but(width=10, n_heads=4), "width must be a multiple of n_heads"),
+        (lambda _: Config().but(sentences="bert"), "sentences must be one of minilm, mpnet"),
+        (lambda _: Config().but(n_mels=0), "n_mels must be positive, got 0"),
+        (lambda path: text.process_file(None, path, "warm", seconds=-1), "seconds must be above"),
+        (lambda path: render_file(Preset(), path, path), "channels must be 1 to 5 .*, got 7"),
+        (lambda path: render_file(Preset(), __file__, path), "audio expected"),
+    ],
+)
+def test_a_wrong_argument_is_named_and_no_file_is_left(call, message, tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(0.2, 7).T, RATE)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=message):
+        call(path)
     assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
-
-
-def test_what_is_not_audio_is_refused_and_leaves_nothing(tmp_path):
-    (tmp_path / "a.wav").write_text("not audio")
-    with pytest.raises(AudioError, match="audio expected"):
-        render_file(Preset(), tmp_path / "a.wav", tmp_path / "b.wav")
-    assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
+    assert path.read_bytes() == before
 
 
 def test_a_file_through_a_sentence_leaves_a_folder_that_loads_back(tmp_path):
@@ -383,6 +308,23 @@ def batch_of(n, seed=0):
     }
 
 
+def one_of(n):
+    return {name: column[:1] for name, column in batch_of(n).items()}
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The prompts that were encoded; all of them get the same vectors."""
+    prompts = []
+
+    def encode(given, _):
+        prompts.extend(given)
+        return one_of(2)
+
+    monkeypatch.setattr(predict_module, "encode_prompts", encode)
+    return prompts
+
+
 def targets_of(n):
     known = {
         "curve": torch.randn(n, 40, generator=torch.manual_seed(1)),
@@ -403,9 +345,8 @@ def test_every_head_and_every_part_gets_a_finite_gradient_that_is_not_zero():
     for name, tensor in model.named_parameters():
         assert tensor.grad is not None, name
         assert torch.isfinite(tensor.grad).all(), name
-        if (
-            "in_proj_bias" not in name
-        ):  # a bias of keys moves every score alike: softmax takes it out
+        # A bias of keys moves every score alike: softmax takes it out.
+        if "in_proj_bias" not in name:
             assert tensor.grad.abs().max() > 0, name
     for head in (*model.band_heads, *model.effect_heads.values()):
         assert (head.weight.grad.abs().sum(1) > 0).all()  # every single output: knobs and types
@@ -520,13 +461,13 @@ def test_the_loudest_stretch_is_heard():
     )
 
 
-def test_people_and_lexicon_share_the_room_and_the_lexicon_has_the_rest(monkeypatch):
-    model, batch = build(TINY).eval(), {k: v[:1] for k, v in batch_of(2).items()}
-    monkeypatch.setattr(predict_module, "encode_prompts", lambda *_: dict(batch))
+@pytest.mark.usefixtures("asked")
+def test_people_and_lexicon_share_the_room_and_the_lexicon_has_the_rest():
+    model = build(TINY).eval()
     found = text.predict(model, noise(0.5), RATE, "cathedral").preset.reverb
     heard, level_db = network.spectrogram(noise(0.5), TINY.sound)
     said = (
-        model(batch | {"log_mel": heard[None], "level_db": torch.tensor([level_db])})
+        model(one_of(2) | {"log_mel": heard[None], "level_db": torch.tensor([level_db])})
         .preset(0)
         .reverb
     )
@@ -537,27 +478,23 @@ def test_people_and_lexicon_share_the_room_and_the_lexicon_has_the_rest(monkeypa
     assert all(found[name] == lexicon_says[name] for name in ("wet", "pre_delay_ms", "diffusion"))
 
 
-def test_words_that_nobody_taught_get_the_first_guess(monkeypatch):
+@pytest.mark.usefixtures("asked")
+def test_words_that_nobody_taught_get_the_first_guess():
     model = build(TINY.but(taught=(stem("warm"),)))
     with torch.no_grad():
         model.first_gains.bias.copy_(torch.tensor([5.0, 0.0, 0.0, 0.0, -5.0]))
         model.band_heads[2].bias[1] = 3.0  # the network's own opinion
-    monkeypatch.setattr(
-        predict_module, "encode_prompts", lambda *_: {k: v[:1] for k, v in batch_of(2).items()}
-    )
     audio = noise(0.5)
     taught, untaught = (text.predict(model.eval(), audio, RATE, p).preset for p in ("warm", "dark"))
     assert [b.gain_db for b in untaught.eq] == pytest.approx([5.0, 0.0, 0.0, 0.0, -5.0], abs=1e-4)
     assert taught.eq[2].gain_db > 10
 
 
-def test_what_is_like_nothing_that_was_taught_gets_the_lexicon(monkeypatch):
+@pytest.mark.usefixtures("asked")
+def test_what_is_like_nothing_that_was_taught_gets_the_lexicon():
     model = build(TINY.but(taught=(stem("warm"),)))
     with torch.no_grad():
         model.first_gains.bias.fill_(5.0)
-    monkeypatch.setattr(
-        predict_module, "encode_prompts", lambda *_: {k: v[:1] for k, v in batch_of(2).items()}
-    )
     for prompt, by in (("telephone", "lexicon"), ("treble", "lexicon"), ("soothing", "network")):
         found = text.predict(model.eval(), noise(0.5), RATE, prompt)
         assert found.by == by
@@ -565,14 +502,8 @@ def test_what_is_like_nothing_that_was_taught_gets_the_lexicon(monkeypatch):
     assert text.predict(model, noise(0.5), RATE, "pitch up 2 semitones").by == "lexicon"
 
 
-def test_a_drive_does_not_take_a_taught_tone_away(monkeypatch):
-    model, asked = build(TINY.but(taught=(stem("dark"),))), []
-
-    def read(prompts, _):
-        asked.extend(prompts)
-        return {k: v[:1] for k, v in batch_of(2).items()}
-
-    monkeypatch.setattr(predict_module, "encode_prompts", read)
+def test_a_drive_does_not_take_a_taught_tone_away(asked):
+    model = build(TINY.but(taught=(stem("dark"),)))
     dark, both = (
         text.predict(model.eval(), noise(0.5), RATE, p).preset
         for p in ("dark", "dark, heavily distorted")
@@ -582,6 +513,22 @@ def test_a_drive_does_not_take_a_taught_tone_away(monkeypatch):
     assert both.distortion["drive_db"] == 30
     text.predict(model, noise(0.5), RATE, "heavily distorted")
     assert asked[-1] == "heavily distorted"
+
+
+def test_sentences_can_be_read_by_mpnet(monkeypatch):
+    def encode(texts):
+        tokens = torch.stack([torch.full((3, 768), len(words) / 10) for words in texts])
+        mask = torch.ones(len(texts), 3, dtype=torch.bool)
+        return Encoded(tokens, mask, torch.nn.functional.normalize(tokens[:, 0], dim=-1))
+
+    monkeypatch.setattr(network.encoders, "mpnet", lambda: encode)
+    network._lexicon_vectors.cache_clear()
+    model = build(TINY.but(sentences="mpnet")).eval()
+    batch = network.encode_prompts(["warm", "a sound from nowhere"], "mpnet")
+    assert batch["pieces"].shape == (2, 16, 768)
+    assert batch["pieces_mask"].sum(1).tolist() == [3, 3]
+    assert text.predict(model, noise(0.5), RATE, "a sound from nowhere").preset
+    network._lexicon_vectors.cache_clear()
 
 
 def test_a_not_takes_away_what_the_word_alone_would_add():

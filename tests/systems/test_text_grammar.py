@@ -1,4 +1,4 @@
-"""What is said at a desk: sentences of a second author, who mended the rules with them, and how lists are read."""
+"""Sentences of a second author, and how lists, degrees and numbers are read."""
 
 from dataclasses import replace
 
@@ -6,78 +6,74 @@ import numpy as np
 import pytest
 
 from labkit.signal.seeds import generator
-from labkit.systems.text import Preset, grammar
+from labkit.systems.text import Preset, apply_items, parse, preset_of
+from labkit.systems.text.grammar import vocabulary, wanted_eq_db
 
 # Figure and sign -> sentences. The rules were mended with these before them.
 SEEN = {
-    ("tilt", 1): (
-        "less reverb, brighter | no reverb, brighter | it is too muddy | give me more air | take out the mud | "
-        "make it less dull | bring up the highs | less bass and more treble | less boomy, more clarity | "
-        "make it drier and brighter | I want it a little less muffled | fewer lows | a bit too dark | "
-        "not quite bright enough | brighten it | sounds too boomy | remove some mud | shinier and more open | "
-        "sharper"
-    ),
-    ("wet", -1): (
-        "less reverb, brighter | dial back the reverb | turn the reverb down | too much reverb | drier | "
-        "dry it out | bring the reverb down | reverb off | half the reverb | warmer but with less reverb | "
-        "make it drier and brighter | strip the reverb out | less roomy | a lot less echo | kill the echo"
-    ),
-    ("tilt", -1): (
-        "no echo and warmer | turn up the bass | turn down the treble | roll off the highs | too bright | "
-        "not enough bass | not too bright | a touch darker | don't make it so harsh | tame the highs | duller | "
-        "more bass and less treble | make the guitar sound darker | can you add some warmth | "
-        "crunchier, with less treble | more lows | too much treble | way too harsh and thin | darken it a bit | "
-        "mellower | less shrill, more body | smoother"
-    ),
-    ("drive", 1): (
-        "turn the distortion up | dial in some distortion | a lot more distorted | more gain | much dirtier | "
-        "crunchier, with less treble"
-    ),
-    ("wet", 1): (
-        "not enough reverb | wetter | bigger room | drown it in reverb | more cathedral | no distortion but more reverb"
-    ),
-    ("drive", -1): (
-        "cleaner | distortion off | less gain | without so much distortion | clean it up | less crunchy | "
-        "no distortion but more reverb"
-    ),
-    ("room", -1): ("smaller room"),
-    ("pitch", 1): (
-        "up 2 semitones | pitch up 3 semitones with deeper bass | higher pitch | raise it by four semitones"
-    ),
-    ("pitch", -1): (
-        "transpose down by 2 semitones | two semitones down | an octave lower | lower the pitch | "
-        "drop the pitch by 3 semitones | tune it down 2 semitones"
-    ),
-    ("ratio", 1): (
-        "heavier compression | compress it more | squash it more | tighter and punchier | "
-        "less distortion and more compression"
-    ),
-    ("ratio", -1): ("slightly less compressed | no compression | less squashed"),
+    ("tilt", 1): """
+        less reverb, brighter | no reverb, brighter | it is too muddy | give me more air | take out
+        the mud | make it less dull | bring up the highs | less bass and more treble | less boomy,
+        more clarity | make it drier and brighter | I want it a little less muffled | fewer lows | a
+        bit too dark | not quite bright enough | brighten it | sounds too boomy | remove some mud |
+        shinier and more open | sharper""",
+    ("wet", -1): """
+        less reverb, brighter | dial back the reverb | turn the reverb down | too much reverb |
+        drier | dry it out | bring the reverb down | reverb off | half the reverb | warmer but with
+        less reverb | make it drier and brighter | strip the reverb out | less roomy | a lot less
+        echo | kill the echo""",
+    ("tilt", -1): """
+        no echo and warmer | turn up the bass | turn down the treble | roll off the highs | too
+        bright | not enough bass | not too bright | a touch darker | don't make it so harsh | tame
+        the highs | duller | more bass and less treble | make the guitar sound darker | can you add
+        some warmth | crunchier, with less treble | more lows | too much treble | way too harsh and
+        thin | darken it a bit | mellower | less shrill, more body | smoother""",
+    ("drive", 1): """
+        turn the distortion up | dial in some distortion | a lot more distorted | more gain | much
+        dirtier | crunchier, with less treble""",
+    ("wet", 1): """
+        not enough reverb | wetter | bigger room | drown it in reverb | more cathedral | no
+        distortion but more reverb""",
+    ("drive", -1): """
+        cleaner | distortion off | less gain | without so much distortion | clean it up | less
+        crunchy | no distortion but more reverb""",
+    ("room", -1): "smaller room",
+    ("pitch", 1): """
+        up 2 semitones | pitch up 3 semitones with deeper bass | higher pitch | raise it by four
+        semitones""",
+    ("pitch", -1): """
+        transpose down by 2 semitones | two semitones down | an octave lower | lower the pitch |
+        drop the pitch by 3 semitones | tune it down 2 semitones""",
+    ("ratio", 1): """
+        heavier compression | compress it more | squash it more | tighter and punchier | less
+        distortion and more compression""",
+    ("ratio", -1): "slightly less compressed | no compression | less squashed",
 }
-# Written after the rules, by the one who had mended them, before they were run: 38 of these 40 were right then;
-# "muddiness" was mended since.
+# Written after the rules, by the one who had mended them, before they were run: 38 of these 40 were
+# right then; "muddiness" was mended since.
 UNSEEN = {
-    ("tilt", 1): (
-        "please make the vocals brighter | could you lower the bass a bit | more highs, less lows | sharpen it | "
-        "a tad less bassy | brighter and crisper, less reverb | no echo, brighter | reduce muddiness"
-    ),
-    ("tilt", -1): (
-        "less highs, more lows | not as harsh | a smidge warmer | deepen the sound | thicken it up | "
-        "less tinny please | less tinny, fuller | warmer and darker | much more spacious and a bit darker | "
-        "more vintage"
-    ),
-    ("wet", 1): ("too dry | not wet enough | more hall | much more spacious and a bit darker"),
-    ("wet", -1): (
-        "it's too wet | pull back the ambience | brighter and crisper, less reverb | don't add reverb"
-    ),
-    ("drive", -1): (
-        "ease off the distortion | too distorted | less aggressive | without the distortion"
-    ),
-    ("drive", 1): ("needs more grit | crank the distortion"),
-    ("ratio", -1): ("needs less compression | too compressed | loosen the compression"),
-    ("ratio", 1): ("more punch"),
-    ("pitch", 1): ("five semitones up | one octave up"),
-    ("pitch", -1): ("shift the pitch down by 2 semitones | an octave down"),
+    ("tilt", 1): """
+        please make the vocals brighter | could you lower the bass a bit | more highs, less lows |
+        sharpen it | a tad less bassy | brighter and crisper, less reverb | no echo, brighter |
+        reduce muddiness""",
+    ("tilt", -1): """
+        less highs, more lows | not as harsh | a smidge warmer | deepen the sound | thicken it up |
+        less tinny please | less tinny, fuller | warmer and darker | much more spacious and a bit
+        darker | more vintage""",
+    ("wet", 1): "too dry | not wet enough | more hall | much more spacious and a bit darker",
+    (
+        "wet",
+        -1,
+    ): "it's too wet | pull back the ambience | brighter and crisper, less reverb | don't add reverb",
+    (
+        "drive",
+        -1,
+    ): "ease off the distortion | too distorted | less aggressive | without the distortion",
+    ("drive", 1): "needs more grit | crank the distortion",
+    ("ratio", -1): "needs less compression | too compressed | loosen the compression",
+    ("ratio", 1): "more punch",
+    ("pitch", 1): "five semitones up | one octave up",
+    ("pitch", -1): "shift the pitch down by 2 semitones | an octave down",
 }
 
 
@@ -101,22 +97,22 @@ def start_from(rng):
         eq=tuple(replace(band, gain_db=float(rng.uniform(-4, 4))) for band in plain.eq),
         reverb={**plain.reverb, "wet": float(rng.uniform(0.2, 0.5))},
         distortion={**plain.distortion, "drive_db": float(rng.uniform(8, 18))},
-        compressor={
-            **plain.compressor,
-            "ratio": float(rng.uniform(2, 5)),
-            "threshold_db": -25.0,
-        },
+        compressor=plain.compressor | {"ratio": rng.uniform(2, 5), "threshold_db": -25.0},
     )
+
+
+def split(sentences):
+    return [" ".join(sentence.split()) for sentence in sentences.split("|")]
 
 
 def wrong(told):
     """Sentences that do not move their figure the right way from one of three settings."""
     found = []
     for (figure, sign), sentences in told.items():
-        for sentence in sentences.split(" | "):
+        for sentence in split(sentences):
             for k in range(3):
                 start = start_from(generator(0, "desk", k))
-                moved = grammar.apply_items(grammar.parse(sentence), start)
+                moved = apply_items(parse(sentence), start)
                 before, after = figures(start), figures(moved)
                 if sign * (after[figure] - before[figure]) <= 1e-6:
                     found.append(sentence)
@@ -127,7 +123,7 @@ def wrong(told):
 def test_sentences_of_a_second_author_move_the_right_figure_the_right_way():
     assert wrong(SEEN) == []
     assert wrong(UNSEEN) == ["loosen the compression"]
-    n = sum(len(sentences.split(" | ")) for sentences in UNSEEN.values())
+    n = sum(len(split(sentences)) for sentences in UNSEEN.values())
     assert 1 - len(wrong(UNSEEN)) / n >= 0.95
 
 
@@ -152,7 +148,7 @@ def test_sentences_of_a_second_author_move_the_right_figure_the_right_way():
     ],
 )
 def test_a_negation_holds_over_a_list_and_no_further(prompt, said):
-    assert [(item.word, pytest.approx(item.weight)) for item in grammar.parse(prompt)] == said
+    assert [(item.word, pytest.approx(item.weight)) for item in parse(prompt)] == said
 
 
 @pytest.mark.parametrize(
@@ -169,17 +165,64 @@ def test_a_negation_holds_over_a_list_and_no_further(prompt, said):
     ],
 )
 def test_a_pitch_that_is_told(prompt, semitones):
-    assert grammar.preset_of(grammar.parse(prompt)).pitch["semitones"] == pytest.approx(semitones)
+    assert preset_of(parse(prompt)).pitch["semitones"] == pytest.approx(semitones)
 
 
 def test_half_a_step_a_whole_word_and_the_end_of_a_range():
     start = replace(Preset(), distortion={"drive_db": 10.0, "colour": 0.0})
-    moved = grammar.apply_items(grammar.parse("more distortion"), start)
+    moved = apply_items(parse("more distortion"), start)
     assert moved.distortion["drive_db"] == pytest.approx(
         10 + 0.6 * 20
     )  # six tenths of what "distortion" asks for
-    assert np.all(grammar.wanted_eq_db(grammar.parse("underwater")) >= -14)
-    less = grammar.apply_items(
-        grammar.parse("less reverb"), Preset(reverb=dict(Preset().reverb) | {"wet": 0.5})
-    )
+    assert np.all(wanted_eq_db(parse("underwater")) >= -14)
+    less = apply_items(parse("less reverb"), Preset(reverb=dict(Preset().reverb) | {"wet": 0.5}))
     assert less.reverb["wet"] == pytest.approx(0.5 * (1 - 0.8 * 0.6))
+
+
+def test_a_degree_orders_the_step():
+    steps = [
+        apply_items(parse(f"{degree} brighter".strip()), Preset()).tilt_db
+        for degree in ("slightly", "a bit", "", "much", "extremely")
+    ]
+    assert steps == sorted(steps)
+    assert steps[0] > 0.2
+
+
+def test_places_reach_the_room_in_order_of_size():
+    sizes = [
+        preset_of(parse(f"play it in a {place}")).reverb
+        for place in ("bedroom", "concert hall", "cathedral")
+    ]
+    assert [r["room_size"] for r in sizes] == sorted(r["room_size"] for r in sizes)
+    assert [r["wet"] for r in sizes] == sorted(r["wet"] for r in sizes)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "figure", "low", "high"),
+    [
+        ("pitch down 4 semitones", "pitch", -4, -4),
+        ("an octave up", "pitch", 12, 12),
+        ("no reverb, please", "wet", 0, 0),
+        ("heavily distorted", "drive", 25, 30),
+        ("gentle compression", "ratio", 1.5, 5),
+        ("tube warmth", "drive", 3, 12),
+    ],
+)
+def test_sentences_of_the_desk(prompt, figure, low, high):
+    assert low <= figures(preset_of(parse(prompt)))[figure] <= high
+
+
+def test_unknown_words_are_passed_over():
+    assert parse("xyzzy plugh") == []
+    assert [item.word for item in parse("xyzzy warm")] == ["warm"]
+
+
+def test_every_entry_of_the_lexicon_gives_a_legal_preset():
+    for word in vocabulary():
+        for sentence in (word, f"extremely {word}", f"less {word}", f"not {word}"):
+            preset_of(parse(sentence), level_db=-60.0)
+
+
+def test_a_compressor_follows_the_level():
+    loud, quiet = (preset_of(parse("compressed"), level_db=db) for db in (-15.0, -35.0))
+    assert loud.compressor["threshold_db"] - quiet.compressor["threshold_db"] == pytest.approx(20.0)
