@@ -15,8 +15,7 @@ from labkit.signal.seeds import generator
 from labkit.systems import text
 from labkit.systems.text import Config, Preset, build, parse, preset_of, render_file
 from labkit.systems.text import model as network
-from labkit.systems.text.data import stem
-from labkit.systems.text.grammar import vocabulary
+from labkit.systems.text.grammar import stem, vocabulary
 from labkit.systems.text.predict import _Player
 from labkit.systems.text.preset import (
     BAND,

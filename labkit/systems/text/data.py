@@ -18,7 +18,7 @@ from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
 from labkit.signal.shipped import load_phrase, phrase_names
 from labkit.systems.text.config import Config
-from labkit.systems.text.grammar import parse, preset_of, vocabulary
+from labkit.systems.text.grammar import parse, preset_of, stem, vocabulary
 from labkit.systems.text.model import encode_prompts, spectrogram
 from labkit.systems.text.preset import BANDS_HZ, SPACES, clipped
 
@@ -30,7 +30,6 @@ FILES = {
     "socialfx_reverb.csv": "994c83c8b286497624d30a4c4a0b78170a9797d6d3234a9a9c264a5cd86919bf",
 }
 MIN_CONTRIBUTORS, MIN_LISTENERS, N_FOLDS = 5, 15, 4
-_SUFFIX = re.compile(r"(ing|ed|er|est|ness|ful|ous|y|s|e)$")
 _TEMPLATES = ("{}", "make it sound {}", "a {} sound")
 _PAIR_TEMPLATES = ("{} and {}", "{} but {}", "a {}, {} sound")
 # A compressor's threshold in a table is its distance below the audio's level, 40 dB to the unit.
@@ -47,11 +46,6 @@ class Word:
     settings: np.ndarray  # (40,) curve in standard deviations of one's own, or knobs in 0..1
     agreement: float  # of the contributors, 0..1
     n: int  # contributors
-
-
-def stem(word: str) -> str:
-    """The word without a common ending: bright, brighter and brightness are one word in a split."""
-    return _SUFFIX.sub("", word.lower())
 
 
 def fold_of(word: str) -> int:

@@ -134,6 +134,11 @@ def desk_words() -> frozenset[str]:
     return frozenset(_lexicon()["desk"])
 
 
+def stem(word: str) -> str:
+    """The word without a common ending: bright, brighter and brightness have one stem."""
+    return re.sub(r"(ing|ed|er|est|ness|ful|ous|y|s|e)$", "", word.lower())
+
+
 def _base(word: str, words: Mapping[str, Meaning]) -> tuple[str, bool] | None:
     """The entry behind a word, and whether it is a comparative ("brighter", "brighten")."""
     comparative = word.endswith(("er", "en")) and word != "chamber"

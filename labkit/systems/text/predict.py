@@ -19,8 +19,7 @@ from labkit.signal.seeds import generator
 from labkit.signal.units import amplitude_to_db, db_to_amplitude
 from labkit.systems.text import grammar
 from labkit.systems.text.config import Config
-from labkit.systems.text.data import stem
-from labkit.systems.text.grammar import Item, vocabulary
+from labkit.systems.text.grammar import Item, stem, vocabulary
 from labkit.systems.text.model import (
     HINT_DB,
     HINT_ROOM,

@@ -16,8 +16,8 @@ from labkit.signal.seeds import generator
 from labkit.signal.shipped import load_phrase, phrase_names
 from labkit.systems.text import data
 from labkit.systems.text.config import Config
-from labkit.systems.text.data import Word, parts, stem
-from labkit.systems.text.grammar import parse, wanted_eq_db
+from labkit.systems.text.data import Word, parts
+from labkit.systems.text.grammar import parse, stem, wanted_eq_db
 from labkit.systems.text.model import TextToEffects, build, encode_prompts
 from labkit.systems.text.predict import predict
 from labkit.systems.text.preset import BANDS_HZ
@@ -44,25 +44,21 @@ _BLOCK, _SECONDS = 65536, 8.0
 _HALF_WIDTH, _SILENT_DB = 2.0**0.17, 55.0
 
 
-def score(model: TextToEffects, *, control: bool = True, seed: int = 1) -> list[Row]:
-    """Rows of protocol and model, all on people's settings.
-
-    Args:
-        control: also train the held-out networks on shuffled sentences.
+def score(model: TextToEffects, *, seed: int = 1) -> list[Row]:
+    """Rows of protocol and model, all on people's settings; trains eight small networks.
 
     Raises:
         FileNotFoundError: if people's settings are not here.
         ModuleNotFoundError: if the sentence encoder is not installed.
     """
     words, rooms = data.test_words(), data.room_words()
-    answers = held_out(seed=seed)
-    shuffled = held_out(seed=seed, shuffled=True) if control else None
+    answers, shuffled = held_out(seed=seed), held_out(seed=seed, shuffled=True)
     errors = {name: curve_errors(c) for name, c in {**baselines(), **answers["curve"]}.items()}
     beside = {
         "prior": errors["mean"],
         "floor": errors["lexicon alone"],
         "oracle": errors["nearest curve"],
-        "control": curve_errors(shuffled["curve"]["network"]) if control else None,
+        "control": curve_errors(shuffled["curve"]["network"]),
     }
     make = partial(
         row, groups=_stems(words), metric="RMSE, standardised", sources="real", seed=seed
@@ -74,11 +70,13 @@ def score(model: TextToEffects, *, control: bool = True, seed: int = 1) -> list[
     seen = curve_errors(answer(model, words, "curve"))
     rows.append(make(seen, protocol=SEEN, name="network"))
     make = partial(row, groups=_stems(rooms), metric="MAE of the unit range", sources="real")
+    beside = {
+        "prior": room_errors(others_mean(rooms)),
+        "control": room_errors(shuffled["reverb"]["network"]),
+    }
     for name, units in answers["reverb"].items():
-        beside = {"prior": room_errors(others_mean(rooms))}
-        if control and name == "network":
-            beside["control"] = room_errors(shuffled["reverb"]["network"])
-        rows.append(make(room_errors(units), protocol=ROOM, name=name, beside=beside, seed=seed))
+        others = beside if name == "network" else None
+        rows.append(make(room_errors(units), protocol=ROOM, name=name, beside=others, seed=seed))
     for kind, clips in {"sampled": [load_phrase(phrase_names()[0])], "real": _recordings()}.items():
         found = [correlations(model, words, audio, rate) for audio, rate in clips]
         if found:

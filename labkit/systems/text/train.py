@@ -12,22 +12,9 @@ from torch import Tensor, nn
 from labkit.learn.training import Loss
 from labkit.systems.system import Training
 from labkit.systems.text.config import Config, Net
-from labkit.systems.text.data import (
-    BELOW_DB,
-    Examples,
-    band_spread,
-    examples,
-    sounds,
-    stem,
-    table_of,
-)
-from labkit.systems.text.model import (
-    EFFECTS,
-    TextToEffects,
-    asked_curve,
-    nearness,
-    room_features,
-)
+from labkit.systems.text.data import BELOW_DB, Examples, band_spread, examples, sounds, table_of
+from labkit.systems.text.grammar import stem
+from labkit.systems.text.model import EFFECTS, TextToEffects, asked_curve, nearness, room_features
 from labkit.systems.text.preset import SPACES, fitted_gains_db
 
 _INPUTS = ("pieces", "pieces_mask", "hints", "hints_mask", "log_mel", "level_db")
