@@ -1,20 +1,16 @@
-"""Dry clips: what a clip and a source are; clips by number, stored on disk or made when asked."""
+"""Dry clips: what a clip and a source are, and clips by number."""
 
-import json
-import os
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from labkit.signal.files import AudioFileError
-from labkit.signal.paths import cache_dir, replacing
 from labkit.signal.seeds import generator
 from labkit.signal.units import db_to_amplitude
 
 SPLITS = ("train", "validation", "test")
-_PEAK = db_to_amplitude(-1.0)  # of stored clips, so that 16 bits are well used
+_PEAK = db_to_amplitude(-1.0)  # of a pool's clips, so that 16 bits are well used
+_KEPT_BYTES = 200_000_000
 # Guitars of fresh clips: nearly one a clip. Their seed is not that of the pools, so that they do
 # not meet the pools' validation and test guitars. Sampled programs are split by themselves.
 _FRESH_GUITARS = (200_000, 200, 400)
@@ -81,81 +77,45 @@ class FreshClips:
 
 
 class DryPool:
-    """Clips by number from the file of `build_pool`, mapped into memory in each process anew.
+    """`n` clips by number, all at a peak of -1 dBFS and rounded to 16 bits.
 
-    An AudioFileError refuses a file without its .json manifest, or of another size than it says.
+    A clip is rendered when asked for first; some 200 MB of them are kept in memory by each process.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path = Path(path)
-        self._clips: np.ndarray | None = None
-        try:
-            self.manifest = json.loads(self.path.with_suffix(".json").read_text())
-            self.plan = self.manifest["plan"]
-            expected = (self.plan["n"], self.plan["samples"])
-            found = np.load(self.path, mmap_mode="r").shape
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            raise AudioFileError(
-                f"{path}: a pool of clips and its .json manifest were expected ({error})"
-            ) from error
-        if found != expected:
-            raise AudioFileError(f"{path}: the manifest promises shape {expected}, found {found}")
-        self.sample_rate: int = self.plan["sample_rate"]
+    def __init__(self, source: Source, split: str, n: int, seed: int) -> None:
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}")
+        self.source, self.split, self.n, self.seed = source, check_split(split), n, seed
+        self._kept: dict[int, Clip] = {}
 
     def __len__(self) -> int:
-        return self.plan["n"]
+        return self.n
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_clips": None}  # a map of memory belongs to one process
+        return {**self.__dict__, "_kept": {}}
 
     def clip(self, index: int) -> Clip:
-        """Clip `index`, peak -1 dBFS, or an IndexError."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"index must be 0 to {len(self) - 1}, got {index}")
-        if self._clips is None:
-            self._clips = np.load(self.path, mmap_mode="r")
-        audio = self._clips[index][None].astype(np.float32) / np.float32(32767)
-        names = (self.manifest[key][index] for key in ("source_ids", "kinds"))
-        return Clip(audio, self.sample_rate, *names)
+        """Clip `index`, or an IndexError."""
+        if not 0 <= index < self.n:
+            raise IndexError(f"index must be 0 to {self.n - 1}, got {index}")
+        clip = self._kept.get(index) or self._render(index)
+        if len(self._kept) * clip.audio.nbytes < _KEPT_BYTES:
+            self._kept[index] = clip
+        return replace(clip, audio=clip.audio.astype(np.float32) / np.float32(32767))
 
-
-def build_pool(path: str | os.PathLike, source: Source, split: str, n: int, seed: int) -> DryPool:
-    """Render `n` clips into a .npy file as 16-bit samples, unless they are there already.
-
-    Clip `i` comes from its own random stream. A ValueError refuses bad arguments, and a file that
-    was built from others.
-    """
-    path = Path(path)
-    if path.suffix != ".npy" or n < 1:
-        raise ValueError(f"path must end in .npy and n be at least 1, got {path.name} and {n}")
-    samples = round(source.seconds * source.sample_rate)
-    plan = {"source": source.kind, "split": check_split(split), "n": n, "seed": seed}
-    plan |= {"samples": samples, "sample_rate": source.sample_rate}
-    if path.exists():
-        pool = DryPool(path)
-        if pool.plan != plan:
-            raise ValueError(f"{path} was built with {pool.plan}, asked for {plan}: delete it")
-        return pool
-    manifest = {"plan": plan, "source_ids": [], "kinds": []}
-    # The clips are renamed last, so that a pool is there only when all of it is.
-    with replacing(path) as part, replacing(path.with_suffix(".json")) as facts:
-        clips = np.lib.format.open_memmap(part, "w+", np.int16, (n, samples))
-        for index in range(n):
-            clip = source.clip(generator(seed, "pool", split, index), split)
-            peak = float(np.abs(clip.audio).max())
-            gain = _PEAK * 32767 / peak if peak > 1e-6 else 0.0
-            clips[index] = np.round(clip.audio[0] * gain).astype(np.int16)
-            manifest["source_ids"].append(clip.source_id)
-            manifest["kinds"].append(clip.kind)
-        clips.flush()
-        facts.write_text(json.dumps(manifest))
-    return DryPool(path)
+    def _render(self, index: int) -> Clip:
+        """A clip whose samples are 16-bit integers."""
+        rng = generator(self.seed, "pool", self.split, index)
+        clip = self.source.clip(rng, self.split)
+        peak = float(np.abs(clip.audio).max())
+        gain = _PEAK * 32767 / peak if peak > 1e-6 else 0.0
+        return replace(clip, audio=np.round(clip.audio * gain).astype(np.int16))
 
 
 def dry_pool(
     kind: str, split: str, n: int, *, seconds: float, sample_rate: int, seed: int
 ) -> DryPool | FreshClips:
-    """`n` dry clips in a pool in the cache, built when needed, or for `n` = 0 fresh clips.
+    """`n` dry clips, or for `n` = 0 a fresh clip for every number.
 
     `kind` is ``"generated"``, or ``"sampled"``, which needs a soundfont.
     """
@@ -165,6 +125,4 @@ def dry_pool(
     if n == 0:
         own = {"seed": seed + 1, "counts": _FRESH_GUITARS} if kind == "generated" else {}
         return FreshClips(make(seconds=seconds, sample_rate=sample_rate, **own), split, seed)
-    name = f"{kind}-{split}-{n}x{round(seconds * sample_rate)}-{sample_rate}-seed{seed}.npy"
-    source = make(seconds=seconds, sample_rate=sample_rate)
-    return build_pool(cache_dir() / "pools" / name, source, split, n, seed)
+    return DryPool(make(seconds=seconds, sample_rate=sample_rate), split, n, seed)

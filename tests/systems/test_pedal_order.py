@@ -14,7 +14,7 @@ from labkit.effects.registry import effect
 from labkit.effects.sampling import ChainSampler
 from labkit.learn.checkpoints import CheckpointError
 from labkit.signal.files import AudioError, write_audio
-from labkit.signal.pool import build_pool
+from labkit.signal.pool import DryPool
 from labkit.signal.seeds import generator
 from labkit.signal.sources import AudioFolder, Clip, GeneratedGuitars
 from labkit.systems import codec, pedal_order
@@ -54,9 +54,8 @@ FRONT_ENDS = ("mel", "codes", "latents")
 
 
 @pytest.fixture(scope="module")
-def pool(tmp_path_factory):
-    path = tmp_path_factory.mktemp("pool") / "dry.npy"
-    return build_pool(path, GeneratedGuitars(seconds=1.5, sample_rate=RATE), "train", 12, 0)
+def pool():
+    return DryPool(GeneratedGuitars(seconds=1.5, sample_rate=RATE), "train", 12, 0)
 
 
 @pytest.fixture(scope="module")
