@@ -1,7 +1,6 @@
 """A chain's settings are found from dry and wet, and a search knows when it failed."""
 
 import numpy as np
-import pytest
 
 from labkit.effects.chain import Chain, Step
 from labkit.effects.registry import effect
@@ -94,26 +93,3 @@ def test_budgets_without_slopes():
     wet = HIDDEN.render(DRY, RATE)
     assert fit_chain_cma(DRY, wet, RATE, HIDDEN.names, seconds=0.0).renders == 1
     assert fit_chain_cma(DRY, wet, RATE, ("gain",)).renders == 1 + 4 * 4
-
-
-def test_what_cannot_be_fitted_is_refused():
-    wet = HIDDEN.render(DRY, RATE)
-    for search in (fit_chain, fit_chain_cma):
-        with pytest.raises(
-            ValueError, match=r"dry and wet must have one shape, got \(1, 17640\) and \(1, 100\)"
-        ):
-            search(DRY, wet[:, :100], RATE, HIDDEN.names)
-        with pytest.raises(ValueError, match="wet must not be silent"):
-            search(DRY, np.zeros_like(wet), RATE, HIDDEN.names)
-        with pytest.raises(KeyError, match="no effect called 'kazoo'"):
-            search(DRY, wet, RATE, ("kazoo",))
-    with pytest.raises(ValueError, match=r"starts must lie in 1\.\.draws = 1\.\.2, got 3"):
-        fit_chain(DRY, wet, RATE, HIDDEN.names, draws=2, starts=3)
-    for name in ("starts", "steps", "rounds"):
-        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
-            fit_chain(DRY, wet, RATE, HIDDEN.names, **{name: 0})
-    with pytest.raises(ValueError, match="evaluations must be at least 1, got 0"):
-        fit_chain_cma(DRY, wet, RATE, HIDDEN.names, renders=0)
-    for search in (fit_chain, fit_chain_cma):
-        with pytest.raises(ValueError, match="names must hold at least one pedal"):
-            search(DRY, wet, RATE, ())

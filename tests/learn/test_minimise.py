@@ -85,12 +85,3 @@ def test_the_same_generator_gives_the_same_search_and_numpys_own_is_left_alone()
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [({"method": "adam"}, "gradient, spsa or cma, got 'adam'"), ({"evaluations": 0}, "got 0")],
-)
-def test_wrong_arguments_are_named(options, words):
-    with pytest.raises(ValueError, match=words):
-        search(**options)

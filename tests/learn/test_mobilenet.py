@@ -45,11 +45,3 @@ def test_every_weight_moves():
     model(torch.randn(4, 1, 64, 64, generator=torch.manual_seed(0))).square().mean().backward()
     torch.optim.Adam(model.parameters(), lr=0.01).step()
     assert [name for name, p in model.named_parameters() if torch.equal(before[name], p)] == []
-
-
-@pytest.mark.parametrize(
-    "sizes", [{"n_out": 0}, {"n_out": 4, "width": 0.0}, {"n_out": 4, "in_channels": 0}]
-)
-def test_bad_sizes_are_named(sizes):
-    with pytest.raises(ValueError, match="n_out, width and in_channels must be positive"):
-        MobileNetV2(**sizes)

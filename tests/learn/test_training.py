@@ -172,8 +172,3 @@ def test_two_devices_share_batches_and_end_where_one_does(tmp_path):
             assert one["rows"][-1]["error"] != rows[-1]["error"]  # of half a batch
             for name, weight in alone.state_dict().items():
                 torch.testing.assert_close(one["model"][name], weight, rtol=1e-4, atol=1e-5)
-
-
-def test_devices_must_share_a_batch_evenly():
-    with pytest.raises(ValueError, match="n_devices must divide batch_size 8, got 3"):
-        Plan(steps=1, batch_size=8, learning_rate=0.1, n_devices=3)

@@ -1,0 +1,97 @@
+"""Wrong arguments of this room are named, with what was expected and what was given."""
+
+import numpy as np
+import pytest
+import torch
+
+from labkit.learn import attention, encoders, fields, fit, flow, gradients, minimise, mobilenet
+from labkit.learn.pool import ExampleCache
+from labkit.learn.training import Plan
+from labkit.learn.transformer import Decoder, Encoder
+from labkit.signal.seeds import generator, torch_generator
+
+DRY = np.sin(np.arange(2000, dtype=np.float32))[None]
+RATE = 44_100
+LINE = torch.zeros(1, 2)
+
+
+def box(process=lambda audio, _: audio, *, items=2, params=0.5):
+    audio, params_unit = torch.zeros(items, 1, 4), torch.full((2, 2), params)
+    return gradients.black_box(process, audio, params_unit, gradients.SPSA(), generator(0))
+
+
+def estimate(estimator, n=3):
+    point = gradients.Point(np.zeros((1, n)), np.zeros(1), lambda places: places.sum(-1))
+    return estimator.estimate(point, generator(0))
+
+
+def flow_loss(target, **options):
+    return flow.flow_loss(lambda x, *_: x, target, None, torch_generator(0), **options)
+
+
+def step_too_far():
+    made, tokens = Decoder(9, 8, 2, 1, max_length=3), torch.zeros(1, 2, dtype=torch.long)
+    made.step(tokens, made.step(tokens, made.start(torch.zeros(1, 1, 8)))[1])
+
+
+def fit_chain(dry=DRY, names=("gain",), **options):
+    return fit.fit_chain(dry, DRY, RATE, names, **options)
+
+
+def search(**options):
+    rng = generator(0)
+    return minimise.minimise(lambda x: x.sum(1), np.zeros(2), rng=rng, **options)
+
+
+def cache(folder):
+    ExampleCache(folder, 5, {"x": (2, 3)})
+    return ExampleCache(folder, 6, {"x": (2, 3)})
+
+
+CASES = [
+    (lambda: gradients.SPSA(eps=0.0), r"eps must lie in \(0, 0.5\]"),
+    (lambda: gradients.GaussianSmoothing(sigma=0.6), "sigma must lie"),
+    (lambda: gradients.SPSA(pairs=0), "draws must be at least 1, got 0"),
+    (lambda: gradients.stepped(LINE, 1), "n_values must be at least 2"),
+    (lambda: box(items=3), r"got \(3, 1, 4\)"),
+    (lambda: box(params=1.5), "end the network in"),
+    (lambda: box(lambda audio, _: audio * np.nan), "must return finite numbers"),
+    (lambda: box(lambda audio, _: audio[:1]), "one row for each of 2 items"),
+    (lambda: estimate(gradients.CentralDifferences(), n=5000), "use SPSA"),
+    (lambda: estimate(gradients.StraightThrough()), "passes audio's gradient on"),
+    (lambda: attention.Attention(10, 4), "width must be a multiple of n_heads, got 10 and 4"),
+    (lambda: attention.Attention(8, 4, n_key_heads=3), "n_key_heads must divide n_heads, got 3"),
+    (lambda: attention.attention("fast", 8, 4), "kind must be one of multi_head, .*, got 'fast'"),
+    (lambda: encoders.ConvStem(40, 8, (2,) * 5), "n_mels must be a multiple of 32, got 40"),
+    (lambda: encoders.ConvStem(32, 8, (2, 2)), "channels must hold five numbers"),
+    (lambda: Encoder(8, 2, 1, max_length=3)(torch.zeros(1, 4, 8)), "at most 3 source positions"),
+    (step_too_far, "at most 3 target positions, got 4"),
+    (lambda: fit_chain(DRY[:, :100]), r"one shape, got \(1, 100\) and \(1, 2000\)"),
+    (lambda: fit.fit_chain(DRY, 0 * DRY, RATE, ("gain",)), "wet must not be silent"),
+    (lambda: fit_chain(names=("kazoo",)), "no effect called 'kazoo'"),
+    (lambda: fit_chain(names=()), "names must hold at least one pedal"),
+    (lambda: fit_chain(draws=2, starts=3), r"starts must lie in 1\.\.draws = 1\.\.2, got 3"),
+    (lambda: fit_chain(steps=0), "steps must be at least 1, got 0"),
+    (lambda: fit.fit_chain_cma(DRY, DRY, RATE, ("gain",), renders=0), "at least 1, got 0"),
+    (lambda: search(method="adam", evaluations=1), "gradient, spsa or cma, got 'adam'"),
+    (lambda: search(evaluations=0), "evaluations must be at least 1, got 0"),
+    (lambda: flow.integrate(lambda x, _: x, LINE, steps=0), "steps must be at least 1"),
+    (lambda: flow.integrate(lambda x, _: x, LINE, steps=3, solver="heun"), "solver must be one"),
+    (lambda: flow_loss(LINE, pairing="best"), "pairing must be optimal or random"),
+    (lambda: flow_loss(torch.zeros(4)), r"target must be \(batch, values\)"),
+    (lambda: fields.TokenField(2, 2, kinds=(0, 1)), "kinds and slots must be given together"),
+    (lambda: fields.TokenField(3, 2, kinds=(0, 1, 0), slots=(0, 1)), "must hold 3 numbers"),
+    (lambda: mobilenet.MobileNetV2(4, width=0.0), "must be positive, got 4, 0.0 and 1"),
+    (lambda: Plan(1, 8, 0.1, n_devices=3), "n_devices must divide batch_size 8, got 3"),
+]
+
+
+@pytest.mark.parametrize(("call", "words"), CASES)
+def test_wrong_arguments_are_named(call, words):
+    with pytest.raises((ValueError, KeyError), match=words):
+        call()
+
+
+def test_a_cache_of_another_shape_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"shape \(5, 2, 3\), expected \(6, 2, 3\)"):
+        cache(tmp_path)
