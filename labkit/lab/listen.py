@@ -19,6 +19,7 @@ from labkit.measure.loudness import Clip, as_channels, loudness_lufs, match_all,
 from labkit.signal.optional import need
 from labkit.signal.units import db_to_amplitude
 
+TARGET_LUFS = -23.0
 _LONG_SECONDS = 8.0  # longer clips travel as Ogg Vorbis, shorter ones as 16-bit WAV
 _BLOCK = 65536
 
@@ -74,7 +75,6 @@ def players(
     *,
     match: bool = True,
     captions: Mapping[str, str] | None = None,
-    target_lufs: float = -23.0,
 ) -> Players:
     """Players side by side, equally loud, so that they differ in sound and not in level.
 
@@ -82,16 +82,16 @@ def players(
 
     Args:
         clips: name -> (audio (channels, samples), sample_rate); more than two channels become one.
-        match: bring all to `target_lufs` within 0.1 LU; otherwise all keep their relative level.
+        match: bring all to -23 LUFS within 0.1 LU; otherwise all keep their relative level. All go
+            lower together, with a note, if a peak would exceed full scale.
         captions: name -> text under the player.
-        target_lufs: -70..0; all go lower together, with a note, if a peak would exceed full scale.
 
     Raises:
         ValueError: if there are no clips, or one is empty or not finite.
     """
     if not clips:
         raise ValueError("clips must hold at least one name -> (audio, sample_rate), got none")
-    levelled, note = level(clips, match=match, target_lufs=target_lufs)
+    levelled, note = level(clips, match=match)
     made = []
     for name, (audio, shift_db) in levelled.items():
         sample_rate = clips[name][1]
@@ -114,21 +114,17 @@ def player(
 
 
 class LivePlayer(widgets.VBox):
-    """A player for slider callbacks: ``live.update(audio, sample_rate)`` replaces the sound.
+    """A player whose sound a slider's callback replaces, held at one loudness; see `live_player`."""
 
-    Only `.value` traits change, so it works in JupyterLab and in runners without a front end.
-    """
-
-    def __init__(self, *, name: str, match: bool, target_lufs: float, loop: bool) -> None:
-        self._name, self._match, self._target_lufs = name, match, target_lufs
+    def __init__(self, name: str, loop: bool) -> None:
+        self._name = name
         self.audio = widgets.Audio(value=b"", format="wav", autoplay=False, loop=loop)
         self.caption = widgets.Label()
         super().__init__([self.audio, self.caption])
 
     def update(self, audio: np.ndarray, sample_rate: int) -> None:
-        """Play this from now on."""
-        clips = {self._name: (audio, sample_rate)}
-        levelled, note = level(clips, match=self._match, target_lufs=self._target_lufs)
+        """Play this from now on; only `.value` traits change, as notebook runners need."""
+        levelled, note = level({self._name: (audio, sample_rate)})
         samples, shift_db = levelled[self._name]
         made = Player(self._name, b"", "", loudness_lufs(samples, sample_rate), shift_db)
         self.audio.value = wav_bytes(samples, sample_rate)
@@ -139,23 +135,14 @@ class LivePlayer(widgets.VBox):
 
 
 def live_player(
-    audio: np.ndarray,
-    sample_rate: int,
-    *,
-    name: str = "wet",
-    match: bool = True,
-    target_lufs: float = -23.0,
-    loop: bool = True,
+    audio: np.ndarray, sample_rate: int, *, name: str = "wet", loop: bool = True
 ) -> LivePlayer:
-    """A `LivePlayer` that holds `audio` (channels, samples) at first.
-
-    Args:
-        match: hold every update at `target_lufs`, so that a slider cannot win by being louder.
+    """A player of `audio` (channels, samples) until its ``update(audio, sample_rate)`` is called.
 
     Raises:
         ValueError: if the audio is empty or not finite.
     """
-    live = LivePlayer(name=name, match=match, target_lufs=target_lufs, loop=loop)
+    live = LivePlayer(name, loop)
     live.update(audio, sample_rate)
     return live
 
@@ -173,9 +160,7 @@ def abx(a: np.ndarray, b: np.ndarray, sample_rate: int, *, seed: int | None = No
     Raises:
         ValueError: if a clip is empty or not finite.
     """
-    levelled, _ = level(
-        {"A": (a, sample_rate), "B": (b, sample_rate)}, match=True, target_lufs=-23.0
-    )
+    levelled, _ = level({"A": (a, sample_rate), "B": (b, sample_rate)})
     (a, shift_a_db), (b, shift_b_db) = levelled["A"], levelled["B"]
     lufs = loudness_lufs(a, sample_rate)
     samples, channels = max(a.shape[1], b.shape[1]), max(a.shape[0], b.shape[0])
@@ -214,7 +199,7 @@ def _ogg_bytes(audio: np.ndarray, sample_rate: int) -> bytes:
 
 
 def level(
-    clips: Mapping[str, Clip], *, match: bool, target_lufs: float
+    clips: Mapping[str, Clip], *, match: bool = True
 ) -> tuple[dict[str, tuple[np.ndarray, float]], str]:
     """Name -> (audio as it will be played, shift in dB), and a note if a peak limited the level."""
     stereo = {}
@@ -222,8 +207,8 @@ def level(
         audio = as_channels(audio)  # browsers play one or two channels alike everywhere
         stereo[name] = (audio if len(audio) <= 2 else audio.mean(0, keepdims=True), rate)
     if match:
-        matched, reached = match_all(stereo, target_lufs=target_lufs)
-        lower = reached < target_lufs - 0.05
+        matched, reached = match_all(stereo, target_lufs=TARGET_LUFS)
+        lower = reached < TARGET_LUFS - 0.05
         return matched, f"all at {reached:.1f} LUFS, so that no peak is clipped" if lower else ""
     over_db = max(0.0, *(peak_db(audio) for audio, _ in stereo.values()))
     scale = db_to_amplitude(-over_db)
