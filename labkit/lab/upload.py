@@ -2,7 +2,6 @@
 
 import html
 import tempfile
-from collections.abc import Callable
 from pathlib import Path, PurePath
 
 import ipywidgets as widgets
@@ -22,10 +21,8 @@ class Upload(widgets.VBox):
         name: the file's name.
     """
 
-    def __init__(
-        self, path: Path, on_change: Callable[["Upload"], None] | None, **reading: object
-    ) -> None:
-        self._reading, self._on_change = reading, on_change
+    def __init__(self, path: Path, **reading: object) -> None:
+        self._reading = reading
         self.audio, self.sample_rate = read_audio(path, **reading)
         self.name = path.name
         self.button = widgets.FileUpload(accept=_FORMATS, multiple=False, description="Your file")
@@ -63,8 +60,6 @@ class Upload(widgets.VBox):
             return
         self.name = name
         self.status.value = html.escape(self._description())
-        if self._on_change is not None:
-            self._on_change(self)
 
     def _description(self) -> str:
         channels, samples = self.audio.shape
@@ -78,26 +73,17 @@ class Upload(widgets.VBox):
         return f"Upload: {self._description()}"
 
 
-def upload_or(
-    path: str | Path,
-    *,
-    sample_rate: int | None = None,
-    mono: bool = False,
-    max_seconds: float | None = 30.0,
-    on_change: Callable[[Upload], None] | None = None,
-) -> Upload:
+def upload_or(path: str | Path, *, sample_rate: int | None = None, mono: bool = False) -> Upload:
     """A widget for the reader's own file, which holds the file at `path` until one is given.
 
-    A file that cannot be read is refused in words under the button; the one before stays.
+    A file that cannot be read is refused in words under the button; the one before stays. No more
+    than 30 s are read.
 
     Args:
         sample_rate: resample to this rate in Hz; None keeps each file's.
         mono: average the channels.
-        max_seconds: read no more than this; None reads all.
-        on_change: called with the widget after each new file.
 
     Raises:
         AudioError: if the file at `path` itself cannot be read.
     """
-    reading = {"sample_rate": sample_rate, "mono": mono, "max_seconds": max_seconds}
-    return Upload(Path(path), on_change, **reading)
+    return Upload(Path(path), sample_rate=sample_rate, mono=mono, max_seconds=30.0)

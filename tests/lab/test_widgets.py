@@ -55,33 +55,31 @@ def give(widget, name, content):
 
 
 def test_the_default_is_used_until_an_upload_replaces_it(default):
-    calls = []
-    widget = upload_or(default, on_change=lambda found: calls.append(found.name))
+    widget = upload_or(default)
     assert (widget.audio.shape, widget.sample_rate, widget.name) == ((1, RATE), RATE, "riff.wav")
     assert repr(widget) == "Upload: riff.wav: 1.00 s, 1 channel, 22050 Hz"
     give(widget, "own & loud.wav", wav_bytes(np.full((2, 8000), 0.5), 8000))
     assert widget.audio.shape == (2, 8000)
     assert widget.audio[0, 0] == pytest.approx(0.5, abs=1e-4)
-    assert (widget.sample_rate, calls) == (8000, ["own & loud.wav"])
+    assert widget.sample_rate == 8000
     assert widget.status.value == "own &amp; loud.wav: 1.00 s, 2 channels, 8000 Hz"
 
 
 def test_a_typed_path_works_too_and_the_reading_options_hold(default, tmp_path):
-    (tmp_path / "two.wav").write_bytes(wav_bytes(np.zeros((2, 3 * RATE)), RATE))
-    widget = upload_or(default, sample_rate=RATE // 2, mono=True, max_seconds=2.0)
+    (tmp_path / "two.wav").write_bytes(wav_bytes(np.zeros((2, 31 * RATE)), RATE))
+    widget = upload_or(default, sample_rate=RATE // 2, mono=True)
     widget.path.value = f"'{tmp_path / 'two.wav'}' "
-    assert (widget.audio.shape, widget.sample_rate) == ((1, RATE), RATE // 2)
+    assert (widget.audio.shape, widget.sample_rate) == ((1, 15 * RATE), RATE // 2)
     assert widget.status.value.endswith("silent")
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not audio</html>", b"RIFF\x00\x00\x00\x00WAVE"])
 def test_what_is_not_audio_is_refused_in_words(default, content):
-    calls = []
-    widget = upload_or(default, on_change=lambda found: calls.append(found.name))
+    widget = upload_or(default)
     give(widget, "bad.wav", content)
     assert widget.status.value.startswith('<b role="alert">bad.wav: ')
     assert widget.status.value.endswith("Still using riff.wav.")
-    assert (widget.name, widget.audio.shape, calls) == ("riff.wav", (1, RATE), [])
+    assert (widget.name, widget.audio.shape) == ("riff.wav", (1, RATE))
     widget.path.value = "/no/such/file.wav"
     assert "file.wav: an audio file was expected" in widget.status.value
 
