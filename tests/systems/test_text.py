@@ -15,12 +15,12 @@ from labkit.signal.seeds import generator
 from labkit.systems import text
 from labkit.systems.text import Config, Preset, build, parse, preset_of, render_file
 from labkit.systems.text import model as network
+from labkit.systems.text.data import TARGETS
 from labkit.systems.text.grammar import stem, vocabulary
 from labkit.systems.text.predict import _Player
 from labkit.systems.text.preset import (
     BAND,
     BANDS_HZ,
-    SPACES,
     START,
     TYPES,
     Band,
@@ -85,7 +85,7 @@ def test_the_curve_has_the_gradient_that_differences_give():
 
 def test_fitted_gains_find_a_curve_that_the_bands_can_make():
     gains = np.array([4.0, -3.0, 2.0, 5.0, -6.0])
-    eq = tuple(replace(band, gain_db=g) for band, g in zip(Preset().eq, gains, strict=True))
+    eq = tuple(band.louder(db) for band, db in zip(Preset().eq, gains, strict=True))
     # 0.5 dB: a response in dB is only nearly proportional to its gain, and there is a penalty
     assert fitted_gains_db(Preset(eq).eq_curve_db()) == pytest.approx(gains, abs=0.5)
 
@@ -280,14 +280,6 @@ def test_candidates_keep_the_pitch_and_what_is_off():
         assert one.distortion != everything_on().distortion
 
 
-def test_words_of_movement_start_from_the_present_settings():
-    audio = noise(0.5)
-    moved = text.predict(None, audio, RATE, "a bit less reverb", current=everything_on()).preset
-    assert 0 < moved.reverb["wet"] < 0.3
-    assert moved.eq == everything_on().eq
-    assert moved.distortion == everything_on().distortion
-
-
 # The network
 
 
@@ -324,22 +316,15 @@ def asked(monkeypatch):
     return prompts
 
 
-def targets_of(n):
-    known = {
-        "curve": torch.randn(n, 40, generator=torch.manual_seed(1)),
-        "curve_weight": torch.ones(n),
-    }
-    for name in SPACES:
-        known |= {name: torch.full((n, len(SPACES[name])), 0.9), f"{name}_weight": torch.ones(n)}
-    return known
-
-
 def test_every_head_and_every_part_gets_a_finite_gradient_that_is_not_zero():
     model = build(TINY)
     with torch.no_grad():  # heads begin at zero, which hides the network behind them for one step
         for head in model.band_heads:
             head.weight.normal_(0, 0.1, generator=torch.manual_seed(0))
-    loss, _ = loss_of(TINY.net, torch.ones(40))(model, batch_of(6) | targets_of(6))
+    batch = batch_of(6)
+    for name, size in TARGETS.items():
+        batch |= {name: torch.full((6, size), 0.9), f"{name}_weight": torch.ones(6)}
+    loss, _ = loss_of(TINY.net, torch.ones(40))(model, batch)
     loss.backward()
     for name, tensor in model.named_parameters():
         assert tensor.grad is not None, name
@@ -406,12 +391,7 @@ def test_the_first_guess_learns_a_smooth_rule_and_nothing_from_shuffled_text():
         [3 * asked[:, 0], asked[:, 1], 0 * asked[:, 2], -asked[:, 3], 2 * asked[:, 4]], axis=1
     )
     curves = [
-        Preset(
-            tuple(
-                replace(b, gain_db=float(np.clip(g, -15, 15)))
-                for b, g in zip(Preset().eq, row, strict=True)
-            )
-        )
+        Preset(tuple(band.louder(db) for band, db in zip(Preset().eq, row, strict=True)))
         for row in gains
     ]
     hints = torch.zeros(n, network.MAX_HINTS, network.HINT_WIDTH)
@@ -419,9 +399,7 @@ def test_the_first_guess_learns_a_smooth_rule_and_nothing_from_shuffled_text():
     table = {
         "hints": hints,
         "hints_mask": torch.tensor([[True, False, False, False]]).expand(n, -1),
-        "curve": torch.from_numpy(
-            np.array([p.eq_curve_db() for p in curves]) / TINY.net.db_per_unit
-        ).float(),
+        "curve": torch.tensor(np.array([p.eq_curve_db() for p in curves]) / 6.0).float(),
         "curve_weight": torch.ones(n),
         "reverb": torch.zeros(n, 5),
         "reverb_weight": torch.zeros(n),
@@ -465,11 +443,8 @@ def test_people_and_lexicon_share_the_room_and_the_lexicon_has_the_rest():
     model = build(TINY).eval()
     found = text.predict(model, noise(0.5), RATE, "cathedral").preset.reverb
     heard, level_db = network.spectrogram(noise(0.5), TINY.sound)
-    said = (
-        model(one_of(2) | {"log_mel": heard[None], "level_db": torch.tensor([level_db])})
-        .preset(0)
-        .reverb
-    )
+    batch = one_of(2) | {"log_mel": heard[None], "level_db": torch.tensor([level_db])}
+    said = model(batch).preset(0).reverb
     lexicon_says = preset_of(parse("cathedral")).reverb
     for name in ("room_size", "damping"):
         assert found[name] == pytest.approx((said[name] + lexicon_says[name]) / 2, abs=1e-5)
@@ -536,24 +511,17 @@ def test_a_not_takes_away_what_the_word_alone_would_add():
         model.first_gains.weight.normal_(0, 3, generator=torch.manual_seed(0))
 
     def gains(*degrees_and_words):
-        hints, mask = (
-            torch.zeros(1, network.MAX_HINTS, network.HINT_WIDTH),
-            torch.zeros(1, network.MAX_HINTS).bool(),
-        )
-        for k, (degree, word) in enumerate(degrees_and_words):
-            hints[0, k] = torch.from_numpy(
-                network.hint_vector(vocabulary()[word], degree, known=True)
-            ).float()
-            mask[0, k] = True
-        return np.array(
-            [band.gain_db for band in model.guess_bands({"hints": hints, "hints_mask": mask}, 0)]
-        )
+        hints = [network.hint_vector(vocabulary()[w], d, known=True) for d, w in degrees_and_words]
+        batch = {
+            "hints": torch.tensor(np.array(hints)).float()[None],
+            "hints_mask": torch.ones(1, len(hints)).bool(),
+        }
+        return np.array([band.gain_db for band in model.guess_bands(batch, 0)])
 
     thin, bright = gains((1.0, "thin")), gains((1.0, "bright"))
     assert gains((-0.5, "thin")) == pytest.approx(-0.5 * thin, abs=1e-4)
-    assert gains((1.0, "bright"), (-0.5, "thin")) == pytest.approx(
-        (bright - 0.5 * thin) / 2**0.5, abs=1e-4
-    )
+    both = gains((1.0, "bright"), (-0.5, "thin"))
+    assert both == pytest.approx((bright - 0.5 * thin) / 2**0.5, abs=1e-4)
 
 
 def test_a_compressor_before_the_distortion_leaves_no_spike():
@@ -571,7 +539,10 @@ def test_a_compressor_before_the_distortion_leaves_no_spike():
 def test_no_reverb_acts_on_the_present_settings_and_not_thin_moves_what_was_named():
     audio = noise(0.5)
     dry = text.predict(None, audio, RATE, "no reverb", current=everything_on()).preset
-    assert dry == replace(everything_on(), reverb=dict(everything_on().reverb) | {"wet": 0.0})
+    assert dry == replace(everything_on(), reverb=everything_on().reverb | {"wet": 0.0})
+    less = text.predict(None, audio, RATE, "a bit less reverb", current=everything_on()).preset
+    assert 0 < less.reverb["wet"] < 0.3
+    assert (less.eq, less.distortion) == (everything_on().eq, everything_on().distortion)
     bright, kept = (
         text.predict(None, audio, RATE, p).preset for p in ("bright", "bright but not thin")
     )

@@ -61,14 +61,10 @@ UNSEEN = {
         less tinny please | less tinny, fuller | warmer and darker | much more spacious and a bit
         darker | more vintage""",
     ("wet", 1): "too dry | not wet enough | more hall | much more spacious and a bit darker",
-    (
-        "wet",
-        -1,
-    ): "it's too wet | pull back the ambience | brighter and crisper, less reverb | don't add reverb",
-    (
-        "drive",
-        -1,
-    ): "ease off the distortion | too distorted | less aggressive | without the distortion",
+    ("wet", -1): """
+        it's too wet | pull back the ambience | brighter and crisper, less reverb | don't add reverb""",
+    ("drive", -1): """
+        ease off the distortion | too distorted | less aggressive | without the distortion""",
     ("drive", 1): "needs more grit | crank the distortion",
     ("ratio", -1): "needs less compression | too compressed | loosen the compression",
     ("ratio", 1): "more punch",
@@ -171,9 +167,8 @@ def test_a_pitch_that_is_told(prompt, semitones):
 def test_half_a_step_a_whole_word_and_the_end_of_a_range():
     start = replace(Preset(), distortion={"drive_db": 10.0, "colour": 0.0})
     moved = apply_items(parse("more distortion"), start)
-    assert moved.distortion["drive_db"] == pytest.approx(
-        10 + 0.6 * 20
-    )  # six tenths of what "distortion" asks for
+    # six tenths of what "distortion" asks for
+    assert moved.distortion["drive_db"] == pytest.approx(10 + 0.6 * 20)
     assert np.all(wanted_eq_db(parse("underwater")) >= -14)
     less = apply_items(parse("less reverb"), Preset(reverb=dict(Preset().reverb) | {"wet": 0.5}))
     assert less.reverb["wet"] == pytest.approx(0.5 * (1 - 0.8 * 0.6))

@@ -139,13 +139,14 @@ def stem(word: str) -> str:
     return re.sub(r"(ing|ed|er|est|ness|ful|ous|y|s|e)$", "", word.lower())
 
 
-def _base(word: str, words: Mapping[str, Meaning]) -> tuple[str, bool] | None:
+def _base(word: str) -> tuple[str, bool] | None:
     """The entry behind a word, and whether it is a comparative ("brighter", "brighten")."""
+    words = vocabulary()
     comparative = word.endswith(("er", "en")) and word != "chamber"
     for ending, put in (("er", ""), ("er", "e"), ("ier", "y"), ("en", "")) if comparative else ():
-        stem = word.removesuffix(ending) + put
-        doubled = stem[:-1] if len(stem) > 2 and stem[-1] == stem[-2] else stem
-        for tried in (stem, doubled):
+        plain = word.removesuffix(ending) + put
+        single = plain[:-1] if len(plain) > 2 and plain[-1] == plain[-2] else plain
+        for tried in (plain, single):
             if word.endswith(ending) and tried in words:
                 return tried, True
     for ending, put in (("", ""), ("s", ""), ("iness", "y"), ("ness", ""), ("ly", ""), ("ish", "")):
@@ -155,9 +156,10 @@ def _base(word: str, words: Mapping[str, Meaning]) -> tuple[str, bool] | None:
     return None
 
 
-def _tokens(text: str, words: Mapping[str, Meaning]) -> list[str]:
+def _tokens(text: str) -> list[str]:
     """Words, those of a compound entry joined by a hyphen, and clause marks."""
     tokens: list[str] = []
+    words = vocabulary()
     for word in re.findall(r"[a-z0-9']+(?:-[a-z0-9]+)*|[,;.]", text):
         if tokens and f"{tokens[-1]}-{word}" in words:
             tokens[-1] = f"{tokens[-1]}-{word}"
@@ -182,12 +184,12 @@ def parse(prompt: str) -> list[Item]:
     """
     if not re.search(r"[A-Za-z]", prompt):
         raise ValueError(f"prompt must hold words, got {prompt!r}")
-    words, text = vocabulary(), prompt.lower().replace("’", "'")
+    text = prompt.lower().replace("’", "'")
     for pattern, plain in _REWRITES:
         text = re.sub(pattern, plain, text)
-    tokens, state, items = _tokens(text, words), _State(), []
+    tokens, state, items = _tokens(text), _State(), []
     for place, token in enumerate(tokens):
-        entry = _base(token, words)
+        entry = _base(token)
         if token in _CLAUSE_ENDS or token in (",", "and"):
             in_list = token == "," and _closes_a_list(tokens[place + 1 :])
             state.separate(listed=token == "and" or in_list)
@@ -201,7 +203,7 @@ def parse(prompt: str) -> list[Item]:
             state.end_list()
             state.direction = 1 if token in MORE else -1
         elif entry is not None:
-            items += state.items(*entry, words)
+            items += state.items(*entry)
     return list(dict.fromkeys(items)) + _semitones(prompt)
 
 
@@ -224,8 +226,9 @@ class _State:
         if self.listed:
             self.direction, self.negated, self.listed = 0, False, False
 
-    def items(self, word: str, comparative: bool, words: Mapping[str, Meaning]) -> list[Item]:
+    def items(self, word: str, comparative: bool) -> list[Item]:
         """The item of an entry, and the one that a move towards it takes away."""
+        words = vocabulary()
         effect = not words[word].has_tone or word in _DRIVE_EFFECTS
         if comparative or effect != self.effect:
             self.end_list()
@@ -283,10 +286,11 @@ def apply_items(items: Sequence[Item], current: Preset, *, level_db: float = -20
 
     A compressor's threshold counts from `level_db`, the RMS of the audio in dBFS.
     """
-    steps = [_RELATIVE_STEP if item.relative else 1.0 for item in items]
-    weighed = zip(items, steps, strict=True)
-    scaled = [replace(item, weight=item.weight * step) for item, step in weighed]
-    return _moved(scaled, current, level_db)
+    steps = [
+        replace(item, weight=_RELATIVE_STEP * item.weight) if item.relative else item
+        for item in items
+    ]
+    return _moved(steps, current, level_db)
 
 
 def _moved(items: Sequence[Item], current: Preset, level_db: float) -> Preset:
