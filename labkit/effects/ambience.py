@@ -11,7 +11,7 @@ from labkit.effects.kernels import (
     Kernel,
     Recurrence,
     batched,
-    empty_for_kernel,
+    for_kernel,
     lanes,
     over_time,
     per_lane,
@@ -232,7 +232,7 @@ def side_backward(share, keep, combs, allpasses, lows, grad_wet, grad_audio):
 
 
 def _empty_sides(audio: Tensor, _feedback, _damping, combs: Tensor, _allpasses) -> tuple[Tensor]:
-    return (empty_for_kernel(audio, len(audio), len(combs), audio.shape[-1]),)
+    return (for_kernel(audio.new_empty(len(audio), len(combs), audio.shape[-1])),)
 
 
 ROOM = Recurrence(room, room_backward, _empty_sides)

@@ -146,13 +146,6 @@ def for_kernel(signal: Tensor) -> Tensor:
     return signal.movedim(-1, 0).contiguous().movedim(0, -1)
 
 
-def empty_for_kernel(like: Tensor, *shape: int) -> Tensor:
-    """An unfilled tensor of this shape, (..., samples), laid out as by `for_kernel`."""
-    if like.device.type == "cpu":
-        return like.new_empty(shape)
-    return like.new_empty(shape[-1], *shape[:-1]).movedim(0, -1)
-
-
 def lanes(audio: Tensor) -> Tensor:
     """(batch, channels, samples) -> (batch * channels, samples), laid out as by `for_kernel`."""
     return for_kernel(audio.reshape(-1, audio.shape[-1]))

@@ -170,8 +170,7 @@ def lay_out_by_sample() -> None:
     def by_sample(signal: Tensor) -> Tensor:
         return signal.movedim(-1, 0).contiguous().movedim(0, -1)
 
-    kernels.for_kernel = by_sample
-    ambience.empty_for_kernel = lambda like, *shape: by_sample(like.new_empty(shape))
+    kernels.for_kernel = ambience.for_kernel = by_sample
 
 
 if __name__ == "__main__":
