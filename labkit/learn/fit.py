@@ -49,10 +49,7 @@ BATCH_SECONDS = 4.0  # audio rendered in one batch: limits memory
 
 @dataclass(frozen=True)
 class Fit:
-    """What a search found: a chain, its SI-SDR against the wet audio, and the search's cost.
-
-    `renders` counts clips of full length through the whole chain.
-    """
+    """What a search found; `renders` counts clips of full length through the whole chain."""
 
     chain: Chain
     si_sdr_db: float

@@ -345,10 +345,7 @@ def each(render: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Process:
 
 
 def stepped(params_unit: Tensor, n_values: int) -> Tensor:
-    """Parameters rounded to `n_values` positions from 0 to 1, with a straight-through gradient.
-
-    Smaller steps change nothing: let the estimator use eps = 1 / (n_values - 1).
-    """
+    """Parameters rounded to `n_values` positions from 0 to 1, with a straight-through gradient."""
     if n_values < 2:
         raise ValueError(f"n_values must be at least 2, got {n_values}")
     rounded = torch.round(params_unit * (n_values - 1)) / (n_values - 1)

@@ -150,10 +150,9 @@ def build(config: Config) -> Codec:
 
 
 def official(path: str | Path | None = None) -> Codec:
-    """Descript's own 44.1 kHz codec, 8 kbit/s (Kumar et al. 2023, weights 0.0.1).
+    """Descript's own 44.1 kHz codec, 8 kbit/s (Kumar et al. 2023), from a file or dac's cache.
 
-    `path` None takes the cache of descript-audio-codec, which downloads 300 MB into it.
-    CheckpointError says where to put the file by hand.
+    CheckpointError says where to put the file (300 MB) by hand.
     """
     with _quiet():
         utils, tag = need("dac.utils"), "0.0.1"

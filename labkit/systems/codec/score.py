@@ -33,13 +33,14 @@ def score(
 ) -> list[Row]:
     """Mel distance, dry and through pedals.
 
-    The floor is a quantised log-mel spectrogram at the same bit rate with Griffin-Lim phase. The
-    control is the decoded audio against another clip.
+    Floor: a quantised log-mel spectrogram at the same bit rate with Griffin-Lim phase. Control: the
+    decoded audio against another clip.
 
     Args:
         n: clips of each kind of source.
         seconds: length of a clip.
         sources: kinds of dry sources; real needs recordings.
+        seed: of clips and pedals.
     """
     rate, bits = codec.config.sound.sample_rate, codec.config.bits_per_second()
     rows = []
@@ -108,10 +109,9 @@ def draw(
 def mel_griffin_lim(
     audio: Tensor, sample_rate: int, bits_per_second: float, *, bits: int = 4, n_iter: int = 32
 ) -> Tensor:
-    """What is left of audio (..., samples) coded as a coarse log-mel spectrogram.
+    """Audio (..., samples) coded as a coarse log-mel spectrogram, its phase guessed.
 
-    Every second frame is sent, as many bands as the bits allow, `bits` a band over 80 dB; frames
-    between are interpolated, and the phase is guessed.
+    Every second frame is sent, as many bands as the bits allow; frames between are interpolated.
     """
     hop_length = 512
     n_mels = min(96, int(bits_per_second * 2 * hop_length / sample_rate / bits))
