@@ -19,47 +19,26 @@ BESIDE = ("chance", "prior", "floor", "control", "oracle", "reference")
 
 @dataclass(frozen=True)
 class Row:
-    """The score of one model, on one task and one kind of source, beside its baselines.
+    """The score of one model, on one task and one kind of source, beside its baselines."""
 
-    Attributes:
-        protocol: the task and how its examples are drawn, in words.
-        name: the model, e.g. ``"transformer"``.
-        sources: ``"generated"``, ``"sampled"`` or ``"real"``.
-        metric: e.g. ``"exact chain"``.
-        unit: ``""`` for a share.
-        ours: the model's score.
-        low: lower end of its 95 % interval.
-        high: upper end.
-        n: number of clips.
-        seed: of the evaluation.
-        chance: the score of random answers drawn from the prior.
-        prior: the score of the best constant answer.
-        floor: the score of a trivial model.
-        control: the model's score on audio that belongs to another example.
-        oracle: the score of an answer that knows everything except what cannot be heard.
-        reference: the best published score.
-        seconds: duration of the evaluation.
-        checkpoint: name of the checkpoint file.
-    """
-
-    protocol: str
-    name: str
-    sources: str
+    protocol: str  # the task and how its examples are drawn, in words
+    name: str  # of the model
+    sources: str  # "generated", "sampled" or "real"
     metric: str
-    unit: str
+    unit: str  # "" for a share
     ours: float
-    low: float | None
+    low: float | None  # ends of the 95 % interval over sources
     high: float | None
-    n: int
+    n: int  # clips
     seed: int
-    chance: float | None = None
-    prior: float | None = None
-    floor: float | None = None
-    control: float | None = None
-    oracle: float | None = None
-    reference: float | None = None
+    chance: float | None = None  # random answers drawn from the prior
+    prior: float | None = None  # the best constant answer
+    floor: float | None = None  # a trivial model
+    control: float | None = None  # the model on another example's audio
+    oracle: float | None = None  # an answer that knows all that can be heard
+    reference: float | None = None  # the best published score
     seconds: float | None = None
-    checkpoint: str | None = None
+    checkpoint: str | None = None  # file name
 
     def __post_init__(self) -> None:
         if self.sources not in SOURCES:
@@ -131,14 +110,10 @@ def results_path(system: str) -> Path:
 def write(system: str, rows: Sequence[Row], *, path: Path | None = None) -> Path:
     """Replace the results file of a system (or `path`) by these rows; returns the file."""
     path = path or results_path(system)
-    plain = [{key: _plain(value) for key, value in asdict(row).items()} for row in rows]
-    text = json.dumps({"system": system, "rows": plain}, indent=1, allow_nan=False)
+    content = {"system": system, "rows": [asdict(row) for row in rows]}
+    text = json.dumps(content, indent=1, allow_nan=False, default=lambda number: number.item())
     replace_text(path, text + "\n")
     return path
-
-
-def _plain(value: object) -> object:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def read(system: str, *, path: Path | None = None) -> list[Row]:
@@ -206,15 +181,3 @@ def bootstrap_interval(
     tail = stats.norm.cdf(np.sqrt(size / (size - 1)) * t)
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
-
-
-def wilson_interval(k: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval (low, high) for the share of k successes in n independent trials.
-
-    Raises:
-        ValueError: if not 0 <= k <= n with n >= 1.
-    """
-    if n < 1 or not 0 <= k <= n:
-        raise ValueError(f"need 0 <= k <= n and n >= 1, got k={k}, n={n}")
-    interval = stats.binomtest(k, n).proportion_ci(confidence_level=confidence, method="wilson")
-    return float(interval.low), float(interval.high)

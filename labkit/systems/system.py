@@ -32,17 +32,11 @@ SYSTEMS = {
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides a network; a system's own Config gives the three records defaults.
+    """Everything that decides a network; a system's own Config gives the three records defaults."""
 
-    Attributes:
-        sound: what the network receives: a frozen dataclass of the system.
-        net: its sizes and loss weights: a frozen dataclass of the system.
-        plan: how it is trained.
-    """
-
-    sound: Any
-    net: Any
-    plan: "Plan"
+    sound: Any  # what the network receives: a frozen dataclass of the system
+    net: Any  # its sizes and loss weights: a frozen dataclass of the system
+    plan: "Plan"  # how it is trained
 
     def but(self, **changes: Any) -> Self:
         """The same config with other values: `config.but(steps=100, width=64)`.
@@ -102,19 +96,13 @@ class System:
     figures on a few fixed examples; and where a training may begin from another network's weights
     in parts, ``train.begin_from(model, start)``.
 
-    Attributes:
-        name: of its folder, its commands, its checkpoints and its results file.
-        presets: what can be trained; the first one is the default.
-        build: config -> model with random weights, which keeps the config as ``model.config``.
-        module: of its package.
-        checkpoints: preset -> stem of the file in `data/checkpoints`, for presets that ship.
     """
 
-    name: str
-    presets: Mapping[str, Config]
-    build: Callable[[Any], nn.Module]
-    module: str
-    checkpoints: Mapping[str, str]
+    name: str  # of its folder, its commands, its checkpoints and its results file
+    presets: Mapping[str, Config]  # what can be trained; the first one is the default
+    build: Callable[[Any], nn.Module]  # random weights; the model keeps its config
+    module: str  # its package
+    checkpoints: Mapping[str, str]  # preset -> stem in data/checkpoints, for presets that ship
 
     def part(self, path: str) -> Any:
         """An object of the system's package, e.g. ``"train:Data"``."""
@@ -133,7 +121,6 @@ class System:
         """Train, or continue the run that `run_dir` holds.
 
         Args:
-            config: settings; the same settings, data and start are needed to continue a run.
             run_dir: gets checkpoints, log and TensorBoard's files.
             data: the system's ``train.Data``; its defaults when None.
             start: a checkpoint to begin with; random weights when None.
@@ -193,11 +180,7 @@ class System:
         return data_dir() / "checkpoints" / f"{self.checkpoints[preset]}.safetensors"
 
     def load(self, path: str | Path | None = None, *, preset: str | None = None) -> nn.Module:
-        """A model in evaluation mode on the CPU, with its config as ``model.config``.
-
-        Args:
-            path: written by `save`; the shipped checkpoint of `preset` when None.
-            preset: see `shipped_path`.
+        """A model in evaluation mode on the CPU; the shipped one of `preset` without a path.
 
         Raises:
             CheckpointError: if the file is missing, damaged or another system's.
@@ -224,13 +207,7 @@ class System:
         return self.part("score:score")(model, **options)
 
     def card(self, model: nn.Module, path: str | Path, **facts: Any) -> dict[str, Any]:
-        """The model card: what a checkpoint holds, and what it scores on a few fixed examples.
-
-        Args:
-            model: as saved.
-            path: the checkpoint.
-            facts: what only the caller knows, e.g. `command`, `hardware`, `hours`.
-        """
+        """The model card: what a checkpoint holds, and what it scores on a few fixed examples."""
         path = Path(path)
         return {
             "sha256": checkpoints.file_hash(path),
