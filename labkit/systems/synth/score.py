@@ -83,6 +83,8 @@ def score(
         for sources, collect in groups.items():
             started = perf_counter()
             sounds = collect()
+            if not sounds:  # that part of the real recordings is not here
+                continue
             scores = judge(model, sounds, synth, notes, seed=seed)
             facts = {"protocol": f"{title}, {len(sound.spec.fields)} parameters", "seed": seed}
             facts |= {"sources": sources, "seconds": perf_counter() - started}
@@ -118,7 +120,7 @@ def presets(model: SynthModel, folder: Path, synth: Synth) -> list[Sound]:
 
 def recordings(model: SynthModel, folder: Path) -> list[Sound]:
     """Recorded notes of instruments, from their onset on."""
-    files = [file for file in sorted(folder.iterdir()) if file.suffix in (".flac", ".wav")]
+    files = [file for file in sorted(folder.glob("*")) if file.suffix in (".flac", ".wav")]
     seconds = model.config.sound.seconds
     return [Sound(file.stem, prepare(*read_audio(file), seconds)) for file in files]
 
@@ -143,19 +145,19 @@ def judge(
     def best(played: list[np.ndarray], target: np.ndarray) -> np.ndarray:
         return min(played, key=lambda audio: distance(audio, target))
 
+    mean = play(notes.parameters.mean(0)[None])[0]
     for k, sound in enumerate(sounds):
-        neighbours, shuffled = play(near[k]), play(drawn[k - 1])
-        answers = {
-            "mean patch": play(notes.parameters.mean(0)[None])[0],
+        answers = {"mean patch": mean, "regression": play(plain[[k]])[0]}
+        if sound.code is not None:
+            answers["oracle"] = play(sound.code[None])[0]
+        neighbours, flow, shuffled = (play(codes) for codes in (near[k], drawn[k], drawn[k - 1]))
+        answers |= {
             "nearest neighbour": neighbours[0],
             "8 neighbours, best kept": best(neighbours, sound.target),
-            "regression": play(plain[[k]])[0],
-            "flow, best of 8": best(play(drawn[k]), sound.target),
+            "flow, best of 8": best(flow, sound.target),
             "shuffled sound": shuffled[0],
             "shuffled sound, best of 8": best(shuffled, sound.target),
         }
-        if sound.code is not None:
-            answers["oracle"] = play(sound.code[None])[0]
         for way, audio in answers.items():
             for metric, value in sound_distances(audio, sound.target, SAMPLE_RATE).items():
                 found.setdefault(way, {}).setdefault(metric, []).append(value)
