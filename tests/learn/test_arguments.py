@@ -20,11 +20,6 @@ def box(process=lambda audio, _: audio, *, items=2, params=0.5):
     return gradients.black_box(process, audio, params_unit, gradients.SPSA(), generator(0))
 
 
-def estimate(estimator, n=3):
-    point = gradients.Point(np.zeros((1, n)), np.zeros(1), lambda places: places.sum(-1))
-    return estimator.estimate(point, generator(0))
-
-
 def flow_loss(target, **options):
     return flow.flow_loss(lambda x, *_: x, target, None, torch_generator(0), **options)
 
@@ -52,13 +47,10 @@ CASES = [
     (lambda: gradients.SPSA(eps=0.0), r"eps must lie in \(0, 0.5\]"),
     (lambda: gradients.GaussianSmoothing(sigma=0.6), "sigma must lie"),
     (lambda: gradients.SPSA(pairs=0), "draws must be at least 1, got 0"),
-    (lambda: gradients.stepped(LINE, 1), "n_values must be at least 2"),
     (lambda: box(items=3), r"got \(3, 1, 4\)"),
     (lambda: box(params=1.5), "end the network in"),
     (lambda: box(lambda audio, _: audio * np.nan), "must return finite numbers"),
     (lambda: box(lambda audio, _: audio[:1]), "one row for each of 2 items"),
-    (lambda: estimate(gradients.CentralDifferences(), n=5000), "use SPSA"),
-    (lambda: estimate(gradients.StraightThrough()), "passes audio's gradient on"),
     (lambda: attention.Attention(10, 4), "width must be a multiple of n_heads, got 10 and 4"),
     (lambda: attention.Attention(8, 4, n_key_heads=3), "n_key_heads must divide n_heads, got 3"),
     (lambda: attention.attention("fast", 8, 4), "kind must be one of multi_head, .*, got 'fast'"),
