@@ -48,14 +48,6 @@ class Attention(nn.Module):
         keys_values = self._keys_values(self.remember(source))
         return self.output(_join(_mix(query, *keys_values, causal=causal)))
 
-    @torch.no_grad()
-    def weights(self, x: Tensor, source: Tensor) -> Tensor:
-        """The weights (b, h, t, s) of `forward` without a causal mask, for figures."""
-        query = _split(self.query(x), self.n_heads)
-        key, _ = self._keys_values(self.remember(source))
-        key = key.repeat_interleave(self.n_heads // key.shape[1], dim=1)
-        return (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(-1)
-
     def _keys_values(self, remembered: Tensor) -> tuple[Tensor, Tensor]:
         key, value = remembered.chunk(2, dim=-1)
         return _split(key, self.n_key_heads), _split(value, self.n_key_heads)

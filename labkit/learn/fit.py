@@ -27,6 +27,9 @@ from labkit.signal.seeds import generator, torch_generator
 
 # A fit above this SI-SDR has found the chain.
 ENOUGH_DB = 30.0
+# Random settings tried on the first window, how many are followed at most, Gauss-Newton steps in
+# each window, and rounds until a fit is good enough.
+DRAWS, STARTS, STEPS, ROUNDS = 1024, 8, 8, 4
 # A window with a relative error energy below this is explained: the differentiable pedals are
 # nearer than that to pedalboard.
 EXPLAINED = 1e-5
@@ -63,10 +66,6 @@ def fit_chain(
     sample_rate: int,
     names: Sequence[str],
     *,
-    draws: int = 1024,
-    starts: int = 8,
-    steps: int = 8,
-    rounds: int = 4,
     seconds: float = np.inf,
     seed: int = 0,
 ) -> Fit:
@@ -76,26 +75,17 @@ def fit_chain(
         dry: (channels, samples), the input of the chain, aligned with `wet`.
         wet: the same shape, not silent.
         names: the pedals in order; all must have a differentiable version.
-        draws: random settings tried on the first window, >= starts.
-        starts: settings that are followed, at most.
-        steps: Gauss-Newton steps in each window.
-        rounds: how often the search begins anew until a fit exceeds 30 dB.
-        seconds: wall time after which no round begins and the current one stops.
+        seconds: wall time after which no round of the search begins and the current one stops.
 
     Source: Marquardt 1963 (steps); Allgower and Georg 1990 (continuation); Chopin 2002 (particles).
     """
     dry, wet = _checked(dry, wet, sample_rate, names)
-    for name, value in (("starts", starts), ("steps", steps), ("rounds", rounds)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    if starts > draws:
-        raise ValueError(f"starts must lie in 1..draws = 1..{draws}, got {starts}")
     begun = time.perf_counter()
     renderer = _Renderer(dry, wet, sample_rate, names)
     best: tuple[float, Tensor] | None = None
-    for k in range(rounds):
-        search = _Round(renderer, starts, steps, begun + seconds, torch_generator(seed, "fit", k))
-        found = search.run(renderer.first_windows()[k % 2], draws)
+    for k in range(ROUNDS):
+        search = _Round(renderer, begun + seconds, torch_generator(seed, "fit", k))
+        found = search.run(renderer.first_windows()[k % 2])
         if best is None or found[0] < best[0]:
             best = found
         if found[0] < 10 ** (-ENOUGH_DB / 10) or time.perf_counter() - begun > seconds:
@@ -111,10 +101,9 @@ def fit_chain_cma(
     names: Sequence[str],
     *,
     renders: int | None = None,
-    seconds: float = np.inf,
     seed: int = 0,
 ) -> Fit:
-    """As `fit_chain`, without gradients: CMA-ES with restarts on the loss of the whole clip.
+    """As `fit_chain`, without gradients: CMA-ES on the loss of the whole clip.
 
     It works for any pedal. `renders` is the budget; 20 d^1.5 for d parameters when None.
     """
@@ -135,8 +124,6 @@ def fit_chain_cma(
         method="cma",
         evaluations=round(20 * n**1.5) if renders is None else renders,
         rng=generator(seed, "fit cma"),
-        seconds=seconds,
-        restarts=True,
     )
     chain = _chain(names, spaces, found.point)
     return _scored(chain, dry, wet, sample_rate, found.evaluations, begun)
@@ -294,25 +281,23 @@ class _Round:
     """One search from a first window to the whole clip, until the time `until`."""
 
     on: _Renderer
-    starts: int
-    steps: int
     until: float
     rng: torch.Generator
 
     @torch.no_grad()
-    def run(self, samples: int, draws: int) -> tuple[float, Tensor]:
+    def run(self, samples: int) -> tuple[float, Tensor]:
         """The error over the whole clip, and the row (n,) of the best settings."""
-        on, steps, whole = self.on, self.steps, self.on.wet.shape[-1]
-        unit = torch.rand(draws, len(on.knobs), generator=self.rng)
+        on, whole = self.on, self.on.wet.shape[-1]
+        unit = torch.rand(DRAWS, len(on.knobs), generator=self.rng)
         # Every echo begins as late as possible: outside the first windows.
         unit[:, [i for i, knob in enumerate(on.knobs) if knob.name == ECHO]] = 1.0
-        unit, errors = on.newton(on.best(unit, samples, 4 * self.starts), samples, 2 * steps)
-        unit, searches = unit[: self.starts], 0
+        unit, errors = on.newton(on.best(unit, samples, 4 * STARTS), samples, 2 * STEPS)
+        unit, searches = unit[:STARTS], 0
         while samples < whole:
             ahead = min(int(GROWTH * samples), whole)
             ahead = whole if ahead > 0.9 * whole else ahead
-            n = max(2, min(self.starts, int(0.6 * on.sample_rate / ahead)))
-            moved, errors = on.newton(unit[:n], ahead, steps)
+            n = max(2, min(STARTS, int(0.6 * on.sample_rate / ahead)))
+            moved, errors = on.newton(unit[:n], ahead, STEPS)
             if errors[0] < EXPLAINED:
                 unit, samples = _apart(moved, errors), ahead
                 continue
@@ -321,8 +306,8 @@ class _Round:
             late = time.perf_counter() > self.until
             if errors[0] > TOO_LARGE or searches == MAX_SEARCHES or late:
                 break
-            unit = _apart(unit, errors)[: self.starts]
-        unit, errors = on.newton(unit[:2], whole, 2 * steps)
+            unit = _apart(unit, errors)[:STARTS]
+        unit, errors = on.newton(unit[:2], whole, 2 * STEPS)
         return float(errors[0]), unit[0]
 
     def _evolve(
@@ -344,7 +329,7 @@ class _Round:
             short = window < SHORT_SECONDS * on.sample_rate
             for row in pool[:OFFSPRING] if short else pool[errors.argsort()[:1]]:
                 pool = torch.cat([pool, *self._delayed(row, samples, window)])
-            rows, errors = on.newton(on.best(pool, window, 2 * n), window, 3 * self.steps)
+            rows, errors = on.newton(on.best(pool, window, 2 * n), window, 3 * STEPS)
             tried.append((float(errors[0]), rows, errors, window))
             if errors[0] < EXPLAINED:
                 break

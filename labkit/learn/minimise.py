@@ -1,6 +1,5 @@
 """One search for the lowest point of a loss over vectors in 0..1: by gradient, SPSA or CMA-ES."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,24 +26,19 @@ class Found:
 class _Search:
     """Counts evaluations and keeps the best point."""
 
-    def __init__(self, loss: Callable, evaluations: int, seconds: float) -> None:
+    def __init__(self, loss: Callable, evaluations: int) -> None:
         self.loss = loss
-        self.evaluations = evaluations
-        self.until = time.perf_counter() + seconds
-        self.spent = 0
+        self.left = evaluations
         self.best = np.inf, np.empty(0)
-
-    def may_evaluate(self, n: int) -> bool:
-        return self.spent + n <= self.evaluations and time.perf_counter() < self.until
 
     def evaluate(self, points: np.ndarray) -> np.ndarray:
         """(k, n) -> (k,)."""
         return self.keep(np.asarray(self.loss(points), dtype=np.float64), points)
 
     def keep(self, losses: np.ndarray, points: np.ndarray) -> np.ndarray:
-        self.spent += len(points)
+        self.left -= len(points)
         lowest = int(np.argmin(losses))
-        if losses[lowest] < self.best[0] or not len(self.best[1]):
+        if losses[lowest] < self.best[0]:
             self.best = float(losses[lowest]), points[lowest].copy()
         return losses
 
@@ -56,37 +50,36 @@ def minimise(
     method: Method = "cma",
     evaluations: int,
     rng: np.random.Generator | np.random.RandomState,
-    seconds: float = np.inf,
+    learning_rate: float = 0.02,
     spread: float = 0.3,
     population: int | None = None,
-    restarts: bool = False,
     bounded: bool = True,
     start_loss: float | None = None,
-    learning_rate: float = 0.02,
-    eps: float = 0.01,
 ) -> Found:
-    """Search from `start` (n,) until `evaluations` points or `seconds` are spent.
+    """Search from `start` (n,) until `evaluations` points are spent or CMA-ES stands still.
 
     Args:
         loss: points (k, n) -> losses (k,): float64 arrays, or for ``"gradient"`` tensors.
         method: ``"gradient"``, ``"spsa"``: Adam within 0..1, by autograd or two more evaluations.
-            ``"cma"``: CMA-ES, whole generations only.
-        spread: CMA-ES: standard deviation of the first generation.
-        population: CMA-ES: points per generation; 4 + 3 log(n) when None.
-        restarts: CMA-ES: when it stands still, begin at a random point with twice the population.
-        bounded: CMA-ES: whether points stay within 0..1.
-        start_loss: CMA-ES: the loss of `start` where it is known; it is not evaluated then.
-        eps: SPSA: the step to either side, in (0, 0.5].
+            ``"cma"``: CMA-ES, whole generations only, with the arguments after `learning_rate`.
+        spread: standard deviation of the first generation.
+        population: points per generation; 4 + 3 log(n) when None.
+        bounded: whether points stay within 0..1.
+        start_loss: the loss of `start` where it is known; it is not evaluated then.
 
-    Source: Kingma and Ba 2015; Spall 1992; Hansen 2016; Auger and Hansen 2005 (restarts).
+    Source: Kingma and Ba 2015; Spall 1992; Hansen 2016.
     """
     if method not in ("gradient", "spsa", "cma"):
         raise ValueError(f"method must be gradient, spsa or cma, got {method!r}")
     if evaluations < 1:
         raise ValueError(f"evaluations must be at least 1, got {evaluations}")
     start = np.asarray(start, dtype=np.float64)
-    search = _Search(loss, evaluations, seconds)
-    if method == "cma":
+    search = _Search(loss, evaluations)
+    if method == "gradient":
+        _descend(search, start, learning_rate)
+    elif method == "spsa":
+        _descend(search, start, learning_rate, rng)
+    else:
         if start_loss is None:
             search.evaluate(start[None])
         else:
@@ -94,31 +87,24 @@ def minimise(
         options = {"bounds": [0, 1]} if bounded else {}
         options["popsize"] = population or 4 + int(3 * np.log(len(start)))
         _evolve(search, start, rng, spread, options)
-        while restarts and search.may_evaluate(2 * options["popsize"]):
-            options["popsize"] *= 2
-            _evolve(search, rng.random(len(start)), rng, spread, options)
-    else:
-        _descend(search, start, rng, learning_rate, eps if method == "spsa" else None)
-    return Found(search.best[1], search.best[0], search.spent)
+    return Found(search.best[1], search.best[0], evaluations - search.left)
 
 
-def _descend(
-    search: _Search, start: np.ndarray, rng: Any, learning_rate: float, eps: float | None
-) -> None:
+def _descend(search: _Search, start: np.ndarray, learning_rate: float, rng: Any = None) -> None:
     point = torch.from_numpy(start[None].copy()).requires_grad_()
     optimizer = torch.optim.Adam([point], learning_rate)
-    while search.spent == 0 or search.may_evaluate(1):
+    while search.left >= 1:
         here = point.detach().numpy()
-        if eps is None:
+        if rng is None:
             value: Tensor = search.loss(point)
             search.keep(value.detach().numpy(), here)
             (point.grad,) = torch.autograd.grad(value.sum(), point)
         else:
             losses = search.evaluate(here)
-            if not search.may_evaluate(2):
+            if search.left < 2:
                 return
             at = Point(here, losses, lambda places: search.evaluate(places[:, 0])[:, None])
-            point.grad = torch.from_numpy(SPSA(eps).estimate(at, rng))
+            point.grad = torch.from_numpy(SPSA().estimate(at, rng))
         optimizer.step()
         with torch.no_grad():
             point.clamp_(0, 1)
@@ -128,6 +114,6 @@ def _evolve(search: _Search, start: np.ndarray, rng: Any, spread: float, options
     # A seed of NaN leaves NumPy's global generator alone: draws come from `rng`.
     fixed = {"verbose": -9, "seed": np.nan, "randn": lambda *shape: rng.standard_normal(shape)}
     evolution = need("cma").CMAEvolutionStrategy(start, spread, {**fixed, **options})
-    while search.may_evaluate(options["popsize"]) and not evolution.stop():
+    while search.left >= options["popsize"] and not evolution.stop():
         points = evolution.ask()
         evolution.tell(points, search.evaluate(np.stack(points)).tolist())

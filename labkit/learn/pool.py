@@ -26,26 +26,18 @@ def _order(seed: int, turn: int, n: int) -> np.ndarray:
 
 
 class ExampleCache:
-    """`n` examples in memory-mapped files, filled by any number of processes as they go.
+    """`n` examples in memory-mapped files, in float16, filled by any number of processes.
 
     Each has a checksum, written after its arrays: an example written in part or damaged counts as
     missing. `shapes` gives the shape of each field. ValueError if `folder` holds other shapes.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        n: int,
-        shapes: Mapping[str, tuple[int, ...]],
-        *,
-        dtype: type[np.floating] = np.float16,
-    ) -> None:
+    def __init__(self, folder: Path, n: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.folder = folder
         self.names = tuple(shapes)
-        self.dtype = dtype
         folder.mkdir(parents=True, exist_ok=True)
         for name, shape in shapes.items():
-            self._reserve(name, dtype, (n, *shape))
+            self._reserve(name, np.float16, (n, *shape))
         self._reserve("checksums", np.uint32, (n,))
         self._maps: dict[str, np.ndarray] | None = None
 
@@ -73,7 +65,7 @@ class ExampleCache:
     def write(self, number: int, example: Mapping[str, Tensor]) -> Example:
         """Keep an example (the fields that the cache was made for); returns it as kept."""
         maps = self._open()
-        rows = {name: example[name].numpy().astype(self.dtype) for name in self.names}
+        rows = {name: example[name].numpy().astype(np.float16) for name in self.names}
         maps["checksums"][number] = 0
         for name, row in rows.items():
             maps[name][number] = row

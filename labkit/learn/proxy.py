@@ -28,28 +28,18 @@ class _Block(nn.Module):
 class ProxyTCN(nn.Module):
     """A conditioned temporal convolutional network: dry audio and parameters to wet audio.
 
-    It begins as a wire and keeps a straight path from dry to wet. Each block is `growth` times as
+    It begins as a wire and keeps a straight path from dry to wet. Each block is 6 times as
     dilated as the one before. Source: Steinmetz and Reiss, AES 152, 2022; Perez et al. 2018 (FiLM).
     """
 
-    def __init__(
-        self,
-        n_params: int,
-        *,
-        channels: int = 12,
-        kernel: int = 7,
-        blocks: int = 4,
-        growth: int = 6,
-    ) -> None:
+    def __init__(self, n_params: int) -> None:
         super().__init__()
-        width = 32
+        width, channels, kernel = 32, 12, 7
         self.condition = nn.Sequential(
             nn.Linear(n_params, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
         )
         self.enter = nn.Conv1d(1, channels, 1)
-        self.blocks = nn.ModuleList(
-            _Block(channels, kernel, growth**k, width) for k in range(blocks)
-        )
+        self.blocks = nn.ModuleList(_Block(channels, kernel, 6**k, width) for k in range(4))
         self.leave = nn.Conv1d(channels, 1, 1)
         self.straight = nn.Linear(width, 1)
         for layer in (self.leave, self.straight):

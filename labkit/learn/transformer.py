@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from labkit.learn.attention import Attention, Kind, attention
 
-__all__ = ["Attention", "Cache", "Decoder", "DecoderLayer", "Encoder", "EncoderLayer"]
-
 
 def _feed_forward(width: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(
@@ -172,11 +170,6 @@ class Decoder(nn.Module):
             x, own = layer.step(x, own, source)
             longer.append(own)
         return self.logits(self.norm(x)), Cache(tuple(longer), cache.source)
-
-    def cache_bytes_per_token(self) -> int:
-        """Bytes by which the cache grows per token of one sentence, at the weights' precision."""
-        size = self.logits.weight.element_size()
-        return size * sum(layer.self_attention.floats_per_position for layer in self.layers)
 
     def _embed(self, tokens: Tensor, start: int) -> Tensor:
         stop = start + tokens.shape[1]

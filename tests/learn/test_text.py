@@ -72,13 +72,6 @@ def test_without_the_weights_the_command_that_installs_them_is_named(monkeypatch
         text.minilm()
 
 
-def test_spelling_knows_brighter_from_bright_and_not_from_dark():
-    vectors = text.ngram_vectors(["bright", "brighter", "dark"])
-    assert vectors.shape == (3, 512)
-    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1.0)
-    assert vectors[0] @ vectors[1] > 0.5 > vectors[0] @ vectors[2]
-
-
 # Encoders of the hub: their loaders on small random models with the real classes, offline
 
 
