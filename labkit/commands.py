@@ -110,8 +110,6 @@ def saturation(
     if found.fit is not None:
         fit = found.fit
         print(f"least squares: {fit.curve}   depth {fit.depth:.4f}   residual {fit.residual:.2%}")
-    if found.filled is not None:
-        print(f"declipping, if the curve is tanh: depth {found.filled:.2f}")
     name, depth = found.refined
     print(f"combined: {name}   depth {depth:.4f}")
     return 0

@@ -8,21 +8,19 @@ from labkit.learn.training import Plan
 from labkit.systems import system
 
 CURVE_NAMES = tuple(CURVES)
-LOSSES = ("parameter", "audio", "both")
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Which clean signal the network gets, and what happens to the wet one."""
+    """Whether the network gets the clean signal too, and what happens to the wet one."""
 
     name: str
     description: str  # for tables
-    reference: Literal["paired", "unpaired", "none"] = "paired"  # of another performance
+    paired: bool = True
     curves: tuple[str, ...] = ("tanh",)  # one is drawn for each example; a single one is known
-    free_level: bool = True  # whether the level of the wet signal is drawn
     snr_db: float | None = None  # of white noise on the wet signal
     mp3: bool = False  # whether the wet signal goes through a codec
-    shift_ms: float = 0.0  # largest misalignment of the reference either way
+    shift_ms: float = 0.0  # largest misalignment of the clean signal either way
 
 
 _ALL = (
@@ -31,8 +29,8 @@ _ALL = (
     Condition(
         "curve", "clean and wet, one of five curves, 40 dB SNR", curves=CURVE_NAMES, snr_db=40.0
     ),
-    Condition("wet", "wet only", reference="none"),
-    Condition("wet_curve", "wet only, one of five curves", reference="none", curves=CURVE_NAMES),
+    Condition("wet", "wet only", paired=False),
+    Condition("wet_curve", "wet only, one of five curves", paired=False, curves=CURVE_NAMES),
 )
 CONDITIONS = {condition.name: condition for condition in _ALL}
 
@@ -62,24 +60,14 @@ class Sound:
     n_examples: int = 64000
 
     def __post_init__(self) -> None:
-        for name in ("sample_rate", "samples", "n_examples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if round(self.clip_seconds * self.sample_rate) < self.clip_samples:
-            raise ValueError(
-                f"clip_seconds must hold {self.samples} samples and 4 margins of {self.margin}, "
-                f"got {self.clip_seconds}"
-            )
+        least = self.samples + 4 * self.margin
+        if round(self.clip_seconds * self.sample_rate) < least:
+            raise ValueError(f"clip_seconds must hold {least} samples, got {self.clip_seconds}")
 
     @property
     def margin(self) -> int:
         """Samples by which a reference is longer than the clip on each side."""
         return round(self.margin_ms * self.sample_rate / 1000)
-
-    @property
-    def clip_samples(self) -> int:
-        """The fewest samples that a dry clip must have."""
-        return self.samples + 4 * self.margin
 
 
 @dataclass(frozen=True)
@@ -93,9 +81,8 @@ class Net:
         hidden: width of the controller's layers.
         dropout: in the controller.
         features: whether the controller also gets the measured features of the waves.
-        loss: of the depth: ``"parameter"``, ``"audio"`` (multi-resolution STFT after the
-            differentiable processor) or ``"both"``. The curve is always learnt from its name.
-        curve_weight, audio_weight: of these two parts of the loss.
+        loss: of the depth: parameter, audio (multi-resolution STFT after the differentiable
+            processor) or both. The curve is always learnt from its name.
     """
 
     width: float = 0.5
@@ -105,21 +92,10 @@ class Net:
     dropout: float = 0.0
     features: bool = True
     loss: Literal["parameter", "audio", "both"] = "parameter"
-    curve_weight: float = 0.3
-    audio_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
 
 
 _PLAN = Plan(
-    steps=8000,
-    batch_size=32,
-    learning_rate=1e-3,
-    warmup_steps=200,
-    weight_decay=0.01,
-    n_workers=2,
+    steps=8000, batch_size=32, learning_rate=1e-3, warmup_steps=200, weight_decay=0.01, n_workers=2
 )
 
 

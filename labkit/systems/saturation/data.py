@@ -27,10 +27,9 @@ class BufferedClips:
     Reading a long file for each short clip is slow, and a collection does not fit into memory. As
     many clips are kept as fit in `gigabytes`, at least one, and all are replaced after
     `reload_every` numbers. A number always gives the same clip.
-
-    Raises:
-        ValueError: for a size or rate that is not positive.
     """
+
+    reload_every = 2000
 
     def __init__(
         self,
@@ -39,14 +38,8 @@ class BufferedClips:
         seed: int,
         *,
         gigabytes: float = 0.5,
-        reload_every: int = 2000,
     ) -> None:
-        if not gigabytes > 0 or reload_every < 1:
-            raise ValueError(
-                f"gigabytes and reload_every must be positive, got {gigabytes} and {reload_every}"
-            )
         self.source, self.split, self.seed = source, check_split(split), seed
-        self.reload_every = reload_every
         self.slots = max(1, int(gigabytes * 1e9 / (4 * source.seconds * source.sample_rate)))
         self._filling, self._clips = -1, {}
 
@@ -72,14 +65,14 @@ Pool = DryPool | FreshClips | BufferedClips
 
 
 def draw_condition(rng: np.random.Generator) -> Condition:
-    """A random condition for training: every reference, curve and disturbance, independently.
+    """A random condition for training: every curve and disturbance, independently.
 
     Mostly the wet sound alone, because for a pair least squares does most of the work.
     """
     return Condition(
         "training",
         "all conditions mixed",
-        reference=str(rng.choice(["paired", "unpaired", "none"], p=[0.3, 0.1, 0.6])),
+        paired=bool(rng.random() < 0.35),
         curves=(str(rng.choice(CURVE_NAMES, p=[0.4, 0.15, 0.15, 0.15, 0.15])),),
         snr_db=float(rng.uniform(10, 60)) if rng.random() < 0.5 else None,
         mp3=bool(rng.random() < 0.15),
@@ -106,24 +99,21 @@ def render(
     condition: Condition,
     rng: np.random.Generator,
     *,
-    other: Clip | None = None,
     training: bool = False,
 ) -> Example:
     """A clip through a curve at a depth drawn uniformly; the clean signal has peak 1 in the clip.
 
-    `other` is the other performance of an unpaired condition; `training` augments the dry sound.
-
-    Raises:
-        ValueError: if a clip is too short or at another rate, or `other` is missing.
+    `training` augments the dry sound.
     """
     sound = config.sound
-    audio = _checked(sound, clip)
+    audio = clip.audio[0]
     if training:
         audio = augment(audio[None], sound.sample_rate, rng, strength=sound.augment_strength)[0]
     start = _random_start(audio, sound, rng)
     stop = start + sound.samples
     margin = sound.margin
-    audio = _scaled(audio, audio[start:stop])
+    peak = float(np.abs(audio[start:stop]).max())
+    audio = (audio / np.float32(peak if peak > 1e-6 else 1.0)).astype(np.float32)
     depth = float(rng.uniform(SPACE["depth"].low, SPACE["depth"].high))
     curve = condition.curves[int(rng.integers(len(condition.curves)))]
     # Two margins more at the start: the state of a curve with memory has settled.
@@ -132,31 +122,9 @@ def render(
     most = round(condition.shift_ms * sound.sample_rate / 1000)
     shift = int(rng.integers(-most, most + 1))
     reference = None
-    if condition.reference == "paired":
+    if condition.paired:
         reference = audio[start + shift - margin : stop + shift + margin]
-    elif condition.reference == "unpaired":
-        if other is None:
-            raise ValueError("other must be a clip where the reference is unpaired, got None")
-        audio_2 = _checked(sound, other)
-        begin = _random_start(audio_2, sound, rng)
-        reference = audio_2[begin - margin : begin + sound.samples + margin]
-        reference = _scaled(reference, reference)
     return Example(reference, wet, audio[start:stop], depth, curve, wet_amplitude, clip.source_id)
-
-
-def _checked(sound: Sound, clip: Clip) -> np.ndarray:
-    if clip.sample_rate != sound.sample_rate or clip.audio.shape[1] < sound.clip_samples:
-        raise ValueError(
-            f"a clip must hold {sound.clip_samples} samples at {sound.sample_rate} Hz, "
-            f"got {clip.audio.shape[1]} at {clip.sample_rate}"
-        )
-    return clip.audio[0]
-
-
-def _scaled(audio: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Scaled so that a part of it has peak 1; unchanged if that part is silent."""
-    peak = float(np.abs(part).max())
-    return (audio / np.float32(peak if peak > 1e-6 else 1.0)).astype(np.float32)
 
 
 def _random_start(audio: np.ndarray, sound: Sound, rng: np.random.Generator) -> int:
@@ -174,7 +142,7 @@ def _disturb(
     wet: np.ndarray, condition: Condition, sound: Sound, rng: np.random.Generator
 ) -> tuple[np.ndarray, float]:
     """The wet signal with level, noise, codec and 16 bits; and its amplitude."""
-    amplitude = db_to_amplitude(rng.uniform(-24, -3)) if condition.free_level else 1.0
+    amplitude = db_to_amplitude(rng.uniform(-24, -3))
     wet = wet * np.float32(amplitude)
     if condition.snr_db is not None:
         noise_rms = float(np.sqrt(np.mean(np.square(wet)))) * db_to_amplitude(-condition.snr_db)
@@ -207,13 +175,7 @@ class Examples(Dataset):
         self._cache: ExampleCache | None = None
 
     def cached(self, folder: Path) -> "Examples":
-        """These examples, the first `n_examples` of them in rounds, kept in `folder` (float16).
-
-        Raises:
-            ValueError: if the loss needs their sound, which is not kept.
-        """
-        if self.config.net.loss != "parameter":
-            raise ValueError(f"examples are kept without sound, got loss {self.config.net.loss!r}")
+        """These examples, the first `n_examples` of them in rounds, kept in `folder` (float16)."""
         shapes = {name: tuple(value.shape) for name, value in self._make(0).items()}
         self._cache = ExampleCache(folder, self.config.sound.n_examples, shapes)
         return self
@@ -226,11 +188,12 @@ class Examples(Dataset):
         rng = generator(self.seed, "saturation example", index)
         pool = self.pools[rng.integers(len(self.pools))]
         condition = self.condition or draw_condition(rng)
-        clip = pool.clip(_clip_number(pool, index, rng))
-        other = None
-        if condition.reference == "unpaired":
-            other = pool.clip(_clip_number(pool, index, rng))
-        return render(self.config, clip, condition, rng, other=other, training=self.training)
+        if isinstance(pool, BufferedClips):  # of the filling that is in memory at this index
+            first = index // pool.reload_every * pool.reload_every
+            clip = pool.clip(first + int(rng.integers(pool.reload_every)))
+        else:
+            clip = pool.clip(int(rng.integers(len(pool))))
+        return render(self.config, clip, condition, rng, training=self.training)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Network inputs and targets of example `index`."""
@@ -252,10 +215,3 @@ def item(config: Config, example: Example) -> dict[str, Tensor]:
     if config.net.loss != "parameter":
         made["clean"] = torch.from_numpy(example.clean)
     return made
-
-
-def _clip_number(pool: Pool, index: int, rng: np.random.Generator) -> int:
-    if isinstance(pool, BufferedClips):  # a clip of the filling that is in memory at this index
-        first = index // pool.reload_every * pool.reload_every
-        return first + int(rng.integers(pool.reload_every))
-    return int(rng.integers(len(pool)))

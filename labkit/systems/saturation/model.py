@@ -51,15 +51,8 @@ def network_inputs(
     From float32 wet (samples,) and reference (samples + 2 margins,): ``wet`` and ``reference``
     log-mel spectrograms (bands, frames), ``features`` (N_FEATURES,), and ``given`` (): 1 with a
     reference. Without one its parts are zeros.
-
-    Raises:
-        ValueError: for another length.
     """
     sound = config.sound
-    lengths = {"wet": sound.samples, "reference": sound.samples + 2 * sound.margin}
-    for name, audio in (("wet", wet), ("reference", reference)):
-        if audio is not None and audio.shape != (lengths[name],):
-            raise ValueError(f"{name} must be ({lengths[name]},), got {audio.shape}")
     features = np.zeros(N_FEATURES, np.float32)
     wet_spectrogram = spectrogram(wet, sound)
     clean_spectrogram = torch.zeros_like(wet_spectrogram)

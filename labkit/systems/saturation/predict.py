@@ -1,25 +1,34 @@
 """From a recording, or a clean and a wet one, to a curve and its depth."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import maximum_filter1d
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from torch.utils.data import default_collate
 
-from labkit.effects.saturation import MEMORYLESS, SPACE, check_curve
+from labkit.effects.saturation import CURVES, MEMORYLESS, SPACE, check_curve
 from labkit.measure.align import align_signs
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
 from labkit.systems.saturation.config import CURVE_NAMES
 from labkit.systems.saturation.model import Prediction, SaturationModel, network_inputs
-from labkit.systems.saturation.oracles import PairFit, best_curve, gaps_filled, least_squares
 
+_LOW, _HIGH = SPACE["depth"].low, SPACE["depth"].high
 # The largest share of the wet energy that a fit may leave: twice what noise at -10 dB leaves.
 _LARGEST_RESIDUAL = 0.2
-# Weight of `gaps_filled` beside the network, on log depth; chosen on validation sources.
-_FILLED_WEIGHT = 0.5
+_COARSE_SAMPLES = 4096
+
+
+@dataclass(frozen=True)
+class PairFit:
+    """A least-squares fit of a pair; `residual` is the share of the wet energy that is left."""
+
+    curve: str
+    depth: float
+    residual: float
 
 
 @dataclass(frozen=True)
@@ -32,51 +41,85 @@ class Identification:
     high: float
     shares: dict[str, float]  # the probability of each curve
     fit: PairFit | None = None  # least squares after alignment, with a clean signal
-    filled: float | None = None  # the depth of tanh by `gaps_filled`
 
     @property
     def refined(self) -> tuple[str, float]:
-        """Curve and depth from network and formulas together, see `refine`."""
-        return refine(self.curve, self.depth, self.fit, self.filled)
+        """With a clean signal the network decides if the curve has memory, least squares the rest."""
+        fit = self.fit
+        if fit is not None and fit.residual <= _LARGEST_RESIDUAL and self.curve in MEMORYLESS:
+            return fit.curve, fit.depth
+        return self.curve, self.depth
 
 
 @torch.no_grad()
-def predict_batch(
-    model: SaturationModel, inputs: Mapping[str, torch.Tensor], *, batch_size: int = 32
-) -> Prediction:
+def predict_batch(model: SaturationModel, inputs: Mapping[str, torch.Tensor]) -> Prediction:
     """The network's prediction for any number of clips, on the CPU."""
     device = next(model.parameters()).device
-    names = ("wet", "reference", "features", "given")
-    parts = [
-        model({name: inputs[name][i : i + batch_size].to(device) for name in names})
-        for i in range(0, len(inputs["given"]), batch_size)
-    ]
+    parts = []
+    for i in range(0, len(inputs["given"]), 32):
+        names = ("wet", "reference", "features", "given")
+        parts.append(model({name: inputs[name][i : i + 32].to(device) for name in names}))
     return Prediction(*(torch.cat(fields).cpu() for fields in zip(*parts, strict=True)))
 
 
-def refine(
-    curve: str, depth: float, fit: PairFit | None, filled: float | None
-) -> tuple[str, float]:
-    """Curve and depth from the network's, a fit and a filled peak.
+def identify(
+    model: SaturationModel,
+    clips: Sequence[tuple[np.ndarray, np.ndarray | None]],
+    curve: str | None,
+) -> list[Identification]:
+    """The curve (or the given one) and depth of clips (wet, reference), see `network_inputs`."""
+    inputs = default_collate([network_inputs(model.config, *clip) for clip in clips])
+    prediction = predict_batch(model, inputs)
+    shares = prediction.curve_logits.softmax(1)
+    index = shares.argmax(1)
+    if curve is not None:
+        index = torch.full_like(index, CURVE_NAMES.index(curve))
+    center = prediction.of(index)
+    # The 80 % quantile of a Laplace density on either side.
+    half = -math.log(0.2) * model.spread_factor * prediction.log_spread.exp()
+    ends = torch.stack([center, center - half, center + half], 1).exp()
+    ends = ends.clamp(_LOW, _HIGH)
+    found = []
+    for i, (wet, reference) in enumerate(clips):
+        named = dict(zip(CURVE_NAMES, shares[i].tolist(), strict=True))
+        fit = None
+        if reference is not None and curve in (None, *MEMORYLESS):
+            fit = least_squares(reference, wet, MEMORYLESS if curve is None else (curve,))
+        found.append(Identification(CURVE_NAMES[index[i]], *ends[i].tolist(), named, fit))
+    return found
 
-    Of a pair, the network decides whether the curve has memory, and least squares the rest. Without
-    a good fit, the depth of a tanh with flat peaks is a mean of the network's and `filled`.
+
+def least_squares(reference: NDArray, wet: NDArray, curves: Sequence[str] = MEMORYLESS) -> PairFit:
+    """The best fit of wet = a * curve(depth * clean) over memoryless curves.
+
+    The clean signal is found by sliding the reference, which is as long as wet or longer. The best
+    `a` of a depth is a quotient of two sums, so only the depth is searched (variable projection,
+    Golub & Pereyra 1973): on a grid of equal ratios, then between its neighbours.
     """
-    if fit is not None and fit.residual <= _LARGEST_RESIDUAL and curve in MEMORYLESS:
-        return fit.curve, fit.depth
-    if filled is not None and curve == "tanh":
-        return curve, depth ** (1 - _FILLED_WEIGHT) * filled**_FILLED_WEIGHT
-    return curve, depth
+    x = align_signs(reference, wet)[0].astype(np.float64)
+    x /= max(float(np.abs(x).max()), 1e-9)
+    y = wet.astype(np.float64)
+    fits = [_fit(x, y, curve) for curve in curves]
+    return min(fits, key=lambda fit: fit.residual)
 
 
-def interval(
-    prediction: Prediction, curve: torch.Tensor, factor: float, *, confidence: float = 0.8
-) -> torch.Tensor:
-    """(b, 3) lower end, depth, upper end for curve indices (b,); `factor`: `spread_factor`."""
-    half = -math.log(1 - confidence) * factor * prediction.log_spread.exp()  # a Laplace quantile
-    center = prediction.of(curve)
-    ends = torch.stack([center - half, center, center + half], dim=1).exp()
-    return ends.clamp(SPACE["depth"].low, SPACE["depth"].high)
+def _fit(x: NDArray, y: NDArray, curve: str) -> PairFit:
+    def rest(x: NDArray, y: NDArray, depth: float) -> float:
+        out = CURVES[curve].apply(torch.from_numpy(x) * depth).numpy()
+        level = float((out * y).sum() / max((out * out).sum(), 1e-300))
+        return float(np.square(y - level * out).sum())
+
+    some = np.argsort(-np.abs(x), kind="stable")[:: max(1, len(x) // _COARSE_SAMPLES)]
+    grid = np.geomspace(_LOW, _HIGH, 48)
+    best = int(np.argmin([rest(x[some], y[some], depth) for depth in grid]))
+    found = minimize_scalar(
+        lambda log_depth: rest(x, y, math.exp(log_depth)),
+        bounds=(np.log(grid[max(best - 2, 0)]), np.log(grid[min(best + 2, 47)])),
+        method="bounded",
+        options={"xatol": 1e-7},
+    )
+    depth = math.exp(found.x)
+    return PairFit(curve, depth, rest(x, y, depth) / float(np.square(y).sum()))
 
 
 def predict(
@@ -92,7 +135,7 @@ def predict(
 
     Args:
         wet: (channels, samples) float32, any length, level and channel count.
-        clean: the same performance before saturation, at most 30 ms off, or another one.
+        clean: the same performance before saturation, at most 30 ms off.
         clean_rate: Hz; `sample_rate` when None.
         curve: its name if it is known.
 
@@ -106,41 +149,15 @@ def predict(
     wet = _mono(wet, sample_rate, sound.sample_rate, "wet")
     if clean is not None:
         clean = _mono(clean, clean_rate or sample_rate, sound.sample_rate, "clean")
-    start = _loudest(wet, clean, sound.margin) - sound.samples // 2
-    start = int(np.clip(start, 0, max(0, len(wet) - sound.samples)))
+    # A depth counts from the clean peak; without the clean signal the wet one is the best guess.
+    loudest = int(np.abs(wet if clean is None else clean).argmax())
+    last = max(0, len(wet) - sound.samples)
+    start = int(np.clip(loudest - sound.samples // 2, 0, last))
     wet = _cut(wet, start, sound.samples)
-    fit = reference = None
+    reference = None
     if clean is not None:
         reference = _cut(clean, start - sound.margin, sound.samples + 2 * sound.margin)
-        fit = pair_fit(reference, wet, curve)
-    inputs = default_collate([network_inputs(model.config, wet, reference)])
-    prediction = predict_batch(model, inputs)
-    shares = prediction.curve_logits.softmax(1)[0]
-    index = int(shares.argmax()) if curve is None else CURVE_NAMES.index(curve)
-    ends = interval(prediction, torch.tensor([index]), float(model.spread_factor))
-    low, depth, high = ends[0].tolist()
-    named = dict(zip(CURVE_NAMES, shares.tolist(), strict=True))
-    return Identification(CURVE_NAMES[index], depth, low, high, named, fit, gaps_filled(wet))
-
-
-def pair_fit(reference: np.ndarray, wet: np.ndarray, curve: str | None) -> PairFit | None:
-    """Least squares after alignment, for one curve or the best; None for memory or silence."""
-    clean, _ = align_signs(reference, wet)
-    peak = float(np.abs(clean).max())
-    if peak < 1e-6 or curve not in (None, *MEMORYLESS):
-        return None
-    if curve is None:
-        return best_curve(clean / peak, wet)
-    return least_squares(clean / peak, wet, curve=curve)
-
-
-def _loudest(wet: np.ndarray, clean: np.ndarray | None, margin: int) -> int:
-    """The sample of the wet peak; of several equal (clipped) ones, the highest clean peak."""
-    amplitude = np.abs(wet)
-    if clean is None:
-        return int(amplitude.argmax())
-    clean_peak = maximum_filter1d(np.abs(_cut(clean, 0, len(wet))), 2 * margin + 1)
-    return int(np.where(amplitude >= 0.99 * amplitude.max(), clean_peak, -1.0).argmax())
+    return identify(model, [(wet, reference)], curve)[0]
 
 
 def _mono(audio: np.ndarray, sample_rate: int, target_rate: int, name: str) -> np.ndarray:

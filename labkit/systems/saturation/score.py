@@ -14,14 +14,11 @@ from labkit.signal.sources import recordings
 from labkit.systems.saturation.config import CONDITIONS, CURVE_NAMES, Condition, Config
 from labkit.systems.saturation.data import Example, item, render
 from labkit.systems.saturation.model import SaturationModel
-from labkit.systems.saturation.oracles import closed_form, gaps_filled
-from labkit.systems.saturation.predict import interval, pair_fit, predict_batch, refine
+from labkit.systems.saturation.predict import identify, predict_batch
 
 SCORED = ("mp3", "curve", "wet", "wet_curve")
 REAL_FOLDERS = ("guitar_di", "guitar_acoustic", "music", "speech")
 _LOW, _HIGH = SPACE["depth"].low, SPACE["depth"].high
-
-Answer = tuple[str, float]  # curve, depth
 
 
 def score(
@@ -30,7 +27,6 @@ def score(
     n: int = 300,
     n_floor: int = 600,
     sources: Sequence[str] = SOURCES,
-    conditions: Sequence[str] = SCORED,
     seed: int = 1,
 ) -> list[Row]:
     """Score depth and curve for each condition, kind of source and method.
@@ -39,10 +35,9 @@ def score(
         n: clips of each condition and kind of source.
         n_floor: clips of each condition that the ridge regression is fitted on.
         sources: kinds of dry sources; real needs recordings.
-        conditions: names in `CONDITIONS`.
     """
     rows = []
-    for condition in (CONDITIONS[name] for name in conditions):
+    for condition in (CONDITIONS[name] for name in SCORED):
         kinds = [kind for kind in sources if kind != "real"] or ["generated"]
         training = []
         for kind in kinds:
@@ -74,27 +69,8 @@ def draw(
     made = []
     for i, clip in enumerate(clips):
         rng = generator(seed, "evaluation", condition.name, sources, split, i)
-        made.append(render(config, clip, condition, rng, other=clips[i - 1]))
+        made.append(render(config, clip, condition, rng))
     return made
-
-
-def _answers(
-    condition: Condition, tests: list[Example], network: list[Answer]
-) -> dict[str, list[Answer]]:
-    """Method -> its (curve, depth) of each clip."""
-    answers = {"network": network}
-    several = len(condition.curves) > 1
-    fits = [None] * len(tests)
-    if condition.reference == "paired":
-        fits = [pair_fit(e.reference, e.wet, None if several else "tanh") for e in tests]
-        answers["least squares"] = [(fit.curve, fit.depth) for fit in fits]
-        if not several:
-            answers["closed form"] = [("tanh", _closed_form(e)) for e in tests]
-    answers["network, refined"] = [
-        refine(curve, depth, fit, gaps_filled(e.wet))
-        for (curve, depth), fit, e in zip(network, fits, tests, strict=True)
-    ]
-    return answers
 
 
 def _rows(
@@ -105,22 +81,22 @@ def _rows(
     floor: np.ndarray,
     seed: int,
 ) -> list[Row]:
-    batch = default_collate([item(model.config, e) for e in tests])
-    prediction = predict_batch(model, batch)
     several = len(condition.curves) > 1
-    index = prediction.curve_logits.argmax(1) if several else batch["curve"]
-    interval_of = partial(interval, prediction, index, float(model.spread_factor))
-    depths = interval_of()[:, 1].tolist()
-    network = list(zip([CURVE_NAMES[k] for k in index], depths, strict=True))
-    answers = _answers(condition, tests, network)
+    found = identify(model, [(e.wet, e.reference) for e in tests], None if several else "tanh")
+    # Method -> its (curve, depth) of each clip.
+    network = [(one.curve, one.depth) for one in found]
+    answers = {"network": network}
+    if condition.paired:
+        answers["network, refined"] = [one.refined for one in found]
+        answers["least squares"] = [(one.fit.curve, one.fit.depth) for one in found]
     order = generator(seed, "controls", condition.name, sources).permutation(len(tests))
     shuffled = [network[k] for k in order]
     true_depth = np.array([e.depth for e in tests])
 
-    def error(answer: list[Answer]) -> np.ndarray:
+    def error(answer: list[tuple[str, float]]) -> np.ndarray:
         return np.abs(np.array([depth for _, depth in answer]) - true_depth)
 
-    def right(answer: list[Answer]) -> np.ndarray:
+    def right(answer: list[tuple[str, float]]) -> np.ndarray:
         return np.array([curve == e.curve for (curve, _), e in zip(answer, tests, strict=True)])
 
     groups = [e.source_id for e in tests]
@@ -130,31 +106,17 @@ def _rows(
         "prior": np.abs(true_depth - (_LOW + _HIGH) / 2),
         "floor": np.abs(floor - true_depth),
         "control": error(shuffled),
-        "oracle": error(answers["least squares"]) if "least squares" in answers else None,
+        "oracle": error(answers["least squares"]) if condition.paired else None,
     }
     chance = {"chance": 1 / len(CURVE_NAMES), "control": right(shuffled)}
     rows = []
     for name, answer in answers.items():
-        ours = name == "network"
-        metric = "depth error"
-        rows.append(make(error(answer), name=name, metric=metric, beside=beside if ours else None))
-        # Without a clean signal the refined curve is the network's.
-        if several and (name != "network, refined" or "least squares" in answers):
-            metric = "curve named"
-            others = chance if ours else None
-            rows.append(make(right(answer), name=name, metric=metric, beside=others))
-    for share in (0.2, 0.5, 0.8, 0.95):
-        ends = interval_of(confidence=share).numpy()
-        inside = (ends[:, 0] <= true_depth) & (true_depth <= ends[:, 2])
-        rows.append(make(inside, name="network", metric=f"interval: {share:.0%}"))
+        own = beside if name == "network" else None
+        rows.append(make(error(answer), name=name, metric="depth error", beside=own))
+        if several:
+            own = chance if name == "network" else None
+            rows.append(make(right(answer), name=name, metric="curve named", beside=own))
     return rows
-
-
-def _closed_form(example: Example) -> float:
-    """The equation as it stands: no alignment, the level as it is."""
-    margin = (len(example.reference) - len(example.wet)) // 2
-    clean = example.reference[margin : margin + len(example.wet)]
-    return float(np.clip(closed_form(clean, example.wet), _LOW, _HIGH))
 
 
 def _ridge(training: list[Example], tests: list[Example], sample_rate: int) -> np.ndarray:

@@ -36,14 +36,12 @@ class Data:
         kinds: kinds of dry sources; sampled needs a soundfont.
         folder: a folder of recordings to train on instead of kinds.
         n_validation: clips for validation and calibration, of sources that are not trained on.
-        validate_every: steps between validations.
     """
 
     n_dry: int = 0
     kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
     folder: Path | None = None
     n_validation: int = 256
-    validate_every: int = 500
 
 
 def examples(config: Config, data: Data, split: str, seed: int) -> Examples:
@@ -83,7 +81,7 @@ def training(config: Config, data: Data, _model: nn.Module, run_dir: Path) -> It
         calibrate(model, batch)
         write_sounds(model, validation, batch, run_dir / "sounds")
 
-    yield Training(dataset, loss_of(config), validate, data.validate_every, finish)
+    yield Training(dataset, loss_of(config), validate, max(1, config.plan.steps // 16), finish)
 
 
 def collect(dataset: Examples, n: int) -> dict[str, Tensor]:
@@ -128,7 +126,7 @@ def loss_of(config: Config) -> Loss:
 
     def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         prediction = model(batch)
-        value = net.curve_weight * F.cross_entropy(prediction.curve_logits, batch["curve"])
+        value = 0.3 * F.cross_entropy(prediction.curve_logits, batch["curve"])
         figures = errors(prediction, batch, "train")
         if net.loss != "audio":
             nats = laplace_nats(prediction, batch["log_depth"], batch["curve"])
@@ -136,14 +134,14 @@ def loss_of(config: Config) -> Loss:
         if net.loss != "parameter":
             distance = audio_distance(config.sound.sample_rate, prediction, batch)
             figures["train/audio"] = distance.item()
-            value = value + net.audio_weight * distance
+            value = value + distance
         return value, figures
 
     return loss
 
 
 def errors(prediction: Prediction, batch: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
-    """Nats and mean error of the depth, in all and by depth; share of curves named right."""
+    """Nats and mean error of the depth, and the share of curves named right."""
     true = batch["log_depth"].exp()
     error = (prediction.of(batch["curve"]).exp() - true).abs()
     nats = laplace_nats(prediction, batch["log_depth"], batch["curve"])
@@ -153,10 +151,6 @@ def errors(prediction: Prediction, batch: Mapping[str, Tensor], prefix: str) -> 
         "depth_error": error.mean().item(),
         "curve_right": right.float().mean().item(),
     }
-    for low, high in ((1, 4), (4, 10)):
-        inside = (true >= low) & (true <= high)
-        if inside.any():
-            figures[f"depth_error_{low}_{high}"] = error[inside].mean().item()
     return {f"{prefix}/{name}": value for name, value in figures.items()}
 
 
