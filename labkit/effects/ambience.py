@@ -291,7 +291,6 @@ DELAY = Effect(
     differentiable=delay,
     linear=True,
     memory_ms=float("inf"),
-    neutral={"delay_seconds": 0.3, "feedback": 0.0, "mix": 0.0},
 )
 
 
@@ -321,7 +320,5 @@ REVERB = Effect(
     differentiable=reverb,
     linear=True,
     memory_ms=float("inf"),
-    links_channels=True,
-    neutral={"room_size": 0.5, "damping": 0.5, "mix": 0.0},
     arguments=_reverb_arguments,
 )

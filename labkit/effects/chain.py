@@ -8,42 +8,30 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from labkit.effects.effect import commutes, process
-from labkit.effects.kernels import check_batch, for_kernel
+from labkit.effects.kernels import for_kernel
 from labkit.effects.parameters import ParameterSpace
 from labkit.effects.registry import effect
-from labkit.signal.files import check_audio
 from labkit.signal.optional import need
 from labkit.signal.paths import replace_text
 
-Knobs = Mapping[str, Tensor | float]
 # Class names of pedalboard with their arguments; a "Mix" has parallel lists of such instead.
 Plugins = list[tuple[str, Any]]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One pedal of a chain.
-
-    Attributes:
-        effect: name in the registry.
-        params: every knob, physical units.
-        in_range: whether every knob must lie within its range.
-
-    Raises:
-        KeyError: for an unknown pedal.
-        ValueError: for a missing, unknown or out-of-range knob.
-    """
+    """One pedal of a chain, with every knob in physical units; checked."""
 
     effect: str
     params: Mapping[str, float]
-    in_range: bool = field(default=True, compare=False)
+    in_range: bool = field(default=True, compare=False)  # whether knobs must lie in their ranges
 
     def __post_init__(self) -> None:
         space = effect(self.effect).space
@@ -82,28 +70,8 @@ class Chain:
     def __str__(self) -> str:
         return " -> ".join(map(str, self.steps)) or "(clean)"
 
-    def render(
-        self,
-        audio: np.ndarray,
-        sample_rate: int,
-        *,
-        backend: Literal["pedalboard", "torch"] = "pedalboard",
-    ) -> np.ndarray:
-        """The chain applied, every pedal starting from rest.
-
-        Args:
-            audio: (channels, samples) float, or (samples,) for mono; at least one sample, finite.
-            backend: ``"torch"`` for the differentiable versions; `render_chains` takes batches.
-
-        Returns:
-            (channels, samples) float32, a new array; tails beyond the end are cut.
-        """
-        if backend == "torch":
-            checked = torch.from_numpy(check_audio(audio, sample_rate))
-            with torch.no_grad():
-                return render_chains(checked[None], sample_rate, [self])[0].numpy()
-        if backend != "pedalboard":
-            raise ValueError(f'backend must be "pedalboard" or "torch", got {backend!r}')
+    def render(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
+        """The chain applied by pedalboard, as by `labkit.effects.effect.process`."""
         plugins = [effect(step.effect).build(step.params) for step in self.steps]
         board = need("pedalboard").Pedalboard(plugins) if plugins else None
         return process(board, audio, sample_rate)
@@ -111,12 +79,10 @@ class Chain:
     def canonical(self) -> "Chain":
         """The one chain that stands for every order that sounds the same.
 
-        Neighbours that commute are sorted by name: at each place comes the alphabetically first
-        pedal that can be swapped there. Two chains sound the same (as far as `commutes` knows)
-        exactly when their canonical names and parameters are equal.
+        At each place comes the alphabetically first pedal that can be swapped there. Two chains
+        sound the same (by the rule of `commutes`) exactly when their canonical forms are equal.
 
-        Source: lexicographic normal form of a trace (Cartier and Foata 1969; Anisimov and Knuth
-        1979).
+        Source: lexicographic normal form of a trace (Anisimov and Knuth 1979).
         """
         rest, ordered = list(self.steps), []
         while rest:
@@ -133,9 +99,6 @@ class Chain:
 
         With the input turned down and a drive up by as much, the output is the same; a threshold
         moves the other way. Behind a drive nothing moves. Knobs stop at the ends of their ranges.
-
-        Raises:
-            ValueError: for a nonlinear pedal whose record names no such knob.
         """
         steps = []
         for step in self.steps:
@@ -160,12 +123,7 @@ class Chain:
 
     @classmethod
     def from_json(cls, text: str) -> "Chain":
-        """The chain written by `to_json`, checked.
-
-        Raises:
-            ValueError: for any other text, and for a missing, unknown or out-of-range knob.
-            KeyError: for an unknown pedal, listing those there are.
-        """
+        """The chain written by `to_json`, checked; a ValueError for any other text."""
         try:
             rows = _parse_rows(json.loads(text))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -175,12 +133,12 @@ class Chain:
         return cls(tuple(Step(name, params) for name, params in rows))
 
     def save(self, path: str | Path) -> None:
-        """Write `to_json()` under a temporary name, then rename."""
+        """Write `to_json()`."""
         replace_text(Path(path), self.to_json() + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "Chain":
-        """Read what `save` wrote. Raises as `from_json`, and FileNotFoundError."""
+        """Read what `save` wrote."""
         return cls.from_json(Path(path).read_text())
 
     def to_code(self) -> str:
@@ -292,12 +250,6 @@ class ChainSpace:
 
     pedals: tuple[tuple[str, Mapping[str, float]], ...]
 
-    def __post_init__(self) -> None:
-        for name, fixed in self.pedals:
-            unknown = set(fixed) - set(effect(name).space.names)
-            if unknown:
-                raise ValueError(f"fixed must name knobs of {name}, got {sorted(unknown)}")
-
     @cached_property
     def spaces(self) -> tuple[ParameterSpace, ...]:
         """The knobs that turn, pedal by pedal."""
@@ -313,19 +265,8 @@ class ChainSpace:
         ends = np.cumsum([0, *map(len, self.spaces)]).tolist()
         return tuple(slice(*pair) for pair in itertools.pairwise(ends))
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """``"pedal.knob"`` for every knob that turns."""
-        pairs = zip(self.pedals, self.spaces, strict=True)
-        return tuple(f"{name}.{knob}" for (name, _), space in pairs for knob in space.names)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.spaces))
-
     def from_unit(self, params_unit: np.ndarray) -> Chain:
-        """The chain at (n_knobs,) in 0..1. Raises ValueError for another length or range."""
-        if len(params_unit) != len(self):
-            raise ValueError(f"params_unit must hold {len(self)} values, got {len(params_unit)}")
+        """The chain at (n_knobs,) in 0..1; a ValueError for another range."""
         steps = []
         for (name, fixed), space, columns in self._parts():
             params = {**fixed, **space.from_unit(params_unit[columns])}
@@ -344,45 +285,29 @@ class ChainSpace:
 
 
 def render_chains(
-    audio: Tensor, sample_rate: int, chains: Sequence[Iterable[tuple[str, Knobs]]]
+    audio: Tensor, sample_rate: int, chains: Sequence[Iterable[tuple[str, Mapping[str, float]]]]
 ) -> Tensor:
-    """Every item through its own chain, in torch.
+    """Every item of (batch, channels, samples) through its own chain, in torch.
 
     Each launch runs one pedal on all items that wait for it at once, so chains of at most K pedals
     out of P take at most K * P launches however many they are.
 
     Args:
-        audio: (batch, channels, samples), dry.
-        chains: one for every item: a `Chain`, or pairs of a pedal's name and its knobs in physical
-            units, numbers or 0-dimensional tensors; gradients flow to those.
-
-    Returns:
-        Like `audio`, a new tensor; an item with an empty chain is a copy.
-
-    Raises:
-        ValueError: if there are not as many chains as items, for a missing or unknown knob, or a
-            value that a pedal refuses.
-        TypeError: for a knob that is no number.
-        KeyError: for an unknown pedal.
+        chains: one for every item: a `Chain`, or pairs of a pedal's name and all its knobs.
     """
-    check_batch(audio, sample_rate)
-    if len(chains) != len(audio):
-        raise ValueError(
-            f"chains must hold one chain for each of {len(audio)} items, got {len(chains)}"
-        )
     left = [list(chain) for chain in chains]
     out = for_kernel(audio).clone()
+    # In half precision a delay would be dozens of samples off.
+    dtype = torch.promote_types(audio.dtype, torch.float32)
     for name, items in launches([[name for name, _ in steps] for steps in left]):
-        pedal = effect(name)
-        knobs = stack_knobs([left[item].pop(0)[1] for item in items], audio)
-        if knobs.keys() != set(pedal.space.names):
-            wanted = sorted(pedal.space.names)
-            raise ValueError(f"{name}: knobs must be {wanted}, got {sorted(knobs)}")
-        if len(items) == len(audio):
-            out = pedal.differentiable(out, sample_rate, **knobs)
-        else:
-            index = torch.tensor(items, device=audio.device)
-            out = out.index_copy(0, index, pedal.differentiable(out[index], sample_rate, **knobs))
+        rows = [left[item].pop(0)[1] for item in items]
+        knobs = {
+            knob: torch.tensor([row[knob] for row in rows], dtype=dtype, device=audio.device)
+            for knob in effect(name).space.names
+        }
+        index = torch.tensor(items, device=audio.device)
+        wet = effect(name).differentiable(out[index], sample_rate, **knobs)
+        out = wet if len(items) == len(audio) else out.index_copy(0, index, wet)
     return out
 
 
@@ -390,8 +315,7 @@ def launches(orders: Sequence[Sequence[str]]) -> list[tuple[str, list[int]]]:
     """(pedal, items) pairs that run the pedals of every item in its order.
 
     Of the pedals that the longest remaining orders wait for, the one that most items wait for comes
-    next. After at most as many launches as there are pedals all the longest are shorter; by the
-    number of waiting items alone, a few could wait for long.
+    next; by the number of waiting items alone, a few could wait for long.
     """
     left = [list(order) for order in orders]
     plan = []
@@ -404,30 +328,3 @@ def launches(orders: Sequence[Sequence[str]]) -> list[tuple[str, list[int]]]:
             left[item].pop(0)
         plan.append((name, items))
     return plan
-
-
-def stack_knobs(rows: Sequence[Knobs], audio: Tensor) -> dict[str, Tensor]:
-    """The knobs of one pedal for many items: name -> (items,), at least float32, beside `audio`."""
-    names = rows[0].keys()
-    for row in rows:
-        if row.keys() != names:
-            raise ValueError(f"knobs must be {sorted(names)} for every item, got {sorted(row)}")
-    stacked = {}
-    for name in names:
-        values = [row[name] for row in rows]
-        try:
-            stacked[name] = _stacked(values, audio)
-        except (TypeError, ValueError):
-            raise TypeError(f"{name} must be a number for every item, got {values}") from None
-    return stacked
-
-
-def _stacked(values: Sequence[Tensor | float], audio: Tensor) -> Tensor:
-    # Put together where the values are: thousands of small copies to a GPU would take longer.
-    home = next((value.device for value in values if isinstance(value, Tensor)), None)
-    # In half precision a delay would be dozens of samples off.
-    dtype = torch.promote_types(audio.dtype, torch.float32)
-    if home is None:
-        return torch.tensor(values, dtype=dtype, device=audio.device)
-    tensors = [torch.as_tensor(value, dtype=dtype, device=home) for value in values]
-    return torch.stack(tensors).to(audio.device)

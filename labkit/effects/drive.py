@@ -73,14 +73,12 @@ def amplitude(level_db: Tensor) -> Tensor:
 
 GAIN = Effect(
     name="gain",
-    # Once levels are matched, nobody can tell its setting.
-    space=ParameterSpace((Parameter("gain_db", "dB", -18.0, 18.0, identifiable=False),)),
+    space=ParameterSpace((Parameter("gain_db", "dB", -18.0, 18.0),)),
     plugin="Gain",
     differentiable=gain,
     linear=True,
     memory_ms=0.0,
     level_only=True,
-    neutral={"gain_db": 0.0},
 )
 
 DISTORTION = Effect(
@@ -101,7 +99,6 @@ CLIPPING = Effect(
     linear=False,
     memory_ms=0.0,
     level_knob=LevelKnob("threshold_db", -1.0),
-    neutral={"threshold_db": 0.0},
 )
 
 BITCRUSH = Effect(

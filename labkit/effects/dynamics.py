@@ -191,7 +191,6 @@ COMPRESSOR = Effect(
     linear=False,
     memory_ms=float("inf"),
     level_knob=LevelKnob("threshold_db", -1.0),
-    neutral={"threshold_db": -30.0, "ratio": 1.0, "attack_ms": 10.0, "release_ms": 100.0},
 )
 
 LIMITER = Effect(
@@ -223,5 +222,4 @@ NOISE_GATE = Effect(
     linear=False,
     memory_ms=float("inf"),
     level_knob=LevelKnob("threshold_db", -1.0),
-    neutral={"threshold_db": -100.0, "ratio": 1.0, "attack_ms": 1.0, "release_ms": 100.0},
 )

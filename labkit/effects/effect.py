@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -37,10 +36,7 @@ class Effect:
         memory_ms: how long it remembers at its longest setting: past that, the response to an
             impulse stays below -60 dB of its peak. 0 where the output depends on the present sample
             alone; infinite for recursive echoes and for effects that follow the level.
-        latency_samples: by how much the output lags the input.
         level_only: the output is the input times a constant.
-        links_channels: what comes out of one channel depends on the others too.
-        neutral: parameters (inside or outside the space) that return the input, if there are any.
         arguments: physical parameters -> keyword arguments of `plugin` (identity by default).
     """
 
@@ -51,16 +47,9 @@ class Effect:
     linear: bool
     memory_ms: float
     time_invariant: bool = True
-    latency_samples: int = 0
     level_only: bool = False
-    links_channels: bool = False
     level_knob: LevelKnob | None = None
-    neutral: Mapping[str, float] | None = None
     arguments: Callable[[Mapping[str, float]], dict[str, Any]] = dict
-
-    def __post_init__(self) -> None:
-        if self.neutral is not None:
-            object.__setattr__(self, "neutral", MappingProxyType(dict(self.neutral)))
 
     @property
     def lti(self) -> bool:
@@ -72,14 +61,8 @@ class Effect:
         return getattr(need("pedalboard"), self.plugin)(**self.arguments(params))
 
     def render(self, audio: np.ndarray, sample_rate: int, **params: float) -> np.ndarray:
-        """The effect applied by pedalboard, to audio as for `process`.
-
-        Args:
-            **params: every knob of `space`, in physical units, within its range; or the neutral
-                setting. Else a ValueError.
-        """
-        if self.neutral is None or dict(params) != dict(self.neutral):
-            self.space.check(params)
+        """Applied by pedalboard, as by `process`; `params` are all knobs, within their ranges."""
+        self.space.check(params)
         return process(self.build(params), audio, sample_rate)
 
 
@@ -92,9 +75,6 @@ def process(plugin: Any, audio: np.ndarray, sample_rate: int) -> np.ndarray:
 
     Returns:
         (channels, samples) float32, a new array; tails beyond the end are cut.
-
-    Raises:
-        ValueError: if audio or rate is not usable (an `AudioError`).
     """
     audio = check_audio(audio, sample_rate)
     if plugin is None:

@@ -221,11 +221,6 @@ def _band(
         differentiable=band,
         linear=True,
         memory_ms=memory_ms,
-        neutral={
-            "cutoff_frequency_hz": (ends_hz[0] * ends_hz[1]) ** 0.5,
-            "gain_db": 0.0,
-            "q": 0.707,
-        },
     )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property, wraps
 from importlib import import_module
-from importlib.util import find_spec
 from inspect import signature
 from math import ceil
 from types import FunctionType
@@ -52,20 +51,13 @@ class Kernel:
 
     def __call__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         """Fill `outputs` (contiguous on the processor) from `inputs`, all lanes first."""
-        device = inputs[0].device
-        if device.type == "cuda" and find_spec("triton") is not None:
+        if inputs[0].device.type == "cuda":
             kernels = import_module("labkit.effects.triton_kernels")
             with torch.cuda.device_of(inputs[0]):
                 getattr(kernels, self.__name__)(*inputs, *outputs)
             return
-        # Without triton, tensors of another device go through the processor and back.
-        is_here = device.type == "cpu"
-        filled = outputs if is_here else [torch.empty(x.shape, dtype=x.dtype) for x in outputs]
-        arrays = [x.detach().cpu().contiguous().numpy() for x in inputs]
-        over_lanes(self.compiled, len(inputs[0]), *arrays, *(x.numpy() for x in filled))
-        if not is_here:
-            for output, values in zip(outputs, filled, strict=True):
-                output.copy_(values)
+        arrays = [x.detach().contiguous().numpy() for x in inputs]
+        over_lanes(self.compiled, len(inputs[0]), *arrays, *(x.numpy() for x in outputs))
 
 
 def over_lanes(compiled: Callable[..., None], n_lanes: int, *arrays: object) -> None:

@@ -298,7 +298,6 @@ CHORUS = Effect(
     linear=True,
     time_invariant=False,
     memory_ms=250.0,
-    neutral={"rate_hz": 1.0, "depth": 0.25, "centre_delay_ms": 7.0, "feedback": 0.0, "mix": 0.0},
 )
 
 PHASER = Effect(
@@ -317,11 +316,4 @@ PHASER = Effect(
     linear=True,
     time_invariant=False,
     memory_ms=150.0,
-    neutral={
-        "rate_hz": 1.0,
-        "depth": 0.5,
-        "centre_frequency_hz": 1300.0,
-        "feedback": 0.0,
-        "mix": 0.0,
-    },
 )

@@ -18,11 +18,7 @@ class Parameter:
     Attributes:
         name: with the unit as its suffix, e.g. ``drive_db``.
         unit: ``"dB"``, ``"Hz"``, ``"ms"``, ``"s"``, ``"bit"`` or ``""`` for a ratio or share.
-        low: smallest legal value.
-        high: largest legal value.
         scale: ``"linear"``, or ``"log"`` for equal steps in ratio; `low` must then be > 0.
-        identifiable: whether the wet sound alone can show its value. Phase-like or redundant knobs
-            are rendered but left out of parameter errors.
     """
 
     name: str
@@ -30,7 +26,6 @@ class Parameter:
     low: float
     high: float
     scale: Literal["linear", "log"] = "linear"
-    identifiable: bool = True
 
     def __post_init__(self) -> None:
         if not self.low < self.high:

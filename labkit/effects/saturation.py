@@ -101,7 +101,7 @@ def saturate(
         )
     if function is not None:
         return function(torch.from_numpy(np.ascontiguousarray(audio)) * depth).numpy()
-    rows = [magnetise(row * depth, bias=bias) for row in audio.reshape(-1, audio.shape[-1])]
+    rows = [magnetise(row * depth, bias) for row in audio.reshape(-1, audio.shape[-1])]
     return np.stack(rows).reshape(audio.shape).astype(audio.dtype)
 
 
@@ -130,15 +130,10 @@ class TapeSaturationProcessor(nn.Module):
                 f"curve must be one of {', '.join(MEMORYLESS)}, got {with_memory[0]!r}: "
                 "it has no gradient"
             )
-        u = audio * depth_of(depth_unit)[:, None, None]
+        u = audio * SPACE.from_unit_batch(depth_unit[:, None])["depth"][:, None, None]
         if len(set(names)) == 1:
             return CURVES[names[0]].apply(u)
         return torch.stack([CURVES[name].apply(one) for name, one in zip(names, u, strict=True)])
-
-
-def depth_of(unit: Tensor) -> Tensor:
-    """0..1 -> depth, on tensors, linear as `SPACE` is."""
-    return SPACE.from_unit_batch(unit[..., None])["depth"]
 
 
 def unit_of(depth: Tensor) -> Tensor:
@@ -147,7 +142,7 @@ def unit_of(depth: Tensor) -> Tensor:
     return ((depth - knob.low) / (knob.high - knob.low)).clamp(0.0, 1.0)
 
 
-def magnetise(field: NDArray[np.floating], *, bias: float = 0.3) -> NDArray[np.float64]:
+def magnetise(field: NDArray[np.floating], bias: float = 0.3) -> NDArray[np.float64]:
     """The magnetisation that a field leaves on tape: Jiles and Atherton's equation.
 
     The equation holds no time, only the path of the field, straight from sample to sample.
@@ -166,10 +161,6 @@ def magnetise(field: NDArray[np.floating], *, bias: float = 0.3) -> NDArray[np.f
     integrates over the field instead of time, and models the bias by its effect on the lag.
     """
     field = np.ascontiguousarray(field, dtype=np.float64)
-    if field.ndim != 1 or not np.isfinite(field).all():
-        raise ValueError(f"field must be (samples,) and finite, got shape {field.shape}")
-    if not 0 <= bias <= 1:
-        raise ValueError(f"bias must lie in 0..1, got {bias}")
     out = np.empty_like(field)
     along_field.compiled(field, out, float(bias))
     return out
@@ -189,7 +180,7 @@ def slope(field, magnetisation, sign, bias):
     # Domain walls move towards the curve without lag only; the other way nothing irreversible
     # moves.
     irreversible = 0.0
-    if lag * sign > 0.0 and bias < 1.0:
+    if lag * sign > 0.0:
         irreversible = (1.0 - bias) * lag / ((1.0 - bias) * sign * COERCIVITY - COUPLING * lag)
     return (irreversible + reversible) / (1.0 - COUPLING * reversible)
 

@@ -35,9 +35,8 @@ def at(effect: Effect, unit: float = OFF_CENTRE) -> dict[str, float]:
 
 
 def places(effect: Effect) -> list[dict[str, float]]:
-    """Corners, centre, off centre and the neutral setting."""
-    neutral = [dict(effect.neutral)] if effect.neutral else []
-    return [*effect.space.corners(), at(effect, 0.5), at(effect), *neutral]
+    """Corners, centre and off centre."""
+    return [*effect.space.corners(), at(effect, 0.5), at(effect)]
 
 
 def render(effect: Effect, audio: np.ndarray, params: dict[str, float]) -> np.ndarray:
@@ -164,7 +163,7 @@ def test_stereo_is_two_monos_unless_channels_are_linked(effect: Effect) -> None:
     for params in (at(effect), effect.space.corners()[-1]):
         monos = np.concatenate([render(effect, channel[None], params) for channel in stereo])
         together = render(effect, stereo, params)
-        if effect.links_channels:
+        if effect.name == "reverb":
             assert error_db(monos, together) > BROKEN_DB
         else:
             np.testing.assert_array_equal(together, monos)
@@ -212,18 +211,6 @@ def test_declared_state_is_there(effect: Effect) -> None:
 
 
 @every_effect
-def test_neutral_setting_returns_the_input(effect: Effect) -> None:
-    if effect.neutral is None:
-        # Then nothing in the space may be neutral.
-        wets = [render(effect, guitar(0), params) for params in places(effect)]
-        assert all(error_db(guitar(0), wet) > SAME_DB for wet in wets)
-        return
-    assert set(effect.neutral) == set(effect.space.names)
-    wet = render(effect, guitar(0), dict(effect.neutral))
-    np.testing.assert_allclose(wet, guitar(0), rtol=0, atol=2e-7)
-
-
-@every_effect
 def test_no_knob_is_dead(effect: Effect) -> None:
     audio = guitar(0, seconds=2.0)  # room for several echoes
     for knob in effect.space.parameters:
@@ -255,12 +242,12 @@ def test_bins_round_trip(effect: Effect, data: st.DataObject) -> None:
 
 
 @every_effect
-def test_latency_is_the_declared_one_and_nothing_comes_before(effect: Effect) -> None:
+def test_nothing_comes_before_its_time_or_late(effect: Effect) -> None:
     start = 500
     for params in effect.space.corners():
         response = np.abs(impulse_response(effect, params, start=start, samples=2000))
         assert not response[:start].any()
-        assert np.argmax(response > 1e-3 * response.max()) - start == effect.latency_samples
+        assert np.argmax(response > 1e-3 * response.max()) == start
 
 
 @every_effect

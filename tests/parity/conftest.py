@@ -90,14 +90,14 @@ BEYOND = {
 
 @pytest.fixture(scope="session")
 def settings_of() -> Callable[[str], list[Setting]]:
-    """Name -> corners of the space (eight at most), the neutral setting, and beyond."""
+    """Name -> corners of the space (sixteen at most), and beyond."""
 
     def find(name: str) -> list[Setting]:
         record = EFFECTS[name]
         corners = record.space.corners()
         # Of 32 corners every fifth: there every knob is at either end at least twice.
         corners = corners if len(corners) <= 16 else corners[::5]
-        return [*corners, *([dict(record.neutral)] if record.neutral else []), *BEYOND[name]]
+        return [*corners, *BEYOND[name]]
 
     return find
 

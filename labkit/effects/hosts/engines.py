@@ -62,7 +62,7 @@ class BuiltinEngine:
         from labkit.effects.registry import effect
 
         self._effect = effect(where)
-        self.latency_samples = self._effect.latency_samples
+        self.latency_samples = 0
         self.parameters = tuple(
             PluginParameter(p.name, p.unit, p.low, p.high, 0, 0.5)
             for p in self._effect.space.parameters
