@@ -233,9 +233,9 @@ def text(
         n=n,
         seed=seed,
     )
-    print(system.summary(found, written, file.name))
+    print(system.summary(prompt, found, written))
     for one in written:
-        print(f"wrote {one.rendered.path}, {one.preset_path.name}, {one.code_path.name}")
+        print(f"wrote {one.path}, its preset and its pedalboard code")
     return 0
 
 

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from labkit.signal.seeds import generator
-from labkit.systems.text import Preset, apply_items, parse, preset_of
-from labkit.systems.text.grammar import vocabulary, wanted_eq_db
+from labkit.systems.text import Preset
+from labkit.systems.text.grammar import (
+    apply_items,
+    parse,
+    preset_of,
+    vocabulary,
+    wanted_eq_db,
+)
 
 # Figure and sign -> sentences. The rules were mended with these before them.
 SEEN = {

@@ -5,9 +5,8 @@ from pathlib import Path
 from labkit.learn.text import has_minilm
 from labkit.systems.system import System
 from labkit.systems.text.config import Config
-from labkit.systems.text.grammar import apply_items, parse, preset_of
 from labkit.systems.text.model import TextToEffects, build
-from labkit.systems.text.predict import predict, process_file, render_file, summary, variations
+from labkit.systems.text.predict import predict, process_file, summary
 from labkit.systems.text.preset import Preset
 
 SYSTEM = System(
@@ -27,21 +26,5 @@ def load_if_possible(path: str | Path | None = None) -> TextToEffects | None:
     return model if model.config.net.sentences != "minilm" or has_minilm() else None
 
 
-__all__ = [
-    "SYSTEM",
-    "Config",
-    "Preset",
-    "TextToEffects",
-    "apply_items",
-    "build",
-    "load",
-    "load_if_possible",
-    "parse",
-    "predict",
-    "preset_of",
-    "process_file",
-    "render_file",
-    "save",
-    "summary",
-    "variations",
-]
+__all__ = ["SYSTEM", "Config", "Preset", "build", "load", "load_if_possible"]
+__all__ += ["predict", "process_file", "save", "summary"]

@@ -19,24 +19,16 @@ class Sound:
     n_mels: int = 32
     n_frames: int = 12
 
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value <= 0:
-                raise ValueError(f"{name} must be positive, got {value}")
-
 
 @dataclass(frozen=True)
 class Net:
-    """Sizes, regularisation and loss weights.
+    """Sizes and regularisation.
 
     Attributes:
         sentences: sentence encoder: minilm, or mpnet (see `labkit.learn.text`).
-        db_per_unit: dB of one standard deviation of people's curves, which have no level.
-        hint_dropout, piece_dropout: shares of training sentences that lose their hints from the
-            lexicon, or their word pieces.
+        hint_dropout: share of training sentences that lose their hints from the lexicon.
+        piece_dropout: share of training sentences that lose their word pieces.
         hint_noise: standard deviation of the noise on hints in training.
-        eq_weight, reverb_weight, dynamics_weight: loss weights of what people set.
-        prior_weight: loss weight of pitch and distortion, whose targets come from the lexicon.
         taught: stems of the words whose curves the network has seen; training fills it in.
     """
 
@@ -45,24 +37,15 @@ class Net:
     n_heads: int = 4
     n_layers: int = 1
     dropout: float = 0.05
-    db_per_unit: float = 6.0
     hint_dropout: float = 0.05
     piece_dropout: float = 0.1
     hint_noise: float = 0.05
-    eq_weight: float = 1.0
-    reverb_weight: float = 1.0
-    prior_weight: float = 0.3
-    dynamics_weight: float = 0.3
     taught: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.sentences not in SENTENCE_WIDTHS:
             known = ", ".join(SENTENCE_WIDTHS)
             raise ValueError(f"sentences must be one of {known}, got {self.sentences!r}")
-        if self.width < 1 or self.width % self.n_heads:
-            raise ValueError(
-                f"width must be a multiple of n_heads, got {self.width} and {self.n_heads}"
-            )
 
 
 _PLAN = Plan(steps=2000, batch_size=64, learning_rate=2e-3, warmup_steps=20, weight_decay=0.05)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -101,37 +102,21 @@ class Item:
 
 
 @cache
-def _lexicon() -> dict[str, dict[str, tuple[float, ...]]]:
-    """Section of `lexicon.txt` -> word -> numbers."""
-    sections: dict[str, dict[str, tuple[float, ...]]] = {}
+def vocabulary() -> dict[str, Meaning]:
+    """Word -> what it asks for, from `lexicon.txt`; words of a compound are joined by hyphens."""
+    facts: dict[str, dict[str, Any]] = {}
     for line in Path(__file__).with_name("lexicon.txt").read_text().splitlines():
         if line.startswith("["):
-            section = sections.setdefault(line.strip("[]"), {})
+            fields = line.strip("[]").split()
         elif line and not line.startswith("#"):
             words, numbers = line.split(":")
+            values = tuple(map(float, numbers.split()))
             for word in words.split():
-                section.setdefault(word, tuple(map(float, numbers.split())))
-    return sections
-
-
-@cache
-def vocabulary() -> dict[str, Meaning]:
-    """Word -> what it asks for; the words of a compound are joined by hyphens."""
-    eq, room, compressor, pitch, drive, desk = _lexicon().values()
-    found = {}
-    for word in {**eq, **room, **compressor, **pitch, **drive, **desk}:
-        eq_db = eq.get(word) or desk.get(word) or Meaning.eq_db
-        (semitones,) = pitch.get(word, (0.0,))
-        drive_db, colour = drive.get(word, (0.0, 0.0))
-        found[word] = Meaning(
-            eq_db, room.get(word), compressor.get(word), semitones, drive_db, colour
-        )
-    return found
-
-
-def desk_words() -> frozenset[str]:
-    """Words for ranges of the spectrum: "treble", "mids" ..."""
-    return frozenset(_lexicon()["desk"])
+                known = facts.setdefault(word, {})
+                # One field holds all numbers of a line, or each field holds one.
+                found = zip(fields, values if len(fields) == len(values) else [values], strict=True)
+                known.update({name: value for name, value in found if name not in known})
+    return {word: Meaning(**known) for word, known in facts.items()}
 
 
 def stem(word: str) -> str:

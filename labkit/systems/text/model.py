@@ -305,18 +305,14 @@ class TextToEffects(nn.Module):
         return self.first_room(room_features(batch)).clamp(0.02, 0.98)
 
     def guess_bands(self, batch: Mapping[str, Tensor], row: int) -> tuple[Band, ...]:
-        """The first guess for one item of the batch, each hint by itself times its signed degree.
-
-        The opposite of *thin* is minus what people do for *thin*, not what they do for the curve
-        turned over.
-        """
+        """The first guess for one item of the batch, each hint by itself times its degree."""
         hints = batch["hints"][row][batch["hints_mask"][row]]
         degree = hints[:, HINT_DEGREE, None]
         curves = hints[:, :N_ANCHORS] / torch.where(degree.abs() < 0.05, 1.0, degree)
         gains = F.linear(nearness(curves.float(), self.centres), self.first_gains.weight) * degree
         total = self.first_gains.bias + gains.sum(0) / max(1, len(hints)) ** 0.5
-        total = total.clamp(BAND["gain_db"].low, BAND["gain_db"].high).tolist()
-        return tuple(Band(kind, hz, db, q) for (kind, hz, q), db in zip(START, total, strict=True))
+        flat = Preset().eq
+        return tuple(band.louder(db) for band, db in zip(flat, total.tolist(), strict=True))
 
 
 def room_features(batch: Mapping[str, Tensor]) -> Tensor:

@@ -1,8 +1,9 @@
 """From a sentence and a recording to a preset, and from a file to a folder with the result."""
 
+import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -10,16 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from labkit.learn.text import split_words
 from labkit.measure.loudness import LoudnessMeter
-from labkit.signal.files import AudioFileError, check_audio, read_audio, resample
+from labkit.signal.files import check_audio, read_audio, resample
 from labkit.signal.optional import need
 from labkit.signal.paths import replace_text, replacing
 from labkit.signal.seeds import generator
 from labkit.signal.units import amplitude_to_db, db_to_amplitude
-from labkit.systems.text import grammar
 from labkit.systems.text.config import Config
-from labkit.systems.text.grammar import Item, stem, vocabulary
+from labkit.systems.text.grammar import Item, apply_items, parse, preset_of, stem, vocabulary
 from labkit.systems.text.model import (
     HINT_DB,
     HINT_ROOM,
@@ -28,16 +27,15 @@ from labkit.systems.text.model import (
     nearness,
     spectrogram,
 )
-from labkit.systems.text.preset import BAND, SPACES, Preset, clipped
+from labkit.systems.text.preset import SPACES, Preset
 
 # The network receives no more of a file than this.
 _MAX_INPUT_SECONDS = 30.0
 # Without a known word, an effect is switched on where the network asks for more than this.
 _MIN_DRIVE_DB, _MIN_SEMITONES, _MIN_ROOM = 4.0, 1.5, 0.5
-# A word with this much drive is about the drive; its tone is not asked for beside another tone.
-_DRIVEN_DB = 10.0
 # Below this nearness to every word that people taught, a first guess has no basis.
 _MIN_NEARNESS = 0.5
+_SPREAD = 0.12  # of variations, as a share of a knob's range
 _BLOCK, _BUFFER = 1 << 17, 8192
 _MAX_TAIL_BLOCKS = 64  # of `_BUFFER` samples: far longer than any latency
 
@@ -46,22 +44,9 @@ _MAX_TAIL_BLOCKS = 64  # of `_BUFFER` samples: far longer than any latency
 class Prediction:
     """What a sentence means for a recording."""
 
-    prompt: str
     preset: Preset
     items: tuple[Item, ...]  # what the grammar understood
     by: str  # "network" where people's settings decide something, else "lexicon"
-    level_db: float  # RMS of the recording's loudest part in dBFS
-
-    def understood(self) -> str:
-        """The words that were understood, with their degrees, on a line."""
-        if not self.items:
-            known = self.by == "network"
-            return "no word of the lexicon; guessed by meaning" if known else "nothing"
-        words = []
-        for item in self.items:
-            degree = "off" if item.off else f"{item.weight:+.1f}"
-            words.append(f"{item.word} {degree}{' (moves)' if item.relative else ''}")
-        return ", ".join(words)
 
 
 def predict(
@@ -78,9 +63,8 @@ def predict(
     Words that name a sound ("warm", "in a cathedral") get the equaliser and the room from the
     network, as people set them. For words of tone that people did not teach, the equaliser is the
     first guess, or the lexicon's where no word that they taught is near ("telephone"). Pitch, drive
-    and compressor come from the lexicon: people were not asked for the first two, and their
-    thresholds are as good as random. Words that move ("brighter", "less reverb", "not thin") then
-    move these settings or, where there is nothing else, the present ones.
+    and compressor come from the lexicon. Words that move ("brighter", "less reverb", "not thin")
+    then move these settings or, where there is nothing else, the present ones.
 
     Args:
         model: None predicts by the lexicon alone.
@@ -91,83 +75,63 @@ def predict(
     Raises:
         ValueError: for unusable audio, a prompt without letters, or a strength out of range.
     """
-    items = grammar.parse(prompt)
+    items = parse(prompt)
     sound = (model.config if model is not None else Config()).sound
     resampled = resample(check_audio(audio, sample_rate), sample_rate, sound.sample_rate)
     log_mel, level_db = spectrogram(resampled, sound)
     named = [item for item in items if item.weight > 0 and not item.relative]
     moves = [item for item in items if item not in named]
-    preset, by = grammar.preset_of(named, level_db=level_db), "lexicon"
+    preset = lexicon = preset_of(named, level_db=level_db)
     if model is not None and (named or not items):
-        toned = _without_drive(named, model.config.net.taught)
         # People were never asked for "not thin" or "brighter": these words stay with the grammar.
-        asked = ", ".join(item.word.replace("-", " ") for item in toned)
-        batch = encode_prompts(
-            [asked if len(toned) < len(items) else prompt], model.config.net.sentences
-        )
+        asked = ", ".join(item.word.replace("-", " ") for item in named) if moves else prompt
+        batch = encode_prompts([asked], model.config.net.sentences)
         batch |= {"log_mel": log_mel[None], "level_db": torch.tensor([level_db])}
-        learned = _by_network(model, batch, prompt, toned, preset)
-        by = "lexicon" if learned == preset else "network"
-        preset = learned
+        preset = _by_network(model, batch, named, lexicon)
+    by = "lexicon" if preset == lexicon else "network"
     if moves:
-        start = preset if named else current or Preset()
-        preset = grammar.apply_items(moves, start, level_db=level_db)
-    return Prediction(prompt, preset.scaled(strength), tuple(items), by, level_db)
+        preset = apply_items(moves, preset if named else current or Preset(), level_db=level_db)
+    return Prediction(preset.scaled(strength), tuple(items), by)
 
 
 @torch.no_grad()
 def _by_network(
     model: TextToEffects,
     batch: dict[str, torch.Tensor],
-    prompt: str,
     named: Sequence[Item],
     preset: Preset,
 ) -> Preset:
     """The lexicon's preset, with the network's settings where people taught it some."""
-    device = next(model.parameters()).device
-    batch = {name: column.to(device) for name, column in batch.items()}
     taught, network = model.config.net.taught, model(batch).hard().preset(0)
     if not named:
         preset = _switched_on(preset, network, float(batch["hints"][0, 0, HINT_ROOM]))
     toned = [item for item in named if item.meaning.has_tone]
     if (toned or not named) and not any(_is_far(item, taught) for item in toned):
-        if toned:
-            familiar = all(stem(item.word) in taught for item in toned)
-        else:
-            familiar = any(stem(word) in taught for word in split_words(prompt))
         # On words never seen, the first guess is nearer to people than the network's answer.
+        familiar = bool(toned) and all(stem(item.word) in taught for item in toned)
         preset = replace(preset, eq=network.eq if familiar else model.guess_bands(batch, 0))
     if any(item.meaning.room for item in named):
         # People's reverb was always on and had the delay of a comb filter, so that only its size
         # and its damping mean something here.
-        reverb = dict(preset.reverb)
-        for knob in ("room_size", "damping"):
-            reverb[knob] = 0.5 * (network.reverb[knob] + reverb[knob])
-        preset = replace(preset, reverb=reverb)
+        knobs = ("room_size", "damping")
+        means = {knob: 0.5 * (network.reverb[knob] + preset.reverb[knob]) for knob in knobs}
+        preset = replace(preset, reverb={**preset.reverb, **means})
     return preset
-
-
-def _without_drive(named: Sequence[Item], taught: Sequence[str]) -> list[Item]:
-    """The items but for drive that people did not teach; all where no other tone is named."""
-    kept = [i for i in named if i.meaning.drive_db < _DRIVEN_DB or stem(i.word) in taught]
-    return kept if any(item.meaning.has_tone for item in kept) else list(named)
 
 
 def _is_far(item: Item, taught: tuple[str, ...]) -> bool:
     """Whether no word that people taught has a tone like the item's: then none can be guessed."""
-    if stem(item.word) in taught:
-        return False
     curves = _taught_curves(taught)
     asked = torch.tensor([item.meaning.eq_db]) / HINT_DB
-    is_near = len(curves) > 0 and float(nearness(asked, curves).max()) >= _MIN_NEARNESS
-    return item.word in grammar.desk_words() or not is_near
+    near = len(curves) > 0 and float(nearness(asked, curves).max()) >= _MIN_NEARNESS
+    return stem(item.word) not in taught and not near
 
 
 @cache
 def _taught_curves(taught: tuple[str, ...]) -> torch.Tensor:
     """(n, 6): the lexicon's curves of the words that people taught, in units of 4 dB."""
     known = {m.eq_db for word, m in vocabulary().items() if m.has_tone and stem(word) in taught}
-    return torch.tensor(sorted(known)).view(-1, len(grammar.ANCHORS_HZ)) / HINT_DB
+    return torch.tensor(sorted(known)).view(len(known), -1) / HINT_DB
 
 
 def _switched_on(preset: Preset, network: Preset, room: float) -> Preset:
@@ -181,94 +145,26 @@ def _switched_on(preset: Preset, network: Preset, room: float) -> Preset:
     return preset
 
 
-def variations(preset: Preset, n: int, *, seed: int = 0, spread: float = 0.12) -> list[Preset]:
-    """The preset and n - 1 others (n is 1 to 16): the knobs of what is on, moved at random.
-
-    The moves have a standard deviation of `spread` times the knob's range.
-    """
+def variations(preset: Preset, n: int, *, seed: int = 0) -> list[Preset]:
+    """The preset and n - 1 others (n is 1 to 16): the knobs of what is on, moved at random."""
     if not 1 <= n <= 16:
         raise ValueError(f"n must lie in 1..16, got {n}")
     found, neutral = [preset], Preset()
     for k in range(1, n):
         rng = generator(seed, "variation", k)
-        factor = float(np.exp(rng.normal(0, 4 * spread)))
-        gains = [band.gain_db * factor + rng.normal(0, 10 * spread) for band in preset.eq]
-        knob = BAND["gain_db"]
-        bands = zip(preset.eq, gains, strict=True)
-        changed = {"eq": tuple(replace(band, gain_db=clipped(knob, db)) for band, db in bands)}
+        factor = float(np.exp(rng.normal(0, 4 * _SPREAD)))
+        eq = []
+        for band in preset.eq:
+            eq.append(band.louder(band.gain_db * (factor - 1) + rng.normal(0, 10 * _SPREAD)))
+        changed = {}
         for name, space in SPACES.items():
             unit = space.to_unit(getattr(preset, name))
-            noise = rng.normal(0, spread, len(unit))
+            noise = rng.normal(0, _SPREAD, len(unit))
             if name != "pitch" and getattr(preset, name) != getattr(neutral, name):
                 unit = np.clip(unit + noise, 0, 1)
             changed[name] = space.from_unit(unit)
-        found.append(replace(preset, **changed))
+        found.append(Preset(tuple(eq), **changed))
     return found
-
-
-class _Player:
-    """A preset that audio is fed through in blocks; stereo pairs share a board for the room."""
-
-    def __init__(self, preset: Preset, sample_rate: int, channels: int) -> None:
-        groups = [slice(0, 2)] if channels == 2 else [slice(k, k + 1) for k in range(channels)]
-        self.boards = [(group, preset.board(sample_rate)) for group in groups]
-        self.sample_rate, self.owed = sample_rate, 0
-
-    def feed(self, audio: np.ndarray) -> np.ndarray:
-        """(channels, samples) -> the same; fewer samples while a pitch shifter fills up."""
-        self.owed += audio.shape[1]
-        return self._processed(audio)
-
-    def finish(self, channels: int) -> Iterator[np.ndarray]:
-        """The samples that are still inside, until as many came out as went in."""
-        silence = np.zeros((channels, _BUFFER), np.float32)
-        for _ in range(_MAX_TAIL_BLOCKS):
-            if self.owed > 0:
-                yield self._processed(silence)
-
-    def _processed(self, audio: np.ndarray) -> np.ndarray:
-        made = [
-            board.process(audio[group], self.sample_rate, buffer_size=_BUFFER, reset=False)
-            for group, board in self.boards
-        ]
-        wet = np.nan_to_num(np.concatenate(made)[:, : self.owed])
-        self.owed -= wet.shape[1]
-        return wet
-
-
-def _blocks(path: Path, max_seconds: float | None) -> Iterator[tuple[np.ndarray, int]]:
-    """A file as (channels, samples) blocks and its rate; MPEG-4 comes as one block."""
-    read_audio(path, max_seconds=0.1)  # raises where the file is not usable
-    soundfile = need("soundfile")
-    try:
-        file = soundfile.SoundFile(path)
-    except soundfile.SoundFileError:
-        yield read_audio(path, max_seconds=max_seconds)
-        return
-    with file:
-        left = file.frames
-        if max_seconds is not None:
-            left = min(left, max(1, round(max_seconds * file.samplerate)))
-        while left > 0:
-            block = file.read(min(_BLOCK, left), dtype="float32", always_2d=True).T
-            if not block.shape[1]:
-                return
-            if not np.isfinite(block).all():
-                raise AudioFileError(f"{path}: its audio holds NaN or infinite samples")
-            left -= block.shape[1]
-            yield np.ascontiguousarray(block), file.samplerate
-
-
-def _rendered(
-    preset: Preset, path: Path, max_seconds: float | None
-) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Dry block, wet block and rate; a wet block may be shorter, and more follow at the end."""
-    player = None
-    for dry, rate in _blocks(path, max_seconds):
-        player = player or _Player(preset, rate, len(dry))
-        yield dry, player.feed(dry), rate
-    for wet in player.finish(len(dry)):
-        yield dry[:, :0], wet, rate
 
 
 @dataclass(frozen=True)
@@ -276,9 +172,7 @@ class Rendered:
     """The file that was written."""
 
     path: Path
-    seconds: float
-    sample_rate: int
-    channels: int
+    preset: Preset
     dry_lufs: float
     wet_lufs: float  # before the shift
     shift_db: float  # to be as loud as the dry sound, or as the peak allows
@@ -295,37 +189,56 @@ def render_file(
     Raises:
         AudioFileError, ValueError: for a source that is not usable or has no loudness.
     """
-    source, target = Path(source), Path(target)
-    meters, n_samples = None, 0
-    for dry, wet, rate in _rendered(preset, source, max_seconds):
-        meters = meters or [LoudnessMeter(rate, len(dry)) for _ in range(2)]
-        n_samples += dry.shape[1]
-        for meter, block in zip(meters, (dry, wet), strict=True):
-            meter.feed(block)
-    dry_lufs, wet_lufs = (meter.lufs() for meter in meters)
-    both_heard = math.isfinite(dry_lufs) and math.isfinite(wet_lufs)
-    headroom_db = -0.1 - amplitude_to_db(meters[1].peak) if meters[1].peak > 0 else 0.0
-    shift_db = min(dry_lufs - wet_lufs if both_heard else 0.0, headroom_db)
-    n_bytes = 3 * n_samples * len(dry)  # of 24 bits
-    kind = "RF64" if n_bytes > 2**32 - 2**16 else "WAV"
-    layout = (rate, len(dry), "PCM_24")
+    read_audio(source, max_seconds=0.1)  # raises where the file is not usable
+    soundfile = need("soundfile")
+    facts = soundfile.info(source)
+    rate, channels, n_samples = facts.samplerate, facts.channels, facts.frames
+    if max_seconds is not None:
+        n_samples = min(n_samples, max(1, round(max_seconds * rate)))
+
+    def dry() -> Iterator[np.ndarray]:
+        options = {"frames": n_samples, "dtype": "float32", "always_2d": True}
+        for block in soundfile.blocks(source, _BLOCK, **options):
+            yield np.ascontiguousarray(block.T)
+
+    dry_meter, wet_meter = (LoudnessMeter(rate, channels) for _ in range(2))
+    for block in dry():
+        dry_meter.feed(block)
+    for block in _rendered(preset, dry(), rate, channels, n_samples):
+        wet_meter.feed(block)
+    wanted_db = dry_meter.lufs() - wet_meter.lufs()
+    headroom_db = -0.1 - amplitude_to_db(wet_meter.peak) if wet_meter.peak > 0 else 0.0
+    shift_db = min(wanted_db if math.isfinite(wanted_db) else 0.0, headroom_db)
+    # A WAV file of 24 bits holds 4 GiB.
+    kind = "RF64" if 3 * n_samples * channels > 2**32 - 2**16 else "WAV"
     with (
         replacing(target) as temporary,
-        need("soundfile").SoundFile(temporary, "w", *layout, format=kind) as file,
+        soundfile.SoundFile(temporary, "w", rate, channels, "PCM_24", format=kind) as file,
     ):
-        for _, wet, _ in _rendered(preset, source, max_seconds):
-            file.write(np.clip(db_to_amplitude(shift_db) * wet.T, -1.0, 1.0))
-    return Rendered(target, n_samples / rate, rate, len(dry), dry_lufs, wet_lufs, shift_db)
+        for block in _rendered(preset, dry(), rate, channels, n_samples):
+            file.write(np.clip(db_to_amplitude(shift_db) * block.T, -1.0, 1.0))
+    return Rendered(Path(target), preset, dry_meter.lufs(), wet_meter.lufs(), shift_db)
 
 
-@dataclass(frozen=True)
-class Written:
-    """One candidate in the output folder: sound, preset JSON and pedalboard code."""
-
-    preset: Preset
-    preset_path: Path
-    code_path: Path
-    rendered: Rendered
+def _rendered(
+    preset: Preset, blocks: Iterable[np.ndarray], rate: int, channels: int, n_samples: int
+) -> Iterator[np.ndarray]:
+    """As many samples as went in, in blocks (channels, samples)."""
+    # A stereo pair shares a board, as a room needs it.
+    groups = [slice(0, 2)] if channels == 2 else [slice(k, k + 1) for k in range(channels)]
+    boards = [(group, preset.board(rate)) for group in groups]
+    # A pitch shifter returns fewer samples at first: silence brings out the rest.
+    silence = np.zeros((channels, _BUFFER), np.float32)
+    for dry in itertools.chain(blocks, itertools.repeat(silence, _MAX_TAIL_BLOCKS)):
+        made = [
+            board.process(dry[group], rate, buffer_size=_BUFFER, reset=False)
+            for group, board in boards
+        ]
+        wet = np.nan_to_num(np.concatenate(made)[:, :n_samples])
+        n_samples -= wet.shape[1]
+        yield wet
+        if n_samples == 0:
+            return
 
 
 def process_file(
@@ -339,7 +252,7 @@ def process_file(
     strength: float = 1.0,
     n: int = 1,
     seed: int = 0,
-) -> tuple[Prediction, list[Written]]:
+) -> tuple[Prediction, list[Rendered]]:
     """A folder (``output/PROMPT`` by default) with sound, preset and code of n candidates.
 
     The first one is the answer of `predict` to the file's first half minute. Arguments and errors
@@ -349,42 +262,29 @@ def process_file(
         raise ValueError(f"seconds must be above 0, got {seconds}")
     audio, rate = read_audio(source, max_seconds=min(seconds or math.inf, _MAX_INPUT_SECONDS))
     found = predict(model, audio, rate, prompt, current=current, strength=strength)
-    name = slug(prompt)
+    name = re.sub(r"[^a-z0-9]+", "_", prompt.lower()).strip("_")[:48].rstrip("_")
     folder = Path(output) if output is not None else Path("output") / name
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for k, preset in enumerate(variations(found.preset, n, seed=seed), start=1):
-        stem = folder / (name if n == 1 else f"{name}_{k}")
-        preset_path, code_path = (Path(f"{stem}{end}") for end in (".preset.json", ".board.py"))
-        rendered = render_file(preset, source, f"{stem}.wav", max_seconds=seconds)
-        preset.save(preset_path)
-        replace_text(code_path, preset.to_code(rate) + "\n")
-        written.append(Written(preset, preset_path, code_path, rendered))
-    replace_text(folder / f"{name}.summary.txt", summary(found, written, Path(source).name) + "\n")
+        path = folder / (f"{name}.wav" if n == 1 else f"{name}_{k}.wav")
+        written.append(render_file(preset, source, path, max_seconds=seconds))
+        preset.save(path.with_suffix(".preset.json"))
+        replace_text(path.with_suffix(".board.py"), preset.to_code(rate) + "\n")
+    replace_text(folder / f"{name}.summary.txt", summary(prompt, found, written) + "\n")
     return found, written
 
 
-def slug(prompt: str) -> str:
-    """A file name from a sentence: at most 48 letters, digits and underscores."""
-    return re.sub(r"[^a-z0-9]+", "_", prompt.lower()).strip("_")[:48].rstrip("_") or "prompt"
-
-
-def summary(found: Prediction, written: Sequence[Written], source: str) -> str:
+def summary(prompt: str, found: Prediction, written: Sequence[Rendered]) -> str:
     """What was asked, understood, set and written, as text."""
-    lines = [
-        f"source      {source}",
-        f"prompt      {found.prompt}",
-        f"understood  {found.understood()}",
-        f"answered by {found.by}",
-    ]
+    words = [f"{i.word} {'off' if i.off else f'{i.weight:+.1f}'}" for i in found.items]
+    lines = [f"prompt      {prompt}", f"understood  {', '.join(words) or 'no word of the lexicon'}"]
+    lines.append(f"answered by {found.by}")
     for one in written:
-        sound = one.rendered
+        lufs = f"{one.dry_lufs:.1f} LUFS in, {one.wet_lufs:.1f} out"
         lines += [
             "",
-            f"{sound.path.name}  {sound.seconds:.1f} s, {sound.sample_rate} Hz, "
-            f"{sound.channels} channels",
-            f"loudness {sound.dry_lufs:.1f} LUFS in, {sound.wet_lufs:.1f} out, "
-            f"shifted {sound.shift_db:+.1f} dB",
+            f"{one.path.name}  {lufs}, shifted {one.shift_db:+.1f} dB",
             one.preset.summary(),
         ]
     return "\n".join(lines)

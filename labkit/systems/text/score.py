@@ -1,6 +1,6 @@
 """The exam of text to effects: words held out of training, words seen, and the rendered sound."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from tempfile import TemporaryDirectory
 
@@ -53,43 +53,52 @@ def score(model: TextToEffects, *, seed: int = 1) -> list[Row]:
     """
     words, rooms = data.test_words(), data.room_words()
     answers, shuffled = held_out(seed=seed), held_out(seed=seed, shuffled=True)
-    errors = {name: curve_errors(c) for name, c in {**baselines(), **answers["curve"]}.items()}
+    references = baselines()
     beside = {
-        "prior": errors["mean"],
-        "floor": errors["lexicon alone"],
-        "oracle": errors["nearest curve"],
-        "control": curve_errors(shuffled["curve"]["network"]),
+        "prior": curve_errors(references["mean"]),
+        "floor": curve_errors(references["lexicon alone"]),
+        "oracle": curve_errors(references["nearest curve"]),
+        "control": curve_errors(shuffled["network"]["curve"]),
     }
-    make = partial(
-        row, groups=_stems(words), metric="RMSE, standardised", sources="real", seed=seed
-    )
-    rows = []
-    for name, found in errors.items():
-        others = beside if name == "network" else None
-        rows.append(make(found, protocol=PROTOCOL, name=name, beside=others))
-    seen = curve_errors(answer(model, words, "curve"))
-    rows.append(make(seen, protocol=SEEN, name="network"))
-    make = partial(row, groups=_stems(rooms), metric="MAE of the unit range", sources="real")
-    beside = {
-        "prior": room_errors(others_mean(rooms)),
-        "control": room_errors(shuffled["reverb"]["network"]),
-    }
-    for name, units in answers["reverb"].items():
-        others = beside if name == "network" else None
-        rows.append(make(room_errors(units), protocol=ROOM, name=name, beside=others, seed=seed))
-    for kind, clips in {"sampled": [load_phrase(phrase_names()[0])], "real": _recordings()}.items():
-        found = [correlations(model, words, audio, rate) for audio, rate in clips]
-        if found:
-            make = partial(row, groups=_stems(words) * len(found), protocol=RENDERED, seed=seed)
-            shared = {"name": "network", "sources": kind}
-            flat = np.concatenate(found)
-            rows.append(make(flat > 0, metric="right direction", beside={"chance": 0.5}, **shared))
-            rows.append(make(flat, metric="correlation", **shared))
+    stems = [stem(word.word) for word in words]
+    make = partial(row, name="network", sources="real", seed=seed)
+    eq = partial(make, groups=stems, metric="RMSE, standardised", protocol=PROTOCOL)
+    room = partial(make, protocol=ROOM, metric="MAE of the unit range")
+    truth = _settings(rooms)
+    mean = (truth.sum(0) - truth) / (len(truth) - 1)
+    control = shuffled["network"]["reverb"]
+    rows = [
+        eq(curve_errors(answers["first guess"]["curve"]), name="first guess"),
+        eq(curve_errors(answers["network"]["curve"]), beside=beside),
+        eq(curve_errors(answer(model, words, "curve")), protocol=SEEN),
+        room(
+            np.abs(answers["network"]["reverb"] - truth).mean(1),
+            groups=[stem(word.word) for word in rooms],
+            beside={
+                "prior": np.abs(mean - truth).mean(1),
+                "control": np.abs(control - truth).mean(1),
+            },
+        ),
+    ]
+    recordings = []
+    for name in _REAL_FOLDERS if real_data_dir() else ():
+        for file in sorted((real_data_dir() / name).glob("*"))[:1]:
+            audio, rate = read_audio(file, max_seconds=_SECONDS)
+            recordings.append((to_mono(audio).astype(np.float32), rate))
+    for kind, clips in (("sampled", [load_phrase(phrase_names()[0])]), ("real", recordings)):
+        if clips:
+            right = [correlations(model, words, audio, rate) > 0 for audio, rate in clips]
+            rows.append(
+                make(
+                    np.concatenate(right),
+                    groups=stems * len(clips),
+                    protocol=RENDERED,
+                    metric="right direction",
+                    sources=kind,
+                    beside={"chance": 0.5},
+                )
+            )
     return rows
-
-
-def _stems(words: Sequence[Word]) -> list[str]:
-    return [stem(word.word) for word in words]
 
 
 def fixed_score(model: TextToEffects) -> dict[str, float]:
@@ -97,57 +106,43 @@ def fixed_score(model: TextToEffects) -> dict[str, float]:
     return {SEEN: round(float(curve_errors(answer(model, data.test_words(), "curve")).mean()), 4)}
 
 
-def curve_errors(curves: np.ndarray) -> np.ndarray:
-    """(62,) weighted RMSE of (62, 40) curves for `test_words`, in standard deviations.
+def _settings(words: Sequence[Word]) -> np.ndarray:
+    return np.array([word.settings for word in words])
 
-    The weights are the contributors' agreement over its mean.
-    """
-    truth = np.array([word.settings for word in data.test_words()])
-    agreement = np.array([word.agreement for word in data.test_words()])
-    rmse = np.sqrt((((curves - truth) / data.band_spread()) ** 2).mean(1))
+
+def curve_errors(curves: np.ndarray) -> np.ndarray:
+    """(62,) RMSE of (62, 40) curves for `test_words` in standard deviations, times agreement."""
+    words = data.test_words()
+    agreement = np.array([word.agreement for word in words])
+    rmse = np.sqrt((((curves - _settings(words)) / data.band_spread()) ** 2).mean(1))
     return agreement / agreement.mean() * rmse
 
 
 def baselines() -> dict[str, np.ndarray]:
     """(62, 40) curves for `test_words`: flat, mean of the others, lexicon, nearest other curve."""
     words = data.test_words()
-    truth = np.array([word.settings for word in words])
+    truth = _settings(words)
     distance = (((truth[:, None] - truth[None]) / data.band_spread()) ** 2).mean(2)
     np.fill_diagonal(distance, np.inf)
-    lexicon = [wanted_eq_db(parse(word.word)) for word in words]
     return {
         "flat": np.zeros_like(truth),
         "mean": (truth.sum(0) - truth) / (len(truth) - 1),
-        "lexicon alone": np.array(lexicon) / Config().net.db_per_unit,
+        "lexicon alone": np.array([wanted_eq_db(parse(w.word)) for w in words]) / data.DB_PER_UNIT,
         "nearest curve": truth[distance.argmin(1)],
     }
-
-
-def room_errors(units: np.ndarray) -> np.ndarray:
-    """(369,) mean absolute error of (369, 5) knobs for `room_words`."""
-    return np.abs(units - np.array([word.settings for word in data.room_words()])).mean(1)
-
-
-def others_mean(words: Sequence[Word]) -> np.ndarray:
-    """For each word the mean settings of all words that share no part with it."""
-    means = []
-    for word in words:
-        apart = [w.settings for w in words if not parts(w.word) & parts(word.word)]
-        means.append(np.mean(apart, axis=0))
-    return np.array(means)
 
 
 @torch.no_grad()
 def answer(model: TextToEffects, words: Sequence[Word], target: str) -> np.ndarray:
     """(n, values) a target of bare words, each with the same unseen sound at -20 dBFS."""
-    config = model.config
-    batch = encode_prompts([w.word.replace("-", " ") for w in words], config.net.sentences)
-    log_mel = data.sounds(config, "test", 1)["log_mel"].expand(len(words), -1, -1)
+    prompts = [word.word.replace("-", " ") for word in words]
+    batch = encode_prompts(prompts, model.config.net.sentences)
+    log_mel = data.sounds(model.config, "test", 1)["log_mel"].expand(len(words), -1, -1)
     level_db = torch.full((len(words),), -20.0)
     settings = model({**batch, "log_mel": log_mel, "level_db": level_db}).hard()
-    if target == "curve":
-        return shape_of(settings.eq_curve_db(), config.net).double().numpy()
-    return settings.units[target].double().numpy()
+    curve = target == "curve"
+    values = shape_of(settings.eq_curve_db()) if curve else settings.units[target]
+    return values.double().numpy()
 
 
 def held_out(
@@ -159,36 +154,35 @@ def held_out(
         shuffled: give each training sentence another one's settings: the control.
 
     Returns:
-        ``"curve"`` (of `test_words`) or ``"reverb"`` (of `room_words`) -> ``"first guess"`` or
-        ``"network"`` -> answers.
+        ``"first guess"`` or ``"network"`` -> ``"curve"`` of `test_words`, ``"reverb"`` of
+        `room_words`.
     """
-    rows = [e for e in data.examples(config, n_pairs=0) if {"curve", "reverb"} & e.targets.keys()]
+    asked = {"curve": data.test_words(), "reverb": data.room_words()}
+    rows = [e for e in data.examples(config, n_pairs=0) if asked.keys() & e.targets.keys()]
     table = data.table_of(rows, config.net.sentences)
     if shuffled:
         table = _shuffled(table, seed)
     audio = data.sounds(config, "train", 24)
-    loss = loss_of(config.net, torch.from_numpy(data.band_spread()).float())
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for target, words in {"curve": data.test_words(), "reverb": data.room_words()}.items():
-        empty = np.zeros((len(words), len(words[0].settings)))
-        found[target] = {"first guess": empty, "network": empty.copy()}
+    loss = loss_of(torch.from_numpy(data.band_spread()).float())
+    found = {
+        name: {target: np.zeros_like(_settings(words)) for target, words in asked.items()}
+        for name in ("first guess", "network")
+    }
     for fold in range(data.N_FOLDS):
         kept = taught_rows(rows, fold)
         part = {name: column[kept] for name, column in table.items()}
         model = build(config.but(seed=seed + fold))
         fit_first_guess(model, part)
-        _answer_fold(model.eval(), fold, found, "first guess")
-        with TemporaryDirectory() as folder:
-            fit(model, data.Examples(model.config, part, audio), loss, model.config.plan, folder)
-        _answer_fold(model.cpu().eval(), fold, found, "network")
+        for name, answers in found.items():
+            if name == "network":
+                dataset = data.Examples(model.config, part, audio)
+                with TemporaryDirectory() as folder:
+                    fit(model, dataset, loss, model.config.plan, folder)
+            model.cpu().eval()
+            for target, words in asked.items():
+                places = [k for k, word in enumerate(words) if data.fold_of(word.word) == fold]
+                answers[target][places] = answer(model, [words[k] for k in places], target)
     return found
-
-
-def _answer_fold(model: TextToEffects, fold: int, found: dict, name: str) -> None:
-    for target, words in {"curve": data.test_words(), "reverb": data.room_words()}.items():
-        inside = np.array([data.fold_of(word.word) == fold for word in words])
-        chosen = [word for word, is_in in zip(words, inside, strict=True) if is_in]
-        found[target][name][inside] = answer(model, chosen, target)
 
 
 def taught_rows(rows: Sequence[data.Example], fold: int) -> list[int]:
@@ -238,12 +232,3 @@ def correlations(
         change = band_levels_db(board(audio, sample_rate)[0], sample_rate) - before
         found.append(np.corrcoef(change[audible], word.settings[audible])[0, 1])
     return np.array(found)
-
-
-def _recordings() -> Iterator[tuple[np.ndarray, int]]:
-    """The beginning of the first recording of each folder, where there are any."""
-    folder = real_data_dir()
-    for name in _REAL_FOLDERS if folder else ():
-        for file in sorted((folder / name).glob("*"))[:1]:
-            audio, rate = read_audio(file)
-            yield to_mono(audio)[:, : round(_SECONDS * rate)].astype(np.float32), rate

@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 from labkit.learn.training import Loss
 from labkit.systems.system import Training
-from labkit.systems.text.config import Config, Net
-from labkit.systems.text.data import BELOW_DB, Examples, band_spread, examples, sounds, table_of
+from labkit.systems.text.config import Config
+from labkit.systems.text.data import DB_PER_UNIT, Examples, band_spread, examples, sounds, table_of
 from labkit.systems.text.grammar import stem
 from labkit.systems.text.model import EFFECTS, TextToEffects, asked_curve, nearness, room_features
-from labkit.systems.text.preset import SPACES, fitted_gains_db
+from labkit.systems.text.preset import fitted_gains_db
 
 _INPUTS = ("pieces", "pieces_mask", "hints", "hints_mask", "log_mel", "level_db")
+# Of what people set in the loss, and of what the lexicon says.
+_WEIGHTS, _LEXICON_WEIGHT = {"curve": 1.0, "reverb": 1.0}, 0.3
 
 
 @dataclass(frozen=True)
@@ -49,50 +51,32 @@ def training(
     table = table_of(rows, config.net.sentences)
     fit_first_guess(model, table)
     dataset = Examples(config, table, sounds(config, "train", data.n_sounds))
-    yield Training(dataset, loss_of(config.net, torch.from_numpy(band_spread()).float()))
+    yield Training(dataset, loss_of(torch.from_numpy(band_spread()).float()))
 
 
-def shape_of(curve_db: Tensor, net: Net) -> Tensor:
+def shape_of(curve_db: Tensor) -> Tensor:
     """(b, 40) dB -> standard deviations of one's own curve, as people's are given: no level."""
-    return (curve_db - curve_db.mean(-1, keepdim=True)) / net.db_per_unit
+    return (curve_db - curve_db.mean(-1, keepdim=True)) / DB_PER_UNIT
 
 
-def loss_of(net: Net, spread: Tensor) -> Loss:
+def loss_of(spread: Tensor) -> Loss:
     """Squared distance of EQ curves in units of `spread` (40,), and absolute one of units."""
-    weights = {
-        "curve": net.eq_weight,
-        "reverb": net.reverb_weight,
-        "compressor": net.dynamics_weight,
-        "pitch": net.prior_weight,
-        "distortion": net.prior_weight,
-    }
 
     def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         settings = model({name: batch[name] for name in _INPUTS}).straight_through()
-        error = shape_of(settings.eq_curve_db(), net) - batch["curve"]
+        error = shape_of(settings.eq_curve_db()) - batch["curve"]
         errors = {"curve": (error / spread.to(error)).square().mean(-1)}
         for name in EFFECTS:
-            target = batch[name]
-            if name == "compressor":
-                target = _with_threshold(target, batch["level_db"])
-            errors[name] = (settings.units[name] - target).abs().mean(-1)
+            errors[name] = (settings.units[name] - batch[name]).abs().mean(-1)
         total, figures = 0.0, {}
         for name, values in errors.items():
             known = batch[f"{name}_weight"]
             mean = (values * known).sum() / known.sum().clamp_min(1e-6)
-            total = total + weights[name] * mean
+            total = total + _WEIGHTS.get(name, _LEXICON_WEIGHT) * mean
             figures[f"train/{name}"] = mean.item()
         return total, figures
 
     return loss
-
-
-def _with_threshold(unit: Tensor, level_db: Tensor) -> Tensor:
-    """The first knob as the threshold in 0..1: the level less what the table holds."""
-    knob = SPACES["compressor"]["threshold_db"]
-    threshold_db = (level_db - BELOW_DB * unit[:, 0]).clamp(knob.low, knob.high)
-    threshold_unit = (threshold_db - knob.low) / (knob.high - knob.low)
-    return torch.cat([threshold_unit[:, None], unit[:, 1:]], dim=1)
 
 
 def fit_first_guess(model: TextToEffects, table: Mapping[str, Tensor]) -> None:
@@ -101,7 +85,7 @@ def fit_first_guess(model: TextToEffects, table: Mapping[str, Tensor]) -> None:
     Source: radial basis functions with given centres (Broomhead and Lowe 1988).
     """
     curves = _known(table, "curve")
-    gains = [fitted_gains_db(model.config.net.db_per_unit * c) for c in curves["curve"].numpy()]
+    gains = [fitted_gains_db(DB_PER_UNIT * c) for c in curves["curve"].numpy()]
     near = nearness(asked_curve(curves), model.centres)
     # Not centred: a word that is near nothing in the lexicon gets the mean gain.
     target = torch.from_numpy(np.stack(gains))
