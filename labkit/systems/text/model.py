@@ -16,7 +16,6 @@ from labkit.systems.text.config import SENTENCE_WIDTHS, Config, Sound
 from labkit.systems.text.grammar import ANCHORS_HZ, Meaning, parse, vocabulary
 from labkit.systems.text.preset import BAND, SPACES, START, TYPES, Band, Preset, curve_db
 
-EFFECTS = tuple(SPACES)
 MAX_PIECES, MAX_HINTS, HINT_WIDTH = 16, 4, 21
 N_ANCHORS = len(ANCHORS_HZ)
 # Places in a hint: whether it asks for a room, and its signed degree.
@@ -54,21 +53,30 @@ def hint_vector(meaning: Meaning, weight: float, *, known: bool) -> np.ndarray:
 
 
 def encode(texts: Sequence[str], sentences: str) -> encoders.Encoded:
-    """Some dozens of sentences by the encoder of that name; raises where it is not installed."""
+    """Sentences of at most 16 pieces by the encoder of that name; raises where it is missing."""
     encoder = encoders.minilm() if sentences == "minilm" else encoders.mpnet()
-    return encoder(texts)
+    n, width = len(texts), SENTENCE_WIDTHS[sentences]
+    found = encoders.Encoded(
+        torch.zeros(n, MAX_PIECES, width),
+        torch.zeros(n, MAX_PIECES, dtype=torch.bool),
+        torch.zeros(n, width),
+    )
+    for start in range(0, n, _ENCODED_AT_ONCE):
+        rows = slice(start, start + _ENCODED_AT_ONCE)
+        encoded = encoder(texts[rows])
+        kept = min(MAX_PIECES, encoded.tokens.shape[1])
+        found.tokens[rows, :kept] = encoded.tokens[:, :kept]
+        found.mask[rows, :kept] = encoded.mask[:, :kept]
+        found.sentence[rows] = encoded.sentence
+    return found
 
 
 @cache
 def _lexicon_vectors(sentences: str) -> tuple[Tensor, np.ndarray]:
     """The sentence vector of every entry, and its hint."""
     words = [word.replace("-", " ") for word in vocabulary()]
-    parts = [
-        encode(words[start : start + _ENCODED_AT_ONCE], sentences).sentence
-        for start in range(0, len(words), _ENCODED_AT_ONCE)
-    ]
     hints = [hint_vector(meaning, 1.0, known=False) for meaning in vocabulary().values()]
-    return torch.cat(parts), np.array(hints)
+    return encode(words, sentences).sentence, np.array(hints)
 
 
 def hints_of(prompt: str, sentence: Tensor, sentences: str = "minilm") -> np.ndarray:
@@ -89,25 +97,19 @@ def encode_prompts(prompts: Sequence[str], sentences: str = "minilm") -> dict[st
 
     The masks are True where there is something; `sentences` names the encoder.
     """
-    n = len(prompts)
-    batch = {
-        "pieces": torch.zeros(n, MAX_PIECES, SENTENCE_WIDTHS[sentences]),
-        "pieces_mask": torch.zeros(n, MAX_PIECES, dtype=torch.bool),
-        "hints": torch.zeros(n, MAX_HINTS, HINT_WIDTH),
-        "hints_mask": torch.zeros(n, MAX_HINTS, dtype=torch.bool),
+    encoded = encode(prompts, sentences)
+    hints = torch.zeros(len(prompts), MAX_HINTS, HINT_WIDTH)
+    hints_mask = torch.zeros(len(prompts), MAX_HINTS, dtype=torch.bool)
+    for k, prompt in enumerate(prompts):
+        found = torch.from_numpy(hints_of(prompt, encoded.sentence[k], sentences))
+        hints[k, : len(found)] = found
+        hints_mask[k, : len(found)] = True
+    return {
+        "pieces": encoded.tokens,
+        "pieces_mask": encoded.mask,
+        "hints": hints,
+        "hints_mask": hints_mask,
     }
-    for start in range(0, n, _ENCODED_AT_ONCE):
-        chosen = prompts[start : start + _ENCODED_AT_ONCE]
-        encoded = encode(chosen, sentences)
-        kept = min(MAX_PIECES, encoded.tokens.shape[1])
-        rows = slice(start, start + len(chosen))
-        batch["pieces"][rows, :kept] = encoded.tokens[:, :kept]
-        batch["pieces_mask"][rows, :kept] = encoded.mask[:, :kept]
-        for k, prompt in enumerate(chosen):
-            hints = torch.from_numpy(hints_of(prompt, encoded.sentence[k], sentences)).float()
-            batch["hints"][start + k, : len(hints)] = hints
-            batch["hints_mask"][start + k, : len(hints)] = True
-    return batch
 
 
 def spectrogram(audio: np.ndarray, sound: Sound) -> tuple[Tensor, float]:
@@ -239,13 +241,13 @@ class TextToEffects(nn.Module):
         self.first_room = nn.Linear(piece_width + HINT_WIDTH, len(SPACES["reverb"]))
         sizes = (width, net.n_heads, net.dropout)
         self.cross_attention = nn.ModuleList(CrossAttention(*sizes) for _ in range(net.n_layers))
-        self.queries = nn.Parameter(torch.randn(len(START) + len(EFFECTS), width))
+        self.queries = nn.Parameter(torch.randn(len(START) + len(SPACES), width))
         self.decoder = nn.ModuleList(_Attention(*sizes) for _ in range(2))
         self.query_attention = _Attention(*sizes)
         self.norm = nn.LayerNorm(width)
         self.band_heads = nn.ModuleList(nn.Linear(width, len(BAND) + len(TYPES)) for _ in START)
         self.effect_heads = nn.ModuleDict(
-            {name: nn.Linear(width, len(SPACES[name])) for name in EFFECTS}
+            {name: nn.Linear(width, len(SPACES[name])) for name in SPACES}
         )
         self._start_neutral()
 

@@ -14,8 +14,8 @@ from labkit.systems.system import Training
 from labkit.systems.text.config import Config
 from labkit.systems.text.data import DB_PER_UNIT, Examples, band_spread, examples, sounds, table_of
 from labkit.systems.text.grammar import stem
-from labkit.systems.text.model import EFFECTS, TextToEffects, asked_curve, nearness, room_features
-from labkit.systems.text.preset import fitted_gains_db
+from labkit.systems.text.model import TextToEffects, asked_curve, nearness, room_features
+from labkit.systems.text.preset import SPACES, fitted_gains_db
 
 _INPUTS = ("pieces", "pieces_mask", "hints", "hints_mask", "log_mel", "level_db")
 # Of what people set in the loss, and of what the lexicon says.
@@ -66,7 +66,7 @@ def loss_of(spread: Tensor) -> Loss:
         settings = model({name: batch[name] for name in _INPUTS}).straight_through()
         error = shape_of(settings.eq_curve_db()) - batch["curve"]
         errors = {"curve": (error / spread.to(error)).square().mean(-1)}
-        for name in EFFECTS:
+        for name in SPACES:
             errors[name] = (settings.units[name] - batch[name]).abs().mean(-1)
         total, figures = 0.0, {}
         for name, values in errors.items():
