@@ -6,7 +6,6 @@ told.
 """
 
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from math import cos, pi, sin, tan
 
 import numpy as np
@@ -187,10 +186,6 @@ def _as_in_c(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The function in float64; in float32, without gradient, what pedalboard's C library gives."""
     if x.dtype == torch.float64:
         return function(x)
-    if (
-        find_spec("numba") is None
-    ):  # a machine that renders on its GPU alone: the last digit may differ
-        return function(x.double()).float()
     with np.errstate(invalid="ignore"):  # what is no number shows in the output
         return torch.from_numpy(float32_function(_IN_C[function])(x.numpy()))
 
