@@ -13,7 +13,7 @@ from labkit.learn.encoders import CodeEmbedding
 from labkit.measure.losses import mel_distance_db
 from labkit.signal.optional import need
 from labkit.signal.seeds import torch_generator
-from labkit.systems.codec import SYSTEM, Config, build, load, official, save
+from labkit.systems.codec import SYSTEM, Config, build, load, official, save, train
 from labkit.systems.codec.score import draw, fixed_score, mel_griffin_lim, score
 from labkit.systems.codec.train import Clips, Data, Renewal, loss_of, standardise, training
 
@@ -53,9 +53,8 @@ def test_sizes_by_hand():
     ours = Config()
     descript = ours.but(rates=(2, 4, 8, 8), encoder_dim=64, latent_dim=1024, n_codebooks=9)
     assert ours.hop_length == descript.hop_length == 512
-    assert ours.bits_per_second() == pytest.approx(8 * 10 * 44_100 / 512)
-    assert ours.bits_per_second(1) == pytest.approx(861.328125)
-    assert descript.bits_per_second() == pytest.approx(7751.953125)  # "8 kbps"
+    assert ours.bits_per_second == pytest.approx(8 * 10 * 44_100 / 512)
+    assert descript.bits_per_second == pytest.approx(7751.953125)  # "8 kbps"
 
 
 @pytest.mark.parametrize(
@@ -77,15 +76,12 @@ def test_channels_are_folded_into_the_batch(small):
     assert torch.equal(small.encode(audio, RATE), torch.cat(alone))
 
 
-def test_fewer_codebooks_are_a_prefix(small):
-    audio = noise(1, 1, 6400)
-    codes = small.encode(audio, RATE)
-    assert torch.equal(small.encode(audio, RATE, n_codebooks=2), codes[:, :2])
-    one, all_three = small.decode(codes[:, :1], 6400), small.decode(codes, 6400)
-    assert torch.equal(one, small.decode(codes, 6400, books=[0]))
-    assert torch.equal(all_three, small.decode(codes, 6400, books=[0, 1, 2]))
-    assert not torch.allclose(one, all_three)
-    assert torch.equal(small.round_trip(audio, RATE, n_codebooks=1), one)
+def test_fewer_codebooks_are_decoded_too(small):
+    codes = small.encode(noise(1, 1, 6400), RATE)
+    one, two, all_three = (small.decode(codes[:, :k], 6400) for k in (1, 2, 3))
+    assert one.shape == two.shape == all_three.shape == (1, 1, 6400)
+    assert not torch.allclose(one, two)
+    assert not torch.allclose(two, all_three)
 
 
 def test_the_quantiser_is_a_residual_one(small):
@@ -99,42 +95,15 @@ def test_the_quantiser_is_a_residual_one(small):
         left = left - stage.out_proj(stage.decode_code(codes[:, k]))
 
 
-def test_a_frame_depends_on_no_more_than_its_context(small):
-    audio = noise(1, 1, 64 * 64).requires_grad_()
-    small.network.encoder(audio)[0, :, 32].sum().backward()
-    reached = audio.grad[0, 0].nonzero()[:, 0]
-    frames = SMALL.context_frames
-    assert reached[0] >= (32 - frames) * 64
-    assert reached[-1] < (33 + frames) * 64
-    assert reached[-1] - reached[0] > 2 * (frames - 2) * 64  # the bound is tight
-
-
 WRONG = {
-    "integers": (
-        lambda c: c.encode(torch.zeros(1, 1, 8, dtype=torch.int16), RATE),
-        "got torch.int16",
-    ),
-    "numpy": (lambda c: c.encode(np.zeros((1, 1, 8)), RATE), "float tensor"),
     "one axis": (lambda c: c.encode(torch.zeros(8), RATE), r"got \(8,\)"),
-    "empty": (lambda c: c.encode(torch.zeros(1, 1, 0), RATE), "none of them 0"),
     "NaN": (lambda c: c.encode(torch.full((1, 1, 8), math.nan), RATE), "finite"),
-    "rate": (lambda c: c.encode(torch.zeros(1, 1, 8), 0), "sample_rate"),
-    "books": (
-        lambda c: c.encode(torch.zeros(1, 1, 8), RATE, n_codebooks=4),
-        r"1\.\.3, got 4",
-    ),
-    "float codes": (lambda c: c.decode(torch.zeros(1, 3, 2), 8), "integer tensor"),
-    "code shape": (lambda c: c.decode(torch.zeros(1, 4, 2).long(), 8), r"got \(1, 4, 2\)"),
+    "float codes": (lambda c: c.decode(torch.zeros(1, 3, 2), 8), "must be integers"),
+    "code shape": (lambda c: c.decode(torch.zeros(1, 4, 2).long(), 8), r"got torch.int64 \(1, 4"),
     "code": (lambda c: c.decode(torch.full((1, 1, 2), 32), 8), r"0\.\.31, got 32\.\.32"),
-    "samples": (lambda c: c.decode(torch.zeros(1, 1, 2).long(), 129), r"1\.\.128 for 2 frames"),
-    "book": (lambda c: c.decode(torch.zeros(1, 1, 2).long(), 8, books=[1]), r"rows 0\.\.0"),
     "strides": (lambda _: SMALL.but(rates=(2, 3)), r"even strides >= 2, got \(2, 3\)"),
     "decoder": (lambda _: SMALL.but(decoder_dim=20), "divisible by 8, got 20"),
-    "sizes": (lambda _: SMALL.but(n_codebooks=0), "sizes must be at least 1"),
-    "codebook": (lambda _: SMALL.but(codebook_size=1), "codebook_size at least 2"),
-    "share": (lambda _: SMALL.but(wet_share=1.5), r"wet_share in 0\.\.1"),
     "bits": (lambda _: mel_griffin_lim(noise(1, RATE), RATE, 200.0), "four bands"),
-    "shapes": (lambda _: mel_distance_db(noise(2, 1, 8), noise(1, 1, 8), RATE), "must agree"),
     "suffix": (lambda c: save(c, "codec.pt"), r"must end in \.safetensors, got codec\.pt"),
 }
 
@@ -142,7 +111,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_arguments_are_named(small, case):
     call, words = WRONG[case]
-    with pytest.raises((ValueError, TypeError), match=words):
+    with pytest.raises(ValueError, match=words):
         call(small)
 
 
@@ -228,16 +197,15 @@ def test_clips_are_repeatable_and_within_full_scale():
     assert one.dtype == torch.float32
     assert torch.equal(one, Clips(SMALL, GUITARS)[3]["audio"])
     assert not torch.equal(one, drawn[4]["audio"])
-    dry, wet = (Clips(SMALL.but(wet_share=share), GUITARS)[3]["audio"] for share in (0.0, 1.0))
-    assert not torch.allclose(dry, wet, atol=1e-3)
     assert all(0 < drawn[i]["audio"].abs().max() < 1 for i in range(6))
     assert len(drawn) == 32
 
 
-def test_unused_codewords_are_placed_on_frames_and_used_ones_stay():
+def test_unused_codewords_are_placed_on_frames_and_used_ones_stay(monkeypatch):
     codec = build(SMALL)
-    # Patience for ten frames: two batches.
-    renewal = Renewal(SMALL.but(expire_after=10 / 32, codeword_rate=0.0), fresh=True)
+    monkeypatch.setattr(train, "CODEWORD_RATE", 0.0)
+    monkeypatch.setattr(train, "EXPIRE_AFTER", 10 / 32)  # ten frames: two batches
+    renewal = Renewal(SMALL, fresh=True)
     word = codec.network.quantizer.quantizers[1].codebook.weight
     codes = torch.full((1, 3, 5), 7)
     latents = torch.arange(60.0).reshape(1, 12, 5)
@@ -256,7 +224,7 @@ def test_unused_codewords_are_placed_on_frames_and_used_ones_stay():
 
 def test_codewords_follow_their_frames():
     codec = build(SMALL)
-    renewal = Renewal(SMALL.but(codeword_rate=0.1), fresh=False)
+    renewal = Renewal(SMALL, fresh=False)
     word = codec.network.quantizer.quantizers[2].codebook.weight
     before = word.detach().clone()
     latents = torch.arange(24.0).reshape(1, 12, 2)
@@ -279,23 +247,20 @@ def test_a_fresh_encoder_is_brought_to_unit_frames():
     assert torch.allclose(frames.std((0, 2)), torch.ones(16), atol=1e-3)
 
 
-def test_the_loss_of_a_perfect_copy_is_the_codebooks_alone():
-    config, target = SMALL.but(commitment_weight=0.0), noise(2, 1, 4096)
-    codec = build(config)
+def test_a_perfect_copy_costs_nothing_but_its_codes():
+    codec, target = build(SMALL), noise(2, 1, 4096)
 
     def perfect(audio):
-        out = codec(audio)
-        return {**out, "audio": audio.clone()}
+        return {**codec(audio), "audio": audio.clone()}
 
-    value, figures = loss_of(config, codec, Renewal(config, fresh=False))(
-        perfect, {"audio": target}
-    )
+    loss = loss_of(SMALL, codec, Renewal(SMALL, fresh=False))
+    value, figures = loss(perfect, {"audio": target})
     assert figures["mel"] == figures["wave"] == 0
     assert figures["stft"] == pytest.approx(0, abs=1e-6)
-    assert value.item() == pytest.approx(figures["codebook"])
+    assert value.item() == pytest.approx(figures["codebook"] + figures["commitment"])
 
 
-def test_training_moves_every_tensor_and_lowers_the_distance_on_a_new_clip(tmp_path):
+def test_training_moves_every_tensor_and_lowers_the_distance_on_a_new_clip(tmp_path, monkeypatch):
     rows = []
     trained = SYSTEM.train(SMALL, tmp_path, data=GUITARS, on_log=rows.append)
     before, after = build(SMALL).state_dict(), trained.state_dict()
@@ -311,7 +276,8 @@ def test_training_moves_every_tensor_and_lowers_the_distance_on_a_new_clip(tmp_p
     assert mine < untrained - 2
     # A training that starts from it keeps its frames and codewords.
     save(trained, tmp_path / "codec.safetensors")
-    config = SMALL.but(steps=1, learning_rate=0.0, codeword_rate=0.0)
+    monkeypatch.setattr(train, "CODEWORD_RATE", 0.0)
+    config = SMALL.but(steps=1, learning_rate=0.0)
     start = tmp_path / "codec.safetensors"
     again = SYSTEM.train(config, tmp_path / "again", data=GUITARS, start=start)
     saved = load(start).state_dict()
@@ -357,7 +323,7 @@ def test_real_clips_come_dry_and_wet_at_one_level(real_data, monkeypatch):
 
 
 def test_the_exam_tells_a_clip_from_another(small):
-    rows = score(small, n=2, seconds=0.4, sources=("generated",))
+    rows = score(small, n=2, sources=("generated",))
     assert [row.protocol for row in rows] == ["dry, 5.2 kbit/s", "through pedals, 5.2 kbit/s"]
     for row in rows:
         assert (row.metric, row.unit, row.n) == ("mel distance", "dB", 2)

@@ -3,10 +3,9 @@
 Channels are folded into the batch: channel c of item i is item ``i * channels + c`` of the codes.
 """
 
-import math
 import pickle
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labkit.learn.checkpoints import CheckpointError
-from labkit.signal.files import check_rate
 from labkit.signal.optional import need
 from labkit.signal.seeds import seeded
 from labkit.systems.codec.config import Config
@@ -61,87 +59,52 @@ class Codec(nn.Module):
         return dict(zip(names, values, strict=True))
 
     @torch.no_grad()
-    def encode(self, audio: Tensor, sample_rate: int, *, n_codebooks: int | None = None) -> Tensor:
-        """Codes (b * channels, n_codebooks, frames) int64, indices of codewords.
-
-        `audio` is (b, channels, samples) float at any rate; `n_codebooks` None takes all.
-        """
-        most = self.config.net.n_codebooks
-        count = most if n_codebooks is None else n_codebooks
-        if not 1 <= count <= most:
-            raise ValueError(f"n_codebooks must lie in 1..{most}, got {count}")
-        return self.network.encode(self._framed(audio, sample_rate))[1][:, :count]
+    def encode(self, audio: Tensor, sample_rate: int) -> Tensor:
+        """Codes (b * channels, n_codebooks, frames) int64 of audio (b, channels, samples)."""
+        return self.network.encode(self._framed(audio, sample_rate))[1]
 
     @torch.no_grad()
     def latents(self, audio: Tensor, sample_rate: int) -> Tensor:
-        """Frames before quantisation, (b * channels, latent_dim, frames); errors as `encode`."""
+        """Frames before quantisation, (b * channels, latent_dim, frames)."""
         return self.network.encoder(self._framed(audio, sample_rate))
 
     @torch.no_grad()
-    def decode(
-        self,
-        codes: Tensor,
-        samples: int,
-        *,
-        sample_rate: int | None = None,
-        books: Sequence[int] | None = None,
-    ) -> Tensor:
-        """The audio (b, 1, samples) of codes (b, n, frames), of the first n codebooks.
-
-        `samples` counts at `sample_rate`, the codec's when None. `books` are the rows of `codes` to
-        decode, e.g. ``(0,)``; all when None.
-        """
-        own = self.config.sound.sample_rate
-        books = range(codes.shape[1]) if books is None else books
-        self._check_codes(codes, books)
-        rate = own if sample_rate is None else check_rate(sample_rate)
-        most = math.ceil(codes.shape[-1] * self.config.hop_length * rate / own)
-        if not 1 <= samples <= most:
+    def decode(self, codes: Tensor, samples: int) -> Tensor:
+        """Audio (b, 1, samples) at the codec's rate, of codes (b, n, frames) of n codebooks."""
+        net = self.config.net
+        if codes.is_floating_point() or codes.ndim != 3 or codes.shape[1] > net.n_codebooks:
             raise ValueError(
-                f"samples must lie in 1..{most} for {codes.shape[-1]} frames, got {samples}"
+                f"codes must be integers (b, 1..{net.n_codebooks}, frames), "
+                f"got {codes.dtype} {tuple(codes.shape)}"
+            )
+        if codes.min() < 0 or codes.max() >= net.codebook_size:
+            raise ValueError(
+                f"codes must lie in 0..{net.codebook_size - 1}, "
+                f"got {int(codes.min())}..{int(codes.max())}"
             )
         stages = self.network.quantizer.quantizers
         frames = sum(
-            stages[book].out_proj(stages[book].decode_code(codes[:, book].long())) for book in books
+            stages[book].out_proj(stages[book].decode_code(codes[:, book].long()))
+            for book in range(codes.shape[1])
         )
-        return _resample(self.network.decode(frames), own, rate)[..., :samples]
+        return self.network.decode(frames)[..., :samples]
 
-    def round_trip(
-        self, audio: Tensor, sample_rate: int, *, n_codebooks: int | None = None
-    ) -> Tensor:
-        """Encode and decode (b, channels, samples), at its rate; errors as `encode`."""
-        codes = self.encode(audio, sample_rate, n_codebooks=n_codebooks)
-        return self.decode(codes, audio.shape[-1], sample_rate=sample_rate).reshape(audio.shape)
+    def round_trip(self, audio: Tensor, sample_rate: int) -> Tensor:
+        """Encode and decode (b, channels, samples), at its rate."""
+        own = self.config.sound.sample_rate
+        codes = self.encode(audio, sample_rate)
+        decoded = self.decode(codes, codes.shape[-1] * self.config.hop_length)
+        return _resample(decoded, own, sample_rate)[..., : audio.shape[-1]].reshape(audio.shape)
 
     def _framed(self, audio: Tensor, sample_rate: int) -> Tensor:
         """(b * channels, 1, frames * hop) at the codec's rate, zeros at the end."""
-        if not isinstance(audio, Tensor) or not audio.is_floating_point():
-            kind = getattr(audio, "dtype", type(audio).__name__)
-            raise TypeError(f"audio must be a float tensor (b, channels, samples), got {kind}")
-        if audio.ndim != 3 or 0 in audio.shape:
+        if audio.ndim != 3 or 0 in audio.shape or not torch.isfinite(audio).all():
             raise ValueError(
-                f"audio must be (b, channels, samples), none of them 0, got {tuple(audio.shape)}"
+                f"audio must be finite (b, channels, samples), got {tuple(audio.shape)}"
             )
-        if not torch.isfinite(audio).all():
-            raise ValueError("audio must be finite, got NaN or infinity")
         flat = audio.reshape(-1, 1, audio.shape[-1]).to(self.network.encoder.block[0].bias)
-        flat = _resample(flat, check_rate(sample_rate), self.config.sound.sample_rate)
+        flat = _resample(flat, sample_rate, self.config.sound.sample_rate)
         return F.pad(flat, (0, -flat.shape[-1] % self.config.hop_length))
-
-    def _check_codes(self, codes: Tensor, books: Sequence[int]) -> None:
-        if codes.is_floating_point() or codes.dtype == torch.bool:
-            raise TypeError(f"codes must be an integer tensor (b, n, frames), got {codes.dtype}")
-        n, size = self.config.net.n_codebooks, self.config.net.codebook_size
-        if codes.ndim != 3 or 0 in codes.shape or codes.shape[1] > n:
-            raise ValueError(f"codes must be (b, 1..{n}, frames), got {tuple(codes.shape)}")
-        if codes.min() < 0 or codes.max() >= size:
-            raise ValueError(
-                f"codes must lie in 0..{size - 1}, got {int(codes.min())}..{int(codes.max())}"
-            )
-        if not len(books) or any(not 0 <= book < codes.shape[1] for book in books):
-            raise ValueError(
-                f"books must name rows 0..{codes.shape[1] - 1} of codes, got {list(books)}"
-            )
 
 
 def build(config: Config) -> Codec:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,7 +26,6 @@ def score(
     codec: Codec,
     *,
     n: int = 40,
-    seconds: float = 2.0,
     sources: Sequence[str] = SOURCES,
     seed: int = 1,
 ) -> list[Row]:
@@ -38,48 +36,45 @@ def score(
 
     Args:
         n: clips of each kind of source.
-        seconds: length of a clip.
         sources: kinds of dry sources; real needs recordings.
         seed: of clips and pedals.
     """
-    rate, bits = codec.config.sound.sample_rate, codec.config.bits_per_second()
+    rate, bits = codec.config.sound.sample_rate, codec.config.bits_per_second
     rows = []
     for name in ("dry", "through pedals"):
         for kind in sources:
-            clips = draw(kind, n, wet=name != "dry", seconds=seconds, sample_rate=rate, seed=seed)
+            clips = draw(kind, n, wet=name != "dry", seconds=2.0, sample_rate=rate, seed=seed)
             audio = [torch.from_numpy(clip.audio)[None] for clip in clips]
             ours = [codec.round_trip(one, rate) for one in audio]
             floor = [mel_griffin_lim(one, rate, bits) for one in audio]
-            others = audio[1:] + audio[:1]
-            pairs = zip(audio, ours, floor, others, strict=True)
-            values = [
-                [
-                    float(mel_distance_db(one, target, rate))
-                    for one, target in ((mine, true), (plain, true), (mine, other))
-                ]
-                for true, mine, plain, other in pairs
-            ]
-            mel_db, floor_db, control_db = np.array(values).T
             rows.append(
                 row(
-                    mel_db,
+                    _distances(ours, audio, rate),
                     [clip.source_id for clip in clips],
                     protocol=f"{name}, {bits / 1000:.1f} kbit/s",
                     name="our codec",
                     sources=kind,
                     metric="mel distance",
                     unit="dB",
-                    beside={"floor": floor_db, "control": control_db},
+                    beside={
+                        "floor": _distances(floor, audio, rate),
+                        "control": _distances(ours, audio[1:] + audio[:1], rate),
+                    },
                     seed=seed,
                 )
             )
     return rows
 
 
-def fixed_score(codec: Codec, *, n: int = 12) -> dict[str, float]:
+def _distances(found: list[Tensor], targets: list[Tensor], sample_rate: int) -> list[float]:
+    pairs = zip(found, targets, strict=True)
+    return [float(mel_distance_db(*pair, sample_rate)) for pair in pairs]
+
+
+def fixed_score(codec: Codec) -> dict[str, float]:
     """The mean mel distance of fixed generated guitars through pedals, dB."""
     rate = codec.config.sound.sample_rate
-    clips = draw("generated", n, wet=True, seconds=1.0, sample_rate=rate, seed=0)
+    clips = draw("generated", 12, wet=True, seconds=1.0, sample_rate=rate, seed=0)
     audio = torch.stack([torch.from_numpy(clip.audio) for clip in clips])
     mel_db = mel_distance_db(codec.round_trip(audio, rate), audio, rate)
     return {"mel_distance_db": round(float(mel_db.mean()), 3)}

@@ -27,6 +27,14 @@ PEDALS = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
 INPUT_DBFS = -20.0
 # -80 dBFS noise under both sounds: spectral convergence divides by the target, which may be silent.
 _DITHER = 1e-4
+_WET_SHARE = 0.5  # of the clips go through one to six random pedals
+# Weights of the loss: per dB, of the STFT loss, of the samples' relative error, of the quantiser's.
+_MEL, _STFT, _WAVE, _COMMITMENT, _CODEBOOK = 1.0, 2.0, 2.0, 0.25, 1.0
+# How far a codeword moves per step towards the mean of its frames. The gradient alone moves it by
+# about the learning rate, too slowly for the encoder.
+CODEWORD_RATE = 0.1
+# An unused codeword is replaced after this many times `codebook_size` frames.
+EXPIRE_AFTER = 8.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Clips(Dataset):
         audio = self.pools[index % len(self.pools)].clip(index).audio
         if self.split == "train":
             audio = augment(audio, sound.sample_rate, rng)
-        if rng.random() < sound.wet_share:
+        if rng.random() < _WET_SHARE:
             chain = ChainSampler(PEDALS, "shuffled").sample(rng)
             audio = chain.render(set_rms(audio, INPUT_DBFS), sound.sample_rate)
         audio = set_rms(audio, float(rng.uniform(-32, -14)))
@@ -84,8 +92,7 @@ class Renewal(nn.Module):
     def __init__(self, config: Config, *, fresh: bool) -> None:
         super().__init__()
         net = config.net
-        self.rate = net.codeword_rate
-        self.patience = round(net.expire_after * net.codebook_size)
+        self.patience = round(EXPIRE_AFTER * net.codebook_size)
         # Frames since each codeword was last chosen. Fresh ones are all replaced at once.
         idle = torch.full((net.n_codebooks, net.codebook_size), self.patience if fresh else 0)
         self.register_buffer("idle", idle)
@@ -101,7 +108,7 @@ class Renewal(nn.Module):
             count = torch.zeros_like(word[:, :1]).index_add_(0, chosen, ones)
             total = torch.zeros_like(word).index_add_(0, chosen, frames[:, k])
             mean = total / count.clamp(min=1)
-            moved = torch.where(count > 0, torch.lerp(word, mean, self.rate), word)
+            moved = torch.where(count > 0, torch.lerp(word, mean, CODEWORD_RATE), word)
             self.idle[k] = torch.where(count[:, 0] > 0, 0, self.idle[k] + len(frames))
             expired = self.idle[k] > self.patience
             # Torch's own generator: its state is part of the training's checkpoint.
@@ -115,7 +122,7 @@ def loss_of(config: Config, codec: Codec, renewal: Renewal) -> Loss:
 
     Source: Kumar et al. 2023, section 3.4, without the discriminator.
     """
-    net, rate = config.net, config.sound.sample_rate
+    rate = config.sound.sample_rate
     stft = need("auraloss").freq.MultiResolutionSTFTLoss()
 
     def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
@@ -127,11 +134,11 @@ def loss_of(config: Config, codec: Codec, renewal: Renewal) -> Loss:
         dither = _DITHER * torch.randn(target.shape[-1], generator=rng).to(target)
         error = (estimate - target).abs().mean((1, 2))
         parts = {
-            "mel": net.mel_weight * mel_distance_db(estimate, target, rate).mean(),
-            "stft": net.stft_weight * stft(estimate + dither, target + dither),
-            "wave": net.wave_weight * (error / (target.abs().mean((1, 2)) + _DITHER)).mean(),
-            "commitment": net.commitment_weight * out["commitment"],
-            "codebook": net.codebook_weight * out["codebook"],
+            "mel": _MEL * mel_distance_db(estimate, target, rate).mean(),
+            "stft": _STFT * stft(estimate + dither, target + dither),
+            "wave": _WAVE * (error / (target.abs().mean((1, 2)) + _DITHER)).mean(),
+            "commitment": _COMMITMENT * out["commitment"],
+            "codebook": _CODEBOOK * out["codebook"],
         }
         figures = {name: part.item() for name, part in parts.items()}
         figures["idle_codewords"] = float((renewal.idle > 0).float().mean())
