@@ -90,26 +90,8 @@ def exercise_00_2(attempt: Attempt) -> str:
     )
 
 
-_VALLEY_DB = 3.0
-_PADDING = 8
-
-
-def _valley_db(n_fft: int, sample_rate: int, spacing_hz: float) -> float:
-    """Depth of the valley between two equal sines under a Hann window, in the worst case."""
-    spacing_bins = spacing_hz * n_fft / sample_rate
-    window = np.hanning(n_fft + 1)[:-1]
-    turns = 2j * np.pi * np.arange(n_fft) / n_fft
-    shallowest = math.inf
-    for first_bin in (n_fft / 16, n_fft / 16 + 0.37):
-        between = slice(int(_PADDING * first_bin), int(_PADDING * (first_bin + spacing_bins)) + 2)
-        low, high = (
-            np.fft.fft(window * np.exp(turns * bins), _PADDING * n_fft)[between]
-            for bins in (first_bin, first_bin + spacing_bins)
-        )
-        for phase in np.linspace(0, 2 * np.pi, 16, endpoint=False):
-            level_db = 20 * np.log10(np.abs(low + np.exp(1j * phase) * high) + 1e-12)
-            shallowest = min(shallowest, min(level_db[0], level_db[-1]) - level_db.min())
-    return shallowest
+# Bins between two equal sines under a Hann window that leave a valley of 3 dB for every phase.
+_SEPARATED_BINS = 2.45
 
 
 def exercise_01_1(attempt: Attempt) -> str:
@@ -119,16 +101,17 @@ def exercise_01_1(attempt: Attempt) -> str:
         power = n_fft >= 2 and not n_fft & (n_fft - 1)
         require(power, f"n_fft must be a power of two, got {n_fft}")
         bins = spacing_hz * n_fft / sample_rate
-        case = f"two sines {spacing_hz:g} Hz apart at {sample_rate} Hz, n_fft = {n_fft}"
-        require(
-            bins >= 1 and _valley_db(n_fft, sample_rate, spacing_hz) >= _VALLEY_DB,
-            f"{case}: they are {bins:.2f} bins apart, and for some phases the valley between them "
-            f"is less than {_VALLEY_DB:g} dB deep, so they look like one",
+        case = (
+            f"sines {spacing_hz:g} Hz apart at {sample_rate} Hz, n_fft = {n_fft}: {bins:.2f} bins"
         )
         require(
-            bins < 4 or _valley_db(n_fft // 4, sample_rate, spacing_hz) < _VALLEY_DB,
-            f"{case}: separated, but a quarter of that already is; your frame lasts "
-            f"{1000 * n_fft / sample_rate:.0f} ms, and everything within it is smeared",
+            bins >= _SEPARATED_BINS,
+            f"{case} apart, and for some phases there is no valley of 3 dB: they look like one",
+        )
+        require(
+            bins < 4 * _SEPARATED_BINS,
+            f"{case} are more than enough; your frame lasts {1000 * n_fft / sample_rate:.0f} ms, "
+            "and everything within it is smeared",
         )
     return "frequency resolution is sample_rate / n_fft times the width of the main lobe"
 

@@ -6,7 +6,6 @@ Each function returns a figure and changes nothing else; the last expression of 
 import io
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 import matplotlib
@@ -21,9 +20,6 @@ from PIL import Image
 
 from labkit.measure.loudness import Clip, as_channels
 from labkit.signal import spectra
-
-if TYPE_CHECKING:
-    from labkit.systems.pedal_order.predict import Prediction
 
 # Okabe & Ito: told apart with every common colour blindness, and by their lightness.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -166,92 +162,52 @@ def training_curve(
     return lines(None, series, xlabel="step", ylabel=unit, floors=floors)
 
 
-def confusion(matrix: np.ndarray, labels: Sequence[str], *, title: str = "") -> LabFigure:
-    """A confusion matrix, rows the truth, columns the answer; shaded by the share of each row.
-
-    Raises:
-        ValueError: if the matrix is not square with one row per label.
-    """
-    matrix = np.asarray(matrix)
-    if matrix.shape != (len(labels), len(labels)):
-        raise ValueError(
-            f"matrix must be {len(labels)} x {len(labels)}, one row per label, got {matrix.shape}"
-        )
-    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    right = np.trace(matrix) / max(matrix.sum(), 1)
-    side = 1.6 + 0.45 * len(labels)
-    alt = f"Confusion matrix {title}: {100 * right:.1f} % on the diagonal"
-    axes = _axes(alt, width=side + 0.8, height=side)[0]
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(matrix):
-        colour = "white" if share[row, column] > 0.55 else "black"
-        axes.text(column, row, f"{count:g}", ha="center", va="center", color=colour, size=8)
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="answer", ylabel="truth", title=title)
-    return axes.figure
-
-
-def attention(
-    weights: np.ndarray,
+def matrix(
+    values: np.ndarray,
     x_labels: Sequence[str],
     y_labels: Sequence[str],
     *,
-    xlabel: str = "audio frame",
-    n_named: int = 0,
+    xlabel: str,
+    ylabel: str,
+    written: bool = False,
 ) -> LabFigure:
-    """Attention weights (outputs, inputs), whose rows add to 1.
-
-    Args:
-        n_named: so many first inputs are no frames: their labels stand above the image.
+    """A matrix (y, x) as colours, each row relative to its sum; `written`: with its values as text.
 
     Raises:
-        ValueError: if the labels do not fit the weights.
+        ValueError: if the labels do not fit the values.
     """
-    weights = np.asarray(weights)
-    if weights.shape != (len(y_labels), len(x_labels)):
+    values = np.asarray(values)
+    if values.shape != (len(y_labels), len(x_labels)):
         raise ValueError(
-            f"weights must be {(len(y_labels), len(x_labels))}, as the labels, got {weights.shape}"
+            f"values must be {(len(y_labels), len(x_labels))}, as the labels, got {values.shape}"
         )
-    alt = f"Attention of {len(y_labels)} outputs over {len(x_labels)} inputs"
-    axes = _axes(alt, height=1.2 + 0.22 * len(y_labels))[0]
-    image = axes.imshow(weights, aspect="auto", cmap="viridis", vmin=0)
-    frames = range(n_named, len(x_labels), max(1, -(-len(x_labels) // 12)))
-    axes.set_xticks(frames, [x_labels[frame] for frame in frames])
-    if n_named:
-        above = axes.secondary_xaxis("top")
-        above.set_xticks(range(n_named), x_labels[:n_named], rotation="vertical", fontsize=6)
+    alt = f"{ylabel} ({', '.join(y_labels)}) against {len(x_labels)} of {xlabel}"
+    axes = _axes(alt, height=1.4 + 0.3 * len(y_labels))[0]
+    share = values / np.maximum(values.sum(1, keepdims=True), 1e-9)
+    axes.imshow(share, aspect="auto", cmap="Blues", vmin=0)
+    for (row, column), value in np.ndenumerate(values) if written else ():
+        axes.text(column, row, f"{value:g}", ha="center", va="center", color="#d55e00", size=8)
+    shown = range(0, len(x_labels), max(1, -(-len(x_labels) // 16)))
+    axes.set_xticks(shown, [x_labels[k] for k in shown], rotation=45, ha="right")
     axes.set_yticks(range(len(y_labels)), y_labels)
-    axes.set(xlabel=xlabel, ylabel="output token")
-    axes.figure.colorbar(image, ax=axes, label="weight")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     return axes.figure
 
 
-def histograms(columns: Mapping[str, Sequence[float]], *, bins: int = 30) -> LabFigure:
-    """A panel of histograms: name with its unit -> values.
-
-    Raises:
-        ValueError: if there are no columns, or one is empty or not finite.
-    """
-    if not columns:
-        raise ValueError("columns must hold at least one name -> values, got none")
-    for name, values in columns.items():
-        if len(values) == 0 or not np.isfinite(np.asarray(values, dtype=float)).all():
-            raise ValueError(f"columns[{name!r}] must be finite and not empty")
-    across = min(4, len(columns))
-    down = -(-len(columns) // across)
-    alt = f"Histograms: {', '.join(columns)}"
-    figure = new_figure(alt, width=max(3.2, 2.0 * across), height=0.3 + 1.5 * down)
-    with styled():
-        grid = figure.subplots(down, across, squeeze=False)
-    for axes, (name, values) in zip(grid.flat, columns.items(), strict=False):
-        axes.hist(values, bins=bins)
-        axes.set_xlabel(name)
-    for axes in grid.flat[len(columns) :]:
-        axes.axis("off")
-    for axes in grid[:, 0]:
-        axes.set_ylabel("count")
-    return figure
+def scatter(
+    groups: Mapping[str, np.ndarray], *, xlabel: str, ylabel: str, named: bool = False
+) -> LabFigure:
+    """Points (n, 2) of several groups; `named` writes the name of a group at its points."""
+    alt = f"{ylabel} over {xlabel}: {', '.join(groups)}"
+    axes = _axes(alt, width=5.2, height=3.6)[0]
+    for name, points in groups.items():
+        axes.scatter(*np.asarray(points).T, s=12, label=name, color=COLOURS[5] if named else None)
+        for point in points if named else ():
+            axes.annotate(name, point, xytext=(2, 2), textcoords="offset points", fontsize=7)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    if not named:
+        axes.legend(frameon=False, fontsize=8)
+    return axes.figure
 
 
 def spectrogram(
@@ -355,108 +311,3 @@ def _settings(parameters: Mapping[str, object]) -> str:
         for name, value in parameters.items()
     ]
     return "\n".join(textwrap.shorten(line, 24, placeholder="…") for line in shown)
-
-
-def alternatives(predictions: "Mapping[str, Prediction]", *, most: int = 5) -> LabFigure:
-    """The most probable chains as bars, a panel for each title; the last bar is the rest.
-
-    Raises:
-        ValueError: if there are no predictions.
-    """
-    if not predictions:
-        raise ValueError("predictions must hold at least one title -> prediction, got none")
-    words = [
-        f"{title}: {_arrows(p.chain.names)} {p.probability:.2f}" for title, p in predictions.items()
-    ]
-    height = (0.35 + 0.24 * (most + 1)) * len(predictions) + 0.3
-    figure = new_figure(f"Probability of the chains {'; '.join(words)}", height=height)
-    with styled():
-        column = figure.subplots(len(predictions), 1, squeeze=False, sharex=True)[:, 0]
-    for axes, (title, prediction) in zip(column, predictions.items(), strict=True):
-        kept = prediction.alternatives[:most]
-        shares = [share for _, share in kept]
-        shares.append(max(0.0, 1.0 - sum(shares)))
-        labels = [*(_arrows(names) for names, _ in kept), "all others"]
-        colours = [COLOURS[0], *[COLOURS[5]] * (len(kept) - 1), "0.8"]
-        bars = axes.barh(range(len(labels)), shares, color=colours)
-        axes.bar_label(bars, [f"{share:.2f}" for share in shares], padding=2, size=8)
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set(xlim=(0, 1.12), ylim=(len(labels) - 0.4, -0.6), title=title)
-    column[-1].set_xlabel("probability")
-    return figure
-
-
-def _arrows(names: Sequence[str]) -> str:
-    return " → ".join(names) or "(clean)"
-
-
-def word_map(places: Mapping[str, tuple[float, float]], *, xlabel: str, ylabel: str) -> LabFigure:
-    """Words on a plane: word -> (x, y); no word covers another."""
-    ends = sorted(places, key=lambda word: places[word][0])
-    alt = f"{len(places)} words, from {ends[0]} (left) to {ends[-1]} (right)"
-    axes = _axes(alt, height=4.2)[0]
-    axes.scatter(*np.array(list(places.values())).T, s=6, color=COLOURS[5])
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.figure.draw_without_rendering()  # lays out the axes, in which the words are measured
-    taken = []
-    for word in ends:
-        # The first corner of its point at which the word covers none before it.
-        for dx, dy in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
-            side = {"ha": "left" if dx > 0 else "right", "va": "bottom" if dy > 0 else "top"}
-            offset = {"xytext": (2 * dx, 2 * dy), "textcoords": "offset points"}
-            label = axes.annotate(word, places[word], **offset, fontsize=7, **side)
-            box = label.get_window_extent()
-            if not any(box.overlaps(other) for other in taken):
-                break
-            label.remove()
-        else:
-            axes.add_artist(label)
-        taken.append(box)
-    return axes.figure
-
-
-def group_map(groups: Mapping[str, np.ndarray], *, title: str = "") -> LabFigure:
-    """Vectors (n, d) of several groups on the plane of their first two principal components.
-
-    Raises:
-        ValueError: if there are fewer than three vectors in all.
-    """
-    vectors = np.concatenate(list(groups.values()))
-    if len(vectors) < 3:
-        raise ValueError(f"groups must hold at least three vectors, got {len(vectors)}")
-    mean = vectors.mean(0)
-    components = np.linalg.svd(vectors - mean, full_matrices=False)[2][:2].T
-    alt = f"{len(groups)} groups on a plane: {', '.join(groups)}"
-    axes = _axes(alt, width=5.2, height=3.6)[0]
-    for name, some in groups.items():
-        axes.scatter(*((some - mean) @ components).T, s=18, label=name)
-    axes.set(xlabel="first component", ylabel="second component", title=title)
-    axes.legend(frameon=False, fontsize=8)
-    return axes.figure
-
-
-def flow_paths(path: np.ndarray, *, title: str = "") -> LabFigure:
-    """Paths (steps + 1, n) of one value from noise to data, and a histogram of their ends."""
-    low = float((path[-1] < 0).mean())
-    alt = f"{path.shape[1]} paths in {len(path) - 1} steps; {low:.0%} end below 0. {title}"
-    left, right = _axes(alt, n=2, sharey=True, width_ratios=(3, 1))
-    left.plot(np.linspace(0, 1, len(path)), path[:, :60], color=COLOURS[0], lw=0.7, alpha=0.6)
-    left.set(xlabel="time", ylabel="value", title=title, ylim=(-3, 3))
-    right.hist(path[-1], bins=np.linspace(-3, 3, 49), orientation="horizontal", color=COLOURS[1])
-    right.set(xlabel="ends")
-    return left.figure
-
-
-def pair_answers(
-    truth: np.ndarray, answers: Mapping[str, np.ndarray], *, labels: tuple[str, str]
-) -> LabFigure:
-    """Exchangeable pairs (n, 2): a panel for each answer, the truth in grey in both orders."""
-    alt = f"answers of {', '.join(answers)} to {len(truth)} pairs"
-    panels = _axes(alt, n=len(answers), width=3.0 * len(answers), height=2.9, sharey=True)
-    for panel, (name, points) in zip(panels, answers.items(), strict=True):
-        for order in (truth, truth[:, ::-1]):
-            panel.plot(order[:, 0], order[:, 1], ".", ms=3, color="0.8")
-        panel.plot(points[:, 0], points[:, 1], ".", ms=4, color=COLOURS[0])
-        panel.set(title=name, xlabel=labels[0], aspect="equal")
-    panels[0].set_ylabel(labels[1])
-    return panels[0].figure

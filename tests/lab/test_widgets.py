@@ -1,15 +1,13 @@
-"""Progress bars, TensorBoard, the reader's own file, and the dial of sizes."""
+"""Progress bars, the reader's own file, and the dial of sizes."""
 
 import datetime
-import urllib.request
 
 import numpy as np
 import pytest
-from torch.utils.tensorboard import SummaryWriter
 
 from labkit.lab.budget import budget, pick
 from labkit.lab.listen import wav_bytes
-from labkit.lab.progress import Progress, progress, tensorboard
+from labkit.lab.progress import Progress, progress
 from labkit.lab.upload import upload_or
 from labkit.signal.files import AudioFileError
 
@@ -27,18 +25,6 @@ def test_a_bar_counts_items_and_shows_figures_without_times(capsys):
     assert "2000/2000" in last
     assert "loss=0.0005" in last
     assert "it/s" not in last
-
-
-def test_tensorboard_lists_what_a_run_has_written(tmp_path):
-    with pytest.raises(FileNotFoundError, match="train there first"):
-        tensorboard(tmp_path)
-    writer = SummaryWriter(tmp_path)
-    writer.add_scalar("val/loss", 0.5, 1)
-    writer.close()
-    page = tensorboard(tmp_path)
-    assert repr(page) == "TensorBoard: 1 scalars (val/loss)"
-    with urllib.request.urlopen(page.url, timeout=60) as answer:
-        assert b"TensorBoard" in answer.read()
 
 
 @pytest.fixture
