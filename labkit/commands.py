@@ -320,29 +320,27 @@ def data_make() -> int:
 
 def data_render_synth(
     *,
-    config: Path | None = None,
-    preset: str | None = None,
+    preset: str = "vital_simple",
     out: Path | None = None,
-    n: int | None = None,
+    n: int = 20_480,
     workers: int = 2,
     scheduler: str | None = None,
 ) -> int:
     """Render notes of a synthesizer to train on; the same folder again continues.
 
     Args:
-        config: a JSON file with fields of `RenderConfig`.
         preset: vital_simple, vital_full or surge_simple.
         out: the folder; one in the cache by default.
         n: number of training notes.
         workers: processes of a local dask cluster.
         scheduler: address of a dask scheduler to use instead, e.g. tcp://host:8786.
     """
-    from labkit.systems.synth.render import render_set
+    from labkit.systems.synth.render import RenderConfig, default_folder, render
 
-    summary = render_set(
-        config=config, parameters=preset, out=out, n=n, workers=workers, scheduler=scheduler
-    )
-    print(summary)
+    folder = out or default_folder(preset)
+    config = RenderConfig(parameters=preset, n_train=n)
+    rendered = render(config, folder, workers=workers, scheduler=scheduler)
+    print(f"{rendered} notes rendered; {n} to train on in {folder}")
     return 0
 
 

@@ -1,6 +1,5 @@
 """Synth matching: it learns, matches are ranked by sound, files open again, data sets resume."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -24,24 +23,20 @@ from labkit.signal.seeds import generator
 from labkit.systems.synth import SYSTEM, Match, build, predict, write_match
 from labkit.systems.synth.config import Sound
 from labkit.systems.synth.model import N_LINES, N_MELS, mono, n_frames, note_features
-from labkit.systems.synth.predict import patch_of, prepare, propose, refined, transposed, write_note
+from labkit.systems.synth.predict import patch_of, prepare, propose, refined, transposed
 from labkit.systems.synth.render import (
     SPLITS,
     Notes,
     RenderConfig,
     claim,
-    columns,
     draw,
     jobs,
     read_notes,
-    read_shard,
-    read_statistics,
     render,
     write_shard,
 )
-from labkit.systems.synth.score import Sound as Target
 from labkit.systems.synth.score import fixed_score, judge, nearest_notes, rows
-from labkit.systems.synth.train import Data, Examples, exchanges, validation_losses, varied
+from labkit.systems.synth.train import Data, Examples, exchanges, varied
 
 TINY = SYSTEM.presets["vital_simple"].but(
     channels=(8, 8, 16, 16),
@@ -49,11 +44,10 @@ TINY = SYSTEM.presets["vital_simple"].but(
     condition=32,
     width=32,
     n_layers=1,
-    draws=1,
     batch_size=32,
     warmup_steps=0,
 )
-SMALL = RenderConfig(n_train=6, n_validation=2, n_test=2, shard_size=2, seconds=0.75, audio=True)
+SMALL = RenderConfig(n_train=6, n_validation=2, n_test=2, shard_size=2, seconds=0.75)
 N_FRAMES = n_frames(1.5)
 
 
@@ -66,6 +60,10 @@ def vital() -> Synth:
 
 def patch(seed: int) -> dict[str, float | str]:
     return SIMPLE.draw(generator(seed, "patch"))
+
+
+def noise() -> np.ndarray:
+    return 0.1 * np.random.default_rng(0).standard_normal((2, 66_150)).astype(np.float32)
 
 
 def note_file(folder: Path) -> Path:
@@ -84,13 +82,10 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     claim(folder, config)
     for number, job in enumerate(jobs(config)):
         n = job.stop - job.start
-        made = {name: np.zeros((n, *shape)) for name, (shape, _) in columns(config).items()}
-        made["parameters"] = np.stack([SIMPLE.encode(patch(1000 * number + k)) for k in range(n)])
-        made["lines"] = -70 + 20 * made["parameters"] @ matrix / np.sqrt(SIMPLE.size)
-        write_shard(job.path(folder), job, made)
-    flat = {"mel": N_MELS, "lines": N_LINES}
-    moments = {name: {"mean": [-70.0] * n, "deviation": [20.0] * n} for name, n in flat.items()}
-    (folder / "statistics.json").write_text(json.dumps(moments))
+        codes = np.stack([SIMPLE.encode(patch(1000 * number + k)) for k in range(n)])
+        lines = -70 + 20 * codes @ matrix / np.sqrt(SIMPLE.size)
+        mel = np.random.default_rng(number).normal(-70, 1, (n, N_MELS, N_FRAMES))
+        write_shard(job.path(folder), job, Notes(codes, mel, lines, np.zeros((n, 3))))
     return folder
 
 
@@ -115,10 +110,10 @@ def test_a_shipped_checkpoint_is_the_one_described_and_scores_what_its_card_says
 
 
 def test_every_trainable_tensor_moves():
-    model = build(TINY.but(drop=0.5))
+    model = build(TINY)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    for number in range(3):  # gates begin at zero: what lies behind them moves from step two on
+    for number in range(4):  # gates begin at zero: what lies behind them moves from step two on
         b, rng = 16, torch.Generator().manual_seed(number)
         given = torch.randn(b, 64, N_FRAMES, generator=rng), torch.randn(b, 312, generator=rng)
         flow, plain = model(*given, torch.randn(b, SIMPLE.size, generator=rng), torch.arange(b))
@@ -128,18 +123,25 @@ def test_every_trainable_tensor_moves():
     assert [name for name, p in model.named_parameters() if torch.equal(p, before[name])] == []
 
 
-def test_it_learns_what_is_shown_and_not_what_is_shuffled(toy: Path, tmp_path: Path):
-    config = TINY.but(steps=400, draws=4, noise_db=0.0, dropout=0.0, swap=False, vary=False)
-    config = config.but(averaging=0.9, learning_rate=3e-3)
+def test_it_learns_what_is_shown_and_not_what_is_shuffled(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    module = sys.modules["labkit.systems.synth.train"]
+    monkeypatch.setattr(module, "varied", lambda mel, lines, values, *_: (mel, lines, values))
+    monkeypatch.setattr(module, "exchanges", lambda spec: np.arange(spec.size)[None])
+    config = TINY.but(steps=400, dropout=0.0, averaging=0.9, learning_rate=3e-3)
     model = SYSTEM.train(config, tmp_path, data=Data(toy))
     kept = read_notes(toy, "validation")
-    mixed = dataclasses.replace(kept, lines=np.roll(kept.lines, 1, 0), mel=np.roll(kept.mel, 1, 0))
-    shown, shuffled = validation_losses(model, kept), validation_losses(model, mixed)
+    given = [
+        torch.from_numpy(x.astype(np.float32)) for x in (kept.mel, kept.lines, kept.parameters)
+    ]
+    mixed = [given[0].roll(1, 0), given[1].roll(1, 0), given[2]]
+    with torch.no_grad():
+        shown, shuffled = (model(*some, torch.zeros(1)) for some in (given, mixed))
     constant = kept.parameters.var(0).mean()
-    assert shown["validation_regression"] < 0.75 * constant
-    assert shuffled["validation_regression"] > constant
-    # Most of the flow's loss is noise that nothing predicts.
-    assert shown["validation_flow"] < 0.95 * shuffled["validation_flow"]
+    assert shown[1] < 0.75 * constant
+    assert shuffled[1] > constant
+    assert shown[0] < 0.95 * shuffled[0]  # most of the flow's loss is noise
     with pytest.raises(ValueError, match="another config"):
         SYSTEM.train(config.but(dropout=0.5), tmp_path, data=Data(toy))
 
@@ -212,18 +214,16 @@ def test_in_the_full_set_rates_slow_down_too_and_keytrack_moves_the_cutoff_by_it
 def test_examples_depend_on_their_number_alone(tmp_path: Path):
     config = RenderConfig(n_train=8, n_validation=1, n_test=1, shard_size=8)
     filled(tmp_path, config)
-    made = [Examples(read_notes(tmp_path, "train"), TINY.but(vary=False), 100) for _ in range(2)]
+    made = [Examples(read_notes(tmp_path, "train"), TINY, 100) for _ in range(2)]
     assert len(made[0]) == 100
     made[0][3]
     for name, tensor in made[0][17].items():
         np.testing.assert_array_equal(tensor, made[1][17][name])
-    # Every note once in the first round, with its oscillators in either order.
-    order = exchanges(config.spec)[1]
-    seen = [made[0][k]["parameters"].numpy() for k in range(8)]
-    whole = made[0].notes.parameters
-    assert {min(tuple(x), tuple(x[order])) for x in seen} == {
-        min(tuple(x), tuple(x[order])) for x in whole
-    }
+    kinds = [
+        len({tuple(made[0][k]["parameters"].tolist()) for k in range(first, first + 8)})
+        for first in (0, 8)
+    ]
+    assert kinds == [8, 8]
 
 
 def test_equal_oscillators_stand_in_every_order():
@@ -238,15 +238,6 @@ def test_equal_oscillators_stand_in_every_order():
     assert found == set(permutations(levels))
     rest = [name for name in FULL.names if not name.startswith("osc")]
     assert all(p[name] == values[name] for p in patches for name in rest)
-
-
-def test_features_do_not_depend_on_the_level():
-    audio = 0.1 * np.random.default_rng(0).standard_normal((2, 33_075)).astype(np.float32)
-    loud, quiet = note_features(audio), note_features(0.01 * audio)
-    for first, second in ((loud.mel, quiet.mel), (loud.lines, quiet.lines)):
-        # Half precision: 2 ** -4 dB.
-        np.testing.assert_allclose(first.astype(float), second.astype(float), atol=0.13)
-    assert loud.loudness_lufs - quiet.loudness_lufs == pytest.approx(40.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("key", [33, 69, 105])
@@ -316,40 +307,35 @@ def test_a_patch_beside_the_key_is_corrected(vital: Synth, monkeypatch: pytest.M
     found = predict(build(TINY).eval(), audio, 44_100, n=1, synth=vital)
     kept = predict(build(TINY).eval(), audio, 44_100, n=1, pitch=52, synth=vital)
     assert found.values["note_pitch"] == 55.0
-    assert found.renders == 2 + 24 + 2
     assert kept.values["note_pitch"] == 52.0
     assert found.distance < kept.distance
 
 
 @pytest.fixture(scope="module")
 def match(vital: Synth) -> Match:
-    audio = 0.1 * np.random.default_rng(0).standard_normal((2, 44_100)).astype(np.float32)
-    return predict(build(TINY).eval(), audio, 44_100, n=3, pitch=50, synth=vital)
+    return predict(build(TINY).eval(), noise(), 44_100, n=3, pitch=50, synth=vital)
 
 
 def test_a_match_is_as_loud_as_the_sound_and_the_best_that_was_tried(match: Match):
     assert match.values["note_pitch"] == 50.0
     assert len(match.tried) == 4  # three draws and the regressor's
-    assert match.renders == 6
     assert match.distance < min(match.tried) + 3  # a first note begins slightly differently
     if match.volume_db < 12:
-        wanted = loudness_lufs(match.target[None], 44_100)
+        wanted = loudness_lufs(noise().mean(0, keepdims=True), 44_100)
         assert loudness_lufs(mono(match.audio), 44_100) == pytest.approx(wanted, abs=1.5)
 
 
 def test_the_files_of_a_match_open_again(match: Match, vital: Synth, tmp_path: Path):
     mido = pytest.importorskip("mido", reason="the package mido is not installed")
     files = write_match(match, tmp_path / "deep", name="mine", synth=vital)
-    played = vital.play(files.preset.read_text(), match.values, seconds=1.5)
+    played = vital.play(files[0].read_text(), match.values, seconds=1.5)
     np.testing.assert_allclose(played, match.audio, atol=1e-5)
-    notes = [m for m in mido.MidiFile(files.midi).tracks[0] if not m.is_meta]
+    notes = [m for m in mido.MidiFile(files[1]).tracks[0] if not m.is_meta]
     assert [(m.type, m.note) for m in notes] == [("note_on", 50), ("note_off", 50)]
     # 960 ticks a second.
     assert notes[1].time / 960 == pytest.approx(match.values["note_seconds"], abs=1e-3)
-    assert json.loads(files.parameters.read_text())["values"] == match.values
+    assert json.loads(files[2].read_text())["values"] == match.values
     assert len(list((tmp_path / "deep").iterdir())) == 4
-    write_note(tmp_path / "short.mid", {"note_pitch": 60.0, "note_seconds": 0.0})
-    assert mido.MidiFile(tmp_path / "short.mid").length > 0
 
 
 def test_the_command_writes_a_preset(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -369,11 +355,9 @@ def test_the_nearest_note_is_the_note_itself():
     rng, n = np.random.default_rng(0), 20
     codes = np.stack([SIMPLE.encode(patch(k)) for k in range(n)])
     mel, lines = rng.normal(-70, 20, (n, 64, N_FRAMES)), rng.normal(-70, 20, (n, 312))
-    notes = Notes(codes, mel, lines, np.zeros(n), np.zeros((n, 3)))
     near = mel + rng.normal(0, 1, mel.shape)
-    found = nearest_notes(build(TINY), notes, near, lines, n)
+    found = nearest_notes(build(TINY), Notes(codes, mel, lines, np.zeros((n, 3))), near, lines)
     np.testing.assert_array_equal(found[:, 0], np.arange(n))
-    np.testing.assert_array_equal(np.sort(found, 1), np.tile(np.arange(n), (n, 1)))
 
 
 def test_judging_by_hand():
@@ -387,36 +371,38 @@ def test_judging_by_hand():
 
     code, heard = SIMPLE.encode(right), note_features(wave[None])
     mels, lines = (np.stack([x, x]) for x in (heard.mel, heard.lines))
-    notes = Notes(np.stack([code, code]), mels, lines, *np.zeros((2, 2)))
-    sounds = [Target(str(k), wave, code) for k in range(2)]
+    notes = Notes(np.stack([code, code]), mels, lines, np.zeros((2, 3)))
+    sounds = [(str(k), wave, code) for k in range(2)]
     scores = judge(build(TINY).eval(), sounds, Silent(), notes)
     assert scores["oracle"]["MSS"][0] == scores["nearest neighbour"]["MSS"][1] == 0.0
     assert scores["regression"]["MSS"][0] > 1
     assert scores["flow, best of 8"]["RMS cosine"][0] == 0.0
-    beside, controls = {"floor": "nearest neighbour"}, {"regression": "mean patch"}
-    facts = {"protocol": "p", "sources": "real", "seed": 0}
-    found = rows(scores, ["a", "b"], beside, controls, **facts)
-    assert {row.name for row in found} == {"regression"}
-    first = found[0]
-    assert (first.metric, first.unit, first.floor) == ("MSS", "dB", 0.0)
-    assert first.control == pytest.approx(np.mean(scores["mean patch"]["MSS"]))
-    assert first.oracle is None
+    found = rows(scores, ["a", "b"], protocol="p", sources="real", seed=0)
+    assert [row.name for row in found[::2]] == [
+        "8 neighbours, best kept",
+        "regression",
+        "flow, best of 8",
+    ]
+    first = found[2]
+    assert (first.metric, first.unit, first.floor, first.oracle) == ("MSS", "dB", 0.0, 0.0)
+    assert first.prior == pytest.approx(np.mean(scores["mean patch"]["MSS"]))
+    assert first.control == pytest.approx(np.mean(scores["shuffled sound"]["MSS"]))
 
 
 # Data sets
 
 
-def row_values(config: RenderConfig, n: int) -> dict[str, np.ndarray]:
+def some_notes(config: RenderConfig, n: int) -> Notes:
+    codes = [config.spec.encode(draw(config.parameters, "train", k, 0)[0]) for k in range(n)]
     rng = np.random.default_rng(0)
-    made = {name: rng.random((n, *shape)) for name, (shape, _) in columns(config).items()}
-    codes = [config.spec.encode(draw(config, "train", k, 0)[0]) for k in range(n)]
-    return made | {"parameters": np.stack(codes)}
+    mel, lines = rng.random((n, N_MELS, n_frames(config.seconds))), rng.random((n, N_LINES))
+    return Notes(np.stack(codes), mel, lines, rng.random((n, 3)))
 
 
 def filled(folder: Path, config: RenderConfig) -> None:
     claim(folder, config)
     for job in jobs(config):
-        write_shard(job.path(folder), job, row_values(config, job.stop - job.start))
+        write_shard(job.path(folder), job, some_notes(config, job.stop - job.start))
 
 
 @pytest.fixture(scope="module")
@@ -424,15 +410,11 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set whose rendering was killed after its first file, and continued."""
     pytest.importorskip("vita", reason="the package vita is not installed")
     pytest.importorskip("distributed", reason="the package distributed is not installed")
-    folder = tmp_path_factory.mktemp("killed")
-    (folder / "wanted.json").write_text(json.dumps(dataclasses.asdict(SMALL)))
-    out = folder / "set"
-    program = "import sys; from labkit.cli import main; sys.exit(main(sys.argv[1:]))"
-    given = ["data", "render-synth", "--workers", "1", "--out", str(out)]
+    out = tmp_path_factory.mktemp("killed") / "set"
+    room = "labkit.systems.synth.render"
+    program = f"from {room} import *; render({SMALL!r}, {str(out)!r}, workers=1)"
     run = subprocess.Popen(
-        [sys.executable, "-c", program, *given, "--config", str(folder / "wanted.json")],
-        process_group=0,
-        stderr=subprocess.DEVNULL,
+        [sys.executable, "-c", program], process_group=0, stderr=subprocess.DEVNULL
     )
     limit = time.monotonic() + 200
     while not list(out.glob("t*.h5")) and run.poll() is None and time.monotonic() < limit:
@@ -453,32 +435,20 @@ def test_what_was_killed_and_resumed_equals_what_was_not(killed: Path, tmp_path:
     render(SMALL, tmp_path, workers=1)
     for job in jobs(SMALL):
         whole, resumed = job.path(tmp_path), job.path(killed)
-        found = [read_shard(path, tuple(columns(SMALL))) for path in (whole, resumed)]
-        for name, values in found[0].items():
-            np.testing.assert_array_equal(values, found[1][name], err_msg=f"{name} {whole.name}")
         equal = whole.read_bytes() == resumed.read_bytes()  # too many bytes for a message
-        assert equal, f"{whole.name}: equal rows in unequal files"
-    assert (tmp_path / "statistics.json").read_text() == (killed / "statistics.json").read_text()
+        assert equal, whole.name
 
 
 @pytest.mark.timeout(600)
-def test_rows_are_the_sound_and_its_patch(killed: Path):
+def test_rows_are_the_sound_and_its_patch(killed: Path, vital: Synth):
     notes = read_notes(killed, "train")
-    train = [job.path(killed) for job in jobs(SMALL) if job.split == "train"]
-    audio = np.concatenate([read_shard(path, ("audio",))["audio"] for path in train])
-    assert len(notes) == 6
-    assert (notes.loudness_lufs >= SMALL.floor_lufs).all()
+    assert len(notes.parameters) == 6
     for k in range(6):
-        found = note_features(audio[k][None].astype(np.float32))
-        # The sound is kept in half precision: 66 dB below its peak the spectrogram shows it.
-        loud = notes.mel[k] > notes.mel[k].max() - 40
-        np.testing.assert_allclose(found.mel[loud], notes.mel[k][loud], atol=0.5)
-        assert found.loudness_lufs == pytest.approx(float(notes.loudness_lufs[k]), abs=0.05)
-        values = SMALL.spec.decode(notes.parameters[k])
-        assert values in [draw(SMALL, "train", k, attempt)[0] for attempt in range(50)]
-    mel, found = notes.mel.astype(np.float64), read_statistics(killed)["mel"]
-    np.testing.assert_allclose(found["mean"], mel.mean((0, 2)), atol=1e-6)
-    np.testing.assert_allclose(found["deviation"], np.maximum(mel.std((0, 2)), 1e-3), atol=1e-4)
+        values = SIMPLE.decode(notes.parameters[k])
+        assert values in [draw("vital_simple", "train", k, attempt)[0] for attempt in range(50)]
+        audio = vital.render(values, seconds=SMALL.seconds, phases=notes.phases[k])
+        # Chorus and reverb run free, and a first note begins slightly differently.
+        assert np.abs(note_features(audio).lines - notes.lines[k].astype(float)).mean() < 6
 
 
 @pytest.mark.timeout(600)
@@ -502,21 +472,9 @@ def test_a_finished_set_is_left_alone_and_trains_a_network_that_is_scored(
         assert None not in (row.floor, row.prior, row.control, row.oracle)
 
 
-def test_a_data_set_may_grow_but_not_change(tmp_path: Path):
-    config = RenderConfig(n_train=4, n_validation=4, n_test=4, shard_size=4)
-    filled(tmp_path, config)
-    notes = read_notes(tmp_path, "validation")
-    np.testing.assert_array_equal(notes.parameters, row_values(config, 4)["parameters"])
-    claim(tmp_path, dataclasses.replace(config, n_train=256))
-    job = jobs(config)[0]
-    job.path(tmp_path).unlink()
-    with pytest.raises(ValueError, match="lacks 1 files"):
-        read_notes(tmp_path, job.split)
-
-
 def test_splits_share_no_patch():
     found = {
-        SMALL.spec.encode(draw(SMALL, split, k, 0)[0]).tobytes()
+        SIMPLE.encode(draw("vital_simple", split, k, 0)[0]).tobytes()
         for split in SPLITS
         for k in range(300)
     }
@@ -532,13 +490,7 @@ def _claimed_again(folder: Path, **changed: object) -> None:
 
 
 def _wrong_shape(folder: Path) -> None:
-    job = jobs(RenderConfig())[0]
-    write_shard(folder / "x.h5", job, row_values(RenderConfig(), 4))
-
-
-def _unknown_field(folder: Path) -> None:
-    (folder / "c.json").write_text('{"colour": 1}')
-    RenderConfig.from_file(folder / "c.json")
+    write_shard(folder / "x.h5", jobs(RenderConfig())[0], some_notes(RenderConfig(), 4))
 
 
 NOISE = np.ones((1, 44_100), dtype=np.float32)
@@ -548,8 +500,6 @@ NOISE = np.ones((1, 44_100), dtype=np.float32)
     ("act", "message"),
     [
         (lambda _: Sound(parameters="moog"), "parameters must be one of vital_simple"),
-        (lambda _: build(TINY.but(field="token")), "field must be mlp for vital_simple"),
-        (lambda _: build(SYSTEM.presets["kosc"].but(field="cnn")), "field must be mlp, token or"),
         (lambda _: predict(build(TINY), NOISE, 44_100, synth=None, n=0), "n must be at least 1"),
         (lambda _: predict(build(TINY), NOISE, 44_100, synth=None, refine=-1), "refine"),
         (
@@ -559,7 +509,6 @@ NOISE = np.ones((1, 44_100), dtype=np.float32)
         (lambda _: note_features(0 * NOISE), "audio must not be silent"),
         (lambda _: RenderConfig(parameters="moog"), "parameters must be one of vital_simple"),
         (lambda _: RenderConfig(n_train=0), "n_train must be positive"),
-        (_unknown_field, "colour"),
         (_wrong_shape, "mel must have shape|parameters must have shape"),
         (lambda folder: render(SMALL, folder, workers=0), "workers must be at least 1"),
         (lambda folder: _claimed_again(folder, seconds=2.0), "data set of another config"),

@@ -1,7 +1,6 @@
 """k oscillators: sounds, map, equivariance, learning, score; what a regression cannot do."""
 
 import numpy as np
-import pytest
 import torch
 
 from labkit.effects.synths.kosc import render
@@ -12,8 +11,6 @@ from labkit.systems.synth.kosc import (
     Settings,
     log_spectral_distance,
     ranked,
-    to_settings,
-    to_values,
     true_map,
 )
 
@@ -34,14 +31,6 @@ def test_examples_depend_on_their_number_alone():
     assert not torch.equal(first[17]["settings"], first[18]["settings"])
 
 
-def test_settings_and_values_go_back_and_forth():
-    settings = torch.rand(50, 4, 3, generator=rng("s"))
-    values = to_values(settings)
-    assert values.var().item() == pytest.approx(1, abs=0.1)
-    torch.testing.assert_close(to_settings(values), settings, atol=1e-6, rtol=0)
-    assert to_settings(torch.full((1, 12), 9.0)).max() == 1
-
-
 def test_the_log_spectral_distance_of_ten_times_is_20_db():
     sound = render(torch.rand(2, 3, 3, generator=rng("sound")))
     # 20 dB in every bin, less where the floor hides it.
@@ -59,20 +48,18 @@ def test_the_map_does_not_depend_on_the_order():
     torch.testing.assert_close(drawn[0], drawn[1])
 
 
-@pytest.mark.parametrize("field", ["token", "mlp"])
-def test_exchanged_oscillators_exchange_velocities_of_the_token_field_only(field):
-    built = build(TINY.but(field=field)).field.double().eval()
+def test_exchanged_oscillators_exchange_velocities():
+    built = build(TINY).field.double().eval()
     with torch.no_grad():
         for parameter in built.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=rng(field)).double())
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=rng("w")).double())
     x = torch.randn(2, 9, generator=rng("x")).double()
     condition = torch.rand(2, 2 * N_MAP, generator=rng("c")).double()
     time = torch.rand(2, generator=rng("time")).double()
-    swapped = x.unflatten(1, (3, 3)).flip(1).flatten(1)
-    there = built(swapped, time, condition)
-    back = built(x, time, condition).unflatten(1, (3, 3)).flip(1).flatten(1)
-    assert ((there - back).abs().max() < 1e-9).item() is (field == "token")
-    assert (there - built(x, time, condition)).abs().max() > 1e-3
+    there = built(x.unflatten(1, (3, 3)).flip(1).flatten(1), time, condition)
+    back = built(x, time, condition)
+    torch.testing.assert_close(there, back.unflatten(1, (3, 3)).flip(1).flatten(1))
+    assert (there - back).abs().max() > 1e-3
 
 
 def test_without_a_condition_nothing_of_it_is_used():
@@ -94,13 +81,9 @@ def test_ranking_exchanges_parts_of_the_noise_and_no_more():
         assert sorted(map(tuple, row.tolist())) == sorted(map(tuple, before.tolist()))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"field": "mlp", "pairing": "optimal"}, {"field": "learned", "pairing": "random"}],
-)
-def test_every_field_learns_on_a_handful(changes):
+def test_it_learns_on_a_handful():
     """60 steps on 32 sounds: below the loss of a constant answer, and every tensor moves."""
-    model = build(TINY.but(n_oscillators=2, width=48, n_layers=2, **changes)).train()
+    model = build(TINY.but(n_oscillators=2, width=48, n_layers=2)).train()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     settings = torch.rand(32, 2, 3, generator=rng("few"))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -118,22 +101,12 @@ def test_every_field_learns_on_a_handful(changes):
     assert [name for name, p in model.named_parameters() if torch.equal(p, before[name])] == []
 
 
-def test_training_and_score_need_no_synthesizer(tmp_path):
+def test_training_needs_no_synthesizer(tmp_path):
     model = SYSTEM.train(TINY, tmp_path / "run")
     SYSTEM.save(model, tmp_path / "m.safetensors")
     again = SYSTEM.load(tmp_path / "m.safetensors")
     assert again.config == TINY
-    drawn, plain = again.propose(torch.randn(2, 1024, generator=rng("a")), n=4, steps=2)
+    drawn, plain = again.propose(torch.randn(2, 1024, generator=rng("a")), n=4)
     assert drawn.shape == (2, 4, 3, 3)
     assert plain.shape == (2, 3, 3)
     assert 0 <= drawn.min() <= drawn.max() <= 1
-    rows = SYSTEM.score(again, n=6)
-    assert {row.protocol for row in rows} == {"3 oscillators, alike"}
-    names = {"regression", "flow (token)", "flow (token), best of 8"}
-    assert {(row.name, row.metric) for row in rows} == {
-        (x, y) for x in names for y in ("LSD", "LAC")
-    }
-    for row in rows:
-        assert row.low <= row.ours <= row.high
-        assert row.oracle == 0
-        assert None not in (row.floor, row.prior, row.control)

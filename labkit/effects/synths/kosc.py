@@ -24,19 +24,12 @@ SAMPLE_RATE, N_SAMPLES = 44_100, 1024
 def render(
     params_unit: Tensor,
     *,
-    in_bands: bool = False,
     sample_rate: int = SAMPLE_RATE,
     n_samples: int = N_SAMPLES,
 ) -> Tensor:
-    """The sound of every setting: the mean of its oscillators, each from phase 0.
+    """The sound (b, n_samples) of every setting (b, k, 3) in 0..1, with a gradient to it.
 
-    Args:
-        params_unit: (b, k, 3) in 0..1.
-        in_bands: whether oscillator i has band i of k of the frequencies to itself, which breaks
-            the symmetry.
-
-    Returns:
-        (b, n_samples), full scale 1; with a gradient to every setting.
+    It is the mean of the oscillators, each from phase 0.
 
     Raises:
         ValueError: for another shape, values outside 0..1, or a rate below 16 kHz.
@@ -45,10 +38,10 @@ def render(
         Huovilainen 2007 (polyBLEP).
     """
     frequency, amplitude, waveform = _checked(params_unit).unbind(-1)
-    highest_hz = SPACE["frequency_hz"].high
-    if sample_rate < 4 * highest_hz:
-        raise ValueError(f"sample_rate must be at least {4 * highest_hz:.0f} Hz, got {sample_rate}")
-    step = (frequency_hz(frequency, in_bands=in_bands) / sample_rate)[..., None]
+    knob = SPACE["frequency_hz"]
+    if sample_rate < 4 * knob.high:
+        raise ValueError(f"sample_rate must be at least {4 * knob.high:.0f} Hz, got {sample_rate}")
+    step = ((knob.low + (knob.high - knob.low) * frequency) / sample_rate)[..., None]
     phase = (step * torch.arange(n_samples, device=step.device)) % 1.0
     saw = 2 * phase - 1 - _edge(phase, step)
     half = (phase + 0.5) % 1.0
@@ -58,14 +51,6 @@ def render(
     mixed = sine * (-between).clamp_min(0) + square * (1 - between.abs())
     mixed = mixed + saw * between.clamp_min(0)
     return (amplitude[..., None] * mixed).mean(1)
-
-
-def frequency_hz(unit: Tensor, *, in_bands: bool = False) -> Tensor:
-    """(b, k) in 0..1 -> Hz; `in_bands` as in `render`."""
-    knob = SPACE["frequency_hz"]
-    k = unit.shape[-1]
-    share = (torch.arange(k, device=unit.device) + unit) / k if in_bands else unit
-    return knob.low + (knob.high - knob.low) * share
 
 
 def _edge(phase: Tensor, step: Tensor) -> Tensor:

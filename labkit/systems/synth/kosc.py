@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from labkit.effects.synths.kosc import SPACE, render
-from labkit.learn.fields import MLPField, Regressor, TokenField
+from labkit.learn.fields import Regressor, TokenField
 from labkit.learn.flow import flow_loss, sample
 from labkit.signal.seeds import torch_generator
 from labkit.systems.synth.config import Config
@@ -28,21 +28,15 @@ _BLUR = 0.01
 _GAIN = 4.0
 # Reaches of an oscillator's view of the map, as shares of the range.
 _REACHES = (0.01, 0.03, 0.1)
-# Weight of the mean entry of a learned assignment in the loss.
-_SPARSITY = 0.01
-
-
-def decibels(spectra: Tensor) -> Tensor:
-    """Magnitudes in dB, from -80 on."""
-    return 20 * torch.log10(spectra.abs() + 1e-4)
 
 
 def log_spectral_distance(first: Tensor, second: Tensor) -> Tensor:
-    """Root mean square difference in dB over the bins, without a window: LSD, (b,).
+    """Root mean square difference in dB over the bins, without a window and from -80 dB on: LSD.
 
-    Source: Hayes et al. 2025, with a floor of -80 dB.
+    Source: Hayes et al. 2025.
     """
-    a, b = (decibels(torch.fft.rfft(one, norm="forward")) for one in (first, second))
+    spectra = (torch.fft.rfft(one, norm="forward").abs() for one in (first, second))
+    a, b = (20 * torch.log10(one + 1e-4) for one in spectra)
     return (a - b).square().mean(1).sqrt()
 
 
@@ -50,19 +44,6 @@ def magnitude(audio: Tensor) -> Tensor:
     """(b, 1024) -> (b, 513), Hann window; 1 for a sine of amplitude 1."""
     window = torch.hann_window(audio.shape[-1], device=audio.device)
     return (torch.fft.rfft(audio * window) * (2 / window.sum())).abs()
-
-
-def render_many(settings: Tensor, *, in_bands: bool) -> Tensor:
-    """As `render`, a hundred at a time."""
-    return torch.cat([render(part, in_bands=in_bands) for part in settings.split(100)])
-
-
-def examples(config: Config, n: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Settings (n, k, 3) in 0..1 and sounds (n, 1024) for a test."""
-    k, in_bands = config.sound.n_oscillators, config.sound.in_bands
-    rng = torch_generator(seed, "k-osc", "test", k, int(in_bands))
-    settings = torch.rand(n, k, _N_VALUES, generator=rng)
-    return settings, render_many(settings, in_bands=in_bands)
 
 
 class Settings(Dataset):
@@ -89,6 +70,14 @@ def to_values(settings: Tensor) -> Tensor:
 def to_settings(values: Tensor) -> Tensor:
     """(..., 3 k) -> (..., k, 3), clamped to 0..1."""
     return (values / math.sqrt(12) + 0.5).clamp(0, 1).unflatten(-1, (-1, _N_VALUES))
+
+
+def true_map(settings: Tensor) -> Tensor:
+    """The encoder's target: (b, k, 3) in 0..1 -> (b, 2 N_MAP)."""
+    frequency, amplitude, waveform = settings[..., None].unbind(2)
+    places = torch.linspace(0, 1, N_MAP, device=settings.device)
+    near = amplitude * torch.exp(-0.5 * ((frequency - places) / _BLUR) ** 2)
+    return _GAIN * torch.cat([near.sum(1), ((2 * waveform - 1) * near).sum(1)], dim=1)
 
 
 class Encoder(nn.Module):
@@ -123,17 +112,6 @@ def _ridge(known: Tensor) -> Tensor:
     return torch.linalg.solve(gram + 1e-2 * gram.diagonal().mean() * torch.eye(len(gram)), known).T
 
 
-def true_map(settings: Tensor, *, in_bands: bool = False) -> Tensor:
-    """The encoder's target: (b, k, 3) in 0..1 -> (b, 2 N_MAP)."""
-    frequency, amplitude, waveform = settings[..., None].unbind(2)
-    if in_bands:
-        k = settings.shape[1]
-        frequency = (frequency + torch.arange(k, device=settings.device)[:, None]) / k
-    places = torch.linspace(0, 1, N_MAP, device=settings.device)
-    near = amplitude * torch.exp(-0.5 * ((frequency - places) / _BLUR) ** 2)
-    return _GAIN * torch.cat([near.sum(1), ((2 * waveform - 1) * near).sum(1)], dim=1)
-
-
 def view_of_map(place: Tensor, condition: Tensor) -> Tensor:
     """Amount, direction of its centre and brightness of the map around each oscillator.
 
@@ -154,34 +132,23 @@ def view_of_map(place: Tensor, condition: Tensor) -> Tensor:
     return torch.cat([level, shift, brightness.clamp(-2, 2)], dim=-1)
 
 
-class Head(nn.Module):
-    """A flow's field, or a regressor, that reads the map and each oscillator's view of it.
+class Field(nn.Module):
+    """The flow's field: a transformer with one token for each oscillator, so it is equivariant.
 
-    `kind` is one of `config.Net.field`, or ``"regression"``.
+    It reads the map and each oscillator's view of it; `seen` gives a regressor the same.
     """
 
-    def __init__(self, config: Config, kind: str) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         net = config.net
         self.k = config.sound.n_oscillators
-        self.in_bands = config.sound.in_bands
         self.n_values = self.k * _N_VALUES
         n_each = _N_VALUES + 3 * len(_REACHES)
-        n_in, n_map = self.k * n_each, 2 * N_MAP
-        sizes = {"width": net.width, "n_layers": net.n_layers}
-        tokens = {**sizes, "width": net.width // 3}
-        if kind == "regression":
-            self.net: nn.Module = Regressor(self.n_values, n_map + n_in, **sizes)
-        elif kind == "mlp":
-            self.net = MLPField(n_in, n_map, **sizes)
-        elif kind == "learned":
-            self.net = TokenField(n_in, n_map, n_tokens=2 * self.k, **tokens)
-        elif kind == "token":
-            kinds = list(range(n_each)) * self.k
-            slots = np.repeat(np.arange(self.k), n_each).tolist()
-            self.net = TokenField(n_in, n_map, kinds=kinds, slots=slots, **tokens)
-        else:
-            raise ValueError(f"field must be mlp, token or learned, got {kind!r}")
+        self.n_seen = self.k * n_each
+        kinds = list(range(n_each)) * self.k
+        slots = np.repeat(np.arange(self.k), n_each).tolist()
+        sizes = {"width": net.width // 3, "n_layers": net.n_layers}
+        self.net = TokenField(self.n_seen, 2 * N_MAP, kinds=kinds, slots=slots, **sizes)
 
     def forward(
         self,
@@ -191,28 +158,19 @@ class Head(nn.Module):
         kept: Tensor | None = None,
     ) -> Tensor:
         """Velocities (b, 3 k); arguments as `labkit.learn.fields.MLPField.forward`."""
-        seen = self._seen(values, condition, kept)
-        velocity = self.net(seen.flatten(1), time, condition, kept)
+        velocity = self.net(self.seen(values, condition, kept), time, condition, kept)
         return velocity.unflatten(1, (self.k, -1))[..., :_N_VALUES].flatten(1)
 
-    def regress(self, condition: Tensor) -> Tensor:
-        """(b, 2 N_MAP) -> (b, 3 k), with every oscillator's view from the middle of its range."""
-        middle = condition.new_zeros(len(condition), self.n_values)
-        seen = self._seen(middle, condition, None)
-        return self.net(torch.cat([condition, seen.flatten(1)], dim=1))
-
-    def _seen(self, values: Tensor, condition: Tensor | None, kept: Tensor | None) -> Tensor:
+    def seen(self, values: Tensor, condition: Tensor | None, kept: Tensor | None) -> Tensor:
+        """(b, n_seen): the values with each oscillator's view, zeros without a condition."""
         own = values.unflatten(1, (self.k, -1))
         if condition is None:
             view = own.new_zeros(*own.shape[:2], 3 * len(_REACHES))
         else:
-            place = own[..., 0] / math.sqrt(12) + 0.5
-            if self.in_bands:
-                place = (place + torch.arange(self.k, device=place.device)) / self.k
-            view = view_of_map(place, condition)
+            view = view_of_map(own[..., 0] / math.sqrt(12) + 0.5, condition)
         if kept is not None:
             view = torch.where(kept[:, None, None], view, torch.zeros_like(view))
-        return torch.cat([own, view], dim=-1)
+        return torch.cat([own, view], dim=-1).flatten(1)
 
 
 class KoscModel(nn.Module):
@@ -222,43 +180,38 @@ class KoscModel(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config.net.hidden)
-        self.field = Head(config, config.net.field)
-        self.regressor = Head(config, "regression")
+        self.field = Field(config)
+        sizes = {"width": config.net.width, "n_layers": config.net.n_layers}
+        self.regressor = Regressor(self.field.n_values, 2 * N_MAP + self.field.n_seen, **sizes)
 
     def encode(self, audio: Tensor) -> Tensor:
         """(b, 1024) -> the map (b, 2 N_MAP)."""
         return self.encoder(magnitude(audio) * self.config.sound.n_oscillators)
 
+    def regress(self, condition: Tensor) -> Tensor:
+        """The map -> values (b, 3 k), with each oscillator's view from the middle of its range."""
+        middle = condition.new_zeros(len(condition), self.field.n_values)
+        return self.regressor(
+            torch.cat([condition, self.field.seen(middle, condition, None)], dim=1)
+        )
+
     def forward(self, settings: Tensor, number: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Losses of encoder, flow and regressor; the last two do not train the encoder."""
-        net = self.config.net
-        in_bands = self.config.sound.in_bands
-        found = self.encode(render(settings, in_bands=in_bands))
-        error = (found - true_map(settings, in_bands=in_bands)).square().mean()
-        condition, values = found.detach(), to_values(settings)
-        pairing = ranked if net.pairing == "ranked" else net.pairing
-        if in_bands:  # nothing can be exchanged
-            pairing = "random"
+        found = self.encode(render(settings))
+        condition = found.detach()
+        values = to_values(settings)
         rng = torch_generator(self.config.plan.seed, "k-osc noise", int(number[0]))
-        flow = flow_loss(self.field, values, condition, rng, drop=net.drop, pairing=pairing)
-        if net.field == "learned":
-            flow = flow + _SPARSITY * self.field.net.assignment_penalty()
-        return error, flow, (self.regressor.regress(condition) - values).square().mean()
+        flow = flow_loss(self.field, values, condition, rng, drop=0.1, pairing=ranked)
+        regression = (self.regress(condition) - values).square().mean()
+        return (found - true_map(settings)).square().mean(), flow, regression
 
     @torch.no_grad()
-    def propose(
-        self, audio: Tensor, *, n: int = 1, seed: int = 0, guidance: float = 2.0, steps: int = 32
-    ) -> tuple[Tensor, Tensor]:
-        """Settings in 0..1 for sounds (b, 1024): (b, n, k, 3) of the flow, (b, k, 3) regressed.
-
-        Args:
-            guidance: of the flow, see `labkit.learn.flow.sample`.
-            steps: of Runge and Kutta's method.
-        """
+    def propose(self, audio: Tensor, *, n: int = 1) -> tuple[Tensor, Tensor]:
+        """Settings in 0..1 for sounds (b, 1024): (b, n, k, 3) of the flow, (b, k, 3) regressed."""
         condition = self.encode(audio)
-        rng = torch_generator(seed, "k-osc sample")
-        drawn = sample(self.field, condition, steps=steps, guidance=guidance, rng=rng, n_samples=n)
-        return to_settings(drawn), to_settings(self.regressor.regress(condition))
+        options = {"steps": 32, "guidance": 2.0, "rng": torch_generator(0, "k-osc sample")}
+        drawn = sample(self.field, condition, n_samples=n, **options)
+        return to_settings(drawn), to_settings(self.regress(condition))
 
 
 def ranked(noise: Tensor, target: Tensor) -> Tensor:

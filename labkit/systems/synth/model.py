@@ -26,10 +26,12 @@ FINE_FFT, PER_OCTAVE, N_LINES, FIRST_HZ = 32_768, 36, 312, 32.703
 FLOOR_DB = -100.0
 # Keys from C1 on, one for each three lines.
 _N_KEYS = 96
+# Moments and noises of the flow for each note of a batch: the field is cheaper than the encoder.
+_N_MOMENTS = 4
 
 
 class Features(NamedTuple):
-    """Of a note at `LEVEL_LUFS`, in dB, and the loudness that it had.
+    """Of a note at `LEVEL_LUFS`, in dB.
 
     Attributes:
         mel: (N_MELS, frames) float16 log-mel.
@@ -38,7 +40,6 @@ class Features(NamedTuple):
 
     mel: np.ndarray
     lines: np.ndarray
-    loudness_lufs: float
 
 
 def n_frames(seconds: float) -> int:
@@ -66,7 +67,7 @@ def note_features(audio: np.ndarray, loudness: float | None = None) -> Features:
     limits = {"low_hz": LOW_HZ, "high_hz": HIGH_HZ, "floor_db": FLOOR_DB}
     mel = log_mel(sound, SAMPLE_RATE, **sizes, **limits)[0].numpy()
     lines = _fine_spectrum(sound)
-    return Features(mel.astype(np.float16), lines.astype(np.float16), float(loudness))
+    return Features(mel.astype(np.float16), lines.astype(np.float16))
 
 
 def _fine_spectrum(sound: Tensor) -> np.ndarray:
@@ -115,11 +116,13 @@ class Encoder(nn.Module):
             nn.Linear(2 * net.hidden, net.condition),
         )
 
-    def set_statistics(self, statistics: dict[str, dict[str, list[float]]]) -> None:
-        """Take mean and deviation of every band from a data set's statistics."""
-        for name, found in statistics.items():
-            for moment, values in found.items():
-                getattr(self, f"{name}_{moment}").copy_(torch.tensor(values))
+    def standardise(self, mel: np.ndarray, lines: np.ndarray) -> None:
+        """Take mean and deviation of every band from (n, N_MELS, frames) and (n, N_LINES)."""
+        for name, values in (("mel", mel), ("lines", lines)):
+            bands = [values[:, k].astype(np.float64) for k in range(values.shape[1])]
+            moments = torch.tensor([[band.mean(), max(band.std(), 1e-3)] for band in bands])
+            getattr(self, f"{name}_mean").copy_(moments[:, 0])
+            getattr(self, f"{name}_deviation").copy_(moments[:, 1])
 
     def forward(self, mel: Tensor, lines: Tensor) -> Tensor:
         """(b, N_MELS, frames) and (b, N_LINES), dB -> (b, condition)."""
@@ -154,19 +157,13 @@ def _convolutions(channels: tuple[int, ...]) -> list[nn.Module]:
 
 
 class SynthModel(nn.Module):
-    """Patches for a note: many drawn by the flow, or the one mean patch of the regressor.
-
-    Raises:
-        ValueError: if the config asks for another field than the perceptron.
-    """
+    """Patches for a note: many drawn by the flow, or the one mean patch of the regressor."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
         net = config.net
         n = config.sound.spec.size
-        if net.field != "mlp":
-            raise ValueError(f"field must be mlp for {config.sound.parameters}, got {net.field!r}")
         self.encoder = Encoder(config)
         self.field = MLPField(n, net.condition, width=net.width, n_layers=net.n_layers)
         self.regressor = Regressor(n, net.condition, width=net.width, n_layers=1)
@@ -175,16 +172,10 @@ class SynthModel(nn.Module):
         self, mel: Tensor, lines: Tensor, target: Tensor, number: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Losses of flow and regressor; `number` (b,) names the examples and so the noise."""
-        net = self.config.net
         rng = torch_generator(self.config.plan.seed, "flow", int(number[0]))
         condition = self.encoder(mel, lines)
-        flow = flow_loss(
-            self.field,
-            target.repeat_interleave(net.draws, 0),
-            condition.repeat_interleave(net.draws, 0),
-            rng,
-            drop=net.drop,
-        )
+        several = (x.repeat_interleave(_N_MOMENTS, 0) for x in (target, condition))
+        flow = flow_loss(self.field, *several, rng, drop=0.1)
         return flow, (self.regressor(condition) - target).square().mean()
 
 

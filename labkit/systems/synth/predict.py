@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,15 +22,13 @@ from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.units import db_to_amplitude
 from labkit.systems.synth.model import SynthModel, mono, note_features
 
-GUIDANCE, STEPS = 2.0, 12
+_GUIDANCE, _STEPS = 2.0, 12
 # Distance of a silent patch, larger than that of any sound.
 _SILENT = 100.0
 _ONSET_DB = -40.0
 # Other keys to try, in semitones: the network finds the timbre more surely than the octave.
 _KEYS = (*range(-12, 0), *range(1, 13))
 _NEAR_KEYS = (-1, 1, -12, 12, -2, 2, -7, 7, -5, 5)
-_POPULATION = 8
-_BPM, _TICKS = 120, 480
 
 
 @dataclass(frozen=True)
@@ -43,8 +40,6 @@ class Match:
         audio: (2, samples), the patch played.
         distance: MSS between the two, dB.
         tried: MSS of every ranked patch, in the order of drawing; the regressor's is the last.
-        renders: notes that were played to find it.
-        target: (samples,), the recording as the network received it.
     """
 
     spec: SynthSpec
@@ -53,17 +48,6 @@ class Match:
     audio: np.ndarray
     distance: float
     tried: tuple[float, ...]
-    renders: int
-    target: np.ndarray
-
-
-class Written(NamedTuple):
-    """The files of a match: preset, MIDI note, every value as JSON, and the patch played."""
-
-    preset: Path
-    midi: Path
-    parameters: Path
-    audio: Path
 
 
 @torch.no_grad()
@@ -74,14 +58,13 @@ def propose(
     *,
     n: int,
     seed: int = 0,
-    guidance: float = GUIDANCE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Encoded patches for a batch of `note_features`: (b, n, size) drawn, (b, size) regressed."""
     given = [torch.from_numpy(np.asarray(x, dtype=np.float32)) for x in (mel, lines)]
     condition = model.encoder(*given)
     rng = torch_generator(seed, "synth", "draws")
-    options = {"solver": "midpoint", "guidance": guidance, "rng": rng, "n_samples": n}
-    drawn = sample(model.field, condition, steps=STEPS, **options)
+    options = {"steps": _STEPS, "solver": "midpoint", "guidance": _GUIDANCE, "rng": rng}
+    drawn = sample(model.field, condition, n_samples=n, **options)
     return drawn.numpy(), model.regressor(condition).numpy()
 
 
@@ -150,15 +133,14 @@ def predict(
     def cost(values: Values) -> float:
         return distance(mono(synth.render(values, seconds=seconds))[0], target)
 
-    mel, lines, _ = note_features(target[None])
+    mel, lines = note_features(target[None])
     drawn, plain = propose(model, mel[None], lines[None], n=n, seed=seed)
     patches = [patch_of(spec, code) for code in (*drawn[0], plain[0])]
     if pitch is not None:
         patches = [values | {"note_pitch": float(pitch)} for values in patches]
     tried = tuple(cost(values) for values in patches)
     best, lowest = patches[int(np.argmin(tried))], min(tried)
-    others = transposed(spec, best, _KEYS) if pitch is None else []
-    for values in others:
+    for values in transposed(spec, best, _KEYS) if pitch is None else []:
         found = cost(values)
         if found < lowest:
             best, lowest = values, found
@@ -172,9 +154,7 @@ def predict(
     volume_db = float(np.clip(missing_db, -70.0, 12.0)) if math.isfinite(missing_db) else 0.0
     # A synthesizer's first note begins slightly differently from its later ones.
     played = synth.first_note(best, seconds=seconds, volume_db=volume_db)
-    found = distance(mono(played)[0], target)
-    renders = len(tried) + len(others) + refine + 2
-    return Match(spec, best, volume_db, played, found, tried, renders, target)
+    return Match(spec, best, volume_db, played, distance(mono(played)[0], target), tried)
 
 
 def transposed(
@@ -200,12 +180,10 @@ def refined(
     *,
     renders: int,
     seed: int = 0,
-    spread: float = 0.3,
 ) -> dict[str, float | str]:
     """The best patch that other keys, then CMA-ES on the knobs, find around one; choices stay.
 
-    `cost` is called at most `renders` times; `spread` is that of the first generation, in standard
-    deviations of a knob.
+    `cost` is called at most `renders` times.
     """
     best = dict(values)
     lowest = cost(values)
@@ -231,8 +209,8 @@ def refined(
         code[free],
         evaluations=renders - used,
         rng=generator(seed, "synth", "cma"),
-        spread=spread,
-        population=_POPULATION,
+        spread=0.3,  # standard deviations of a knob
+        population=8,
         bounded=False,
         start_loss=lowest,
     )
@@ -249,7 +227,7 @@ def match_file(
     preset: str = "vital_simple",
     checkpoint: Path | None = None,
     seed: int = 0,
-) -> tuple[Match, Written]:
+) -> tuple[Match, list[Path]]:
     """`predict` for a file, written by `write_match` to `out` (`output/NAME` when None).
 
     `checkpoint` replaces the shipped network of `preset` and names its own synthesizer. Errors as
@@ -266,47 +244,43 @@ def match_file(
         return match, write_match(match, folder, name=Path(file).stem, synth=synth)
 
 
-def describe(match: Match, files: Written) -> str:
+def describe(match: Match, files: list[Path]) -> str:
     """A match in words: note, distance, the audible settings, the files."""
-    pitch, seconds = match.values["note_pitch"], match.values["note_seconds"]
-    lines = [
-        f"key {pitch:.0f} for {seconds:.2f} s; {match.renders} notes played; "
-        f"{match.distance:.1f} dB (MSS) away",
-        "drawn patches: " + ", ".join(f"{value:.1f}" for value in match.tried[:-1]) + " dB",
-    ]
+    note = "key {note_pitch:.0f} for {note_seconds:.2f} s".format(**match.values)
+    tried = ", ".join(f"{value:.1f}" for value in match.tried[:-1])
+    lines = [f"{note}; {match.distance:.1f} dB (MSS) away", f"drawn patches: {tried} dB"]
     active = match.spec.active(match.values)
     for name, value in match.values.items():
         if active[name]:
             lines.append(
                 f"  {name:28s} {value if isinstance(value, str) else format(value, '.3g')}"
             )
-    names = ", ".join(p.name for p in (files.midi, files.audio, files.parameters))
-    return "\n".join([*lines, f"wrote {files.preset}, {names}"])
+    return "\n".join([*lines, *(f"wrote {path}" for path in files)])
 
 
-def write_match(match: Match, folder: str | Path, *, name: str, synth: Synth) -> Written:
-    """Write preset, MIDI note, JSON and sound of a match under one name."""
-    folder = Path(folder)
-    endings = (synthesizer_of(match.spec.name).suffix, ".mid", ".json", ".wav")
-    files = Written(*(folder / f"{name}{ending}" for ending in endings))
-    preset = synth.preset(match.values, name=name, volume_db=match.volume_db)
-    replace_bytes(files.preset, preset.encode() if isinstance(preset, str) else preset)
-    write_note(files.midi, match.values)
-    facts = {"set": match.spec.name, "values": match.values, "volume_db": match.volume_db}
-    replace_text(files.parameters, json.dumps({**facts, "mss_db": match.distance}, indent=1) + "\n")
-    write_audio(files.audio, match.audio / max(1.0, float(np.abs(match.audio).max())), SAMPLE_RATE)
+def write_match(match: Match, folder: str | Path, *, name: str, synth: Synth) -> list[Path]:
+    """Write preset, MIDI note, settings as JSON and sound of a match; returns the four files."""
+    values = match.values
+    suffix = synthesizer_of(match.spec.name).suffix
+    files = [Path(folder) / f"{name}{ending}" for ending in (suffix, ".mid", ".json", ".wav")]
+    preset = synth.preset(values, name=name, volume_db=match.volume_db)
+    replace_bytes(files[0], preset.encode() if isinstance(preset, str) else preset)
+    write_note(files[1], round(float(values["note_pitch"])), float(values["note_seconds"]))
+    facts = {"set": match.spec.name, "values": values, "volume_db": match.volume_db}
+    replace_text(files[2], json.dumps({**facts, "mss_db": match.distance}, indent=1) + "\n")
+    write_audio(files[3], match.audio / max(1.0, float(np.abs(match.audio).max())), SAMPLE_RATE)
     return files
 
 
-def write_note(path: Path, values: Values) -> None:
-    """A standard MIDI file with one note, at 120 beats a minute."""
+def write_note(path: Path, key: int, seconds: float) -> None:
+    """A standard MIDI file with one note."""
     mido = need("mido")
-    key, velocity = round(float(values["note_pitch"])), round(127 * VELOCITY)
-    length = max(1, round(float(values["note_seconds"]) * _BPM / 60 * _TICKS))
     track = mido.MidiTrack()
-    track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(_BPM), time=0))
+    velocity = round(127 * VELOCITY)
+    ticks = max(1, round(seconds * 960))  # 120 beats a minute, 480 ticks a beat
+    track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(120), time=0))
     track.append(mido.Message("note_on", note=key, velocity=velocity, time=0))
-    track.append(mido.Message("note_off", note=key, velocity=0, time=length))
+    track.append(mido.Message("note_off", note=key, velocity=0, time=ticks))
     track.append(mido.MetaMessage("end_of_track", time=0))
     with replacing(path) as temporary:
-        mido.MidiFile(ticks_per_beat=_TICKS, tracks=[track]).save(temporary)
+        mido.MidiFile(ticks_per_beat=480, tracks=[track]).save(temporary)

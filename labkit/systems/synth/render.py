@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -22,7 +21,8 @@ from labkit.systems.synth.model import N_LINES, N_MELS, SAMPLE_RATE, mono, n_fra
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-# Patches to try for one note before giving up.
+# Quieter notes are drawn again, so many times.
+_FLOOR_LUFS = -55.0
 _MOST_DRAWS = 50
 
 
@@ -37,9 +37,6 @@ class RenderConfig:
         n_validation: notes of the validation split.
         n_test: notes of the test split.
         shard_size: notes of a file; rendering resumes file by file.
-        floor_lufs: quieter notes are drawn again.
-        audio: whether the sound itself is kept, in half precision.
-        seed: of everything.
     """
 
     parameters: str = "vital_simple"
@@ -48,9 +45,6 @@ class RenderConfig:
     n_validation: int = 512
     n_test: int = 512
     shard_size: int = 128
-    floor_lufs: float = -55.0
-    audio: bool = False
-    seed: int = 0
 
     def __post_init__(self) -> None:
         synthesizer_of(self.parameters)
@@ -66,14 +60,6 @@ class RenderConfig:
     def count(self, split: Split) -> int:
         """Notes of a split."""
         return getattr(self, f"n_{split}")
-
-    @staticmethod
-    def from_file(path: Path) -> "RenderConfig":
-        """From a JSON file with any of the fields. Raises ValueError for another field."""
-        try:
-            return RenderConfig(**json.loads(Path(path).read_text()))
-        except TypeError as error:
-            raise ValueError(f"{path}: {error}") from error
 
 
 def default_folder(parameters: str) -> Path:
@@ -104,44 +90,42 @@ def jobs(config: RenderConfig) -> list[Job]:
     return found
 
 
-def columns(config: RenderConfig) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Name of each column of a file -> shape of one note's row, and type."""
-    found = {
-        "parameters": ((config.spec.size,), "float32"),
-        "mel": ((N_MELS, n_frames(config.seconds)), "float16"),
-        "lines": ((N_LINES,), "float16"),
-        "loudness_lufs": ((), "float32"),
-        "phases": ((N_OSCILLATORS,), "float32"),
-    }
-    if config.audio:
-        found["audio"] = ((round(config.seconds * SAMPLE_RATE),), "float16")
-    return found
+class Notes(NamedTuple):
+    """Rendered notes: the columns of a file, one row a note.
 
-
-def write_shard(path: Path, job: Job, rows: Mapping[str, np.ndarray]) -> None:
-    """Write a file of a data set; the same rows give the same bytes.
-
-    Raises ValueError if a column has another shape than `columns` says.
+    Attributes:
+        parameters: (n, size), the encoded patches.
+        mel: (n, N_MELS, frames) float16, see `model.Features`.
+        lines: (n, N_LINES) float16, likewise.
+        phases: (n, 3), where the oscillators started.
     """
+
+    parameters: np.ndarray
+    mel: np.ndarray
+    lines: np.ndarray
+    phases: np.ndarray
+
+
+def write_shard(path: Path, job: Job, notes: Notes) -> None:
+    """Write a file of a data set; the same notes give the same bytes.
+
+    Raises ValueError if a column has another shape than the data set's.
+    """
+    n, config = job.stop - job.start, job.config
+    shapes = ((config.spec.size,), (N_MELS, n_frames(config.seconds)), (N_LINES,), (N_OSCILLATORS,))
+    kinds = ("float32", "float16", "float16", "float32")
     # Not lzf: h5py does not clear its hash table, so it may encode equal rows differently.
     packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
     with replacing(path) as temporary, need("h5py").File(temporary, "w") as file:
-        file.attrs["config"] = json.dumps(_lasting(job.config), sort_keys=True)
-        file.attrs["names"] = list(job.config.spec.names)
-        for name, (shape, kind) in columns(job.config).items():
-            data = np.asarray(rows[name], dtype=kind)
-            wanted = (job.stop - job.start, *shape)
-            if data.shape != wanted:
-                raise ValueError(f"{name} must have shape {wanted}, got {data.shape}")
-            file.create_dataset(name, data=data, chunks=(min(32, len(data)), *shape), **packing)
+        file.attrs["config"] = json.dumps(_lasting(config), sort_keys=True)
+        file.attrs["names"] = list(config.spec.names)
+        for name, shape, kind in zip(Notes._fields, shapes, kinds, strict=True):
+            data = np.asarray(getattr(notes, name), dtype=kind)
+            if data.shape != (n, *shape):
+                raise ValueError(f"{name} must have shape {(n, *shape)}, got {data.shape}")
+            file.create_dataset(name, data=data, chunks=(min(32, n), *shape), **packing)
             # Beside other threads h5py closes a column late, and its chunk would lie elsewhere.
             file.flush()
-
-
-def read_shard(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Columns of a file."""
-    with need("h5py").File(path, "r") as file:
-        return {name: file[name][:] for name in names}
 
 
 def claim(folder: Path, config: RenderConfig) -> None:
@@ -150,28 +134,18 @@ def claim(folder: Path, config: RenderConfig) -> None:
     Only the numbers of notes may differ from last time.
     """
     path = Path(folder) / "config.json"
-    if path.exists() and _lasting(RenderConfig.from_file(path)) != _lasting(config):
+    if path.exists() and _lasting(_read_config(path)) != _lasting(config):
         raise ValueError(f"{folder} holds a data set of another config; give another folder")
     replace_text(path, json.dumps(asdict(config), indent=1))
+
+
+def _read_config(path: Path) -> RenderConfig:
+    return RenderConfig(**json.loads(path.read_text()))
 
 
 def _lasting(config: RenderConfig) -> dict:
     """The settings on which a file's content depends."""
     return asdict(replace(config, n_train=1, n_validation=1, n_test=1))
-
-
-@dataclass(frozen=True)
-class Notes:
-    """A split in memory: arrays as in `columns`, one row a note."""
-
-    parameters: np.ndarray
-    mel: np.ndarray
-    lines: np.ndarray
-    loudness_lufs: np.ndarray
-    phases: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.parameters)
 
 
 def read_notes(folder: Path, split: Split, *, n: int | None = None) -> Notes:
@@ -180,7 +154,7 @@ def read_notes(folder: Path, split: Split, *, n: int | None = None) -> Notes:
     advice = "`labkit data render-synth`"
     if not (folder / "config.json").exists():
         raise ValueError(f"{folder} holds no data set: make one with {advice}")
-    config = RenderConfig.from_file(folder / "config.json")
+    config = _read_config(folder / "config.json")
     wanted = config.count(split) if n is None else n
     if wanted > config.count(split):
         raise ValueError(f"n must be at most {config.count(split)}, the notes of {split}, got {n}")
@@ -189,17 +163,20 @@ def read_notes(folder: Path, split: Split, *, n: int | None = None) -> Notes:
         raise ValueError(
             f"{folder} lacks {len(absent)} files, e.g. {absent[0]}: continue with {advice}"
         )
-    names = tuple(Notes.__dataclass_fields__)
-    parts = [read_shard(path, names) for path in paths]
-    return Notes(*(np.concatenate([part[name] for part in parts])[:wanted] for name in names))
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in Notes._fields}
+    for path in paths:
+        with need("h5py").File(path, "r") as file:
+            for name, found in parts.items():
+                found.append(file[name][:])
+    return Notes(*(np.concatenate(found)[:wanted] for found in parts.values()))
 
 
 def draw(
-    config: RenderConfig, split: Split, index: int, attempt: int
+    parameters: str, split: Split, index: int, attempt: int
 ) -> tuple[dict[str, float | str], np.ndarray]:
     """A patch and its oscillators' start phases, from a random stream of its own."""
-    rng = generator(config.seed, "synth", config.parameters, split, index, attempt)
-    return config.spec.draw(rng), rng.random(N_OSCILLATORS)
+    rng = generator(0, "synth", parameters, split, index, attempt)
+    return SETS[parameters].draw(rng), rng.random(N_OSCILLATORS)
 
 
 @cache
@@ -212,26 +189,23 @@ def render_job(job: Job, folder: str) -> int:
     engine = _engine(job.config.parameters)
     engine.restart()
     notes = [_note(job, engine, index) for index in range(job.start, job.stop)]
-    rows = {name: np.stack([note[name] for note in notes]) for name in columns(job.config)}
-    write_shard(job.path(Path(folder)), job, rows)
+    columns = zip(*notes, strict=True)
+    write_shard(job.path(Path(folder)), job, Notes(*(np.stack(column) for column in columns)))
     return len(notes)
 
 
-def _note(job: Job, engine: Any, index: int) -> dict[str, Any]:
+def _note(job: Job, engine: Any, index: int) -> Notes:
     """The first patch that is loud enough."""
     config = job.config
     for attempt in range(_MOST_DRAWS):
-        values, phases = draw(config, job.split, index, attempt)
+        values, phases = draw(config.parameters, job.split, index, attempt)
         single = mono(engine.render(values, config.seconds, phases))
         loudness = loudness_lufs(single, SAMPLE_RATE)
-        if loudness >= config.floor_lufs:
-            features = note_features(single, loudness)._asdict()
-            code = config.spec.encode(values)
-            return {"parameters": code, "phases": phases, "audio": single[0], **features}
-    raise RuntimeError(
-        f"{_MOST_DRAWS} patches in a row were below {config.floor_lufs} LUFS, "
-        f"at {job.split} {index}"
-    )
+        if loudness >= _FLOOR_LUFS:
+            mel, lines = note_features(single, loudness)
+            return Notes(config.spec.encode(values), mel, lines, phases)
+    where = f"{job.split} {index}"
+    raise RuntimeError(f"{_MOST_DRAWS} patches in a row below {_FLOOR_LUFS} LUFS, at {where}")
 
 
 def render(
@@ -252,25 +226,20 @@ def render(
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     folder = Path(folder)
-    every = jobs(config)
-    missing = [job for job in every if not job.path(folder).exists()]
+    missing = [job for job in jobs(config) if not job.path(folder).exists()]
     if missing:
         synthesizer_of(config.parameters).needed()
     claim(folder, config)
     for leftover in folder.glob(".*.part.h5"):  # of a run that was killed
         leftover.unlink()
-    rendered = sum(_rendered(missing, folder, workers, scheduler)) if missing else 0
-    replace_text(folder / "statistics.json", json.dumps(statistics(config, folder)))
-    return rendered
+    return _render_missing(missing, folder, workers, scheduler) if missing else 0
 
 
-def _rendered(
-    missing: list[Job], folder: Path, workers: int, scheduler: str | None
-) -> Iterator[int]:
-    """The number of notes of each file, once it is ready."""
+def _render_missing(missing: list[Job], folder: Path, workers: int, scheduler: str | None) -> int:
     from tqdm import tqdm
 
     distributed = need("distributed")
+    total = sum(job.stop - job.start for job in missing)
     with contextlib.ExitStack() as stack:
         if scheduler is None:
             options = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.ERROR}
@@ -278,62 +247,14 @@ def _rendered(
                 distributed.LocalCluster(n_workers=workers, threads_per_worker=1, **options)
             )
         client = stack.enter_context(distributed.Client(scheduler))
-        options = {"pure": False, "retries": 1}
+        progress = stack.enter_context(tqdm(total=total, unit=" notes"))
         where = str(folder.resolve())
-        futures = [client.submit(render_job, job, where, **options) for job in missing]
-        progress = stack.enter_context(
-            tqdm(total=sum(job.stop - job.start for job in missing), unit=" notes")
-        )
+        futures = [client.submit(render_job, job, where, pure=False, retries=1) for job in missing]
         for future in distributed.as_completed(futures):
             try:
-                n = future.result()
+                progress.update(future.result())
             except distributed.scheduler.KilledWorker as error:
                 raise RuntimeError(
                     f"the synthesizer ended its process again and again: {error}"
                 ) from error
-            progress.update(n)
-            yield n
-
-
-def render_set(
-    *,
-    config: Path | None = None,
-    parameters: str | None = None,
-    n: int | None = None,
-    out: Path | None = None,
-    workers: int = 2,
-    scheduler: str | None = None,
-) -> str:
-    """`render` for a config file (or the defaults), changed by `parameters` and `n` for training.
-
-    Returns a line that sums it up; `out` is the set's usual folder when None.
-    """
-    wanted = RenderConfig.from_file(config) if config else RenderConfig()
-    changes = {"parameters": parameters, "n_train": n}
-    wanted = replace(wanted, **{x: value for x, value in changes.items() if value is not None})
-    folder = out or default_folder(wanted.parameters)
-    rendered = render(wanted, folder, workers=workers, scheduler=scheduler)
-    return f"{sum(map(wanted.count, SPLITS))} notes in {folder}; {rendered} rendered now"
-
-
-def statistics(config: RenderConfig, folder: Path) -> dict[str, dict[str, list[float]]]:
-    """Mean and deviation of every mel band and every line over the training split."""
-    paths = [job.path(folder) for job in jobs(config) if job.split == "train"]
-    found = {}
-    for name in ("mel", "lines"):
-        total, squares, n = 0.0, 0.0, 0
-        for path in paths:
-            values = read_shard(path, (name,))[name].astype(np.float64)
-            flat = np.moveaxis(values, 1, -1).reshape(-1, values.shape[1])  # (frames, bands)
-            total = total + flat.sum(0)
-            squares = squares + np.square(flat).sum(0)
-            n = n + len(flat)
-        mean = total / n
-        deviation = np.sqrt(np.maximum(squares / n - mean**2, 1e-6))
-        found[name] = {"mean": mean.tolist(), "deviation": deviation.tolist()}
-    return found
-
-
-def read_statistics(folder: Path) -> dict[str, dict[str, list[float]]]:
-    """`statistics` of a rendered data set."""
-    return json.loads((Path(folder) / "statistics.json").read_text())
+    return total

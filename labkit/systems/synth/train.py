@@ -20,7 +20,7 @@ from labkit.learn.training import Batch
 from labkit.systems.synth.config import KOSC, Config
 from labkit.systems.synth.kosc import Settings
 from labkit.systems.synth.model import HIGH_HZ, LOW_HZ, SynthModel
-from labkit.systems.synth.render import Notes, default_folder, read_notes, read_statistics
+from labkit.systems.synth.render import Notes, default_folder, read_notes
 from labkit.systems.system import Training
 
 _OSCILLATOR = re.compile(r"(?<=osc_)\d(?=_)")
@@ -54,12 +54,19 @@ def training(config: Config, data: Data, model: nn.Module, _run_dir: Path) -> It
     else:
         folder = data.folder or default_folder(config.sound.parameters)
         held_out = read_notes(folder, "validation")
+        notes = read_notes(folder, "train")
         names = ("mel", "lines", "parameters", "number")
-        dataset = Examples(read_notes(folder, "train"), config, n)
-        model.encoder.set_statistics(read_statistics(folder))
+        dataset = Examples(notes, config, n)
+        model.encoder.standardise(notes.mel, notes.lines)
 
+        @torch.no_grad()
         def validate(trained: Averaged) -> dict[str, float]:
-            return validation_losses(trained.best, held_out)
+            model = trained.best.eval()
+            columns = (held_out.mel, held_out.lines, held_out.parameters)
+            device = model.encoder.mel_mean.device
+            given = [torch.from_numpy(x.astype(np.float32)).to(device) for x in columns]
+            flow, regression = model(*given, torch.zeros(1))
+            return {"validation_flow": float(flow), "validation_regression": float(regression)}
 
     averaged = Averaged(model, decay=net.averaging)
 
@@ -67,7 +74,7 @@ def training(config: Config, data: Data, model: nn.Module, _run_dir: Path) -> It
         *others, flow, regression = trained(*(batch[name] for name in names))
         averaged.follow()
         figures = {"flow": flow.item(), "regression": regression.item()}
-        return flow + net.regression_weight * regression + sum(others), figures
+        return flow + regression + sum(others), figures
 
     def keep_mean(trained: nn.Module) -> None:
         trained.load_state_dict(averaged.best.state_dict())
@@ -81,17 +88,6 @@ def begin_from(model: SynthModel, start: SynthModel) -> None:
         model.load_state_dict(start.state_dict())
     else:
         model.encoder.load_state_dict(start.encoder.state_dict())
-
-
-@torch.no_grad()
-def validation_losses(model: SynthModel, notes: Notes) -> dict[str, float]:
-    """Both losses on notes that are not trained on, with the same noise every time."""
-    device = model.encoder.mel_mean.device
-    columns = (notes.mel, notes.lines, notes.parameters)
-    given = [torch.from_numpy(x.astype(np.float32)).to(device) for x in columns]
-    model.eval()
-    flow, regression = model(*given, torch.zeros(1))
-    return {"validation_flow": float(flow), "validation_regression": float(regression)}
 
 
 def exchanges(spec: SynthSpec) -> np.ndarray:
@@ -129,27 +125,25 @@ class Examples(Dataset):
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         """Example `number`; depends on it and the seed alone."""
-        sound = self.config.sound
         seed = self.config.plan.seed
-        k = number_of(number, len(self.notes), seed)
+        spec = self.config.sound.spec
+        k = number_of(number, len(self._values), seed)
         rng = np.random.default_rng((seed, number))  # faster than a hashed stream
         mel, lines = (x[k].astype(np.float32) for x in (self.notes.mel, self.notes.lines))
-        values = self._values[k]
-        if sound.vary:
-            mel, lines, values = varied(mel, lines, values, sound.spec, rng)
-        target = sound.spec.encode(values)
-        if sound.swap:
-            target = target[self._exchanges[rng.integers(len(self._exchanges))]]
+        mel, lines, values = varied(mel, lines, self._values[k], spec, rng)
+        order = self._exchanges[rng.integers(len(self._exchanges))]
         return {
-            "mel": self._noisy(mel, rng),
-            "lines": self._noisy(lines, rng),
-            "parameters": torch.from_numpy(target),
+            "mel": _noisy(mel, rng),
+            "lines": _noisy(lines, rng),
+            "parameters": torch.from_numpy(spec.encode(values)[order]),
             "number": torch.tensor(number),
         }
 
-    def _noisy(self, features: np.ndarray, rng: np.random.Generator) -> Tensor:
-        noise = rng.standard_normal(features.shape, dtype=np.float32)
-        return torch.from_numpy(features + np.float32(self.config.sound.noise_db) * noise)
+
+def _noisy(features: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """With noise of 2 dB."""
+    noise = rng.standard_normal(features.shape, dtype=np.float32)
+    return torch.from_numpy(features + np.float32(2.0) * noise)
 
 
 def varied(
