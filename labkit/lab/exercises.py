@@ -95,6 +95,12 @@ def require(holds: object, observation: str) -> None:
         raise NotYet(observation)
 
 
+def judge(case: str, *checks: tuple[object, str]) -> None:
+    """`require` each (holds, observation) in turn, with the case before the observation."""
+    for holds, observation in checks:
+        require(holds, f"{case}: {observation}")
+
+
 def agree(found: float, expected: float, case: str, *, near: float = 1e-9) -> None:
     """Raise `NotYet` unless two numbers are equal within a millionth, or `near`."""
     if not math.isclose(found, expected, rel_tol=1e-6, abs_tol=near):

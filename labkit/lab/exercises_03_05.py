@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from labkit.effects.saturation import saturate
-from labkit.lab.exercises import Attempt, NotYet, agree, as_array, as_count, as_number, require
+from labkit.lab.exercises import (
+    Attempt,
+    NotYet,
+    agree,
+    as_array,
+    as_count,
+    as_number,
+    judge,
+    require,
+)
 from labkit.measure.metrics import levenshtein
 from labkit.signal.seeds import generator
 
@@ -45,22 +54,17 @@ def exercise_03_2(attempt: Attempt) -> str:
         return as_array(answer, book.shape, "the new book")
 
     new = expired(0)
-    n_idle = (~used).sum()
     moved = int((new[used] != book[used]).any(1).sum())
-    require(
-        not moved, f"{moved} of {used.sum()} words that are in use have moved: only idle ones may"
-    )
     on_vectors = (new[~used][:, None] == vectors).all(-1)
     lost = int((~on_vectors.any(1)).sum())
-    require(
-        not lost,
-        f"{lost} of {n_idle} idle words do not lie on one of the vectors: nobody may ever say them",
-    )
-    n_places = len(set(on_vectors.argmax(1)))
-    require(n_places >= 3, f"{n_idle} idle words were put on {n_places} vector: draw one for each")
-    require(
-        np.array_equal(expired(0), new) and not np.array_equal(expired(1), new),
-        "seeds 0, 0 and 1 must give one book twice and another once: draw with the seed",
+    places = len(set(on_vectors.argmax(1)))
+    repeatable = np.array_equal(expired(0), new) and not np.array_equal(expired(1), new)
+    judge(
+        f"{(~used).sum()} idle words",
+        (not moved, f"{moved} words that are in use have moved"),
+        (not lost, f"{lost} do not lie on one of the vectors: they may never be used"),
+        (places >= 3, f"all stand on {places} vector: draw one for each"),
+        (repeatable, "seeds 0, 0 and 1 must give one book twice and another once"),
     )
     before, after = (((vectors[:, None] - b) ** 2).sum(-1).min(1).mean() for b in (book, new))
     return f"the mean squared error of these vectors fell from {before:.2f} to {after:.2f}"
@@ -98,20 +102,18 @@ def exercise_04_1(attempt: Attempt) -> str:
     for length, longest in ((n, most) for n in range(4) for most in (2, 3) if n <= most):
         for so_far in itertools.permutations(SHELF, length):
             found = attempt(list(so_far), list(SHELF), longest)
-            words = isinstance(found, set | list | tuple) and all(isinstance(w, str) for w in found)
-            require(
-                words, f"a set of words was expected after {length} pedals, got {str(found)[:60]}"
-            )
+            if not isinstance(found, set | list | tuple):
+                raise NotYet(
+                    f"a set of words was expected after {length} pedals, got {found!r:.60}"
+                )
+            found = {str(word) for word in found}
             pedals = set(SHELF) - set(so_far) if length < longest else set()
-            wrong = set(found) - pedals - {"separator"}
-            missing = (pedals | {"separator"}) - set(found)
-            where = f"after {' '.join(so_far) or 'nothing'} (longest {longest})"
-            require(
-                not wrong, f"{where} {sorted(wrong)} cannot follow: a board holds each pedal once"
-            )
-            require(
-                not missing,
-                f"{where} {sorted(missing)} may follow too; the clean sound is a chain as well",
+            wrong = sorted(found - pedals - {"separator"})
+            missing = sorted((pedals | {"separator"}) - found)
+            judge(
+                f"after {' '.join(so_far) or 'nothing'} (longest {longest})",
+                (not wrong, f"{wrong} cannot follow: a board holds each pedal once"),
+                (not missing, f"{missing} may follow too; the clean sound is a chain as well"),
             )
     return "with all else masked before the softmax, every decoded sentence is a chain"
 

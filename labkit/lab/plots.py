@@ -4,7 +4,6 @@ Each function returns a figure and changes nothing else; the last expression of 
 """
 
 import io
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 import ipywidgets as widgets
@@ -15,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image
 
 from labkit.measure.loudness import Clip, as_channels
@@ -282,32 +280,26 @@ def _draw_spectrogram(
     return image
 
 
-def chain_diagram(
-    chain: Iterable[tuple[str, Mapping[str, object]]], *, title: str = ""
-) -> LabFigure:
+def chain_diagram(chain: Iterable[tuple[str, Mapping[str, object]]]) -> LabFigure:
     """A pedal chain as boxes from input to output: (name, {parameter: value}) in signal order."""
-    boxes = [(name, _settings(parameters)) for name, parameters in chain]
-    words = " -> ".join(["input", *(name for name, _ in boxes), "output"])
-    tallest = max([1, *(text.count("\n") + 2 for _, text in boxes)])
-    alt = f"Pedal chain {title}".strip() + f": {words}"
-    axes = _axes(alt, width=1.6 + 1.65 * len(boxes), height=0.4 + 0.19 * tallest)[0]
-    axes.set(xlim=(-0.95, max(len(boxes), 0.1) - 0.05), ylim=(0, 1), title=title)
+    boxes = ["input"]
+    names = []
+    for name, parameters in chain:
+        shown = [
+            f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in parameters.items()
+        ]
+        boxes.append("\n".join([name.upper(), *(line[:24] for line in shown)]))
+        names.append(name)
+    boxes.append("output")
+    tallest = max(text.count("\n") + 1 for text in boxes)
+    alt = f"Pedal chain: {' -> '.join(['input', *names, 'output'])}"
+    axes = _axes(alt, width=1.65 * len(boxes), height=0.5 + 0.19 * tallest)[0]
+    axes.set(xlim=(-0.5, len(boxes) - 0.5), ylim=(0, 1))
     axes.axis("off")
-    for k, (name, text) in enumerate(boxes):
-        shape = {"boxstyle": "round,pad=0.02", "fc": "#eef4fa", "ec": COLOURS[0]}
-        axes.add_patch(FancyBboxPatch((k - 0.4, 0.06), 0.8, 0.88, **shape))
-        axes.text(k, 0.9, name, ha="center", va="top", weight="bold", size=9)
-        axes.text(k, 0.9, "\n" + text, ha="center", va="top", size=7, linespacing=1.3)
-    for k in range(len(boxes) + 1):
-        arrow = {"arrowstyle": "-|>", "mutation_scale": 9}
-        axes.add_patch(FancyArrowPatch((k - 0.6, 0.5), (k - 0.41, 0.5), **arrow))
-    axes.text(-0.62, 0.5, "in", ha="right", va="center")
+    frame = {"boxstyle": "round,pad=0.4", "fc": "#eef4fa", "ec": COLOURS[0]}
+    for k, text in enumerate(boxes):
+        axes.text(k, 0.5, text, ha="center", va="center", size=7, linespacing=1.3, bbox=frame)
+        if k:
+            arrow = {"arrowstyle": "-|>"}
+            axes.annotate("", (k - 0.38, 0.5), xytext=(k - 0.62, 0.5), arrowprops=arrow)
     return axes.figure
-
-
-def _settings(parameters: Mapping[str, object]) -> str:
-    shown = [
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in parameters.items()
-    ]
-    return "\n".join(textwrap.shorten(line, 24, placeholder="…") for line in shown)

@@ -121,7 +121,7 @@ WRONG = [
     ("03.1", lambda rate, hop, n, size: rate / hop * math.log2(n * size), "you say"),
     ("03.1", lambda *_: "8 kbit/s", "must be one finite number"),
     ("03.2", all_moved, "words that are in use have moved"),
-    ("03.2", to_zero, "idle words do not lie on one of the vectors"),
+    ("03.2", to_zero, "do not lie on one of the vectors"),
     ("03.2", all_on_one, "draw one for each"),
     ("03.2", lambda book, codes, vectors, _: expire(book, codes, vectors, 7), "seeds 0, 0 and 1"),
     ("03.2", lambda book, *_: book[:3], "must be an array of shape (16, 3)"),
