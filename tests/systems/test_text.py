@@ -51,9 +51,7 @@ def everything_on():
 
 
 @pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize(
-    ("hz", "gain_db", "q"), [(300.0, 6.0, 0.7), (2000.0, -9.0, 2.0), (9000.0, 12.0, 0.5)]
-)
+@pytest.mark.parametrize(("hz", "gain_db", "q"), [(300.0, 6.0, 0.7), (9000.0, -9.0, 2.0)])
 def test_the_curve_is_what_pedalboard_does_to_an_impulse(kind, hz, gain_db, q):
     impulse = np.zeros((1, 1 << 15), np.float32)
     impulse[0, 0] = 1.0
@@ -138,6 +136,12 @@ def test_strength_counts_in_decibels_and_in_the_logarithm_of_a_ratio():
     assert (half.distortion["drive_db"], half.distortion["colour"]) == (5.0, 0.5)
     # half of the way to where it does nothing
     assert half.eq[4].frequency_hz == pytest.approx((12000 * 18000) ** 0.5)
+
+
+def test_the_compressor_gets_the_level_of_the_recording_and_the_room_comes_last():
+    names = [name for name, _ in everything_on().plugins(RATE)]
+    assert names.index("Compressor") < names.index("Distortion")
+    assert names[-1] == "Mix"
 
 
 def test_bands_above_what_the_rate_holds_are_left_out():
@@ -428,7 +432,7 @@ def test_people_and_lexicon_share_the_room_and_the_lexicon_has_the_rest():
 
 @pytest.mark.usefixtures("one_vector")
 def test_words_that_nobody_taught_get_the_first_guess():
-    model = build(TINY.but(taught=(stem("warm"),)))
+    model = build(TINY.but(taught=(stem("warm"), stem("taco"))))
     with torch.no_grad():
         model.first_gains.bias.copy_(torch.tensor([5.0, 0.0, 0.0, 0.0, -5.0]))
         model.band_heads[2].bias[1] = 3.0  # the network's own opinion
@@ -436,6 +440,8 @@ def test_words_that_nobody_taught_get_the_first_guess():
     taught, untaught = (text.predict(model.eval(), audio, RATE, p).preset for p in ("warm", "dark"))
     assert [b.gain_db for b in untaught.eq] == pytest.approx([5.0, 0.0, 0.0, 0.0, -5.0], abs=1e-4)
     assert taught.eq[2].gain_db > 10
+    # a word that people taught, and the lexicon does not have
+    assert text.predict(model, audio, RATE, "taco").preset.eq == taught.eq
 
 
 @pytest.mark.usefixtures("one_vector")
@@ -483,18 +489,6 @@ def test_a_not_takes_away_what_the_word_alone_would_add():
     assert gains((-0.5, "thin")) == pytest.approx(-0.5 * thin, abs=1e-4)
     both = gains((1.0, "bright"), (-0.5, "thin"))
     assert both == pytest.approx((bright - 0.5 * thin) / 2**0.5, abs=1e-4)
-
-
-def test_a_compressor_before_the_distortion_leaves_no_spike():
-    audio = noise(2.0)
-    squeezed = {"threshold_db": -45.0, "ratio": 12.0, "attack_ms": 10.0, "release_ms": 100.0}
-    preset = Preset(distortion={"drive_db": 25.0, "colour": 0.0}, compressor=squeezed)
-    names = [name for name, _ in preset.plugins(RATE)]
-    assert names.index("Compressor") < names.index("Distortion")
-    wet = preset.board(RATE)(audio, RATE)
-    assert (
-        np.abs(wet).max() / np.sqrt(np.square(wet).mean()) < 10
-    )  # 20 dB; the other way round it is more
 
 
 def test_no_reverb_acts_on_the_present_settings_and_not_thin_moves_what_was_named():

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from labkit.learn.text import split_words
 from labkit.measure.loudness import LoudnessMeter
 from labkit.signal.files import check_audio, read_audio, resample
 from labkit.signal.optional import need
@@ -87,7 +88,7 @@ def predict(
         asked = ", ".join(item.word.replace("-", " ") for item in named) if moves else prompt
         batch = encode_prompts([asked], model.config.net.sentences)
         batch |= {"log_mel": log_mel[None], "level_db": torch.tensor([level_db])}
-        preset = _by_network(model, batch, named, lexicon)
+        preset = _by_network(model, batch, asked, named, lexicon)
     by = "lexicon" if preset == lexicon else "network"
     if moves:
         preset = apply_items(moves, preset if named else current or Preset(), level_db=level_db)
@@ -98,6 +99,7 @@ def predict(
 def _by_network(
     model: TextToEffects,
     batch: dict[str, torch.Tensor],
+    prompt: str,
     named: Sequence[Item],
     preset: Preset,
 ) -> Preset:
@@ -108,7 +110,9 @@ def _by_network(
     toned = [item for item in named if item.meaning.has_tone]
     if (toned or not named) and not any(_is_far(item, taught) for item in toned):
         # On words never seen, the first guess is nearer to people than the network's answer.
-        familiar = bool(toned) and all(stem(item.word) in taught for item in toned)
+        words = [item.word for item in toned] or split_words(prompt)
+        known = [stem(word) in taught for word in words]
+        familiar = all(known) if toned else any(known)
         preset = replace(preset, eq=network.eq if familiar else model.guess_bands(batch, 0))
     if any(item.meaning.room for item in named):
         # People's reverb was always on and had the delay of a comb filter, so that only its size
