@@ -660,32 +660,22 @@ def _room_forward(
 
 
 @triton.jit
-def _offsets(places, sizes, longest, n_lanes, lane, AHEAD: tl.constexpr, COUNT: tl.constexpr):
-    """Where the next AHEAD values of COUNT delay lines lie, line by line."""
-    offsets = ()
+def _read_ahead(
+    lines, places, sizes, longest, n_lanes, lane, here, AHEAD: tl.constexpr, COUNT: tl.constexpr
+):
+    """Where the next AHEAD values of COUNT delay lines lie; the values; the places after them."""
+    offsets, values, moved = (), (), ()
     for number in tl.static_range(COUNT):
-        for row in tl.static_range(AHEAD):
+        for row in tl.static_range(AHEAD + 1):
             place = places[number] + row
             place = tl.where(place >= sizes[number], place - sizes[number], place)
-            offsets = offsets + ((number * longest + place) * n_lanes + lane,)
-    return offsets
-
-
-@triton.jit
-def _gathered(lines, offsets, here, COUNT: tl.constexpr):
-    values = ()
-    for number in tl.static_range(COUNT):
-        values = values + (tl.load(lines + offsets[number], mask=here, other=0.0),)
-    return values
-
-
-@triton.jit
-def _advanced(places, sizes, AHEAD: tl.constexpr, COUNT: tl.constexpr):
-    moved = ()
-    for number in tl.static_range(COUNT):
-        place = places[number] + AHEAD
-        moved = moved + (tl.where(place >= sizes[number], place - sizes[number], place),)
-    return moved
+            offset = (number * longest + place) * n_lanes + lane
+            if row < AHEAD:
+                offsets = offsets + (offset,)
+                values = values + (tl.load(lines + offset, mask=here, other=0.0),)
+            else:
+                moved = moved + (place,)
+    return offsets, values, moved
 
 
 @triton.jit
@@ -721,10 +711,12 @@ def _room(
     for start in range(0, samples, AHEAD):
         left = samples - start
         xs = _read_rows(at_audio, audio_step, left, here, AHEAD)
-        at = _offsets(places, sizes, longest, n_lanes, lane, AHEAD, COMBS)
-        at_pass = _offsets(pass_places, pass_sizes, longest_allpass, n_lanes, lane, AHEAD, PASSES)
-        ys = _gathered(lines, at, here, COMBS * AHEAD)
-        passing = _gathered(passes, at_pass, here, PASSES * AHEAD)
+        at, ys, places = _read_ahead(
+            lines, places, sizes, longest, n_lanes, lane, here, AHEAD, COMBS
+        )
+        at_pass, passing, pass_places = _read_ahead(
+            passes, pass_places, pass_sizes, longest_allpass, n_lanes, lane, here, AHEAD, PASSES
+        )
         for row in tl.static_range(AHEAD):
             inside = here & (row < left)
             value, new_low = tl.zeros([LANES], audio.dtype.element_ty), ()
@@ -744,8 +736,6 @@ def _room(
                 tl.store(passes + at_pass[number * AHEAD + row], entering, mask=here)
                 value = stored - value
             tl.store(at_wet + row * wet_step, value, mask=inside)
-        places = _advanced(places, sizes, AHEAD, COMBS)
-        pass_places = _advanced(pass_places, pass_sizes, AHEAD, PASSES)
         at_audio += AHEAD * audio_step
         at_wet += AHEAD * wet_step
         at_low += AHEAD * COMBS * n_lanes
@@ -796,10 +786,12 @@ def _room_backward(
         left = samples - start
         grads = _read_rows(at_grad, -grad_step, left, here, AHEAD)
         kept = _kept_rows(at_low, n_lanes, left, here, AHEAD + 1)
-        at = _offsets(places, sizes, longest, n_lanes, lane, AHEAD, COMBS)
-        at_pass = _offsets(pass_places, pass_sizes, longest_allpass, n_lanes, lane, AHEAD, PASSES)
-        of_lines = _gathered(lines, at, here, COMBS * AHEAD)
-        passing = _gathered(passes, at_pass, here, PASSES * AHEAD)
+        at, of_lines, places = _read_ahead(
+            lines, places, sizes, longest, n_lanes, lane, here, AHEAD, COMBS
+        )
+        at_pass, passing, pass_places = _read_ahead(
+            passes, pass_places, pass_sizes, longest_allpass, n_lanes, lane, here, AHEAD, PASSES
+        )
         for row in tl.static_range(AHEAD):
             of_sum, of_sample = grads[row].to(tl.float64), tl.zeros([LANES], tl.float64)
             for number in tl.static_range(PASSES):
@@ -822,8 +814,6 @@ def _room_backward(
             of_low = new_of_low
             out = of_sample.to(grads[row].dtype)
             tl.store(at_out - row * n_lanes, out, mask=here & (row < left))
-        places = _advanced(places, sizes, AHEAD, COMBS)
-        pass_places = _advanced(pass_places, pass_sizes, AHEAD, PASSES)
         at_grad -= AHEAD * grad_step
         at_out -= AHEAD * n_lanes
         at_low -= AHEAD * COMBS * n_lanes
