@@ -49,10 +49,6 @@ class Estimator:
         """The gradient at a point, (b, d)."""
         raise NotImplementedError
 
-    def renders(self, n: int) -> int:
-        """Renders per item for `n` parameters, beside the one of the forward pass."""
-        raise NotImplementedError
-
 
 def _check(name: str, step: float, count: int = 1) -> None:
     if not 0 < step <= 0.5:
@@ -74,10 +70,6 @@ class CentralDifferences(Estimator):
         """See `Estimator`."""
         steps = self.eps * np.eye(point.at.shape[1])[:, None]
         return (point.gains(steps) / np.einsum("kbk->kb", point.moves(steps))).T
-
-    def renders(self, n: int) -> int:
-        """See `Estimator`."""
-        return 2 * n
 
 
 @dataclass(frozen=True)
@@ -102,10 +94,6 @@ class SPSA(Estimator):
         """The same for given directions (pairs, b, d) of -1 and 1."""
         steps = self.eps * signs
         return (point.gains(steps)[..., None] / point.moves(steps)).mean(0)
-
-    def renders(self, n: int) -> int:  # noqa: ARG002
-        """See `Estimator`."""
-        return 2 * self.pairs
 
 
 @dataclass(frozen=True)
@@ -137,10 +125,6 @@ class GaussianSmoothing(Estimator):
         variance = (weights * (moves - mean) ** 2).sum(0)
         return (gains[..., None] * (moved - mean)).mean(0) / variance
 
-    def renders(self, n: int) -> int:  # noqa: ARG002
-        """See `Estimator`."""
-        return self.draws * (2 if self.antithetic else 1)
-
 
 @dataclass(frozen=True)
 class Surrogate:
@@ -151,10 +135,6 @@ class Surrogate:
     """
 
     function: Callable[[Tensor, Tensor], Tensor]
-
-    def renders(self, n: int) -> int:  # noqa: ARG002
-        """See `Estimator`."""
-        return 0
 
 
 def black_box(

