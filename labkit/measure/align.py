@@ -10,8 +10,7 @@ from torch import Tensor
 def align(estimate: Tensor, target: Tensor, *, max_shift: int = 100) -> tuple[Tensor, Tensor]:
     """The target moved by up to `max_shift` samples, and turned over if need be, onto the estimate.
 
-    Sounds are (b, channels, samples). Both come back without `max_shift` samples at either end.
-    Gradients pass; the move itself has none.
+    Sounds are (b, channels, samples), and come back without `max_shift` samples at either end.
 
     Source: Ramírez et al., ICASSP 2021, section 3.4 (cross-correlation, then the better of two
         polarities). Ours takes the strongest correlation of either sign, once.
@@ -40,23 +39,17 @@ def aligned_distance(
     estimate: Tensor,
     target: Tensor,
     *,
-    max_shift: int = 100,
     time_weight: float = 2.0,
     n_ffts: tuple[int, ...] = (512, 2048),
 ) -> Tensor:
-    """How far two sounds are apart once lag and polarity are ignored: several STFTs, and time.
+    """How far two sounds are apart once lag and polarity are ignored: (b,).
 
-    Args:
-        time_weight: of the mean absolute difference of samples over the target's mean magnitude.
-        n_ffts: frame lengths; hops are a quarter.
-
-    Returns:
-        (b,): log-magnitude L1 in nepers, plus spectral convergence of the last frame length, plus
-        the time term.
+    Log-magnitude L1 in nepers, plus spectral convergence of the last frame length, plus (by
+    `time_weight`) the difference of samples over the target's mean magnitude.
 
     Source: Yamamoto et al. 2020, section 2.2, for each item alone; Ramírez et al. 2021, eq. 5.
     """
-    estimate, target = align(estimate, target, max_shift=max_shift)
+    estimate, target = align(estimate, target)
     size = target.abs().mean((1, 2)).clamp(min=1e-4)
     total = 0.1 * time_weight * (estimate - target).abs().mean((1, 2)) / size
     for n_fft in n_ffts:
@@ -80,9 +73,9 @@ def align_signs(
 ) -> tuple[NDArray[np.floating], float]:
     """The part of a longer reference that lies on `wet` (samples,), and their correlation, 0..1.
 
-    By the polarity coincidence correlator, Wolff, Thomas & Williams 1962: a memoryless curve keeps
-    every sign, so signs match best here however deep it is; waves match where the reference is
-    loud.
+    A memoryless curve keeps every sign, however deep it is, so the signs are correlated.
+
+    Source: the polarity coincidence correlator, Wolff, Thomas & Williams 1962.
     """
     if reference.ndim != 1 or wet.ndim != 1 or len(reference) < len(wet):
         raise ValueError(

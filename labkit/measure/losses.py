@@ -18,10 +18,7 @@ def _check_shapes(estimate: np.ndarray | Tensor, target: np.ndarray | Tensor) ->
 
 
 def mr_stft(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Multi-resolution STFT distance between two sounds, both brought to the same RMS first.
-
-    Spectral convergence plus log-magnitude L1 of (channels, samples) float32, averaged over FFT
-    sizes 1024, 2048, 512. The target must not be silent: convergence divides by its norm.
+    """Multi-resolution STFT distance of two sounds (channels, samples), brought to one RMS first.
 
     Source: Yamamoto et al. 2020 (Parallel WaveGAN), section 2.2, by auraloss's defaults.
     """
@@ -44,9 +41,8 @@ def log_spectral_distance(
 ) -> Tensor:
     """How far log magnitudes are apart, averaged over STFT sizes: (b,), in nepers (8.7 dB each).
 
-    `estimate` is (b, channels, samples), `target` the same or of one item; hops are a quarter of
-    the frames. Levels are floored at -80 dB of a full-scale sine, so that silence has a finite
-    distance and gradient.
+    `estimate` is (b, channels, samples), `target` the same or of one item. Levels are floored at
+    -80 dB of a full-scale sine.
 
     Source: the log-magnitude term of Yamamoto et al. 2020, for each item alone.
     """
@@ -76,10 +72,7 @@ def _log_magnitude(audio: Tensor, n_fft: int) -> Tensor:
 def mr_stft_loss(
     sample_rate: int, *, n_ffts: Sequence[int] = (1024, 2048, 8192)
 ) -> torch.nn.Module:
-    """`mr_stft` as a module to train with: one value for a batch, levels as they are.
-
-    Hops are a quarter of the frames, windows as long as they. A silent target has no finite value.
-    """
+    """`mr_stft` as a module to train with: one value for a batch, levels as they are."""
     hops, windows = [n // 4 for n in n_ffts], list(n_ffts)
     return need("auraloss").freq.MultiResolutionSTFTLoss(
         fft_sizes=list(n_ffts), hop_sizes=hops, win_lengths=windows, sample_rate=sample_rate
@@ -91,7 +84,7 @@ def magnitude_distance(
 ) -> Tensor:
     """Log (nepers) and linear magnitudes of short-time spectra compared, levels as they are: (b,).
 
-    Sounds are (b, channels, samples), longer than half the longest frame; hops are half a frame.
+    Sounds are (b, channels, samples), longer than half the longest frame.
 
     Source: Steinmetz, Bryan and Reiss 2022 (DeepAFx-ST), section 3.2, as auraloss has it, but one
         value for each item, and without the phase, which takes a third of the time.

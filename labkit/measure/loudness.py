@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.signal import lfilter
 
 from labkit.signal.optional import need
 from labkit.signal.units import db_to_amplitude
@@ -37,17 +38,12 @@ def peak_db(audio: np.ndarray) -> float:
 def loudness_lufs(audio: np.ndarray, sample_rate: int) -> float:
     """Integrated loudness in LUFS; -inf where every block is below the gate of -70 LUFS.
 
-    A clip shorter than the standard's 0.4 s block is measured as if it were repeated until it fills
-    one block. Taken are up to 5 channels, and rates of 4000 Hz and more: the standard's 1.5 kHz
-    shelf must lie below half of it.
+    A clip shorter than the standard's 0.4 s block is repeated until it fills one.
 
     Source: ITU-R BS.1770-4, through pyloudnorm.
     """
     audio = as_channels(audio)
-    if audio.shape[0] > _MAX_CHANNELS:
-        raise ValueError(f"audio must have at most {_MAX_CHANNELS} channels, got {audio.shape[0]}")
-    if sample_rate < 4000:
-        raise ValueError(f"sample_rate must be at least 4000 Hz for a loudness, got {sample_rate}")
+    _check(sample_rate, len(audio))
     if not audio.any():
         return -math.inf
     shortest = math.ceil(_BLOCK_SECONDS * sample_rate)
@@ -55,6 +51,15 @@ def loudness_lufs(audio: np.ndarray, sample_rate: int) -> float:
         audio = np.tile(audio, -(-shortest // audio.shape[1]))
     meter = need("pyloudnorm").Meter(sample_rate, block_size=_BLOCK_SECONDS)
     return float(meter.integrated_loudness(audio.T))
+
+
+def _check(sample_rate: int, channels: int) -> None:
+    # The standard's shelf at 1.5 kHz must lie below half the rate.
+    if sample_rate < 4000 or not 1 <= channels <= _MAX_CHANNELS:
+        raise ValueError(
+            "a loudness needs a sample_rate of at least 4000 Hz and 1 to 5 channels, "
+            f"got {sample_rate} and {channels}"
+        )
 
 
 def _shift_for(audio: np.ndarray, sample_rate: int, target_lufs: float) -> float:
@@ -70,11 +75,6 @@ def _shift_for(audio: np.ndarray, sample_rate: int, target_lufs: float) -> float
     return shift_db
 
 
-def _at(audio: np.ndarray, shift_db: float) -> np.ndarray:
-    # Only the rounding of a peak at 1 is clipped.
-    return np.clip(audio * db_to_amplitude(shift_db), -1.0, 1.0).astype(np.float32)
-
-
 def match_all(
     clips: Mapping[str, Clip], *, target_lufs: float = -23.0
 ) -> tuple[dict[str, tuple[np.ndarray, float]], float]:
@@ -83,8 +83,6 @@ def match_all(
     Returns name -> (float32 audio, shift in dB), and the loudness reached: `target_lufs` (in
     -70..0), or less where a peak stood in the way. A clip without a loudness has shift 0.
     """
-    if not -70 <= target_lufs <= 0:
-        raise ValueError(f"target_lufs must lie in -70..0, got {target_lufs}")
     audio = {name: as_channels(samples) for name, (samples, _) in clips.items()}
     shifts = {name: _shift_for(audio[name], rate, target_lufs) for name, (_, rate) in clips.items()}
     over_db = max([0.0, *(peak_db(audio[name]) + shift for name, shift in shifts.items() if shift)])
@@ -92,7 +90,11 @@ def match_all(
         name: shift - over_db if shift else min(0.0, -peak_db(audio[name]))
         for name, shift in shifts.items()
     }
-    matched = {name: (_at(audio[name], shift), shift) for name, shift in lowered.items()}
+    matched = {}
+    for name, shift in lowered.items():
+        louder = audio[name] * db_to_amplitude(shift)
+        # Only the rounding of a peak at 1 is clipped.
+        matched[name] = np.clip(louder, -1.0, 1.0).astype(np.float32), shift
     return matched, target_lufs - over_db
 
 
@@ -101,23 +103,11 @@ class LoudnessMeter:
 
     It keeps the energy of every tenth of a second and channel, and nothing else.
 
-    Args:
-        sample_rate: Hz, at least 4000.
-        channels: 1 to 5.
-
-    Raises:
-        ValueError: for a rate or a number of channels out of range.
-
     Source: ITU-R BS.1770-4; the K-weighting filters are pyloudnorm's.
     """
 
     def __init__(self, sample_rate: int, channels: int) -> None:
-        if sample_rate < 4000:
-            raise ValueError(
-                f"sample_rate must be at least 4000 Hz for a loudness, got {sample_rate}"
-            )
-        if not 1 <= channels <= _MAX_CHANNELS:
-            raise ValueError(f"channels must be 1 to 5 for a loudness, got {channels}")
+        _check(sample_rate, channels)
         make = need("pyloudnorm").IIRfilter
         shelf = make(4.0, 1 / np.sqrt(2), 1500.0, sample_rate, "high_shelf")
         high_pass = make(0.0, 0.5, 38.0, sample_rate, "high_pass")
@@ -133,9 +123,7 @@ class LoudnessMeter:
         self.peak = max(self.peak, float(np.abs(audio).max(initial=0.0)))
         weighted = audio.astype(np.float64)
         for k, (b, a) in enumerate(self.filters):
-            weighted, self.states[k] = need("scipy.signal").lfilter(
-                b, a, weighted, zi=self.states[k]
-            )
+            weighted, self.states[k] = lfilter(b, a, weighted, zi=self.states[k])
         weighted = np.concatenate([self.rest, weighted], axis=1)
         whole = weighted.shape[1] // self.hop
         hops = weighted[:, : whole * self.hop].reshape(len(audio), whole, self.hop)
@@ -150,8 +138,7 @@ class LoudnessMeter:
         if not energies:
             return -math.inf
         hops = np.array(energies) @ np.array([1.0, 1.0, 1.0, 1.41, 1.41])[: len(self.rest)]
-        # Blocks of 0.4 s that overlap by three quarters, gated at -70 LUFS and 10 LU below the
-        # mean.
+        # Blocks of 0.4 s overlap by three quarters, gated at -70 LUFS and 10 LU below the mean.
         size = min(4, len(hops))
         blocks = np.lib.stride_tricks.sliding_window_view(hops, size).mean(1)
         kept = blocks[blocks > 10 ** ((-70 + 0.691) / 10)]

@@ -4,31 +4,23 @@ Colour is linear: pickups, knobs, bodies, microphones and short reflections are 
 responses, whose product is applied by one multiplication in the frequency domain.
 """
 
-import functools
-from collections.abc import Collection
-
 import numpy as np
 from scipy import fft, signal
 
 from labkit.signal.units import db_to_amplitude
 
-_TAPS = (
-    8192  # of the colouring's impulse response: 186 ms at 44.1 kHz, enough for a 20 Hz high-pass
-)
+_TAPS = 8192  # of the colouring's impulse response: 186 ms at 44.1 kHz, for a 20 Hz high-pass
 _FULL_SCALE = 0.999
-PARTS = ("tone", "time", "noise")
 
 
-def tilt(
-    frequency_hz: np.ndarray, *, slope_db_per_octave: float, pivot_hz: float = 700.0
-) -> np.ndarray:
-    """A minimum-phase tilt from 100 Hz to 10 kHz, flat outside, 0 dB at `pivot_hz`; complex."""
+def tilt(frequency_hz: np.ndarray, *, slope_db_per_octave: float) -> np.ndarray:
+    """A minimum-phase tilt from 100 Hz to 10 kHz, flat outside, 0 dB at 700 Hz; complex."""
 
     def shape(f: np.ndarray | float) -> np.ndarray:
         shelf = (1 + 1j * f / 100.0) / (1 + 1j * f / 10_000.0)  # 6.02 dB an octave
         return shelf ** (slope_db_per_octave / (20 * np.log10(2)))
 
-    return shape(frequency_hz) / abs(shape(pivot_hz))
+    return shape(frequency_hz) / abs(shape(700.0))
 
 
 def resonant_lowpass(frequency_hz: np.ndarray, *, cutoff_hz: float, q: float) -> np.ndarray:
@@ -53,24 +45,13 @@ def peak(frequency_hz: np.ndarray, *, center_hz: float, gain_db: float, q: float
 
 
 def early_reflections(
-    frequency_hz: np.ndarray,
-    *,
-    delays_ms: np.ndarray,
-    gains: np.ndarray,
-    damping_hz: float = 4_000.0,
+    frequency_hz: np.ndarray, *, delays_ms: np.ndarray, gains: np.ndarray
 ) -> np.ndarray:
-    """The direct sound and its reflections from near surfaces, complex.
-
-    `delays_ms` lie above 0 and below 15, where they would begin to sound as echoes; `gains` are
-    relative to the direct sound, of either sign; `damping_hz` is the reflections' low-pass.
-    """
-    delays_ms, gains = np.atleast_1d(delays_ms), np.atleast_1d(gains)
-    if np.any((delays_ms <= 0) | (delays_ms >= 15)):
-        raise ValueError(f"delays_ms must lie between 0 and 15, got {delays_ms.tolist()}")
+    """The direct sound and its reflections from near surfaces, low-passed at 4 kHz; complex."""
     reflected = np.zeros(np.shape(frequency_hz), complex)
     for delay_ms, gain in zip(delays_ms, gains, strict=True):
         reflected += gain * np.exp(-2j * np.pi * delay_ms / 1000 * frequency_hz)
-    return 1 + reflected / (1 + 1j * frequency_hz / damping_hz)
+    return 1 + reflected / (1 + 1j * frequency_hz / 4_000.0)
 
 
 def frequency_grid(sample_rate: int) -> np.ndarray:
@@ -81,32 +62,20 @@ def frequency_grid(sample_rate: int) -> np.ndarray:
 def warp(frequency_hz: np.ndarray | float, sample_rate: int) -> np.ndarray | float:
     """The analogue frequency that the bilinear transform maps to a digital one; both in Hz.
 
-    Read at `warp(frequency_grid(rate), rate)`, an analogue response belongs to a causal digital
-    filter; on the plain grid it would ring before the impulse. Warp cutoffs too.
+    Read there, an analogue response belongs to a causal digital filter. Warp cutoffs too.
     """
     bounded = np.minimum(np.pi * frequency_hz / sample_rate, np.pi / 2 - 1e-6)
     return sample_rate / np.pi * np.tan(bounded)
 
 
-@functools.lru_cache(maxsize=8)
-def _grids(sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    grid = frequency_grid(sample_rate)
-    return grid, warp(grid, sample_rate)
-
-
 def colour(
     audio: np.ndarray, response: np.ndarray | None = None, *, speed: float = 1.0
 ) -> np.ndarray:
-    """Filter by a frequency response and change the speed, in one pair of transforms.
+    """Audio (channels, samples) filtered by a `response` on `frequency_grid`, at another speed.
 
-    Args:
-        audio: `(channels, samples)`.
-        response: complex, on `frequency_grid`; None leaves the colour alone.
-        speed: 1.03 is 3 % faster, higher and shorter; 0.5 to 2. It is rounded to a ratio of fast
-            transform lengths, within about 0.3 % for clips of a second or more.
+    A speed of 1.03 is 3 % faster, higher and shorter. It is rounded to a ratio of fast transform
+    lengths, within about 0.3 % for clips of a second or more.
     """
-    if not 0.5 <= speed <= 2.0:
-        raise ValueError(f"speed must be 0.5 to 2, got {speed}")
     samples = audio.shape[-1]
     padded = samples + (_TAPS // 2 if response is not None else 256)
     unit = min(2048, 1 << max(0, padded.bit_length() - 4))  # many factors of two transform fastest
@@ -119,22 +88,20 @@ def colour(
     if speed == 1.0:
         return fft.irfft(spectrum, size)[..., :samples]
     # An inverse transform of another length plays the same spectrum at another speed.
-    new_size = _near_fast_length(size / speed)
+    wanted = size / speed
+    lower, upper = fft.prev_fast_len(int(wanted)), fft.next_fast_len(int(np.ceil(wanted)))
+    new_size = lower if wanted - lower < upper - wanted else upper
     shifted = fft.irfft(spectrum[..., : min(size, new_size) // 2 + 1], new_size)
     shifted *= np.float32(new_size / size)
     return shifted[..., : round(samples * new_size / size)]
-
-
-def _near_fast_length(size: float) -> int:
-    lower, upper = fft.prev_fast_len(int(size)), fft.next_fast_len(int(np.ceil(size)))
-    return lower if size - lower < upper - size else upper
 
 
 def draw_response(
     sample_rate: int, rng: np.random.Generator, *, strength: float = 1.0
 ) -> np.ndarray:
     """A random colouring on `frequency_grid`; 0 is flat, 1 as wide as recordings differ."""
-    grid, warped = _grids(sample_rate)
+    grid = frequency_grid(sample_rate)
+    warped = warp(grid, sample_rate)
 
     def cutoff(low_hz: float, high_hz: float) -> float:
         drawn = float(np.exp(rng.uniform(np.log(low_hz), np.log(high_hz))))
@@ -228,83 +195,50 @@ def augment(
     rng: np.random.Generator,
     *,
     strength: float = 1.0,
-    samples: int | None = None,
-    parts: Collection[str] = PARTS,
 ) -> np.ndarray:
     """One random variation of a dry clip: colour, speed, crop, polarity, fades, level and noises.
 
-    Args:
-        audio: float32 `(channels, any)`, finite.
-        strength: 0 gives the clip back (cropped to `samples`), 1 varies it as recordings vary.
-        samples: length of the result; None keeps the input's. A longer input is cropped at random.
-        parts: what is varied beside the level: ``"tone"`` (colour), ``"time"`` (speed, place,
-            fades), ``"noise"`` (noise, hum, clicks).
-
-    Returns:
-        float32 `(channels, samples)`, peak at most 0.999; before noise, peaks spread over 30 dB.
+    Audio is float32 `(channels, samples)`; the result has its shape and a peak of at most 0.999,
+    before noise spread over 30 dB. A `strength` of 0 gives the clip back, 1 varies it as recordings
+    vary.
     """
-    samples = audio.shape[-1] if samples is None else samples
-    _check_augment(audio, samples, strength, parts)
+    samples = audio.shape[-1]
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength must be 0 to 1, got {strength}")
+    if audio.ndim != 2 or samples == 0:
+        raise ValueError(f"audio must be (channels, samples), not empty, got {audio.shape}")
     if strength == 0:
-        return fit(audio, samples, offset=_offset(rng, audio.shape[-1], samples, slack=0))
-    # Every choice is drawn whether its part is wanted or not, so that parts share one stream.
-    out = _coloured(audio, sample_rate, rng, strength, samples, parts)
+        return audio.astype(np.float32)
+    out = _coloured(audio, sample_rate, rng, strength)
     if rng.random() < 0.3:
         start, end = rng.uniform(0, 0.05 * strength), rng.uniform(0, 0.1 * strength)
-        if "time" in parts:
-            out = fade(out, start=int(start * samples), end=int(end * samples))
+        out = fade(out, start=int(start * samples), end=int(end * samples))
     loudest = float(np.abs(out).max())
     if loudest < 1e-6:
         return np.zeros_like(out)
     level_db = -0.1 - 30 * strength * rng.random()
     polarity = -1 if rng.random() < 0.5 else 1
     out *= np.float32(polarity * db_to_amplitude(level_db) / loudest)
-    if "noise" in parts:
-        _add_disturbances(out, sample_rate, rng, strength)
+    _add_disturbances(out, sample_rate, rng, strength)
     loudest = float(np.abs(out).max())
     if loudest > _FULL_SCALE:
         out *= np.float32(_FULL_SCALE / loudest)
     return out
 
 
-def _check_augment(
-    audio: np.ndarray, samples: int, strength: float, parts: Collection[str]
-) -> None:
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength must be 0 to 1, got {strength}")
-    if unknown := set(parts) - set(PARTS):
-        raise ValueError(
-            f"parts must be among {', '.join(PARTS)}, got {', '.join(sorted(unknown))}"
-        )
-    if audio.ndim != 2 or audio.shape[-1] == 0 or samples < 1:
-        raise ValueError(
-            f"audio must be (channels, samples), not empty, got {audio.shape}, "
-            f"{samples} samples wanted"
-        )
-
-
 def _coloured(
-    audio: np.ndarray,
-    sample_rate: int,
-    rng: np.random.Generator,
-    strength: float,
-    samples: int,
-    parts: Collection[str],
+    audio: np.ndarray, sample_rate: int, rng: np.random.Generator, strength: float
 ) -> np.ndarray:
-    """Colour, speed and crop: `(channels, samples)`."""
+    """Colour, speed and crop, of one shape with the audio."""
+    samples = audio.shape[-1]
     slack = round(0.05 * strength * sample_rate)
     speed = 1 + strength * rng.uniform(-0.03, 0.03) if rng.random() < 0.4 else 1.0
     needed = round(samples * speed) + 2 * slack
     if audio.shape[-1] > needed:
         audio = fit(audio, needed, offset=_offset(rng, audio.shape[-1], needed, slack=0))
     response = draw_response(sample_rate, rng, strength=strength) if rng.random() < 0.9 else None
-    out = colour(
-        audio, response if "tone" in parts else None, speed=speed if "time" in parts else 1.0
-    )
-    offset = _offset(rng, out.shape[-1], samples, slack=slack)
-    if "time" not in parts:
-        offset = max(0, min(offset, out.shape[-1] - samples))
-    return fit(out, samples, offset=offset)
+    out = colour(audio, response, speed=speed)
+    return fit(out, samples, offset=_offset(rng, out.shape[-1], samples, slack=slack))
 
 
 def _offset(rng: np.random.Generator, length: int, samples: int, *, slack: int) -> int:

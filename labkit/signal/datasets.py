@@ -6,12 +6,14 @@ Nothing in the course needs them.
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.signal.optional import need
 from labkit.signal.paths import cache_dir, replacing
+
+_BAD_ARCHIVE = (shutil.ReadError, tarfile.TarError, zipfile.BadZipFile, EOFError)
 
 
 class DatasetUnavailable(RuntimeError):  # noqa: N818 - the world's state, not an error
@@ -31,25 +33,19 @@ class Record:
     page: str  # where a person reads about it and its licence
     licence: str
     gigabytes: float  # size of all files
-    files: Mapping[str, str]  # name -> published md5 of those that the course can use
     note: str
-    restricted: bool = False  # the licence forbids commercial use or derivatives
-
-    @property
-    def url(self) -> str:
-        """The address before a file's name."""
-        return f"{self.page}/files/"
+    files: Mapping[str, str]  # name -> published md5 of those that the course can use
 
 
 _RECORDS = (
     Record(
-        name="egfxset",
-        title="EGFxSet: electric guitar tones processed through real effects",
-        page="https://zenodo.org/records/7044411",
-        licence="CC BY 4.0",
-        gigabytes=5.8,
-        note="Single notes, one setting per pedal. Clean.zip holds the dry notes.",
-        files={
+        "egfxset",
+        "EGFxSet: electric guitar tones processed through real effects",
+        "https://zenodo.org/records/7044411",
+        "CC BY 4.0",
+        5.8,
+        "Single notes, one setting per pedal. Clean.zip holds the dry notes.",
+        {
             "Clean.zip": "cdb1b401960f56becc8640387910e78a",
             "BluesDriver.zip": "b1d6dce9064a25a1cff2a0c40c30a2e4",
             "Chorus.zip": "3698b3b1756917f93dadf27517d48479",
@@ -67,13 +63,13 @@ _RECORDS = (
         },
     ),
     Record(
-        name="guitar-techs",
-        title="Guitar-TECHS: electric guitar techniques, excerpts, chords and scales",
-        page="https://zenodo.org/records/14963133",
-        licence="CC BY 4.0",
-        gigabytes=4.1,
-        note="Direct input and microphones; split by player (P1, P2, P3), not by file.",
-        files={
+        "guitar-techs",
+        "Guitar-TECHS: electric guitar techniques, excerpts, chords and scales",
+        "https://zenodo.org/records/14963133",
+        "CC BY 4.0",
+        4.1,
+        "Direct input and microphones; split by player (P1, P2, P3), not by file.",
+        {
             "P1_chords.zip": "be9ef8bbdceb1912d565254e607a6d94",
             "P1_scales.zip": "9c0b98e8fb42a522df727ea8bf545e4f",
             "P1_singlenotes.zip": "ca0c4674dde3805574685a313f7c39eb",
@@ -86,39 +82,36 @@ _RECORDS = (
         },
     ),
     Record(
-        name="guitarset",
-        title="GuitarSet: acoustic guitar with a microphone and a hexaphonic pickup",
-        page="https://zenodo.org/records/3371780",
-        licence="CC BY 4.0",
-        gigabytes=1.4,
-        note="Six players, the first two digits of a file name; split by player.",
-        files={
+        "guitarset",
+        "GuitarSet: acoustic guitar with a microphone and a hexaphonic pickup",
+        "https://zenodo.org/records/3371780",
+        "CC BY 4.0",
+        1.4,
+        "Six players, the first two digits of a file name; split by player.",
+        {
             "audio_mono-mic.zip": "275966d6610ac34999b58426beb119c3",
             "audio_mono-pickup_mix.zip": "aecce79f425a44e2055e46f680e10f6a",
             "annotation.zip": "b39b78e63d3446f2e54ddb7a54df9b10",
         },
     ),
     Record(
-        name="idmt-smt-guitar",
-        title="IDMT-SMT-Guitar",
-        page="https://zenodo.org/records/7544110",
-        licence="CC BY-NC-ND 4.0",
-        gigabytes=1.3,
-        note="For evaluation only, says its publisher; no changed copies may be shared.",
-        files={"IDMT-SMT-GUITAR_V2.zip": "06796e08731bccffaed6ae59361486e4"},
-        restricted=True,
+        "idmt-smt-guitar",
+        "IDMT-SMT-Guitar",
+        "https://zenodo.org/records/7544110",
+        "CC BY-NC-ND 4.0",
+        1.3,
+        "For evaluation only, says its publisher; no changed copies may be shared.",
+        {"IDMT-SMT-GUITAR_V2.zip": "06796e08731bccffaed6ae59361486e4"},
     ),
     # Size and md5 as three public programs that download it have them; nobody here has.
     Record(
-        name="daps",
-        title="DAPS: device and produced speech",
-        page="https://zenodo.org/records/4660670",
-        licence="CC BY-NC 4.0",
-        gigabytes=16.1,
-        note="Twenty speakers, the first word of a file name; "
-        "cleanraw holds breaths and lip smacks, clean does not.",
-        files={"daps.tar.gz": "303c130b7ce2e02b59c7ca5cd595a89c"},
-        restricted=True,
+        "daps",
+        "DAPS: device and produced speech",
+        "https://zenodo.org/records/4660670",
+        "CC BY-NC 4.0",
+        16.1,
+        "Twenty speakers, the first word of a file name; cleanraw holds breaths and lip smacks.",
+        {"daps.tar.gz": "303c130b7ce2e02b59c7ca5cd595a89c"},
     ),
 )
 
@@ -128,48 +121,36 @@ def records() -> dict[str, Record]:
     return {record.name: record for record in _RECORDS}
 
 
-def get(
-    name: str | Record,
-    *,
-    accept_licence: bool = False,
-    files: tuple[str, ...] | None = None,
-    folder: Path | None = None,
-    say: Callable[[str], None] = print,
-) -> Path:
-    """Have a data set on disk: what is missing is downloaded, checked by its md5, and unpacked.
+def get(name: str, *, accept_licence: bool = False, files: tuple[str, ...] | None = None) -> Path:
+    """The folder of a data set: what is missing is downloaded, checked by its md5, and unpacked.
 
-    A file that you put into the folder by hand is taken, and kept, when its md5 matches.
+    Each archive has a subfolder of its name, which `AudioFolder` reads. A file that you put into
+    the folder by hand is taken, and kept, when its md5 matches.
 
     Args:
-        name: a key of `records()`, or a `Record` of your own.
         files: the names wanted; None is all files of the record.
-        folder: where to keep it; None is `cache_dir() / "datasets" / name`.
-        say: takes lines of progress, the licence among them.
-
-    Returns:
-        The folder; each archive is unpacked into a subfolder of its name. `AudioFolder` reads it.
 
     Raises:
         LicenceError: without `accept_licence`.
         DatasetUnavailable: offline, or a wrong md5; with the name, address and place of the file.
     """
-    record = name if isinstance(name, Record) else _find(records(), name, "data set")
+    record = _find(records(), name, "data set")
     for file in files or ():
         _find(record.files, file, f"file of {record.name}")
     terms = (
         f"{record.title} ({record.page}), {record.gigabytes:g} GB, is licensed {record.licence}. "
         f"{record.note}"
     )
-    if record.restricted:
+    if "NC" in record.licence:
         terms += " Warning: no commercial use, and nothing derived from it may be published."
     if not accept_licence:
         raise LicenceError(f"{terms} Read the licence, then pass accept_licence=True.")
-    say(terms)
-    folder = folder or cache_dir() / "datasets" / record.name
+    print(terms)
+    folder = cache_dir() / "datasets" / record.name
     for file in files or record.files:
         unpacked = folder / file.removesuffix(".zip").removesuffix(".tar.gz")
         if not unpacked.is_dir():
-            say(f"{file}: from {record.url}")
+            print(f"{file}: from {record.page}")
             _have(record, file, folder / file, unpacked)
     return folder
 
@@ -186,23 +167,18 @@ def _have(record: Record, file: str, archive: Path, unpacked: Path) -> None:
     pooch.get_logger().setLevel("WARNING")
     by_hand = archive.exists()
     known = {file: f"md5:{record.files[file]}"}
+    url = f"{record.page}/files/"
     fetcher = pooch.create(
-        archive.parent, record.url, registry=known, retry_if_failed=3, allow_updates=False
+        archive.parent, url, registry=known, retry_if_failed=3, allow_updates=False
     )
     try:
         fetcher.fetch(file, downloader=pooch.HTTPDownloader(timeout=30))
         if unpacked != archive:
             _unpack(archive, unpacked)
-    except (
-        requests.RequestException,
-        ValueError,  # of pooch: another md5
-        shutil.ReadError,
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        EOFError,
-    ) as error:
+    # A ValueError is of pooch: another md5.
+    except (ValueError, requests.RequestException, *_BAD_ARCHIVE) as error:
         raise DatasetUnavailable(
-            f"{file} could not be fetched from {record.url} ({type(error).__name__}: {error}). "
+            f"{file} could not be fetched from {url} ({type(error).__name__}: {error}). "
             f"Fetch it by hand (see {record.page}), put it at {archive} and try again; "
             f"its md5 must be {record.files[file]}."
         ) from error

@@ -10,8 +10,7 @@ def fill_gaps(audio: np.ndarray, missing: np.ndarray, *, rounds: int = 3) -> np.
     """Audio (samples,) in float64 with the samples marked in `missing` (samples,) filled in.
 
     By turns: the predictor that fits the present guess, then the samples with the least prediction
-    error. What `audio` holds at missing places is the first guess. A ValueError refuses shapes that
-    differ, and no more than 48 samples.
+    error. What `audio` holds at missing places is the first guess.
 
     Source: Janssen, Veldhuis and Vries, IEEE Trans. ASSP 34(2), 1986, eq. 8 and 15.
     """
@@ -41,8 +40,7 @@ def fill_gaps(audio: np.ndarray, missing: np.ndarray, *, rounds: int = 3) -> np.
 def filled_tops(audio: np.ndarray, height: float, *, stretches: int = 6) -> np.ndarray:
     """How high a wave (samples,) went where it is missing above `height` on either side of 0.
 
-    Returns the highest sample by `fill_gaps` of each of at most `stretches` stretches: those that
-    are long and steep at their ends, and so most likely to hold the highest peak.
+    One value by `fill_gaps` for each of at most `stretches` stretches, the long and steep ones.
     """
     missing = np.abs(audio) > height
     edges = np.diff(np.concatenate([[0], missing.view(np.int8), [0]]))

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,8 @@ class AudioFileError(AudioError):
 
 def check_rate(sample_rate: int, name: str = "sample_rate") -> int:
     """The sample rate as an int, or an AudioError if it is not a whole number up to 1,000,000."""
-    numeric = isinstance(sample_rate, (int, float, np.integer, np.floating))
-    if not numeric or isinstance(sample_rate, bool):
-        raise AudioError(f"{name} must be a whole number of Hz, got {sample_rate!r}")
-    if not 1 <= sample_rate <= 1_000_000 or sample_rate != int(sample_rate):
+    is_number = isinstance(sample_rate, Real) and not isinstance(sample_rate, bool)
+    if not is_number or not 1 <= sample_rate <= 1_000_000 or sample_rate != int(sample_rate):
         raise AudioError(
             f"{name} must be a whole number of Hz from 1 to 1000000, got {sample_rate!r}"
         )
@@ -51,8 +50,7 @@ def check_rate(sample_rate: int, name: str = "sample_rate") -> int:
 def check_audio(audio: np.ndarray, sample_rate: int, *, name: str = "audio") -> np.ndarray:
     """The audio as C-contiguous float32 `(channels, samples)`; the input itself when it is that.
 
-    Taken are floats of 1 to 64 channels, or `(samples,)` for mono. An AudioError names a wrong
-    type or shape, NaN or infinity, and a bad sample rate.
+    Taken are floats of 1 to 64 channels, or `(samples,)` for mono; all else is an AudioError.
     """
     check_rate(sample_rate)
     if not isinstance(audio, np.ndarray):
@@ -88,10 +86,7 @@ def check_audio(audio: np.ndarray, sample_rate: int, *, name: str = "audio") -> 
 
 
 def to_mono(audio: np.ndarray) -> np.ndarray:
-    """The mean of the channels: `(channels, samples)` -> float32 `(1, samples)`.
-
-    An AudioError refuses channels that cancel: a mean that lies 60 dB below one of them.
-    """
+    """The mean of the channels, `(1, samples)`, or an AudioError where they cancel (by 60 dB)."""
     audio = check_audio(audio, 1)
     if audio.shape[0] == 1:
         return audio
@@ -104,10 +99,7 @@ def to_mono(audio: np.ndarray) -> np.ndarray:
 
 
 def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """The same sound at another sample rate, by soxr at its high-quality setting.
-
-    The result has `max(1, round(samples * to_rate / from_rate))` samples.
-    """
+    """The same sound of `max(1, round(samples * to_rate / from_rate))` samples, by soxr HQ."""
     audio = check_audio(audio, from_rate)
     to_rate = check_rate(to_rate, "to_rate")
     if from_rate == to_rate:
@@ -129,12 +121,11 @@ def read_audio(
     """Any audio file as float32 `(channels, samples)`, and its sample rate.
 
     WAV, FLAC, MP3, Ogg Vorbis, Opus, AIFF and more are read by libsndfile; MPEG-4 (m4a) by
-    pedalboard or an `ffmpeg` program. Of a cut Ogg or Opus stream, which is a valid shorter stream,
-    what is left is returned.
+    pedalboard or an `ffmpeg` program.
 
     Args:
         sample_rate: resample to this rate; None keeps the file's.
-        max_seconds: read at most this much from the start, > 0; None reads all.
+        max_seconds: read at most this much from the start; None reads all.
 
     Raises:
         AudioFileError: missing, a folder, empty, truncated, not audio, or NaN or infinite samples.
@@ -144,10 +135,10 @@ def read_audio(
         sample_rate = check_rate(sample_rate)
     if max_seconds is not None and not max_seconds > 0:
         raise AudioError(f"max_seconds must be above 0, got {max_seconds!r}")
-    is_mpeg4 = _head(path)[4:8] == b"ftyp"
-    audio, file_rate = (
-        _read_mpeg4(path, max_seconds) if is_mpeg4 else _read(path, path, max_seconds)
-    )
+    if _head(path)[4:8] == b"ftyp":
+        audio, file_rate = _read_mpeg4(path, max_seconds)
+    else:
+        audio, file_rate = _read(path, path, max_seconds)
     try:
         audio = check_audio(audio, file_rate, name="its audio")
     except AudioError as error:
@@ -262,16 +253,13 @@ def _read_mpeg4(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]
 def write_audio(
     path: str | os.PathLike, audio: np.ndarray, sample_rate: int, *, subtype: str | None = None
 ) -> Path:
-    """Write an audio file in one step and return its path.
+    """Write audio within -1 to 1 as .wav, .flac, .ogg, .opus, .mp3 or .aiff; returns the path.
 
     Args:
-        path: ends in .wav, .flac, .ogg, .opus, .mp3 or .aiff; its folder exists.
-        audio: `(channels, samples)`, finite, within -1 to 1.
-        sample_rate: Hz; Opus takes 8, 12, 16, 24 and 48 kHz only.
         subtype: libsndfile's sample format, e.g. ``"PCM_16"``; None is 24 bit where possible.
 
     Raises:
-        AudioError: for anything else; AudioFileError where it is not the audio's fault.
+        AudioError: for audio that does not fit, AudioFileError where it is not the audio's fault.
     """
     path = Path(path)
     audio = check_audio(audio, sample_rate)

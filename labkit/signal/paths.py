@@ -61,10 +61,5 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a text in UTF-8 through `replacing`."""
-    replace_bytes(path, text.encode())
-
-
-def replace_bytes(path: Path, content: bytes) -> None:
-    """Write bytes through `replacing`."""
     with replacing(path) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(text.encode())

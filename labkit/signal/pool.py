@@ -11,8 +11,8 @@ from labkit.signal.units import db_to_amplitude
 SPLITS = ("train", "validation", "test")
 _PEAK = db_to_amplitude(-1.0)  # of a pool's clips, so that 16 bits are well used
 _KEPT_BYTES = 200_000_000
-# Guitars of fresh clips: nearly one a clip. Their seed is not that of the pools, so that they do
-# not meet the pools' validation and test guitars. Sampled programs are split by themselves.
+# Guitars of fresh clips: nearly one a clip. Their seed is not that of the pools, so that they are
+# no guitars of the pools' validation and test. Sampled programs are split by themselves.
 _FRESH_GUITARS = (200_000, 200, 400)
 
 
@@ -27,11 +27,7 @@ class Clip:
 
 
 class Source(Protocol):
-    """What everything that makes examples needs of a source of dry audio.
-
-    A source has groups (a guitar, a program's phrase, a recording), and each group is in one split
-    only, so that a model is never tested on a string that it was trained on.
-    """
+    """Dry audio in groups (a guitar, a program's phrase, a recording), each in one split only."""
 
     kind: str
     seconds: float
@@ -60,10 +56,7 @@ def ranges_of_splits(counts: tuple[int, int, int]) -> dict[str, range]:
 
 
 class FreshClips:
-    """Clips by number, rendered when asked for and never stored.
-
-    Clip `i` depends on the seed, the split and `i` alone.
-    """
+    """Clips by number, never stored: clip `i` depends on the seed, the split and `i` alone."""
 
     def __init__(self, source: Source, split: str, seed: int) -> None:
         self.source, self.split, self.seed = source, check_split(split), seed
@@ -77,10 +70,7 @@ class FreshClips:
 
 
 class DryPool:
-    """`n` clips by number, all at a peak of -1 dBFS and rounded to 16 bits.
-
-    A clip is rendered when asked for first; some 200 MB of them are kept in memory by each process.
-    """
+    """`n` clips by number at a peak of -1 dBFS and 16 bits; each process keeps 200 MB of them."""
 
     def __init__(self, source: Source, split: str, n: int, seed: int) -> None:
         if n < 1:
@@ -115,11 +105,9 @@ class DryPool:
 def dry_pool(
     kind: str, split: str, n: int, *, seconds: float, sample_rate: int, seed: int
 ) -> DryPool | FreshClips:
-    """`n` dry clips, or for `n` = 0 a fresh clip for every number.
-
-    `kind` is ``"generated"``, or ``"sampled"``, which needs a soundfont.
-    """
-    from labkit.signal.sources import GeneratedGuitars, Sampled
+    """`n` dry "generated" or "sampled" clips, or for `n` = 0 a fresh clip for every number."""
+    from labkit.signal.sampled import Sampled
+    from labkit.signal.sources import GeneratedGuitars
 
     make = {"generated": GeneratedGuitars, "sampled": Sampled}[kind]
     if n == 0:

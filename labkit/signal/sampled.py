@@ -1,22 +1,19 @@
 """Recorded instruments: programs of the FluidR3 bank play drawn phrases, dry, through FluidSynth.
 
-No recording is in two splits. A program is left out when its samples already carry what the course
-wants to recognise: distortion (overdriven guitars, rock organ), beating or an ensemble (12-string,
-honky-tonk, accordion, dulcimer, sections, choirs, pads), tremolo or vibrato (electric piano 2,
-rotary organs), a room (church organ, orchestra hit), or noise (sound effects).
+No recording is in two splits. Programs whose samples already carry what the course wants to
+recognise are left out: distortion, beating or an ensemble, tremolo or vibrato, a room, noise.
 """
 
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from labkit.signal.files import AudioError, check_rate
+from labkit.signal.files import AudioError
 from labkit.signal.optional import need
 from labkit.signal.pool import Clip, check_split, ranges_of_splits
 from labkit.signal.seeds import generator
@@ -61,10 +58,8 @@ class Synthesizer:
     """FluidSynth, offline and dry: one bank, one channel, float output that cannot clip."""
 
     def __init__(self, path: Path, sample_rate: int) -> None:
-        if not 8_000 <= check_rate(sample_rate) <= 96_000:
-            raise AudioError(
-                f"sample_rate must be 8000 to 96000 Hz for FluidSynth, got {sample_rate}"
-            )
+        if not 8_000 <= sample_rate <= 96_000:
+            raise AudioError(f"sample_rate must be 8000 to 96000 Hz, got {sample_rate}")
         fluidsynth = need("fluidsynth")
         settings = {
             "synth.reverb.active": 0,
@@ -78,7 +73,6 @@ class Synthesizer:
         self._bank = self._synth.sfload(str(path))
         if self._bank < 0:
             raise AudioError(f"{path}: FluidSynth cannot load this SoundFont")
-        self.sample_rate = sample_rate
         channel, bank, number = _PRIMER
         self._synth.program_select(channel, self._bank, bank, number)
         self._stop_all()
@@ -89,8 +83,7 @@ class Synthesizer:
         """Render one program from silence: float32 `(1, samples)`.
 
         `events` are `(sample index, "on" | "off" | "bend", key or bend, velocity)` in order of
-        time; a bend is -8192 to 8191 for -2 to 2 semitones. The louder output channel is taken:
-        the sum of a stereo pair of microphones would be a comb filter.
+        time; a bend is -8192 to 8191 for -2 to 2 semitones.
         """
         if self._synth.program_select(0, self._bank, bank, number) != 0:
             raise AudioError(f"the SoundFont has no program {number} in bank {bank}")
@@ -110,6 +103,7 @@ class Synthesizer:
                 self._synth.pitch_bend(0, value)
         self._render(stereo, at, stereo.shape[1])
         self._stop_all()
+        # The louder channel: the sum of a stereo pair of microphones would be a comb filter.
         louder = int(np.square(stereo[1]).sum() > np.square(stereo[0]).sum())
         return np.ascontiguousarray(stereo[louder : louder + 1, :samples])
 
@@ -120,11 +114,10 @@ class Synthesizer:
                 raise RuntimeError("FluidSynth could not render")
 
     def _stop_all(self) -> None:
-        """Stop everything and leave all voices alike, whatever they have played.
+        """Stop everything and sound every voice once on one centred sample.
 
         A FluidSynth voice glides over its first block from the panning that it had last, so a clip
-        would depend on the one before it. Sounding every voice once on one centred sample takes
-        that memory away.
+        would depend on the one before it.
         """
         self._synth.all_sounds_off(0)
         self._synth.pitch_bend(0, 0)
@@ -153,16 +146,12 @@ _SCALES = (
     (0, 2, 4, 7, 9),
     (0, 2, 3, 5, 7, 9, 10),
 )
+# fmt: off
 _CHORDS = (
-    (0, 7, 12, 16, 19, 24),
-    (0, 7, 12, 15, 19, 24),
-    (0, 7, 12),
-    (0, 7, 10, 16, 19),
-    (0, 7, 11, 16),
-    (0, 5, 12, 17, 19),
-    (0, 4, 7, 12),
-    (0, 3, 7, 10),
+    (0, 7, 12, 16, 19, 24), (0, 7, 12, 15, 19, 24), (0, 7, 12), (0, 7, 10, 16, 19),
+    (0, 7, 11, 16), (0, 5, 12, 17, 19), (0, 4, 7, 12), (0, 3, 7, 10),
 )
+# fmt: on
 _STYLES = {
     "guitar": {"line": 4, "riff": 2, "strum": 4, "arpeggio": 3, "double": 2, "held": 1, "chug": 2},
     "bass": {"line": 4, "riff": 4, "chug": 2, "held": 1, "double": 1},
@@ -172,9 +161,8 @@ _STYLES = {
     "bowed": {"line": 4, "riff": 1, "double": 2, "held": 3},
     "wind": {"line": 5, "riff": 2, "held": 2},
 }
-FAMILIES = tuple(_STYLES)
 # How often a family is drawn, relative to the others, and how often its lines are bent.
-_WEIGHTS = dict(zip(FAMILIES, (6.0, 2.5, 2.5, 1.5, 1.0, 1.0, 0.7), strict=True))
+_WEIGHTS = dict(zip(_STYLES, (6.0, 2.5, 2.5, 1.5, 1.0, 1.0, 0.7), strict=True))
 _BENDING = {"guitar": 0.25, "bass": 0.15, "plucked": 0.1, "bowed": 0.2, "wind": 0.15}
 
 
@@ -221,18 +209,16 @@ class _Hand:
         velocity = int(np.clip(round(self.velocity + accent + self.rng.normal(0, 8)), 15, 127))
         return Note(max(0.0, float(start)), max(0.04, float(seconds)), key, velocity)
 
-    def grid(self, *steps_beats: float) -> Iterator[tuple[float, float]]:
+    def grid(self, *steps_beats: float) -> list[tuple[float, float]]:
         """(start, step) pairs that fill the time, some left out as rests, a little uneven."""
-        now, started = 0.0, False
-        slots = []
+        now, slots = 0.0, []
         while now < self.seconds:
             step = steps_beats[self.rng.integers(len(steps_beats))] * self.beat_seconds
-            if not started or self.rng.random() >= self.rests:
-                started = True
+            if not slots or self.rng.random() >= self.rests:
                 start = now + self.rng.normal(0, 0.006)
                 slots.append((float(np.clip(start, 0, self.seconds)), step))
             now += step
-        return iter(slots)
+        return slots
 
     def degree(self, degree: int) -> int:
         """The key of a degree of the scale, counted through the octaves."""
@@ -251,16 +237,9 @@ def draw_phrase(
 ) -> Phrase:
     """A phrase in one of the styles that suit a `family` of instruments.
 
-    What matters is that attacks, gaps, densities, chords, bends and levels vary as widely as they
-    do in recordings, because every effect reacts to them. Every key lies within `low` to `high`,
-    an octave or more, and every start within 0 to `seconds`.
+    Every key lies within `low` to `high`, an octave or more, and every start within 0 to `seconds`.
+    Attacks, gaps, densities, chords, bends and levels vary as widely as they do in recordings.
     """
-    if family not in _STYLES:
-        raise ValueError(f"family must be one of {', '.join(FAMILIES)}, got {family!r}")
-    if high - low < 12 or not seconds > 0:
-        raise ValueError(
-            f"an octave and some time are needed, got keys {low} to {high} and {seconds} s"
-        )
     weights = np.array(list(_STYLES[family].values()), float)
     style = list(_STYLES[family])[rng.choice(len(weights), p=weights / weights.sum())]
     hand = _Hand(
@@ -290,7 +269,7 @@ def _line(hand: _Hand) -> list[Note]:
 
 
 def _held(hand: _Hand) -> list[Note]:
-    slots = list(hand.grid(2.0, 3.0, 4.0))
+    slots = hand.grid(2.0, 3.0, 4.0)
     degrees = hand.rng.integers(0, 10, len(slots))
     return [
         hand.note(start, step * 1.1, hand.degree(degree))
@@ -373,24 +352,13 @@ def _bends(rng: np.random.Generator, notes: list[Note]) -> tuple[tuple[float, fl
     return tuple(sorted(steps, key=lambda step: step[0]))
 
 
-_PLAYERS = {
-    "line": _line,
-    "held": _held,
-    "riff": _riff,
-    "strum": _strum,
-    "arpeggio": _arpeggio,
-    "double": _double,
-    "chug": _chug,
-}
+_PLAYERS = {"line": _line, "held": _held, "riff": _riff, "strum": _strum}
+_PLAYERS |= {"arpeggio": _arpeggio, "double": _double, "chug": _chug}
 
 
 @dataclass(frozen=True)
 class Program:
-    """One instrument of the bank; `low` and `high` are the MIDI keys used.
-
-    Guitars stop at key 83: from 84 on the nylon guitar (train) and the steel guitar (test) of
-    FluidR3 play the same sample.
-    """
+    """One instrument of the bank; `low` and `high` are the MIDI keys used."""
 
     bank: int
     number: int
@@ -405,7 +373,8 @@ class Program:
         return f"fluidr3/{self.bank:03d}-{self.number:03d}"
 
 
-# Each program as `bank:number lowest-highest name`, keys as MIDI numbers.
+# Each program as `bank:number lowest-highest name`, keys as MIDI numbers. Guitars stop at key 83:
+# from 84 on the nylon guitar (train) and the steel guitar (test) play the same sample.
 _TABLE = {
     "train": {
         "guitar": "0:24 40-83 nylon guitar, 8:24 55-83 ukulele, 0:26 40-83 jazz guitar, "
@@ -450,51 +419,29 @@ def _read_table(families: dict[str, str]) -> tuple[Program, ...]:
     return tuple(found)
 
 
-_PROGRAMS = {split: _read_table(families) for split, families in _TABLE.items()}
-
-
+@cache
 def programs(split: str) -> tuple[Program, ...]:
     """The instruments of a split; those of validation and test are never trained on."""
-    return _PROGRAMS[check_split(split)]
+    return _read_table(_TABLE[check_split(split)])
 
 
-@cache
-def shares(split: str) -> np.ndarray:
-    """The probability of each program of a split, in the order of `programs`."""
-    weights = np.array([_WEIGHTS[program.family] for program in programs(split)])
-    return weights / weights.sum()
+_PHRASES = (2_000, 200, 200)  # of each program, in train, validation and test
 
 
 class Sampled:
     """Phrases played by recorded instruments; a group is a program's phrase.
 
-    The phrase comes from its own random stream; each clip of it also varies in key, touch, tuning
-    and in where it begins, which may be the middle of a note.
-
-    Args:
-        sample_rate: Hz, 8,000 to 96,000.
-        phrases: phrases per program in "train"; "validation" and "test" have a tenth each.
-        soundfont: the bank; None is `find_soundfont()`, looked for at the first clip.
+    A clip of a phrase varies in key, touch, tuning and in where it begins, which may be the middle
+    of a note. The sample rate is 8,000 to 96,000 Hz.
     """
 
     kind = "sampled"
 
-    def __init__(
-        self,
-        *,
-        seed: int = 0,
-        seconds: float = 2.5,
-        sample_rate: int = 44_100,
-        phrases: int = 2_000,
-        soundfont: Path | None = None,
-    ) -> None:
-        if not seconds > 0 or phrases < 10:
-            raise ValueError(
-                f"seconds must be above 0 and phrases at least 10, got {seconds} and {phrases}"
-            )
+    def __init__(self, *, seed: int = 0, seconds: float = 2.5, sample_rate: int = 44_100) -> None:
+        if not seconds > 0:
+            raise ValueError(f"seconds must be above 0, got {seconds}")
         self.seed, self.seconds, self.sample_rate = seed, seconds, sample_rate
-        self.soundfont = soundfont
-        self._phrases = ranges_of_splits((phrases, phrases // 10, phrases // 10))
+        self._phrases = ranges_of_splits(_PHRASES)
         self._synthesizer: Synthesizer | None = None
 
     def __getstate__(self) -> dict:
@@ -507,7 +454,8 @@ class Sampled:
 
     def clip(self, rng: np.random.Generator, split: str) -> Clip:
         """A phrase on a random instrument of the split, peak at most 0.99."""
-        program = programs(split)[rng.choice(len(programs(split)), p=shares(split))]
+        weights = np.array([_WEIGHTS[program.family] for program in programs(split)])
+        program = programs(split)[rng.choice(len(weights), p=weights / weights.sum())]
         index = int(rng.choice(self._phrases[split]))
         lead = rng.uniform(0, 0.8) if rng.random() < 0.5 else -rng.uniform(0, 0.15)
         phrase = draw_phrase(
@@ -521,12 +469,9 @@ class Sampled:
         return Clip(audio, self.sample_rate, _group(program, index), self.kind)
 
     def play(self, phrase: Phrase, program: Program, *, lead_seconds: float = 0.0) -> np.ndarray:
-        """A phrase on a program, float32 `(1, samples)`, peak at most 0.99.
-
-        It begins `lead_seconds` into the phrase; a negative lead is silence before it.
-        """
+        """A phrase from `lead_seconds` on (less than 0 is silence before it), peak at most 0.99."""
         if self._synthesizer is None:
-            self._synthesizer = Synthesizer(self.soundfont or find_soundfont(), self.sample_rate)
+            self._synthesizer = Synthesizer(find_soundfont(), self.sample_rate)
         samples = round(self.seconds * self.sample_rate)
         lead = max(0, round(lead_seconds * self.sample_rate))
         events = _events(phrase, self.sample_rate, silence_seconds=max(0.0, -lead_seconds))

@@ -36,10 +36,9 @@ def load_phrase(name: str = "riff") -> tuple[np.ndarray, int]:
 
 
 def make_phrases(folder: Path) -> dict[str, str]:
-    """Render all phrases as 16-bit FLAC, and bring the hashes in the folder's README.md up to date.
+    """Render all phrases as 16-bit FLAC, and return the sha256 of each one's samples.
 
-    Returns the sha256 of each phrase's samples: the packing of a FLAC file may differ from one
-    version of its encoder to the next, its samples may not. It needs FluidR3_GM.sf2.
+    The hashes in the folder's README.md are brought up to date. FluidR3_GM.sf2 is needed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     hashes = {}
@@ -65,7 +64,7 @@ def render_phrase(name: str) -> np.ndarray:
 
 
 def samples_hash(path: Path) -> str:
-    """The sha256 of a file's samples as 16-bit little-endian integers."""
+    """The sha256 of a file's samples as 16-bit integers: the packing of a FLAC file may differ."""
     audio, _ = read_audio(path)
     return hashlib.sha256(np.round(audio * 32_768).astype("<i2").tobytes()).hexdigest()
 

@@ -1,7 +1,4 @@
-"""Sources of dry audio behind one face: generated guitars and mixes, folders of files, mixtures.
-
-Recorded instruments are in `labkit.signal.sampled`, generated voices in `labkit.signal.speech`.
-"""
+"""Sources of dry audio: generated guitars and mixes, folders of recordings, mixtures of sources."""
 
 import hashlib
 import os
@@ -16,47 +13,16 @@ from labkit.signal.files import AudioError, AudioFileError, read_audio
 from labkit.signal.guitar import GuitarModel, phrase
 from labkit.signal.paths import real_data_dir
 from labkit.signal.pool import SPLITS, Clip, Source, check_split, ranges_of_splits
-from labkit.signal.sampled import Sampled
 from labkit.signal.seeds import generator
 from labkit.signal.units import set_rms
-
-__all__ = [
-    "AudioFolder",
-    "Clip",
-    "Generated",
-    "GeneratedGuitars",
-    "GeneratedMixes",
-    "Mixture",
-    "Sampled",
-    "Source",
-    "check_split",
-    "disjoint",
-    "drums",
-    "recordings",
-]
 
 _SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff"}
 _BASS = (28, 33, 38, 43, 47, 52)  # MIDI numbers of the strings: a guitar's, an octave down
 _MIX_DBFS = -20.0
 
 
-def disjoint(source: Source) -> dict[str, int]:
-    """Count the groups of each split, or raise a ValueError that names one in two splits."""
-    found = {split: set(source.groups(split)) for split in SPLITS}
-    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        shared = sorted(found[first] & found[second])
-        if shared:
-            raise ValueError(
-                f"{len(shared)} groups are both in {first} and in {second}, e.g. {shared[0]}"
-            )
-    return {split: len(ids) for split, ids in found.items()}
-
-
 class Generated:
-    """Base of the generated sources: numbered groups, each with its own random stream.
-
-    `counts` are the groups (guitars, bands, voices) of train, validation and test.
-    """
+    """Numbered groups (guitars, bands, voices); `counts` are those of the three splits."""
 
     kind = "generated"
     prefix = ""  # of the source ids
@@ -69,10 +35,8 @@ class Generated:
         sample_rate: int = 44_100,
         counts: tuple[int, int, int] = (4_000, 200, 400),
     ) -> None:
-        if not seconds > 0 or len(counts) != 3 or min(counts) < 1:
-            raise ValueError(
-                f"seconds must be above 0 and counts three of 1 or more, got {seconds} and {counts}"
-            )
+        if not seconds > 0 or min(counts) < 1:
+            raise ValueError(f"seconds and counts must be above 0, got {seconds} and {counts}")
         self.seed, self.seconds, self.sample_rate = seed, seconds, sample_rate
         self._indices = ranges_of_splits(counts)
 
@@ -112,17 +76,15 @@ class GeneratedMixes(Generated):
         members = generator(self.seed, "band", self._id(index))
         sizes = {"sample_rate": self.sample_rate, "seconds": self.seconds}
 
-        def play(*styles: str, **changes: object) -> np.ndarray:
-            model = replace(GuitarModel.draw(members), **changes)
-            style = str(rng.choice(styles)) if len(styles) > 1 else styles[0]
-            return phrase(rng, model=model, style=style, **sizes)
+        def guitar(*styles: str) -> np.ndarray:
+            model = GuitarModel.draw(members)
+            return phrase(rng, model=model, style=str(rng.choice(styles)), **sizes)
 
-        parts = [
-            (-1.0, drums(rng, **sizes)),
-            (-1.0, play("line", tuning=_BASS)),
-            (-4.0, play("strum", "chords")),
-            (-5.0, play("line", "arpeggio")),
-        ]
+        beat = drums(rng, **sizes)
+        bass_guitar = replace(GuitarModel.draw(members), tuning=_BASS)
+        bass = phrase(rng, model=bass_guitar, style="line", **sizes)
+        strings = guitar("strum", "chords"), guitar("line", "arpeggio")
+        parts = zip((-1.0, -1.0, -4.0, -5.0), (beat, bass, *strings), strict=True)
         total = sum(
             set_rms(part, _MIX_DBFS + fader_db + rng.normal(0, 1.5))
             for fader_db, part in parts
@@ -190,16 +152,13 @@ def _hat(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
 
 
 class AudioFolder:
-    """The recordings in a folder, mixed down to mono; a group is a file, or several.
+    """The recordings in a folder and its subfolders, in mono; short ones are padded with silence.
 
     Args:
-        path: a folder, searched with its subfolders for wav, flac, mp3, ogg, opus, m4a and aiff.
-        seconds: length of a clip; shorter files are padded with silence at the end.
         split_all: put every file in this split; None splits 80 : 10 : 10 by a hash of the group's
             name, which does not change when files are added.
         group: gives a file's group from its path below the folder, without suffix and with "/",
-            e.g. ``lambda name: name[:2]`` for a player; None makes each file a group. Recordings
-            of one performance, guitar or player belong together.
+            e.g. ``lambda name: name[:2]`` for a player; None makes each file a group.
     """
 
     kind = "real"
@@ -218,18 +177,10 @@ class AudioFolder:
             raise ValueError(f"seconds must be above 0, got {seconds}")
         if split_all is not None:
             check_split(split_all)
-        if not self.path.is_dir():
-            raise AudioFileError(f"{self.path}: a folder of audio files was expected")
-        files = sorted(
-            file
-            for file in self.path.rglob("*")
-            if file.suffix.lower() in _SUFFIXES and file.is_file()
-        )
+        found = sorted(self.path.rglob("*"))
+        files = [file for file in found if file.suffix.lower() in _SUFFIXES and file.is_file()]
         if not files:
-            raise AudioFileError(
-                f"{self.path}: no audio files in this folder "
-                f"(looked for {' '.join(sorted(_SUFFIXES))})"
-            )
+            raise AudioFileError(f"{self.path}: no folder with files {' '.join(sorted(_SUFFIXES))}")
         self._groups: dict[str, list[Path]] = {}
         for file in files:
             name = file.relative_to(self.path).with_suffix("").as_posix()
@@ -292,11 +243,7 @@ def _excerpt(rng: np.random.Generator, audio: np.ndarray, samples: int) -> np.nd
 
 
 def recordings(folders: Sequence[str], *, seconds: float, sample_rate: int) -> "Mixture":
-    """Real recordings from folders below `real_data_dir()`, all test material, every file alike.
-
-    Raises:
-        FileNotFoundError: if there are no real recordings here.
-    """
+    """Recordings in folders below `real_data_dir()`, all test material, or a FileNotFoundError."""
     found = real_data_dir()
     if found is None:
         raise FileNotFoundError(
@@ -308,23 +255,16 @@ def recordings(folders: Sequence[str], *, seconds: float, sample_rate: int) -> "
 
 
 class Mixture:
-    """Several sources of one rate and clip length as one: each clip comes from one of them.
-
-    `weights` says how often each is drawn, relative to the others; None is equally often.
-    """
+    """Several sources of one rate and clip length as one, drawn by `weights` or equally often."""
 
     kind = "mixture"
 
     def __init__(self, sources: Sequence[Source], weights: Sequence[float] | None = None) -> None:
         weights = [1.0] * len(sources) if weights is None else list(weights)
-        if not sources or len(weights) != len(sources) or min(weights) < 0 or sum(weights) <= 0:
+        sizes = {(source.sample_rate, source.seconds) for source in sources}
+        if len(sizes) != 1 or len(weights) != len(sources):
             raise ValueError(
-                f"sources and weights must pair up, weights >= 0, got {len(sources)} and {weights}"
-            )
-        if len({(source.sample_rate, source.seconds) for source in sources}) != 1:
-            described = [(source.kind, source.sample_rate, source.seconds) for source in sources]
-            raise ValueError(
-                f"all sources must have one sample_rate and one length, got {described}"
+                f"sources must have one rate and length, and a weight each, got {sizes}, {weights}"
             )
         self.sources = tuple(sources)
         self.seconds, self.sample_rate = sources[0].seconds, sources[0].sample_rate

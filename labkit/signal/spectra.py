@@ -17,64 +17,31 @@ def _window(n_fft: int, like: Tensor) -> Tensor:
     return torch.hann_window(n_fft, periodic=True, dtype=like.real.dtype, device=like.device)
 
 
-def _check_frame(n_fft: int, hop_length: int) -> None:
-    if n_fft < 2 or n_fft % 2:
-        raise ValueError(f"n_fft must be an even int >= 2, got {n_fft}")
-    if not 1 <= hop_length <= n_fft // 2:
-        raise ValueError(
-            f"hop_length must lie in 1..n_fft/2 = 1..{n_fft // 2} (Hann frames overlap), "
-            f"got {hop_length}"
-        )
-
-
-def _check_audio(audio: Tensor) -> None:
-    if not isinstance(audio, Tensor) or not audio.is_floating_point():
-        kind = getattr(audio, "dtype", type(audio).__name__)
-        raise TypeError(f"audio must be a floating-point tensor (..., samples), got {kind}")
-    if audio.ndim < 1 or audio.shape[-1] == 0:
-        raise ValueError(f"audio must hold at least one sample, got shape {tuple(audio.shape)}")
-
-
 def stft(audio: Tensor, *, n_fft: int = 2048, hop_length: int = 512) -> Tensor:
     """The STFT with a periodic Hann window; frame m is centred on sample m * hop_length.
 
-    Args:
-        audio: `(..., samples)`, float; the ends are padded with zeros.
-        n_fft: frame length in samples, even.
-        hop_length: samples between frames, 1..n_fft/2.
-
-    Returns:
-        Complex `(..., n_fft/2 + 1, 1 + samples // hop_length)`.
+    Complex `(..., n_fft/2 + 1, 1 + samples // hop_length)`; the ends are padded with zeros.
     """
-    _check_audio(audio)
-    _check_frame(n_fft, hop_length)
+    if n_fft % 2 or not 1 <= hop_length <= n_fft // 2:
+        raise ValueError(
+            f"n_fft must be even and hop_length 1 to half of it, got {n_fft} and {hop_length}"
+        )
     flat = audio.reshape(-1, audio.shape[-1])
+    window = _window(n_fft, audio)
     frames = torch.stft(
-        flat,
-        n_fft,
-        hop_length,
-        window=_window(n_fft, audio),
-        pad_mode="constant",
-        return_complex=True,
+        flat, n_fft, hop_length, window=window, pad_mode="constant", return_complex=True
     )
     return frames.reshape(*audio.shape[:-1], *frames.shape[-2:])
 
 
 def istft(spectrum: Tensor, *, hop_length: int = 512, length: int) -> Tensor:
-    """The audio `(..., length)` whose STFT is nearest to `spectrum`; undoes `stft`.
+    """The audio `(..., length)` whose STFT is nearest to a complex spectrum; undoes `stft`.
 
-    With hops up to n_fft/4 the round trip is exact to rounding. At n_fft/2, samples after the last
-    frame's centre lie under one nearly zero window and come back less exactly.
-
-    Args:
-        spectrum: complex `(..., freq, frames)`; n_fft is 2 * (freq - 1).
+    With hops up to n_fft/4 the round trip is exact to rounding.
 
     Source: Griffin & Lim, IEEE TASSP 32(2), 1984, eq. 6.
     """
-    if not torch.is_complex(spectrum):
-        raise TypeError(f"spectrum must be complex (..., freq, frames), got {spectrum.dtype}")
     n_fft = 2 * (spectrum.shape[-2] - 1)
-    _check_frame(n_fft, hop_length)
     if spectrum.shape[-1] != 1 + length // hop_length:
         raise ValueError(
             f"length {length} at hop_length {hop_length} needs {1 + length // hop_length} frames, "
@@ -120,24 +87,16 @@ def log_mel(
     high_hz: float | None = None,
     floor_db: float = -100.0,
 ) -> Tensor:
-    """A log-mel spectrogram in dB, where 0 dB is the peak bin of a full-scale sine.
+    """A log-mel spectrogram `(..., n_mels, 1 + samples // hop_length)` in dB of a full-scale sine.
 
-    Args:
-        audio: `(..., samples)`, float.
-        low_hz: lower edge of the lowest band.
-        high_hz: upper edge of the highest band; half of `sample_rate` when None.
-        floor_db: bands below are raised to it, so that silence is finite.
-
-    Returns:
-        `(..., n_mels, 1 + samples // hop_length)`, dtype and device of `audio`.
+    Bands lie between `low_hz` and `high_hz` (None is half the rate); `floor_db` is their least.
 
     Source: O'Shaughnessy's mel formula, 2595 log10(1 + f / 700), and triangles of height 1.
     """
     high_hz = sample_rate / 2 if high_hz is None else high_hz
     if not 0 <= low_hz < high_hz <= sample_rate / 2:
         raise ValueError(
-            f"need 0 <= low_hz < high_hz <= {sample_rate / 2} (half of sample_rate), "
-            f"got {low_hz} and {high_hz}"
+            f"need 0 <= low_hz < high_hz <= {sample_rate / 2}, got {low_hz} and {high_hz}"
         )
     frames = stft(audio, n_fft=n_fft, hop_length=hop_length)
     filters = _mel_filters(sample_rate, n_fft, n_mels, float(low_hz), float(high_hz)).to(audio)
@@ -153,27 +112,19 @@ def griffin_lim(
     length: int,
     n_iter: int = 32,
     momentum: float = 0.99,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Audio `(..., length)` for a magnitude spectrogram whose phase is lost.
-
-    Random phase first, then `n_iter` projections between the magnitudes and consistent spectra.
+    """Audio `(..., length)` for a magnitude spectrogram `(..., freq, frames)` whose phase is lost.
 
     Args:
-        magnitude: |X|, real `(..., freq, frames)`, >= 0, made with `hop_length`.
+        n_iter: projections between the magnitudes and consistent spectra.
         momentum: 0 is the original algorithm, 0.99 the fast one; in [0, 1).
-        generator: CPU stream of the first phase; None is phase 0 everywhere.
+        generator: CPU stream of the first phase.
 
     Source: Griffin & Lim 1984; Perraudin, Balazs, Sondergaard, WASPAA 2013 (momentum).
     """
-    if n_iter < 1 or not 0 <= momentum < 1:
-        raise ValueError(f"need n_iter >= 1 and 0 <= momentum < 1, got {n_iter} and {momentum}")
     n_fft = 2 * (magnitude.shape[-2] - 1)
-    turns = (
-        torch.zeros(magnitude.shape)
-        if generator is None
-        else torch.rand(magnitude.shape, generator=generator)
-    )
+    turns = torch.rand(magnitude.shape, generator=generator)
     phase = torch.polar(torch.ones_like(magnitude), (2 * math.pi * turns).to(magnitude))
     previous = torch.zeros_like(phase)
     for _ in range(n_iter):

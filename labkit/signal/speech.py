@@ -1,9 +1,8 @@
 """Speech-like sound from seeds, without words: two generators, for two kinds of task.
 
-`speak` sets single syllables between clean pauses, and `non_speech` adds what a microphone records
-besides: the speech controller learns from them. `utterance` lets a voice and its hiss flow through
-moving formants over a room of its own: style transfer learns from it. Shipped networks were trained
-and are scored on each, so both keep their streams.
+The speech controller learns from `speak` (syllables between clean pauses) and `non_speech` (what a
+microphone records besides), style transfer from `utterance` (a voice that flows through moving
+formants).
 """
 
 from dataclasses import dataclass
@@ -20,18 +19,12 @@ from labkit.signal.spectra import istft, stft
 from labkit.signal.units import db_to_amplitude, set_rms
 
 # First three formants of ten vowels of adult men in Hz: Peterson and Barney 1952, table II.
+# fmt: off
 _VOWELS_HZ = (
-    (270, 2290, 3010),
-    (390, 1990, 2550),
-    (530, 1840, 2480),
-    (660, 1720, 2410),
-    (730, 1090, 2440),
-    (570, 840, 2410),
-    (440, 1020, 2240),
-    (300, 870, 2240),
-    (640, 1190, 2390),
-    (490, 1350, 1690),
+    (270, 2290, 3010), (390, 1990, 2550), (530, 1840, 2480), (660, 1720, 2410), (730, 1090, 2440),
+    (570, 840, 2410), (440, 1020, 2240), (300, 870, 2240), (640, 1190, 2390), (490, 1350, 1690),
 )
+# fmt: on
 # Middle of the hiss of four fricatives, as a man makes them, and its width in octaves.
 _HISSES = ((6500.0, 0.8), (3500.0, 0.7), (5000.0, 2.0), (1800.0, 1.2))
 _FRAME_SECONDS = 0.006
@@ -67,14 +60,12 @@ class Speaker:
 def speak(
     rng: np.random.Generator, speaker: Speaker, *, seconds: float, sample_rate: int
 ) -> np.ndarray:
-    """Syllables in groups, with pauses between them, for 0.5 s or more at 16 kHz or more.
+    """Syllables in groups with pauses: float32 (1, samples), for 0.5 s and 16 kHz or more.
 
-    (1, samples) float32, -22 dBFS RMS over speech and pauses, on a floor of -72 dBFS.
+    -22 dBFS RMS over speech and pauses, on a floor of -72 dBFS.
     """
     if seconds < 0.5 or sample_rate < 16_000:
-        raise ValueError(
-            f"seconds must be at least 0.5 and sample_rate 16000, got {seconds} and {sample_rate}"
-        )
+        raise ValueError(f"need 0.5 s and 16000 Hz at least, got {seconds} and {sample_rate}")
     samples = round(seconds * sample_rate)
     out = np.zeros(samples, np.float32)
     place = float(rng.uniform(-0.2, 0.3)) if seconds > 1 else 0.0
@@ -142,7 +133,7 @@ def _add(out: np.ndarray, part: np.ndarray, start: int) -> None:
 
 
 def pauses(audio: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
-    """(start, stop) in samples of each 0.12 s or more, 30 dB below the recording's level."""
+    """(start, stop) of each 0.12 s or more that lie 30 dB below the recording's level."""
     hop = max(1, sample_rate // 100)
     frames = audio[0, : audio.shape[1] // hop * hop].reshape(-1, hop)
     power = np.convolve((frames**2).mean(1), np.full(3, 1 / 3), mode="same")
@@ -152,10 +143,9 @@ def pauses(audio: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
 
 
 def non_speech(rng: np.random.Generator, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """What disturbs a recording of speech: breaths and clicks in its pauses, a room, some hum.
+    """What disturbs a recording (1, samples): breaths and clicks in its pauses, a room, some hum.
 
-    (1, samples) float32, to be added to the clean speech (1, samples). The room is 38 to 18 dB
-    below the speech, breaths 26 to 8.
+    The room is 38 to 18 dB below the speech, breaths 26 to 8.
     """
     samples = audio.shape[1]
     level = float(np.sqrt(np.mean(audio**2)))
@@ -170,9 +160,8 @@ def non_speech(rng: np.random.Generator, audio: np.ndarray, sample_rate: int) ->
             _add(out, _breath(rng, stop - start, sample_rate) * level, start)
         if rng.random() < 0.4:
             n = min(stop - start, sample_rate // 20)
-            tick = clicks(rng, n, count=1) * np.float32(
-                level * db_to_amplitude(rng.uniform(-6, 12))
-            )
+            tick = clicks(rng, n, count=1)
+            tick *= np.float32(level * db_to_amplitude(rng.uniform(-6, 12)))
             _add(out, tick, start + int(rng.integers(0, max(1, stop - start - n))))
     return out[None].astype(np.float32)
 
@@ -216,26 +205,14 @@ class Voice:
 
 
 def utterance(
-    rng: np.random.Generator,
-    *,
-    speaker: Voice | None = None,
-    sample_rate: int = 22_050,
-    seconds: float = 2.0,
+    rng: np.random.Generator, speaker: Voice, *, sample_rate: int, seconds: float
 ) -> NDArray[np.float32]:
-    """Babble: syllables of vowels, fricatives, nasals and stops, with pauses, over a room's noise.
+    """Babble with pauses over a room's noise: float32 (1, samples), peak -3 dBFS.
 
-    (1, samples) float32, peak -3 dBFS. The speaker is drawn from `rng` too where it is None.
-
-    Source: Klatt 1980 (a source through moving resonances). Ours multiplies short-time spectra,
-    with
-        no phase of their own, instead of running resonators.
+    Source: Klatt 1980 (a source through moving resonances). Ours multiplies short-time spectra by
+        real envelopes instead of running resonators.
     """
     samples = round(seconds * sample_rate)
-    if sample_rate < 8000 or samples < 1:
-        raise ValueError(
-            f"sample_rate must be at least 8000 Hz and seconds > 0, got {sample_rate} and {seconds}"
-        )
-    speaker = Voice.draw(rng) if speaker is None else speaker
     n_fft = 4 * round(sample_rate * _FRAME_SECONDS)
     hop = n_fft // 4
     tracks = _tracks(rng, speaker, 1 + samples // hop, hop / sample_rate)
@@ -337,4 +314,4 @@ class GeneratedSpeech(Generated):
 
     def _render(self, rng: np.random.Generator, index: int) -> np.ndarray:
         speaker = Voice.draw(generator(self.seed, "speaker", index))
-        return utterance(rng, speaker=speaker, sample_rate=self.sample_rate, seconds=self.seconds)
+        return utterance(rng, speaker, sample_rate=self.sample_rate, seconds=self.seconds)

@@ -3,9 +3,6 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_A4_HZ = 440.0
-_A4_MIDI = 69
-
 
 def _unwrap(values: NDArray[np.float64]) -> float | NDArray[np.float64]:
     return float(values) if values.ndim == 0 else values
@@ -25,15 +22,7 @@ def amplitude_to_db(amplitude: ArrayLike) -> float | NDArray[np.float64]:
 
 def midi_to_hz(midi: ArrayLike) -> float | NDArray[np.float64]:
     """The frequency of a MIDI note number in equal temperament; fractions are microtones."""
-    return _unwrap(_A4_HZ * 2.0 ** ((np.asarray(midi, dtype=np.float64) - _A4_MIDI) / 12.0))
-
-
-def cents(frequency_hz: ArrayLike, reference_hz: ArrayLike) -> float | NDArray[np.float64]:
-    """How far a frequency lies above a reference, in cents (1200 to the octave); both > 0."""
-    pair = np.asarray(frequency_hz, np.float64), np.asarray(reference_hz, np.float64)
-    if not all(np.all(values > 0) for values in pair):
-        raise ValueError(f"frequencies must be > 0, got {frequency_hz} and {reference_hz}")
-    return _unwrap(1200.0 * np.log2(pair[0] / pair[1]))
+    return _unwrap(440.0 * 2.0 ** ((np.asarray(midi, dtype=np.float64) - 69) / 12.0))
 
 
 def _finite(audio: ArrayLike) -> NDArray[np.floating]:
@@ -47,24 +36,16 @@ def _finite(audio: ArrayLike) -> NDArray[np.floating]:
 
 
 def rms_dbfs(audio: ArrayLike) -> float:
-    """The RMS level over all channels and samples, in dB relative to full scale 1.
-
-    A full-scale square wave has 0 dBFS, a sine -3.01 dBFS, silence minus infinity.
-    """
+    """The RMS level over all channels in dB; a full-scale square wave has 0, silence -inf."""
     array = _finite(audio)
     return amplitude_to_db(float(np.sqrt(np.mean(np.square(array, dtype=np.float64)))))
 
 
 def set_rms(audio: NDArray[np.floating], target_dbfs: float) -> NDArray[np.floating]:
-    """The signal scaled to an RMS level in dBFS: all channels by one factor, nothing clipped.
-
-    Silence stays silence. A TypeError refuses integers, a ValueError what is empty or not finite.
-    """
+    """The signal scaled to an RMS level by one factor, nothing clipped; silence stays silence."""
     array = _finite(audio)
     if not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"audio must be floating point, got {array.dtype}")
-    if np.isnan(target_dbfs) or target_dbfs == np.inf:
-        raise ValueError(f"target_dbfs must be a level in dB, got {target_dbfs}")
     level_dbfs = rms_dbfs(array)
     if level_dbfs == -np.inf:
         return array.copy()

@@ -9,12 +9,10 @@ import torch
 from labkit.measure.metrics import (
     assignment_errors,
     chain_scores,
-    chamfer,
     levenshtein,
     macro_f1,
     relative_error_db,
     si_sdr_db,
-    sorted_error,
 )
 from labkit.signal.seeds import torch_generator
 
@@ -66,13 +64,7 @@ def test_relative_error_by_hand():
 
 def test_sets_by_hand():
     assert assignment_errors(SWAPPED, TRUTH).tolist() == [0.0]
-    assert chamfer(SWAPPED, TRUTH).item() == 0
-    assert sorted_error(TRUTH, SWAPPED).item() == 0
-    assert sorted_error(SWAPPED, TRUTH).item() == 1
-    assert sorted_error(SWAPPED, TRUTH, by=1).item() == 0
     both_near_one = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])
-    # One part is met twice (0), the other by none: (0 + mean(0, 1)) / 2, and 1 of 2 after matching.
-    assert chamfer(both_near_one, TRUTH).item() == pytest.approx(0.25)
     assert assignment_errors(both_near_one, TRUTH).tolist() == [0.5]
 
 
@@ -83,4 +75,3 @@ def test_the_best_assignment_is_that_of_all_permutations():
     errors = torch.stack([(one - target).square().mean((1, 2)) for one in every])
     best = assignment_errors(estimate, target)
     assert best == pytest.approx(errors.amin(0).numpy(), rel=1e-5)
-    assert chamfer(estimate, target).item() <= best.mean() + 1e-6

@@ -72,7 +72,7 @@ def test_colouring_is_causal():
 
 
 def test_early_reflections_arrive_where_they_should():
-    response = aug.early_reflections(GRID, delays_ms=5.0, gains=0.3, damping_hz=1e9)
+    response = aug.early_reflections(GRID, delays_ms=np.array([5.0]), gains=np.array([0.3]))
     filtered = aug.colour(impulse(), response)[0]
     late = 100 + round(0.005 * RATE)
     # Between samples it is a sinc.
@@ -148,28 +148,8 @@ def test_polarity_is_turned_half_the_time():
     assert 15 < sum(turned) < 45  # binomial(60, 1/2): 4 standard deviations
 
 
-def test_without_strength_or_parts_a_clip_keeps_its_shape(clip):
+def test_without_strength_a_clip_is_itself(clip):
     np.testing.assert_array_equal(varied(clip, 0, strength=0), clip)
-    rest = varied(clip, 3, parts=())
-    gain = rest[0, np.argmax(np.abs(clip))] / clip[0, np.argmax(np.abs(clip))]
-    np.testing.assert_allclose(rest, gain * clip, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("left_out", aug.PARTS)
-def test_a_part_that_is_left_out_changes_most_clips(clip, left_out):
-    others = [part for part in aug.PARTS if part != left_out]
-    changed = [
-        not np.array_equal(varied(clip, seed), varied(clip, seed, parts=others))
-        for seed in range(12)
-    ]
-    assert sum(changed) >= 5
-
-
-def test_a_longer_clip_is_cropped_somewhere(clip):
-    crops = [varied(clip, seed, strength=0, samples=RATE) for seed in range(8)]
-    assert all(crop.shape == (1, RATE) for crop in crops)
-    assert len({crop.tobytes() for crop in crops}) == 8
-    assert varied(clip, 0, samples=3 * RATE).shape == (1, 3 * RATE)
 
 
 @pytest.mark.parametrize("rate", [8_000, 96_000])

@@ -6,11 +6,11 @@ import io
 import tarfile
 import threading
 import zipfile
-from dataclasses import dataclass
 
 import pytest
 
-from labkit.signal.datasets import DatasetUnavailable, LicenceError, Record, get, records
+from labkit.signal import datasets
+from labkit.signal.datasets import DatasetUnavailable, LicenceError, get, records
 
 pooch = pytest.importorskip("pooch")
 
@@ -42,29 +42,25 @@ def md5(content):
     return hashlib.md5(content).hexdigest()
 
 
-@dataclass(frozen=True)
-class Toy(Record):
-    """A record on a server of our own."""
-
-    server: str = NOWHERE
-
-    @property
-    def url(self):
-        return f"{self.server}/files/"
-
-
-def fetch(folder, content=CONTENT, file="data.zip", server=NOWHERE, checksum=None):
-    said = []
-    toy = Toy(
-        name="toy", title="Toy", page="https://example.org/toy", licence="CC BY 4.0",
-        gigabytes=0.001, files={file: checksum or md5(content)}, note="Small.", server=server,
-    )  # fmt: skip
-    return get(toy, accept_licence=True, folder=folder, say=said.append), said
-
-
 @pytest.fixture(autouse=True)
-def without_waiting(monkeypatch):
+def place(monkeypatch, tmp_path):
+    """The folder of the toy data set; failed downloads are tried again without a pause."""
     monkeypatch.setattr(pooch.core.time, "sleep", lambda _: None)
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    folder = tmp_path / "datasets" / "toy"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def fetch(monkeypatch):
+    def run(content=CONTENT, file="data.zip", server=NOWHERE, checksum=None):
+        files = {file: checksum or md5(content)}
+        toy = datasets.Record("toy", "Toy", server, "CC BY 4.0", 0.001, "Small.", files)
+        monkeypatch.setattr(datasets, "_RECORDS", (toy,))
+        return get("toy", accept_licence=True)
+
+    return run
 
 
 @pytest.fixture
@@ -88,81 +84,71 @@ def server():
     serving.server_close()
 
 
-def test_download_and_unpack(server, tmp_path):
-    folder, said = fetch(tmp_path / "toy", server=server)
+def test_download_and_unpack(server, fetch, place, capsys):
+    folder = fetch(server=server)
+    assert folder == place
     assert (folder / "data" / "folder" / "a").read_text() == "sound " * 50_000
     # No archive, no junk, nothing half done
     assert sorted(p.name for p in folder.iterdir()) == ["data"]
     assert sorted(p.name for p in (folder / "data").iterdir()) == ["b", "folder"]
-    assert said[0].startswith("Toy (https://example.org/toy), 0.001 GB, is licensed CC BY 4.0.")
-    fetch(folder)  # the second time nothing is asked for
+    said = capsys.readouterr().out
+    assert said.startswith(f"Toy ({server}), 0.001 GB, is licensed CC BY 4.0.")
+    fetch()  # the second time nothing is asked for
 
 
 @pytest.mark.parametrize("file", ["gone.zip", "data.zip"])
-def test_a_download_that_fails_says_what_to_do(server, tmp_path, file):
+def test_a_download_that_fails_says_what_to_do(server, fetch, place, file):
     wrong = "0" * 32
     message = f"{file} could not be fetched.*md5 must be {wrong}"
     with pytest.raises(DatasetUnavailable, match=message):
-        fetch(tmp_path, file=file, server=server, checksum=wrong)
-    assert list(tmp_path.iterdir()) == []
+        fetch(file=file, server=server, checksum=wrong)
+    assert list(place.iterdir()) == []
 
 
-def test_offline_says_where_to_put_the_file(tmp_path):
-    with pytest.raises(
-        DatasetUnavailable, match=rf"ConnectionError.*put it at {tmp_path}/data\.zip"
-    ):
-        fetch(tmp_path)
+def test_offline_says_where_to_put_the_file(fetch, place):
+    with pytest.raises(DatasetUnavailable, match=rf"ConnectionError.*put it at {place}/data\.zip"):
+        fetch()
 
 
-def test_a_file_put_by_hand_is_taken_and_kept_if_it_is_the_right_one(tmp_path):
-    (tmp_path / "data.zip").write_bytes(b"something else")
+def test_a_file_put_by_hand_is_taken_and_kept_if_it_is_the_right_one(fetch, place):
+    (place / "data.zip").write_bytes(b"something else")
     with pytest.raises(DatasetUnavailable, match=r"data\.zip could not be fetched"):
-        fetch(tmp_path)
-    (tmp_path / "data.zip").write_bytes(CONTENT)
-    folder, _ = fetch(tmp_path)
-    assert (folder / "data" / "b").read_text() == "more"
-    assert (folder / "data.zip").exists()
+        fetch()
+    (place / "data.zip").write_bytes(CONTENT)
+    assert (fetch() / "data" / "b").read_text() == "more"
+    assert (place / "data.zip").exists()
 
 
-def test_a_plain_file_is_kept_as_it_is(tmp_path):
-    (tmp_path / "table.csv").write_text("a,b\n")
-    folder, _ = fetch(tmp_path, content=b"a,b\n", file="table.csv")
-    assert (folder / "table.csv").read_text() == "a,b\n"
-
-
-def test_a_tar_comes_without_a_macs_resource_forks(tmp_path):
+def test_a_tar_comes_without_a_macs_resource_forks(fetch, place):
     content = tarred("clean/f1.wav", "clean/._f1.wav", "cleanraw/f1.wav")
-    (tmp_path / "voices.tar.gz").write_bytes(content)
-    fetch(tmp_path, content, "voices.tar.gz")
-    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.wav"))
+    (place / "voices.tar.gz").write_bytes(content)
+    fetch(content, "voices.tar.gz")
+    found = sorted(str(path.relative_to(place)) for path in place.rglob("*.wav"))
     assert found == ["voices/clean/f1.wav", "voices/cleanraw/f1.wav"]
 
 
 @pytest.mark.parametrize("content", [tarred("../escaped.wav"), b"no archive", tarred("a")[:60]])
 @pytest.mark.parametrize("file", ["bad.tar.gz", "bad.zip"])
-def test_a_bad_archive_leaves_nothing_behind(tmp_path, file, content):
-    folder = tmp_path / "inner"
-    folder.mkdir()
-    (folder / file).write_bytes(content)
+def test_a_bad_archive_leaves_nothing_behind(fetch, place, file, content):
+    (place / file).write_bytes(content)
     with pytest.raises(DatasetUnavailable, match="could not be fetched"):
-        fetch(folder, content, file)
-    assert not (tmp_path / "escaped.wav").exists()
-    assert [path.name for path in folder.iterdir()] == [file]
+        fetch(content, file)
+    assert not (place.parent / "escaped.wav").exists()
+    assert [path.name for path in place.iterdir()] == [file]
 
 
 def test_licence_comes_first(tmp_path):
     message = r"CC BY-NC-ND 4\.0.*Warning: no commercial use.*accept_licence=True"
     with pytest.raises(LicenceError, match=message):
-        get("idmt-smt-guitar", folder=tmp_path)
-    assert list(tmp_path.iterdir()) == []
+        get("idmt-smt-guitar")
+    assert [path.name for path in tmp_path.rglob("*")] == ["datasets", "toy"]
 
 
 def test_records_are_complete():
     known = records()
     assert list(known) == ["egfxset", "guitar-techs", "guitarset", "idmt-smt-guitar", "daps"]
     for found in known.values():
-        assert found.url.startswith("https://zenodo.org/records/")
+        assert found.page.startswith("https://zenodo.org/records/")
         assert found.licence.startswith("CC BY")
-        assert found.restricted == ("NC" in found.licence)
         assert all(len(value) == 32 and int(value, 16) >= 0 for value in found.files.values())
     assert [len(found.files) for found in known.values()] == [14, 9, 3, 1, 1]

@@ -7,7 +7,6 @@ import torch
 from labkit.signal import (
     augment,
     datasets,
-    declip,
     files,
     guitar,
     pool,
@@ -15,7 +14,6 @@ from labkit.signal import (
     shipped,
     sources,
     spectra,
-    speech,
     units,
 )
 
@@ -27,36 +25,22 @@ def audio(*shape, dtype=np.float32):
     return np.zeros(shape, dtype)
 
 
-def pluck(frequency_hz=110.0, seconds=1.0, velocity=1.0):
-    return guitar.pluck(frequency_hz, sample_rate=44100, seconds=seconds, velocity=velocity)
-
-
-def draw(family="bass", high=60):
-    return sampled.draw_phrase(RNG, family=family, low=40, high=high, seconds=1)
+def pluck(frequency_hz=110.0, seconds=1.0):
+    return guitar.pluck(frequency_hz, sample_rate=44100, seconds=seconds)
 
 
 CASES = [
-    (lambda: units.cents(440.0, 0.0), ValueError, "frequencies must be > 0, got 440.0 and 0.0"),
-    (lambda: units.cents(np.nan, 440.0), ValueError, "frequencies must be > 0"),
     (lambda: units.set_rms(np.array([0, np.nan]), -20), ValueError, "got 1 NaN or infinite"),
-    (lambda: units.rms_dbfs(audio(1, 0)), ValueError, "at least one sample"),
     (lambda: units.set_rms(np.ones(3, np.int16), -20), TypeError, "floating point, got int16"),
-    (lambda: units.set_rms(np.ones(3), np.nan), ValueError, "target_dbfs"),
     (lambda: files.check_audio([0.0], 1), files.AudioError, "NumPy array .*got list"),
     (lambda: files.check_audio(audio(1, 4, dtype=np.int16), 1), ValueError, "got int16: divide"),
-    (lambda: files.check_audio(audio(1, 1, 4), 1), ValueError, r"samples\).*got \(1, 1, 4\)"),
-    (lambda: files.check_audio(audio(2, 0), 1), ValueError, r"not be empty, got \(2, 0\)"),
     (lambda: files.check_audio(audio(1000, 2), 1), ValueError, r"like \(samples, channels\)"),
     (lambda: files.check_audio(np.array([[0, np.nan]]), 1), ValueError, "1 NaN or infinite of 2"),
     (lambda: files.read_audio("/nowhere.wav"), files.AudioFileError, "nowhere.wav.*No such file"),
     (lambda: files.read_audio("/"), files.AudioFileError, "this is a folder"),
-    (lambda: files.read_audio("/", max_seconds=0), files.AudioError, "above 0, got 0"),
     (lambda: shipped.load_phrase("solo"), ValueError, "name must be one of riff, .*got 'solo'"),
-    (lambda: spectra.stft(torch.zeros(0)), ValueError, r"at least one sample, got shape \(0,\)"),
-    (lambda: spectra.stft(LONG.short()), TypeError, "floating-point tensor.*torch.int16"),
-    (lambda: spectra.stft(LONG, n_fft=7), ValueError, "n_fft must be an even int >= 2, got 7"),
-    (lambda: spectra.stft(LONG, n_fft=8, hop_length=5), ValueError, "1..n_fft/2 = 1..4.*got 5"),
-    (lambda: spectra.istft(LONG, length=2), TypeError, "spectrum must be complex"),
+    (lambda: spectra.stft(LONG, n_fft=7), ValueError, "n_fft must be even and .*got 7"),
+    (lambda: spectra.stft(LONG, n_fft=8, hop_length=5), ValueError, "half of it, got 8 and 5"),
     (
         lambda: spectra.istft(torch.zeros(5, 2).cfloat(), hop_length=2, length=8),
         ValueError,
@@ -64,49 +48,20 @@ CASES = [
     ),
     (lambda: spectra.log_mel(LONG, 8000, high_hz=5000), ValueError, "got 30.0 and 5000"),
     (lambda: spectra.log_mel(LONG, 44100, n_fft=512, hop_length=128), ValueError, "lower n_mels"),
-    (
-        lambda: spectra.griffin_lim(torch.zeros(5, 2), length=2, momentum=1),
-        ValueError,
-        "0 <= momentum < 1",
-    ),
-    (lambda: augment.colour(audio(1, 9), speed=3), ValueError, "speed must be 0.5 to 2, got 3"),
-    (
-        lambda: augment.early_reflections(np.ones(3), delays_ms=15.0, gains=0.1),
-        ValueError,
-        r"delays_ms must lie between 0 and 15, got \[15.0\]",
-    ),
     (lambda: augment.augment(audio(1, 9), 8000, RNG, strength=2), ValueError, "0 to 1, got 2"),
-    (lambda: augment.augment(audio(1, 9), 8000, RNG, parts=["dirt"]), ValueError, "got dirt"),
     (lambda: augment.augment(audio(1, 0), 8000, RNG), ValueError, "not empty"),
-    (lambda: augment.augment(audio(1, 9), 8000, RNG, samples=0), ValueError, "0 samples wanted"),
     (lambda: datasets.get("nope"), ValueError, "called 'nope'; there are egfxset, guitar-techs"),
     (lambda: datasets.get("daps", files=("x",)), ValueError, "no file of daps is called 'x'"),
-    (lambda: declip.fill_gaps(np.ones(48), np.ones(48)), ValueError, "49 samples or more"),
     (lambda: guitar.phrase(RNG, style="polka"), ValueError, "one of line, .*, got 'polka'"),
     (lambda: guitar.phrase(RNG, sample_rate=4000), ValueError, "at least 8000 Hz, got 4000"),
     (lambda: pluck(seconds=0), ValueError, "seconds must be > 0, got 0"),
     (lambda: pluck(frequency_hz=30_000), ValueError, "between 0 and 22050 Hz, got 30000"),
-    (lambda: pluck(velocity=0), ValueError, "velocity must lie in"),
-    (lambda: draw(family="kazoo"), ValueError, "family must be one of guitar, .*got 'kazoo'"),
-    (lambda: draw(high=50), ValueError, "an octave and some time are needed, got keys 40 to 50"),
     (lambda: sampled.programs("dev"), ValueError, "train, validation, test, got 'dev'"),
-    (lambda: sampled.Sampled(seconds=0), ValueError, "seconds must be above 0"),
     (lambda: sampled.Synthesizer(None, 4_000), files.AudioError, "8000 to 96000"),
-    (lambda: sources.GeneratedGuitars(counts=(9, 0, 1)), ValueError, "counts three of 1 or more"),
-    (lambda: sources.Mixture([]), ValueError, "must pair up"),
-    (lambda: sources.Mixture([sources.GeneratedGuitars()], [1, 2]), ValueError, "must pair up"),
-    (lambda: sources.AudioFolder("/nowhere"), ValueError, "a folder of audio files was expected"),
-    (lambda: sources.AudioFolder("/tmp", split_all="eval"), ValueError, "split must be one of"),
-    (lambda: sources.AudioFolder("/tmp", seconds=0), ValueError, "above 0, got 0"),
-    (lambda: pool.FreshClips(None, "dev", 0), ValueError, "split must be one of"),
+    (lambda: sources.GeneratedGuitars(counts=(9, 0, 1)), ValueError, "must be above 0"),
+    (lambda: sources.Mixture([sources.GeneratedGuitars()], [1, 2]), ValueError, "a weight each"),
+    (lambda: sources.AudioFolder("/nowhere"), ValueError, "no folder with files"),
     (lambda: pool.DryPool(None, "train", 0, 0), ValueError, "n must be at least 1, got 0"),
-    (
-        lambda: speech.speak(RNG, None, seconds=0.2, sample_rate=16_000),
-        ValueError,
-        r"at least 0\.5",
-    ),
-    (lambda: speech.utterance(RNG, sample_rate=4000), ValueError, "8000 Hz .* got 4000"),
-    (lambda: speech.utterance(RNG, seconds=0), ValueError, "seconds > 0, got 22050 and 0"),
 ]
 
 

@@ -6,14 +6,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from labkit.signal import strings
-from labkit.signal.guitar import STYLES, GuitarModel, phrase, pluck
+from labkit.signal.guitar import GuitarModel, Pluck, phrase, pluck, render, warp
 from labkit.signal.seeds import generator
-from labkit.signal.strings import Pluck, Wiring
-from labkit.signal.strokes import play
-from labkit.signal.units import amplitude_to_db, cents, midi_to_hz
+from labkit.signal.strokes import STYLES, play
+from labkit.signal.units import amplitude_to_db, midi_to_hz
 
 SAMPLE_RATE = 44100
+
+
+def cents(frequency_hz, reference_hz):
+    return 1200 * np.log2(frequency_hz / reference_hz)
 
 
 def _measured_hz(audio, expected_hz):
@@ -37,17 +39,6 @@ def test_the_first_partial_is_in_tune_from_e2_to_e6(inharmonicity):
     assert max(errors) < 3.0, f"worst {max(errors):.2f} cents at MIDI {40 + int(np.argmax(errors))}"
 
 
-def test_drawn_instruments_are_as_far_out_of_tune_as_they_say():
-    # Two polarisations a cent or two apart move the peak by at most their distance: 3 cents.
-    for index in range(20):
-        rng = generator(3, "tuning", index)
-        expected = midi_to_hz(int(rng.integers(40, 89)))
-        audio = pluck(expected, sample_rate=SAMPLE_RATE, seconds=1.5, model=GuitarModel.draw(rng))[
-            0
-        ]
-        assert abs(cents(_measured_hz(audio, expected), expected)) < 3.0
-
-
 def test_partials_follow_the_stiff_string():
     stiffness = 4e-4
     model = GuitarModel(inharmonicity=(stiffness,) * 6, decay_seconds=8.0)
@@ -57,8 +48,8 @@ def test_partials_follow_the_stiff_string():
         assert abs(cents(_measured_hz(audio, expected), expected)) < 1.0
 
 
-@pytest.mark.parametrize("decay_seconds", [0.4, 1.0, 3.0, 8.0])
-@pytest.mark.parametrize("frequency_hz", [82.4, 330.0, 1318.5])
+@pytest.mark.parametrize("decay_seconds", [0.4, 8.0])
+@pytest.mark.parametrize("frequency_hz", [82.4, 1318.5])
 def test_the_first_partial_decays_as_asked(frequency_hz, decay_seconds):
     """A line through the log envelope of the demodulated first partial; damping adds up to 10 %."""
     model = GuitarModel(damping_hz=1e5, decay_seconds=decay_seconds, decay_slope=0.0)
@@ -77,23 +68,13 @@ def test_the_tail_does_not_wrap_round_the_fft():
     """Before a late attack there is silence, though the string rings far beyond the render."""
     for frequency_hz in (82.4, 330.0, 1318.5):
         note = Pluck(frequency_hz, delay_seconds=0.5, decay_seconds=8.0)
-        wave = strings.render([note], Wiring(), sample_rate=22050, seconds=2.0)
+        wave = render([note], GuitarModel(), sample_rate=22050, seconds=2.0)
         before = np.abs(wave[: int(0.49 * 22050)]).max()
         assert amplitude_to_db(before / np.abs(wave).max()) < -60
 
 
-def test_a_palm_mute_is_shorter_and_darker():
-    open_note, muted = (
-        pluck(110.0, sample_rate=SAMPLE_RATE, seconds=1.0, mute=m)[0] for m in (0.0, 0.6)
-    )
-    late = slice(int(0.4 * SAMPLE_RATE), None)
-    assert np.square(muted[late]).sum() < 0.1 * np.square(open_note[late]).sum()
-    brightness = [np.square(np.diff(x)).sum() / np.square(x).sum() for x in (open_note, muted)]
-    assert brightness[1] < brightness[0]
-
-
 def test_the_pick_position_cancels_its_partial():
-    model = GuitarModel(wiring=Wiring(pickups=((0.11, 1.0),)), position=0.25)
+    model = GuitarModel(pickups=((0.11, 1.0),), position=0.25)
     audio = pluck(110.0, sample_rate=SAMPLE_RATE, seconds=1.0, model=model)[0]
     spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio))))
     partial = [spectrum[110 * n - 10 : 110 * n + 15].max() for n in range(1, 6)]
@@ -180,6 +161,6 @@ def test_other_rates_and_lengths(sample_rate, seconds):
 
 def test_a_bend_arrives_at_its_pitch():
     wave = np.sin(2 * np.pi * 200 * np.arange(2 * 22050) / 22050).astype(np.float32)
-    bent = strings.warp(wave, np.full(22050, 2.0, np.float32))
+    bent = warp(wave, np.full(22050, 2.0, np.float32))
     expected = np.sin(2 * np.pi * 200 * 2 ** (2 / 12) * np.arange(22050) / 22050)
     np.testing.assert_allclose(bent, expected, atol=2e-4)

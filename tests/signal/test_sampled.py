@@ -11,7 +11,6 @@ import pytest
 from labkit.signal.files import AudioError
 from labkit.signal.pool import SPLITS
 from labkit.signal.sampled import (
-    FAMILIES,
     Note,
     Phrase,
     Sampled,
@@ -20,9 +19,7 @@ from labkit.signal.sampled import (
     draw_phrase,
     find_soundfont,
     programs,
-    shares,
 )
-from labkit.signal.units import cents
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +32,8 @@ def zones(soundfont):
 
 
 @pytest.fixture(scope="module")
-def instruments(soundfont):
-    return Sampled(soundfont=soundfont, seconds=1.0, phrases=20)
+def instruments(soundfont):  # noqa: ARG001 - skips where there is none
+    return Sampled(seconds=1.0)
 
 
 def samples(zones, bank, number, low, high):
@@ -80,12 +77,6 @@ def test_splits_hold_the_guitars_they_must_and_no_wet_program():
     assert not wet & set().union(*numbers.values())
 
 
-def test_plucked_strings_weigh_most():
-    share = dict(zip((p.family for p in programs("train")), shares("train"), strict=True))
-    assert share["guitar"] > share["bass"] > share["wind"]
-    assert shares("train").sum() == pytest.approx(1)
-
-
 def test_a_missing_soundfont_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("LABKIT_SOUNDFONT", str(tmp_path / "no.sf2"))
     with pytest.raises(SoundFontMissingError, match=r"LABKIT_SOUNDFONT names .*no\.sf2"):
@@ -96,11 +87,10 @@ def test_a_missing_soundfont_says_how_to_get_it(monkeypatch, tmp_path):
         find_soundfont()
 
 
-def test_same_stream_same_samples_whatever_was_played_before(soundfont, instruments):
+def test_same_stream_same_samples_whatever_was_played_before(instruments):
     for seed in range(4):
         first = instruments.clip(np.random.default_rng(seed), "train")
-        fresh = Sampled(soundfont=soundfont, seconds=1.0, phrases=20)
-        second = fresh.clip(np.random.default_rng(seed), "train")
+        second = Sampled(seconds=1.0).clip(np.random.default_rng(seed), "train")
         third = pickle.loads(pickle.dumps(instruments)).clip(np.random.default_rng(seed), "train")
         assert first.source_id == second.source_id
         np.testing.assert_array_equal(first.audio, second.audio)
@@ -110,8 +100,9 @@ def test_same_stream_same_samples_whatever_was_played_before(soundfont, instrume
 @pytest.mark.parametrize("split", SPLITS)
 def test_clips_sound_and_stay_within_full_scale(instruments, split):
     rng = np.random.default_rng(0)
-    for _ in range(25):
-        assert 1e-3 < np.abs(instruments.clip(rng, split).audio).max() <= 0.99
+    peaks = [np.abs(instruments.clip(rng, split).audio).max() for _ in range(25)]
+    assert max(peaks) <= 0.99
+    assert sum(peak > 1e-3 for peak in peaks) >= 24  # a second may lie between two notes
 
 
 def test_a_phrase_may_begin_in_the_middle_of_a_note(instruments):
@@ -135,12 +126,12 @@ def fundamental(audio, near_hz):
 def test_pitch_and_bend(instruments):
     note, jazz = (Note(0.0, 1.0, 57, 90),), programs("train")[2]
     straight = fundamental(instruments.play(Phrase(note), jazz), 220.0)
-    assert abs(cents(straight, 220.0)) < 15  # the recording itself is a little off
+    assert straight == pytest.approx(220.0, rel=0.01)  # the recording itself is a little off
     for bend in (2.0, -1.0, 0.5):
         audio = instruments.play(Phrase(note, ((0.0, bend),)), jazz)
         bent = fundamental(audio, 220.0 * 2 ** (bend / 12))
         # The pitch of a plucked string drifts by some cents.
-        assert cents(bent, straight) == pytest.approx(100 * bend, abs=4)
+        assert 12 * np.log2(bent / straight) == pytest.approx(bend, abs=0.04)
 
 
 def test_the_synthesizer_is_dry(soundfont):
@@ -158,7 +149,7 @@ def drawn(seed, family="guitar", high=80):
     return draw_phrase(rng, family=family, low=40, high=high, seconds=2.0)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", sorted({program.family for program in programs("train")}))
 def test_phrases_keep_register_and_time(family):
     for phrase in (drawn(seed, family, 60) for seed in range(100)):
         assert phrase.notes

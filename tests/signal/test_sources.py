@@ -5,21 +5,21 @@ import pytest
 
 from labkit.signal.files import AudioError, AudioFileError, write_audio
 from labkit.signal.pool import SPLITS
+from labkit.signal.sampled import Sampled
 from labkit.signal.seeds import generator
-from labkit.signal.sources import (
-    AudioFolder,
-    GeneratedGuitars,
-    GeneratedMixes,
-    Mixture,
-    Sampled,
-    disjoint,
-    drums,
-)
+from labkit.signal.sources import AudioFolder, GeneratedGuitars, GeneratedMixes, Mixture, drums
 from labkit.signal.speech import GeneratedSpeech
 from labkit.signal.units import rms_dbfs
 
 RATE = 16_000
 SIZES = {"seconds": 0.3, "sample_rate": RATE}
+
+
+def disjoint(source):
+    """How many groups each split has, none of them in two splits."""
+    found = {split: set(source.groups(split)) for split in SPLITS}
+    assert len(set().union(*found.values())) == sum(map(len, found.values()))
+    return {split: len(ids) for split, ids in found.items()}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def source(request, folder):
         "guitars": lambda: GeneratedGuitars(**SIZES, counts=(20, 5, 5)),
         "mixes": lambda: GeneratedMixes(seconds=0.3, sample_rate=32_000, counts=(5, 2, 2)),
         "speech": lambda: GeneratedSpeech(**SIZES, counts=(5, 2, 3)),
-        "sampled": lambda: Sampled(**SIZES, phrases=20),
+        "sampled": lambda: Sampled(**SIZES),
         "folder": lambda: AudioFolder(folder, **SIZES),
     }
     if request.param == "mixture":
@@ -82,15 +82,6 @@ def test_an_unknown_split_is_named(source):
         source.groups("dev")
     with pytest.raises(ValueError, match=message):
         source.clip(np.random.default_rng(0), "dev")
-
-
-def test_disjoint_finds_a_leak():
-    class Leaky:
-        def groups(self, split):
-            return ["a", "b"] if split == "train" else ["b", split]
-
-    with pytest.raises(ValueError, match=r"1 groups are both in train and in validation, e.g. b"):
-        disjoint(Leaky())
 
 
 def test_a_beat_has_lows_and_highs_and_a_mix_its_level():
@@ -142,7 +133,7 @@ def test_excerpts_avoid_silence_and_short_files_are_padded(folder):
 
 
 def test_a_file_that_is_no_audio_is_named(tmp_path):
-    with pytest.raises(AudioFileError, match="no audio files in this folder"):
+    with pytest.raises(AudioFileError, match="no folder with files"):
         AudioFolder(tmp_path)
     (tmp_path / "bad.wav").write_bytes(b"hello, I am not audio")
     with pytest.raises(AudioFileError, match=r"bad\.wav"):
@@ -156,5 +147,5 @@ def test_mixture_draws_by_weight(folder):
     kinds = [Mixture(pair, [1, 3]).clip(rng, "train").kind for _ in range(200)]
     assert 125 < kinds.count("real") < 175  # binomial(200, 3/4): 4 standard deviations
     assert {Mixture(pair, [0, 1]).clip(rng, "train").kind for _ in range(20)} == {"real"}
-    with pytest.raises(ValueError, match=r"one sample_rate and one length, got \[\('generated'"):
+    with pytest.raises(ValueError, match="must have one rate and length"):
         Mixture([pair[0], AudioFolder(folder, seconds=0.1)])

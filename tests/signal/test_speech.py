@@ -16,7 +16,8 @@ def spoken(seed=0):
 
 
 def babble(seed):
-    return utterance(generator(seed, "t"), seconds=3.0)
+    rng = generator(seed, "t")
+    return utterance(rng, Voice.draw(rng), sample_rate=RATE, seconds=3.0)
 
 
 @pytest.mark.parametrize("make", [spoken, babble])
@@ -52,7 +53,8 @@ def test_the_disturbance_lies_below_the_speech_and_fills_its_pauses():
 
 @pytest.mark.parametrize("sample_rate", [8_000, 22_050, 48_000])
 def test_babble_has_the_level_and_rhythm_of_speech(sample_rate):
-    audio = utterance(generator(0, "rhythm"), sample_rate=sample_rate, seconds=4.0)
+    rng = generator(0, "rhythm")
+    audio = utterance(rng, Voice.draw(rng), sample_rate=sample_rate, seconds=4.0)
     assert np.isfinite(audio).all()
     assert np.abs(audio).max() == pytest.approx(0.708, rel=1e-3)
     frame = sample_rate // 50
@@ -63,7 +65,7 @@ def test_babble_has_the_level_and_rhythm_of_speech(sample_rate):
 
 def test_the_pitch_of_babble_is_the_voices():
     voice = Voice(120.0, 1.0, -6.0, -60.0, 0.3, 0.0, -80.0)
-    audio = utterance(generator(0, "pitch"), speaker=voice, seconds=3.0)[0]
+    audio = utterance(generator(0, "pitch"), voice, sample_rate=RATE, seconds=3.0)[0]
     # The cube restores a fundamental that the throat weakens.
     spectrum = np.abs(np.fft.rfft(audio * audio**2)) ** 2
     hz = np.fft.rfftfreq(len(audio), 1 / RATE)

@@ -14,9 +14,9 @@ from labkit.effects.registry import effect
 from labkit.effects.sampling import ChainSampler
 from labkit.learn.checkpoints import CheckpointError
 from labkit.signal.files import AudioError, write_audio
-from labkit.signal.pool import DryPool
+from labkit.signal.pool import Clip, DryPool
 from labkit.signal.seeds import generator
-from labkit.signal.sources import AudioFolder, Clip, GeneratedGuitars
+from labkit.signal.sources import AudioFolder, GeneratedGuitars
 from labkit.systems import codec, pedal_order
 from labkit.systems.pedal_order import PROTOCOLS, SIX, SYSTEM, THREE, Config, model, train
 from labkit.systems.pedal_order.config import END, SEPARATOR, START, ChainTokens, canonical_names

@@ -10,9 +10,8 @@ from torch.utils.data import default_collate
 from labkit.effects.saturation import MEMORYLESS, saturate
 from labkit.learn import training
 from labkit.signal.files import AudioError, write_audio
-from labkit.signal.pool import FreshClips
+from labkit.signal.pool import Clip, FreshClips
 from labkit.signal.seeds import generator
-from labkit.signal.sources import Clip
 from labkit.systems import saturation
 from labkit.systems.saturation import model as network
 from labkit.systems.saturation.config import CONDITIONS, CURVE_NAMES, Condition

@@ -8,7 +8,7 @@ from torch.utils.data import default_collate
 from labkit.learn.proxy import fresh_proxy
 from labkit.signal.files import AudioError
 from labkit.signal.seeds import generator
-from labkit.signal.speech import utterance
+from labkit.signal.speech import Voice, utterance
 from labkit.systems import style
 from labkit.systems.style import data, score
 from labkit.systems.style.model import GRADIENTS, PEAK, Processor, at_peak
@@ -33,7 +33,8 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="module")
 def voice():
-    return at_peak(utterance(generator(0, "style test"), sample_rate=22_050, seconds=1.6))
+    rng = generator(0, "style test")
+    return at_peak(utterance(rng, Voice.draw(rng), sample_rate=22_050, seconds=1.6))
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from labkit.measure.loudness import loudness_lufs
 from labkit.signal.files import AudioFileError, check_audio, read_audio
 from labkit.signal.optional import need
 from labkit.signal.paths import cache_dir, replacing
+from labkit.signal.pool import check_split
 from labkit.signal.seeds import generator
-from labkit.signal.sources import GeneratedGuitars, GeneratedMixes, check_split
+from labkit.signal.sources import GeneratedGuitars, GeneratedMixes
 from labkit.signal.speech import Speaker, non_speech, speak
 from labkit.signal.units import db_to_amplitude, set_rms
 from labkit.systems.blackbox.config import Config, Task

@@ -11,8 +11,9 @@ from labkit.effects.sampling import ChainSampler
 from labkit.measure.losses import mel_distance_db
 from labkit.measure.score import SOURCES, Row, row
 from labkit.signal.pool import Clip
+from labkit.signal.sampled import Sampled
 from labkit.signal.seeds import generator, torch_generator
-from labkit.signal.sources import GeneratedGuitars, Sampled, recordings
+from labkit.signal.sources import GeneratedGuitars, recordings
 from labkit.signal.spectra import griffin_lim, log_mel
 from labkit.signal.units import set_rms
 from labkit.systems.codec.model import Codec

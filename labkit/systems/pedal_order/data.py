@@ -14,9 +14,9 @@ from labkit.effects.chain import Chain, render_chains
 from labkit.effects.registry import effect
 from labkit.learn.pool import ExampleCache, number_of
 from labkit.signal.augment import augment
-from labkit.signal.pool import DryPool, FreshClips, dry_pool
+from labkit.signal.pool import Clip, DryPool, FreshClips, dry_pool
 from labkit.signal.seeds import generator
-from labkit.signal.sources import Clip, recordings
+from labkit.signal.sources import recordings
 from labkit.signal.units import set_rms
 from labkit.systems.pedal_order.config import (
     MAX_PEDALS,

@@ -13,9 +13,8 @@ from labkit.effects.saturation import SPACE, saturate
 from labkit.learn.pool import ExampleCache, number_of
 from labkit.signal.augment import augment
 from labkit.signal.optional import need
-from labkit.signal.pool import DryPool, FreshClips
+from labkit.signal.pool import Clip, DryPool, FreshClips, Source, check_split
 from labkit.signal.seeds import generator
-from labkit.signal.sources import Clip, Source, check_split
 from labkit.signal.units import db_to_amplitude
 from labkit.systems.saturation.config import CURVE_NAMES, Condition, Config, Sound
 from labkit.systems.saturation.model import network_inputs

@@ -10,8 +10,10 @@ from torch.utils.data import Dataset
 
 from labkit.signal.augment import colour, draw_response, noise
 from labkit.signal.paths import cache_dir, replacing
+from labkit.signal.pool import Source
+from labkit.signal.sampled import Sampled
 from labkit.signal.seeds import generator
-from labkit.signal.sources import GeneratedGuitars, Sampled, Source, recordings
+from labkit.signal.sources import GeneratedGuitars, recordings
 from labkit.signal.speech import GeneratedSpeech
 from labkit.signal.units import db_to_amplitude
 from labkit.systems.style.model import Config, Processor, at_peak, features

@@ -17,7 +17,7 @@ from labkit.measure.loudness import loudness_lufs
 from labkit.measure.timbre import multi_scale_spectral
 from labkit.signal.files import AudioError, check_audio, read_audio, resample, to_mono, write_audio
 from labkit.signal.optional import need
-from labkit.signal.paths import replace_bytes, replace_text, replacing
+from labkit.signal.paths import replace_text, replacing
 from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.units import db_to_amplitude
 from labkit.systems.synth.model import SynthModel, mono, note_features
@@ -264,7 +264,8 @@ def write_match(match: Match, folder: str | Path, *, name: str, synth: Synth) ->
     suffix = synthesizer_of(match.spec.name).suffix
     files = [Path(folder) / f"{name}{ending}" for ending in (suffix, ".mid", ".json", ".wav")]
     preset = synth.preset(values, name=name, volume_db=match.volume_db)
-    replace_bytes(files[0], preset.encode() if isinstance(preset, str) else preset)
+    with replacing(files[0]) as temporary:
+        temporary.write_bytes(preset.encode() if isinstance(preset, str) else preset)
     write_note(files[1], round(float(values["note_pitch"])), float(values["note_seconds"]))
     facts = {"set": match.spec.name, "values": values, "volume_db": match.volume_db}
     replace_text(files[2], json.dumps({**facts, "mss_db": match.distance}, indent=1) + "\n")
