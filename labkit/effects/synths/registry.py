@@ -1,9 +1,8 @@
 """The synthesizers: a parameter set names the one that plays it, in a process of its own."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -18,19 +17,19 @@ def _need_vital() -> None:
         need("vita")
 
 
-@dataclass(frozen=True)
-class Synthesizer:
+class Synthesizer(NamedTuple):
     """A synthesizer that can be matched.
 
     Attributes:
+        suffix: of its preset files.
         engine: the class that plays it in this process, built from the name of a set.
         needed: raises ImportError or PluginError, with advice, if it is not installed.
     """
 
     title: str
     suffix: str
-    sets: Mapping[str, SynthSpec]
-    engine: Callable[..., Any]
+    sets: dict[str, SynthSpec]
+    engine: Callable[[str], Any]
     needed: Callable[[], object]
 
 
@@ -107,25 +106,15 @@ class Synth:
         self._check(values, 1.0)
         return self._worker.call("preset", dict(values), name, volume_db)
 
-    def play(self, preset: str | bytes, values: Values, *, seconds: float = 2.0) -> np.ndarray:
-        """The sound of anybody's preset file in a new instance, with the note of `values`.
-
-        Raises:
-            PluginError: if the synthesizer refuses the preset, crashed or hung. Surge XT may read
-                presets only after its window was open once (pedalboard's issue 394).
-        """
-        note = {name: float(values[name]) for name in NOTE}
-        return self._worker.call("play", preset, note, seconds)
-
-    def close(self) -> None:
-        """End the process."""
-        self._worker.close()
+    def play(self, preset: str, values: Values, *, seconds: float = 2.0) -> np.ndarray:
+        """Anybody's preset of Vital in a new instance, with key and length from `values`."""
+        return self._worker.call("play", preset, {x: float(values[x]) for x in NOTE}, seconds)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._worker.close()
 
     def _check(self, values: Values, seconds: float) -> None:
         self.spec.check(values)

@@ -6,8 +6,6 @@ x ** 3. Oscillators start at phase 0, so that a patch without noise sounds the s
 noise has no seed.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from labkit.effects.hosts import PluginError
@@ -143,26 +141,17 @@ def find_surge() -> str:
 class SurgeEngine:
     """Surge XT in this process, for workers; see `registry.Synth` for the methods.
 
-    Args:
-        where: name of the parameter set, perhaps followed by a colon and the plug-in's path.
-
     Raises:
         ValueError: if this release of Surge XT lacks a parameter or a word of the set.
     """
 
-    def __init__(self, where: str) -> None:
-        name, _, plugin = where.partition(":")
-        self.spec = SETS[name]
-        rest = {field.name: field.rest for field in self.spec.fields}
-        self._where = plugin or find_surge()
-        self._names = tuple(controls_of(rest))
-        self._instrument = self._fresh()
-        for field in self.spec.fields:
+    def __init__(self, parameters: str) -> None:
+        fields = SETS[parameters].fields
+        names = controls_of({field.name: field.rest for field in fields})
+        self._instrument = Vst3Instrument(find_surge(), names)
+        for field in fields:
             for word in field.options if isinstance(field, Choice) else ():
                 self._instrument.place(field.name, word)
-
-    def _fresh(self) -> Vst3Instrument:
-        return Vst3Instrument(self._where, self._names)
 
     def render(
         self,
@@ -172,7 +161,10 @@ class SurgeEngine:
         volume_db: float = 0.0,
     ) -> np.ndarray:
         """The note of a patch, (2, samples)."""
-        return _note(self._instrument, controls_of(values, volume_db), values, seconds)
+        told = controls_of(values, volume_db)
+        key = round(float(values["note_pitch"]))
+        note = {"sample_rate": SAMPLE_RATE, "velocity": VELOCITY}
+        return self._instrument.play(told, key, float(values["note_seconds"]), seconds, **note)
 
     def first_note(self, values: Values, seconds: float, volume_db: float) -> np.ndarray:
         """The note of a patch in a new instance."""
@@ -184,25 +176,6 @@ class SurgeEngine:
         self._instrument.settle(controls_of(values, volume_db), SAMPLE_RATE)
         return self._instrument.state()
 
-    def play(self, preset: bytes, values: Values, seconds: float = 2.0) -> np.ndarray:
-        """A preset in a new instance; ValueError if it changes nothing."""
-        fresh = self._fresh()
-        before = _note(fresh, start(), values, seconds)
-        fresh.load(preset)
-        sound = _note(fresh, {}, values, seconds)
-        if np.allclose(before, sound, atol=1e-4):
-            raise ValueError(
-                "the preset changed nothing: Surge XT may not read any before its window was open"
-            )
-        return sound
-
     def restart(self) -> None:
         """A new instance without memory of earlier notes."""
         self._instrument.reload()
-
-
-def _note(
-    instrument: Vst3Instrument, told: Mapping[str, float | str], values: Values, seconds: float
-) -> np.ndarray:
-    pitch, held = round(float(values["note_pitch"])), float(values["note_seconds"])
-    return instrument.play(told, pitch, held, seconds, sample_rate=SAMPLE_RATE, velocity=VELOCITY)

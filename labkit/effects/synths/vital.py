@@ -6,7 +6,6 @@ In Vital's own presets they start anywhere. Chorus and reverb run free either wa
 
 import base64
 import json
-from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -97,21 +96,17 @@ def _envelope(k: int, gate: str | None = None) -> tuple[Field, ...]:
     )
 
 
-def _filter(shares: Mapping[str, float]) -> tuple[Field, ...]:
+def _filter(*shares: float) -> tuple[Field, ...]:
+    """Shares of off and of the first words of `_FILTERS`."""
     gate = "filter_1_type"
     return (
-        Choice(gate, tuple(shares), tuple(shares.values())),
+        Choice(gate, ("off", *_FILTERS)[: len(shares)], shares),
         Knob("filter_1_cutoff", 30.0, 120.0, gate=gate),
         Knob("filter_1_resonance", 0.0, 0.85, gate=gate),
         _off("filter_1_env", 0.05, 0.6, 0.35, gate=gate),
     )
 
 
-_SIMPLE_FILTER = {"off": 0.15, "low 12": 0.25, "low 24": 0.3, "band": 0.15, "high": 0.15}
-_FULL_FILTER = {
-    **{"off": 0.1, "low 12": 0.2, "low 24": 0.25, "band": 0.15},
-    **{"high": 0.1, "ladder": 0.1, "comb": 0.1},
-}
 _NOISE = _off("sample_level", 0.1, 0.7, 0.65)
 _DRIVE = _off("distortion_drive", 2.0, 24.0, 0.65)
 _CHORUS = _off("chorus_dry_wet", 0.1, 0.5, 0.7)
@@ -128,7 +123,7 @@ SIMPLE = SynthSpec(
         *_oscillator(1),
         *_oscillator(2),
         _NOISE,
-        *_filter(_SIMPLE_FILTER),
+        *_filter(0.15, 0.25, 0.3, 0.15, 0.15),
         *_envelope(1),
         *_envelope(2, gate="filter_1_env"),
         _DRIVE,
@@ -142,7 +137,7 @@ FULL = SynthSpec(
         *(field for k in (1, 2, 3) for field in (*_oscillator(k), *_waveshaping(k))),
         _NOISE,
         Knob("sample_transpose", -24.0, 24.0, steps=48, gate="sample_level"),
-        *_filter(_FULL_FILTER),
+        *_filter(0.1, 0.2, 0.25, 0.15, 0.1, 0.1, 0.1),
         Knob("filter_1_drive", 0.0, 15.0, gate="filter_1_type"),
         Knob("filter_1_keytrack", -1.0, 1.0, gate="filter_1_type"),
         *_envelope(1),
@@ -187,7 +182,7 @@ def start_preset(parameters: str) -> str:
     settings = preset["settings"]
     settings["wavetables"] = [_wavetable(preset["synth_version"])] * N_OSCILLATORS
     noise = generator(0, "vital", "noise").uniform(-1, 1, 44_100)
-    samples = base64.b64encode((noise * 32767).astype("<i2").tobytes()).decode()
+    samples = _base64((noise * 32767).astype("<i2"))
     sample = {"length": 44_100, "name": "White noise", "sample_rate": 44_100, "samples": samples}
     settings["sample"] = sample
     return json.dumps(preset | {"author": "labkit", "preset_name": "labkit"})
@@ -214,17 +209,17 @@ def waves() -> np.ndarray:
 
 def _wavetable(version: str) -> dict:
     frames = [
-        {"position": 64 * k, "wave_data": base64.b64encode(wave.astype("<f4").tobytes()).decode()}
+        {"position": 64 * k, "wave_data": _base64(wave.astype("<f4"))}
         for k, wave in enumerate(waves())
     ]
     source = {"interpolation": 1, "interpolation_style": 1, "type": "Wave Source"}
-    facts = {"author": "labkit", "name": "Sine to pulse", "version": version}
-    return {
-        **facts,
-        "full_normalize": True,
-        "remove_all_dc": True,
-        "groups": [{"components": [{**source, "keyframes": frames}]}],
-    }
+    groups = [{"components": [{**source, "keyframes": frames}]}]
+    facts = {"author": "labkit", "name": "Sine to pulse", "version": version, "groups": groups}
+    return {**facts, "full_normalize": True, "remove_all_dc": True}
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(values.tobytes()).decode()
 
 
 def controls_of(values: Values, phases: np.ndarray | None = None) -> dict[str, float]:
@@ -265,15 +260,16 @@ class VitalEngine:
     """Vital in this process, which it leaves in flush-to-zero mode; see `registry.Synth`."""
 
     def __init__(self, where: str) -> None:
-        self.spec = SETS[where]
-        self._fresh()
+        self._parameters = where
+        self.restart()
 
-    def _fresh(self) -> None:
-        self._synth = _loaded(start_preset(self.spec.name))
+    def restart(self) -> None:
+        """A new synthesizer without memory of earlier notes."""
+        self._synth = _loaded(start_preset(self._parameters))
         self._controls = self._synth.get_controls()
-        names = controls_of(self.spec.draw(generator(0, "any")))
+        names = controls_of(SETS[self._parameters].draw(generator(0, "any")))
         self._rest = {name: self._controls[name].value() for name in names}
-        self._used = self._lingering = False
+        self._lingering = False
 
     def render(
         self,
@@ -300,11 +296,6 @@ class VitalEngine:
         """A `.vital` file's text in a new synthesizer; ValueError if Vital does not read it."""
         return _note(_loaded(preset), values, seconds)
 
-    def restart(self) -> None:
-        """A new synthesizer without memory of earlier notes."""
-        if self._used:
-            self._fresh()
-
     def _set(self, values: Values, phases: np.ndarray | None, volume_db: float) -> None:
         told = self._rest | controls_of(values, phases)
         lingers = any(told.get(switch) for switch in _LINGERING)
@@ -313,7 +304,6 @@ class VitalEngine:
             for switch in _LINGERING:
                 self._controls[switch].set(0.0)
             self._synth.render(60, 0.0, 0.0, 0.01)
-        self._used = True
         self._lingering = lingers
         for name, value in told.items():
             self._controls[name].set(value)
