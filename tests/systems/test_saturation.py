@@ -194,25 +194,6 @@ def test_network_inputs_ignore_levels_and_accept_silence(pool):
     assert not wet_only[network.N_WET :].any()
 
 
-@pytest.mark.parametrize("curve", MEMORYLESS)
-def test_fit_residuals_are_smallest_at_the_true_curve_and_depth(pool, curve):
-    example = one(pool, Condition("level", "one curve", curves=(curve,)))
-    residuals = network.pair_features(example.clean, example.wet, 1.0)[-97:-1].reshape(4, 24)
-    row, column = np.unravel_index(residuals.argmin(), residuals.shape)
-    assert MEMORYLESS[row] == curve
-    # Neighbours are a factor of 10^(1/23) = 1.105 apart.
-    assert np.logspace(0, 1, 24)[column] == pytest.approx(example.depth, rel=0.11)
-
-
-def test_peaks_of_parabolas_are_found_from_below():
-    t = np.arange(-50, 51) / 10.0
-    hidden = np.concatenate([3.0 - 0.4 * (t - 0.03) ** 2, 2.0 - t**2]).clip(0)
-    # The slope is measured over one sample, 0.1 of a half-width of 1.8 or 2.2: a few percent.
-    found = network.parabola_peaks(hidden.clip(max=1.5), 1.2)
-    assert found == pytest.approx([3.0, 2.5], rel=0.05)
-    assert network.parabola_peaks(np.zeros(10), 0.5).tolist() == [0.5, 0.5]
-
-
 def test_the_big_preset_has_the_size_of_its_model():
     big = summary(build(saturation.BIG))
     for line in ("encoder        7.14 M", "controller     0.13 M", "total          7.27 M"):

@@ -81,7 +81,8 @@ def training(config: Config, data: Data, _model: nn.Module, run_dir: Path) -> It
         calibrate(model, batch)
         write_sounds(model, validation, batch, run_dir / "sounds")
 
-    yield Training(dataset, loss_of(config), validate, max(1, config.plan.steps // 16), finish)
+    every = 20 * max(1, config.plan.steps // 320)  # a multiple of the steps between log rows
+    yield Training(dataset, loss_of(config), validate, every, finish)
 
 
 def collect(dataset: Examples, n: int) -> dict[str, Tensor]:
