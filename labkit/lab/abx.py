@@ -10,22 +10,14 @@ from scipy import stats
 from labkit.signal.seeds import generator
 
 
-def abx_p_value(n_correct: int, n_trials: int) -> float:
-    """How often coin tosses do at least this well: one-sided binomial test; 1 without trials.
-
-    Raises:
-        ValueError: unless 0 <= n_correct <= n_trials.
-    """
-    if not 0 <= n_correct <= n_trials:
-        raise ValueError(f"need 0 <= n_correct <= n_trials, got {n_correct} and {n_trials}")
-    return float(stats.binomtest(n_correct, n_trials, 0.5, "greater").pvalue) if n_trials else 1.0
-
-
 def abx_verdict(n_correct: int, n_trials: int) -> str:
-    """The score in words, e.g. ``9 of 10 right, p = 0.011: you hear a difference``."""
+    """The score in words, e.g. ``9 of 10 right, p = 0.011: you hear a difference``.
+
+    p is how often coin tosses do at least this well (one-sided binomial test).
+    """
     if n_trials == 0:
         return "no trials yet"
-    p_value = abx_p_value(n_correct, n_trials)
+    p_value = stats.binomtest(n_correct, n_trials, 0.5, "greater").pvalue
     meaning = "this could be luck"
     if p_value < 0.05:
         meaning = "you hear a difference"
@@ -49,7 +41,6 @@ class AbxWidget(anywidget.AnyWidget):
     x_is_b = traitlets.Bool().tag(sync=True)
     n_trials = traitlets.Int(0).tag(sync=True)
     n_correct = traitlets.Int(0).tag(sync=True)
-    p_value = traitlets.Float(1.0).tag(sync=True)
     verdict = traitlets.Unicode(abx_verdict(0, 0)).tag(sync=True)
 
     def __init__(self, a: bytes, b: bytes, *, caption: str, seed: int | None) -> None:
@@ -73,7 +64,6 @@ class AbxWidget(anywidget.AnyWidget):
         with self.hold_sync():
             self.n_trials += 1
             self.n_correct += right
-            self.p_value = abx_p_value(self.n_correct, self.n_trials)
             self.verdict = abx_verdict(self.n_correct, self.n_trials)
             self.x_is_b = bool(self._rng.integers(2))
         return right

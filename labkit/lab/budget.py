@@ -20,11 +20,5 @@ def budget() -> str:
 
 
 def pick(*, smoke: Choice, laptop: Choice, full: Choice) -> Choice:
-    """The value for the budget in force.
-
-    E.g. ``steps = pick(smoke=20, laptop=3000, full=60000)``.
-
-    Raises:
-        ValueError: as `budget`.
-    """
+    """The value for the budget in force, e.g. ``pick(smoke=20, laptop=3000, full=60000)``."""
     return {"smoke": smoke, "laptop": laptop, "full": full}[budget()]

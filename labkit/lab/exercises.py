@@ -1,21 +1,19 @@
 """Exercises that check themselves: three answers, never a traceback, and a reason with numbers.
 
-An exercise is a function `exercise_NN_k(attempt)` in one of `MODULES`. It calls the reader's
-function, judges what comes back by an independent law or oracle, raises `NotYet` with an
-observation, or returns what being correct means.
+An exercise is a function `exercise_NN_k(attempt)` of `judges`. It calls the reader's function,
+judges what comes back by an independent law or oracle, raises `NotYet` with an observation, or
+returns what being correct means.
 """
 
 import importlib
-import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 Attempt = Callable[..., object]
 Exercise = Callable[[Attempt], str]
-MODULES = ("exercises_00_02", "exercises_03_05", "exercises_06_08")
 
 
 class NotYet(Exception):  # noqa: N818 - it reads as the verdict it becomes
@@ -39,22 +37,21 @@ class Verdict:
 
 def registry() -> dict[str, Exercise]:
     """Every exercise of the course by its name, e.g. ``"02.1"``, in order."""
-    found: dict[str, Exercise] = {}
-    for module in MODULES:
-        loaded = importlib.import_module(f"labkit.lab.{module}")
-        for name in dir(loaded):
-            if match := re.fullmatch(r"exercise_(\d\d)_(\d+)", name):
-                found[f"{match[1]}.{match[2]}"] = getattr(loaded, name)
-    return dict(sorted(found.items()))
+    judges = vars(importlib.import_module("labkit.lab.judges"))
+    found = {name: re.fullmatch(r"exercise_(\d\d)_(\d+)", name) for name in judges}
+    return {f"{match[1]}.{match[2]}": judges[name] for name, match in found.items() if match}
 
 
 def _watched(attempt: Attempt) -> Attempt:
-    """The reader's function, with its stubs and its exceptions told apart from ours."""
+    """The reader's function on copies, with its stubs and its exceptions told apart from ours."""
 
-    def call(*arguments: object, **named: object) -> object:
+    def call(*arguments: object) -> object:
+        copied = (a.copy() if isinstance(a, np.ndarray | list | set) else a for a in arguments)
         try:
             with np.errstate(all="ignore"):
-                answer = attempt(*arguments, **named)
+                answer = attempt(*copied)
+        except NotYet:  # the reader's function called one of ours with a wrong argument
+            raise
         except NotImplementedError as error:
             raise NotAttempted from error
         except Exception as error:
@@ -75,7 +72,7 @@ def grade(name: str, attempt: object) -> Verdict:
     exercises = registry()
     if name not in exercises:
         raise KeyError(f"no exercise {name!r}; there are {', '.join(exercises)}")
-    function = attempt if callable(attempt) else lambda *_, **__: attempt
+    function = attempt if callable(attempt) else lambda *_: attempt
     try:
         return Verdict("correct", exercises[name](_watched(function)))
     except NotAttempted:
@@ -95,25 +92,34 @@ def require(holds: object, observation: str) -> None:
         raise NotYet(observation)
 
 
-def judge(case: str, *checks: tuple[object, str]) -> None:
-    """`require` each (holds, observation) in turn, with the case before the observation."""
-    for holds, observation in checks:
-        require(holds, f"{case}: {observation}")
+def compare(
+    answer: object,
+    expected: float | np.ndarray,
+    case: str,
+    *,
+    near: float = 1e-9,
+    hints: Sequence[tuple[float | np.ndarray, str]] = (),
+) -> None:
+    """Raise `NotYet` unless the answer is as expected, within a millionth or `near`.
 
-
-def agree(found: float, expected: float, case: str, *, near: float = 1e-9) -> None:
-    """Raise `NotYet` unless two numbers are equal within a millionth, or `near`."""
-    if not math.isclose(found, expected, rel_tol=1e-6, abs_tol=near):
-        raise NotYet(f"{case}: expected {expected:.5g}, you say {found:.5g}")
+    Args:
+        expected: an int asks for a whole number, an array for its shape.
+        hints: (a wrong number, what it tells about the mistake).
+    """
+    if isinstance(expected, int):
+        answer = as_count(answer, case)
+    found = as_array(answer, np.shape(expected), case)
+    off = np.abs(found - expected) - np.maximum(1e-6 * np.abs(expected), near)
+    worst = np.unravel_index(off.argmax(), off.shape)
+    place = f" at {', '.join(map(str, worst))}" if worst else ""
+    hint = "".join(f": {words}" for wrong, words in hints if np.allclose(found, wrong, 1e-6))
+    words = f"expected {np.asarray(expected)[worst]:.5g}, you say {found[worst]:.5g}"
+    require(off[worst] <= 0, f"{case}: {words}{place}{hint}")
 
 
 def as_number(answer: object, what: str) -> float:
     """The answer as a finite float, or `NotYet`, naming `what` was expected."""
-    scalar = _array(answer)
-    scalar = scalar.reshape(()) if scalar.size == 1 else scalar
-    if scalar.ndim or scalar.dtype.kind not in "iuf" or not np.isfinite(scalar):
-        raise NotYet(f"{what} must be one finite number, got {_shown(answer)}")
-    return float(scalar)
+    return float(as_array(answer, (), what))
 
 
 def as_count(answer: object, what: str) -> int:
@@ -124,24 +130,21 @@ def as_count(answer: object, what: str) -> int:
 
 
 def as_array(answer: object, shape: tuple[int, ...], what: str) -> np.ndarray:
-    """The answer as a finite float array of this shape, or `NotYet`."""
-    array = _array(answer)
-    if array.dtype.kind not in "biuf" or array.shape != shape:
-        raise NotYet(f"{what} must be an array of shape {shape}, got {_shown(answer)}")
+    """The answer as a finite float array of this shape, or `NotYet`; () means one number."""
+    wanted = f"an array of shape {shape}" if shape else "one finite number"
+    try:
+        array = np.asarray(answer)
+    except (TypeError, ValueError, RuntimeError):  # ragged lists, tensors that need a gradient
+        array = np.asarray(None)
+    if not shape and array.size == 1:
+        array = array.reshape(())
+    numeric = array.dtype.kind in ("biuf" if shape else "iuf")
+    require(numeric and array.shape == shape, f"{what} must be {wanted}, got {_shown(answer)}")
     broken = int((~np.isfinite(array)).sum())
     require(not broken, f"{what} holds {broken} NaN or infinite values")
     return array.astype(np.float64)
 
 
-def _array(answer: object) -> np.ndarray:
-    try:
-        return np.asarray(answer)
-    except (TypeError, ValueError, RuntimeError):  # ragged lists, tensors that need a gradient
-        return np.asarray(None)
-
-
 def _shown(answer: object) -> str:
-    shape = getattr(answer, "shape", None)
-    if shape is None or shape == ():
-        return f"{type(answer).__name__} {answer!r:.60}"
-    return f"shape {tuple(shape)}"
+    shape = getattr(answer, "shape", ())
+    return f"shape {tuple(shape)}" if shape else f"{type(answer).__name__} {answer!r:.60}"

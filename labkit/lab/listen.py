@@ -25,126 +25,80 @@ _BLOCK = 65536
 
 
 @dataclass(frozen=True)
-class Player:
-    """One clip as it is played: its encoded file, its loudness and its level shift."""
-
-    name: str
-    media: bytes
-    mime: str
-    lufs: float
-    shift_db: float
-    caption: str = ""
-
-    def line(self) -> str:
-        """E.g. ``dry -23.0 LUFS (shift +2.1 dB)``."""
-        level = f"{self.lufs:.1f} LUFS" if math.isfinite(self.lufs) else "(silence)"
-        return f"{self.name} {level} (shift {self.shift_db:+.1f} dB)"
-
-    def figure(self) -> str:
-        """A plain `<audio>` element with a caption."""
-        label = html.escape(f"{self.name}: {self.caption}" if self.caption else self.name)
-        words = html.escape(f"{self.line()}. {self.caption}" if self.caption else self.line())
-        source = f"data:{self.mime};base64,{base64.b64encode(self.media).decode()}"
-        audio = f'<audio controls preload="metadata" aria-label="{label}" src="{source}"></audio>'
-        return f'<figure style="margin:.3em 0">{audio}<figcaption>{words}</figcaption></figure>'
-
-
-@dataclass(frozen=True)
 class Players:
-    """A row of players; `str` gives its lines of text."""
+    """A row of players; `str` gives its lines of text.
 
-    items: tuple[Player, ...]
-    note: str = ""
+    Attributes:
+        clips: name -> (audio as it is played, sample_rate).
+        lines: name -> its level in words, e.g. ``dry -23.0 LUFS (shift +2.1 dB)``.
+        note: says so if a peak limited the level.
+    """
+
+    clips: Mapping[str, Clip]
+    lines: Mapping[str, str]
+    note: str
 
     def __str__(self) -> str:
-        lines = [player.line() for player in self.items]
-        return "\n".join([*lines, self.note] if self.note else lines)
+        return "\n".join([*self.lines.values(), *([self.note] if self.note else [])])
 
     def __repr__(self) -> str:
-        return f"Players: {', '.join(player.name for player in self.items)}"
+        return f"Players: {', '.join(self.clips)}"
 
     def _repr_html_(self) -> str:
-        note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
-        row = "".join(player.figure() for player in self.items)
+        figures = []
+        for name, (audio, sample_rate) in self.clips.items():
+            source = _data_url(audio, sample_rate)
+            label = f'aria-label="{html.escape(name)}"'
+            player = f'<audio controls preload="metadata" {label} src="{source}"></audio>'
+            caption = f"<figcaption>{html.escape(self.lines[name])}</figcaption>"
+            figures.append(f'<figure style="margin:.3em 0">{player}{caption}</figure>')
         style = "display:flex;flex-wrap:wrap;gap:1em"
-        return f'<div class="labkit-players" style="{style}">{row}</div>{note}'
+        note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
+        return f'<div class="labkit-players" style="{style}">{"".join(figures)}</div>{note}'
 
 
-def players(
-    clips: Mapping[str, Clip],
-    *,
-    match: bool = True,
-    captions: Mapping[str, str] | None = None,
-) -> Players:
+def players(clips: Mapping[str, Clip], *, match: bool = True) -> Players:
     """Players side by side, equally loud, so that they differ in sound and not in level.
 
     Prints one line for each clip, e.g. ``dry -23.0 LUFS (shift +2.1 dB)``.
 
     Args:
         clips: name -> (audio (channels, samples), sample_rate); more than two channels become one.
-        match: bring all to -23 LUFS within 0.1 LU; otherwise all keep their relative level. All go
-            lower together, with a note, if a peak would exceed full scale.
-        captions: name -> text under the player.
+        match: bring all to -23 LUFS within 0.1 LU, or lower together if a peak would exceed full
+            scale; otherwise all keep their relative level.
 
     Raises:
         ValueError: if there are no clips, or one is empty or not finite.
     """
     if not clips:
         raise ValueError("clips must hold at least one name -> (audio, sample_rate), got none")
-    levelled, note = level(clips, match=match)
-    made = []
-    for name, (audio, shift_db) in levelled.items():
-        sample_rate = clips[name][1]
-        long = audio.shape[1] > _LONG_SECONDS * sample_rate
-        media = _ogg_bytes(audio, sample_rate) if long else wav_bytes(audio, sample_rate)
-        lufs = loudness_lufs(audio, sample_rate)
-        caption = (captions or {}).get(name, "")
-        mime = "audio/ogg" if long else "audio/wav"
-        made.append(Player(name, media, mime, lufs, shift_db, caption))
-    shown = Players(tuple(made), note)
+    shown = _levelled(clips, match=match)
     print(shown)
     return shown
 
 
-def player(
-    audio: np.ndarray, sample_rate: int, *, name: str = "audio", caption: str = ""
-) -> Players:
-    """One player at the clip's own level, lowered only where it exceeds full scale."""
-    return players({name: (audio, sample_rate)}, match=False, captions={name: caption})
-
-
 class LivePlayer(widgets.VBox):
-    """A player whose sound a slider's callback replaces, held at one loudness; see `live_player`."""
+    """A player for slider callbacks: ``live.update(audio, sample_rate)`` replaces the sound.
 
-    def __init__(self, name: str, loop: bool) -> None:
+    Every sound is brought to -23 LUFS, so that a slider cannot win by being louder. Only `.value`
+    traits change, so it works in JupyterLab and in runners without a front end.
+    """
+
+    def __init__(self, audio: np.ndarray, sample_rate: int, *, name: str = "wet") -> None:
         self._name = name
-        self.audio = widgets.Audio(value=b"", format="wav", autoplay=False, loop=loop)
+        self.audio = widgets.Audio(value=b"", format="wav", autoplay=False, loop=True)
         self.caption = widgets.Label()
         super().__init__([self.audio, self.caption])
+        self.update(audio, sample_rate)
 
     def update(self, audio: np.ndarray, sample_rate: int) -> None:
-        """Play this from now on; only `.value` traits change, as notebook runners need."""
-        levelled, note = level({self._name: (audio, sample_rate)})
-        samples, shift_db = levelled[self._name]
-        made = Player(self._name, b"", "", loudness_lufs(samples, sample_rate), shift_db)
-        self.audio.value = wav_bytes(samples, sample_rate)
-        self.caption.value = made.line() + (f"; {note}" if note else "")
+        """Play this from now on."""
+        shown = _levelled({self._name: (audio, sample_rate)})
+        self.audio.value = wav_bytes(*shown.clips[self._name])
+        self.caption.value = str(shown).replace("\n", "; ")
 
     def __repr__(self) -> str:
         return f"LivePlayer: {self.caption.value}"
-
-
-def live_player(
-    audio: np.ndarray, sample_rate: int, *, name: str = "wet", loop: bool = True
-) -> LivePlayer:
-    """A player of `audio` (channels, samples) until its ``update(audio, sample_rate)`` is called.
-
-    Raises:
-        ValueError: if the audio is empty or not finite.
-    """
-    live = LivePlayer(name, loop)
-    live.update(audio, sample_rate)
-    return live
 
 
 def abx(a: np.ndarray, b: np.ndarray, sample_rate: int, *, seed: int | None = None) -> AbxWidget:
@@ -160,22 +114,17 @@ def abx(a: np.ndarray, b: np.ndarray, sample_rate: int, *, seed: int | None = No
     Raises:
         ValueError: if a clip is empty or not finite.
     """
-    levelled, _ = level({"A": (a, sample_rate), "B": (b, sample_rate)})
-    (a, shift_a_db), (b, shift_b_db) = levelled["A"], levelled["B"]
-    lufs = loudness_lufs(a, sample_rate)
-    samples, channels = max(a.shape[1], b.shape[1]), max(a.shape[0], b.shape[0])
-    padded = [np.pad(clip, ((0, 0), (0, samples - clip.shape[1]))) for clip in (a, b)]
-    files = [wav_bytes(np.broadcast_to(c, (channels, samples)), sample_rate) for c in padded]
-    caption = f"A and B at {lufs:.1f} LUFS (shift A {shift_a_db:+.1f} dB, B {shift_b_db:+.1f} dB)"
-    return AbxWidget(*files, caption=caption, seed=seed)
+    shown = _levelled({"A": (a, sample_rate), "B": (b, sample_rate)})
+    audio = [clip for clip, _ in shown.clips.values()]
+    samples = max(clip.shape[1] for clip in audio)
+    channels = max(clip.shape[0] for clip in audio)
+    padded = [np.pad(clip, ((0, 0), (0, samples - clip.shape[1]))) for clip in audio]
+    files = [wav_bytes(np.broadcast_to(clip, (channels, samples)), sample_rate) for clip in padded]
+    return AbxWidget(*files, caption="; ".join(shown.lines.values()), seed=seed)
 
 
 def wav_bytes(audio: np.ndarray, sample_rate: int) -> bytes:
-    """A 16-bit WAV file of audio (channels, samples); samples beyond full scale are clipped.
-
-    Raises:
-        ValueError: if `audio` has no samples or holds NaN.
-    """
+    """A 16-bit WAV file of audio (channels, samples); samples beyond full scale are clipped."""
     samples = np.round(np.clip(as_channels(audio), -1.0, 1.0) * 32767).astype("<i2")
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
@@ -186,34 +135,45 @@ def wav_bytes(audio: np.ndarray, sample_rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def _ogg_bytes(audio: np.ndarray, sample_rate: int) -> bytes:
-    buffer = io.BytesIO()
-    sound_file = need("soundfile").SoundFile(
-        buffer, "w", sample_rate, audio.shape[0], format="OGG", subtype="VORBIS"
-    )
-    with sound_file as file:
-        # In blocks: libsndfile's Vorbis encoder overflows its stack on minutes at once.
-        for start in range(0, audio.shape[1], _BLOCK):
-            file.write(audio.T[start : start + _BLOCK])
-    return buffer.getvalue()
+def _data_url(audio: np.ndarray, sample_rate: int) -> str:
+    """The clip as a `data:` address: WAV, or Ogg where it is long."""
+    if audio.shape[1] <= _LONG_SECONDS * sample_rate:
+        kind = "wav"
+        media = wav_bytes(audio, sample_rate)
+    else:
+        kind = "ogg"
+        buffer = io.BytesIO()
+        options = {"format": "OGG", "subtype": "VORBIS"}
+        with need("soundfile").SoundFile(buffer, "w", sample_rate, len(audio), **options) as file:
+            # In blocks: libsndfile's Vorbis encoder overflows its stack on minutes at once.
+            for start in range(0, audio.shape[1], _BLOCK):
+                file.write(audio.T[start : start + _BLOCK])
+        media = buffer.getvalue()
+    return f"data:audio/{kind};base64,{base64.b64encode(media).decode()}"
 
 
-def level(
-    clips: Mapping[str, Clip], *, match: bool = True
-) -> tuple[dict[str, tuple[np.ndarray, float]], str]:
-    """Name -> (audio as it will be played, shift in dB), and a note if a peak limited the level."""
-    stereo = {}
+def _levelled(clips: Mapping[str, Clip], *, match: bool = True) -> Players:
+    """The clips as they will be played: at one loudness, or all lowered by one shift."""
+    heard = {}
     for name, (audio, rate) in clips.items():
         audio = as_channels(audio)  # browsers play one or two channels alike everywhere
-        stereo[name] = (audio if len(audio) <= 2 else audio.mean(0, keepdims=True), rate)
+        heard[name] = (audio if len(audio) <= 2 else audio.mean(0, keepdims=True), rate)
+    note = ""
     if match:
-        matched, reached = match_all(stereo, target_lufs=TARGET_LUFS)
-        lower = reached < TARGET_LUFS - 0.05
-        return matched, f"all at {reached:.1f} LUFS, so that no peak is clipped" if lower else ""
-    over_db = max(0.0, *(peak_db(audio) for audio, _ in stereo.values()))
-    scale = db_to_amplitude(-over_db)
-    as_is = {
-        n: ((audio * scale).astype(np.float32), 0.0 - over_db) for n, (audio, _) in stereo.items()
-    }
-    note = f"all lowered by {over_db:.1f} dB, so that no peak is clipped" if over_db > 0.05 else ""
-    return as_is, note
+        matched, reached = match_all(heard, target_lufs=TARGET_LUFS)
+        if reached < TARGET_LUFS - 0.05:
+            note = f"all at {reached:.1f} LUFS, so that no peak is clipped"
+    else:
+        over_db = max(0.0, *(peak_db(audio) for audio, _ in heard.values()))
+        scale = db_to_amplitude(-over_db)
+        matched = {name: (audio * scale, 0.0 - over_db) for name, (audio, _) in heard.items()}
+        if over_db > 0.05:
+            note = f"all lowered by {over_db:.1f} dB, so that no peak is clipped"
+    played, lines = {}, {}
+    for name, (audio, shift_db) in matched.items():
+        rate = heard[name][1]
+        lufs = loudness_lufs(audio, rate)
+        level = f"{lufs:.1f} LUFS" if math.isfinite(lufs) else "(silence)"
+        played[name] = (audio.astype(np.float32), rate)
+        lines[name] = f"{name} {level} (shift {shift_db:+.1f} dB)"
+    return Players(played, lines, note)

@@ -29,12 +29,25 @@ _STYLE = {
     "axes.spines.right": False,
     "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
 }
+_LEGEND_BESIDE = {"frameon": False, "fontsize": 8, "loc": "center left", "bbox_to_anchor": (1, 0.5)}
 
 
 class LabFigure(Figure):
-    """A matplotlib figure that shows itself as a small PNG; `alt` is its description."""
+    """A figure whose axes have the style of the course; it shows itself as a small PNG.
 
-    alt: str = "Figure"
+    Args:
+        alt: description in words.
+        width: in inches of 80 dots, as `height`.
+    """
+
+    def __init__(self, alt: str, *, width: float = 6.4, height: float = 2.6) -> None:
+        super().__init__(figsize=(width, height), dpi=80, layout="constrained")
+        self.alt = alt
+
+    def add_subplot(self, *args: object, **kwargs: object) -> Axes:
+        """Axes in the style of the course."""
+        with matplotlib.rc_context(_STYLE):
+            return super().add_subplot(*args, **kwargs)
 
     def png(self) -> bytes:
         """A PNG of at most 96 colours; what a `widgets.Image` takes as its value."""
@@ -56,30 +69,16 @@ class LabFigure(Figure):
         return {"image/png": self.png(), "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
 
 
-def new_figure(alt: str, *, width: float = 6.4, height: float = 2.6) -> LabFigure:
-    """An empty figure in inches at 80 dots each, outside pyplot's global list."""
-    figure = LabFigure(figsize=(width, height), dpi=80, layout="constrained")
-    figure.alt = alt
-    return figure
-
-
-def styled() -> matplotlib.RcParams:
-    """A context in which new axes take the style of the course."""
-    return matplotlib.rc_context(_STYLE)
-
-
-def _axes(alt: str, *, n: int = 1, width: float = 6.4, height: float = 2.6, **sizes) -> list[Axes]:
-    """`n` styled axes in a row on a new figure."""
-    figure = new_figure(alt, width=width, height=height)
-    with styled():
-        return list(figure.subplots(1, n, squeeze=False, **sizes)[0])
-
-
 class LiveFigure(widgets.Image):
     """A figure that a slider's callback replaces: ``live.update(plots.spectrogram(audio, rate))``.
 
     Only `.value` changes, as notebook runners need.
     """
+
+    def __init__(self, figure: LabFigure) -> None:
+        layout = widgets.Layout(max_width="100%", align_self="flex-start")
+        super().__init__(format="png", layout=layout)
+        self.update(figure)
 
     def update(self, figure: LabFigure) -> None:
         """Show this figure from now on, at its own size."""
@@ -92,14 +91,6 @@ class LiveFigure(widgets.Image):
         return f"LiveFigure: {self._alt}"
 
 
-def live_figure(figure: LabFigure) -> LiveFigure:
-    """A widget that shows `figure` until its `.update(figure)` is called."""
-    layout = widgets.Layout(max_width="100%", align_self="flex-start")
-    live = LiveFigure(format="png", layout=layout)
-    live.update(figure)
-    return live
-
-
 def lines(
     x: Sequence[float] | None,
     series: Mapping[str, Sequence[float]],
@@ -107,56 +98,40 @@ def lines(
     xlabel: str,
     ylabel: str,
     log_x: bool = False,
-    diagonal: bool = False,
     floors: Mapping[str, float] | None = None,
 ) -> LabFigure:
     """Lines over one axis.
 
     Args:
         x: positions of the values; None if each series is a pair (x, values) of its own.
-        series: name -> values, each as long as `x`.
-        xlabel, ylabel: with units.
-        diagonal: draw y = x too.
+        series: name -> values.
         floors: name -> value of a dashed horizontal line.
-
-    Raises:
-        ValueError: if there are no series, or one has another length than `x`.
     """
     pairs = dict(series) if x is None else {name: (x, values) for name, values in series.items()}
-    if not pairs or any(len(at) != len(values) for at, values in pairs.values()):
-        raise ValueError(f"series must hold at least one name -> values as long as x, got {series}")
     ends = [f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, (_, values) in pairs.items()]
-    axes = _axes(f"{ylabel} over {xlabel}: {'; '.join(ends)}", width=7.2)[0]
-    if diagonal:
-        axes.axline((0, 0), slope=1, ls="--", lw=1, color="0.5")
+    figure = LabFigure(f"{ylabel} over {xlabel}: {'; '.join(ends)}", width=7.2)
+    axes = figure.subplots()
     for k, (name, (at, values)) in enumerate(pairs.items()):
-        style = "o-" if k < len(COLOURS) else "o--"
-        axes.plot(at, values, style if len(at) <= 50 else style[1:], ms=3, label=name)
+        dashes = "-" if k < len(COLOURS) else "--"
+        marker = "o" if len(at) <= 50 else ""
+        axes.plot(at, values, dashes, marker=marker, markersize=3, label=name)
     for k, (name, value) in enumerate((floors or {}).items(), start=len(pairs)):
         axes.axhline(value, ls="--", lw=1, color=COLOURS[k % len(COLOURS)], label=name)
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if log_x else "linear")
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return axes.figure
+    axes.legend(**_LEGEND_BESIDE)
+    return figure
 
 
 def training_curve(
-    rows: Iterable[Mapping[str, float]],
-    *,
-    floors: Mapping[str, float] | None = None,
-    unit: str = "loss (nats)",
+    rows: Iterable[Mapping[str, float]], *, unit: str, floors: Mapping[str, float] | None = None
 ) -> LabFigure:
-    """Every column of a training log against its `step`, with the floors it must fall below.
-
-    Raises:
-        ValueError: if a row has no `step`, or there are no rows.
-    """
-    rows = list(rows)
-    if not rows or any("step" not in row for row in rows):
-        raise ValueError("rows must be dicts that each hold 'step', and at least one")
-    series = {}
-    for name in dict.fromkeys(name for row in rows for name in row if name != "step"):
-        points = [(row["step"], row[name]) for row in rows if name in row]
-        series[name] = tuple(zip(*points, strict=True))
+    """Every column of a training log against its `step`, with the floors it must fall below."""
+    columns: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        for name, value in row.items():
+            columns.setdefault(name, []).append((row["step"], value))
+    del columns["step"]
+    series = {name: tuple(zip(*points, strict=True)) for name, points in columns.items()}
     return lines(None, series, xlabel="step", ylabel=unit, floors=floors)
 
 
@@ -169,35 +144,27 @@ def matrix(
     ylabel: str,
     written: bool = False,
 ) -> LabFigure:
-    """A matrix (y, x) as colours, each row relative to its sum; `written`: with its values as text.
-
-    Raises:
-        ValueError: if the labels do not fit the values.
-    """
-    values = np.asarray(values)
-    if values.shape != (len(y_labels), len(x_labels)):
-        raise ValueError(
-            f"values must be {(len(y_labels), len(x_labels))}, as the labels, got {values.shape}"
-        )
+    """A matrix (y, x) as colours, each row relative to its sum; `written`: with its values."""
     alt = f"{ylabel} ({', '.join(y_labels)}) against {len(x_labels)} of {xlabel}"
-    axes = _axes(alt, height=1.4 + 0.3 * len(y_labels))[0]
+    figure = LabFigure(alt, height=1.4 + 0.3 * len(y_labels))
+    axes = figure.subplots()
     share = values / np.maximum(values.sum(1, keepdims=True), 1e-9)
     axes.imshow(share, aspect="auto", cmap="Blues", vmin=0)
     for (row, column), value in np.ndenumerate(values) if written else ():
-        axes.text(column, row, f"{value:g}", ha="center", va="center", color="#d55e00", size=8)
+        axes.text(column, row, f"{value:g}", ha="center", va="center", color=COLOURS[1], size=8)
     shown = range(0, len(x_labels), max(1, -(-len(x_labels) // 16)))
     axes.set_xticks(shown, [x_labels[k] for k in shown], rotation=45, ha="right")
     axes.set_yticks(range(len(y_labels)), y_labels)
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    return axes.figure
+    return figure
 
 
 def scatter(
     groups: Mapping[str, np.ndarray], *, xlabel: str, ylabel: str, named: bool = False
 ) -> LabFigure:
     """Points (n, 2) of several groups; `named` writes the name of a group at its points."""
-    alt = f"{ylabel} over {xlabel}: {', '.join(groups)}"
-    axes = _axes(alt, width=5.2, height=3.6)[0]
+    figure = LabFigure(f"{ylabel} over {xlabel}: {', '.join(groups)}", width=5.2, height=3.6)
+    axes = figure.subplots()
     for name, points in groups.items():
         axes.scatter(*np.asarray(points).T, s=12, label=name, color=COLOURS[5] if named else None)
         for point in points if named else ():
@@ -205,21 +172,14 @@ def scatter(
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if not named:
         axes.legend(frameon=False, fontsize=8)
-    return axes.figure
+    return figure
 
 
 def spectrogram(
-    audio: np.ndarray,
-    sample_rate: int,
-    *,
-    scale: str = "mel",
-    n_fft: int = 2048,
-    range_db: float = 80.0,
-    title: str = "",
+    audio: np.ndarray, sample_rate: int, *, title: str = "", **options: object
 ) -> LabFigure:
-    """One spectrogram in dB, see `compare_spectrograms`."""
-    clips = {title: (audio, sample_rate)}
-    return compare_spectrograms(clips, scale=scale, n_fft=n_fft, range_db=range_db)
+    """One spectrogram in dB; options as of `compare_spectrograms`."""
+    return compare_spectrograms({title: (audio, sample_rate)}, **options)
 
 
 def compare_spectrograms(
@@ -237,63 +197,60 @@ def compare_spectrograms(
     """
     if not clips:
         raise ValueError("clips must hold at least one name -> (audio, sample_rate), got none")
+    if scale not in ("mel", "linear"):
+        raise ValueError(f"scale must be 'mel' or 'linear', got {scale!r}")
     alt = f"Spectrogram ({scale} frequency): {', '.join(clips)}"
-    row = _axes(alt, n=len(clips), width=3.2 * max(2, len(clips)))
-    images = [
-        _draw_spectrogram(axes, audio, rate, scale, n_fft)
-        for axes, (audio, rate) in zip(row, clips.values(), strict=True)
-    ]
+    figure = LabFigure(alt, width=3.2 * max(2, len(clips)))
+    row = figure.subplots(1, len(clips), squeeze=False)[0]
+    images = []
+    for axes, (name, (audio, sample_rate)) in zip(row, clips.items(), strict=True):
+        mono = torch.from_numpy(as_channels(audio).mean(0).astype(np.float32))
+        images.append(_draw_spectrogram(axes, mono, sample_rate, scale == "mel", n_fft))
+        axes.set(title=name, xlabel="time (s)")
     top_db = max(image.get_clim()[1] for image in images)
     top_db = 0.0 if top_db <= -99.0 else top_db  # all silent
-    for axes, image, name in zip(row, images, clips, strict=True):
+    for image in images:
         image.set_clim(top_db - range_db, top_db)
-        axes.set_title(name)
     row[0].set_ylabel("frequency (kHz)" + (", mel scale" if scale == "mel" else ""))
-    row[0].figure.colorbar(images[-1], ax=row, label="level (dB)", fraction=0.05)
-    return row[0].figure
+    figure.colorbar(images[-1], ax=row, label="level (dB)", fraction=0.05)
+    return figure
 
 
 def _draw_spectrogram(
-    axes: Axes, audio: np.ndarray, sample_rate: int, scale: str, n_fft: int
+    axes: Axes, mono: torch.Tensor, sample_rate: int, mel: bool, n_fft: int
 ) -> AxesImage:
-    mono = torch.from_numpy(as_channels(audio).mean(0).astype(np.float32))
     hop = max(1, min(n_fft // 4, len(mono) // 400))
-    top = sample_rate / 2000
-    if scale == "mel":
+    if mel:
         level_db = spectra.log_mel(mono, sample_rate, n_fft=n_fft, hop_length=hop, n_mels=80)
         top = len(level_db)
-    elif scale == "linear":
-        frames = spectra.stft(mono, n_fft=n_fft, hop_length=hop)
-        level_db = 10 * torch.log10(spectra.power(frames) / ((n_fft / 2) ** 2 / 4) + 1e-10)
-    else:
-        raise ValueError(f"scale must be 'mel' or 'linear', got {scale!r}")
-    extent = (0, len(mono) / sample_rate, 0, top)
-    image = axes.imshow(
-        level_db.numpy(), origin="lower", aspect="auto", extent=extent, cmap="magma"
-    )
-    axes.set_xlabel("time (s)")
-    if scale == "mel":
         hz = np.array([f for f in (100, 300, 1000, 3000, 10000) if f < sample_rate / 2])
-        mel = 2595 * np.log10(1 + np.array([30, sample_rate / 2, *hz]) / 700)
-        ticks = (mel[2:] - mel[0]) / (mel[1] - mel[0]) * len(level_db)
+        mels = 2595 * np.log10(1 + np.array([30, sample_rate / 2, *hz]) / 700)
+        ticks = (mels[2:] - mels[0]) / (mels[1] - mels[0]) * top
         axes.set_yticks(ticks, [f"{f / 1000:g}" for f in hz])
-    return image
+    else:
+        power = spectra.power(spectra.stft(mono, n_fft=n_fft, hop_length=hop))
+        level_db = 10 * torch.log10(
+            power / (n_fft / 4) ** 2 + 1e-10
+        )  # n_fft / 4: a full-scale sine
+        top = sample_rate / 2000
+    extent = (0, len(mono) / sample_rate, 0, top)
+    return axes.imshow(level_db.numpy(), origin="lower", aspect="auto", extent=extent, cmap="magma")
 
 
 def chain_diagram(chain: Iterable[tuple[str, Mapping[str, object]]]) -> LabFigure:
     """A pedal chain as boxes from input to output: (name, {parameter: value}) in signal order."""
-    boxes = ["input"]
-    names = []
+    names, boxes = [], []
     for name, parameters in chain:
         shown = [
             f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in parameters.items()
         ]
-        boxes.append("\n".join([name.upper(), *(line[:24] for line in shown)]))
         names.append(name)
-    boxes.append("output")
-    tallest = max(text.count("\n") + 1 for text in boxes)
+        boxes.append("\n".join([name.upper(), *(line[:24] for line in shown)]))
+    boxes = ["input", *boxes, "output"]
     alt = f"Pedal chain: {' -> '.join(['input', *names, 'output'])}"
-    axes = _axes(alt, width=1.65 * len(boxes), height=0.5 + 0.19 * tallest)[0]
+    tallest = max(text.count("\n") + 1 for text in boxes)
+    figure = LabFigure(alt, width=1.65 * len(boxes), height=0.5 + 0.19 * tallest)
+    axes = figure.subplots()
     axes.set(xlim=(-0.5, len(boxes) - 0.5), ylim=(0, 1))
     axes.axis("off")
     frame = {"boxstyle": "round,pad=0.4", "fc": "#eef4fa", "ec": COLOURS[0]}
@@ -302,4 +259,4 @@ def chain_diagram(chain: Iterable[tuple[str, Mapping[str, object]]]) -> LabFigur
         if k:
             arrow = {"arrowstyle": "-|>"}
             axes.annotate("", (k - 0.38, 0.5), xytext=(k - 0.62, 0.5), arrowprops=arrow)
-    return axes.figure
+    return figure

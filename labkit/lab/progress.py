@@ -13,8 +13,8 @@ _FORMAT = "{desc} {bar} {n_fmt}/{total_fmt}{postfix}"
 class Progress(tqdm):
     """A bar for training: ``with Progress(steps) as bar: bar.at(step, loss=0.12)``."""
 
-    def __init__(self, total: int, *, label: str = "training") -> None:
-        super().__init__(total=total, desc=label, bar_format=_FORMAT)
+    def __init__(self, total: int) -> None:
+        super().__init__(total=total, desc="training", bar_format=_FORMAT)
 
     def at(self, step: int, **figures: float) -> None:
         """Show how many steps are done, and figures beside them."""
@@ -22,8 +22,6 @@ class Progress(tqdm):
         self.update(step - self.n)
 
 
-def progress(
-    items: Iterable[Item], *, total: int | None = None, label: str = "training"
-) -> Iterable[Item]:
+def progress(items: Iterable[Item], *, label: str) -> Iterable[Item]:
     """The items, with a bar."""
-    return tqdm(items, total=total, desc=label, bar_format=_FORMAT)
+    return tqdm(items, desc=label, bar_format=_FORMAT)

@@ -92,16 +92,13 @@ def table(rows: Sequence[Row]) -> Table:
     return Table(header, tuple(body))
 
 
-def shipped_table(system: str, *, details: bool = False) -> Table | str:
-    """The results table of a system, or how to make it where there is none.
+def shipped_table(system: str) -> Table:
+    """The results table of a system without the rows that split a figure (a colon in the metric).
 
-    Args:
-        details: with the rows that split a figure, those with a colon in their metric.
+    Raises:
+        FileNotFoundError: naming the command that makes the file.
     """
-    path = results_path(system)
-    rows = read(system) if path.exists() else []
-    rows = [row for row in rows if details or ":" not in row.metric]
-    return table(rows) if rows else f"no results here yet: run `labkit evaluate {system}`"
+    return table([row for row in read(system) if ":" not in row.metric])
 
 
 def tables(system: str | None = None) -> dict[str, Table]:

@@ -5,33 +5,41 @@ import tempfile
 from pathlib import Path, PurePath
 
 import ipywidgets as widgets
-import numpy as np
 
 from labkit.signal.files import AudioError, read_audio
 
 _FORMATS = "audio/*,.wav,.flac,.mp3,.ogg,.opus,.m4a,.aiff"
+_MAX_SECONDS = 30.0
 
 
 class Upload(widgets.VBox):
-    """An upload button, a path box and a line of text.
+    """An upload button, a path box and a line of text; holds the file at `path` at first.
+
+    A file that cannot be read is refused in words under the button; the one before stays.
+
+    Args:
+        sample_rate: resample to this rate in Hz; None keeps each file's.
 
     Attributes:
-        audio: float32 (channels, samples) of the chosen file.
+        audio: float32 (1, samples) of the chosen file, channels averaged, at most 30 seconds.
         sample_rate: Hz.
         name: the file's name.
+
+    Raises:
+        AudioError: if the file at `path` itself cannot be read.
     """
 
-    def __init__(self, path: Path, **reading: object) -> None:
-        self._reading = reading
-        self.audio, self.sample_rate = read_audio(path, **reading)
-        self.name = path.name
+    def __init__(self, path: str | Path, *, sample_rate: int | None = None) -> None:
+        self._wanted_rate = sample_rate
         self.button = widgets.FileUpload(accept=_FORMATS, multiple=False, description="Your file")
-        placeholder = "or its path (for files over 10 MB)"
         self.path = widgets.Text(
-            placeholder=placeholder, continuous_update=False, description="Path"
+            placeholder="or its path (for files over 10 MB)",
+            continuous_update=False,
+            description="Path",
         )
-        self.status = widgets.HTML(html.escape(self._description()))
+        self.status = widgets.HTML()
         super().__init__([widgets.HBox([self.button, self.path]), self.status])
+        self._read(Path(path), Path(path).name)
         self.button.observe(self._uploaded, "value")
         self.path.observe(self._typed, "value")
 
@@ -52,38 +60,23 @@ class Upload(widgets.VBox):
 
     def _take(self, path: Path, name: str) -> None:
         try:
-            self.audio, self.sample_rate = read_audio(path, **self._reading)
+            self._read(path, name)
         except AudioError as error:
             words = html.escape(str(error).replace(str(path), name).rstrip("."))
             kept = html.escape(self.name)
             self.status.value = f'<b role="alert">{words}</b>. Still using {kept}.'
-            return
+
+    def _read(self, path: Path, name: str) -> None:
+        self.audio, self.sample_rate = read_audio(
+            path, sample_rate=self._wanted_rate, mono=True, max_seconds=_MAX_SECONDS
+        )
         self.name = name
         self.status.value = html.escape(self._description())
 
     def _description(self) -> str:
-        channels, samples = self.audio.shape
-        plural = "s" if channels > 1 else ""
-        quiet = "" if np.any(self.audio) else ", silent"
-        seconds = samples / self.sample_rate
-        sizes = f"{seconds:.2f} s, {channels} channel{plural}, {self.sample_rate} Hz"
-        return f"{self.name}: {sizes}{quiet}"
+        quiet = "" if self.audio.any() else ", silent"
+        seconds = self.audio.shape[1] / self.sample_rate
+        return f"{self.name}: {seconds:.2f} s, {self.sample_rate} Hz{quiet}"
 
     def __repr__(self) -> str:
         return f"Upload: {self._description()}"
-
-
-def upload_or(path: str | Path, *, sample_rate: int | None = None, mono: bool = False) -> Upload:
-    """A widget for the reader's own file, which holds the file at `path` until one is given.
-
-    A file that cannot be read is refused in words under the button; the one before stays. No more
-    than 30 s are read.
-
-    Args:
-        sample_rate: resample to this rate in Hz; None keeps each file's.
-        mono: average the channels.
-
-    Raises:
-        AudioError: if the file at `path` itself cannot be read.
-    """
-    return Upload(Path(path), sample_rate=sample_rate, mono=mono, max_seconds=30.0)

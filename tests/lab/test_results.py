@@ -52,7 +52,8 @@ def test_missing_cells_units_and_markup():
 def test_shipped_tables_come_from_the_files_without_details(tmp_path, monkeypatch):
     monkeypatch.setattr(measured, "data_dir", lambda: tmp_path)
     split = dataclasses.replace(REAL, metric="knob error: chorus depth")
-    assert results.shipped_table("demo") == "no results here yet: run `labkit evaluate demo`"
+    with pytest.raises(FileNotFoundError, match="labkit evaluate demo"):
+        results.shipped_table("demo")
     measured.write("demo", [*ROWS, split])
     assert results.shipped_table("demo") == results.table(ROWS)
-    assert results.shipped_table("demo", details=True) == results.table([*ROWS, split])
+    assert results.tables("demo") == {"demo": results.table([*ROWS, split])}
