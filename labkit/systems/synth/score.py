@@ -33,7 +33,9 @@ Sound = tuple[str, np.ndarray, np.ndarray | None]
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
-def score(model: SynthModel, *, n: int = 48, seed: int = 1, folder: Path | None = None) -> list[Row]:
+def score(
+    model: SynthModel, *, n: int = 48, seed: int = 1, folder: Path | None = None
+) -> list[Row]:
     """The distance of matches on held-out notes, other people's presets and recorded notes.
 
     Args:

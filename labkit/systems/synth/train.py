@@ -46,16 +46,14 @@ class Data:
 @contextmanager
 def training(config: Config, data: Data, model: nn.Module, _run_dir: Path) -> Iterator[Training]:
     """What a run needs. Raises ValueError if there is no data set."""
-    net = config.net
     n = config.plan.steps * config.plan.batch_size
     validate = None
     if config.sound.parameters == KOSC:
-        names, dataset = ("settings", "number"), Settings(config, n)
+        dataset = Settings(config, n)
     else:
         folder = data.folder or default_folder(config.sound.parameters)
         held_out = read_notes(folder, "validation")
         notes = read_notes(folder, "train")
-        names = ("mel", "lines", "parameters", "number")
         dataset = Examples(notes, config, n)
         model.encoder.standardise(notes.mel, notes.lines)
 
@@ -68,10 +66,10 @@ def training(config: Config, data: Data, model: nn.Module, _run_dir: Path) -> It
             flow, regression = model(*given, torch.zeros(1))
             return {"validation_flow": float(flow), "validation_regression": float(regression)}
 
-    averaged = Averaged(model, decay=net.averaging)
+    averaged = Averaged(model, decay=config.net.averaging)
 
     def loss(trained: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        *others, flow, regression = trained(*(batch[name] for name in names))
+        *others, flow, regression = trained(*batch.values())  # in the order of `forward`
         averaged.follow()
         figures = {"flow": flow.item(), "regression": regression.item()}
         return flow + regression + sum(others), figures
