@@ -85,7 +85,7 @@ class MLPField(nn.Module):
         self, n_values: int, n_condition: int, *, width: int = 256, n_layers: int = 4
     ) -> None:
         super().__init__()
-        self.n_values, self.n_condition = n_values, n_condition
+        self.n_values = n_values
         self.conditioning = Conditioning(n_condition, width)
         self.enter = nn.Linear(n_values, width)
         self.blocks = nn.ModuleList(
@@ -108,14 +108,13 @@ class MLPField(nn.Module):
 
 
 class TokenField(nn.Module):
-    """A transformer on tokens that share the values among themselves, without positions.
+    """A transformer on the parts of a vector, without positions: exactly equivariant.
 
-    A matrix A (n, d) mixes the vectors of values into tokens and carries the outputs back. With
-    `kinds` (d,), what a value is, and `slots` (d,), its part, A is fixed and the field equivariant:
-    exchange two slots, and the velocities are exchanged. Without, A is learned.
+    `kinds` (d,) says what each value is, `slots` (d,) to which part it belongs: exchange two parts,
+    and the velocities are exchanged.
 
-    Source: Hayes et al. 2025 (ISMIR), "Param2Tok"; our vectors have an offset, so a value of 0 is
-        seen too, and A starts random, which breaks the tie between tokens sooner.
+    Source: Hayes et al. 2025 (ISMIR), "Param2Tok", with a fixed assignment; our vectors have an
+        offset, so a value of 0 is seen too.
     """
 
     def __init__(
@@ -123,39 +122,32 @@ class TokenField(nn.Module):
         n_values: int,
         n_condition: int,
         *,
-        n_tokens: int = 16,
+        kinds: Sequence[int],
+        slots: Sequence[int],
         width: int = 64,
-        n_heads: int = 4,
         n_layers: int = 3,
-        kinds: Sequence[int] | None = None,
-        slots: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if (kinds is None) != (slots is None):
-            raise ValueError("kinds and slots must be given together")
-        if slots is not None and not len(kinds) == len(slots) == n_values:
+        if not len(kinds) == len(slots) == n_values:
             raise ValueError(
                 f"kinds and slots must hold {n_values} numbers, got {len(kinds)} and {len(slots)}"
             )
-        self.n_values, self.n_condition = n_values, n_condition
-        self.register_buffer(
-            "kinds", torch.tensor(list(range(n_values) if kinds is None else kinds))
-        )
+        self.n_values = n_values
+        self.register_buffer("kinds", torch.tensor(list(kinds)))
         n_kinds = int(self.kinds.max()) + 1
-        self.scale, self.offset, self.read = (
-            nn.Parameter(torch.randn(n_kinds, width)) for _ in range(3)
-        )
-        self.embed, self.unembed = _feed_forward(width, width), nn.Linear(width, width)
-        if slots is None:
-            self.assignment = nn.Parameter(torch.randn(n_tokens, n_values) / math.sqrt(n_values))
-        else:
-            fixed = nn.functional.one_hot(torch.tensor(list(slots))).T.float()
-            self.register_buffer("assignment", fixed)
+        self.scale = nn.Parameter(torch.randn(n_kinds, width))
+        self.offset = nn.Parameter(torch.randn(n_kinds, width))
+        self.read = nn.Parameter(torch.randn(n_kinds, width))
+        self.embed = _feed_forward(width, width)
+        self.unembed = nn.Linear(width, width)
+        # (n, d): mixes the vectors of values into tokens and carries the outputs back.
+        assignment = nn.functional.one_hot(torch.tensor(list(slots))).T.float()
+        self.register_buffer("assignment", assignment)
         self.conditioning = Conditioning(n_condition, width)
         self.blocks = nn.ModuleList(
             _Modulated(width, inner)
             for _ in range(n_layers)
-            for inner in (_SelfAttention(width, n_heads), _feed_forward(width, 2 * width))
+            for inner in (_SelfAttention(width, 4), _feed_forward(width, 2 * width))
         )
         self.norm = nn.LayerNorm(width)
 
@@ -170,10 +162,6 @@ class TokenField(nn.Module):
             tokens = block(tokens, context)
         answers = self.assignment.T @ self.unembed(self.norm(tokens))
         return (answers * self.read[self.kinds]).sum(-1) / math.sqrt(answers.shape[-1])
-
-    def assignment_penalty(self) -> Tensor:
-        """Mean absolute entry of A; in the loss it makes A sparse (the source: .01 of it)."""
-        return self.assignment.abs().mean()
 
 
 class Regressor(nn.Module):

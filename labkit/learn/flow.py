@@ -11,7 +11,6 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-Pairing = Literal["optimal", "random"]
 Solver = Literal["euler", "midpoint", "rk4"]
 Velocity = Callable[[Tensor, Tensor], Tensor]  # points (b, d), times (b,) -> (b, d)
 
@@ -33,23 +32,21 @@ def flow_loss(
     rng: torch.Generator,
     *,
     drop: float = 0.1,
-    pairing: Pairing | Callable[[Tensor, Tensor], Tensor] = "random",
+    pairing: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Mean squared error of the velocity on the straight way from noise to `target` (b, d).
 
-    `drop` is the share of rows whose condition the trained token replaces. `pairing` says which
-    noise goes with which target: see `pair`, or a function of both that gives the noise.
+    `drop` is the share of rows whose condition the trained token replaces. `pairing` (noise,
+    target) gives the noise to use for each target, e.g. `pair`; None pairs at random.
     Source: Liu et al. 2023 (rectified flow), eq. 1.
     """
     if target.ndim != 2:
         raise ValueError(f"target must be (batch, values), got {tuple(target.shape)}")
-    if not callable(pairing) and pairing not in ("optimal", "random"):
-        raise ValueError(f"pairing must be optimal or random, got {pairing!r}")
     noise = torch.randn(target.shape, generator=rng).to(target)
     time = torch.rand(len(target), generator=rng).to(target)
     kept = (torch.rand(len(target), generator=rng) >= drop).to(target.device)
-    if pairing != "random":
-        noise = (pairing if callable(pairing) else pair)(noise, target)
+    if pairing is not None:
+        noise = pairing(noise, target)
     point = torch.lerp(noise, target, time[:, None])
     velocity = field(point, time, condition, kept)
     return (velocity - (target - noise)).square().mean()

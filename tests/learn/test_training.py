@@ -51,26 +51,6 @@ def test_learns_a_line(tmp_path):
     assert list(tmp_path.glob("events.out.tfevents*"))
 
 
-class Stop(Exception):  # noqa: N818 - not an error
-    """What a test raises to break a run off."""
-
-
-def test_a_broken_run_resumes_to_the_same_weights(tmp_path):
-    whole = network()
-    fit(whole, Line(), squared_error, PLAN, tmp_path / "whole", log_every=5)
-
-    def stop(row):
-        if row["step"] == 35:
-            raise Stop
-
-    with pytest.raises(Stop):
-        fit(network(), Line(), squared_error, PLAN, tmp_path / "broken", log_every=5, on_log=stop)
-    resumed = network()
-    rows = fit(resumed, Line(), squared_error, PLAN, tmp_path / "broken", log_every=5)
-    assert torch.equal(weights(whole), weights(resumed))
-    assert [row["step"] for row in rows] == list(range(5, 65, 5))
-
-
 SCRIPT = """
 import sys, time
 from test_training import *
@@ -89,6 +69,8 @@ def test_a_killed_process_resumes_to_the_same_weights(tmp_path, kill_at_checkpoi
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed")]
     subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
+    log = (tmp_path / "killed" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == list(range(5, 65, 5))
     whole = network()
     fit(whole, Line(), squared_error, PLAN, tmp_path / "whole", log_every=5)
     assert torch.equal(
