@@ -364,16 +364,17 @@ def plugins(
         check: open every listed plug-in in its own process and print what was measured.
         timeout_s: seconds that a plug-in may take to open and to answer.
     """
-    from labkit.effects.hosts import PluginError, installed_plugins, open_plugin
+    from labkit.effects.hosts.listing import installed_plugins
+    from labkit.effects.hosts.plugin import HostedPlugin
+    from labkit.effects.hosts.worker import PluginError
 
     status = 0
     for name in names:
-        with open_plugin(name, timeout_s=timeout_s) as plugin:
+        with HostedPlugin(name, timeout_s=timeout_s) as plugin:
             print(f"{plugin.name} ({plugin.info.kind}, {plugin.info.where}): {plugin.facts()}")
             for knob in plugin.parameters:
-                span = f"{knob.low:g} to {knob.high:g} {knob.unit}".rstrip()
-                steps = f", {knob.steps} positions" if knob.steps else ""
-                print(f"  {knob.name:26s} {span}{steps}   default {knob.default_unit:.3f} of 0..1")
+                span = f"{knob.low} to {knob.high}"
+                print(f"  {knob.name:26s} {span}   default {knob.default_unit:.3f} of 0..1")
     if names:
         return 0
     for info in installed_plugins():
@@ -383,7 +384,7 @@ def plugins(
         if check and info.usable:
             try:
                 source = info.name if info.kind == "builtin" else info.where
-                with open_plugin(source, timeout_s=timeout_s) as plugin:
+                with HostedPlugin(source, timeout_s=timeout_s) as plugin:
                     note = plugin.facts()
             except PluginError as error:
                 note, status = str(error), 1

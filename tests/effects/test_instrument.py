@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labkit.effects.hosts import PluginError
-from labkit.effects.hosts.worker import Worker
+from labkit.effects.hosts.worker import PluginError, Worker
 
 RATE = 44_100
 FRAMEWORK = Path("/usr/share/dpf/distrho")

@@ -5,7 +5,8 @@ import types
 import numpy as np
 import pytest
 
-from labkit.effects.hosts import PluginError, instrument
+from labkit.effects.hosts import instrument
+from labkit.effects.hosts.worker import PluginError
 from labkit.effects.synths import surge
 from labkit.effects.synths.registry import Synth
 from labkit.effects.synths.spec import NOTE, Knob, SynthSpec

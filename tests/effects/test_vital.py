@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from labkit.effects.hosts import PluginError
+from labkit.effects.hosts.worker import PluginError
 from labkit.effects.synths.registry import Synth
 from labkit.effects.synths.spec import SAMPLE_RATE, Knob, SynthSpec
 from labkit.effects.synths.vital import FULL, SETS, SIMPLE, controls_of, waves

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from labkit.effects.hosts.listing import lv2_units
 from labkit.signal.optional import need
 
 # How an engine forgets what it played before, cheapest first: the plug-in's own reset; a reset and
@@ -20,8 +19,6 @@ ResetMode = Literal["reset", "settle", "reload"]
 RESET_MODES: tuple[ResetMode, ...] = ("reset", "settle", "reload")
 # guitarix smooths by .999 a sample: -60 dB of the old setting after 0.16 s at 44.1 kHz.
 SETTLE_SECONDS = 0.25
-# JUCE's number of steps of a continuous parameter.
-_CONTINUOUS = 2**31 - 1
 _BLOCK_SAMPLES = 512
 
 
@@ -30,27 +27,9 @@ class PluginParameter:
     """One parameter of a plug-in, which the host turns in 0..1."""
 
     name: str
-    unit: str
-    low: float  # shown at 0; a parameter that shows words counts from 0 to steps - 1
-    high: float  # shown at 1
-    steps: int  # positions: 2 for a switch, 0 for a continuous parameter
+    low: str  # what the plug-in shows at 0
+    high: str  # at 1
     default_unit: float  # when the plug-in is opened, 0..1
-
-
-def number(text: str) -> float | None:
-    """The number that a display begins with: 3.5 of ``"3.5 dB"``; None where it shows words."""
-    found = re.match(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text)
-    return float(found[0]) if found else None
-
-
-def _parameter(
-    name: str, unit: str, ends: list[float | None], steps: int, default: float
-) -> PluginParameter:
-    steps = 0 if steps >= _CONTINUOUS else steps
-    low, high = ends
-    if low is None or high is None:
-        low, high = 0.0, max(steps - 1.0, 1.0)
-    return PluginParameter(name, unit.strip(), low, high, steps, default)
 
 
 class BuiltinEngine:
@@ -64,7 +43,7 @@ class BuiltinEngine:
         self._effect = effect(where)
         self.latency_samples = 0
         self.parameters = tuple(
-            PluginParameter(p.name, p.unit, p.low, p.high, 0, 0.5)
+            PluginParameter(p.name, f"{p.low:g}", f"{p.high:g} {p.unit}".strip(), 0.5)
             for p in self._effect.space.parameters
         )
 
@@ -91,11 +70,10 @@ class Vst3Engine:
         if not self._plugin.is_effect:
             raise ValueError("it is an instrument: it takes no audio")
         self.parameters = tuple(
-            _parameter(
+            PluginParameter(
                 name,
-                p.label or "",
-                [number(p.get_text_for_raw_value(end)) for end in (0.0, 1.0)],
-                p.num_steps,
+                p.get_text_for_raw_value(0.0).strip(),
+                f"{p.get_text_for_raw_value(1.0)} {p.label or ''}".strip(),
                 float(p.raw_value),
             )
             for name, p in self._parameters.items()
@@ -155,7 +133,11 @@ class DawdreamerEngine:
         self.widths = (min(inputs, outputs, 2),)
         rows = [row for row in self._plugin.get_parameters_description() if row["isAutomatable"]]
         self._indices = [row["index"] for row in rows]
-        self.parameters = self._describe(rows)
+        found: dict[str, PluginParameter] = {}
+        for row in rows:
+            parameter = self._described(row, found.keys())
+            found[parameter.name] = parameter
+        self.parameters = tuple(found.values())
 
     def render(
         self, audio: np.ndarray, sample_rate: int, values: np.ndarray, mode: ResetMode
@@ -180,23 +162,14 @@ class DawdreamerEngine:
         self._engine = need("dawdreamer").RenderEngine(sample_rate, _BLOCK_SAMPLES)
         self._plugin = self._engine.make_plugin_processor("plugin", self._where)
 
-    def _describe(self, rows: list[dict[str, Any]]) -> tuple[PluginParameter, ...]:
-        units = lv2_units(self._where)
-        found: dict[str, PluginParameter] = {}
-        for row in rows:
-            index = row["index"]
-            name = re.sub(r"\W+", "_", row["name"]).strip("_").lower() or f"parameter_{index}"
-            name = name if name not in found else f"{name}_{index}"
-            unit = row["label"].strip() or units.get(row["name"], "")
-            default = float(self._plugin.get_parameter(index))
-            found[name] = _parameter(name, unit, self._ends(index), row["numSteps"], default)
-        return tuple(found.values())
-
-    def _ends(self, index: int) -> list[float | None]:
-        """What the parameter shows at 0 and 1; a VST2 must be turned there to show it."""
-        default, shown = self._plugin.get_parameter(index), []
+    def _described(self, row: dict[str, Any], taken: Any) -> PluginParameter:
+        """A parameter under a name of its own; a VST2 must be turned to its ends to show them."""
+        index, default = row["index"], float(self._plugin.get_parameter(row["index"]))
+        name = re.sub(r"\W+", "_", row["name"]).strip("_").lower() or f"parameter_{index}"
+        name = name if name not in taken else f"{name}_{index}"
+        shown = []
         for end in (0.0, 1.0):
             self._plugin.set_parameter(index, end)
-            shown.append(number(self._plugin.get_parameters_description()[index]["currentValText"]))
+            shown.append(self._plugin.get_parameters_description()[index]["currentValText"])
         self._plugin.set_parameter(index, default)
-        return shown
+        return PluginParameter(name, shown[0], f"{shown[1]} {row['label']}".strip(), default)

@@ -1,11 +1,12 @@
 """VST3 instruments through pedalboard: parameters by name, a note to sound. Runs in a worker."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from labkit.effects.hosts.engines import SETTLE_SECONDS, number
+from labkit.effects.hosts.engines import SETTLE_SECONDS
 from labkit.signal.optional import need
 
 # -100 dB: below, the last note does not disturb the next one.
@@ -20,6 +21,12 @@ _BLOCK = 64
 _PLACES = 1000
 
 Settings = Mapping[str, float | str]
+
+
+def _number(text: str) -> float | None:
+    """The number that a display begins with: 3.5 of ``"3.5 dB"``; None where it shows words."""
+    found = re.match(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text)
+    return float(found[0]) if found else None
 
 
 class Vst3Instrument:
@@ -57,22 +64,16 @@ class Vst3Instrument:
     def place(self, name: str, word: str) -> float:
         """The middle of the range, in 0..1, over which a parameter shows a word.
 
-        Args:
-            word: a number also means the text that begins with it (``"3"`` is ``"3 voices"``).
-
-        Raises:
-            ValueError: if it never shows that; what it does show is named.
+        A number also means the text that begins with it (``"3"`` is ``"3 voices"``). Raises
+        ValueError, which names what is shown, if the word never is.
         """
         if name not in self._words:
-            parameter = self._parameters[name]
-            places = np.arange(_PLACES + 1) / _PLACES
-            self._words[name] = [
-                parameter.get_text_for_raw_value(float(place)).strip() for place in places
-            ]
-        words, wanted = self._words[name], number(word)
+            shows, places = self._parameters[name].get_text_for_raw_value, range(_PLACES + 1)
+            self._words[name] = [shows(place / _PLACES).strip() for place in places]
+        words, wanted = self._words[name], _number(word)
         found = [k for k, text in enumerate(words) if text == word]
         if not found and wanted is not None:
-            found = [k for k, text in enumerate(words) if number(text) == wanted]
+            found = [k for k, text in enumerate(words) if _number(text) == wanted]
         if not found:
             shown = ", ".join(list(dict.fromkeys(words))[:40])
             raise ValueError(f"{name} never shows {word!r}; it shows {shown}")
@@ -81,8 +82,7 @@ class Vst3Instrument:
     def set(self, settings: Settings) -> None:
         """Set parameters: name -> a number in 0..1, or a word as `place` takes it.
 
-        Raises:
-            ValueError: naming the parameter: unknown, out of range, or never showing the word.
+        Raises ValueError for a parameter that is unknown, out of range, or never shows the word.
         """
         values = {name: self._value(name, value) for name, value in settings.items()}
         for name, value in values.items():
@@ -108,14 +108,9 @@ class Vst3Instrument:
         sample_rate: int = 44_100,
         velocity: float = 0.8,
     ) -> np.ndarray:
-        """A note from silence: (2, samples) float32.
+        """A note from silence, released after `held` seconds: (2, samples) float32.
 
-        Args:
-            settings: as `set`.
-            key: MIDI key, 0..127.
-            held: seconds until the key is released.
-            seconds: length of the sound.
-            velocity: 0..1.
+        Settings are those of `set`; the MIDI key lies in 0..127, the velocity in 0..1.
         """
         self.settle(settings, sample_rate)
         events = [(bytes([0x90, key, round(127 * velocity)]), 0.0), (bytes([0x80, key, 0]), held)]

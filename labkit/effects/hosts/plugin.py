@@ -2,7 +2,7 @@
 
 import copy
 import queue
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,15 +22,13 @@ LONGEST_LATENCY_S = 0.1
 # Latency ends where the response reaches this share of its peak: above the noise floor of a
 # response estimated from noise, below the first sample of a filter's response.
 _ONSET_SHARE = 0.1
-_PROBE_RATE = 44_100
-_PROBE_SECONDS = 0.5
+_PROBE_RATE, _PROBE_SECONDS = 44_100, 0.5
 _PROBE_SAMPLES = 32_768  # long enough for most echoes
 _PROBE_ROUNDS = 3  # memory that was never set is often zero, so one round may look repeatable
 # pedalboard takes the longer axis for time, and some plug-ins refuse short blocks.
 _SHORTEST = 256
 # Parameters that a network should not turn: they switch off, load something, or only display.
-_NOT_TURNED = ("bypass", "program", "preset", "solo", "listen")
-_DISPLAY = "gain_reduction"
+_NOT_TURNED = ("bypass", "program", "preset", "solo", "listen", "gain_reduction")
 
 
 def noise(samples: int, width: int) -> np.ndarray:
@@ -54,50 +52,30 @@ def measure_latency(dry: np.ndarray, wet: np.ndarray, sample_rate: int) -> int:
     return int(np.argmax(response >= _ONSET_SHARE * response.max())) if response.max() > 0 else 0
 
 
-@dataclass(frozen=True)
-class Probe:
-    """How a plug-in behaves from render to render."""
-
-    reset_mode: ResetMode = "reset"  # the cheapest that comes within twice the best
-    repeat_error: float = 0.0  # largest difference from a fresh instance, full scale 1
-    responds: bool = True  # turning all parameters changes the first 0.7 s of sound
-
-
-def _probe(
-    render: Callable[[np.ndarray, np.ndarray, ResetMode], np.ndarray],
-    default: np.ndarray,
-    width: int,
-) -> Probe:
-    """Render two settings on fresh instances, then each after the other, with every reset mode."""
-    audio = noise(_PROBE_SAMPLES, width)
-    settings = default, np.where(default > 0.5, default - 0.4, default + 0.4)
-    fresh = [render(audio, setting, "reload") for setting in settings]
-    errors: dict[ResetMode, float] = {}
-    for mode in RESET_MODES:
-        differences = []
-        for k in (1, 0) * _PROBE_ROUNDS:
-            wet = render(audio, settings[k], mode)
-            differences.append(float(np.abs(wet - fresh[k]).max()))
-        errors[mode] = max(differences)
-        if errors[mode] <= REPEAT_TOLERANCE:
-            break
-    enough = max(2 * min(errors.values()), REPEAT_TOLERANCE)
-    mode = next(mode for mode, error in errors.items() if error <= enough)
-    responds = bool(np.abs(fresh[0] - fresh[1]).max() > REPEAT_TOLERANCE)
-    return Probe(mode, errors[mode], responds)
-
-
 class HostedPlugin:
-    """A plug-in that `open_plugin` opened; a context manager.
+    """An open plug-in, whose latency and memory were measured; a context manager.
+
+    Args:
+        plugin: a pedal of the lab (``"compressor"``), a name that `labkit plugins` prints
+            (``"ZamComp"``), a `.vst3` or VST2 file, an LV2 URI, or what `installed_plugins` found.
+        parameters: those to turn, in the order wanted; None takes all but displays and switches
+            that turn the plug-in off.
+        fixed: values of others, 0..1; the rest keep their defaults.
+        timeout_s: seconds that opening, and each call, may take; > 0.
 
     Attributes:
-        parameters: those that `process` turns, in its order.
         latency_samples: at 44.1 kHz; `process` removes it.
+        reset_mode: the cheapest with which renders repeat themselves as well as they can.
+        repeat_error: largest difference from a fresh instance, full scale 1.
+
+    Raises:
+        ValueError: for an unknown or doubly named parameter, or a value outside its range.
+        PluginError: when the plug-in or its host is missing, or it crashes, hangs or is refused.
     """
 
     def __init__(
         self,
-        info: PluginInfo,
+        plugin: str | PluginInfo,
         *,
         parameters: Sequence[str] | None = None,
         fixed: Mapping[str, float] | None = None,
@@ -105,15 +83,17 @@ class HostedPlugin:
     ) -> None:
         if not timeout_s > 0:
             raise ValueError(f"timeout_s must be a number of seconds above 0, got {timeout_s!r}")
-        self.info, self.name = info, info.name
+        self.info = find(plugin) if isinstance(plugin, str) else plugin
+        self.name = self.info.name
         self._host = self._new_host(timeout_s)
         # Sample rate -> latency that the host leaves in the sound, latency in all.
         self._latencies: dict[int, tuple[int, int]] = {}
+        self.reset_mode, self.repeat_error = RESET_MODES[0], 0.0
         try:
-            self._all: tuple[PluginParameter, ...] = self._call("parameters")
+            self._choose(self._call("parameters"), parameters, dict(fixed or {}))
             self._widths: tuple[int, ...] = self._call("widths")
-            self._choose(parameters, dict(fixed or {}))
-            self.probe = self._measure() if info.foreign else Probe()
+            if self.info.kind != "builtin":
+                self._probe()
             self.latency_samples = self._latency(_PROBE_RATE)[1]
         except BaseException:
             self.close()
@@ -122,7 +102,7 @@ class HostedPlugin:
     @property
     def repeatable(self) -> bool:
         """Whether a setting sounds the same each time, whatever was played before."""
-        return self.probe.repeat_error <= REPEAT_TOLERANCE
+        return self.repeat_error <= REPEAT_TOLERANCE
 
     def process(self, audio: np.ndarray, sample_rate: int, params_unit: np.ndarray) -> np.ndarray:
         """The plug-in applied, from rest, and aligned with its input.
@@ -144,14 +124,11 @@ class HostedPlugin:
         channels, samples = audio.shape
         late = self._latency(sample_rate)[0]
         padded = np.pad(audio, ((0, 0), (0, late + max(0, _SHORTEST - samples))))
-        mode = self.probe.reset_mode
-        wet = np.concatenate(
-            [
-                self._call("render", part, sample_rate, values, mode)[0]
-                for part in self._split(padded)
-            ]
-        )
-        wet = wet[:channels, late : late + samples]
+        mode = self.reset_mode
+        parts = [
+            self._call("render", part, sample_rate, values, mode)[0] for part in self._split(padded)
+        ]
+        wet = np.concatenate(parts)[:channels, late : late + samples]
         if not np.isfinite(wet).all():
             bad = int(np.count_nonzero(~np.isfinite(wet)))
             raise PluginError(f"{self.name} returned {bad} NaN or infinite of {wet.size} samples")
@@ -159,12 +136,11 @@ class HostedPlugin:
 
     def facts(self) -> str:
         """What was measured, in a line of `labkit plugins`."""
-        error = f"differs by {self.probe.repeat_error:.1e} from render to render"
+        error = f"differs by {self.repeat_error:.1e} from render to render"
         repeats = "repeats itself" if self.repeatable else error
-        inert = "" if self.probe.responds or not self.parameters else ", its knobs change nothing"
         return (
             f"{len(self.parameters)} knobs, latency {self.latency_samples} samples, "
-            f"{repeats} (by {self.probe.reset_mode}){inert}"
+            f"{repeats} (by {self.reset_mode})"
         )
 
     def close(self) -> None:
@@ -185,53 +161,67 @@ class HostedPlugin:
         self.close()
 
     def _new_host(self, timeout_s: float) -> Worker | LocalHost:
-        kind = Worker if self.info.foreign else LocalHost
+        kind = LocalHost if self.info.kind == "builtin" else Worker
         return kind(self.info.engine, self.info.where, timeout_s)
 
-    def _measure(self) -> Probe:
-        def render(audio: np.ndarray, setting: np.ndarray, mode: ResetMode) -> np.ndarray:
+    def _probe(self) -> None:
+        """Two settings on fresh instances, then each after the other, with every reset mode."""
+        audio, default = noise(_PROBE_SAMPLES, self._widths[0]), self._default[self._turned]
+
+        def render(setting: np.ndarray, mode: ResetMode) -> np.ndarray:
             return self._call("render", audio, _PROBE_RATE, self._values(setting), mode)[0]
 
-        return _probe(render, self._default[self._turned], self._widths[0])
+        settings = default, np.where(default > 0.5, default - 0.4, default + 0.4)
+        fresh = [render(setting, "reload") for setting in settings]
+        errors: dict[ResetMode, float] = {}
+        for mode in RESET_MODES:
+            errors[mode] = max(
+                float(np.abs(render(settings[k], mode) - fresh[k]).max())
+                for k in (1, 0) * _PROBE_ROUNDS
+            )
+            if errors[mode] <= REPEAT_TOLERANCE:
+                break
+        enough = max(2 * min(errors.values()), REPEAT_TOLERANCE)
+        self.reset_mode = next(mode for mode, error in errors.items() if error <= enough)
+        self.repeat_error = errors[self.reset_mode]
 
     def _values(self, params_unit: np.ndarray) -> np.ndarray:
         """Every parameter's value: those given, and the rest at their fixed or default ones."""
         given, n = np.asarray(params_unit, dtype=np.float64), len(self.parameters)
-        if given.shape != (n,):
-            raise ValueError(f"params_unit must have shape ({n},), got {given.shape}")
-        if not ((given >= 0) & (given <= 1)).all():
-            raise ValueError(
-                f"params_unit must lie in 0..1, got {given.min():g} to {given.max():g}"
-            )
+        if given.shape != (n,) or not ((given >= 0) & (given <= 1)).all():
+            raise ValueError(f"params_unit must have shape ({n},) and lie in 0..1, got {given}")
         values = self._default.copy()
         values[self._turned] = given
         return values
 
-    def _choose(self, parameters: Sequence[str] | None, fixed: dict[str, float]) -> None:
-        names = [parameter.name for parameter in self._all]
+    def _choose(
+        self,
+        every: tuple[PluginParameter, ...],
+        parameters: Sequence[str] | None,
+        fixed: dict[str, float],
+    ) -> None:
+        names = [parameter.name for parameter in every]
         if parameters is None:
-            parameters = [name for name in names if _is_turned(name) and name not in fixed]
+            off = {name for name in names for word in _NOT_TURNED if word in name}
+            parameters = [name for name in names if name not in off and name not in fixed]
         chosen = [*parameters, *fixed]
-        unknown = sorted(set(chosen) - set(names))
-        if unknown or len(set(chosen)) != len(chosen):
-            fault = f"unknown: {', '.join(unknown)}" if unknown else f"named twice among {chosen}"
+        if not set(chosen) <= set(names) or len(set(chosen)) != len(chosen):
             raise ValueError(
-                f"parameters and fixed of {self.name} must name its parameters, each once; "
-                f"{fault}; has {names}"
+                f"parameters and fixed must name parameters of {self.name}, each once, "
+                f"got {chosen}; it has {names}"
             )
-        bad = {name: value for name, value in fixed.items() if not 0 <= value <= 1}
-        if bad:
-            raise ValueError(f"fixed settings lie in 0..1, got {bad}")
+        if not all(0 <= value <= 1 for value in fixed.values()):
+            raise ValueError(f"fixed settings lie in 0..1, got {fixed}")
         self._turned = np.array([names.index(name) for name in parameters], dtype=int)
-        self.parameters = tuple(self._all[k] for k in self._turned)
-        self._default = np.array([fixed.get(p.name, p.default_unit) for p in self._all])
+        self.parameters = tuple(every[k] for k in self._turned)
+        self._default = np.array([fixed.get(p.name, p.default_unit) for p in every])
 
     def _latency(self, sample_rate: int) -> tuple[int, int]:
         if sample_rate not in self._latencies:
             known, removed = self._call("latency_samples"), 0
             if known is None:
                 dry = noise(round(_PROBE_SECONDS * sample_rate), self._widths[0])
-                mode = self.probe.reset_mode
+                mode = self.reset_mode
                 wet, removed = self._call("render", dry, sample_rate, self._default, mode)
                 known = measure_latency(dry, wet, sample_rate)
             self._latencies[sample_rate] = (known, known + removed)
@@ -257,40 +247,11 @@ class HostedPlugin:
             raise PluginError(f"{self.info.kind} plug-in {self.name}: {error}") from error
 
 
-def _is_turned(name: str) -> bool:
-    return not (name.startswith(_DISPLAY) or any(word in name for word in _NOT_TURNED))
-
-
-def open_plugin(
-    name_or_path_or_uri: str,
-    *,
-    parameters: Sequence[str] | None = None,
-    fixed: Mapping[str, float] | None = None,
-    timeout_s: float = 20.0,
-) -> HostedPlugin:
-    """Open a plug-in; measure its latency and whether it repeats itself.
-
-    Args:
-        name_or_path_or_uri: a pedal of the lab (``"compressor"``), a name that `labkit plugins`
-            prints (``"ZamComp"``), a `.vst3` or VST2 file, or an LV2 URI.
-        parameters: those to turn, in the order wanted; None takes all but displays and switches
-            that turn the plug-in off.
-        fixed: values of others, 0..1; the rest keep their defaults.
-        timeout_s: seconds that opening, and each call, may take; > 0.
-
-    Raises:
-        ValueError: for an unknown or doubly named parameter, or a value outside its range.
-        PluginError: when the plug-in or its host is missing, or it crashes, hangs or is refused.
-    """
-    info = find(name_or_path_or_uri)
-    return HostedPlugin(info, parameters=parameters, fixed=fixed, timeout_s=timeout_s)
-
-
 @dataclass(frozen=True)
 class Unit:
     """One plug-in of a rack."""
 
-    plugin: str  # what `open_plugin` takes
+    plugin: str  # as `HostedPlugin` takes it
     knobs: Mapping[str, float]  # parameter that is turned -> its value before training, 0..1
     fixed: Mapping[str, float] = field(default_factory=dict)  # values of others, 0..1
 
@@ -304,57 +265,49 @@ class Rack:
     def __init__(self, units: Sequence[Unit], sample_rate: int, *, workers: int = 1) -> None:
         if workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
-        self.units, self.sample_rate = tuple(units), sample_rate
+        self.sample_rate = sample_rate
         self._ends = np.cumsum([len(unit.knobs) for unit in units]).tolist()
         self._threads = ThreadPoolExecutor(workers)
-        row: list[HostedPlugin] = []
-        self._rows = [row]
+        self._rows: list[list[HostedPlugin]] = [[]]
+        self._free: queue.SimpleQueue[list[HostedPlugin]] = queue.SimpleQueue()
         try:
             for unit in units:
-                row.append(open_plugin(unit.plugin, parameters=[*unit.knobs], fixed=unit.fixed))
-                row[-1].close()  # the probe's process; the first render starts a fresh one
+                plugin = HostedPlugin(unit.plugin, parameters=[*unit.knobs], fixed=unit.fixed)
+                plugin.close()  # the probe's process; the first render starts a fresh one
+                self._rows[0].append(plugin)
         except BaseException:
             self.close()
             raise
-        self._rows += [[plugin.copy() for plugin in row] for _ in range(workers - 1)]
+        self._rows += [[plugin.copy() for plugin in self._rows[0]] for _ in range(workers - 1)]
+        for row in self._rows:
+            self._free.put(row)
 
-    def n_knobs(self, n_units: int | None = None) -> int:
-        """How many parameters the first `n_units` plug-ins turn; all by default."""
-        return self._ends[-1 if n_units is None else n_units - 1]
-
-    def render(
-        self, audio: Sequence[np.ndarray], params_unit: np.ndarray, *, n_units: int | None = None
-    ) -> np.ndarray:
+    def render(self, audio: Sequence[np.ndarray], params_unit: np.ndarray) -> np.ndarray:
         """Every sound through the row at its own setting, from rest: (n, channels, samples).
 
         Args:
             audio: n times (channels, samples), all of one shape.
-            params_unit: (n, parameters of the units that play) in 0..1.
-            n_units: how many plug-ins play, from the first; all by default.
+            params_unit: (n, parameters) in 0..1, of all plug-ins, or of the first ones: then only
+                these play.
 
         Raises:
             ValueError: for settings of another shape or outside 0..1.
             PluginError: of the first item that failed; the others are played to the end.
         """
-        n_units = len(self.units) if n_units is None else n_units
         params_unit = np.asarray(params_unit, dtype=np.float64)
-        wanted = (len(audio), self.n_knobs(n_units))
-        if params_unit.shape != wanted:
+        if len(params_unit) != len(audio) or params_unit.shape[1] not in self._ends:
+            wanted = f"({len(audio)}, one of {self._ends})"
             raise ValueError(f"params_unit must have shape {wanted}, got {params_unit.shape}")
-        free: queue.SimpleQueue[list[HostedPlugin]] = queue.SimpleQueue()
-        for row in self._rows:
-            free.put(row)
+        ends = self._ends[: self._ends.index(params_unit.shape[1])]
 
         def play(sound: np.ndarray, setting: np.ndarray) -> np.ndarray:
-            row = free.get()
+            row = self._free.get()
             try:
-                for plugin, knobs in zip(
-                    row, np.split(setting, self._ends)[:n_units], strict=False
-                ):
+                for plugin, knobs in zip(row, np.split(setting, ends), strict=False):
                     sound = plugin.process(sound, self.sample_rate, knobs)
                 return sound
             finally:
-                free.put(row)
+                self._free.put(row)
 
         jobs = [self._threads.submit(play, *item) for item in zip(audio, params_unit, strict=True)]
         return np.stack([job.result() for job in jobs])

@@ -16,8 +16,6 @@ import weakref
 from typing import Any
 
 _PROGRAM = "from labkit.effects.hosts.worker import serve; serve()"
-# A worker whose caller is gone ends itself this much later than the caller would have ended it.
-_GRACE_SECONDS = 10.0
 
 
 class PluginError(RuntimeError):
@@ -25,21 +23,17 @@ class PluginError(RuntimeError):
 
 
 class LocalHost:
-    """An engine in this process, for the lab's own pedals. Used like `Worker`, without a limit."""
+    """An engine in this process, for the lab's own pedals; it needs no time limit."""
 
     def __init__(self, engine: str, where: str, timeout_s: float) -> None:
-        self._open = (engine, where)
-        self.timeout_s = timeout_s
-        self._engine: Any = None
+        self._engine, self.timeout_s = _make(engine, where), timeout_s
 
     def call(self, method: str, *arguments: Any) -> Any:
         """As `Worker.call`."""
-        self._engine = self._engine or _make(*self._open)
         return _ask(self._engine, method, arguments)
 
     def close(self) -> None:
-        """Forget the engine."""
-        self._engine = None
+        """Nothing is left behind."""
 
 
 class Worker:
@@ -52,8 +46,7 @@ class Worker:
     """
 
     def __init__(self, engine: str, where: str, timeout_s: float) -> None:
-        self._open = (engine, where)
-        self.timeout_s = timeout_s
+        self._open, self.timeout_s = (engine, where), timeout_s
         self._process: subprocess.Popen | None = None
         self._stop: weakref.finalize | None = None
         self._lock = threading.Lock()
@@ -95,13 +88,12 @@ class Worker:
         timer.daemon = True
         timer.start()
         try:
-            pickle.dump((method, arguments, self.timeout_s), self._process.stdin, protocol=5)
+            pickle.dump((method, arguments), self._process.stdin, protocol=5)
             self._process.stdin.flush()
             done, value = pickle.load(self._process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
-            status = _status(self._process)
+            reason = self._reason(method, late=expired.is_set())
             self.close()
-            reason = self._late(method) if expired.is_set() else _death(status)
             raise PluginError(reason) from error
         except BaseException:
             # After an interrupt, the pending answer would be taken for the next call's.
@@ -115,25 +107,24 @@ class Worker:
             raise PluginError(value)
         return value
 
-    def _late(self, method: str) -> str:
-        verb = "opened" if method == "open" else "answered"
-        return (
-            f"it has not {verb} within {self.timeout_s:g} s, and its process was ended "
-            "(timeout_s sets the limit)"
-        )
+    def _reason(self, method: str, *, late: bool) -> str:
+        """Why no answer came."""
+        if late:
+            verb = "opened" if method == "open" else "answered"
+            return (
+                f"it has not {verb} within {self.timeout_s:g} s, and its process was ended "
+                "(timeout_s sets the limit)"
+            )
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it closed its output, but lives
+            self._process.wait(5)
+        status = self._process.poll() or 0
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return f"it crashed ({how}); the next call starts it afresh"
 
 
 def _expire(process: subprocess.Popen, expired: threading.Event) -> None:
     expired.set()
     process.kill()
-
-
-def _status(process: subprocess.Popen) -> int:
-    try:
-        return process.wait(5)
-    except subprocess.TimeoutExpired:  # it closed its output, but lives
-        process.kill()
-        return process.wait()
 
 
 def _end(process: subprocess.Popen) -> None:
@@ -142,11 +133,6 @@ def _end(process: subprocess.Popen) -> None:
     process.stdout.close()
     with contextlib.suppress(OSError):  # it may hold a request that nobody will read
         process.stdin.close()
-
-
-def _death(status: int) -> str:
-    how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-    return f"it crashed ({how}); the next call starts it afresh"
 
 
 def _make(engine: str, where: str) -> Any:
@@ -168,11 +154,9 @@ def serve() -> None:
     engine = None
     while True:
         try:
-            method, arguments, limit = pickle.load(requests)
+            method, arguments = pickle.load(requests)
         except EOFError:
             os._exit(0)  # a plug-in may hang when it is taken down
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, limit + _GRACE_SECONDS)
         try:
             if method == "open":
                 engine, reply = _make(*arguments), (True, None)
@@ -182,5 +166,3 @@ def serve() -> None:
             reply = False, f"{type(error).__name__}: {error}"
         pickle.dump(reply, replies, protocol=5)
         replies.flush()
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)

@@ -8,9 +8,9 @@ noise has no seed.
 
 import numpy as np
 
-from labkit.effects.hosts import PluginError
 from labkit.effects.hosts.instrument import Vst3Instrument
 from labkit.effects.hosts.listing import find
+from labkit.effects.hosts.worker import PluginError
 from labkit.effects.synths.spec import (
     NOTE,
     SAMPLE_RATE,

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from labkit.effects.hosts import Unit
+from labkit.effects.hosts.plugin import Unit
 from labkit.learn.training import Plan
 from labkit.systems import system
 
@@ -143,10 +143,11 @@ class Config(system.Config):
         """The task's record."""
         return TASKS[self.sound.task]
 
-    def units_playing(self, step: int) -> int:
-        """Progressive training: how many plug-ins play at a 0-based step."""
+    def units_playing(self, step: int) -> tuple[Unit, ...]:
+        """Progressive training: the plug-ins that play at a 0-based step."""
         stages = self.task.stages
-        return stages[min(step * len(stages) // self.plan.steps, len(stages) - 1)]
+        n = stages[min(step * len(stages) // self.plan.steps, len(stages) - 1)]
+        return self.task.units[:n]
 
 
 PRESETS = MappingProxyType(

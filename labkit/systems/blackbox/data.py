@@ -1,36 +1,34 @@
 """Pairs for the three tasks, made from seeds, and folders of recordings before and after."""
 
-import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from labkit.effects.effect import process
-from labkit.effects.hosts import HostedPlugin, open_plugin
+from labkit.effects.hosts.plugin import HostedPlugin
+from labkit.learn.pool import ExampleCache
 from labkit.measure.loudness import loudness_lufs
 from labkit.signal.files import AudioFileError, check_audio, read_audio
 from labkit.signal.optional import need
-from labkit.signal.paths import cache_dir, replacing
+from labkit.signal.paths import cache_dir
 from labkit.signal.pool import check_split
 from labkit.signal.seeds import generator
-from labkit.signal.sources import GeneratedGuitars, GeneratedMixes
+from labkit.signal.sources import Generated, GeneratedGuitars, GeneratedMixes
 from labkit.signal.speech import Speaker, non_speech, speak
 from labkit.signal.units import db_to_amplitude, set_rms
 from labkit.systems.blackbox.config import Config, Task
 
 # Raise it when what the seeds make changes: cached clips are made anew.
-_VERSION = 2
+_VERSION = 3
 GUITAR_DBFS, MIX_DBFS, MASTER_LUFS = -20.0, -20.0, -14.0
 _AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
-_VOICES = {"train": range(4000), "validation": range(4000, 4200), "test": range(4200, 4600)}
 # The target of *distortion*: guitarix's model of a TS9, at a level between clean and distorted.
-_TS9, _TS9_SETTING, _TS9_DBFS = "gxts9", {"drive": 0.1, "tone": 0.5, "level": 0.8}, -34.0
-
-# Dry sound, disturbance on top of it or None, target: each (1, samples); and the source's name.
-Item = tuple[np.ndarray, np.ndarray | None, np.ndarray, str]
+TS9 = "http://guitarix.sourceforge.net/plugins/gxts9#ts9sim"
+_TS9_SETTING, _TS9_DBFS = {"drive": 0.1, "tone": 0.5, "level": 0.8}, -34.0
 
 
 @dataclass(frozen=True)
@@ -38,16 +36,13 @@ class Examples:
     """Recordings, disturbances that the task should remove, and targets, each (n, 1, samples).
 
     Attributes:
-        groups: n names; clips of one source share one.
+        groups: n names; clips of one source share one. Cached clips have none.
     """
 
     dry: np.ndarray
     disturbance: np.ndarray | None
     target: np.ndarray
-    groups: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.groups)
+    groups: tuple[str, ...] = ()
 
     def draw(
         self, task: Task, index: int, rng: np.random.Generator
@@ -72,64 +67,66 @@ def examples(
 
     Raises PluginError where the plug-in that makes the targets is not installed.
     """
-    check_split(split)
-    task, rate = config.sound.task, config.sound.sample_rate
-    make = _MAKERS[task](config.sound.seconds if seconds is None else seconds, rate)
-    items = [make(generator(seed, "blackbox", task, split, k), split) for k in range(n)]
-    dry, disturbance, target, groups = zip(*items, strict=True)
+    make = _maker(config, split, seed, config.sound.seconds if seconds is None else seconds)
+    dry, disturbance, target, groups = zip(*map(make, range(n)), strict=True)
     disturbance = None if disturbance[0] is None else np.stack(disturbance)
     return Examples(np.stack(dry), disturbance, np.stack(target), groups)
 
 
-def _distortion(seconds: float, sample_rate: int) -> Callable[[np.random.Generator, str], Item]:
-    source = GeneratedGuitars(seconds=seconds, sample_rate=sample_rate)
-    plugin = open_ts9()
+def _maker(config: Config, split: str, seed: int, seconds: float) -> Callable[[int], tuple]:
+    """Number -> dry, disturbance, target, name of the source."""
+    check_split(split)
+    task, rate = config.sound.task, config.sound.sample_rate
+    source = _SOURCES[task](seconds=seconds, sample_rate=rate)
 
-    def make(rng: np.random.Generator, split: str) -> Item:
-        while True:  # until the phrase does not begin with silence
-            clip = source.clip(rng, split)
-            if np.sqrt(np.mean(clip.audio[:, : clip.audio.shape[1] // 2] ** 2)) > 1e-4:
-                break
-        dry = set_rms(clip.audio, GUITAR_DBFS).astype(np.float32)
-        return dry, None, distorted(plugin, dry, sample_rate), clip.source_id
-
-    return make
-
-
-def open_ts9() -> HostedPlugin:
-    """The plug-in that makes *distortion*'s targets. Raises PluginError where it is missing."""
-    return open_plugin(_TS9, parameters=[*_TS9_SETTING])
-
-
-def distorted(plugin: HostedPlugin, dry: np.ndarray, sample_rate: int) -> np.ndarray:
-    """A guitar of any level through `open_ts9`'s plug-in, which always gets it at one level."""
-    placed = set_rms(dry, _TS9_DBFS).astype(np.float32)
-    return plugin.process(placed, sample_rate, np.array([*_TS9_SETTING.values()]))
-
-
-def _speech(seconds: float, sample_rate: int) -> Callable[[np.random.Generator, str], Item]:
-    def make(rng: np.random.Generator, split: str) -> Item:
-        voices = _VOICES[split]
-        voice = voices[int(rng.integers(len(voices)))]
-        speaker = Speaker.draw(generator(0, "speaker", voice))
-        clean = speak(rng, speaker, seconds=seconds, sample_rate=sample_rate)
-        return clean, non_speech(rng, clean, sample_rate), clean, f"voice/{voice:04d}"
-
-    return make
-
-
-def _mastering(seconds: float, sample_rate: int) -> Callable[[np.random.Generator, str], Item]:
-    source = GeneratedMixes(seconds=seconds, sample_rate=sample_rate)
-
-    def make(rng: np.random.Generator, split: str) -> Item:
+    def make(number: int) -> tuple:
+        rng = generator(seed, "blackbox", task, split, number)
         clip = source.clip(rng, split)
-        mix, band = clip.audio, clip.source_id
-        return miscoloured(rng, mix, sample_rate), None, mastered(mix, sample_rate), band
+        sound = clip.audio
+        if task == "distortion":
+            # A phrase that begins with silence has nothing to distort.
+            while np.sqrt(np.mean(sound[:, : sound.shape[1] // 2] ** 2)) <= 1e-4:
+                clip = source.clip(rng, split)
+                sound = clip.audio
+            sound = set_rms(sound, GUITAR_DBFS).astype(np.float32)
+        return *made_from(sound, task, rng, rate), clip.source_id
 
     return make
 
 
-_MAKERS = {"distortion": _distortion, "speech": _speech, "mastering": _mastering}
+class Speech(Generated):
+    """Clean speech of synthetic speakers; a group is one speaker."""
+
+    prefix = "voice"
+
+    def _render(self, rng: np.random.Generator, index: int) -> np.ndarray:
+        speaker = Speaker.draw(generator(self.seed, "speaker", index))
+        return speak(rng, speaker, seconds=self.seconds, sample_rate=self.sample_rate)
+
+
+_SOURCES = {"distortion": GeneratedGuitars, "speech": Speech, "mastering": GeneratedMixes}
+
+
+def made_from(
+    sound: np.ndarray, task: str, rng: np.random.Generator, sample_rate: int
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """A recording (1, samples) as the task's dry sound, disturbance (or None) and target."""
+    if task == "distortion":
+        return sound, None, distorted(sound, sample_rate)
+    if task == "speech":
+        return sound, non_speech(rng, sound, sample_rate), sound
+    return miscoloured(rng, sound, sample_rate), None, mastered(sound, sample_rate)
+
+
+@cache
+def _ts9() -> HostedPlugin:
+    return HostedPlugin(TS9, parameters=[*_TS9_SETTING])
+
+
+def distorted(dry: np.ndarray, sample_rate: int) -> np.ndarray:
+    """A guitar of any level through the TS9, which always gets it at one level."""
+    placed = set_rms(dry, _TS9_DBFS).astype(np.float32)
+    return _ts9().process(placed, sample_rate, np.array([*_TS9_SETTING.values()]))
 
 
 def miscoloured(rng: np.random.Generator, mix: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -167,21 +164,24 @@ def mastered(mix: np.ndarray, sample_rate: int) -> np.ndarray:
 def cached(config: Config, split: str, *, n: int) -> Examples:
     """`examples` of the plan's seed, kept in the cache folder in half precision."""
     sound, seed = config.sound, config.plan.seed
-    plan = [sound.task, sound.sample_rate, sound.seconds, seed, split, n, _VERSION]
-    key = hashlib.sha256(json.dumps(plan).encode()).hexdigest()[:16]
-    path = cache_dir() / "blackbox" / f"{sound.task}-{split}-{key}.npz"
-    if not path.exists():
-        arrays = asdict(examples(config, split, seed, n=n))
-        groups = np.array(arrays.pop("groups"))
-        half = {name: a.astype(np.float16) for name, a in arrays.items() if a is not None}
-        with replacing(path) as temporary:
-            np.savez(temporary, groups=groups, **half)
-    with np.load(path) as file:
-        groups = tuple(file["groups"].tolist())
-        return Examples(file["dry"], file.get("disturbance"), file["target"], groups)
+    sizes = f"{n}x{sound.seconds:g}s-{sound.sample_rate}"
+    folder = cache_dir() / "blackbox" / f"{sound.task}-{split}-{sizes}-seed{seed}-{_VERSION}"
+    names = ("dry", "disturbance", "target") if sound.task == "speech" else ("dry", "target")
+    shape = (1, round(sound.seconds * sound.sample_rate))
+    store = ExampleCache(folder, n, dict.fromkeys(names, shape))
+    made = _maker(config, split, seed, sound.seconds)
+
+    def make(number: int) -> dict[str, torch.Tensor]:
+        dry, disturbance, target, _ = made(number)
+        sounds = {"dry": dry, "disturbance": disturbance, "target": target}
+        return {name: torch.from_numpy(sounds[name]) for name in names}
+
+    clips = [store.get(number, make) for number in range(n)]
+    stacked = {name: torch.stack([clip[name] for clip in clips]).numpy() for name in names}
+    return Examples(stacked["dry"], stacked.get("disturbance"), stacked["target"])
 
 
-def paired_files(dry: str | Path, wet: str | Path) -> list[tuple[Path, Path]]:
+def paired_files(dry: Path, wet: Path) -> list[tuple[Path, Path]]:
     """Recordings before and after, found by their names in two folders, which may be one.
 
     Names agree without the folder's own name, ``dry`` or ``wet`` at their ends: ``a.wav`` and
@@ -191,7 +191,7 @@ def paired_files(dry: str | Path, wet: str | Path) -> list[tuple[Path, Path]]:
     Raises:
         AudioFileError: for a missing folder, or two without a pair.
     """
-    before, after = _files_by_name(Path(dry), "dry", "wet"), _files_by_name(Path(wet), "wet", "dry")
+    before, after = _files_by_name(dry, "dry", "wet"), _files_by_name(wet, "wet", "dry")
     names = sorted(before.keys() & after.keys())
     pairs = [(before[name], after[name]) for name in names if before[name] != after[name]]
     if not pairs:
@@ -213,52 +213,39 @@ def _files_by_name(folder: Path, word: str, other: str) -> dict[str, Path]:
     return found
 
 
-def source_of(path: Path) -> str:
-    """The source of a recording: its name up to the first underscore, in DAPS the speaker."""
-    return path.stem.partition("_")[0]
+def source_of(pair: tuple[Path, Path]) -> str:
+    """The source of a pair: its name up to the first underscore, in DAPS the speaker."""
+    return pair[0].stem.partition("_")[0]
 
 
-def held_out(pairs: list[tuple[Path, Path]], share: float = 0.1) -> tuple[list, list]:
-    """Pairs to train on and pairs to validate on (at least `share`), of different sources.
-
-    One source alone is divided by its pairs; a single pair is both.
-    """
-    kept, wanted = [], max(1, round(share * len(pairs)))
-    sources = list(dict.fromkeys(source_of(dry) for dry, _ in pairs))
-    for source in sources[:-1]:
-        if len(kept) < wanted:
-            kept += [pair for pair in pairs if source_of(pair[0]) == source]
-    kept = kept or pairs[:wanted]
-    return [pair for pair in pairs if pair not in kept] or pairs, kept
+def held_out(pairs: list[tuple[Path, Path]]) -> tuple[list, list]:
+    """Pairs to train on, and those of a tenth of the sources to validate on; one source is both."""
+    sources = list(dict.fromkeys(map(source_of, pairs)))
+    kept = sources[: max(1, round(0.1 * len(sources)))]
+    validation = [pair for pair in pairs if source_of(pair) in kept]
+    return [pair for pair in pairs if pair not in validation] or pairs, validation
 
 
-def from_pairs(config: Config, pairs: list[tuple[Path, Path]], seed: int, *, n: int) -> Examples:
+def from_pairs(config: Config, pairs: list[tuple[Path, Path]], *, n: int) -> Examples:
     """`n` clips from random places of pairs of recordings; short ones end in silence.
 
     Raises:
         AudioFileError: for a file that cannot be read.
         ValueError: for a pair whose lengths differ by more than a tenth of a second.
     """
-    rate = config.sound.sample_rate
-    samples, rng = round(config.sound.seconds * rate), generator(seed, "pairs")
+    rate, rng = config.sound.sample_rate, generator(config.plan.seed, "pairs")
+    samples = round(config.sound.seconds * rate)
     chosen = rng.integers(len(pairs), size=n)
     clips = np.zeros((2, n, 1, samples), np.float32)
     for index in np.unique(chosen):  # pair by pair: a data set of hours is never in memory
-        sounds = _aligned(pairs[index], rate)
+        sounds = [read_audio(path, sample_rate=rate, mono=True)[0] for path in pairs[index]]
+        lengths = [sound.shape[1] for sound in sounds]
+        if abs(lengths[0] - lengths[1]) > rate / 10:
+            names = " and ".join(path.name for path in pairs[index])
+            raise ValueError(f"{names} must be equally long, got {lengths} samples")
+        sounds = np.stack([check_audio(sound[:, : min(lengths)], rate) for sound in sounds])
         for k in np.flatnonzero(chosen == index):
             start = int(rng.integers(max(1, sounds.shape[-1] - samples + 1)))
             part = sounds[..., start : start + samples]
             clips[:, k, :, : part.shape[-1]] = part
-    return Examples(clips[0], None, clips[1], tuple(source_of(pairs[k][0]) for k in chosen))
-
-
-def _aligned(pair: tuple[Path, Path], sample_rate: int) -> np.ndarray:
-    """Both recordings, mono, cut to the shorter one: (2, 1, samples)."""
-    sounds = [read_audio(path, sample_rate=sample_rate, mono=True)[0] for path in pair]
-    lengths = [sound.shape[1] for sound in sounds]
-    if abs(lengths[0] - lengths[1]) > sample_rate / 10:
-        raise ValueError(
-            f"{pair[0].name} and {pair[1].name} must be equally long, "
-            f"got {lengths[0]} and {lengths[1]} samples"
-        )
-    return np.stack([check_audio(sound[:, : min(lengths)], sample_rate) for sound in sounds])
+    return Examples(clips[0], None, clips[1], tuple(source_of(pairs[k]) for k in chosen))

@@ -35,10 +35,9 @@ class Controller(nn.Module):
             nn.GELU(),
             nn.Linear(net.hidden, len(start)),
         )
-        # Lowest and highest output in evaluation mode. Shipped files have it under this name.
-        self.register_buffer(
-            "rails", torch.stack([torch.zeros_like(start), torch.ones_like(start)])
-        )
+        # Lowest and highest output in evaluation mode.
+        ends = torch.stack([torch.zeros_like(start), torch.ones_like(start)])
+        self.register_buffer("output_range", ends)
         nn.init.zeros_(self.head[-1].weight)
         with torch.no_grad():
             self.head[-1].bias.copy_(torch.logit(start))
@@ -59,20 +58,18 @@ class Controller(nn.Module):
             levels = torch.quantile(spectrogram, quantiles, dim=2).permute(1, 0, 2).flatten(1)
         vector = self.encoder(spectrogram[:, None])
         knobs = torch.sigmoid(self.head(torch.cat([vector, levels], dim=1)))
-        return knobs if self.training else knobs.clamp(*self.rails)
+        return knobs if self.training else knobs.clamp(*self.output_range)
 
     @torch.no_grad()
-    def set_output_range(self, audio: Tensor, *, share: float = 0.02) -> None:
-        """Limit the outputs for unfamiliar sounds to their range over sounds of the training.
+    def set_output_range(self, audio: Tensor) -> None:
+        """Limit outputs for unfamiliar sounds to the range over these, (n, channels, samples).
 
-        Args:
-            audio: (n, channels, samples).
-            share: of these sounds that may lie beyond either limit.
+        The range leaves out the lowest and the highest 2 %.
         """
         self.eval()
-        self.rails.copy_(torch.tensor([[0.0], [1.0]]))
+        self.output_range.copy_(torch.tensor([[0.0], [1.0]]))
         knobs = torch.cat([self(part) for part in audio.split(16)])
-        self.rails.copy_(torch.quantile(knobs, torch.tensor([share, 1 - share]), dim=0))
+        self.output_range.copy_(torch.quantile(knobs, torch.tensor([0.02, 0.98]), dim=0))
 
 
 def build(config: Config) -> Controller:

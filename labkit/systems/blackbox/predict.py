@@ -1,17 +1,18 @@
 """Using a controller: a curve of settings over a recording, and a file of any length through it."""
 
+import io
 import json
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from labkit.effects.hosts import Rack
+from labkit.effects.hosts.plugin import Rack
 from labkit.signal.files import AudioFileError, check_audio, resample
 from labkit.signal.optional import need
 from labkit.signal.paths import replace_text, replacing
@@ -27,16 +28,16 @@ _N_RENDERED_TOGETHER, _N_PREDICTED_TOGETHER = 4, 16
 
 @dataclass(frozen=True)
 class Curve:
-    """Settings over time, 0..1: (n, knobs) as predicted and, smoothed, as played.
+    """Settings over time.
 
     Attributes:
         names: ``"plug-in: parameter"``.
         seconds: (n,) the middle of each hop.
+        smooth: (n, knobs) in 0..1.
     """
 
     names: tuple[str, ...]
     seconds: np.ndarray
-    raw: np.ndarray
     smooth: np.ndarray
     hop_s: float
 
@@ -45,22 +46,23 @@ class Curve:
         return dict(zip(self.names, self.smooth.mean(0).tolist(), strict=True))
 
 
-class _AudioFile:
+class _Sound:
     """Pieces of an audio file by place, whatever its length."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, source: Path | BinaryIO) -> None:
         soundfile = need("soundfile")
+        self._name = source if isinstance(source, Path) else "audio"
         try:
-            self._file = soundfile.SoundFile(str(path))
+            self._file = soundfile.SoundFile(source)
         except (soundfile.SoundFileError, OSError) as error:
             raise AudioFileError(
-                f"{path}: audio expected (wav, flac, mp3, ogg, aiff), found {error}"
+                f"{self._name}: audio expected (wav, flac, mp3, ogg, aiff), found {error}"
             ) from error
-        self._path, self._error = path, soundfile.SoundFileError
+        self._error = soundfile.SoundFileError
         self.sample_rate, self.channels = self._file.samplerate, self._file.channels
         self.samples = self._file.frames
         if not self.samples:
-            raise AudioFileError(f"{path}: audio expected, the file has a header but no samples")
+            raise AudioFileError(f"{self._name}: the file has a header but no samples")
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """(channels, stop - start); silence beyond the ends."""
@@ -70,11 +72,11 @@ class _AudioFile:
             audio = self._file.read(max(0, last - first), dtype="float32", always_2d=True).T
         except self._error as error:
             raise AudioFileError(
-                f"{self._path}: broken or cut off after {first} samples ({error})"
+                f"{self._name}: broken or cut off after {first} samples ({error})"
             ) from error
         if not np.isfinite(audio).all():
             raise AudioFileError(
-                f"{self._path}: finite audio expected, found NaN or infinity after {first} samples"
+                f"{self._name}: finite audio expected, found NaN or infinity after {first} samples"
             )
         return np.pad(audio, ((0, 0), (first - start, stop - first - audio.shape[1])))
 
@@ -82,21 +84,11 @@ class _AudioFile:
         self._file.close()
 
 
-class _Array:
-    """The same for sound in memory."""
-
-    def __init__(self, audio: np.ndarray, sample_rate: int) -> None:
-        self._audio = check_audio(audio, sample_rate)
-        self.sample_rate = sample_rate
-        self.channels, self.samples = self._audio.shape
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        first, last = max(start, 0), min(stop, self.samples)
-        padding = (first - start, stop - max(last, first))
-        return np.pad(self._audio[:, first:last], ((0, 0), padding))
-
-
-_Sound = _AudioFile | _Array
+def _in_memory(audio: np.ndarray, sample_rate: int) -> _Sound:
+    file, audio = io.BytesIO(), check_audio(audio, sample_rate)
+    need("soundfile").write(file, audio.T, int(sample_rate), "FLOAT", format="WAV")
+    file.seek(0)
+    return _Sound(file)
 
 
 @torch.no_grad()
@@ -114,9 +106,9 @@ def _curve(model: Controller, sound: _Sound, hop_s: float) -> Curve:
         knobs = model(torch.from_numpy(windows)).double().numpy()
         knobs[np.sqrt((windows**2).mean((1, 2))) < _SILENT_RMS] = np.nan
         found[first:last] = knobs
-    raw = _filled(found, task.start)
-    smooth = np.clip(gaussian_filter1d(raw, _SMOOTH_HOPS, axis=0, mode="nearest"), 0, 1)
-    return Curve(task.names, (np.arange(n) + 0.5) * hop / rate, raw, smooth, hop / rate)
+    filled = _filled(found, task.start)
+    smooth = np.clip(gaussian_filter1d(filled, _SMOOTH_HOPS, axis=0, mode="nearest"), 0, 1)
+    return Curve(task.names, (np.arange(n) + 0.5) * hop / rate, smooth, hop / rate)
 
 
 def _window(model: Controller, sound: _Sound, middle: int) -> np.ndarray:
@@ -144,7 +136,7 @@ def curve(model: Controller, audio: np.ndarray, sample_rate: int, *, hop_s: floa
     Raises:
         ValueError: for unusable audio, or a `hop_s` that is not above 0.
     """
-    return _curve(model, _Array(audio, sample_rate), hop_s)
+    return _curve(model, _in_memory(audio, sample_rate), hop_s)
 
 
 def predict(model: Controller, audio: np.ndarray, sample_rate: int) -> dict[str, float]:
@@ -152,53 +144,35 @@ def predict(model: Controller, audio: np.ndarray, sample_rate: int) -> dict[str,
     return curve(model, audio, sample_rate).setting()
 
 
-def _blocks(sound: _Sound, rack: Rack, found: Curve) -> Iterator[np.ndarray]:
-    """The recording through the rack, hop by hop, cross-faded: (channels, samples of a hop)."""
+def _blocks(model: Controller, sound: _Sound, found: Curve) -> Iterator[np.ndarray]:
+    """The recording through the plug-ins, hop by hop, cross-faded: (channels, samples of a hop)."""
     rate = sound.sample_rate
     hop, early = round(found.hop_s * rate), round(_PREROLL_S * rate)
     fade, tail = min(round(_FADE_S * rate), hop), round(_TAIL_S * rate)
     phase = (np.arange(fade) + 0.5) / max(fade, 1)
     rising = np.sin(0.5 * np.pi * phase).astype(np.float32) ** 2
-    ending = None
-    for first in range(0, len(found.smooth), _N_RENDERED_TOGETHER):
-        knobs = found.smooth[first : first + _N_RENDERED_TOGETHER]
-        starts = [(first + k) * hop for k in range(len(knobs))]
-        pieces = [sound.read(start - early, start + hop + fade + tail) for start in starts]
-        pieces = [resample(piece, rate, rack.sample_rate) for piece in pieces]
-        for wet in rack.render(pieces, knobs):
-            wet = resample(wet, rack.sample_rate, rate)
-            missing = max(0, early + hop + fade - wet.shape[1])
-            wet = np.pad(wet, ((0, 0), (0, missing)))[:, early:]
-            block = wet[:, :hop].copy()
-            if ending is not None:
-                block[:, :fade] = rising * block[:, :fade] + (1 - rising) * ending
-            ending = wet[:, hop : hop + fade]
-            yield block
-
-
-@contextmanager
-def _opened(model: Controller, rack: Rack | None) -> Iterator[Rack]:
-    """The rack given, left open; or the model's own, closed afterwards."""
-    if rack is not None:
-        yield rack
-        return
-    units, rate = model.config.task.units, model.config.sound.sample_rate
-    with Rack(units, rate, workers=model.config.net.n_copies) as own:
-        yield own
+    config, ending = model.config, None
+    with Rack(config.task.units, config.sound.sample_rate, workers=config.net.n_copies) as rack:
+        for first in range(0, len(found.smooth), _N_RENDERED_TOGETHER):
+            knobs = found.smooth[first : first + _N_RENDERED_TOGETHER]
+            starts = [(first + k) * hop for k in range(len(knobs))]
+            pieces = [sound.read(start - early, start + hop + fade + tail) for start in starts]
+            pieces = [resample(piece, rate, rack.sample_rate) for piece in pieces]
+            for start, wet in zip(starts, rack.render(pieces, knobs), strict=True):
+                wet = resample(wet, rack.sample_rate, rate)
+                missing = max(0, early + hop + fade - wet.shape[1])
+                wet = np.pad(wet, ((0, 0), (0, missing)))[:, early:]
+                block = wet[:, :hop].copy()
+                if ending is not None:
+                    block[:, :fade] = rising * block[:, :fade] + (1 - rising) * ending
+                ending = wet[:, hop : hop + fade]
+                yield block[:, : sound.samples - start]
 
 
 def enhance(
-    model: Controller,
-    audio: np.ndarray,
-    sample_rate: int,
-    *,
-    hop_s: float = 0.5,
-    rack: Rack | None = None,
+    model: Controller, audio: np.ndarray, sample_rate: int, *, hop_s: float = 0.5
 ) -> tuple[np.ndarray, Curve]:
     """A recording through the plug-ins, whose parameters follow the curve; channels share them.
-
-    Args:
-        rack: the model's plug-ins, open; opened and closed here when None.
 
     Returns:
         (channels, samples) float32, which may exceed full scale, and the curve.
@@ -206,20 +180,13 @@ def enhance(
     Raises:
         ValueError, PluginError: as `curve`, and where a plug-in is not installed.
     """
-    sound = _Array(audio, sample_rate)
+    sound = _in_memory(audio, sample_rate)
     found = _curve(model, sound, hop_s)
-    with _opened(model, rack) as row:
-        wet = np.concatenate([*_blocks(sound, row, found)], axis=1)
-    return wet[:, : sound.samples], found
+    return np.concatenate([*_blocks(model, sound, found)], axis=1), found
 
 
 def enhance_file(
-    model: Controller,
-    source: str | Path,
-    target: str | Path,
-    *,
-    hop_s: float = 0.5,
-    rack: Rack | None = None,
+    model: Controller, source: str | Path, target: str | Path, *, hop_s: float = 0.5
 ) -> dict[str, Any]:
     """A file of any length through the plug-ins, in constant memory but for the curve.
 
@@ -235,10 +202,14 @@ def enhance_file(
         raise ValueError(
             f"target must be another file than the source and end in .wav, got {target}"
         )
-    sound = _AudioFile(source)
-    with closing(sound), _opened(model, rack) as row:
+    sound, soundfile, peak = _Sound(source), need("soundfile"), 0.0
+    sizes = {"samplerate": sound.sample_rate, "channels": sound.channels, "subtype": "FLOAT"}
+    with closing(sound), replacing(target) as temporary:
         found = _curve(model, sound, hop_s)
-        peak = _write(target, sound, _blocks(sound, row, found))
+        with soundfile.SoundFile(temporary, "w", **sizes) as file:
+            for block in _blocks(model, sound, found):
+                peak = max(peak, float(np.abs(block).max(initial=0.0)))
+                file.write(block.T)
     units = model.config.task.units
     facts = {
         "task": model.config.sound.task,
@@ -251,20 +222,3 @@ def enhance_file(
     }
     replace_text(target.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")
     return facts
-
-
-def _write(target: Path, sound: _AudioFile, blocks: Iterator[np.ndarray]) -> float:
-    """Write the blocks; returns the peak."""
-    soundfile, peak, left = need("soundfile"), 0.0, sound.samples
-    with (
-        replacing(target) as temporary,
-        soundfile.SoundFile(
-            str(temporary), "w", sound.sample_rate, sound.channels, "FLOAT"
-        ) as file,
-    ):
-        for block in blocks:
-            part = block[:, :left]
-            peak = max(peak, float(np.abs(part).max(initial=0.0)))
-            left -= part.shape[1]
-            file.write(part.T)
-    return peak

@@ -1,21 +1,19 @@
-"""How near the controllers come to their targets, beside rules, constants, random and an oracle."""
+"""How near the controllers come to their targets, beside rules, constants and an oracle."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
-from labkit.effects.hosts import Rack
+from labkit.effects.hosts.plugin import Rack
 from labkit.learn.minimise import minimise
-from labkit.measure import closeness
 from labkit.measure.align import aligned_distance
 from labkit.measure.losses import mr_stft
+from labkit.measure.loudness import loudness_lufs
 from labkit.measure.score import Row, row
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
 from labkit.signal.sources import recordings
-from labkit.signal.speech import non_speech
 from labkit.signal.units import db_to_amplitude, set_rms
 from labkit.systems.blackbox import data, rules
 from labkit.systems.blackbox.config import Config
@@ -28,17 +26,8 @@ _PROTOCOLS = {
     "speech": "speech: without breaths, clicks and room",
     "mastering": "mastering: an askew mix, as a hidden chain has it",
 }
-_REAL = {"distortion": "guitar_di", "speech": "speech", "mastering": "music"}
-# Name -> unit and function; for speech two more, where their packages are installed.
-METRICS = {
-    "MR-STFT": ("", mr_stft),
-    "MFCC distance": ("", closeness.mfcc_distance),
-    "loudness error": ("LU", closeness.loudness_error_lu),
-}
-_SPEECH_METRICS = {
-    "STOI": ("pystoi", closeness.intelligibility),
-    "PESQ": ("pesq", closeness.speech_quality),
-}
+# Kind and level of the real recordings.
+_REAL = {"distortion": ("guitar_di", -20), "speech": ("speech", -22), "mastering": ("music", -20)}
 # Dry, target and source of each recording.
 Tests = tuple[Sequence[np.ndarray], Sequence[np.ndarray], Sequence[str]]
 
@@ -54,27 +43,37 @@ def generated_tests(config: Config, *, n: int, seed: int) -> Tests:
 def real_tests(config: Config, *, n: int, seed: int) -> Tests:
     """The same made of real recordings. Raises FileNotFoundError if there are none here."""
     task, rate = config.sound.task, config.sound.sample_rate
-    source = recordings((_REAL[task],), seconds=_SECONDS, sample_rate=rate)
+    kind, dbfs = _REAL[task]
+    source = recordings((kind,), seconds=_SECONDS, sample_rate=rate)
     rng, items = generator(seed, "blackbox real", task), []
-    plugin = data.open_ts9() if task == "distortion" else None
     for _ in range(n):
         clip = source.clip(rng, "test")
         level = np.float32(db_to_amplitude(rng.uniform(*config.task.level_db)))
-        sound = set_rms(clip.audio, -22.0 if task == "speech" else -20.0).astype(np.float32)
-        if plugin is not None:
-            dry, target = sound, data.distorted(plugin, clip.audio, rate)
-        elif task == "speech":
-            dry, target = sound + non_speech(rng, sound, rate), sound * level
-        else:
-            dry, target = data.miscoloured(rng, sound, rate), data.mastered(sound, rate)
+        sound = set_rms(clip.audio, dbfs).astype(np.float32)
+        dry, disturbance, target = data.made_from(sound, task, rng, rate)
+        dry = dry if disturbance is None else dry + disturbance
+        target = target * level if config.task.level_moves_target else target
         items.append((dry * level, target, clip.source_id))
-    if plugin is not None:
-        plugin.close()
     return tuple(zip(*items, strict=True))
 
 
 def _setting(model: Controller, audio: np.ndarray) -> np.ndarray:
     return np.array([*predict(model, audio, model.config.sound.sample_rate).values()])
+
+
+def loudness_error_lu(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """Difference of integrated loudness; what is too soft to have one counts as -70 LUFS."""
+    ours, theirs = (max(loudness_lufs(audio, sample_rate), -70.0) for audio in (estimate, target))
+    return abs(ours - theirs)
+
+
+def _distances(
+    measure: Callable[..., float],
+    sounds: Sequence[np.ndarray],
+    target: Sequence[np.ndarray],
+    sample_rate: int,
+) -> np.ndarray:
+    return np.array([measure(x, y, sample_rate) for x, y in zip(sounds, target, strict=True)])
 
 
 def known_target(
@@ -107,10 +106,10 @@ def best_constant(model: Controller, rack: Rack, renders: int) -> np.ndarray:
 def score(
     model: Controller, *, n: int = 12, n_real: int = 8, seed: int = 1, renders: int = 100
 ) -> list[Row]:
-    """Distances on generated and real recordings, and MR-STFT over that of the dry sound.
+    """MR-STFT over that of the dry sound, and error of loudness.
 
-    Beside ours stand the rules (floor), the best constant setting (prior), one random setting
-    (chance), another recording's setting (control), and CMA-ES that knows the target (oracle).
+    Beside ours stand the rules (floor), the best constant setting (prior), another recording's
+    setting (control), and CMA-ES that knows the target (oracle).
 
     Args:
         n_real: real recordings; left out where there are none here.
@@ -128,51 +127,32 @@ def score(
     with Rack(config.task.units, rate, workers=config.net.n_copies) as rack:
         constant = best_constant(model, rack, renders)
         for sources, (dry, target, groups) in tests.items():
-            own = np.stack([_setting(model, sound) for sound in dry])
-            chance, oracle = np.empty_like(own), np.empty_like(own)
+            ours = np.stack([_setting(model, sound) for sound in dry])
+            oracle = np.empty_like(ours)
             for k, pair in enumerate(zip(dry, target, strict=True)):
-                chance[k] = generator(seed, "search", "random", k).random(own.shape[1])
                 rng, cost = generator(seed, "search", "cma", k), known_target(rack, *pair)
                 found = minimise(cost, constant, evaluations=renders, rng=rng, spread=_SPREAD)
                 oracle[k] = found.point
-            prior, control = np.broadcast_to(constant, own.shape), np.roll(own, -1, axis=0)
-            wet = {
-                "ours": rack.render(dry, own),
-                "prior": rack.render(dry, prior),
-                "control": rack.render(dry, control),
-                "chance": rack.render(dry, chance),
-                "oracle": rack.render(dry, oracle),
-                "floor": [rules.match(sound, rate, style) for sound in dry],
-                "dry": dry,
+            settings = {
+                "ours": ours,
+                "prior": np.broadcast_to(constant, ours.shape),
+                "control": np.roll(ours, -1, axis=0),
+                "oracle": oracle,
             }
-            rows += rows_of(config, wet, target, groups, sources=sources, seed=seed)
-    return rows
-
-
-def rows_of(
-    config: Config,
-    wet: dict[str, Sequence[np.ndarray]],
-    target: Sequence[np.ndarray],
-    groups: Sequence[str],
-    **facts: object,
-) -> list[Row]:
-    """The rows of one kind of recordings; `wet` holds ours, each baseline and the dry sounds."""
-    task, rate, rows = config.sound.task, config.sound.sample_rate, []
-    facts |= {"protocol": _PROTOCOLS[task], "name": "controller, 1 render"}
-    metrics = {**METRICS}
-    for name, (package, measure) in _SPEECH_METRICS.items():
-        if task == "speech" and importlib.util.find_spec(package):
-            metrics[name] = ("", measure)
-    for metric, (unit, measure) in metrics.items():
-        found = {}
-        for name, sounds in wet.items():
-            pairs = zip(sounds, target, strict=True)
-            found[name] = np.array([measure(x, y, rate) for x, y in pairs])
-        ours, before = found.pop("ours"), found.pop("dry").mean()
-        if metric == "MR-STFT":
-            left = {name: values / before for name, values in found.items()}
-            rows.append(row(ours / before, groups, metric="MR-STFT left", beside=left, **facts))
-        rows.append(row(ours, groups, metric=metric, unit=unit, beside=found, **facts))
+            wet = {name: rack.render(dry, setting) for name, setting in settings.items()}
+            wet["floor"] = [rules.match(sound, rate, style) for sound in dry]
+            before = _distances(mr_stft, dry, target, rate).mean()
+            facts = {"protocol": _PROTOCOLS[config.sound.task], "sources": sources, "seed": seed}
+            for metric, unit, measure, scale in (
+                ("MR-STFT left", "", mr_stft, before),
+                ("loudness error", "LU", loudness_error_lu, 1.0),
+            ):
+                values = {
+                    name: _distances(measure, sounds, target, rate) / scale
+                    for name, sounds in wet.items()
+                }
+                facts |= {"metric": metric, "unit": unit, "name": "controller, 1 render"}
+                rows.append(row(values.pop("ours"), groups, beside=values, **facts))
     return rows
 
 
@@ -184,10 +164,8 @@ def fixed_score(model: Controller, *, n: int = 6) -> dict[str, float]:
         "controller": np.stack([_setting(model, sound) for sound in dry]),
         "start": np.tile(config.task.start, (n, 1)),
     }
+    before = _distances(mr_stft, dry, target, rate).mean()
     with Rack(config.task.units, rate) as rack:
         wet = {name: rack.render(dry, setting) for name, setting in settings.items()}
-
-    def distance(sounds: Sequence[np.ndarray]) -> float:
-        return np.mean([mr_stft(x, y, rate) for x, y in zip(sounds, target, strict=True)])
-
-    return {name: round(float(distance(x) / distance(dry)), 4) for name, x in wet.items()}
+    left = {name: _distances(mr_stft, x, target, rate).mean() / before for name, x in wet.items()}
+    return {name: round(float(value), 4) for name, value in left.items()}

@@ -1,6 +1,6 @@
 """Training a controller through real plug-ins: SPSA gives the gradient, the row grows in stages."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from labkit.effects.hosts import Rack
+from labkit.effects.hosts.plugin import Rack
 from labkit.learn.gradients import SPSA, black_box
 from labkit.learn.training import Loss
 from labkit.measure.align import aligned_distance
@@ -49,10 +49,8 @@ class Data:
         n = config.sound.n_clips
         if self.dry is None:
             return cached(config, "train", n=n), cached(config, "validation", n=_N_VALIDATION)
-        rest, kept = held_out(paired_files(self.dry, self.wet))
-        seed = config.plan.seed
-        validation = from_pairs(config, kept, seed, n=_N_VALIDATION)
-        return from_pairs(config, rest, seed, n=n), validation
+        rest, kept = held_out(paired_files(Path(self.dry), Path(self.wet)))
+        return from_pairs(config, rest, n=n), from_pairs(config, kept, n=_N_VALIDATION)
 
 
 class DrawnExamples(Dataset):
@@ -66,7 +64,7 @@ class DrawnExamples(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = generator(self.config.plan.seed, "dress", index)
-        k = int(rng.integers(len(self.clips)))
+        k = int(rng.integers(len(self.clips.dry)))
         dry, target = self.clips.draw(self.config.task, k, rng)
         sounds = {"dry": torch.from_numpy(dry), "target": torch.from_numpy(target)}
         return {**sounds, "index": torch.tensor(index)}
@@ -79,18 +77,14 @@ def loss_of(config: Config, rack: Rack) -> Loss:
 
     def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         first = int(batch["index"][0])
-        n_units = config.units_playing(first // plan.batch_size)
-        knobs = model(batch["dry"])[:, : rack.n_knobs(n_units)].clamp(0, 1)
-
-        def render(audio: np.ndarray, params_unit: np.ndarray) -> np.ndarray:
-            return rack.render(audio, params_unit, n_units=n_units)
-
+        units = config.units_playing(first // plan.batch_size)
+        knobs = model(batch["dry"])[:, : sum(len(unit.knobs) for unit in units)].clamp(0, 1)
         rng = generator(plan.seed, "tosses", first)
-        wet = black_box(render, batch["dry"], knobs, estimator, rng)
+        wet = black_box(rack.render, batch["dry"], knobs, estimator, rng)
         distance = aligned_distance(wet, batch["target"], time_weight=net.time_weight).mean()
         figures = {
             "train/distance": distance.item(),
-            "train/units": float(n_units),
+            "train/units": float(len(units)),
             "train/knobs_std": knobs.detach().std(0).mean().item(),
         }
         return distance, figures
@@ -98,28 +92,21 @@ def loss_of(config: Config, rack: Rack) -> Loss:
     return loss
 
 
-class Validation:
-    """The distance on validation clips, over that of the dry sound."""
-
-    def __init__(self, config: Config, clips: Examples, rack: Rack) -> None:
-        rng = generator(config.plan.seed, "blackbox validation")
-        pairs = [clips.draw(config.task, k, rng) for k in range(len(clips))]
-        self.dry, self.target = (
-            torch.from_numpy(np.stack(side)) for side in zip(*pairs, strict=True)
-        )
-        self.rack = rack
+def validation(
+    config: Config, clips: Examples, rack: Rack
+) -> Callable[[nn.Module], dict[str, float]]:
+    """``val/left``: the distance on validation clips, over that of the dry sound."""
+    rng = generator(config.plan.seed, "blackbox validation")
+    pairs = [clips.draw(config.task, k, rng) for k in range(len(clips.dry))]
+    dry, target = (torch.from_numpy(np.stack(side)) for side in zip(*pairs, strict=True))
+    before = aligned_distance(dry, target).mean()
 
     @torch.no_grad()
-    def __call__(self, model: Controller) -> dict[str, float]:
-        """``val/left`` at the controller's settings, ``val/mean`` at their mean."""
-        knobs = model(self.dry).double().numpy()
-        before = aligned_distance(self.dry, self.target).mean()
-        settings = {"left": knobs, "mean": np.broadcast_to(knobs.mean(0), knobs.shape)}
-        figures = {}
-        for name, setting in settings.items():
-            wet = torch.from_numpy(self.rack.render(self.dry.numpy(), setting))
-            figures[f"val/{name}"] = float(aligned_distance(wet, self.target).mean() / before)
-        return figures
+    def validate(model: nn.Module) -> dict[str, float]:
+        wet = torch.from_numpy(rack.render(dry.numpy(), model(dry).double().numpy()))
+        return {"val/left": float(aligned_distance(wet, target).mean() / before)}
+
+    return validate
 
 
 @contextmanager
@@ -138,6 +125,6 @@ def training(
         trained.set_output_range(torch.stack([dataset[k]["dry"] for k in range(n)]))
 
     with Rack(config.task.units, config.sound.sample_rate, workers=config.net.n_copies) as rack:
-        validate = Validation(config, held, rack)
+        validate = validation(config, held, rack)
         loss = loss_of(config, rack)
         yield Training(dataset, loss, validate, validate_every=_VALIDATE_EVERY, finish=finish)

@@ -1,29 +1,36 @@
 """Recordings divided into two halves, both treated alike."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from labkit.learn.pool import ExampleCache
 from labkit.signal.augment import colour, draw_response, noise
-from labkit.signal.paths import cache_dir, replacing
+from labkit.signal.paths import cache_dir
 from labkit.signal.pool import Source
 from labkit.signal.sampled import Sampled
 from labkit.signal.seeds import generator
 from labkit.signal.sources import GeneratedGuitars, recordings
 from labkit.signal.speech import GeneratedSpeech
 from labkit.signal.units import db_to_amplitude
-from labkit.systems.style.model import Config, Processor, at_peak, features
+from labkit.systems.style.model import NAMES, Config, at_peak, features, render
 
-# Real recordings, all of them test material.
-REAL = {"speech": ("speech",), "music": ("music",), "guitar": ("guitar_di",)}
-_GENERATED = {"voices": GeneratedSpeech, "generated": GeneratedGuitars, "sampled": Sampled}
+_SOURCES = {
+    "voices": GeneratedSpeech,
+    "generated": GeneratedGuitars,
+    "sampled": Sampled,
+    # Real recordings, all of them test material.
+    "speech": partial(recordings, ("speech",)),
+    "music": partial(recordings, ("music",)),
+    "guitar": partial(recordings, ("guitar_di",)),
+}
 _TRAINED_ON = ("voices", "generated", "voices", "sampled")
 _SETTINGS_PER_RECORDING = 4
-_FIELDS = ("plain", "target", "plain_features", "reference_features", "truth")
 
 
 @dataclass(frozen=True)
@@ -37,54 +44,49 @@ class Examples:
     groups: np.ndarray  # (n,) names of the sources
 
 
-def source(kind: str, *, seconds: float, sample_rate: int) -> Source:
-    """Dry ``"voices"``, ``"generated"`` guitars, ``"sampled"`` instruments, or a key of `REAL`.
+@cache
+def source(kind: str, seconds: float, sample_rate: int) -> Source:
+    """Voices, generated guitars, sampled instruments; real speech, music or guitars.
 
     Raises FileNotFoundError for real ones where there are none.
     """
-    if kind in REAL:
-        return recordings(REAL[kind], seconds=seconds, sample_rate=sample_rate)
-    return _GENERATED[kind](seconds=seconds, sample_rate=sample_rate)
+    return _SOURCES[kind](seconds=seconds, sample_rate=sample_rate)
 
 
 def examples(
     config: Config, kinds: Sequence[str], split: str, seed: int, *, n: int, seconds: float = 5.0
 ) -> Examples:
     """Recordings of a split, the `kinds` (see `source`) in turn, at uniform random parameters."""
-    processor, rows = Processor(config.sound.sample_rate), []
-    halves = _halves(config, kinds, split, seed, n, seconds)
-    for k, (group, plain, other) in enumerate(halves):
-        truth = generator(seed, "style setting", split, k).uniform(0, 1, len(processor.names))
-        target, reference = (processor.render(half, truth)[0] for half in (plain, other))
+    rate, rows = config.sound.sample_rate, []
+    for k in range(n):
+        group, plain, other = _halves(rate, tuple(kinds), split, seed, k, seconds)
+        truth = generator(seed, "style setting", split, k).uniform(0, 1, len(NAMES))
+        target, reference = (render(half, rate, truth)[0] for half in (plain, other))
         rows.append((plain[0], target, reference, truth, group))
     return Examples(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
+@lru_cache(maxsize=2)
 def _halves(
-    config: Config,
-    kinds: Sequence[str],
+    rate: int,
+    kinds: tuple[str, ...],
     split: str,
     seed: int,
-    n: int,
+    index: int,
     seconds: float,
     *,
     coloured: bool = False,
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Sources and halves at -12 dBFS, each with sound in it."""
-    rate = config.sound.sample_rate
-    found = {kind: source(kind, seconds=2 * seconds, sample_rate=rate) for kind in kinds}
-    for index in range(n):
-        kind = kinds[index % len(kinds)]
-        rng = generator(seed, "style recording", split, *kinds, index)
-        for _ in range(20):
-            clip = found[kind].clip(rng, split)
-            audio = _coloured(rng, clip.audio, rate) if coloured else clip.audio
-            halves = np.array_split(audio, 2, axis=1)
-            if min(np.abs(half).max() for half in halves) > 0.05 * np.abs(audio).max():
-                break
-        else:
-            raise ValueError(f"{kind} recordings must have sound in both halves of {2 * seconds} s")
-        yield clip.source_id, *map(at_peak, halves)
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """Name of the source, and two halves of one recording at -12 dBFS, each with sound in it."""
+    kind = kinds[index % len(kinds)]
+    rng = generator(seed, "style recording", split, *kinds, index)
+    for _ in range(20):
+        clip = source(kind, 2 * seconds, rate).clip(rng, split)
+        audio = _coloured(rng, clip.audio, rate) if coloured else clip.audio
+        halves = np.array_split(audio, 2, axis=1)
+        if min(np.abs(half).max() for half in halves) > 0.05 * np.abs(audio).max():
+            return clip.source_id, *map(at_peak, halves)
+    raise ValueError(f"{kind} recordings must have sound in both halves of {2 * seconds} s")
 
 
 def _coloured(rng: np.random.Generator, audio: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -117,47 +119,40 @@ class DrawnExamples(Dataset):
         self.config = config
         sound, seed = config.sound, config.plan.seed
         sizes = f"{sound.encoder_seconds:g}s-{sound.seconds:g}s-{sound.n_mels}-{sound.sample_rate}"
-        path = cache_dir() / "pools" / f"style-{sound.n_examples}x{sizes}-seed{seed}.pt"
-        if not path.exists():
-            columns = zip(*self._made(), strict=True)
-            made = dict(zip(_FIELDS, map(torch.stack, columns), strict=True))
-            with replacing(path) as temporary:
-                torch.save(made, temporary)
-        self.tensors = torch.load(path, weights_only=True, mmap=True)
+        folder = cache_dir() / "pools" / f"style-{sound.n_examples}x{sizes}-seed{seed}"
+        shapes = {name: tuple(value.shape) for name, value in self._made(0).items()}
+        self._store = ExampleCache(folder, sound.n_examples, shapes, dtype=np.float32)
+        for number in range(sound.n_examples):
+            self.example(number)
 
-    def _made(self) -> Iterator[tuple[Tensor, ...]]:
-        """The tensors of `_FIELDS`; each recording serves for several settings."""
+    def example(self, number: int) -> dict[str, Tensor]:
+        """One of the set."""
+        return self._store.get(number, self._made)
+
+    def _made(self, number: int) -> dict[str, Tensor]:
         config, sound, seed = self.config, self.config.sound, self.config.plan.seed
-        processor, left = Processor(sound.sample_rate), sound.n_examples
-        samples = round(sound.seconds * sound.sample_rate)
-        n = -(-left // _SETTINGS_PER_RECORDING)
-        halves = _halves(
-            config, _TRAINED_ON, "train", seed, n, sound.encoder_seconds, coloured=True
+        rate, (recording, k) = sound.sample_rate, divmod(number, _SETTINGS_PER_RECORDING)
+        _, whole, other = _halves(
+            rate, _TRAINED_ON, "train", seed, recording, sound.encoder_seconds, coloured=True
         )
-        for k, (_, whole, other) in enumerate(halves):
-            rng = generator(seed, "style settings", k)
-            plain = _loud_piece(rng, whole, samples)
-            plain_features = features(config, torch.from_numpy(whole))[0].half()
-            n_settings = min(_SETTINGS_PER_RECORDING, left - k * _SETTINGS_PER_RECORDING)
-            for truth in rng.uniform(0, 1, (n_settings, len(processor.names))):
-                target, reference = (
-                    torch.from_numpy(processor.render(part, truth)) for part in (plain, other)
-                )
-                yield (
-                    torch.from_numpy(plain),
-                    target,
-                    plain_features,
-                    features(config, reference)[0].half(),
-                    torch.from_numpy(truth).float(),
-                )
+        rng = generator(seed, "style settings", recording)
+        plain = _loud_piece(rng, whole, round(sound.seconds * rate))
+        truth = rng.uniform(0, 1, (_SETTINGS_PER_RECORDING, len(NAMES)))[k]
+        reference = torch.from_numpy(render(other, rate, truth))
+        return {
+            "plain": torch.from_numpy(plain),
+            "target": torch.from_numpy(render(plain, rate, truth)),
+            "plain_features": features(config, torch.from_numpy(whole))[0].half(),
+            "reference_features": features(config, reference)[0].half(),
+            "truth": torch.from_numpy(truth),
+        }
 
     def __len__(self) -> int:
         return 2**31 - 1
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = generator(self.config.plan.seed, "style draw", index)
-        slot = int(rng.integers(len(self.tensors["truth"])))
-        item = {name: self.tensors[name][slot].float() for name in _FIELDS}
+        item = self.example(int(rng.integers(self.config.sound.n_examples)))
         return {**item, "index": torch.tensor(index)}
 
 

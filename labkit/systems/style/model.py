@@ -1,10 +1,9 @@
 """The processor (equaliser and compressor), the network that sets it, and their use."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal
 
 import numpy as np
 import torch
@@ -93,45 +92,19 @@ class Config(system.Config):
         default_factory=lambda: Plan(steps=2400, batch_size=8, learning_rate=7e-4, warmup_steps=50)
     )
 
-    @classmethod
-    def from_flat(cls, values: Mapping[str, Any]) -> Self:
-        """See `system.Config`. The shipped file counts renders, one for each example, not steps."""
-        values = {**values}
-        if "renders" in values:
-            values["steps"] = values.pop("renders") // values["batch_size"]
-            values["encoder_seconds"] = values.pop("heard_seconds")
-            del values["proxy_share"]
-        return super().from_flat(values)
+
+NAMES = (*_BANDS, *_PEDALS.spaces[-1].names)
 
 
-class Processor:
-    """An equaliser of five bands and a compressor, then the peak brought to -12 dBFS.
+def render(audio: np.ndarray, sample_rate: int, params_unit: np.ndarray) -> np.ndarray:
+    """Five bands and a compressor by pedalboard: (channels, samples), (9,) in 0..1 -> float32."""
+    return at_peak(_PEDALS.from_unit(params_unit).render(audio, sample_rate))
 
-    Args:
-        sample_rate: Hz, at least 16000 (the highest band lies at 5.5 kHz).
-    """
 
-    names = (*_BANDS, *_PEDALS.spaces[-1].names)
-
-    def __init__(self, sample_rate: int) -> None:
-        if sample_rate < 16_000:
-            raise ValueError(f"sample_rate must be at least 16000 Hz, got {sample_rate}")
-        self.sample_rate = sample_rate
-
-    def render(self, audio: np.ndarray, params_unit: np.ndarray) -> np.ndarray:
-        """By pedalboard: (channels, samples) and (9,) in 0..1 -> (channels, samples) float32."""
-        return at_peak(_PEDALS.from_unit(params_unit).render(audio, self.sample_rate))
-
-    def differentiable(self, audio: Tensor, params_unit: Tensor) -> Tensor:
-        """The same in torch, in batches: (b, channels, samples) and (b, 9)."""
-        wet = _PEDALS.render_batch(audio, self.sample_rate, params_unit)
-        return wet * (PEAK / wet.abs().amax((1, 2), keepdim=True).clamp_min(_SILENT))
-
-    def settings(self, params_unit: np.ndarray) -> dict[str, float]:
-        """The parameters in physical units."""
-        parts = zip(_PEDALS.spaces, _PEDALS.columns, strict=True)
-        values = [v for space, part in parts for v in space.from_unit(params_unit[part]).values()]
-        return dict(zip(self.names, values, strict=True))
+def differentiable(audio: Tensor, sample_rate: int, params_unit: Tensor) -> Tensor:
+    """The same in torch, in batches: (b, channels, samples) and (b, 9)."""
+    wet = _PEDALS.render_batch(audio, sample_rate, params_unit)
+    return wet * (PEAK / wet.abs().amax((1, 2), keepdim=True).clamp_min(_SILENT))
 
 
 def at_peak(audio: np.ndarray) -> np.ndarray:
@@ -153,14 +126,13 @@ class Encoder(nn.Module):
         n_measures = 6 * n_mels + len(_LEVEL_QUANTILES) + 1
         self.register_buffer("middle", torch.zeros(n_measures))
         self.register_buffer("scale", torch.ones(n_measures))
-        # The shipped file has these layers under these names.
-        self.straight = nn.Linear(n_measures, width)
-        self.enter = nn.Conv1d(n_mels, width, 5, stride=2, padding=2)
+        self.linear = nn.Linear(n_measures, width)
+        self.conv = nn.Conv1d(n_mels, width, 5, stride=2, padding=2)
         self.blocks = nn.ModuleList(
             nn.Conv1d(width, width, 3, padding=2**k, dilation=2**k) for k in range(2)
         )
-        self.look = nn.Conv1d(width, 1, 1, bias=False)
-        self.bent = nn.Sequential(
+        self.attention = nn.Conv1d(width, 1, 1, bias=False)
+        self.nonlinear = nn.Sequential(
             nn.Linear(2 * width + n_measures, width), nn.GELU(), nn.Linear(width, width)
         )
 
@@ -173,13 +145,13 @@ class Encoder(nn.Module):
     def forward(self, spectrogram: Tensor) -> Tensor:
         """(b, n_mels, frames) -> (b, width)."""
         measured = (measures(spectrogram) - self.middle) / self.scale
-        h = nn.functional.gelu(self.enter(spectrogram))
+        h = nn.functional.gelu(self.conv(spectrogram))
         for block in self.blocks:
             h = h + nn.functional.gelu(block(h))
-        share = self.look(h).softmax(-1)
+        share = self.attention(h).softmax(-1)
         mean = (share * h).sum(-1)
         deviation = (share * (h - mean[..., None]).square()).sum(-1).add(1e-5).sqrt()
-        return self.straight(measured) + self.bent(torch.cat([mean, deviation, measured], dim=1))
+        return self.linear(measured) + self.nonlinear(torch.cat([mean, deviation, measured], dim=1))
 
 
 def measures(spectrogram: Tensor) -> Tensor:
@@ -198,11 +170,11 @@ class StyleModel(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config, self.processor = config, Processor(config.sound.sample_rate)
+        self.config = config
         self.encoder = Encoder(config)
-        width, n_params = config.net.width, len(self.processor.names)
-        self.straight = nn.Linear(3 * width, n_params)
-        self.bent = nn.Sequential(
+        width, n_params = config.net.width, len(NAMES)
+        self.linear = nn.Linear(3 * width, n_params)
+        self.nonlinear = nn.Sequential(
             nn.Linear(3 * width, width),
             nn.GELU(),
             nn.Linear(width, width),
@@ -210,7 +182,7 @@ class StyleModel(nn.Module):
             nn.Linear(width, n_params),
         )
         # All parameters start in the middle, where the equaliser is flat.
-        for layer in (self.straight, self.bent[-1]):
+        for layer in (self.linear, self.nonlinear[-1]):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -218,7 +190,7 @@ class StyleModel(nn.Module):
         """Two log-mel spectrograms (b, n_mels, frames) -> (b, 9) in 0..1."""
         a, b = self.encoder(plain), self.encoder(reference)
         both = torch.cat([a, b, b - a], dim=1)
-        return torch.sigmoid(self.straight(both) + self.bent(both))
+        return torch.sigmoid(self.linear(both) + self.nonlinear(both))
 
 
 def build(config: Config) -> StyleModel:
@@ -285,7 +257,9 @@ def predict(
         AudioError: if audio or reference is empty, silent or not finite.
         ValueError: for a rate below 16000 Hz.
     """
-    audio, processor = check_audio(audio, sample_rate), Processor(sample_rate)
+    audio = check_audio(audio, sample_rate)
+    if sample_rate < 16_000:  # the highest band lies at 5.5 kHz
+        raise ValueError(f"sample_rate must be at least 16000 Hz, got {sample_rate}")
     plain = features_of(model.config, audio, sample_rate)
     wanted = features_of(model.config, reference, reference_rate or sample_rate, name="reference")
     params_unit = model(plain, wanted)[0].double().numpy()
@@ -294,7 +268,10 @@ def predict(
     gain_db = amplitude_to_db(PEAK / max(float(np.abs(wet).max()), _SILENT))
     plugins = [(effect(name).plugin, params) for name, params in chain]
     code = pedalboard_code([*plugins, ("Gain", {"gain_db": gain_db})]) + "\n"
-    return Transfer(at_peak(wet), params_unit, processor.settings(params_unit), code)
+    parts = zip(_PEDALS.spaces, _PEDALS.columns, strict=True)
+    values = [v for space, part in parts for v in space.from_unit(params_unit[part]).values()]
+    settings = dict(zip(NAMES, values, strict=True))
+    return Transfer(at_peak(wet), params_unit, settings, code)
 
 
 def write(found: Transfer, sample_rate: int, folder: str | Path) -> list[Path]:

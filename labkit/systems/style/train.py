@@ -12,11 +12,11 @@ from torch.utils.data import Dataset
 
 from labkit.learn.gradients import SPSA, Surrogate, black_box, each
 from labkit.learn.proxy import ProxyTCN, fresh_proxy, imitation_loss
-from labkit.learn.training import Plan, fit
+from labkit.learn.training import Loss, Plan, fit
 from labkit.measure.losses import magnitude_distance
 from labkit.signal.seeds import generator
 from labkit.systems.style.data import DrawnExamples
-from labkit.systems.style.model import Config, StyleModel
+from labkit.systems.style.model import NAMES, Config, StyleModel, differentiable, render
 from labkit.systems.system import Training
 
 # Frame lengths of the loss; the score has six. The paper's weight of the wave is five times ours:
@@ -32,33 +32,33 @@ class Data:
     """The training sound is made from seeds: voices, guitars and instruments."""
 
 
-class Loss:
+def treated(
+    config: Config, batch: Mapping[str, Tensor], params_unit: Tensor, proxy: ProxyTCN | None = None
+) -> Tensor:
+    """A behind the processor, with the gradient that the config names."""
+    rate = config.sound.sample_rate
+    if config.net.gradient == "autodiff":
+        return differentiable(batch["plain"], rate, params_unit)
+    estimator = SPSA() if proxy is None else Surrogate(proxy)
+    rng = generator(config.plan.seed, "style tosses", int(batch["index"][0]))
+    process = each(lambda audio, params: render(audio, rate, params))
+    return black_box(process, batch["plain"], params_unit, estimator, rng)
+
+
+def loss_of(config: Config, proxy: ProxyTCN | None = None) -> Loss:
     """The distance of the treated A from its target, or of the parameters from the true ones."""
 
-    def __init__(self, config: Config, proxy: ProxyTCN | None = None) -> None:
-        self.config, self.proxy = config, proxy
-
-    def __call__(
-        self, model: nn.Module, batch: Mapping[str, Tensor]
-    ) -> tuple[Tensor, dict[str, float]]:
-        """(scalar, figures to log)."""
+    def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         params_unit = model(batch["plain_features"], batch["reference_features"])
         error = (params_unit - batch["truth"]).abs().mean()
-        if self.config.net.gradient == "regression":
+        if config.net.gradient == "regression":
             return error, {"parameter_error": error.item()}
-        wet = self.treated(model, batch, params_unit)
+        wet = treated(config, batch, params_unit, proxy)
         magnitude = magnitude_distance(wet, batch["target"], n_ffts=_N_FFTS).mean()
         value = magnitude + _WAVE_WEIGHT * (wet - batch["target"]).abs().mean()
         return value, {"magnitudes": magnitude.item(), "parameter_error": error.item()}
 
-    def treated(self, model: nn.Module, batch: Mapping[str, Tensor], params_unit: Tensor) -> Tensor:
-        """A behind the processor, with the gradient that the config names."""
-        processor = getattr(model, "module", model).processor
-        if self.config.net.gradient == "autodiff":
-            return processor.differentiable(batch["plain"], params_unit)
-        estimator = SPSA() if self.proxy is None else Surrogate(self.proxy)
-        rng = generator(self.config.plan.seed, "style tosses", int(batch["index"][0]))
-        return black_box(each(processor.render), batch["plain"], params_unit, estimator, rng)
+    return loss
 
 
 class ProxyExamples(Dataset):
@@ -77,7 +77,7 @@ class ProxyExamples(Dataset):
 
 def taught_proxy(config: Config, drawn: DrawnExamples, run_dir: Path) -> ProxyTCN:
     """A network that imitates the processor, from the examples' own renders."""
-    proxy = fresh_proxy(drawn.tensors["truth"].shape[1], config.plan.seed)
+    proxy = fresh_proxy(len(NAMES), config.plan.seed)
     plan = Plan(config.net.proxy_steps, config.plan.batch_size, 3e-3, seed=config.plan.seed)
     loss = imitation_loss(partial(magnitude_distance, n_ffts=_N_FFTS))
     fit(proxy, ProxyExamples(drawn), loss, plan, run_dir, config=config.flat())
@@ -93,10 +93,10 @@ def training(
 ) -> Iterator[Training]:
     """What a run needs. A proxy is taught first."""
     drawn = DrawnExamples(config)
+    some = [drawn.example(k) for k in range(min(_N_STANDARDISE, config.sound.n_examples))]
     names = ("plain_features", "reference_features")
-    spectrograms = [drawn.tensors[name][:_N_STANDARDISE].float() for name in names]
-    model.encoder.standardise(torch.cat(spectrograms))
+    model.encoder.standardise(torch.stack([item[name] for name in names for item in some]))
     proxy = None
     if config.net.gradient == "proxy":
         proxy = taught_proxy(config, drawn, run_dir / "proxy")
-    yield Training(drawn, Loss(config, proxy))
+    yield Training(drawn, loss_of(config, proxy))

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.effects.hosts import PluginError
+from labkit.effects.hosts.worker import PluginError
 from labkit.effects.synths.registry import Synth, synthesizer_of
 from labkit.measure.score import Row, row
 from labkit.measure.timbre import multi_scale_spectral, rms_cosine
