@@ -1,6 +1,7 @@
 """The controller, on plug-ins that are pedalboard's pedals; on the real ones where installed."""
 
 import json
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import soundfile
 import torch
 from scipy.signal import lfilter
 
-from labkit.effects.hosts import Rack, Unit, installed_plugins
+from labkit.effects.hosts.listing import installed_plugins
+from labkit.effects.hosts.plugin import Rack, Unit
 from labkit.measure.loudness import loudness_lufs, peak_db
 from labkit.signal.files import AudioFileError
 from labkit.signal.seeds import generator
@@ -31,6 +33,7 @@ from labkit.systems.blackbox.config import Task
 from labkit.systems.blackbox.train import Data, DrawnExamples, loss_of
 
 RATE = 22_050
+PREDICT = sys.modules["labkit.systems.blackbox.predict"]
 GAIN = Unit("gain", {"gain_db": 0.5})
 TONE = Unit("high_shelf", {"gain_db": 0.4, "cutoff_frequency_hz": 0.6})
 START = [0.5, 0.4, 0.6]
@@ -74,7 +77,14 @@ def write(path, audio, rate=RATE):
 class Wire:
     """A rack that does nothing, in no time."""
 
-    sample_rate = RATE
+    def __init__(self, units, sample_rate, *, workers):  # noqa: ARG002 - as a rack is made
+        self.sample_rate = sample_rate
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
 
     def render(self, audio, params_unit):
         assert len(audio) == len(params_unit)
@@ -90,6 +100,12 @@ class Slow(Wire):
         return np.stack(wet).astype(np.float32)
 
 
+@pytest.fixture
+def wire(monkeypatch):
+    """No plug-ins."""
+    monkeypatch.setattr(PREDICT, "Rack", Wire)
+
+
 # Tasks
 
 
@@ -99,8 +115,8 @@ def test_a_task_starts_in_the_middle_and_grows_to_its_whole_row(name):
     assert ((task.start > 0) & (task.start < 1)).all()
     assert len(set(task.names)) == len(task.names) == len(task.start)
     stages = [settings.units_playing(step) for step in range(settings.plan.steps)]
-    assert stages == sorted(stages)
-    assert (stages[0], stages[-1]) == (task.stages[0], len(task.units))
+    assert stages == sorted(stages, key=len)
+    assert (stages[0], stages[-1]) == (task.units[: task.stages[0]], task.units)
     assert sum(p.numel() for p in build(settings).parameters()) <= 500_000
 
 
@@ -190,7 +206,7 @@ def test_it_learns_one_level_on_a_users_folders_without_a_gradient(small, tmp_pa
     run, rows = tmp_path / "run", []
     model = SYSTEM.train(settings, run, data=Data(tmp_path, tmp_path), on_log=rows.append)
     assert json.loads((run / "config.json").read_text())["dry"] == str(tmp_path)
-    assert rows[-1]["val/left"] < 0.6 * rows[-1]["val/mean"]
+    assert rows[-1]["val/left"] < 0.8
     rng, tests = generator(5, "level tests"), noise(12, 1, 11_025, seed=99)
     tests = tests * 10 ** (rng.uniform(-0.75, 0.75, (12, 1, 1)).astype(np.float32))
     knobs = model(torch.from_numpy(tests)).detach().double().numpy()
@@ -214,11 +230,11 @@ def test_unfamiliar_sounds_stay_in_the_range_of_the_training(small):
     usual = torch.from_numpy(noise(40, 1, 11_025))
     unfamiliar = torch.from_numpy(30 * noise(2, 1, 11_025))
     free, wild = model(usual), model(unfamiliar)
-    model.set_output_range(usual, share=0.1)
+    model.set_output_range(usual)
     assert ((wild < free.min(0).values) | (wild > free.max(0).values)).any()
     kept = model(unfamiliar)
-    assert (kept >= free.quantile(0.1, 0) - 1e-6).all()
-    assert (kept <= free.quantile(0.9, 0) + 1e-6).all()
+    assert (kept >= free.quantile(0.02, 0) - 1e-6).all()
+    assert (kept <= free.quantile(0.98, 0) + 1e-6).all()
 
 
 # Data
@@ -239,19 +255,17 @@ def test_examples_are_kept_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
     settings = SYSTEM.presets["speech"].but(seconds=0.6)
     made = data.cached(settings, "validation", n=2)
-    monkeypatch.setattr(data, "examples", None)  # it is not made again
+    monkeypatch.setattr(data, "made_from", None)  # it is not made again
     again = data.cached(settings, "validation", n=2)
     np.testing.assert_array_equal(made.disturbance, again.disturbance)
-    assert made.groups == again.groups
 
 
 def test_the_target_of_distortion_does_not_depend_on_the_level():
-    if "gxts9" not in {info.name for info in installed_plugins() if info.usable}:
+    if data.TS9 not in {info.where for info in installed_plugins() if info.usable}:
         pytest.skip("gxts9 is not installed (Debian: guitarix-lv2; and dawdreamer)")
     time = np.arange(RATE) / RATE
     dry = (0.1 * np.sin(2 * np.pi * 220 * time)).astype(np.float32)[None]
-    with data.open_ts9() as plugin:
-        wet, again = (data.distorted(plugin, k * dry, RATE) for k in (1, 0.01))
+    wet, again = (data.distorted(k * dry, RATE) for k in (1, 0.01))
     np.testing.assert_allclose(wet, again, atol=1e-4)
     spectrum = np.abs(np.fft.rfft(wet[0, RATE // 2 :] * np.hanning(RATE - RATE // 2)))
     harmonics = max(spectrum[215:226].max(), spectrum[325:336].max())
@@ -278,7 +292,7 @@ def test_pairs_are_found_by_their_names(tmp_path):
     names = [(a.name, b.name) for a, b in pairs]
     assert names[0] == ("f1_script1_cleanraw.wav", "f1_script1_clean.wav")
     assert len(names) == 2
-    made = data.from_pairs(Config().but(sample_rate=RATE, seconds=0.4), pairs, 0, n=9)
+    made = data.from_pairs(Config().but(sample_rate=RATE, seconds=0.4), pairs, n=9)
     np.testing.assert_allclose(made.target, 0.5 * made.dry, atol=1e-7)
     assert set(made.groups) == {"f1", "m2"}
     for kind in ("dry", "wet"):
@@ -294,11 +308,9 @@ def test_pairs_are_found_by_their_names(tmp_path):
 def test_validation_keeps_whole_sources_for_itself():
     names = [f"{voice}_script{k}" for voice in ("f10", "f1", "f2", "m1") for k in range(5)]
     pairs = [(Path(f"{name}_cleanraw.wav"), Path(f"{name}_clean.wav")) for name in names]
-    train, kept = data.held_out(pairs, 0.3)
-    assert [len(train), len(kept)] == [10, 10]  # two voices of five each are the least that is 6
-    voices = [{data.source_of(dry) for dry, _ in side} for side in (train, kept)]
-    assert not voices[0] & voices[1]
-    assert [len(side) for side in data.held_out(pairs[:5])] == [4, 1]
+    train, kept = data.held_out(pairs)
+    assert [len(train), len(kept)] == [15, 5]
+    assert {data.source_of(pair) for pair in kept} == {"f10"}
     assert data.held_out(pairs[:1]) == (pairs[:1], pairs[:1])
 
 
@@ -307,7 +319,7 @@ def test_clips_are_from_one_place_of_both_and_short_ones_end_in_silence(tmp_path
     for name, audio in {"a_dry": sound, "a_wet": -sound, "b_dry": sound[:, :4000]}.items():
         write(tmp_path / f"{name}.wav", audio)
     write(tmp_path / "b_wet.wav", sound[:, :4100])
-    made = data.from_pairs(settings, data.paired_files(tmp_path, tmp_path), 0, n=12)
+    made = data.from_pairs(settings, data.paired_files(tmp_path, tmp_path), n=12)
     for dry, wet, group in zip(made.dry, made.target, made.groups, strict=True):
         np.testing.assert_array_equal(wet, -dry if group == "a" else dry)
         assert dry[:, 4000:].any() == (group == "a")
@@ -315,7 +327,7 @@ def test_clips_are_from_one_place_of_both_and_short_ones_end_in_silence(tmp_path
     assert len(starts) > 3
     write(tmp_path / "b_wet.wav", sound)
     with pytest.raises(ValueError, match="must be equally long"):
-        data.from_pairs(settings, data.paired_files(tmp_path, tmp_path), 0, n=12)
+        data.from_pairs(settings, data.paired_files(tmp_path, tmp_path), n=12)
 
 
 # Use
@@ -325,12 +337,10 @@ def test_a_curve_is_smooth_and_bridges_silence(small):
     model = untrained(small())
     loudness = np.repeat([0.1, 3.0, 0.0, 3.0, 0.1], RATE).astype(np.float32)
     found = curve(model, noise(2, 5 * RATE) * loudness, RATE, hop_s=0.2)
-    assert found.raw.shape == found.smooth.shape == (25, 3)
+    assert found.smooth.shape == (25, 3)
     np.testing.assert_allclose(found.seconds[:3], [0.1, 0.3, 0.5], atol=1e-6)
-    assert np.abs(np.diff(found.smooth, axis=0)).max() < np.abs(np.diff(found.raw, axis=0)).max()
-    # Three windows are silent: a straight line leads over them.
-    steps = np.diff(found.raw[10:15], axis=0)
-    np.testing.assert_allclose(steps, np.broadcast_to(steps[0], steps.shape), atol=1e-6)
+    steps = np.abs(np.diff(found.smooth, axis=0)).max(1)
+    assert 0 < steps[11:14].max() < 2 * steps.mean()  # three windows there are silent
     silent = curve(model, np.zeros((1, RATE), np.float32), RATE)
     np.testing.assert_allclose(silent.smooth, np.tile(START, (2, 1)), atol=1e-7)
 
@@ -338,12 +348,13 @@ def test_a_curve_is_smooth_and_bridges_silence(small):
 @pytest.mark.parametrize(
     ("rate", "channels", "samples"), [(RATE, 1, 40_001), (44_100, 2, 70_000), (8000, 1, 300)]
 )
+@pytest.mark.usefixtures("wire")
 def test_without_plug_ins_a_file_comes_out_as_it_went_in(small, tmp_path, rate, channels, samples):
     model, time = build(small()).eval(), np.arange(samples) / rate
     tones = [0.3 * np.sin(2 * np.pi * (300 + 200 * c) * time) for c in range(channels)]
     audio = np.stack(tones).astype(np.float32)
     write(tmp_path / "in.wav", audio, rate)
-    facts = enhance_file(model, tmp_path / "in.wav", tmp_path / "out.wav", rack=Wire())
+    facts = enhance_file(model, tmp_path / "in.wav", tmp_path / "out.wav")
     out, out_rate = soundfile.read(tmp_path / "out.wav", dtype="float32", always_2d=True)
     assert (out.T.shape, out_rate) == (audio.shape, rate)
     # There and back through soxr; a file begins and ends abruptly.
@@ -352,22 +363,25 @@ def test_without_plug_ins_a_file_comes_out_as_it_went_in(small, tmp_path, rate, 
     np.testing.assert_allclose(out.T[:, inner], audio[:, inner], atol=tolerance)
     assert json.loads((tmp_path / "out.json").read_text()) == facts
     assert set(facts["setting"]) == set(PAIR.names)
-    in_memory, _ = enhance(model, audio, rate, rack=Wire())
+    in_memory, _ = enhance(model, audio, rate)
     np.testing.assert_allclose(in_memory, out.T, atol=1e-6)
 
 
-def test_blocks_of_a_constant_setting_render_as_one(small):
+def test_blocks_of_a_constant_setting_render_as_one(small, monkeypatch):
     model, audio = build(small()).eval(), noise(1, 3 * RATE)
+    blocks, _ = enhance(model, audio, RATE)
     with Rack(PAIR.units, RATE) as rack:
-        blocks, _ = enhance(model, audio, RATE, rack=rack)
         whole = rack.render([audio], np.array([START]))[0]
     np.testing.assert_allclose(blocks, whole, atol=1e-5)
     # Half a second before each block plays too: after five time constants 0.7 % is left.
     audio = np.full((1, 3 * RATE), 0.5, np.float32)
-    blocks, _ = enhance(model, audio, RATE, rack=Slow())
-    np.testing.assert_allclose(blocks, Slow().render([audio], None)[0], atol=0.5 * 0.007)
+    monkeypatch.setattr(PREDICT, "Rack", Slow)
+    blocks, _ = enhance(model, audio, RATE)
+    whole = Slow((), RATE, workers=1).render([audio], None)[0]
+    np.testing.assert_allclose(blocks, whole, atol=0.5 * 0.007)
 
 
+@pytest.mark.usefixtures("wire")
 def test_memory_does_not_grow_with_the_file(small, tmp_path):
     """Ten minutes against one, in Python's arrays; the file itself would take 13 MB more.
 
@@ -380,13 +394,14 @@ def test_memory_does_not_grow_with_the_file(small, tmp_path):
             for _ in range(minutes):
                 file.write(noise(60 * 6000))
         tracemalloc.start()
-        enhance_file(model, path, tmp_path / "out.wav", hop_s=4.0, rack=Wire())
+        enhance_file(model, path, tmp_path / "out.wav", hop_s=4.0)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert soundfile.info(tmp_path / "out.wav").frames == 10 * 60 * 6000
     assert min(peaks[1:]) < peaks[0] + 500_000
 
 
+@pytest.mark.usefixtures("wire")
 def test_bad_files_are_refused(small, tmp_path):
     model, target = build(small()).eval(), tmp_path / "out.wav"
     (tmp_path / "text.wav").write_text("no sound")
@@ -401,9 +416,9 @@ def test_bad_files_are_refused(small, tmp_path):
         "nan.wav": r"nan\.wav: finite audio expected, found NaN or infinity",
     }.items():
         with pytest.raises(AudioFileError, match=message):
-            enhance_file(model, tmp_path / name, target, rack=Wire())
+            enhance_file(model, tmp_path / name, target)
     with pytest.raises(ValueError, match=r"target must be another file .* end in \.wav"):
-        enhance_file(model, tmp_path / "text.wav", tmp_path / "text.wav", rack=Wire())
+        enhance_file(model, tmp_path / "text.wav", tmp_path / "text.wav")
     assert not target.exists()
 
 
@@ -454,16 +469,18 @@ def test_the_oracles_cost_is_least_at_the_right_gain():
     assert costs[2] == pytest.approx(0, abs=1e-3)
 
 
-def test_rows_stand_beside_what_they_must():
-    sounds = [noise(1, RATE, seed=k) for k in range(4)]
-    error = noise(1, RATE, seed=9)
-    amounts = {"ours": 1, "prior": 1, "control": 3, "chance": 3, "oracle": 0, "floor": 0.1}
-    wet = {name: [x + k * error for x in sounds] for name, k in {**amounts, "dry": 3}.items()}
-    facts = {"sources": "generated", "seed": 1}
-    settings = Config().but(task="speech", sample_rate=RATE)
-    made = score.rows_of(settings, wet, sounds, ("a", "a", "b", "b"), **facts)
-    left = made[0]
-    assert (left.metric, left.n) == ("MR-STFT left", 4)
-    assert left.oracle == pytest.approx(0, abs=1e-6)
-    assert left.floor < left.ours == left.prior < left.control == left.chance == pytest.approx(1)
-    assert {*score.METRICS} <= {row.metric for row in made}
+def test_rows_stand_beside_what_they_must(small, monkeypatch):
+    """On pairs that a softer treble explains nearly: the search finds more than a constant."""
+    clips = noise(4, 1, 2 * RATE)
+    dull = lfilter([0.6, 0.4], [1.0], clips).astype(np.float32)
+    made = data.Examples(clips, None, dull, ("a", "a", "b", "b"))
+    monkeypatch.setattr(data, "examples", lambda *_, **__: made)
+    monkeypatch.setattr(score, "_PROTOCOLS", {"pair": "pairs"})
+    monkeypatch.setattr(score, "_N_CONSTANT", 4)
+    rows = score.score(untrained(small()), n=4, n_real=0, renders=60)
+    left, loudness = rows
+    assert (left.metric, left.n, loudness.metric) == ("MR-STFT left", 4, "loudness error")
+    assert left.oracle < 0.95 * left.prior < 0.95 * left.ours
+    assert left.floor < 0.7  # the rules filter
+    assert loudness.unit == "LU"
+    assert loudness.oracle < loudness.ours

@@ -121,13 +121,14 @@ class DrawnExamples(Dataset):
         sizes = f"{sound.encoder_seconds:g}s-{sound.seconds:g}s-{sound.n_mels}-{sound.sample_rate}"
         folder = cache_dir() / "pools" / f"style-{sound.n_examples}x{sizes}-seed{seed}"
         shapes = {name: tuple(value.shape) for name, value in self._made(0).items()}
-        self._store = ExampleCache(folder, sound.n_examples, shapes, dtype=np.float32)
+        self._store = ExampleCache(folder, sound.n_examples, shapes)
         for number in range(sound.n_examples):
             self.example(number)
 
     def example(self, number: int) -> dict[str, Tensor]:
         """One of the set."""
-        return self._store.get(number, self._made)
+        kept = self._store.get(number, self._made)
+        return {name: tensor.float() for name, tensor in kept.items()}
 
     def _made(self, number: int) -> dict[str, Tensor]:
         config, sound, seed = self.config, self.config.sound, self.config.plan.seed
@@ -142,8 +143,8 @@ class DrawnExamples(Dataset):
         return {
             "plain": torch.from_numpy(plain),
             "target": torch.from_numpy(render(plain, rate, truth)),
-            "plain_features": features(config, torch.from_numpy(whole))[0].half(),
-            "reference_features": features(config, reference)[0].half(),
+            "plain_features": features(config, torch.from_numpy(whole))[0],
+            "reference_features": features(config, reference)[0],
             "truth": torch.from_numpy(truth),
         }
 
