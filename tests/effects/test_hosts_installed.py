@@ -14,7 +14,7 @@ TS9 = "http://guitarix.sourceforge.net/plugins/gxts9#ts9sim"
 
 
 def installed(name, kind):
-    """`open_plugin`'s argument, or a skip that says what is missing."""
+    """What `HostedPlugin` takes, or a skip that says what is missing."""
     for info in installed_plugins():
         if info.kind == kind and name in (info.name, info.where):
             if not info.usable:
