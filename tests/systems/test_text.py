@@ -18,7 +18,7 @@ from labkit.systems.text import model as network
 from labkit.systems.text.data import TARGETS
 from labkit.systems.text.grammar import parse, preset_of, stem, vocabulary
 from labkit.systems.text.predict import render_file, variations
-from labkit.systems.text.preset import BAND, BANDS_HZ, START, TYPES, Band, curve_db, fitted_gains_db
+from labkit.systems.text.preset import BAND, BANDS_HZ, START, TYPES, Band, curve_db
 from labkit.systems.text.train import fit_first_guess, loss_of
 
 predict_module = importlib.import_module("labkit.systems.text.predict")
@@ -71,13 +71,6 @@ def test_the_curve_has_the_gradient_that_differences_give():
     ]
     shares = torch.tensor([[[0.3, 0.4, 0.1, 0.1, 0.1]]], dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda *k: curve_db(*k, shares), knobs)
-
-
-def test_fitted_gains_find_a_curve_that_the_bands_can_make():
-    gains = np.array([4.0, -3.0, 2.0, 5.0, -6.0])
-    eq = tuple(band.louder(db) for band, db in zip(Preset().eq, gains, strict=True))
-    # 0.5 dB: a response in dB is only nearly proportional to its gain, and there is a penalty
-    assert fitted_gains_db(Preset(eq).eq_curve_db()) == pytest.approx(gains, abs=0.5)
 
 
 # Presets
@@ -193,7 +186,7 @@ def test_a_shifted_pitch_keeps_the_duration(tmp_path):
     assert spectrum.argmax() == pytest.approx(880, abs=10)
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (22050, 2), (48000, 1), (96000, 2)])
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (96000, 2)])
 def test_rate_channels_length_and_loudness_stay(tmp_path, rate, channels):
     soundfile.write(tmp_path / "a.flac", noise(1.5, channels, rate).T, rate)
     done = render_file(everything_on(), tmp_path / "a.flac", tmp_path / "b.wav")

@@ -15,67 +15,56 @@ from labkit.systems.text.grammar import (
     wanted_eq_db,
 )
 
-# Figure and sign -> sentences. The rules were mended with these before them.
-SEEN = {
+# Figure and sign -> sentences of a second author. LOG.md tells how many were right at first.
+SENTENCES = {
     ("tilt", 1): """
         less reverb, brighter | no reverb, brighter | it is too muddy | give me more air | take out
         the mud | make it less dull | bring up the highs | less bass and more treble | less boomy,
         more clarity | make it drier and brighter | I want it a little less muffled | fewer lows | a
         bit too dark | not quite bright enough | brighten it | sounds too boomy | remove some mud |
-        shinier and more open | sharper""",
+        shinier and more open | sharper | please make the vocals brighter | could you lower the bass
+        a bit | more highs, less lows | sharpen it | a tad less bassy | brighter and crisper, less
+        reverb | no echo, brighter | reduce muddiness""",
     ("wet", -1): """
         less reverb, brighter | dial back the reverb | turn the reverb down | too much reverb |
         drier | dry it out | bring the reverb down | reverb off | half the reverb | warmer but with
         less reverb | make it drier and brighter | strip the reverb out | less roomy | a lot less
-        echo | kill the echo""",
+        echo | kill the echo | it's too wet | pull back the ambience | brighter and crisper, less
+        reverb | don't add reverb""",
     ("tilt", -1): """
         no echo and warmer | turn up the bass | turn down the treble | roll off the highs | too
         bright | not enough bass | not too bright | a touch darker | don't make it so harsh | tame
         the highs | duller | more bass and less treble | make the guitar sound darker | can you add
         some warmth | crunchier, with less treble | more lows | too much treble | way too harsh and
-        thin | darken it a bit | mellower | less shrill, more body | smoother""",
+        thin | darken it a bit | mellower | less shrill, more body | smoother | less highs, more
+        lows | not as harsh | a smidge warmer | deepen the sound | thicken it up | less tinny please
+        | less tinny, fuller | warmer and darker | much more spacious and a bit darker | more
+        vintage""",
     ("drive", 1): """
         turn the distortion up | dial in some distortion | a lot more distorted | more gain | much
-        dirtier | crunchier, with less treble""",
+        dirtier | crunchier, with less treble | needs more grit | crank the distortion""",
     ("wet", 1): """
         not enough reverb | wetter | bigger room | drown it in reverb | more cathedral | no
-        distortion but more reverb""",
+        distortion but more reverb | too dry | not wet enough | more hall | much more spacious and a
+        bit darker""",
     ("drive", -1): """
         cleaner | distortion off | less gain | without so much distortion | clean it up | less
-        crunchy | no distortion but more reverb""",
+        crunchy | no distortion but more reverb | ease off the distortion | too distorted | less
+        aggressive | without the distortion""",
     ("room", -1): "smaller room",
     ("pitch", 1): """
         up 2 semitones | pitch up 3 semitones with deeper bass | higher pitch | raise it by four
-        semitones""",
+        semitones | five semitones up | one octave up""",
     ("pitch", -1): """
         transpose down by 2 semitones | two semitones down | an octave lower | lower the pitch |
-        drop the pitch by 3 semitones | tune it down 2 semitones""",
+        drop the pitch by 3 semitones | tune it down 2 semitones | shift the pitch down by 2
+        semitones | an octave down""",
     ("ratio", 1): """
         heavier compression | compress it more | squash it more | tighter and punchier | less
-        distortion and more compression""",
-    ("ratio", -1): "slightly less compressed | no compression | less squashed",
-}
-# Written after the rules, by the one who had mended them, before they were run: 38 of these 40 were
-# right then; "muddiness" was mended since.
-UNSEEN = {
-    ("tilt", 1): """
-        please make the vocals brighter | could you lower the bass a bit | more highs, less lows |
-        sharpen it | a tad less bassy | brighter and crisper, less reverb | no echo, brighter |
-        reduce muddiness""",
-    ("tilt", -1): """
-        less highs, more lows | not as harsh | a smidge warmer | deepen the sound | thicken it up |
-        less tinny please | less tinny, fuller | warmer and darker | much more spacious and a bit
-        darker | more vintage""",
-    ("wet", 1): "too dry | not wet enough | more hall | much more spacious and a bit darker",
-    ("wet", -1): """
-        it's too wet | pull back the ambience | brighter and crisper, less reverb | don't add reverb""",
-    ("drive", -1): """
-        ease off the distortion | too distorted | less aggressive | without the distortion""",
-    ("drive", 1): "needs more grit | crank the distortion",
-    ("ratio", -1): "needs less compression | too compressed | loosen the compression",
-    ("ratio", 1): "more punch",
-    ("pitch", 1): "five semitones up | one octave up",
-    ("pitch", -1): "shift the pitch down by 2 semitones | an octave down",
+        distortion and more compression | more punch""",
+    ("ratio", -1): """
+        slightly less compressed | no compression | less squashed | needs less compression | too
+        compressed""",
 }
 
 
@@ -103,30 +92,14 @@ def start_from(rng):
     )
 
 
-def split(sentences):
-    return [" ".join(sentence.split()) for sentence in sentences.split("|")]
-
-
-def wrong(told):
-    """Sentences that do not move their figure the right way from one of three settings."""
-    found = []
-    for (figure, sign), sentences in told.items():
-        for sentence in split(sentences):
-            for k in range(3):
-                start = start_from(generator(0, "desk", k))
-                moved = apply_items(parse(sentence), start)
-                before, after = figures(start), figures(moved)
-                if sign * (after[figure] - before[figure]) <= 1e-6:
-                    found.append(sentence)
-                    break
-    return found
-
-
-def test_sentences_of_a_second_author_move_the_right_figure_the_right_way():
-    assert wrong(SEEN) == []
-    assert wrong(UNSEEN) == ["loosen the compression"]
-    n = sum(len(split(sentences)) for sentences in UNSEEN.values())
-    assert 1 - len(wrong(UNSEEN)) / n >= 0.95
+@pytest.mark.parametrize(("figure", "sign"), SENTENCES)
+def test_a_sentence_moves_the_right_figure_the_right_way(figure, sign):
+    for sentence in SENTENCES[figure, sign].split("|"):
+        for k in range(3):
+            start = start_from(generator(0, "desk", k))
+            moved = apply_items(parse(sentence), start)
+            change = figures(moved)[figure] - figures(start)[figure]
+            assert sign * change > 1e-6, " ".join(sentence.split())
 
 
 @pytest.mark.parametrize(

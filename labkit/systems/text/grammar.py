@@ -169,7 +169,7 @@ def parse(prompt: str) -> list[Item]:
     """
     if not re.search(r"[A-Za-z]", prompt):
         raise ValueError(f"prompt must hold words, got {prompt!r}")
-    text = prompt.lower().replace("’", "'")
+    text = " ".join(prompt.lower().replace("’", "'").split())
     for pattern, plain in _REWRITES:
         text = re.sub(pattern, plain, text)
     tokens, state, items = _tokens(text), _State(), []
