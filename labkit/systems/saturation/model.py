@@ -217,53 +217,37 @@ class Prediction(NamedTuple):
         return self.log_depth.gather(1, curve[:, None])[:, 0]
 
 
-class SpectralEncoder(nn.Module):
-    """Log-mel spectrograms (b, bands, frames) to vectors (b, embedding) of length 1."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        net = config.net
-        self.in_channels = net.in_channels
-        network = MobileNetV2(net.embedding, width=net.width, in_channels=net.in_channels)
-        # Halves the time: depthwise convolutions are faster with adjacent channels.
-        self.network = network.to(memory_format=torch.channels_last)
-
-    def forward(self, spectrograms: Tensor) -> Tensor:
-        """(b, bands, frames) -> (b, embedding)."""
-        repeated = spectrograms.unsqueeze(1).expand(-1, self.in_channels, -1, -1)
-        return F.normalize(self.network(repeated), dim=-1)
-
-
-class ParameterController(nn.Module):
-    """A perceptron of three layers, (b, n_in) -> (b, n_out)."""
-
-    def __init__(self, n_in: int, hidden: int, n_out: int, dropout: float) -> None:
-        super().__init__()
-        first = [nn.Linear(n_in, hidden), nn.LeakyReLU(0.01), nn.Dropout(dropout)]
-        second = [nn.Linear(hidden, hidden), nn.LeakyReLU(0.01), nn.Dropout(dropout)]
-        self.layers = nn.Sequential(*first, *second, nn.Linear(hidden, n_out))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(b, n_in) -> (b, n_out)."""
-        return self.layers(inputs)
-
-
 class SaturationModel(nn.Module):
     """Curve and depth from a wet sound and, where given, a reference.
 
-    One encoder serves both; a learnt vector takes the place of a missing reference.
+    One encoder of log-mel spectrograms serves both; a learnt vector takes the place of a missing
+    reference. The controller is a perceptron on both and on the measured features.
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        net = config.net
-        self.encoder = SpectralEncoder(config)
+        net, hidden = config.net, config.net.hidden
+        encoder = MobileNetV2(net.embedding, width=net.width, in_channels=net.in_channels)
+        # Halves the time: depthwise convolutions are faster with adjacent channels.
+        self.encoder = encoder.to(memory_format=torch.channels_last)
         self.absent = nn.Parameter(torch.zeros(net.embedding))
-        self.features = _feature_layers(net.hidden) if net.features else None
-        n_in = 2 * net.embedding + (net.hidden if net.features else 0)
-        n_curves = len(CURVE_NAMES)
-        self.controller = ParameterController(n_in, net.hidden, 2 * n_curves + 1, net.dropout)
+        self.features = None
+        n_in = 2 * net.embedding
+        if net.features:
+            n_in += hidden
+            self.features = nn.Sequential(
+                nn.BatchNorm1d(N_FEATURES),
+                # A feature that hardly varied in training must not dominate on another recording.
+                nn.Hardtanh(-5.0, 5.0),
+                *(nn.Linear(N_FEATURES, hidden), nn.BatchNorm1d(hidden), nn.ReLU()),
+                *(nn.Linear(hidden, hidden), nn.BatchNorm1d(hidden), nn.ReLU()),
+            )
+        self.controller = nn.Sequential(
+            *(nn.Linear(n_in, hidden), nn.LeakyReLU(0.01), nn.Dropout(net.dropout)),
+            *(nn.Linear(hidden, hidden), nn.LeakyReLU(0.01), nn.Dropout(net.dropout)),
+            nn.Linear(hidden, 2 * len(CURVE_NAMES) + 1),
+        )
         # Factor on the stated spreads, set by `train.calibrate`.
         self.register_buffer("spread_factor", torch.ones(()))
 
@@ -271,7 +255,9 @@ class SaturationModel(nn.Module):
         """The prediction for a batch of `network_inputs`."""
         n = len(inputs["wet"])
         given = inputs["given"] > 0
-        embedded = self.encoder(torch.cat([inputs["wet"], inputs["reference"][given]]))
+        spectrograms = torch.cat([inputs["wet"], inputs["reference"][given]]).unsqueeze(1)
+        repeated = spectrograms.expand(-1, self.config.net.in_channels, -1, -1)
+        embedded = F.normalize(self.encoder(repeated), dim=-1)
         reference = self.absent.to(embedded.dtype).repeat(n, 1)
         reference[given] = embedded[n:]
         parts = [embedded[:n], reference]
@@ -281,20 +267,6 @@ class SaturationModel(nn.Module):
         n_curves = len(CURVE_NAMES)
         log_depth = 0.5 * _DEPTH_RANGE + out[:, :n_curves]
         return Prediction(log_depth, out[:, -1].clamp(-6.0, 2.0), out[:, n_curves:-1])
-
-
-def _feature_layers(hidden: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.BatchNorm1d(N_FEATURES),
-        # A feature that hardly varied in training must not dominate on another recording.
-        nn.Hardtanh(-5.0, 5.0),
-        nn.Linear(N_FEATURES, hidden),
-        nn.BatchNorm1d(hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, hidden),
-        nn.BatchNorm1d(hidden),
-        nn.ReLU(),
-    )
 
 
 def build(config: Config) -> SaturationModel:

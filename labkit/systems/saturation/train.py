@@ -156,12 +156,9 @@ def errors(prediction: Prediction, batch: Mapping[str, Tensor], prefix: str) -> 
 
 
 def calibrate(model: SaturationModel, batch: Mapping[str, Tensor]) -> float:
-    """Set the factor on the stated spreads that makes the true depths most probable, in place.
+    """Set and return the factor on the stated spreads that makes the true depths most probable.
 
-    Returns:
-        The factor: mean error over stated spread, the maximum-likelihood Laplace scale.
-
-    Source: temperature scaling (Guo et al. 2017) for a density, as in Levi et al. 2019.
+    Mean error over stated spread: temperature scaling (Guo et al. 2017) of a Laplace density.
     """
     prediction = predict_batch(model, batch)
     error = (prediction.of(batch["curve"]) - batch["log_depth"]).abs()
