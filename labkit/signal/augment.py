@@ -190,11 +190,7 @@ def fit(audio: np.ndarray, samples: int, *, offset: int) -> np.ndarray:
 
 
 def augment(
-    audio: np.ndarray,
-    sample_rate: int,
-    rng: np.random.Generator,
-    *,
-    strength: float = 1.0,
+    audio: np.ndarray, sample_rate: int, rng: np.random.Generator, *, strength: float = 1.0
 ) -> np.ndarray:
     """One random variation of a dry clip: colour, speed, crop, polarity, fades, level and noises.
 

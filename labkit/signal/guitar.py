@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from labkit.signal.strokes import STANDARD_TUNING, Stroke, draw_style, play
+from labkit.signal.strokes import STANDARD_TUNING, Stroke, play
 from labkit.signal.units import db_to_amplitude, midi_to_hz
 
 _PREROLL_SECONDS = 0.008  # a render begins this long before time zero
@@ -467,7 +467,7 @@ def phrase(
     """
     _check(sample_rate, seconds)
     model = GuitarModel.draw(rng) if model is None else model
-    strokes = play(rng, style or draw_style(rng), seconds=seconds, tuning=model.tuning)
+    strokes = play(rng, style, seconds, model.tuning)
     rate, factor = _work_rate(sample_rate)
     samples = round(seconds * sample_rate)
     mix = np.zeros(-(-samples // factor) + 1, dtype=np.float32)

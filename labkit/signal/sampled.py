@@ -69,7 +69,10 @@ class Synthesizer:
         }
         rate = float(sample_rate)
         self._synth = fluidsynth.Synth(gain=0.5, samplerate=rate, channels=16, **settings)
-        self._write = _float_writer(fluidsynth)
+        # pyfluidsynth wraps the 16-bit writer, which dithers and clips.
+        self._write = fluidsynth._fl.fluid_synth_write_float
+        pointer, count = ctypes.c_void_p, ctypes.c_int
+        self._write.argtypes = [pointer, count, pointer, count, count, pointer, count, count]
         self._bank = self._synth.sfload(str(path))
         if self._bank < 0:
             raise AudioError(f"{path}: FluidSynth cannot load this SoundFont")
@@ -128,15 +131,6 @@ class Synthesizer:
         self._render(unused, 0, BLOCK)
         self._synth.all_sounds_off(_PRIMER[0])
         self._render(unused, 0, BLOCK)
-
-
-def _float_writer(fluidsynth):
-    """`fluid_synth_write_float`: pyfluidsynth wraps the 16-bit writer, which dithers and clips."""
-    write = fluidsynth._fl.fluid_synth_write_float
-    write.restype = ctypes.c_int
-    pointer, count = ctypes.c_void_p, ctypes.c_int
-    write.argtypes = [pointer, count, pointer, count, count, pointer, count, count]
-    return write
 
 
 _SCALES = (
@@ -221,12 +215,10 @@ class _Hand:
         return slots
 
     def degree(self, degree: int) -> int:
-        """The key of a degree of the scale, counted through the octaves."""
         octave, step = divmod(int(degree), len(self.scale))
         return self.root + 12 * octave + self.scale[step]
 
     def chord(self) -> list[int]:
-        """The keys of a random chord."""
         shape = _CHORDS[self.rng.integers(len(_CHORDS))]
         base = int(self.rng.integers(self.low, min(self.low + 13, self.high - 11)))
         return [base + offset for offset in shape if base + offset <= self.high]
@@ -369,7 +361,7 @@ class Program:
 
     @property
     def source_id(self) -> str:
-        """Its name in manifests, e.g. ``"fluidr3/000-025"``."""
+        """Its name, e.g. ``"fluidr3/000-025"``."""
         return f"fluidr3/{self.bank:03d}-{self.number:03d}"
 
 
@@ -450,7 +442,7 @@ class Sampled:
     def groups(self, split: str) -> list[str]:
         """The source ids of a split."""
         indices = self._phrases[check_split(split)]
-        return [_group(program, index) for program in programs(split) for index in indices]
+        return [f"{one.source_id}/{index:05d}" for one in programs(split) for index in indices]
 
     def clip(self, rng: np.random.Generator, split: str) -> Clip:
         """A phrase on a random instrument of the split, peak at most 0.99."""
@@ -466,7 +458,7 @@ class Sampled:
             seconds=self.seconds + max(lead, 0.0),
         )
         audio = self.play(_vary(rng, phrase, program), program, lead_seconds=lead)
-        return Clip(audio, self.sample_rate, _group(program, index), self.kind)
+        return Clip(audio, self.sample_rate, f"{program.source_id}/{index:05d}", self.kind)
 
     def play(self, phrase: Phrase, program: Program, *, lead_seconds: float = 0.0) -> np.ndarray:
         """A phrase from `lead_seconds` on (less than 0 is silence before it), peak at most 0.99."""
@@ -479,10 +471,6 @@ class Sampled:
         audio = whole[:, lead:]
         peak = float(np.abs(audio).max())
         return np.ascontiguousarray(audio if peak <= 0.99 else audio * np.float32(0.99 / peak))
-
-
-def _group(program: Program, phrase: int) -> str:
-    return f"{program.source_id}/{phrase:05d}"
 
 
 def _vary(rng: np.random.Generator, phrase: Phrase, program: Program) -> Phrase:

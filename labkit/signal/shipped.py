@@ -1,7 +1,6 @@
 """The few seconds of guitar that the notebooks play: made here, kept in `data/phrases`."""
 
 import hashlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,22 +35,13 @@ def load_phrase(name: str = "riff") -> tuple[np.ndarray, int]:
 
 
 def make_phrases(folder: Path) -> dict[str, str]:
-    """Render all phrases as 16-bit FLAC, and return the sha256 of each one's samples.
-
-    The hashes in the folder's README.md are brought up to date. FluidR3_GM.sf2 is needed.
-    """
+    """Render all phrases as 16-bit FLAC; returns the sha256 of each one's samples."""
     folder.mkdir(parents=True, exist_ok=True)
     hashes = {}
     for name in _RECIPES:
         audio = render_phrase(name)
         write_audio(folder / f"{name}.flac", audio, SAMPLE_RATE, subtype="PCM_16")
         hashes[name] = samples_hash(folder / f"{name}.flac")
-    readme = folder / "README.md"
-    if readme.exists():
-        text = readme.read_text()
-        for name, value in hashes.items():
-            text = re.sub(rf"(`{name}\.flac` \|.*\| `)[0-9a-f]{{64}}`", rf"\g<1>{value}`", text)
-        readme.write_text(text)
     return hashes
 
 

@@ -131,14 +131,15 @@ def _kick(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     return (body + click).astype(np.float32)
 
 
-def _filtered(audio: np.ndarray, order: int, edges_hz, kind: str, sample_rate: int) -> np.ndarray:
+def filtered(audio: np.ndarray, order: int, edges_hz, kind: str, sample_rate: int) -> np.ndarray:
+    """Through a Butterworth filter."""
     return signal.sosfilt(signal.butter(order, edges_hz, kind, fs=sample_rate, output="sos"), audio)
 
 
 def _snare(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     n = sample_rate // 2
     edges_hz = [rng.uniform(900, 1800), 9000]
-    rattle = _filtered(rng.standard_normal(n), 1, edges_hz, "bandpass", sample_rate)
+    rattle = filtered(rng.standard_normal(n), 1, edges_hz, "bandpass", sample_rate)
     rattle = rattle * _decay(n, sample_rate, rng.uniform(0.04, 0.12))
     tone = np.sin(2 * np.pi * rng.uniform(160, 240) * np.arange(n) / sample_rate)
     return (0.7 * rattle + 0.6 * (tone * _decay(n, sample_rate, 0.05))).astype(np.float32)
@@ -147,7 +148,7 @@ def _snare(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
 def _hat(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     n = sample_rate // 4
     edge_hz = min(rng.uniform(5500, 8000), 0.4 * sample_rate)
-    hiss = 0.3 * _filtered(rng.standard_normal(n), 2, edge_hz, "highpass", sample_rate)
+    hiss = 0.3 * filtered(rng.standard_normal(n), 2, edge_hz, "highpass", sample_rate)
     return (hiss * _decay(n, sample_rate, rng.uniform(0.015, 0.06))).astype(np.float32)
 
 

@@ -14,7 +14,7 @@ from scipy import signal
 
 from labkit.signal.augment import clicks, fade, hum, noise
 from labkit.signal.seeds import generator
-from labkit.signal.sources import Generated
+from labkit.signal.sources import Generated, filtered
 from labkit.signal.spectra import istft, stft
 from labkit.signal.units import db_to_amplitude, set_rms
 
@@ -90,19 +90,12 @@ def _syllable(
     if n_hiss:
         low_hz = float(rng.uniform(1500, 4500))
         edges_hz = [low_hz, min(2.2 * low_hz, 0.45 * sample_rate)]
-        hiss = _band_noise(rng, n_hiss, edges_hz, 2, sample_rate)[None]
+        hiss = filtered(noise(rng, n_hiss, pink=False), 2, edges_hz, "bandpass", sample_rate)[None]
         out[:n_hiss] = fade(hiss, start=n_hiss // 4, end=n_hiss // 4)[0]
     voiced = _vowel(rng, speaker, samples - n_hiss // 2, sample_rate)
     out[n_hiss // 2 :] += voiced * np.float32(rng.uniform(2.0, 5.0))
     loudness = db_to_amplitude(rng.normal(0, 4.0))
     return out * np.float32(0.1 * loudness)
-
-
-def _band_noise(
-    rng: np.random.Generator, samples: int, edges_hz: list[float], order: int, sample_rate: int
-) -> np.ndarray:
-    band = signal.butter(order, edges_hz, "bandpass", fs=sample_rate, output="sos")
-    return signal.sosfilt(band, noise(rng, samples, pink=False))
 
 
 def _vowel(
@@ -169,7 +162,7 @@ def non_speech(rng: np.random.Generator, audio: np.ndarray, sample_rate: int) ->
 def _breath(rng: np.random.Generator, most_samples: int, sample_rate: int) -> np.ndarray:
     samples = min(most_samples, round(rng.uniform(0.12, 0.45) * sample_rate))
     edges_hz = [float(rng.uniform(300, 900)), float(rng.uniform(2500, 7000))]
-    air = _band_noise(rng, samples, edges_hz, 1, sample_rate)
+    air = filtered(noise(rng, samples, pink=False), 1, edges_hz, "bandpass", sample_rate)
     air = air / (air.std() + 1e-9) * db_to_amplitude(rng.uniform(-26, -8))
     return fade(air[None].astype(np.float32), start=samples // 3, end=samples // 2)[0]
 

@@ -22,7 +22,7 @@ class Stroke:
 
 
 @dataclass(frozen=True)
-class Hand:
+class _Hand:
     """Where and how fast one phrase is played, and the stream that decides what."""
 
     rng: np.random.Generator
@@ -35,11 +35,9 @@ class Hand:
     looseness_seconds: float
 
     def chance(self, probability: float) -> bool:
-        """True with this probability."""
         return bool(self.rng.random() < probability)
 
     def pick(self, options: Sequence):
-        """One of the options, all equally likely."""
         return options[int(self.rng.integers(len(options)))]
 
     def articulation(self) -> float:
@@ -65,7 +63,6 @@ class Hand:
             time, step = time + length, step + 1
 
     def on_scale(self, degree: int) -> int:
-        """MIDI number of a degree of the scale, counted from the root through the octaves."""
         octave, place = divmod(degree, len(self.scale))
         return self.root + 12 * octave + self.scale[place]
 
@@ -79,14 +76,14 @@ class Hand:
         return string, frets[string]
 
 
-def velocities(hand: Hand) -> Iterator[float]:
+def _velocities(hand: _Hand) -> Iterator[float]:
     """How hard each stroke is, about one dynamic."""
     base, spread = hand.rng.uniform(0.35, 1.0), hand.rng.uniform(0.02, 0.2)
     while True:
         yield float(np.clip(hand.rng.normal(base, spread), 0.12, 1.0))
 
 
-def melody(hand: Hand) -> Iterator[int]:
+def _melody(hand: _Hand) -> Iterator[int]:
     """Pitches of a random walk on the scale, within reach of the hand."""
     degree = int(hand.rng.integers(0, 2 * len(hand.scale)))
     low, high = hand.tuning[0], hand.tuning[-1] + min(hand.fret + 5, 22)
@@ -98,7 +95,7 @@ def melody(hand: Hand) -> Iterator[int]:
         degree += step if low <= midi <= high else (1 if midi < low else -1) * len(hand.scale)
 
 
-def stop_when_replucked(strokes: list[Stroke]) -> list[Stroke]:
+def _stop_when_replucked(strokes: list[Stroke]) -> list[Stroke]:
     """Each stroke ends no later than the next one on any of its strings begins."""
     strokes = sorted(strokes, key=lambda s: s.onset_seconds)
     out: list[Stroke] = []
@@ -136,20 +133,20 @@ _MOVABLE_CHORDS = (
 _NATURAL_HARMONICS = (2, 2, 3, 3, 4, 5)
 
 
-def _timed(hand: Hand, weights: dict[float, float], rest: float = 0.08) -> Iterator[tuple]:
+def _timed(hand: _Hand, weights: dict[float, float], rest: float = 0.08) -> Iterator[tuple]:
     """(onset, duration, velocity), slot after slot."""
-    for slot, velocity in zip(hand.slots(weights, rest), velocities(hand), strict=False):
+    for slot, velocity in zip(hand.slots(weights, rest), _velocities(hand), strict=False):
         yield *slot, velocity
 
 
-def _melodic(hand: Hand, weights: dict[float, float], rest: float = 0.08) -> Iterator[tuple]:
+def _melodic(hand: _Hand, weights: dict[float, float], rest: float = 0.08) -> Iterator[tuple]:
     """(onset, duration, MIDI number, velocity) of a melody, slot after slot."""
-    melodies = zip(hand.slots(weights, rest), melody(hand), velocities(hand), strict=False)
+    melodies = zip(hand.slots(weights, rest), _melody(hand), _velocities(hand), strict=False)
     for slot, midi, velocity in melodies:
         yield *slot, midi, velocity
 
 
-def _line(hand: Hand, weights: dict[float, float] | None = None) -> list[Stroke]:
+def _line(hand: _Hand, weights: dict[float, float] | None = None) -> list[Stroke]:
     weights = weights or hand.pick(
         ({0.5: 3, 1: 2, 0.25: 1}, {1: 2, 2: 1, 0.5: 1}, {0.5: 1}, {1 / 3: 2, 1: 1})
     )
@@ -161,11 +158,11 @@ def _line(hand: Hand, weights: dict[float, float] | None = None) -> list[Stroke]
     ]
 
 
-def _run(hand: Hand) -> list[Stroke]:
+def _run(hand: _Hand) -> list[Stroke]:
     return _line(hand, hand.pick(({0.25: 1}, {1 / 3: 1}, {0.25: 3, 0.5: 1})))
 
 
-def _expressive(hand: Hand) -> list[Stroke]:
+def _expressive(hand: _Hand) -> list[Stroke]:
     """A line whose longer notes are bent, slid into or shaken."""
     strokes = _line(hand, {1: 2, 2: 1, 0.5: 1})
     vibrato = (float(hand.rng.uniform(4, 7.5)), float(hand.rng.uniform(5, 60)))
@@ -192,7 +189,7 @@ def _expressive(hand: Hand) -> list[Stroke]:
     return out
 
 
-def _sustain(hand: Hand) -> list[Stroke]:
+def _sustain(hand: _Hand) -> list[Stroke]:
     vibrato = (0.0, 0.0)
     if hand.chance(0.4):
         vibrato = (float(hand.rng.uniform(4, 7)), float(hand.rng.uniform(3, 40)))
@@ -202,13 +199,13 @@ def _sustain(hand: Hand) -> list[Stroke]:
     ]
 
 
-def _power_frets(hand: Hand, fret: int) -> tuple[tuple[int, int], ...]:
+def _power_frets(hand: _Hand, fret: int) -> tuple[tuple[int, int], ...]:
     string = int(hand.rng.integers(0, 3))
     shape = ((string, fret), (string + 1, fret + 2), (string + 2, fret + (3 if string == 2 else 2)))
     return shape[: 2 + hand.chance(0.6)]
 
 
-def _power(hand: Hand) -> list[Stroke]:
+def _power(hand: _Hand) -> list[Stroke]:
     weights = hand.pick(({2: 2, 1: 1}, {1: 2, 0.5: 1}, {4: 1}, {0.5: 1}))
     strokes, frets, held = [], _power_frets(hand, hand.fret % 10), hand.articulation()
     for onset, length, velocity in _timed(hand, weights):
@@ -220,7 +217,7 @@ def _power(hand: Hand) -> list[Stroke]:
     return strokes
 
 
-def _riff(hand: Hand) -> list[Stroke]:
+def _riff(hand: _Hand) -> list[Stroke]:
     """Palm-muted low notes with accents left to ring."""
     weights = hand.pick(({0.25: 1}, {0.5: 2, 0.25: 1}, {0.25: 2, 0.5: 1}, {1 / 3: 1}))
     mute, accents = float(hand.rng.uniform(0.3, 0.8)), float(hand.rng.uniform(0.1, 0.5))
@@ -236,7 +233,7 @@ def _riff(hand: Hand) -> list[Stroke]:
     return strokes
 
 
-def _chord_frets(hand: Hand) -> tuple[tuple[int, int], ...]:
+def _chord_frets(hand: _Hand) -> tuple[tuple[int, int], ...]:
     movable = hand.chance(0.5)
     shape = hand.pick(_MOVABLE_CHORDS if movable else _OPEN_CHORDS)
     shift = int(hand.rng.integers(0, 9)) if movable else 0
@@ -244,7 +241,7 @@ def _chord_frets(hand: Hand) -> tuple[tuple[int, int], ...]:
     return frets if hand.chance(0.7) else frets[int(hand.rng.integers(0, 2)) :]
 
 
-def _chords(hand: Hand) -> list[Stroke]:
+def _chords(hand: _Hand) -> list[Stroke]:
     strokes, fingered, held = [], hand.chance(0.4), hand.articulation()
     for onset, length, velocity in _timed(hand, {4: 1, 2: 2, 1: 1}):
         spread = float(hand.rng.uniform(0, 0.008) if fingered else hand.rng.uniform(0.01, 0.12))
@@ -252,7 +249,7 @@ def _chords(hand: Hand) -> list[Stroke]:
     return strokes
 
 
-def _strum(hand: Hand) -> list[Stroke]:
+def _strum(hand: _Hand) -> list[Stroke]:
     """Down and up strokes over a chord, some of them on dead strings."""
     dead = float(hand.pick((0, 0, 0.15, 0.4)))
     weights = hand.pick(({0.5: 1}, {1: 1, 0.5: 2}, {0.5: 2, 0.25: 1}))
@@ -268,7 +265,7 @@ def _strum(hand: Hand) -> list[Stroke]:
     return strokes
 
 
-def _arpeggio(hand: Hand) -> list[Stroke]:
+def _arpeggio(hand: _Hand) -> list[Stroke]:
     weights = hand.pick(({0.5: 1}, {1 / 3: 1}, {0.25: 1}, {0.5: 2, 1: 1}))
     frets = _chord_frets(hand)
     order = [*range(len(frets)), *range(len(frets) - 2, 0, -1)]
@@ -279,7 +276,7 @@ def _arpeggio(hand: Hand) -> list[Stroke]:
     return strokes
 
 
-def _double_stops(hand: Hand) -> list[Stroke]:
+def _double_stops(hand: _Hand) -> list[Stroke]:
     interval, held = int(hand.pick((2, 2, 3, 4, 5))), hand.articulation()
     strokes = []
     for onset, length, midi, velocity in _melodic(hand, {1: 2, 0.5: 2, 2: 1}):
@@ -293,7 +290,7 @@ def _double_stops(hand: Hand) -> list[Stroke]:
     return strokes
 
 
-def _harmonics(hand: Hand) -> list[Stroke]:
+def _harmonics(hand: _Hand) -> list[Stroke]:
     strokes = []
     for onset, length, velocity in _timed(hand, {1: 2, 2: 1, 0.5: 1}):
         frets = ((int(hand.rng.integers(len(hand.tuning))), 0),)
@@ -304,7 +301,7 @@ def _harmonics(hand: Hand) -> list[Stroke]:
 
 
 # Each style with its odds.
-_PLAYERS: dict[str, tuple[Callable[[Hand], list[Stroke]], float]] = {
+_PLAYERS: dict[str, tuple[Callable[[_Hand], list[Stroke]], float]] = {
     "line": (_line, 4),
     "run": (_run, 1.5),
     "expressive": (_expressive, 2.5),
@@ -320,22 +317,16 @@ _PLAYERS: dict[str, tuple[Callable[[Hand], list[Stroke]], float]] = {
 STYLES: tuple[str, ...] = tuple(_PLAYERS)
 
 
-def draw_style(rng: np.random.Generator) -> str:
-    """One of `STYLES`, the common ones more often."""
-    odds = np.array([odds for _, odds in _PLAYERS.values()])
-    return STYLES[int(rng.choice(len(STYLES), p=odds / odds.sum()))]
-
-
 def play(
-    rng: np.random.Generator, style: str, seconds: float, tuning: tuple[int, ...] = STANDARD_TUNING
+    rng: np.random.Generator, style: str | None, seconds: float, tuning: tuple[int, ...]
 ) -> list[Stroke]:
-    """At least one stroke of a style within a stretch of time, in order of onset.
-
-    The first often begins before time zero, as in a crop of a recording.
-    """
+    """Strokes of a style in order of onset; the first often begins before time zero."""
+    if style is None:
+        odds = np.array([odds for _, odds in _PLAYERS.values()])
+        style = STYLES[int(rng.choice(len(STYLES), p=odds / odds.sum()))]
     if style not in _PLAYERS:
         raise ValueError(f"style must be one of {', '.join(STYLES)}, got {style!r}")
-    hand = Hand(
+    hand = _Hand(
         rng=rng,
         seconds=seconds,
         beat_seconds=60 / float(rng.triangular(65, 120, 210)),
@@ -345,7 +336,7 @@ def play(
         tuning=tuning,
         looseness_seconds=float(rng.uniform(0, 0.015)),
     )
-    strokes = stop_when_replucked(_PLAYERS[style][0](hand))
+    strokes = _stop_when_replucked(_PLAYERS[style][0](hand))
     latest = max(seconds - 0.1, 0.05)
     if not any(-0.3 < s.onset_seconds < latest or s.duration_seconds > 1 for s in strokes):
         onset = float(rng.uniform(-0.2, 0.3)) * min(seconds, 1)

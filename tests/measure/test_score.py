@@ -52,10 +52,6 @@ def _fail(*_: object) -> None:
     raise OSError("disk full")
 
 
-def test_the_file_lies_under_data() -> None:
-    assert score.results_path("pedal_order").parts[-3:] == ("data", "results", "pedal_order.json")
-
-
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run `labkit evaluate nothing`"):
         score.read("nothing", path=tmp_path / "nothing.json")

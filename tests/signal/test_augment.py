@@ -71,15 +71,6 @@ def test_colouring_is_causal():
         assert before < 1e-4 * np.square(filtered).sum()
 
 
-def test_early_reflections_arrive_where_they_should():
-    response = aug.early_reflections(GRID, delays_ms=np.array([5.0]), gains=np.array([0.3]))
-    filtered = aug.colour(impulse(), response)[0]
-    late = 100 + round(0.005 * RATE)
-    # Between samples it is a sinc.
-    assert np.sum(filtered[late - 20 : late + 20]) == pytest.approx(0.3, abs=0.02)
-    assert np.abs(filtered[late + 200 :]).max() < 0.005
-
-
 @pytest.mark.parametrize("speed", [1.03, 0.97, 1.01])
 def test_speed_moves_the_pitch(speed):
     tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)[None].astype(np.float32)
@@ -140,12 +131,6 @@ def test_augment_is_finite_repeatable_and_within_full_scale(clip):
     assert min(peaks) < -27
     assert np.mean(np.diff(np.sort(peaks)) < 1.5) > 2 / 3  # the 30 dB are filled
     np.testing.assert_array_equal(varied(clip, 5), varied(clip, 5))
-
-
-def test_polarity_is_turned_half_the_time():
-    spikes = [varied(impulse(RATE // 2), seed, strength=1e-6)[0] for seed in range(60)]
-    turned = [spike[np.argmax(np.abs(spike))] < 0 for spike in spikes]
-    assert 15 < sum(turned) < 45  # binomial(60, 1/2): 4 standard deviations
 
 
 def test_without_strength_a_clip_is_itself(clip):

@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 from labkit.signal import datasets
-from labkit.signal.datasets import DatasetUnavailable, LicenceError, get, records
+from labkit.signal.datasets import DatasetUnavailable, LicenceError, get
 
 pooch = pytest.importorskip("pooch")
 
@@ -142,13 +142,3 @@ def test_licence_comes_first(tmp_path):
     with pytest.raises(LicenceError, match=message):
         get("idmt-smt-guitar")
     assert [path.name for path in tmp_path.rglob("*")] == ["datasets", "toy"]
-
-
-def test_records_are_complete():
-    known = records()
-    assert list(known) == ["egfxset", "guitar-techs", "guitarset", "idmt-smt-guitar", "daps"]
-    for found in known.values():
-        assert found.page.startswith("https://zenodo.org/records/")
-        assert found.licence.startswith("CC BY")
-        assert all(len(value) == 32 and int(value, 16) >= 0 for value in found.files.values())
-    assert [len(found.files) for found in known.values()] == [14, 9, 3, 1, 1]

@@ -1,14 +1,11 @@
 """The guitar generator: tuning, decay, levels, repeatability; nothing wraps round the FFT."""
 
-from dataclasses import replace
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
 from labkit.signal.guitar import GuitarModel, Pluck, phrase, pluck, render, warp
 from labkit.signal.seeds import generator
-from labkit.signal.strokes import STYLES, play
+from labkit.signal.strokes import STANDARD_TUNING, STYLES, play
 from labkit.signal.units import amplitude_to_db, midi_to_hz
 
 SAMPLE_RATE = 44100
@@ -81,12 +78,6 @@ def test_the_pick_position_cancels_its_partial():
     assert partial[3] < 0.05 * min(partial[2], partial[4])
 
 
-def test_the_same_seed_gives_the_same_samples_and_another_does_not():
-    first, again, other = (phrase(generator(seed, "phrase")) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert np.abs(first - other).max() > 0.01 * np.abs(first).max()
-
-
 def test_a_hundred_phrases_are_finite_and_at_a_sane_level():
     peaks = []
     for index in range(100):
@@ -99,36 +90,10 @@ def test_a_hundred_phrases_are_finite_and_at_a_sane_level():
     assert -8 < max(peaks) < -2.99
 
 
-@pytest.mark.parametrize("slope", [0.0, 0.9])
-def test_the_noise_floor_is_where_it_was_asked_to_be(slope):
-    # Renders that differ in noise alone; the peak is that of the strings before the rig.
-    quiet, *noisy = (
-        phrase(
-            generator(13, "noise"), style="line", model=GuitarModel(noise_slope=slope, noise_db=db)
-        )[0]
-        for db in (-200.0, -50.0, -30.0)
-    )
-    gains = [np.dot(audio, quiet) / np.dot(quiet, quiet) for audio in noisy]
-    floors = [audio / gain - quiet for audio, gain in zip(noisy, gains, strict=True)]
-    at_50, at_30 = (amplitude_to_db(np.sqrt(np.mean(np.square(floor)))) for floor in floors)
-    assert at_30 - at_50 == pytest.approx(20, abs=0.2)
-    assert at_50 - amplitude_to_db(np.abs(quiet).max()) == pytest.approx(-50, abs=6)
-
-
-@pytest.mark.parametrize("style", STYLES)
-def test_every_style_sounds(style):
-    quiet = replace(GuitarModel(), noise_db=-90.0)
-    for index in range(10):
-        audio = phrase(generator(8, style, index), style=style, model=quiet)[0]
-        frames = np.sqrt(np.square(audio[: 100 * 882].reshape(100, 882)).mean(1))
-        loudness_db = amplitude_to_db(frames / np.abs(audio).max() + 1e-9)
-        assert np.percentile(loudness_db, 90) > -45, f"{style} {index}"
-
-
 @pytest.mark.parametrize("style", STYLES)
 def test_strokes_are_ordered_playable_and_overlap_the_phrase(style):
     for index in range(30):
-        strokes = play(generator(9, style, index), style, seconds=2.0)
+        strokes = play(generator(9, style, index), style, 2.0, STANDARD_TUNING)
         onsets = [s.onset_seconds for s in strokes]
         assert strokes
         assert onsets == sorted(onsets)
@@ -137,17 +102,6 @@ def test_strokes_are_ordered_playable_and_overlap_the_phrase(style):
             assert all(0 <= string < 6 and 0 <= fret <= 24 for string, fret in stroke.frets)
             assert len({string for string, _ in stroke.frets}) == len(stroke.frets)
             assert 0 < stroke.velocity <= 1
-
-
-def test_a_string_is_stopped_before_it_is_plucked_again():
-    strokes = play(generator(10, "stop"), "arpeggio", seconds=2.0)
-    for string in range(6):
-        mine = [s for s in strokes if string in dict(s.frets)]
-        for first, second in pairwise(mine):
-            assert (
-                first.onset_seconds + first.duration_seconds
-                <= max(second.onset_seconds, first.onset_seconds + 0.03) + 1e-9
-            )
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 22050, 96000])

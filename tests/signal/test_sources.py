@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labkit.signal.files import AudioError, AudioFileError, write_audio
+from labkit.signal.files import AudioFileError, write_audio
 from labkit.signal.pool import SPLITS
 from labkit.signal.sampled import Sampled
 from labkit.signal.seeds import generator
@@ -76,14 +76,6 @@ def test_clips_belong_to_their_split_and_to_their_stream(source):
     np.testing.assert_array_equal(first.audio, second.audio)
 
 
-def test_an_unknown_split_is_named(source):
-    message = "split must be one of train, validation, test, got 'dev'"
-    with pytest.raises(ValueError, match=message):
-        source.groups("dev")
-    with pytest.raises(ValueError, match=message):
-        source.clip(np.random.default_rng(0), "dev")
-
-
 def test_a_beat_has_lows_and_highs_and_a_mix_its_level():
     beat = drums(generator(3, "beat"), seconds=3.0, sample_rate=22_050)
     assert np.abs(beat).max() == pytest.approx(1)
@@ -110,13 +102,6 @@ def test_files_of_one_player_stay_together(folder):
     assert sum(disjoint(source).values()) == 20
     for split in SPLITS:
         assert len(source.files(split)) == 2 * len(source.groups(split))
-
-
-def test_all_files_in_one_split(folder):
-    source = AudioFolder(folder, split_all="test")
-    assert disjoint(source) == {"train": 0, "validation": 0, "test": 40}
-    with pytest.raises(AudioError, match="none of its files fell in 'train'"):
-        source.clip(np.random.default_rng(0), "train")
 
 
 def test_excerpts_avoid_silence_and_short_files_are_padded(folder):

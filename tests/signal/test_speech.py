@@ -27,11 +27,6 @@ def test_a_voice_repeats_itself_and_no_other(make):
     assert np.abs(make(0) - make(1)).max() > 0.05
 
 
-def test_a_speaker_has_its_level_and_pauses():
-    assert rms_dbfs(spoken(0)) == pytest.approx(-22, abs=0.1)
-    assert sum(len(pauses(spoken(seed), RATE)) for seed in range(5)) >= 5
-
-
 def test_pauses_are_where_the_silence_is():
     sound = 0.1 * generator(0, "burst").standard_normal((1, RATE)).astype(np.float32)
     sound[:, 8000:14_000] = 0

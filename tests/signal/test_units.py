@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from labkit.signal.units import (
-    amplitude_to_db,
-    db_to_amplitude,
-    midi_to_hz,
-    rms_dbfs,
-    set_rms,
-)
+from labkit.signal.units import amplitude_to_db, db_to_amplitude, midi_to_hz, rms_dbfs, set_rms
 
 
 def test_decibels_of_scalars_and_arrays():
