@@ -1,12 +1,12 @@
 """Lag and polarity do not count, everything else does."""
 
+import math
+
 import pytest
 import torch
 
 from labkit.measure.align import align, aligned_distance
 from labkit.signal.seeds import generator
-
-RATE = 22_050
 
 
 def noise(*shape):
@@ -22,6 +22,13 @@ def test_a_late_and_inverted_copy_is_brought_back():
     torch.testing.assert_close(theirs, ours)
     distance = aligned_distance(estimate, target)
     torch.testing.assert_close(distance, torch.zeros(3), atol=1e-5, rtol=0)
+
+
+def test_half_the_level_costs_its_logarithm_and_its_share():
+    # ln 2 nepers in every bin, convergence .5, .1 * 2 * .5 for the time term
+    loud = noise(1, 1, 8000) * 8
+    found = aligned_distance(0.5 * loud, loud).item()
+    assert found == pytest.approx(math.log(2) + 0.5 + 0.1, abs=1e-3)
 
 
 def test_its_gradient_is_that_of_differences():
