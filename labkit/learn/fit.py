@@ -81,17 +81,17 @@ def fit_chain(
     """
     dry, wet = _checked(dry, wet, sample_rate, names)
     begun = time.perf_counter()
-    renderer = _Renderer(dry, wet, sample_rate, names)
+    search = _Search(dry, wet, sample_rate, names)
     best: tuple[float, Tensor] | None = None
     for k in range(ROUNDS):
-        search = _Round(renderer, begun + seconds, torch_generator(seed, "fit", k))
-        found = search.run(renderer.first_windows()[k % 2])
+        rng = torch_generator(seed, "fit", k)
+        found = search.run(search.first_windows()[k % 2], begun + seconds, rng)
         if best is None or found[0] < best[0]:
             best = found
         if found[0] < 10 ** (-ENOUGH_DB / 10) or time.perf_counter() - begun > seconds:
             break
-    chain = _chain(names, renderer.spaces, best[1].double().numpy())
-    return _scored(chain, dry, wet, sample_rate, renderer.renders, begun)
+    chain = _chain(names, search.spaces, best[1].double().numpy())
+    return _scored(chain, dry, wet, sample_rate, search.renders, begun)
 
 
 def fit_chain_cma(
@@ -156,7 +156,7 @@ def _scored(
     return Fit(chain, score, round(renders), time.perf_counter() - begun)
 
 
-class _Renderer:
+class _Search:
     """The differentiable chain over the first samples of a clip, for rows of unit values.
 
     Axis letters: b rows of settings, n parameters, t samples.
@@ -275,78 +275,75 @@ class _Renderer:
     def _rows(self, samples: int, batches: float) -> int:
         return max(1, int(batches * BATCH_SECONDS * self.sample_rate / samples))
 
-
-@dataclass
-class _Round:
-    """One search from a first window to the whole clip, until the time `until`."""
-
-    on: _Renderer
-    until: float
-    rng: torch.Generator
-
     @torch.no_grad()
-    def run(self, samples: int) -> tuple[float, Tensor]:
+    def run(self, samples: int, until: float, rng: torch.Generator) -> tuple[float, Tensor]:
         """The error over the whole clip, and the row (n,) of the best settings."""
-        on, whole = self.on, self.on.wet.shape[-1]
-        unit = torch.rand(DRAWS, len(on.knobs), generator=self.rng)
+        whole = self.wet.shape[-1]
+        unit = torch.rand(DRAWS, len(self.knobs), generator=rng)
         # Every echo begins as late as possible: outside the first windows.
-        unit[:, [i for i, knob in enumerate(on.knobs) if knob.name == ECHO]] = 1.0
-        unit, errors = on.newton(on.best(unit, samples, 4 * STARTS), samples, 2 * STEPS)
+        unit[:, [i for i, knob in enumerate(self.knobs) if knob.name == ECHO]] = 1.0
+        unit, errors = self.newton(self.best(unit, samples, 4 * STARTS), samples, 2 * STEPS)
         unit, searches = unit[:STARTS], 0
         while samples < whole:
             ahead = min(int(GROWTH * samples), whole)
             ahead = whole if ahead > 0.9 * whole else ahead
-            n = max(2, min(STARTS, int(0.6 * on.sample_rate / ahead)))
-            moved, errors = on.newton(unit[:n], ahead, STEPS)
+            n = max(2, min(STARTS, int(0.6 * self.sample_rate / ahead)))
+            moved, errors = self.newton(unit[:n], ahead, STEPS)
             if errors[0] < EXPLAINED:
                 unit, samples = _apart(moved, errors), ahead
                 continue
-            unit, errors, samples = self._evolve(unit, moved, samples, ahead, n)
+            unit, errors, samples = self._evolve(unit, moved, samples, ahead, n, rng)
             searches += 1
-            late = time.perf_counter() > self.until
+            late = time.perf_counter() > until
             if errors[0] > TOO_LARGE or searches == MAX_SEARCHES or late:
                 break
             unit = _apart(unit, errors)[:STARTS]
-        unit, errors = on.newton(unit[:2], whole, 2 * STEPS)
+        unit, errors = self.newton(unit[:2], whole, 2 * STEPS)
         return float(errors[0]), unit[0]
 
     def _evolve(
-        self, unit: Tensor, moved: Tensor, samples: int, ahead: int, n: int
+        self,
+        unit: Tensor,
+        moved: Tensor,
+        samples: int,
+        ahead: int,
+        n: int,
+        rng: torch.Generator,
     ) -> tuple[Tensor, Tensor, int]:
         """Where steps fail: offspring and delays over a part, halved until it is explained.
 
         Returns rows, errors and the part's samples.
         """
-        on, tried = self.on, []
+        tried = []
         reach = self._horizon(unit[:1], samples, ahead)
-        fit = float(on.error(unit[:1], samples)[0])
+        fit = float(self.error(unit[:1], samples)[0])
         for k in range(4):
-            longer = max((reach - samples) >> k, int(LEAST_SECONDS * on.sample_rate))
+            longer = max((reach - samples) >> k, int(LEAST_SECONDS * self.sample_rate))
             window = min(samples + longer, ahead)
-            offspring = self._offspring(unit, samples, max(10 * fit, 10.0 ** (-3 - k)))
+            offspring = self._offspring(unit, samples, max(10 * fit, 10.0 ** (-3 - k)), rng)
             pool = torch.cat([offspring, unit, moved])
-            errors = on.error(pool, window)
-            short = window < SHORT_SECONDS * on.sample_rate
+            errors = self.error(pool, window)
+            short = window < SHORT_SECONDS * self.sample_rate
             for row in pool[:OFFSPRING] if short else pool[errors.argsort()[:1]]:
                 pool = torch.cat([pool, *self._delayed(row, samples, window)])
-            rows, errors = on.newton(on.best(pool, window, 2 * n), window, 3 * STEPS)
+            rows, errors = self.newton(self.best(pool, window, 2 * n), window, 3 * STEPS)
             tried.append((float(errors[0]), rows, errors, window))
             if errors[0] < EXPLAINED:
                 break
         _, rows, errors, window = min(tried, key=lambda item: item[0])
         return rows, errors, window
 
-    def _offspring(self, unit: Tensor, samples: int, error: float) -> Tensor:
+    def _offspring(self, unit: Tensor, samples: int, error: float, rng: torch.Generator) -> Tensor:
         """(b * OFFSPRING, n), grouped by parent: draws as wide as this error allows.
 
         A normal distribution with the precision of least squares plus that of a uniform prior.
         """
-        smooth = self.on.smooth
-        left, _ = self.on.normal_equations(unit, samples)
+        smooth = self.smooth
+        left, _ = self.normal_equations(unit, samples)
         precision = left * (len(smooth) / error) + 12 * torch.eye(len(smooth)).to(left)
         factor = torch.linalg.cholesky(precision)
         shape = len(unit), len(smooth), OFFSPRING
-        noise = torch.randn(*shape, generator=self.rng, dtype=torch.float64)
+        noise = torch.randn(*shape, generator=rng, dtype=torch.float64)
         offsets = torch.linalg.solve_triangular(factor.mT, noise, upper=True).mT
         drawn = unit[:, None].repeat(1, OFFSPRING, 1)
         place = (drawn[..., smooth].double() + offsets).remainder(2.0)
@@ -358,37 +355,34 @@ class _Round:
         hop = max(64, samples // 40)
         error, energy = (
             torch.stack([part.square().sum() for part in x[..., samples:].split(hop, -1)])
-            for x in (
-                self.on.render(row, ahead)[0] - self.on.wet[:, :ahead],
-                self.on.wet[:, :ahead],
-            )
+            for x in (self.render(row, ahead)[0] - self.wet[:, :ahead], self.wet[:, :ahead])
         )
         wrong = (error > 0.05 * energy.clamp_min(0.01 * energy.mean())).nonzero()
-        behind = max(int(0.002 * self.on.sample_rate), samples // 16)
+        behind = max(int(0.002 * self.sample_rate), samples // 16)
         return min(samples + int(wrong[0]) * hop + behind, ahead) if len(wrong) else ahead
 
     def _delayed(self, row: Tensor, samples: int, window: int) -> list[Tensor]:
         """For each delay parameter: `row` (n,) as (1, n) with its best delay, if that helps."""
-        on, found = self.on, []
-        for place, columns in enumerate(on.columns):
+        found = []
+        for place, columns in enumerate(self.columns):
             for column in columns:
-                if on.knobs[column].name not in DELAYS:
+                if self.knobs[column].name not in DELAYS:
                     continue
                 tries = self._delays(row, column, samples, window)
-                audio = on.dry[None, :, :window]
+                audio = self.dry[None, :, :window]
                 for before in range(place):
-                    audio = on.through(before, audio, row[None])
-                errors = on.error(tries, window, place, audio)
+                    audio = self.through(before, audio, row[None])
+                errors = self.error(tries, window, place, audio)
                 if errors.min() < 0.7 * errors[0]:
                     found.append(tries[errors.argmin()][None])
         return found
 
     def _delays(self, row: Tensor, column: int, samples: int, window: int) -> Tensor:
         """The row, then copies with other delays: those that the window adds, or near ones."""
-        knob = self.on.knobs[column]
-        per_unit = DELAYS[knob.name] * self.on.sample_rate
+        knob = self.knobs[column]
+        per_unit = DELAYS[knob.name] * self.sample_rate
         here = knob.from_unit(float(row[column])) * per_unit
-        back = int(BACK_SECONDS * self.on.sample_rate)
+        back = int(BACK_SECONDS * self.sample_rate)
         first, stop = int(here) - 24, int(here) + 25
         if here > samples - back:
             first, stop = samples - back, window
