@@ -30,26 +30,16 @@ class BufferedClips:
 
     reload_every = 2000
 
-    def __init__(
-        self,
-        source: Source,
-        split: str,
-        seed: int,
-        *,
-        gigabytes: float = 0.5,
-    ) -> None:
+    def __init__(self, source: Source, split: str, seed: int, *, gigabytes: float = 0.5) -> None:
         self.source, self.split, self.seed = source, check_split(split), seed
         self.slots = max(1, int(gigabytes * 1e9 / (4 * source.seconds * source.sample_rate)))
         self._filling, self._clips = -1, {}
-
-    def __len__(self) -> int:
-        return 2**31 - 1
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_filling": -1, "_clips": {}}  # each process fills its own
 
     def clip(self, index: int) -> Clip:
-        """Clip `index`, 0 to `len(self)` - 1; made if it is not in memory."""
+        """A random clip of those that are in memory at this index."""
         filling = index // self.reload_every
         if filling != self._filling:
             self._filling, self._clips = filling, {}
@@ -176,7 +166,8 @@ class Examples(Dataset):
     def cached(self, folder: Path) -> "Examples":
         """These examples, the first `n_examples` of them in rounds, kept in `folder` (float16)."""
         shapes = {name: tuple(value.shape) for name, value in self._make(0).items()}
-        self._cache = ExampleCache(folder, self.config.sound.n_examples, shapes)
+        n = min(self.config.sound.n_examples, len(self))
+        self._cache = ExampleCache(folder, n, shapes)
         return self
 
     def __len__(self) -> int:
@@ -187,12 +178,9 @@ class Examples(Dataset):
         rng = generator(self.seed, "saturation example", index)
         pool = self.pools[rng.integers(len(self.pools))]
         condition = self.condition or draw_condition(rng)
-        if isinstance(pool, BufferedClips):  # of the filling that is in memory at this index
-            first = index // pool.reload_every * pool.reload_every
-            clip = pool.clip(first + int(rng.integers(pool.reload_every)))
-        else:
-            clip = pool.clip(int(rng.integers(len(pool))))
-        return render(self.config, clip, condition, rng, training=self.training)
+        # A buffer draws by itself, from the clips that are in memory at this index.
+        number = index if isinstance(pool, BufferedClips) else int(rng.integers(len(pool)))
+        return render(self.config, pool.clip(number), condition, rng, training=self.training)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Network inputs and targets of example `index`."""
