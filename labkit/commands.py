@@ -380,8 +380,8 @@ def plugins(
     for info in installed_plugins():
         if info.kind not in kinds:
             continue
-        note = "" if info.usable else f"not usable: {info.why_not}"
-        if check and info.usable:
+        note = info.why_not and f"not usable: {info.why_not}"
+        if check and not info.why_not:
             try:
                 source = info.name if info.kind == "builtin" else info.where
                 with HostedPlugin(source, timeout_s=timeout_s) as plugin:

@@ -17,7 +17,7 @@ def installed(name, kind):
     """What `HostedPlugin` takes, or a skip that says what is missing."""
     for info in installed_plugins():
         if info.kind == kind and name in (info.name, info.where):
-            if not info.usable:
+            if info.why_not:
                 pytest.skip(info.why_not)
             return info.where
     packages = "Debian: zam-plugins, guitarix-lv2, calf-plugins"
@@ -81,13 +81,6 @@ def test_a_vst3_starts_from_rest_at_any_length_and_rate(compressor):
         np.testing.assert_allclose(wet, tone(-20, samples), atol=1e-6)
 
 
-def test_a_stereo_vst3_plays_mono_too():
-    both = np.concatenate([tone(-3), tone(-9)])
-    with HostedPlugin(installed("ZamCompX2", "VST3"), parameters=["threshold_db"]) as plugin:
-        for audio in (both, both[:1]):
-            np.testing.assert_allclose(played(plugin, audio, 1.0), audio, atol=1e-6)
-
-
 def test_a_plug_in_that_does_not_forget_is_found():
     """ZamTube as VST3 keeps what it played: only a new instance each time is near (5e-4)."""
     with HostedPlugin(installed("ZamTube", "VST3"), parameters=["tube_drive"]) as plugin:
@@ -127,14 +120,6 @@ def test_one_compressor_in_three_formats_sounds_alike():
             wet[kind] = played(plugin, tone(-3), *setting)
     for kind in ("LV2", "VST2"):  # the formats round parameters differently
         np.testing.assert_allclose(wet[kind], wet["VST3"], atol=1e-4)
-
-
-def test_a_stereo_lv2_of_another_maker_turns():
-    where = installed("http://calf.sourceforge.net/plugins/Gate", "LV2")
-    with HostedPlugin(where, parameters=["threshold"]) as plugin:
-        assert plugin.repeatable
-        assert level_db(played(plugin, tone(-20), 0.0)) == pytest.approx(-20, abs=0.5)
-        assert level_db(played(plugin, tone(-20), 1.0)) < -30  # ratio 2 below 0 dB
 
 
 def test_an_lv2_synthesiser_is_refused():

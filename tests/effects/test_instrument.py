@@ -85,16 +85,6 @@ def test_a_word_with_a_number_in_it_is_no_number(host: Worker) -> None:
     assert np.abs(host.call("play", QUIET | {"wave": "Off"}, 69, 1.0, 1.0)).max() == 0
 
 
-@pytest.mark.slow
-def test_notes_are_alike_of_an_instrument_that_works_in_blocks(host: Worker) -> None:
-    first, *others = (
-        host.call("play", QUIET, 69, 0.5, seconds) for seconds in (1.0, 1.0, 0.777, 1.0)
-    )
-    assert first[0, :200].max() > 0.2
-    for other in others:
-        np.testing.assert_allclose(other, first[:, : other.shape[1]], atol=1e-6)
-
-
 @pytest.mark.parametrize("release", [0.06, 1.0])
 def test_what_rings_on_is_not_heard_in_the_next_note(host: Worker, release: float) -> None:
     """Half a second, and eight, which is too long to wait for: then a new instance plays."""

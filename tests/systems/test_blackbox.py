@@ -122,7 +122,7 @@ def test_a_task_starts_in_the_middle_and_grows_to_its_whole_row(name):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_parameter_of_a_task_changes_the_sound(name):
-    here = {info.name for info in installed_plugins() if info.usable}
+    here = {info.name for info in installed_plugins() if not info.why_not}
     missing = {unit.plugin for unit in TASKS[name].units} - here
     if missing:
         pytest.skip(f"not installed: {sorted(missing)} (Debian: zam-plugins)")
@@ -188,14 +188,6 @@ def test_a_step_depends_on_its_number_alone_and_plays_its_stage(small):
     assert (gradients[0][1:] == 0).all()  # step 1 of 700 plays the first unit alone
 
 
-def test_a_level_moves_the_target_where_the_task_says_so():
-    made = data.Examples(noise(1, 1, 100), None, noise(1, 1, 100, seed=1), ("a",))
-    _, still = made.draw(LEVEL, 0, generator(0, "d"))
-    dry, moved = made.draw(PAIR, 0, generator(0, "d"))
-    np.testing.assert_array_equal(still, made.target[0])
-    np.testing.assert_allclose(moved / made.target[0], dry / made.dry[0], rtol=1e-5)
-
-
 def test_it_learns_one_level_on_a_users_folders_without_a_gradient(small, tmp_path):
     """DeepAFx's toy. Shuffled, each sound gets another's gain: worse than the mean setting."""
     for index in range(12):
@@ -258,25 +250,6 @@ def test_examples_are_kept_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "made_from", None)  # it is not made again
     again = data.cached(settings, "validation", n=2)
     np.testing.assert_array_equal(made.disturbance, again.disturbance)
-
-
-def test_the_target_of_distortion_does_not_depend_on_the_level():
-    if data.TS9 not in {info.where for info in installed_plugins() if info.usable}:
-        pytest.skip("gxts9 is not installed (Debian: guitarix-lv2; and dawdreamer)")
-    time = np.arange(RATE) / RATE
-    dry = (0.1 * np.sin(2 * np.pi * 220 * time)).astype(np.float32)[None]
-    wet, again = (data.distorted(k * dry, RATE) for k in (1, 0.01))
-    np.testing.assert_allclose(wet, again, atol=1e-4)
-    spectrum = np.abs(np.fft.rfft(wet[0, RATE // 2 :] * np.hanning(RATE - RATE // 2)))
-    harmonics = max(spectrum[215:226].max(), spectrum[325:336].max())
-    assert 0.001 < harmonics / spectrum[105:116].max() < 0.5  # a window leaks below 1e-5
-
-
-def test_a_master_is_loud_and_below_full_scale():
-    mix = noise(1, 88_200) * np.repeat([0.2, 1.0, 0.5, 1.0], 22_050).astype(np.float32)
-    out = data.mastered(mix, 44_100)
-    assert np.abs(out).max() <= 1
-    assert loudness_lufs(out, 44_100) == pytest.approx(-14, abs=2)  # the limiter takes some
 
 
 def test_pairs_are_found_by_their_names(tmp_path):
@@ -440,15 +413,6 @@ def test_rules_bring_a_recording_to_its_own_style_by_a_gain_alone(gain):
     np.testing.assert_allclose(wet, gain * audio, atol=1e-5)  # the filter's rounding
 
 
-def test_rules_reach_the_spectrum_of_the_reference():
-    low = lfilter([0.5, 0.5], [1.0], bursts(seed=1))
-    wanted = rules.style_of([(0.25 * bursts(seed=1) + 0.75 * low).astype(np.float32)], RATE)
-    wet = rules.match(bursts(), RATE, wanted)
-    bins = slice(3000, 30_000)  # 1 to 10 kHz: 63 taps do not follow what is narrower than 350 Hz
-    before, after = (rules.style_of([x], RATE)[0] - wanted[0] for x in (bursts(), wet))
-    assert np.ptp(after[bins]) < 0.5 * np.ptp(before[bins]) > 2
-
-
 def test_rules_compress_for_a_louder_reference_of_the_same_peak():
     audio = bursts()
     loud = np.tanh(20 * audio)
@@ -457,16 +421,6 @@ def test_rules_compress_for_a_louder_reference_of_the_same_peak():
     assert loudness_lufs(wet, RATE) > loudness_lufs(audio, RATE) + 2
     assert peak_db(wet) < 0.01  # what compression lacks is added up to full scale
     assert np.isfinite(wet).all()
-
-
-def test_the_oracles_cost_is_least_at_the_right_gain():
-    """The target is 9 dB louder: .75 of the gain's range of 36 dB."""
-    dry = noise(1, RATE)
-    with Rack((GAIN,), RATE) as rack:
-        cost = score.known_target(rack, dry, dry * np.float32(10 ** (9 / 20)))
-        costs = cost(np.array([[0.25], [0.5], [0.75], [0.9]]))
-    assert np.argmin(costs) == 2
-    assert costs[2] == pytest.approx(0, abs=1e-3)
 
 
 def test_rows_stand_beside_what_they_must(small, monkeypatch):

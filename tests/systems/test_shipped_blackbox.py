@@ -22,7 +22,9 @@ FILES = [(blackbox.SYSTEM, task) for task in blackbox.TASKS] + [(style.SYSTEM, "
 
 
 def need_plugins(task, *more):
-    here = {word for info in installed_plugins() if info.usable for word in (info.name, info.where)}
+    here = {
+        word for info in installed_plugins() if not info.why_not for word in (info.name, info.where)
+    }
     wanted = {unit.plugin for unit in blackbox.TASKS[task].units} | set(more)
     if missing := sorted(wanted - here):
         pytest.skip(f"not installed: {missing} (Debian: zam-plugins, guitarix-lv2; and dawdreamer)")
@@ -72,16 +74,6 @@ def test_style_uses_the_reference():
         distance.append(mr_stft(wet, tests.target).mean())
     # Another recording's style is an independent draw: about as far away as no treatment.
     assert distance[0] < 0.6 * distance[1]
-
-
-def test_style_treats_unheard_real_speech(real_data):
-    if not (real_data / "speech").is_dir():
-        pytest.skip("no recordings of speech here")
-    model = style.load()
-    tests = data.examples(model.config, ["speech"], "test", 6, n=16, seconds=3.0)
-    wet = rendered(model, tests.plain, predicted(model, tests.plain, tests.reference))
-    ours, plain = (mr_stft(x, tests.target).mean() for x in (wet, tests.plain))
-    assert ours < 0.75 * plain  # sixteen clips of three seconds; the table has more, of five
 
 
 def test_the_shell_plays_a_stereo_file_of_another_rate(tmp_path, capsys):

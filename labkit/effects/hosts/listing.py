@@ -44,11 +44,6 @@ class PluginInfo:
             return ""
         return f"{library} is not installed: pip install {library}"
 
-    @property
-    def usable(self) -> bool:
-        """Whether its kind can be hosted. Whether it opens is known after opening it."""
-        return not self.why_not
-
 
 def installed_plugins() -> list[PluginInfo]:
     """The lab's own pedals, then VST3, LV2 and VST2, each by name."""
@@ -80,7 +75,7 @@ def find(wanted: str) -> PluginInfo:
                 f"no plug-in {wanted!r} here: `labkit plugins` lists what is installed"
             )
         info = named[0]
-    if not info.usable:
+    if info.why_not:
         raise PluginError(f"{info.kind} plug-in {info.name} cannot be hosted: {info.why_not}")
     return info
 

@@ -3,6 +3,7 @@
 Source: Steinmetz, Bryan and Reiss 2022, section 4. Ours has pedalboard's compressor.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,8 +15,6 @@ from labkit.signal.optional import need
 from labkit.signal.units import db_to_amplitude
 
 _N_FFT, _SMOOTH_BINS, _N_TAPS = 65_536, 1025, 63
-# A filter should not raise the noise where the recording has nothing else.
-_LARGEST_CHANGE_DB, _FLOOR_POWER = 24.0, 1e-20
 _STEP_DB, _N_STEPS, _TOLERANCE_LU = 0.5, 120, 0.05
 
 # Average power per bin in dB, loudness in LUFS, peak in dBFS.
@@ -28,9 +27,8 @@ def style_of(clips: Sequence[np.ndarray], sample_rate: int) -> Style:
     for clip in clips:
         frame = min(clip.shape[1], _N_FFT)
         _, power = signal.welch(clip, sample_rate, nperseg=frame, nfft=_N_FFT, detrend=False)
-        spectra.append(
-            signal.savgol_filter(10 * np.log10(power.mean(0) + _FLOOR_POWER), _SMOOTH_BINS, 1)
-        )
+        level_db = 10 * np.log10(power.mean(0) + 1e-20)
+        spectra.append(signal.savgol_filter(level_db, _SMOOTH_BINS, 1))
     loudness = float(np.mean([loudness_lufs(clip, sample_rate) for clip in clips]))
     return np.mean(spectra, axis=0), loudness, float(np.mean([peak_db(clip) for clip in clips]))
 
@@ -43,26 +41,22 @@ def match(audio: np.ndarray, sample_rate: int, style: Style) -> np.ndarray:
     """
     spectrum_db, loudness, peak = style
     change_db = spectrum_db - style_of([audio], sample_rate)[0]
-    response = db_to_amplitude(np.clip(change_db, -_LARGEST_CHANGE_DB, _LARGEST_CHANGE_DB))
+    # A filter should not raise the noise where the recording has nothing else.
+    response = db_to_amplitude(np.clip(change_db, -24.0, 24.0))
     taps = signal.firwin2(_N_TAPS, np.linspace(0, 1, len(response)), response)
     filtered = signal.oaconvolve(audio, taps[None], mode="same", axes=1).astype(np.float32)
 
     def compressed(step: int) -> tuple[np.ndarray, float, float]:
         """The sound, its gain to the style's peak in dB, its loudness there above the style's."""
-        out, threshold_db = filtered, -_STEP_DB * step
+        out = filtered
         if step:
-            plugin = need("pedalboard").Compressor(threshold_db, 3.0, 5.0, 100.0)
+            plugin = need("pedalboard").Compressor(-_STEP_DB * step, 3.0, 5.0, 100.0)
             out = process(plugin, filtered, sample_rate)
         gain_db = peak - peak_db(out)
         return out, gain_db, loudness_lufs(out, sample_rate) + gain_db - loudness
 
-    low, high = 0, _N_STEPS  # steps: not loud enough, loud enough (or all there is)
-    if compressed(low)[2] < -_TOLERANCE_LU:
-        while high - low > 1:
-            middle = (low + high) // 2
-            enough = compressed(middle)[2] >= -_TOLERANCE_LU
-            low, high = (low, middle) if enough else (middle, high)
-        low = high
-    out, gain_db, excess = compressed(low)
+    steps = range(_N_STEPS)  # the last one, where none is loud enough, is not tried
+    step = bisect_left(steps, True, key=lambda step: compressed(step)[2] >= -_TOLERANCE_LU)
+    out, gain_db, excess = compressed(step)
     gain_db -= max(excess, -max(0.0, -peak))  # what is missing is added up to full scale
     return out * np.float32(db_to_amplitude(gain_db))
