@@ -238,9 +238,9 @@ def test_refining_goes_down_and_keeps_to_its_budget():
 
     found = refined(SIMPLE, start, cost, renders=200)
     assert len(asked) <= 200
-    assert cost(found) < 0.8 * cost(start)
-    words = {name: value for name, value in start.items() if isinstance(value, str)}
-    assert {name: found[name] for name in words} == words
+    assert cost(found) < 0.85 * cost(start)  # key and choices, with most of the error, stay
+    stays = [name for name in start if isinstance(start[name], str) or name == "note_pitch"]
+    assert all(found[name] == start[name] for name in stays)
     assert refined(SIMPLE, start, cost, renders=1) == start
 
 

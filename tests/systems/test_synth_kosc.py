@@ -8,7 +8,6 @@ from labkit.signal.seeds import torch_generator
 from labkit.systems.synth import SYSTEM, build
 from labkit.systems.synth.kosc import (
     N_MAP,
-    Settings,
     log_spectral_distance,
     ranked,
     true_map,
@@ -21,14 +20,6 @@ TINY = SYSTEM.presets["kosc"].but(
 
 def rng(*purpose):
     return torch_generator(0, "k-osc tests", *purpose)
-
-
-def test_examples_depend_on_their_number_alone():
-    first, second = Settings(TINY, 100), Settings(TINY, 100)
-    first[3]
-    for name, value in first[17].items():
-        assert torch.equal(value, second[17][name])
-    assert not torch.equal(first[17]["settings"], first[18]["settings"])
 
 
 def test_the_log_spectral_distance_of_ten_times_is_20_db():

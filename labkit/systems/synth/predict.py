@@ -27,8 +27,7 @@ _GUIDANCE, _STEPS = 2.0, 12
 _SILENT = 100.0
 _ONSET_DB = -40.0
 # Other keys to try, in semitones: the network finds the timbre more surely than the octave.
-_KEYS = (*range(-12, 0), *range(1, 13))
-_NEAR_KEYS = (-1, 1, -12, 12, -2, 2, -7, 7, -5, 5)
+_STEPS_TO_KEYS = (*range(-12, 0), *range(1, 13))
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,9 @@ def predict(
         patches = [values | {"note_pitch": float(pitch)} for values in patches]
     tried = tuple(cost(values) for values in patches)
     best, lowest = patches[int(np.argmin(tried))], min(tried)
-    for values in transposed(spec, best, _KEYS) if pitch is None else []:
+    knob, key = spec["note_pitch"], float(best["note_pitch"])
+    others = [key + step for step in _STEPS_TO_KEYS if knob.low <= key + step <= knob.high]
+    for values in [{**best, "note_pitch": other} for other in others if pitch is None]:
         found = cost(values)
         if found < lowest:
             best, lowest = values, found
@@ -157,15 +158,6 @@ def predict(
     return Match(spec, best, volume_db, played, distance(mono(played)[0], target), tried)
 
 
-def transposed(
-    spec: SynthSpec, values: Values, steps: tuple[int, ...]
-) -> list[dict[str, float | str]]:
-    """The patch at other keys, as far as they are in the range."""
-    knob = spec["note_pitch"]
-    keys = (float(values["note_pitch"]) + step for step in steps)
-    return [{**values, "note_pitch": key} for key in keys if knob.low <= key <= knob.high]
-
-
 def distance(estimate: np.ndarray, target: np.ndarray) -> float:
     """MSS in dB, and a large number for a silent estimate."""
     if np.abs(estimate).max() <= 1e-6:
@@ -174,30 +166,19 @@ def distance(estimate: np.ndarray, target: np.ndarray) -> float:
 
 
 def refined(
-    spec: SynthSpec,
-    values: Values,
-    cost: Callable[[Values], float],
-    *,
-    renders: int,
-    seed: int = 0,
+    spec: SynthSpec, values: Values, cost: Callable[[Values], float], *, renders: int, seed: int = 0
 ) -> dict[str, float | str]:
-    """The best patch that other keys, then CMA-ES on the knobs, find around one; choices stay.
-
-    `cost` is called at most `renders` times.
-    """
-    best = dict(values)
-    lowest = cost(values)
-    used = 1
-    for moved in transposed(spec, values, _NEAR_KEYS)[: renders - 1]:
-        found, used = cost(moved), used + 1
-        if found < lowest:
-            best, lowest = moved, found
-    active = spec.active(best)
-    code = spec.encode(best).astype(np.float64)
-    knobs = [f for f in spec.fields if isinstance(f, Knob) and f.name != "note_pitch"]
-    free = [spec.columns[f.name].start for f in knobs if active[f.name] and best[f.name] != f.point]
-    if renders <= used:
-        return best
+    """The best patch that CMA-ES finds around one in `renders` notes; key and choices stay."""
+    active = spec.active(values)
+    code = spec.encode(values).astype(np.float64)
+    free = [
+        spec.columns[field.name].start
+        for field in spec.fields
+        if isinstance(field, Knob)
+        and active[field.name]
+        and values[field.name] != field.point
+        and field.name != "note_pitch"
+    ]
 
     def patch(point: np.ndarray) -> dict[str, float | str]:
         changed = code.copy()
@@ -207,14 +188,13 @@ def refined(
     found = minimise(
         lambda points: [cost(patch(point)) for point in points],
         code[free],
-        evaluations=renders - used,
+        evaluations=renders,
         rng=generator(seed, "synth", "cma"),
         spread=0.3,  # standard deviations of a knob
         population=8,
         bounded=False,
-        start_loss=lowest,
     )
-    return patch(found.point) if found.loss < lowest else best
+    return patch(found.point)
 
 
 def match_file(
@@ -252,9 +232,8 @@ def describe(match: Match, files: list[Path]) -> str:
     active = match.spec.active(match.values)
     for name, value in match.values.items():
         if active[name]:
-            lines.append(
-                f"  {name:28s} {value if isinstance(value, str) else format(value, '.3g')}"
-            )
+            shown = value if isinstance(value, str) else format(value, ".3g")
+            lines.append(f"  {name:28s} {shown}")
     return "\n".join([*lines, *(f"wrote {path}" for path in files)])
 
 
