@@ -114,7 +114,7 @@ class TokenField(nn.Module):
     and the velocities are exchanged.
 
     Source: Hayes et al. 2025 (ISMIR), "Param2Tok", with a fixed assignment; our vectors have an
-        offset, so a value of 0 is seen too.
+        offset, so a value of 0 has one too.
     """
 
     def __init__(

@@ -111,8 +111,9 @@ def guided(field: nn.Module, condition: Tensor, guidance: float) -> Velocity:
 
     def both(x: Tensor, time: Tensor) -> Tensor:
         kept = torch.arange(2 * len(x), device=x.device) < len(x)
-        told, free = field(x.repeat(2, 1), time.repeat(2), condition.repeat(2, 1), kept).chunk(2)
-        return free + guidance * (told - free)
+        rows = x.repeat(2, 1), time.repeat(2), condition.repeat(2, 1)
+        conditioned, free = field(*rows, kept).chunk(2)
+        return free + guidance * (conditioned - free)
 
     return both
 

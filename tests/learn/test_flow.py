@@ -67,14 +67,18 @@ def test_every_solver_has_its_order(solver, order):
 def test_guidance_has_its_limits_exactly(field):
     x, time = torch.randn(6, 9, generator=rng("x")).double(), torch.linspace(0, 1, 6).double()
     condition = torch.randn(6, 5, generator=rng("c")).double()
-    told, free = field(x, time, condition), field(x, time, None)
-    assert (told - free).abs().max() > 1e-2
-    for guidance, expected in ((0, free), (1, told), (2.5, free + 2.5 * (told - free))):
+    conditioned, free = field(x, time, condition), field(x, time, None)
+    assert (conditioned - free).abs().max() > 1e-2
+    for guidance, expected in (
+        (0, free),
+        (1, conditioned),
+        (2.5, free + 2.5 * (conditioned - free)),
+    ):
         torch.testing.assert_close(
             guided(field, condition, guidance)(x, time), expected, atol=1e-5, rtol=0
         )
     # The path of "both" tends to the limits, where a shortcut is taken.
-    for guidance, expected in ((1e-7, free), (1 + 1e-7, told)):
+    for guidance, expected in ((1e-7, free), (1 + 1e-7, conditioned)):
         torch.testing.assert_close(
             guided(field, condition, guidance)(x, time), expected, atol=1e-5, rtol=0
         )
@@ -167,11 +171,11 @@ def test_a_field_learns_two_modes_where_a_mean_would_be_none(pairing):
     # Each mode about half: four standard deviations of 400 coin tosses are .1.
     assert (free > 0).float().mean().item() == pytest.approx(0.5, abs=0.15)
     assert (free.abs() < 0.5).float().mean().item() < 0.1
-    told = sample(field, torch.tensor([[-1.0], [1.0]]), steps=8, rng=rng("draw"), n_samples=100)[
-        ..., 0
-    ]
-    assert told.shape == (2, 100)
-    obeyed = ((told[0] < 0).float().mean() + (told[1] > 0).float().mean()).item() / 2
+    conditioned = sample(
+        field, torch.tensor([[-1.0], [1.0]]), steps=8, rng=rng("draw"), n_samples=100
+    )[..., 0]
+    assert conditioned.shape == (2, 100)
+    obeyed = ((conditioned[0] < 0).float().mean() + (conditioned[1] > 0).float().mean()).item() / 2
     # The price of optimal pairing: the noise tells the mode, and the condition is not learnt.
     assert obeyed > 0.95 if pairing is None else 0.4 < obeyed < 0.8
 

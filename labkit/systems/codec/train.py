@@ -51,12 +51,11 @@ class Data:
 class Clips(Dataset):
     """Clips to learn from; number ``i`` depends on the config and ``i`` alone."""
 
-    def __init__(self, config: Config, data: Data, split: str = "train") -> None:
+    def __init__(self, config: Config, data: Data) -> None:
         self.config = config
-        self.split = split
         sizes = {"seconds": config.sound.clip_seconds, "sample_rate": config.sound.sample_rate}
         self.pools = [
-            dry_pool(kind, split, 0, **sizes, seed=config.plan.seed) for kind in data.kinds
+            dry_pool(kind, "train", 0, **sizes, seed=config.plan.seed) for kind in data.kinds
         ]
         frames = max(1, round(config.sound.seconds * config.frames_per_second))
         self.samples = frames * config.hop_length
@@ -67,10 +66,9 @@ class Clips(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """``audio`` (1, samples): RMS of the whole clip -32 to -14 dBFS, peak below full scale."""
         sound = self.config.sound
-        rng = generator(self.config.plan.seed, "codec example", self.split, index)
+        rng = generator(self.config.plan.seed, "codec example", index)
         audio = self.pools[index % len(self.pools)].clip(index).audio
-        if self.split == "train":
-            audio = augment(audio, sound.sample_rate, rng)
+        audio = augment(audio, sound.sample_rate, rng)
         if rng.random() < _WET_SHARE:
             chain = ChainSampler(PEDALS, "shuffled").sample(rng)
             audio = chain.render(set_rms(audio, INPUT_DBFS), sound.sample_rate)
