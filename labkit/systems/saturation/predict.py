@@ -44,7 +44,7 @@ class Identification:
 
     @property
     def refined(self) -> tuple[str, float]:
-        """With a clean signal the network decides if the curve has memory, least squares the rest."""
+        """Of a pair the network decides if the curve has memory, and least squares the rest."""
         fit = self.fit
         if fit is not None and fit.residual <= _LARGEST_RESIDUAL and self.curve in MEMORYLESS:
             return fit.curve, fit.depth
