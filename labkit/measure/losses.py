@@ -69,16 +69,6 @@ def _log_magnitude(audio: Tensor, n_fft: int) -> Tensor:
     return 0.5 * torch.log(power + floor).view(*audio.shape[:-1], *power.shape[-2:])
 
 
-def mr_stft_loss(
-    sample_rate: int, *, n_ffts: Sequence[int] = (1024, 2048, 8192)
-) -> torch.nn.Module:
-    """`mr_stft` as a module to train with: one value for a batch, levels as they are."""
-    hops, windows = [n // 4 for n in n_ffts], list(n_ffts)
-    return need("auraloss").freq.MultiResolutionSTFTLoss(
-        fft_sizes=list(n_ffts), hop_sizes=hops, win_lengths=windows, sample_rate=sample_rate
-    )
-
-
 def magnitude_distance(
     estimate: Tensor, target: Tensor, *, n_ffts: Sequence[int] = (32, 128, 512, 2048, 8192, 32_768)
 ) -> Tensor:

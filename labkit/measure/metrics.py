@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 Names = Sequence[str]
@@ -74,17 +73,3 @@ def relative_error_db(expected: np.ndarray | Tensor, given: np.ndarray | Tensor)
         raise ValueError(f"shapes must agree, got {expected.shape} and {given.shape}")
     floor = max(np.square(expected).sum(), 1e-12)
     return float(10 * np.log10(np.square(expected - given).sum() / floor + 1e-30))
-
-
-def assignment_errors(estimate: Tensor, target: Tensor) -> np.ndarray:
-    """(b,) mean squared error per value of sets (b, slots, values) whose parts are matched best.
-
-    Source: Hayes et al. 2025; Kuhn 1955.
-    """
-    if estimate.shape != target.shape or estimate.ndim != 3:
-        raise ValueError(
-            "estimate and target must both be (batch, slots, values), "
-            f"got {tuple(estimate.shape)} and {tuple(target.shape)}"
-        )
-    cost = (estimate[:, :, None] - target[:, None]).double().square().mean(-1).cpu().numpy()
-    return np.array([one[linear_sum_assignment(one)].mean() for one in cost])

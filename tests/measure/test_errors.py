@@ -30,7 +30,6 @@ CASES = [
     (lambda: lufs(TEN, 1000), ValueError, "at least 4000 Hz .* got 1000"),
     (lambda: metrics.si_sdr_db(0 * TEN, TEN), ValueError, "reference must not be silent"),
     (lambda: metrics.si_sdr_db(TEN, TEN[1:]), ValueError, "shapes must agree"),
-    (lambda: metrics.assignment_errors(ONE, ONE[:, :, 1:]), ValueError, "must both be"),
     (lambda: metrics.relative_error_db(TEN, TEN[1:]), ValueError, r"got \(10,\) and \(9,\)"),
 ]
 

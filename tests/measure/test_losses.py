@@ -6,29 +6,12 @@ import auraloss
 import pytest
 import torch
 
-from labkit.measure.losses import log_spectral_distance, magnitude_distance, mr_stft_loss
+from labkit.measure.losses import log_spectral_distance, magnitude_distance, mr_stft
 
 
 @pytest.fixture
 def pair():
     return torch.randn(2, 3, 1, 6000, generator=torch.manual_seed(0)).unbind(0)
-
-
-def by_hand(estimate, target, n):
-    window = torch.hann_window(n)
-    a, b = (
-        torch.stft(x[:, 0], n, n // 4, window=window, return_complex=True).abs()
-        for x in (estimate, target)
-    )
-    convergence = torch.linalg.norm(a - b, dim=(1, 2)) / torch.linalg.norm(b, dim=(1, 2))
-    return convergence.mean() + (a.log() - b.log()).abs().mean()
-
-
-def test_mr_stft_is_convergence_plus_log_magnitude_averaged_over_frames(pair):
-    wanted = sum(by_hand(*pair, n) for n in (256, 1024)) / 2
-    found = mr_stft_loss(8000, n_ffts=(256, 1024))(*pair)
-    # Float32 sums in another order; auraloss floors powers at 1e-8, far below this noise.
-    assert found.item() == pytest.approx(wanted.item(), rel=1e-4)
 
 
 def test_magnitude_distance_is_auralosss_for_every_item_alone(pair):
@@ -50,3 +33,9 @@ def test_a_level_is_its_logarithm_and_the_gradient_of_silence_is_finite(pair, di
     assert found == pytest.approx(math.log(2), abs=0.06)
     distance(0 * sound, pair[1], n_ffts=(256, 1024)).sum().backward()
     assert sound.grad.isfinite().all()
+
+
+def test_mr_stft_leaves_the_level_out(pair):
+    first, second = (x[0].numpy() for x in pair)
+    assert mr_stft(3 * first, first, 8000) == pytest.approx(0, abs=1e-5)
+    assert mr_stft(3 * first, second, 8000) == pytest.approx(mr_stft(first, second, 8000), rel=1e-5)

@@ -1,23 +1,15 @@
 """Scores of chains, sounds and sets by hand."""
 
-import itertools
-
 import numpy as np
 import pytest
-import torch
 
 from labkit.measure.metrics import (
-    assignment_errors,
     chain_scores,
     levenshtein,
     macro_f1,
     relative_error_db,
     si_sdr_db,
 )
-from labkit.signal.seeds import torch_generator
-
-TRUTH = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
-SWAPPED = TRUTH.flip(1)
 
 
 @pytest.mark.parametrize(
@@ -60,18 +52,3 @@ def test_relative_error_by_hand():
     assert relative_error_db(ones, ones) == pytest.approx(-300.0)
     # The energy of silence counts as 1e-12.
     assert relative_error_db(np.zeros(4), np.full(4, 5e-7)) == pytest.approx(0.0, abs=1e-6)
-
-
-def test_sets_by_hand():
-    assert assignment_errors(SWAPPED, TRUTH).tolist() == [0.0]
-    both_near_one = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])
-    assert assignment_errors(both_near_one, TRUTH).tolist() == [0.5]
-
-
-def test_the_best_assignment_is_that_of_all_permutations():
-    rng = torch_generator(0, "sets")
-    estimate, target = torch.randn(5, 4, 3, generator=rng), torch.randn(5, 4, 3, generator=rng)
-    every = [estimate[:, list(order)] for order in itertools.permutations(range(4))]
-    errors = torch.stack([(one - target).square().mean((1, 2)) for one in every])
-    best = assignment_errors(estimate, target)
-    assert best == pytest.approx(errors.amin(0).numpy(), rel=1e-5)

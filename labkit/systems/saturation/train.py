@@ -15,7 +15,6 @@ from torch.utils.data import default_collate
 
 from labkit.effects.saturation import MEMORYLESS, TapeSaturationProcessor, unit_of
 from labkit.learn.training import Loss
-from labkit.measure.losses import mr_stft_loss
 from labkit.signal.optional import need
 from labkit.signal.paths import replacing
 from labkit.signal.pool import dry_pool
@@ -98,7 +97,10 @@ def laplace_nats(prediction: Prediction, log_depth: Tensor, curve: Tensor) -> Te
 
 @cache
 def _mr_stft(sample_rate: int) -> nn.Module:
-    return mr_stft_loss(sample_rate, n_ffts=(1024, 2048, 8192))
+    sizes = {"fft_sizes": [1024, 2048, 8192], "win_lengths": [1024, 2048, 8192]}
+    return need("auraloss").freq.MultiResolutionSTFTLoss(
+        **sizes, hop_sizes=[256, 512, 2048], sample_rate=sample_rate
+    )
 
 
 def audio_distance(sample_rate: int, prediction: Prediction, batch: Mapping[str, Tensor]) -> Tensor:
