@@ -135,7 +135,7 @@ def view_of_map(place: Tensor, condition: Tensor) -> Tensor:
 class Field(nn.Module):
     """The flow's field: a transformer with one token for each oscillator, so it is equivariant.
 
-    It reads the map and each oscillator's view of it; `seen` gives a regressor the same.
+    It reads the map and each oscillator's view of it.
     """
 
     def __init__(self, config: Config) -> None:
@@ -144,11 +144,10 @@ class Field(nn.Module):
         self.k = config.sound.n_oscillators
         self.n_values = self.k * _N_VALUES
         n_each = _N_VALUES + 3 * len(_REACHES)
-        self.n_seen = self.k * n_each
         kinds = list(range(n_each)) * self.k
         slots = np.repeat(np.arange(self.k), n_each).tolist()
         sizes = {"width": net.width // 3, "n_layers": net.n_layers}
-        self.net = TokenField(self.n_seen, 2 * N_MAP, kinds=kinds, slots=slots, **sizes)
+        self.net = TokenField(self.k * n_each, 2 * N_MAP, kinds=kinds, slots=slots, **sizes)
 
     def forward(
         self,
@@ -158,19 +157,16 @@ class Field(nn.Module):
         kept: Tensor | None = None,
     ) -> Tensor:
         """Velocities (b, 3 k); arguments as `labkit.learn.fields.MLPField.forward`."""
-        velocity = self.net(self.seen(values, condition, kept), time, condition, kept)
-        return velocity.unflatten(1, (self.k, -1))[..., :_N_VALUES].flatten(1)
-
-    def seen(self, values: Tensor, condition: Tensor | None, kept: Tensor | None) -> Tensor:
-        """(b, n_seen): the values with each oscillator's view, zeros without a condition."""
         own = values.unflatten(1, (self.k, -1))
-        if condition is None:
+        if condition is None:  # nothing of the map is seen
             view = own.new_zeros(*own.shape[:2], 3 * len(_REACHES))
         else:
             view = view_of_map(own[..., 0] / math.sqrt(12) + 0.5, condition)
         if kept is not None:
             view = torch.where(kept[:, None, None], view, torch.zeros_like(view))
-        return torch.cat([own, view], dim=-1).flatten(1)
+        seen = torch.cat([own, view], dim=-1).flatten(1)
+        velocity = self.net(seen, time, condition, kept)
+        return velocity.unflatten(1, (self.k, -1))[..., :_N_VALUES].flatten(1)
 
 
 class KoscModel(nn.Module):
@@ -182,18 +178,11 @@ class KoscModel(nn.Module):
         self.encoder = Encoder(config.net.hidden)
         self.field = Field(config)
         sizes = {"width": config.net.width, "n_layers": config.net.n_layers}
-        self.regressor = Regressor(self.field.n_values, 2 * N_MAP + self.field.n_seen, **sizes)
+        self.regressor = Regressor(self.field.n_values, 2 * N_MAP, **sizes)
 
     def encode(self, audio: Tensor) -> Tensor:
         """(b, 1024) -> the map (b, 2 N_MAP)."""
         return self.encoder(magnitude(audio) * self.config.sound.n_oscillators)
-
-    def regress(self, condition: Tensor) -> Tensor:
-        """The map -> values (b, 3 k), with each oscillator's view from the middle of its range."""
-        middle = condition.new_zeros(len(condition), self.field.n_values)
-        return self.regressor(
-            torch.cat([condition, self.field.seen(middle, condition, None)], dim=1)
-        )
 
     def forward(self, settings: Tensor, number: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Losses of encoder, flow and regressor; the last two do not train the encoder."""
@@ -202,7 +191,7 @@ class KoscModel(nn.Module):
         values = to_values(settings)
         rng = torch_generator(self.config.plan.seed, "k-osc noise", int(number[0]))
         flow = flow_loss(self.field, values, condition, rng, drop=0.1, pairing=ranked)
-        regression = (self.regress(condition) - values).square().mean()
+        regression = (self.regressor(condition) - values).square().mean()
         return (found - true_map(settings)).square().mean(), flow, regression
 
     @torch.no_grad()
@@ -211,7 +200,7 @@ class KoscModel(nn.Module):
         condition = self.encode(audio)
         options = {"steps": 32, "guidance": 2.0, "rng": torch_generator(0, "k-osc sample")}
         drawn = sample(self.field, condition, n_samples=n, **options)
-        return to_settings(drawn), to_settings(self.regress(condition))
+        return to_settings(drawn), to_settings(self.regressor(condition))
 
 
 def ranked(noise: Tensor, target: Tensor) -> Tensor:
