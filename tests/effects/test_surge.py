@@ -9,7 +9,7 @@ from labkit.effects.hosts import instrument
 from labkit.effects.hosts.worker import PluginError
 from labkit.effects.synths import surge
 from labkit.effects.synths.registry import Synth
-from labkit.effects.synths.spec import NOTE, Knob, SynthSpec
+from labkit.effects.synths.spec import NOTE, Knob
 from labkit.effects.synths.surge import SIMPLE, SurgeEngine, controls_of, find_surge, start
 from labkit.signal.seeds import generator
 from labkit.systems.synth.predict import patch_of
@@ -220,8 +220,6 @@ def test_without_surge_the_error_says_how_to_get_it(
     pytest.importorskip("pedalboard", reason="the package pedalboard is not installed")
     (tmp_path / "Maker" / "Surge XT.vst3").mkdir(parents=True)
     assert find_surge() == str(tmp_path / "Maker" / "Surge XT.vst3")
-    with pytest.raises(ValueError, match="spec must be one of vital_simple"):
-        Synth(SynthSpec("surge_simple", SIMPLE.fields[-2:]))
 
 
 def test_the_system_takes_the_set() -> None:

@@ -88,8 +88,6 @@ def test_sizes() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: SynthSpec("s", (Knob("a", 0.0, 1.0), Knob("a", 0.0, 1.0))), "unique"),
-        (lambda: SynthSpec("s", (Knob("a", 0.0, 1.0, gate="b"),)), "gates named before"),
         (lambda: SMALL.encode({"level": 1.0}), "kind"),
         (
             lambda: SMALL.encode({"level": 1.0, "kind": "loud", "cutoff": 20.0}),
@@ -106,7 +104,9 @@ def test_bad_sets_and_patches_are_named(make, said: str) -> None:
 
 @pytest.mark.parametrize("spec", EVERY_SET.values(), ids=EVERY_SET)
 def test_shares_and_points_of_every_set_are_possible(spec: SynthSpec) -> None:
-    for field in spec.fields:
+    assert len(set(spec.names)) == len(spec.names)
+    for k, field in enumerate(spec.fields):
+        assert field.gate is None or field.gate in spec.names[:k], field
         if isinstance(field, Choice):
             assert len(set(field.options)) == len(field.shares) > 1, field
             assert sum(field.shares) == pytest.approx(1), field
