@@ -27,15 +27,10 @@ def abx_verdict(n_correct: int, n_trials: int) -> str:
 
 
 class AbxWidget(anywidget.AnyWidget):
-    """The player behind `listen.abx`: the score is kept in Python, the sound in the browser.
-
-    Attributes:
-        a, b: WAV files.
-        x_is_b: the answer of the current trial.
-    """
+    """The player behind `listen.abx`: the score is kept in Python, the sound in the browser."""
 
     _esm = Path(__file__).with_name("abx.js")
-    a = traitlets.Bytes().tag(sync=True)
+    a = traitlets.Bytes().tag(sync=True)  # a WAV file, as b
     b = traitlets.Bytes().tag(sync=True)
     caption = traitlets.Unicode().tag(sync=True)
     x_is_b = traitlets.Bool().tag(sync=True)
@@ -53,11 +48,7 @@ class AbxWidget(anywidget.AnyWidget):
             self.answer(content["answer"])
 
     def answer(self, x_is: str) -> bool:
-        """Score one trial (`x_is`: ``"A"`` or ``"B"``) and draw the next X; returns whether right.
-
-        Raises:
-            ValueError: for another answer.
-        """
+        """Score one trial (`x_is`: ``"A"`` or ``"B"``) and draw the next X; returns whether right."""
         if x_is not in ("A", "B"):
             raise ValueError(f"x_is must be 'A' or 'B', got {x_is!r}")
         right = (x_is == "B") == self.x_is_b

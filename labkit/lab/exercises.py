@@ -8,7 +8,6 @@ returns what being correct means.
 import importlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,17 +21,6 @@ class NotYet(Exception):  # noqa: N818 - it reads as the verdict it becomes
 
 class NotAttempted(Exception):  # noqa: N818 - as above
     """The stub is still a stub."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The result of a check: ``"not attempted"``, ``"not yet"`` or ``"correct"``, and why."""
-
-    state: str
-    message: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.state}: {self.message}" if self.message else self.state
 
 
 def registry() -> dict[str, Exercise]:
@@ -63,8 +51,8 @@ def _watched(attempt: Attempt) -> Attempt:
     return call
 
 
-def grade(name: str, attempt: object) -> Verdict:
-    """Judge an attempt (a function, or a plain value where the exercise asks for one).
+def grade(name: str, attempt: object) -> str:
+    """``"not attempted"``, ``"not yet: "`` and an observation, or ``"correct: "`` and its meaning.
 
     Raises:
         KeyError: if there is no such exercise.
@@ -74,11 +62,11 @@ def grade(name: str, attempt: object) -> Verdict:
         raise KeyError(f"no exercise {name!r}; there are {', '.join(exercises)}")
     function = attempt if callable(attempt) else lambda *_: attempt
     try:
-        return Verdict("correct", exercises[name](_watched(function)))
+        return f"correct: {exercises[name](_watched(function))}"
     except NotAttempted:
-        return Verdict("not attempted")
+        return "not attempted"
     except NotYet as observation:
-        return Verdict("not yet", str(observation))
+        return f"not yet: {observation}"
 
 
 def check(name: str, attempt: object) -> None:

@@ -26,17 +26,11 @@ _BLOCK = 65536
 
 @dataclass(frozen=True)
 class Players:
-    """A row of players; `str` gives its lines of text.
+    """A row of players; `str` gives its lines of text."""
 
-    Attributes:
-        clips: name -> (audio as it is played, sample_rate).
-        lines: name -> its level in words, e.g. ``dry -23.0 LUFS (shift +2.1 dB)``.
-        note: says so if a peak limited the level.
-    """
-
-    clips: Mapping[str, Clip]
-    lines: Mapping[str, str]
-    note: str
+    clips: Mapping[str, Clip]  # name -> (audio as it is played, sample_rate)
+    lines: Mapping[str, str]  # name -> e.g. "dry -23.0 LUFS (shift +2.1 dB)"
+    note: str  # says so if a peak limited the level
 
     def __str__(self) -> str:
         return "\n".join([*self.lines.values(), *([self.note] if self.note else [])])
@@ -102,17 +96,11 @@ class LivePlayer(widgets.VBox):
 
 
 def abx(a: np.ndarray, b: np.ndarray, sample_rate: int, *, seed: int | None = None) -> AbxWidget:
-    """A blind listening test: is X the same as A or as B? Both run on one clock without a gap.
+    """A blind listening test: is X the same as A or as B? Both loop on one clock without a gap.
 
-    Both clips are matched in loudness and loop; the shorter one is filled with silence. Keys inside
-    the widget: a, b, x to listen, 1 = "X is A", 2 = "X is B", space to start and stop. Without a
-    front end it shows as its caption and score, and `.answer("A")` still counts.
-
-    Args:
-        seed: fixes the trials, for tests; None draws afresh, as a blind test must.
-
-    Raises:
-        ValueError: if a clip is empty or not finite.
+    Both clips are matched in loudness; the shorter one is filled with silence. Keys inside the
+    widget: a, b, x to listen, 1 = "X is A", 2 = "X is B", space to start and stop. `seed` fixes the
+    trials, for tests. Without a front end `.answer("A")` still counts.
     """
     shown = _levelled({"A": (a, sample_rate), "B": (b, sample_rate)})
     audio = [clip for clip, _ in shown.clips.values()]
