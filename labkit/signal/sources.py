@@ -182,13 +182,11 @@ class AudioFolder:
         files = [file for file in found if file.suffix.lower() in _SUFFIXES and file.is_file()]
         if not files:
             raise AudioFileError(f"{self.path}: no folder with files {' '.join(sorted(_SUFFIXES))}")
-        self._groups: dict[str, list[Path]] = {}
+        self._splits: dict[str, dict[str, list[Path]]] = {split: {} for split in SPLITS}
         for file in files:
             name = file.relative_to(self.path).with_suffix("").as_posix()
-            self._groups.setdefault(group(name) if group else name, []).append(file)
-        self._splits: dict[str, list[str]] = {split: [] for split in SPLITS}
-        for key in self._groups:
-            self._splits[split_all or _hashed_split(key)].append(key)
+            key = group(name) if group else name
+            self._splits[split_all or _hashed_split(key)].setdefault(key, []).append(file)
         self._audio: dict[Path, np.ndarray] = {}
 
     def groups(self, split: str) -> list[str]:
@@ -197,7 +195,7 @@ class AudioFolder:
 
     def files(self, split: str) -> list[Path]:
         """The files of a split."""
-        return [file for group in self._splits[check_split(split)] for file in self._groups[group]]
+        return [file for files in self._splits[check_split(split)].values() for file in files]
 
     def clip(self, rng: np.random.Generator, split: str) -> Clip:
         """A random excerpt of a random file, if possible not a nearly silent one."""
@@ -206,8 +204,8 @@ class AudioFolder:
             raise AudioError(
                 f"{self.path}: none of its files fell in {split!r}; use split_all, or more files"
             )
-        group = groups[rng.integers(len(groups))]
-        audio = self._load(self._groups[group][rng.integers(len(self._groups[group]))])
+        group, files = list(groups.items())[rng.integers(len(groups))]
+        audio = self._load(files[rng.integers(len(files))])
         piece = _excerpt(rng, audio, round(self.seconds * self.sample_rate))
         return Clip(piece, self.sample_rate, f"file/{self.path.name}/{group}", self.kind)
 

@@ -77,7 +77,7 @@ def test_errors(tmp_path: Path) -> None:
 
 
 def _coverage(groups: int, repeats: int = 300) -> tuple[float, float]:
-    """Share of intervals that hold the true mean 0: over sources, and (wrongly) over clips. 8 clips a source."""
+    """Share of intervals that hold the true mean 0: over sources, and (wrongly) over clips."""
     inside = np.zeros(2)
     for trial in range(repeats):
         rng = generator(3, "coverage", groups, trial)
