@@ -98,10 +98,11 @@ class Sound:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, got {self.task!r}")
-        if not self.seconds > 0.25:
-            raise ValueError(f"seconds must be above 0.25, got {self.seconds}")
-        if self.n_clips < 1:
-            raise ValueError(f"n_clips must be positive, got {self.n_clips}")
+        if not self.seconds > 0.25 or self.n_clips < 1:
+            raise ValueError(
+                f"seconds must be above 0.25 and n_clips positive, got {self.seconds} and "
+                f"{self.n_clips}"
+            )
 
 
 @dataclass(frozen=True)
