@@ -3,7 +3,6 @@
 Source: Steinmetz, Bryan and Reiss 2022, section 4. Ours has pedalboard's compressor.
 """
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,8 +54,13 @@ def match(audio: np.ndarray, sample_rate: int, style: Style) -> np.ndarray:
         gain_db = peak - peak_db(out)
         return out, gain_db, loudness_lufs(out, sample_rate) + gain_db - loudness
 
-    steps = range(_N_STEPS)  # the last one, where none is loud enough, is not tried
-    step = bisect_left(steps, True, key=lambda step: compressed(step)[2] >= -_TOLERANCE_LU)
+    low, step = -1, 0  # not loud enough; loud enough, or all there is
+    if compressed(0)[2] < -_TOLERANCE_LU:
+        low, step = 0, _N_STEPS
+    while step - low > 1:
+        middle = (low + step) // 2
+        enough = compressed(middle)[2] >= -_TOLERANCE_LU
+        low, step = (low, middle) if enough else (middle, step)
     out, gain_db, excess = compressed(step)
     gain_db -= max(excess, -max(0.0, -peak))  # what is missing is added up to full scale
     return out * np.float32(db_to_amplitude(gain_db))
