@@ -101,15 +101,19 @@ def fit_chain_cma(
     names: Sequence[str],
     *,
     renders: int | None = None,
+    seconds: float = np.inf,
     seed: int = 0,
 ) -> Fit:
     """As `fit_chain`, without gradients: CMA-ES on the loss of the whole clip.
 
-    It works for any pedal. `renders` is the budget; 20 d^1.5 for d parameters when None.
+    It works for any pedal. Without `renders` it may take 20 d^1.5 for d parameters, or with
+    `seconds` as many as there is time for.
     """
     dry, wet = _checked(dry, wet, sample_rate, names)
     spaces = [effect(name).space for name in names]
     n = sum(map(len, spaces))
+    if renders is None:
+        renders = round(20 * n**1.5) if seconds == np.inf else 1_000_000
     begun = time.perf_counter()
 
     def loss(rows: np.ndarray) -> np.ndarray:
@@ -122,8 +126,9 @@ def fit_chain_cma(
         loss,
         np.full(n, 0.5),
         method="cma",
-        evaluations=round(20 * n**1.5) if renders is None else renders,
+        evaluations=renders,
         rng=generator(seed, "fit cma"),
+        seconds=seconds,
     )
     chain = _chain(names, spaces, found.point)
     return _scored(chain, dry, wet, sample_rate, found.evaluations, begun)

@@ -1,5 +1,6 @@
 """One search for the lowest point of a loss over vectors in 0..1: by gradient, SPSA or CMA-ES."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,10 +27,14 @@ class Found:
 class _Search:
     """Counts evaluations and keeps the best point."""
 
-    def __init__(self, loss: Callable, evaluations: int) -> None:
+    def __init__(self, loss: Callable, evaluations: int, seconds: float) -> None:
         self.loss = loss
+        self.until = time.perf_counter() + seconds
         self.left = evaluations
         self.best = np.inf, np.empty(0)
+
+    def may_evaluate(self, n: int) -> bool:
+        return self.left >= n and time.perf_counter() < self.until
 
     def evaluate(self, points: np.ndarray) -> np.ndarray:
         """(k, n) -> (k,)."""
@@ -50,18 +55,19 @@ def minimise(
     method: Method = "cma",
     evaluations: int,
     rng: np.random.Generator | np.random.RandomState,
+    seconds: float = np.inf,
     learning_rate: float = 0.02,
     spread: float = 0.3,
     population: int | None = None,
     bounded: bool = True,
     start_loss: float | None = None,
 ) -> Found:
-    """Search from `start` (n,) until `evaluations` points are spent or CMA-ES stands still.
+    """Search from `start` (n,) until `evaluations` or `seconds` are spent.
 
     Args:
         loss: points (k, n) -> losses (k,): float64 arrays, or for ``"gradient"`` tensors.
         method: ``"gradient"``, ``"spsa"``: Adam within 0..1, by autograd or two more evaluations.
-            ``"cma"``: CMA-ES, whole generations only, with the arguments after `learning_rate`.
+            ``"cma"``: CMA-ES until it stands still, in whole generations; the rest is for it.
         spread: standard deviation of the first generation.
         population: points per generation; 4 + 3 log(n) when None.
         bounded: whether points stay within 0..1.
@@ -74,7 +80,7 @@ def minimise(
     if evaluations < 1:
         raise ValueError(f"evaluations must be at least 1, got {evaluations}")
     start = np.asarray(start, dtype=np.float64)
-    search = _Search(loss, evaluations)
+    search = _Search(loss, evaluations, seconds)
     if method == "gradient":
         _descend(search, start, learning_rate)
     elif method == "spsa":
@@ -93,7 +99,7 @@ def minimise(
 def _descend(search: _Search, start: np.ndarray, learning_rate: float, rng: Any = None) -> None:
     point = torch.from_numpy(start[None].copy()).requires_grad_()
     optimizer = torch.optim.Adam([point], learning_rate)
-    while search.left >= 1:
+    while not len(search.best[1]) or search.may_evaluate(1):
         here = point.detach().numpy()
         if rng is None:
             value: Tensor = search.loss(point)
@@ -101,7 +107,7 @@ def _descend(search: _Search, start: np.ndarray, learning_rate: float, rng: Any 
             (point.grad,) = torch.autograd.grad(value.sum(), point)
         else:
             losses = search.evaluate(here)
-            if search.left < 2:
+            if not search.may_evaluate(2):
                 return
             at = Point(here, losses, lambda places: search.evaluate(places[:, 0])[:, None])
             point.grad = torch.from_numpy(SPSA().estimate(at, rng))
@@ -114,6 +120,6 @@ def _evolve(search: _Search, start: np.ndarray, rng: Any, spread: float, options
     # A seed of NaN leaves NumPy's global generator alone: draws come from `rng`.
     fixed = {"verbose": -9, "seed": np.nan, "randn": lambda *shape: rng.standard_normal(shape)}
     evolution = need("cma").CMAEvolutionStrategy(start, spread, {**fixed, **options})
-    while search.left >= options["popsize"] and not evolution.stop():
+    while search.may_evaluate(options["popsize"]) and not evolution.stop():
         points = evolution.ask()
         evolution.tell(points, search.evaluate(np.stack(points)).tolist())

@@ -47,6 +47,7 @@ def test_the_budget_is_kept_and_the_start_is_never_beaten_by_the_result(method):
     assert sum(seen) == found.evaluations <= 20
     np.testing.assert_array_equal(found.point, np.full(3, 0.5))
     assert search(method=method, evaluations=1).evaluations == 1
+    assert search(method=method, seconds=0.0).evaluations == 1
 
 
 def test_a_known_start_is_not_evaluated_again():
