@@ -6,7 +6,7 @@ os.environ.setdefault(
     "OMP_WAIT_POLICY", "PASSIVE"
 )  # read when torch is first imported: spinning threads crawl
 
-# Players and widgets are new objects in every run, and stderr holds progress bars and paths of the machine.
+# Players and widgets are new in every run; stderr holds progress bars and paths of the machine.
 _NEVER_COMPARED = (
     "text/html",
     "stderr",

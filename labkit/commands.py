@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 from labkit.signal.paths import replace_text
 
-# A command says that a file cannot be read before it imports what takes seconds: imports stand inside.
+# Slow imports stand inside: a file that cannot be read is reported at once.
 
 
 def chain(

@@ -115,7 +115,7 @@ def check_disk(free_bytes: int) -> Check:
 
 
 def check_plug_ins(kind: Literal["VST3", "LV2"], count: int, host: str | None) -> Check:
-    """How many plug-ins were found, and the version of the library that hosts them (None: absent)."""
+    """The number of plug-ins, and the version of the library that hosts them (None: absent)."""
     name, library = f"{kind} plug-ins", {"VST3": "pedalboard", "LV2": "dawdreamer"}[kind]
     if not count:
         packages = {"VST3": "zam-plugins", "LV2": "guitarix-lv2 calf-plugins"}[kind]

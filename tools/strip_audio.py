@@ -26,7 +26,7 @@ def _strip_text(text: str) -> str:
 
 
 def _strip_value(value: Any) -> Any:
-    """The same value without audio in its strings; lines are joined, as a payload may run across them."""
+    """The same value without audio in its strings; joined lines, since a payload may span them."""
     if isinstance(value, str):
         return _strip_text(value)
     if isinstance(value, list) and all(isinstance(line, str) for line in value):

@@ -48,7 +48,7 @@ class AbxWidget(anywidget.AnyWidget):
             self.answer(content["answer"])
 
     def answer(self, x_is: str) -> bool:
-        """Score one trial (`x_is`: ``"A"`` or ``"B"``) and draw the next X; returns whether right."""
+        """Score one trial (`x_is`: ``"A"`` or ``"B"``), draw the next X; True if it is right."""
         if x_is not in ("A", "B"):
             raise ValueError(f"x_is must be 'A' or 'B', got {x_is!r}")
         right = (x_is == "B") == self.x_is_b

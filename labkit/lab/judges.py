@@ -283,7 +283,7 @@ def exercise_04_1(attempt: Attempt) -> str:
 
 
 def exercise_04_2(attempt: Attempt) -> str:
-    """`distance(truth, said)` -> fewest insertions, deletions, substitutions of pedals."""
+    """`distance(truth, predicted)` -> fewest insertions, deletions, substitutions of pedals."""
     rng = generator(0, "exercise 04.2")
     for _ in range(60):
         truth = list(rng.permutation(SHELF)[: rng.integers(5)])

@@ -94,11 +94,16 @@ def fit(
         loss: with several devices it must call the model exactly once.
         run_dir: gets `checkpoint.pt`, `log.jsonl` and TensorBoard's event files; ValueError if it
             was begun with another `config`, FloatingPointError if the loss is not finite.
-        validate: called every `validate_every` steps and at the end; its figures are logged.
+        validate: called every `validate_every` steps, a multiple of `log_every`, and at the end;
+            its figures are logged.
 
     Returns:
         Every logged row, those of earlier parts of the run included.
     """
+    if validate_every % log_every:
+        raise ValueError(
+            f"validate_every must be a multiple of log_every {log_every}, got {validate_every}"
+        )
     run_dir = Path(run_dir)
     _claim(run_dir, config)
     fabric = need("lightning_fabric").Fabric(

@@ -97,18 +97,22 @@ _CENTRED = ("a_pitch", "a_pan", "a_filter_2_feg_mod_amount", "a_feedback", "a_fi
 
 def start() -> dict[str, float | str]:
     """What every note sets before its patch: one scene, no effects, fixed phases."""
-    told: dict[str, float | str] = dict.fromkeys(_SILENCED, 0.0)
-    told |= dict.fromkeys(("scene_mode", "active_scene", "a_play_mode", "a_link_resonance"), 0.0)
-    told |= dict.fromkeys((*_CENTRED, "a_pre_filter_gain"), 0.5)
-    told |= {"fx_chain_bypass": 1.0, "a_octave": "0", "a_noise_solo": 0.0}
-    told |= {"a_filter_configuration": "Serial 1", "a_noise_route": "Filter 1"}
-    told |= {f"a_{envelope}_eg_envelope_mode": "Digital" for envelope in ("amp", "filter")}
+    patch: dict[str, float | str] = dict.fromkeys(_SILENCED, 0.0)
+    patch |= dict.fromkeys(("scene_mode", "active_scene", "a_play_mode", "a_link_resonance"), 0.0)
+    patch |= dict.fromkeys((*_CENTRED, "a_pre_filter_gain"), 0.5)
+    patch |= {"fx_chain_bypass": 1.0, "a_octave": "0", "a_noise_solo": 0.0}
+    patch |= {"a_filter_configuration": "Serial 1", "a_noise_route": "Filter 1"}
+    patch |= {f"a_{envelope}_eg_envelope_mode": "Digital" for envelope in ("amp", "filter")}
     for pair in ("1x2", "2x3"):
-        told |= {f"a_ring_modulation_{pair}_mute": 1.0, f"a_ring_modulation_{pair}_solo": 0.0}
+        patch |= {f"a_ring_modulation_{pair}_mute": 1.0, f"a_ring_modulation_{pair}_solo": 0.0}
     for k in (1, 2, 3):
-        told |= {f"a_osc_{k}_type": "Classic", f"a_osc_{k}_route": "Filter 1"}
-        told |= {f"a_osc_{k}_solo": 0.0, f"a_osc_{k}_retrigger": 1.0, f"a_osc_{k}_keytrack": 1.0}
-    return told
+        patch |= {f"a_osc_{k}_type": "Classic", f"a_osc_{k}_route": "Filter 1"}
+        patch |= {
+            f"a_osc_{k}_solo": 0.0,
+            f"a_osc_{k}_retrigger": 1.0,
+            f"a_osc_{k}_keytrack": 1.0,
+        }
+    return patch
 
 
 def controls_of(values: Values, volume_db: float = 0.0) -> dict[str, float | str]:
@@ -116,10 +120,10 @@ def controls_of(values: Values, volume_db: float = 0.0) -> dict[str, float | str
 
     The volume, -48..48 dB, is that of the amplifier behind the filters.
     """
-    told = {name: value for name, value in values.items() if name not in NOTE}
-    told |= {mute: float(values[volume] == 0.0) for volume, mute in _MUTES.items()}
-    told["a_vca_gain"] = float((np.clip(volume_db, -48.0, 48.0) + 48.0) / 96.0)
-    return start() | told
+    patch = {name: value for name, value in values.items() if name not in NOTE}
+    patch |= {mute: float(values[volume] == 0.0) for volume, mute in _MUTES.items()}
+    patch["a_vca_gain"] = float((np.clip(volume_db, -48.0, 48.0) + 48.0) / 96.0)
+    return start() | patch
 
 
 def find_surge() -> str:
@@ -161,10 +165,10 @@ class SurgeEngine:
         volume_db: float = 0.0,
     ) -> np.ndarray:
         """The note of a patch, (2, samples)."""
-        told = controls_of(values, volume_db)
+        patch = controls_of(values, volume_db)
         key = round(float(values["note_pitch"]))
         note = {"sample_rate": SAMPLE_RATE, "velocity": VELOCITY}
-        return self._instrument.play(told, key, float(values["note_seconds"]), seconds, **note)
+        return self._instrument.play(patch, key, float(values["note_seconds"]), seconds, **note)
 
     def first_note(self, values: Values, seconds: float, volume_db: float) -> np.ndarray:
         """The note of a patch in a new instance."""

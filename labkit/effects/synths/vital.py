@@ -224,29 +224,29 @@ def _base64(values: np.ndarray) -> str:
 
 def controls_of(values: Values, phases: np.ndarray | None = None) -> dict[str, float]:
     """Vital's controls for a patch, in their own units; `phases` as `registry.Synth.render`."""
-    told: dict[str, float] = {f"osc_{k}_on": 0.0 for k in range(1, N_OSCILLATORS + 1)}
+    settings: dict[str, float] = {f"osc_{k}_on": 0.0 for k in range(1, N_OSCILLATORS + 1)}
     for k, phase in enumerate(np.zeros(N_OSCILLATORS) if phases is None else phases, start=1):
-        told[f"osc_{k}_phase"] = float(phase)
+        settings[f"osc_{k}_phase"] = float(phase)
     for name, value in values.items():
         if name in NOTE:
             continue
         if isinstance(value, str):
-            told |= _menu(name, value)
+            settings |= _menu(name, value)
             continue
         if name in _SWITCHES:
-            told[_SWITCHES[name]] = float(value != 0.0)
-        told[_MODULATIONS[name][0] if name in _MODULATIONS else name] = value
-    return told
+            settings[_SWITCHES[name]] = float(value != 0.0)
+        settings[_MODULATIONS[name][0] if name in _MODULATIONS else name] = value
+    return settings
 
 
 def _menu(name: str, word: str) -> dict[str, float]:
     """The controls that a word sets."""
     if name == "filter_1_type":
-        told = {"filter_1_on": float(word != "off")}
+        settings = {"filter_1_on": float(word != "off")}
         if word != "off":
             parts = zip(("model", "style", "blend"), _FILTERS[word], strict=True)
-            told |= {f"filter_1_{part}": float(value) for part, value in parts}
-        return told
+            settings |= {f"filter_1_{part}": float(value) for part, value in parts}
+        return settings
     if name == "distortion_type":
         return {name: float(_DRIVES[word])}
     if name.endswith("_distortion_type"):
@@ -297,15 +297,15 @@ class VitalEngine:
         return _note(_loaded(preset), values, seconds)
 
     def _set(self, values: Values, phases: np.ndarray | None, volume_db: float) -> None:
-        told = self._rest | controls_of(values, phases)
-        lingers = any(told.get(switch) for switch in _LINGERING)
+        settings = self._rest | controls_of(values, phases)
+        lingers = any(settings.get(switch) for switch in _LINGERING)
         if lingers and self._lingering:
             # What the last note left in the delay lines must not sound in this one.
             for switch in _LINGERING:
                 self._controls[switch].set(0.0)
             self._synth.render(60, 0.0, 0.0, 0.01)
         self._lingering = lingers
-        for name, value in told.items():
+        for name, value in settings.items():
             self._controls[name].set(value)
         # Vital's knob is the square of the decibels above -80; it starts at -6.02.
         self._controls["volume"].set((np.clip(volume_db - 6.02, -80.0, 6.0) + 80.0) ** 2)

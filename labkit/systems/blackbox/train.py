@@ -20,7 +20,9 @@ from labkit.systems.blackbox.data import Examples, cached, from_pairs, held_out,
 from labkit.systems.blackbox.model import Controller
 from labkit.systems.system import Training
 
-_N_VALIDATION, _VALIDATE_EVERY, _N_OUTPUT_RANGE = 32, 150, 256
+_N_VALIDATION = 32
+_VALIDATE_EVERY = 140
+_N_OUTPUT_RANGE = 256
 
 
 @dataclass(frozen=True)
