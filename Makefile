@@ -35,11 +35,13 @@ lab: setup ## set up if needed, then open JupyterLab on the first notebook
 	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks/00_start_here.ipynb
 
 test: export LAB_BUDGET := smoke
+test: export OMP_NUM_THREADS := 1
 test: setup check ## all that CI runs: check, tests, every notebook
 	$(BIN)/python -m pytest -m "not long" $(PARALLEL)
 	$(MAKE) --no-print-directory notebooks
 
 test-all: export LAB_BUDGET := smoke
+test-all: export OMP_NUM_THREADS := 1
 test-all: test ## the tests that are too long for `make test`, too
 	$(BIN)/python -m pytest -m long
 
@@ -50,6 +52,7 @@ check: setup ## fast: lint, format, import rules, tests of the house itself
 	$(BIN)/python -m pytest -q tests/test_house.py tests/test_doctor.py tests/notebooks/test_template.py
 
 notebooks: export LAB_BUDGET := smoke
+notebooks: export OMP_NUM_THREADS := 1
 notebooks: setup ## run every notebook from top to bottom at the smallest budget
 	$(BIN)/python -m pytest $(NBVAL) $(PARALLEL) $(NOTEBOOKS)
 
