@@ -17,16 +17,12 @@ PAIR = "pip install torch==2.11.0 torchaudio==2.11.0"
     ("torch", "torchaudio", "state"),
     [
         ("2.11.0", "2.11.0", "ok"),
-        ("2.11.0+cu128", "2.11.0+cu128", "ok"),
         ("2.13.0", "2.11.0", "note"),  # imports, but is not the pinned pair
         ("2.15.0", "2.11.0", "bad"),  # "compiled with different CUDA versions"
         ("2.11.0+cpu", "2.11.0", "bad"),  # libc10_cuda.so is not there
-        ("2.8.0", "2.11.0", "bad"),
-        ("2.8.0", "2.8.0", "ok"),
         ("2.8.0", "2.7.1", "bad"),
         (None, "2.11.0", "bad"),
         ("2.11.0", None, "bad"),
-        (None, None, "bad"),
     ],
 )
 def test_pair_of_torch_and_torchaudio(torch, torchaudio, state):
@@ -44,14 +40,11 @@ def test_the_pair_in_the_fix_is_the_pinned_one():
     ("check", "state", "fix"),
     [
         (doctor.check_python((3, 10)), "bad", "make lab PYTHON=python3.11"),
-        (doctor.check_python((3, 12)), "ok", ""),
         (doctor.check_python((3, 13)), "bad", "make lab PYTHON=python3.11"),
         (doctor.check_package("soxr", "1.1.0", None), "bad", "pip install soxr==1.1.0"),
         (doctor.check_package("soxr", "1.1.0", "1.0.0"), "note", "pip install soxr==1.1.0"),
         (doctor.check_package("torch", "2.11.0", "2.11.0+cu128"), "ok", ""),
-        (doctor.check_omp("passive"), "ok", ""),
         (doctor.check_omp("ACTIVE"), "bad", "make lab"),
-        (doctor.check_omp(None), "bad", "make lab"),
         (doctor.check_memory(4 << 30), "ok", ""),
         (doctor.check_memory((4 << 30) - 1), "note", "LAB_BUDGET=smoke"),
         (doctor.check_disk(1 << 30), "ok", ""),
@@ -66,13 +59,6 @@ def test_a_fault_has_a_state_and_a_fix(check, state, fix):
     assert check.state == state
     assert fix in check.fix
     assert bool(check.fix) == (state != "ok")
-
-
-def test_checkpoints_are_found_or_missed(tmp_path):
-    assert doctor.check_checkpoints(tmp_path).fix == "git checkout -- data"
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "pedal_order.safetensors").touch()
-    assert doctor.check_checkpoints(tmp_path) == Check("checkpoints", "pedal_order")
 
 
 def test_the_report_of_this_machine_forgets_nothing():
@@ -96,18 +82,6 @@ def test_a_part_that_cannot_be_examined_is_bad(monkeypatch):
     monkeypatch.setattr(doctor, "_data", broken)
     line = Check("examination", "no entry", "bad", "follow the message on the left")
     assert line in doctor.report()
-
-
-def test_the_soundfont_is_the_one_that_the_sampler_finds(monkeypatch, tmp_path):
-    def found():
-        return next(check for check in doctor.report() if check.name == "soundfont")
-
-    bank = tmp_path / "own.sf2"
-    bank.touch()
-    monkeypatch.setenv("LABKIT_SOUNDFONT", str(bank))
-    assert found() == Check("soundfont", "own.sf2")
-    monkeypatch.setenv("LABKIT_SOUNDFONT", str(tmp_path / "absent.sf2"))
-    assert found().state == "note"
 
 
 def test_the_table_is_aligned_and_gives_the_verdict(monkeypatch, capsys):

@@ -90,30 +90,13 @@ def test_orders_that_can_be_told_apart(names: tuple[str, ...], orders: int) -> N
     assert count_orders(tuple(reversed(names))) == orders
 
 
-@pytest.mark.parametrize("draw", range(20))
+@pytest.mark.parametrize("draw", range(8))
 def test_counted_orders_are_those_of_canonical_forms(draw: int) -> None:
     rng = generator(0, "subset", draw)
     names = rng.choice(list(EFFECTS), size=int(rng.integers(2, 6)), replace=False).tolist()
     steps = [Step(name, effect(name).space.sample(rng)) for name in names]
     forms = {Chain(order).canonical().names for order in itertools.permutations(steps)}
     assert len(forms) == count_orders(names)
-
-
-def test_two_orders_share_a_form_exactly_when_swaps_of_neighbours_join_them() -> None:
-    names = ("distortion", "chorus", "reverb", "delay", "peak")
-    steps = [Step(name, effect(name).space.sample(generator(0, "swap"))) for name in names]
-    chains = map(Chain, itertools.permutations(steps))
-    form = {chain.names: chain.canonical().names for chain in chains}
-    for order in form:
-        reached, waiting = {order}, [order]
-        while waiting:
-            here = waiting.pop()
-            for i in range(len(here) - 1):
-                there = (*here[:i], here[i + 1], here[i], *here[i + 2 :])
-                if commutes(effect(here[i]), effect(here[i + 1])) and there not in reached:
-                    reached.add(there)
-                    waiting.append(there)
-        assert reached == {other for other in form if form[other] == form[order]}
 
 
 def test_repeated_and_unknown_pedals_are_refused() -> None:

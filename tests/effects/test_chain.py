@@ -2,7 +2,6 @@
 
 import json
 import pickle
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -44,7 +43,7 @@ def rendered(*steps: Step) -> np.ndarray:
 # Rendering
 
 
-@pytest.mark.parametrize("draw", range(8))
+@pytest.mark.parametrize("draw", range(4))
 def test_a_chain_is_its_pedals_one_after_the_other(draw):
     expected = guitar()
     for name, params in drawn(draw):
@@ -84,24 +83,18 @@ def test_input_referred_moves_what_stands_before_the_drive():
         Chain((Step("limiter", {"threshold_db": -20.0, "release_ms": 100.0}),)).input_referred(1.0)
 
 
-def test_the_order_can_be_heard():
-    assert si_sdr_db(rendered(DRIVE, REVERB), rendered(REVERB, DRIVE)) < 30
-
-
-@pytest.mark.parametrize("steps", [(), (DRIVE, PEAK)], ids=["empty", "two"])
 @pytest.mark.parametrize(
     ("audio", "rate", "message"),
     [
-        (np.zeros((1, 0), np.float32), RATE, r"got \(1, 0\)"),
         (np.zeros((1, 2, 3), np.float32), RATE, r"\(channels, samples\) .*got \(1, 2, 3\)"),
         (np.full((1, 5), np.nan, np.float32), RATE, "finite, got 5 NaN or infinite of 5 samples"),
-        (np.zeros((1, 5), np.int16), RATE, "audio must be floats with full scale 1, got int16"),
         (np.zeros((1, 5), np.float32), 0, "sample_rate must be a whole number of Hz from 1"),
     ],
 )
-def test_bad_audio_is_refused(steps, audio, rate, message):
-    with pytest.raises(ValueError, match=message):
-        Chain(steps).render(audio, rate)
+def test_bad_audio_is_refused(audio, rate, message):
+    for steps in ((), (DRIVE, PEAK)):
+        with pytest.raises(ValueError, match=message):
+            Chain(steps).render(audio, rate)
 
 
 # Text
@@ -113,7 +106,7 @@ def test_a_chain_reads_as_text():
     assert list(Chain((DRIVE,))) == [("distortion", {"drive_db": 20.0})]
 
 
-@pytest.mark.parametrize("draw", range(10))
+@pytest.mark.parametrize("draw", range(5))
 def test_json_round_trip(draw, tmp_path):
     path, chain = tmp_path / "chain.json", drawn(draw)
     chain.save(path)
@@ -124,53 +117,38 @@ def test_json_round_trip(draw, tmp_path):
     assert Chain.from_json("[]") == Chain()
 
 
-BROKEN = (
-    "",
-    "not json",
-    "null",
-    "3",
-    '"gain"',
-    "{}",
-    '{"effect": "gain"}',
-    "[1]",
-    '["gain"]',
-    "[null]",
-    '[{"effect": "gain"}]',
-    '[{"params": {"gain_db": 1}}]',
-    '[{"effect": 1, "params": {}}]',
-    '[{"effect": ["gain"], "params": {"gain_db": 1}}]',
-    '[{"effect": "gain", "params": [1]}]',
-    '[{"effect": "gain", "params": {"gain_db": "loud"}}]',
-    '[{"effect": "gain", "params": {"gain_db": null}}]',
-    '[{"effect": "gain", "params": {"gain_db": true}}]',
-    '[{"effect": "gain", "params": {"gain_db": 1}}',
-    "[" * 100_000,
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "3",
+        "{}",
+        "[1]",
+        '[{"effect": "gain"}]',
+        '[{"effect": ["gain"], "params": {"gain_db": 1}}]',
+        '[{"effect": "gain", "params": [1]}]',
+        '[{"effect": "gain", "params": {"gain_db": "loud"}}]',
+        '[{"effect": "gain", "params": {"gain_db": true}}]',
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:50] or "empty",
 )
-
-
-@pytest.mark.parametrize("text", BROKEN, ids=lambda text: text[:50] or "empty")
 def test_broken_json_is_refused(text):
     with pytest.raises(ValueError, match=r'a chain is a JSON list of \{"effect", "params"\}, got'):
         Chain.from_json(text)
 
 
 @pytest.mark.parametrize(
-    ("name", "params", "error", "message"),
+    ("text", "error", "message"),
     [
-        ("fuzz", "{}", KeyError, "no effect called 'fuzz'; there are compressor, distortion"),
-        ("gain", "{}", ValueError, r"parameters must be \['gain_db'\], got \[\]"),
-        ("gain", '{"gain_db": 90}', ValueError, r"gain_db must lie in \[-18, 18\] dB, got 90"),
-        ("gain", '{"gain_db": NaN}', ValueError, "gain_db must lie in .* got nan"),
+        ('"fuzz", "params": {}', KeyError, "no effect called 'fuzz'; there are compressor, dist"),
+        ('"gain", "params": {}', ValueError, r"parameters must be \['gain_db'\], got \[\]"),
+        ('"gain", "params": {"gain_db": NaN}', ValueError, "gain_db must lie in .* got nan"),
     ],
 )
-def test_json_of_impossible_chains_is_refused(name, params, error, message):
+def test_json_of_impossible_chains_is_refused(text, error, message):
     with pytest.raises(error, match=message):
-        Chain.from_json(f'[{{"effect": "{name}", "params": {params}}}]')
-
-
-def test_a_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"nothing\.json"):
-        Chain.load(tmp_path / "nothing.json")
+        Chain.from_json(f'[{{"effect": {text}}}]')
 
 
 def test_a_step_is_checked_and_frozen():
@@ -183,7 +161,7 @@ def test_a_step_is_checked_and_frozen():
     assert isinstance(step.params, MappingProxyType)
 
 
-@pytest.mark.parametrize("draw", range(12))
+@pytest.mark.parametrize("draw", range(6))
 def test_the_printed_code_renders_the_same_samples(draw):
     scope: dict = {}
     code = drawn(draw).to_code()
@@ -236,19 +214,6 @@ def test_swapping_neighbours_keeps_the_form_exactly_if_they_commute(draw):
         steps[i], steps[i + 1] = steps[i + 1], steps[i]
         same = Chain(tuple(steps)).canonical() == form
         assert same == commutes(effect(steps[i].effect), effect(steps[i + 1].effect))
-
-
-@pytest.mark.parametrize("draw", range(10))
-def test_canonical_forms_of_fixed_linear_pedals_sound_the_same(draw):
-    fixed = ChainSampler(
-        tuple(name for name, record in EFFECTS.items() if record.lti), "shuffled", 3
-    )
-    # one nonlinear pedal in the middle, which must not be passed
-    before, after = (fixed.sample(generator(0, "end", draw, side)).steps for side in (0, 1))
-    original = Chain((*before, DRIVE, *after))
-    one, other = original.render(guitar(), RATE), original.canonical().render(guitar(), RATE)
-    # float32 rounding of up to seven filters, then a drive
-    assert original.canonical() == original or si_sdr_db(one, other) > 60
 
 
 # Chains as points of a unit cube

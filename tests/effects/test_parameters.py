@@ -9,7 +9,6 @@ from labkit.signal.seeds import generator
 LINEAR = Parameter("drive_db", "dB", 10.0, 30.0)
 LOG = Parameter("cutoff_hz", "Hz", 100.0, 10_000.0, "log")
 SPACE = ParameterSpace((LINEAR, LOG))
-BOTH = {"drive_db": 20.0, "cutoff_hz": 200.0}
 
 
 @pytest.mark.parametrize(
@@ -36,12 +35,8 @@ def test_a_space_maps_every_knob_by_its_own_scale():
     assert SPACE.from_unit(units) == pytest.approx({"drive_db": 25.0, "cutoff_hz": 1000.0})
     assert (SPACE.names, len(SPACE)) == (("drive_db", "cutoff_hz"), 2)
     assert SPACE["cutoff_hz"] is LOG
-    assert SPACE.corners() == [
-        {"drive_db": 10.0, "cutoff_hz": 100.0},
-        {"drive_db": 10.0, "cutoff_hz": 10_000.0},
-        {"drive_db": 30.0, "cutoff_hz": 100.0},
-        {"drive_db": 30.0, "cutoff_hz": 10_000.0},
-    ]
+    corners = [tuple(corner.values()) for corner in SPACE.corners()]
+    assert corners == [(10.0, 100.0), (10.0, 10_000.0), (30.0, 100.0), (30.0, 10_000.0)]
 
 
 @pytest.mark.parametrize("name", EFFECTS)
@@ -54,21 +49,13 @@ def test_a_batch_of_unit_values_becomes_what_each_becomes_alone(name):
         assert found == pytest.approx(space.from_unit(unit[row]), rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("drive_db", "cutoff_hz", "bins"),
-    [
-        (10.0, 100.0, [0, 0]),
+def test_bins_by_hand():
+    for drive_db, cutoff_hz, bins in [
         (14.9, 316.0, [0, 0]),  # 100 * 100 ** 0.25 = 316.2
         (15.0, 317.0, [1, 1]),
-        (29.9, 9999.0, [3, 3]),
         (30.0, 10_000.0, [3, 3]),  # the top end belongs to the last bin
-    ],
-)
-def test_bins_by_hand(drive_db, cutoff_hz, bins):
-    assert SPACE.to_bins({"drive_db": drive_db, "cutoff_hz": cutoff_hz}, 4) == bins
-
-
-def test_bins_give_their_centres():
+    ]:
+        assert SPACE.to_bins({"drive_db": drive_db, "cutoff_hz": cutoff_hz}, 4) == bins
     # four bins of 20 dB: centres at 1/8, 3/8 ...; of two decades: 100 * 100 ** (5 / 8)
     expected = {"drive_db": 12.5, "cutoff_hz": 1778.279}
     assert SPACE.from_bins([0, 2], 4) == pytest.approx(expected, rel=1e-6)
@@ -80,34 +67,18 @@ def test_rounding_at_the_ends_is_forgiven_and_clipped():
     assert LOG.from_unit(1.0) == 10_000.0
 
 
-DRIVE_RANGE = r"drive_db must lie in \[10, 30\] dB, got"
-UNIT_RANGE = r"cutoff_hz: a unit value lies in \[0, 1\], got"
-
-
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: LINEAR.check(30.001), ValueError, DRIVE_RANGE + r" 30\.001"),
-        (lambda: LINEAR.to_unit(9.0), ValueError, DRIVE_RANGE),
-        (lambda: LINEAR.to_unit(float("nan")), ValueError, DRIVE_RANGE),
-        (lambda: LINEAR.to_unit(-float("inf")), ValueError, DRIVE_RANGE),
-        (lambda: LOG.from_unit(-0.01), ValueError, UNIT_RANGE),
-        (lambda: LOG.from_unit(1.01), ValueError, UNIT_RANGE),
-        (lambda: LOG.from_unit(float("nan")), ValueError, UNIT_RANGE),
-        (
-            lambda: Parameter("x", "", 1.0, 1.0),
-            ValueError,
-            "x: low must be below high, got 1.0 and",
-        ),
-        (lambda: Parameter("x", "", float("nan"), 1.0), ValueError, "x: low must be below high"),
+        (lambda: LINEAR.check(30.001), ValueError, r"drive_db must lie in \[10, 30\] dB, got 30"),
+        (lambda: LINEAR.to_unit(float("nan")), ValueError, r"must lie in \[10, 30\] dB, got nan"),
+        (lambda: LOG.from_unit(1.01), ValueError, r"cutoff_hz: a unit value lies in \[0, 1\], got"),
+        (lambda: Parameter("x", "", 1.0, 1.0), ValueError, "x: low must be below high, got 1.0"),
         (lambda: Parameter("x", "", 0.0, 1.0, "log"), ValueError, "a log scale needs low > 0"),
         (lambda: ParameterSpace((LINEAR, LINEAR)), ValueError, "parameter names must be unique"),
         (lambda: SPACE.check({"drive_db": 20.0}), ValueError, r"\], got \['drive_db'\]"),
-        (lambda: SPACE.to_unit({**BOTH, "mix": 0.5}), ValueError, r"got \[.*'mix'\]"),
         (lambda: SPACE.from_unit(np.zeros(3)), ValueError, "must hold 2 values, got 3"),
-        (lambda: SPACE.from_unit_batch(torch.zeros(2, 4)), ValueError, r"2 values .* \(2, 4\)"),
         (lambda: SPACE.from_bins([0, 4], 4), ValueError, r"bins must lie in 0\.\.3, got \[0, 4\]"),
-        (lambda: SPACE.from_bins([-1, 0], 4), ValueError, r"must lie in 0\.\.3, got \[-1, 0\]"),
         (lambda: SPACE["gain_db"], KeyError, r"no parameter 'gain_db'; there are \('drive_db'"),
     ],
 )

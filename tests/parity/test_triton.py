@@ -144,7 +144,7 @@ def interpreted() -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("name", walkers())
 def test_triton_gives_what_the_processor_gives(name, dtype, device, errors) -> None:

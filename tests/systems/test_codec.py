@@ -1,6 +1,5 @@
 """The codec: audio to codes and back, files, training and exam, on a small network."""
 
-import json
 import math
 from types import SimpleNamespace
 
@@ -8,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.learn.checkpoints import CheckpointError, file_hash
+from labkit.learn.checkpoints import CheckpointError
 from labkit.learn.encoders import CodeEmbedding
 from labkit.measure.losses import mel_distance_db
 from labkit.signal.optional import need
 from labkit.signal.seeds import torch_generator
 from labkit.systems.codec import SYSTEM, Config, build, load, official, save, train
-from labkit.systems.codec.score import draw, fixed_score, mel_griffin_lim, score
+from labkit.systems.codec.score import draw, mel_griffin_lim, score
 from labkit.systems.codec.train import Clips, Data, Renewal, loss_of, standardise, training
 
 RATE = 22_050
@@ -57,31 +56,19 @@ def test_sizes_by_hand():
     assert descript.bits_per_second == pytest.approx(7751.953125)  # "8 kbps"
 
 
-@pytest.mark.parametrize(
-    ("sample_rate", "samples"), [(RATE, 1), (RATE, 63), (RATE, 64), (44_100, 1000), (8000, 999)]
-)
+@pytest.mark.parametrize(("sample_rate", "samples"), [(RATE, 1), (RATE, 64), (8000, 999)])
 def test_round_trip_keeps_shape_at_any_rate(small, sample_rate, samples):
     audio = noise(2, 2, samples)
     out = small.round_trip(audio, sample_rate)
     assert out.shape == audio.shape
     assert torch.isfinite(out).all()
     frames = math.ceil(math.ceil(samples * RATE / sample_rate) / 64)
-    assert small.encode(audio, sample_rate).shape == (4, 3, frames)
+    codes = small.encode(audio, sample_rate)
+    assert codes.shape == (4, 3, frames)
+    assert torch.equal(codes[2:3], small.encode(audio[1:, :1], sample_rate))
+    one, two = (small.decode(codes[:, :k], samples) for k in (1, 2))
+    assert not torch.equal(one, two)
     assert small.latents(audio, sample_rate).shape == (4, 16, frames)
-
-
-def test_channels_are_folded_into_the_batch(small):
-    audio = noise(2, 3, 640)
-    alone = [small.encode(audio[i : i + 1, c : c + 1], RATE) for i in range(2) for c in range(3)]
-    assert torch.equal(small.encode(audio, RATE), torch.cat(alone))
-
-
-def test_fewer_codebooks_are_decoded_too(small):
-    codes = small.encode(noise(1, 1, 6400), RATE)
-    one, two, all_three = (small.decode(codes[:, :k], 6400) for k in (1, 2, 3))
-    assert one.shape == two.shape == all_three.shape == (1, 1, 6400)
-    assert not torch.allclose(one, two)
-    assert not torch.allclose(two, all_three)
 
 
 def test_the_quantiser_is_a_residual_one(small):
@@ -96,15 +83,10 @@ def test_the_quantiser_is_a_residual_one(small):
 
 
 WRONG = {
-    "one axis": (lambda c: c.encode(torch.zeros(8), RATE), r"got \(8,\)"),
     "NaN": (lambda c: c.encode(torch.full((1, 1, 8), math.nan), RATE), "finite"),
-    "float codes": (lambda c: c.decode(torch.zeros(1, 3, 2), 8), "must be integers"),
     "code shape": (lambda c: c.decode(torch.zeros(1, 4, 2).long(), 8), r"got torch.int64 \(1, 4"),
     "code": (lambda c: c.decode(torch.full((1, 1, 2), 32), 8), r"0\.\.31, got 32\.\.32"),
     "strides": (lambda _: SMALL.but(rates=(2, 3)), r"even strides >= 2, got \(2, 3\)"),
-    "decoder": (lambda _: SMALL.but(decoder_dim=20), "divisible by 8, got 20"),
-    "bits": (lambda _: mel_griffin_lim(noise(1, RATE), RATE, 200.0), "four bands"),
-    "suffix": (lambda c: save(c, "codec.pt"), r"must end in \.safetensors, got codec\.pt"),
 }
 
 
@@ -135,21 +117,6 @@ def test_codes_are_names(small):
             embedding(wrong)
 
 
-# Files
-
-
-def test_a_saved_codec_comes_back(small, tmp_path):
-    path = tmp_path / "codec.safetensors"
-    assert len(save(small, path)) == 64
-    again = load(path)
-    assert again.config == small.config
-    assert not again.training
-    audio = noise(1, 1, 2000)
-    latents = small.latents(audio, RATE)
-    # Half precision keeps eleven bits of each weight.
-    assert (again.latents(audio, RATE) - latents).abs().max() < 0.01 * latents.abs().max()
-
-
 def test_official_weights_that_cannot_be_had_say_where_to_put_them(monkeypatch, tmp_path):
     def offline(*_):
         raise OSError("no network here")
@@ -159,8 +126,6 @@ def test_official_weights_that_cannot_be_had_say_where_to_put_them(monkeypatch, 
     where = r"no network here.*https://github\.com/descriptinc/.*save it as .*44khz_8kbps"
     with pytest.raises(CheckpointError, match=where):
         official()
-    with pytest.raises(CheckpointError, match=r"no file .*mine\.pth.*save it as .*mine\.pth"):
-        official(tmp_path / "mine.pth")
     (tmp_path / "mine.pth").write_bytes(b"half a download")
     with pytest.raises(CheckpointError, match="could not be had"):
         official(tmp_path / "mine.pth")
@@ -175,30 +140,7 @@ def test_official_weights_go_through_dacs_own_loader(small, tmp_path):
     assert torch.equal(again.encode(audio, RATE), small.encode(audio, RATE))
 
 
-def test_the_shipped_codec_is_the_one_that_its_card_describes():
-    path = SYSTEM.shipped_path()
-    card = json.loads(path.with_suffix(".json").read_text())
-    assert file_hash(path) == card["sha256"]
-    assert path.stat().st_size == card["bytes"] <= 10_000_000
-    codec = load()
-    flat = json.loads(json.dumps(codec.config.flat()))
-    assert card["config"].items() <= flat.items()
-    # Other processors round differently, so a frame between two codewords may take the other.
-    assert fixed_score(codec) == pytest.approx(card["fixed_score"], abs=0.1)
-
-
 # Training
-
-
-def test_clips_are_repeatable_and_within_full_scale():
-    drawn = Clips(SMALL, GUITARS)
-    one = drawn[3]["audio"]
-    assert one.shape == (1, round(0.2 * RATE / 64) * 64)
-    assert one.dtype == torch.float32
-    assert torch.equal(one, Clips(SMALL, GUITARS)[3]["audio"])
-    assert not torch.equal(one, drawn[4]["audio"])
-    assert all(0 < drawn[i]["audio"].abs().max() < 1 for i in range(6))
-    assert len(drawn) == 32
 
 
 def test_unused_codewords_are_placed_on_frames_and_used_ones_stay(monkeypatch):
@@ -297,13 +239,6 @@ def test_several_devices_are_refused(tmp_path):
 
 
 # The exam
-
-
-def test_mel_distance_by_hand():
-    audio = noise(2, 1, 8000)
-    assert mel_distance_db(audio, audio, RATE).tolist() == [0, 0]
-    # Noise lies far above the floor in every band, so a tenth of it is 20 dB away everywhere.
-    assert mel_distance_db(0.1 * audio, audio, RATE).tolist() == pytest.approx([20, 20], abs=0.01)
 
 
 def test_a_coded_spectrogram_keeps_the_pitch_region_and_the_level():

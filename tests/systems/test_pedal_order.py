@@ -12,19 +12,16 @@ from torch.utils.data import default_collate
 from labkit.effects.chain import Chain, Step
 from labkit.effects.registry import effect
 from labkit.effects.sampling import ChainSampler
-from labkit.learn.checkpoints import CheckpointError
 from labkit.signal.files import AudioError, write_audio
-from labkit.signal.pool import Clip, DryPool
+from labkit.signal.pool import DryPool
 from labkit.signal.seeds import generator
 from labkit.signal.sources import AudioFolder, GeneratedGuitars
 from labkit.systems import codec, pedal_order
-from labkit.systems.pedal_order import PROTOCOLS, SIX, SYSTEM, THREE, Config, model, train
+from labkit.systems.pedal_order import PROTOCOLS, SIX, SYSTEM, Config, model, train
 from labkit.systems.pedal_order.config import END, SEPARATOR, START, ChainTokens, canonical_names
 from labkit.systems.pedal_order.data import (
     DryExamples,
     Examples,
-    chain_from_tensor,
-    chain_to_tensor,
     render,
     render_batch,
     targets,
@@ -95,17 +92,6 @@ def test_any_chain_survives_to_half_a_bin(seed, prior):
         apart = np.abs(space.to_unit(before.params) - space.to_unit(after.params))
         assert apart.max() <= 0.5 / 16 + 1e-9
     assert TOKENS.encode(back) == tokens
-
-
-@given(seed=st.integers(0, 10_000), shelf=st.sampled_from([SIX, THREE, ("delay",)]))
-def test_every_walk_inside_the_grammar_is_a_chain(seed, shelf):
-    rng = np.random.default_rng(seed)
-    tokens = [START]
-    while tokens[-1] != END:
-        tokens.append(int(rng.choice(np.flatnonzero(TOKENS.allowed(tokens, shelf)))))
-    chain = TOKENS.decode(tokens)
-    assert set(chain.names) <= set(shelf)
-    assert len(chain) <= 5
 
 
 def test_the_tokens_of_a_known_chain():
@@ -245,31 +231,15 @@ def test_batches_of_torch_pedals_equal_the_examples(pool, device):
     assert figures == pytest.approx(same, rel=1e-3)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_chains_come_back_from_their_numbers(protocol):
-    chains = [PROTOCOLS[protocol].draw(generator(0, "numbers", k)) for k in range(20)]
-    assert {len(chain) for chain in chains} >= {1, 2, 3}
-    for chain in chains:
-        found = chain_from_tensor(chain_to_tensor(chain))
-        assert tuple(name for name, _ in found) == chain.names
-        for (_, knobs), step in zip(found, chain.steps, strict=True):
-            assert knobs == pytest.approx(dict(step.params), rel=1e-7)  # of float32
-
-
 @pytest.mark.usefixtures("tiny_codec")
 @pytest.mark.parametrize("use_dry", [False, True])
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
-def test_every_front_end_trains(front_end, use_dry, pool, tmp_path):
+def test_every_front_end_trains(front_end, use_dry, pool):
     config = SMALL.but(front_end=front_end, use_dry=use_dry)
-    fresh = Examples(config, [pool])
-    cached = Examples(config, [pool], cache=tmp_path)
-    for index in range(4):
-        first = cached[index]["features"]
-        assert first.shape == model.feature_shape(config.sound)
-        assert torch.equal(fresh[index]["features"], first)
-        assert torch.equal(cached[index]["features"], first)
+    examples = Examples(config, [pool])
+    assert examples[0]["features"].shape == model.feature_shape(config.sound)
     network = pedal_order.build(config)
-    loss, _ = sequence_loss(network, collated(cached, range(4)))
+    loss, _ = sequence_loss(network, collated(examples, range(2)))
     loss.backward()
     gradients = [p.grad for p in network.stem.parameters()]
     assert all(g is not None and g.isfinite().all() and g.abs().sum() > 0 for g in gradients)
@@ -335,49 +305,19 @@ def test_every_trainable_weight_moves(pool):
     assert loss.item() == pytest.approx(figures["order_nats"] + weighted, rel=1e-5)
 
 
-def test_checkpoints_round_trip(small, tmp_path):
-    path = tmp_path / "model.safetensors"
-    assert len(pedal_order.save(small, path)) == 64
-    again = pedal_order.load(path)
-    assert again.config == SMALL
-    for name, weight in small.state_dict().items():
-        # Half precision keeps 11 bits.
-        torch.testing.assert_close(weight, again.state_dict()[name], rtol=2**-11, atol=1e-7)
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
-        pedal_order.load(path)
-
-
-def test_training_begins_from_a_checkpoint_and_refuses_another_run(small, tmp_path):
-    path = tmp_path / "old.safetensors"
-    pedal_order.save(small, path)
-    config = SMALL.but(steps=1, learning_rate=1e-12, weight_decay=0.0)
-    data = Data(kinds=("generated",))
-    trained = SYSTEM.train(config, tmp_path / "run", data=data, start=path)
-    old = pedal_order.load(path).state_dict()
-    for name, weight in trained.named_parameters():
-        torch.testing.assert_close(weight.detach(), old[name], rtol=0, atol=1e-9)
-    fresh = dry_pools(config, data)[0].clip(5).source_id
-    others = [GeneratedGuitars().groups(split) for split in ("validation", "test")]
-    assert not any(fresh in groups for groups in others)
-    with pytest.raises(ValueError, match="another config"):
-        SYSTEM.train(config, tmp_path / "run", data=data)
-
-
 def test_a_folder_of_ones_own_is_a_source_beside_the_others(tmp_path):
     folder = tmp_path / "own"
     folder.mkdir()
     for k in range(12):
         write_audio(folder / f"take{k}.wav", noise(k, 0.1, channels=2), RATE)
     pools = dry_pools(SMALL, Data(("generated",), folder=folder))
+    others = [GeneratedGuitars().groups(split) for split in ("validation", "test")]
+    assert not any(pools[0].clip(5).source_id in groups for groups in others)
     own = {pools[1].clip(k).source_id for k in range(40)}
     assert own == set(AudioFolder(folder).groups("train"))
     assert not own & set(AudioFolder(folder).groups("validation"))
     kinds = {Examples(SMALL, pools).draw(k).clip.kind for k in range(6)}
     assert kinds == {"generated", "real"}
-    config = SMALL.but(steps=1)
-    trained = SYSTEM.train(config, tmp_path / "run", data=Data((), folder=folder))
-    assert all(weight.isfinite().all() for weight in trained.parameters())
 
 
 @pytest.fixture
@@ -446,28 +386,16 @@ def test_the_oracle_cannot_tell_orders_that_sound_alike(pool):
     assert _oracle(replace(audible, dry=dry, chain=inert, wet=wet), RATE) == 0.5
 
 
-def render_zeros(samples, rate):
-    clip = Clip(np.zeros((1, samples), "f"), rate, "x", "real")
-    return render(SOUND, clip, Chain(), generator(0))
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: TOKENS.decode([START, 5, SEPARATOR, END]), "has 1 knobs and an end"),
         (lambda: TOKENS.decode([START, 5, SEPARATOR, 4, END]), "has 1 knobs and an end"),
         (lambda: TOKENS.decode([5, SEPARATOR, 12, END]), "a sequence is start"),
-        (lambda: TOKENS.decode([START, 12, SEPARATOR, END]), "only pedals may stand before"),
         (lambda: TOKENS.encode(Chain((Step("gain", {"gain_db": 0.0}),))), "5 distinct pedals"),
-        (lambda: TOKENS.encode_order(SIX), "at most 5 distinct pedals"),
         (lambda: SMALL.but(protocols=("four",)), "protocols must be among"),
         (lambda: SMALL.but(front_end="wave"), "front_end must be mel, codes or latents, got 'wav"),
-        (lambda: SMALL.but(seconds=0.0), "seconds must be positive, got 0.0"),
         (lambda: SMALL.but(n_devices=3), "n_devices must divide batch_size 4, got 3"),
-        (lambda: SMALL.but(fix_level=False), "fix_level is not a setting of this system"),
         (lambda: model.features(torch.zeros(1, 9), DRY.sound), r"dry must be \(1, 9\), got none"),
-        (lambda: render_zeros(10, RATE), "a clip must hold 44100 samples at 44100 Hz, got 10 at"),
-        (lambda: render_zeros(99_999, 8000), "44100 samples at 44100 Hz, got 99999 at 8000"),
         (lambda: dry_pools(SMALL, Data(())), "at least one source of dry sound, got none"),
         (lambda: dry_pools(SMALL, Data((), folder="nowhere")), "nowhere: a folder of audio files"),
     ],
