@@ -138,11 +138,10 @@ def test_errors_are_one_line_and_an_interruption_says_so(capsys, monkeypatch, tm
     assert "--preset must be one of" in fails(capsys, "train", "saturation", "--preset", "huge")
     assert fails(capsys, "evaluate", "pedal_order", "--n", 0).endswith("at least 1, got 0\n")
     script = Path(sys.executable).with_name("labkit")
-    done = subprocess.run(
-        [script, "chain", "none.wav"], cwd=tmp_path, capture_output=True, text=True
-    )
+    command = [script, "data", "get", "nosuch"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert "none.wav" in done.stderr
+    assert "no data set is called 'nosuch'" in done.stderr
 
 
 # labkit chain
@@ -324,14 +323,14 @@ def test_data_lists_every_set_and_gets_one(capsys, monkeypatch):
 
 
 def test_plugins_are_listed_checked_and_shown(capsys, monkeypatch):
-    from labkit.effects import hosts
+    from labkit.effects.hosts import listing
 
     listed = [
-        hosts.PluginInfo("compressor", "builtin", "compressor"),
-        hosts.PluginInfo("Gone", "VST3", "gone.vst3"),
-        hosts.PluginInfo("Warm", "LV2", "urn:maker:Warm"),
+        listing.PluginInfo("compressor", "builtin", "compressor"),
+        listing.PluginInfo("Gone", "VST3", "gone.vst3"),
+        listing.PluginInfo("Warm", "LV2", "urn:maker:Warm"),
     ]
-    monkeypatch.setattr(hosts, "installed_plugins", lambda: listed)
+    monkeypatch.setattr(listing, "installed_plugins", lambda: listed)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name != "dawdreamer")
     assert run("plugins") == 0
     lines = capsys.readouterr().out.splitlines()

@@ -62,7 +62,7 @@ def test_environment_yml_has_what_users_name_and_gives_reasons():
 
 def test_what_is_optional_is_pinned_and_named_in_environment_yml_too():
     extras = pyproject()["project"]["optional-dependencies"]
-    optional = split([*extras["hosts"], *extras["encoders"], *extras["speech"]])
+    optional = split([*extras["hosts"], *extras["encoders"]])
     text = (ROOT / "environment.yml").read_text(encoding="utf-8")
     assert set(re.findall(r"^ +# - ([\w-]+)==([\w.]+) # optional", text, re.MULTILINE)) == optional
     assert not {name for name, _ in optional} & {name for name, _ in locked()}

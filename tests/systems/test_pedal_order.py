@@ -212,8 +212,8 @@ def test_the_wet_sound_is_the_chain_on_the_dry_sound(pool):
 
 
 def test_batches_of_torch_pedals_equal_the_examples(pool, device):
-    config = SMALL.but(n_examples=10, protocols=("six", "three"))
-    indices = range(4, 16)  # beyond one round, whose order then changes
+    config = SMALL.but(n_examples=6, protocols=("six", "three"))
+    indices = range(4, 10)  # beyond one round, whose order then changes
     examples = Examples(config, [pool])
     expected = collated(examples, indices)
     batch = {k: v.to(device) for k, v in collated(DryExamples(config, [pool]), indices).items()}
@@ -293,13 +293,11 @@ def test_hints_are_scored_by_hand():
     assert hint_loss(sure, place, shelf).item() == pytest.approx(0.0, abs=1e-6)
 
 
-def test_every_trainable_weight_moves(pool):
+def test_every_weight_has_a_gradient(pool):
     network = pedal_order.build(SMALL)
-    before = {name: p.clone() for name, p in network.named_parameters()}
     loss, figures = sequence_loss(network, collated(Examples(SMALL, [pool]), range(8)))
     loss.backward()
-    torch.optim.Adam(network.parameters(), lr=0.01).step()
-    assert [name for name, p in network.named_parameters() if torch.equal(before[name], p)] == []
+    assert [name for name, p in network.named_parameters() if not p.grad.any()] == []
     net = SMALL.net
     weighted = net.knob_weight * figures["knob_nats"] + net.hint_weight * figures["hint_nats"]
     assert loss.item() == pytest.approx(figures["order_nats"] + weighted, rel=1e-5)
@@ -358,7 +356,7 @@ def test_confident_chains_of_unlabelled_recordings_are_learnt(
 def test_the_exam_of_an_untrained_network(small, tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
     rows = SYSTEM.score(
-        small, n=24, n_floor=120, sources=("generated",), protocols=("three", "six")
+        small, n=24, n_floor=48, sources=("generated",), protocols=("three", "six")
     )
     found = {(row.protocol, row.metric): row for row in rows}
     exact = found["three", "exact chain"]
@@ -397,7 +395,7 @@ def test_the_oracle_cannot_tell_orders_that_sound_alike(pool):
         (lambda: SMALL.but(n_devices=3), "n_devices must divide batch_size 4, got 3"),
         (lambda: model.features(torch.zeros(1, 9), DRY.sound), r"dry must be \(1, 9\), got none"),
         (lambda: dry_pools(SMALL, Data(())), "at least one source of dry sound, got none"),
-        (lambda: dry_pools(SMALL, Data((), folder="nowhere")), "nowhere: a folder of audio files"),
+        (lambda: dry_pools(SMALL, Data((), folder="nowhere")), "nowhere: no folder with files"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
