@@ -46,13 +46,14 @@ def checkout(tmp_path_factory):
     return copy
 
 
-def test_there_are_commands_to_run_and_reasons_where_not():
+def test_it_is_short_and_gives_reasons_for_what_no_test_runs():
+    assert len(README.splitlines()) <= 130
+    for words in ("MIT", "pedalboard", "GPL-3", "soxr", "LGPL"):
+        assert words in README
     assert RUN
     assert README.count("```bash") == len(list(BLOCK.finditer(README)))
     for line in (line for block in RUN for line in commands(block)):
-        assert ALLOWED.match(line), (
-            f"{line!r}: run by no test, so say <!-- not run: why --> before its block"
-        )
+        assert ALLOWED.match(line), f"{line!r}: put <!-- not run: why --> before its block"
 
 
 @pytest.mark.parametrize("block", RUN, ids=[commands(block)[0] for block in RUN])
@@ -95,12 +96,3 @@ def test_the_table_is_the_one_that_the_results_files_give(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     assert results.with_headlines(text) == text, "run `labkit results --readme`"
     assert text.count("| pedal order |") >= 1
-
-
-def test_it_is_short():
-    assert len(README.splitlines()) <= 130
-
-
-def test_licences_of_what_is_not_ours_are_named():
-    for words in ("MIT", "pedalboard", "GPL-3", "soxr", "LGPL"):
-        assert words in README

@@ -66,11 +66,8 @@ MEDIA = """async (element) => {
 
 @pytest.fixture(scope="module")
 def chromium():
-    path = (
-        shutil.which("chromium")
-        or shutil.which("chromium-browser")
-        or shutil.which("google-chrome")
-    )
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         pytest.skip("no Chromium here: apt-get install chromium")
     return path
@@ -85,19 +82,12 @@ def lab(tmp_path):
     root, home, log = tmp_path / "notebooks", tmp_path / "home", tmp_path / "server.log"
     shutil.copytree(NOTEBOOKS, root, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "runs"))
     home.mkdir()
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("JUPYTER", "IPYTHON", "XDG_"))
-    }
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "IPYTHON", "XDG_"))}
     threads = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
-    command += [
-        "--ServerApp.ip=127.0.0.1",
-        "--ServerApp.port_retries=0",
-        "--IdentityProvider.token=",
-    ]
-    command += [f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True"]
+    server_options = {"ip": "127.0.0.1", "port_retries": 0, "root_dir": root}
+    command += [f"--ServerApp.{name}={value}" for name, value in server_options.items()]
+    command += ["--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True"]
     with log.open("wb") as output:
         server = subprocess.Popen(
             command,
@@ -152,9 +142,7 @@ def samples(wav):
 def until_changed(locator, before):
     until = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < until:
-        with suppress(
-            playwright.Error
-        ):  # a source may be replaced while it is being read; the next look decides
+        with suppress(playwright.Error):  # a source may be replaced while it is being read
             after = media(locator)
             if after != before:
                 return after
@@ -170,12 +158,9 @@ def test_notebook_00_runs_and_its_slider_changes_sound_and_picture(lab, page):
     page.wait_for_function("() => window.jupyterapp")
     page.evaluate(RUN_ALL)
     page.wait_for_function("() => window.finished", polling=200)
-    with suppress(
-        playwright.TimeoutError
-    ):  # a busy page counts its cells a little later; what is missing fails below
-        page.wait_for_function(
-            f"() => ({CODE_CELLS})().every(cell => cell.ran)", polling=200, timeout=10_000
-        )
+    with suppress(playwright.TimeoutError):  # a busy page counts its cells a little later
+        counted = f"() => ({CODE_CELLS})().every(cell => cell.ran)"
+        page.wait_for_function(counted, polling=200, timeout=10_000)
     cells = page.evaluate(CODE_CELLS)
     assert len(cells) >= 15
     assert [(cell["first"], cell["errors"]) for cell in cells if cell["errors"]] == []
@@ -184,21 +169,15 @@ def test_notebook_00_runs_and_its_slider_changes_sound_and_picture(lab, page):
 
     assert page.evaluate(SHOW_CELL, "widgets.FloatSlider(") > 0
     cell = page.locator(".jp-CodeCell", has=page.locator(".noUi-handle"))
-    slider, audio, picture = (
-        cell.locator(".noUi-handle"),
-        cell.locator("audio"),
-        cell.locator("img"),
-    )
+    slider, audio, picture = map(cell.locator, (".noUi-handle", "audio", "img"))
     slider.wait_for()
     sound_before, picture_before = media(audio), media(picture)
     caption_before = cell.locator(".widget-label", has_text="LUFS").inner_text()
     at_first = float(slider.get_attribute("aria-valuenow"))
     slider.focus()
     page.keyboard.press("ArrowRight")
-    sound_after, picture_after = (
-        until_changed(audio, sound_before),
-        until_changed(picture, picture_before),
-    )
+    sound_after = until_changed(audio, sound_before)
+    picture_after = until_changed(picture, picture_before)
     caption_after = cell.locator(".widget-label", has_text="LUFS").inner_text()
     if "LAB_SCREENSHOT" in os.environ:  # `make pictures` takes README's picture here
         page.evaluate(SHOW_CELL, "plots.chain_diagram(found.chain)")

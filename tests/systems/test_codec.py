@@ -1,7 +1,6 @@
 """The codec: audio to codes and back, files, training and exam, on a small network."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from labkit.signal.optional import need
 from labkit.signal.seeds import torch_generator
 from labkit.systems.codec import SYSTEM, Config, build, load, official, save, train
 from labkit.systems.codec.score import draw, mel_griffin_lim, score
-from labkit.systems.codec.train import Clips, Data, Renewal, loss_of, standardise, training
+from labkit.systems.codec.train import Clips, Data, Renewal, loss_of, standardise
 
 RATE = 22_050
 SMALL = Config().but(
@@ -211,22 +210,13 @@ def test_training_moves_every_tensor_and_lowers_the_distance_on_a_new_clip(tmp_p
     # The untrained network is nearly silent, so this falls by several dB in the first steps.
     assert mine < untrained - 2
     # A training that starts from it keeps its frames and codewords.
-    save(trained, tmp_path / "codec.safetensors")
+    start = tmp_path / "codec.safetensors"
+    save(trained, start)
     monkeypatch.setattr(train, "CODEWORD_RATE", 0.0)
     config = SMALL.but(steps=1, learning_rate=0.0)
-    start = tmp_path / "codec.safetensors"
     again = SYSTEM.train(config, tmp_path / "again", data=GUITARS, start=start)
     saved = load(start).state_dict()
     assert all(torch.equal(saved[name], weight) for name, weight in again.state_dict().items())
-
-
-def test_several_devices_are_refused(tmp_path):
-    config = SMALL.but(n_devices=2)
-    with (
-        pytest.raises(ValueError, match="one device, got n_devices 2"),
-        training(config, GUITARS, SimpleNamespace(fresh=False), tmp_path),
-    ):
-        pass
 
 
 # The exam

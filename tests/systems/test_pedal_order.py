@@ -355,9 +355,7 @@ def test_confident_chains_of_unlabelled_recordings_are_learnt(
 
 def test_the_exam_of_an_untrained_network(small, tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    rows = SYSTEM.score(
-        small, n=24, n_floor=48, sources=("generated",), protocols=("three", "six")
-    )
+    rows = SYSTEM.score(small, n=24, n_floor=48, sources=("generated",), protocols=("three", "six"))
     found = {(row.protocol, row.metric): row for row in rows}
     exact = found["three", "exact chain"]
     assert exact.ours < 0.5 < exact.oracle <= 1

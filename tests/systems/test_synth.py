@@ -16,7 +16,6 @@ import torch
 from labkit.cli import main
 from labkit.effects.synths.registry import Synth
 from labkit.effects.synths.vital import FULL, SIMPLE
-from labkit.learn.checkpoints import file_hash
 from labkit.measure.loudness import loudness_lufs
 from labkit.signal.files import AudioError, write_audio
 from labkit.signal.seeds import generator
@@ -35,7 +34,7 @@ from labkit.systems.synth.render import (
     render,
     write_shard,
 )
-from labkit.systems.synth.score import fixed_score, judge, rows
+from labkit.systems.synth.score import judge, rows
 from labkit.systems.synth.train import Data, Examples, exchanges, varied
 
 TINY = SYSTEM.presets["vital_simple"].but(
@@ -87,23 +86,6 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mel = np.random.default_rng(number).normal(-70, 1, (n, N_MELS, N_FRAMES))
         write_shard(job.path(folder), job, Notes(codes, mel, lines, np.zeros((n, 3))))
     return folder
-
-
-# The shipped networks
-
-
-@pytest.mark.parametrize("preset", SYSTEM.checkpoints)
-def test_a_shipped_checkpoint_is_the_one_described_and_scores_what_its_card_says(preset: str):
-    path = SYSTEM.shipped_path(preset)
-    card, model = json.loads(path.with_suffix(".json").read_text()), SYSTEM.load(preset=preset)
-    assert file_hash(path) == card["sha256"]
-    assert path.stat().st_size == card["bytes"] <= 6_000_000
-    assert json.loads(json.dumps(model.config.flat())) == card["config"]
-    assert model.config.sound.parameters == preset
-    pytest.importorskip("vita", reason="the package vita is not installed")
-    # Other processors round differently, which may tip a switch of one patch of twelve: 0.5 dB is
-    # less than half of the difference between the two.
-    assert fixed_score(model) == pytest.approx(card["fixed_score"], abs=0.5)
 
 
 # Learning

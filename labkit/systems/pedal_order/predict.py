@@ -1,6 +1,5 @@
 """From a recording to a chain: beam search inside the grammar, then the knobs; and refinement."""
 
-import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,15 +118,14 @@ def refine(
         wet: (channels, samples), aligned with `dry`, from rest.
         dry_rate: sample rate of `dry`; that of `wet` when None.
         clip_seconds: length that is compared, from the start; 2 s hold every echo and oscillation.
-        seconds: wall time; with gradients each candidate gets an even share of it.
+        seconds: wall time; each candidate gets an even share of it.
         method: `fit_chain`, or `fit_chain_cma` as Okita and Katayose 2026.
     """
     from labkit.learn import fit  # prediction does not need it
 
+    search = {"gradient": fit.fit_chain, "cma": fit.fit_chain_cma}[method]
     if candidates < 1:
         raise ValueError(f"candidates must be at least 1, got {candidates}")
-    by_gradient = functools.partial(fit.fit_chain, seconds=seconds / candidates)
-    search = {"gradient": by_gradient, "cma": fit.fit_chain_cma}[method]
     dry_rate = dry_rate or sample_rate
     dry = resample(to_mono(check_audio(dry, dry_rate)), dry_rate, sample_rate)
     wet = to_mono(check_audio(wet, sample_rate))
@@ -142,7 +140,8 @@ def refine(
         if found and (found[-1][0] > EXPLAINED_DB or time.perf_counter() - started > seconds):
             break
         if names:
-            fitted = search(dry, wet, sample_rate, names, seed=seed)
+            budget = seconds / candidates
+            fitted = search(dry, wet, sample_rate, names, seconds=budget, seed=seed)
             found.append((fitted.si_sdr_db, fitted.chain))
         else:
             found.append((si_sdr_db(wet, dry), Chain(())))
