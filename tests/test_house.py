@@ -17,16 +17,17 @@ NAMED_BY_USERS = {"jupyterlab", "torch", "torchaudio", "librosa", "matplotlib", 
 NAMED_BY_USERS |= {"pedalboard", "descript-audio-codec", "nbval"}
 
 
+def text(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
 def pyproject():
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(text("pyproject.toml"))
 
 
 def locked():
     pin = re.compile(r"^([a-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
-    return {
-        (name, version)
-        for name, version in pin.findall((ROOT / "requirements.lock").read_text(encoding="utf-8"))
-    }
+    return set(pin.findall(text("requirements.lock")))
 
 
 def split(requirements):
@@ -37,7 +38,7 @@ def split(requirements):
 
 
 def conda_pip_section():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    environment = yaml.safe_load(text("environment.yml"))
     assert "python=3.11" in environment["dependencies"]
     return next(part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
 
@@ -55,7 +56,7 @@ def test_environment_yml_is_pyproject():
 def test_environment_yml_has_what_users_name_and_gives_reasons():
     pins = split(line for line in conda_pip_section() if "==" in line)
     assert {name for name, _ in pins} >= NAMED_BY_USERS
-    for line in (ROOT / "environment.yml").read_text(encoding="utf-8").splitlines():
+    for line in text("environment.yml").splitlines():
         if "==" in line:
             assert re.search(r" # \w.{10,}", line), f"no reason given: {line}"
 
@@ -63,8 +64,8 @@ def test_environment_yml_has_what_users_name_and_gives_reasons():
 def test_what_is_optional_is_pinned_and_named_in_environment_yml_too():
     extras = pyproject()["project"]["optional-dependencies"]
     optional = split([*extras["hosts"], *extras["encoders"]])
-    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
-    assert set(re.findall(r"^ +# - ([\w-]+)==([\w.]+) # optional", text, re.MULTILINE)) == optional
+    line = r"^ +# - ([\w-]+)==([\w.]+) # optional"
+    assert set(re.findall(line, text("environment.yml"), re.MULTILINE)) == optional
     assert not {name for name, _ in optional} & {name for name, _ in locked()}
 
 
@@ -213,14 +214,13 @@ def test_no_file_names_this_machine():
 
 
 def test_make_help_lists_every_target_of_the_makefile():
-    text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    phony = set(re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split())
+    phony = set(re.search(r"^\.PHONY: (.*)$", text("Makefile"), re.MULTILINE)[1].split())
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     listed = set(re.findall(r"^  make ([\w-]+) ", done.stdout, re.MULTILINE))
     assert listed == phony - {"setup"}
     assert listed >= {"help", "lab", "test", "check", "notebooks", "data", "results", "bench"}
     # CI runs what `make test` runs.
-    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").rstrip().endswith("exec make test")
+    assert text(".ci/run").rstrip().endswith("exec make test")
 
 
 @pytest.mark.parametrize("script", [".ci/run", "tools/setup.sh", ".githooks/pre-commit"])
