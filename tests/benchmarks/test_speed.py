@@ -34,7 +34,7 @@ def test_a_hundred_phrases_a_second(benchmark):
 def test_augment_two_seconds(benchmark):
     rng = np.random.default_rng(0)
     audio = rng.uniform(-0.5, 0.5, (1, round(2.5 * RATE))).astype(np.float32)
-    benchmark(augment, audio, RATE, rng, samples=2 * RATE)
+    benchmark(augment, audio, RATE, rng)
     assert mean_seconds(benchmark) < 0.006
 
 
