@@ -138,17 +138,11 @@ def test_broken_json_is_refused(text):
         Chain.from_json(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "error", "message"),
-    [
-        ('"fuzz", "params": {}', KeyError, "no effect called 'fuzz'; there are compressor, dist"),
-        ('"gain", "params": {}', ValueError, r"parameters must be \['gain_db'\], got \[\]"),
-        ('"gain", "params": {"gain_db": NaN}', ValueError, "gain_db must lie in .* got nan"),
-    ],
-)
-def test_json_of_impossible_chains_is_refused(text, error, message):
-    with pytest.raises(error, match=message):
-        Chain.from_json(f'[{{"effect": {text}}}]')
+def test_json_of_impossible_chains_is_refused():
+    with pytest.raises(KeyError, match="no effect called 'fuzz'; there are compressor, distortion"):
+        Chain.from_json('[{"effect": "fuzz", "params": {}}]')
+    with pytest.raises(ValueError, match=r"gain_db must lie in .* got nan"):
+        Chain.from_json('[{"effect": "gain", "params": {"gain_db": NaN}}]')
 
 
 def test_a_step_is_checked_and_frozen():
