@@ -258,24 +258,20 @@ def reverb(
     """
     if audio.shape[1] not in (1, 2):
         raise ValueError(f"audio must have 1 or 2 channels for a reverb, got {audio.shape[1]}")
-    delays = room_delays(sample_rate, audio.shape[1])
-    share = over_time(mix)
-    wet = ROOM(audio.sum(1) * ROOM_GAIN, room_size * 0.28 + 0.7, damping * 0.4, *delays)
-    # In the order of pedalboard, whose levels are halves of these.
-    return wet * (0.5 * share * 3) + audio * (1 - share)
-
-
-def room_delays(sample_rate: int, sides: int) -> tuple[Tensor, Tensor]:
-    """Delays of combs (sides, 8) and allpasses (sides, 4) in samples; the left side first."""
     if sample_rate < LOWEST_RATE:
         raise ValueError(
             f"sample_rate must be at least {LOWEST_RATE} Hz for a reverb, got {sample_rate} Hz"
         )
-    spread = SPREAD * torch.arange(sides)[:, None]
+    # Of combs (sides, 8) and allpasses (sides, 4) in samples; the left side first.
+    spread = SPREAD * torch.arange(audio.shape[1])[:, None]
     combs, allpasses = (
         int(sample_rate) * (torch.tensor(line) + spread) // TUNED_AT for line in (COMBS, ALLPASSES)
     )
-    return combs, allpasses
+    share = over_time(mix)
+    dry = audio.sum(1) * ROOM_GAIN
+    wet = ROOM(dry, room_size * 0.28 + 0.7, damping * 0.4, combs, allpasses)
+    # In the order of pedalboard, whose levels are halves of these.
+    return wet * (0.5 * share * 3) + audio * (1 - share)
 
 
 DELAY = Effect(
@@ -290,21 +286,15 @@ DELAY = Effect(
     plugin="Delay",
     differentiable=delay,
     linear=True,
-    memory_ms=float("inf"),
 )
 
 
 def _reverb_arguments(params: Mapping[str, float]) -> dict[str, float]:
     # pedalboard's reverb multiplies dry_level by 2 and wet_level by 3: halving both keeps mix = 0
     # neutral.
-    mix = params["mix"]
-    return {
-        "room_size": params["room_size"],
-        "damping": params["damping"],
-        "wet_level": 0.5 * mix,
-        "dry_level": 0.5 * (1 - mix),
-        "width": 1.0,
-    }
+    knobs, mix = dict(params), params["mix"]
+    del knobs["mix"]
+    return {**knobs, "wet_level": 0.5 * mix, "dry_level": 0.5 * (1 - mix), "width": 1.0}
 
 
 REVERB = Effect(
@@ -319,6 +309,5 @@ REVERB = Effect(
     plugin="Reverb",
     differentiable=reverb,
     linear=True,
-    memory_ms=float("inf"),
     arguments=_reverb_arguments,
 )

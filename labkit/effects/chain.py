@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -84,10 +84,14 @@ class Chain:
 
         Source: lexicographic normal form of a trace (Anisimov and Knuth 1979).
         """
+
+        def swap(first: Step, second: Step) -> bool:
+            return commutes(effect(first.effect), effect(second.effect))
+
         rest, ordered = list(self.steps), []
         while rest:
             movable = [
-                step for i, step in enumerate(rest) if all(_swap(other, step) for other in rest[:i])
+                step for i, step in enumerate(rest) if all(swap(other, step) for other in rest[:i])
             ]
             chosen = min(movable, key=lambda step: (step.effect, sorted(step.params.items())))
             rest.remove(chosen)
@@ -125,12 +129,12 @@ class Chain:
     def from_json(cls, text: str) -> "Chain":
         """The chain written by `to_json`, checked; a ValueError for any other text."""
         try:
-            rows = _parse_rows(json.loads(text))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ValueError(
-                f'a chain is a JSON list of {{"effect", "params"}}, got {text[:60]!r}'
-            ) from error
-        return cls(tuple(Step(name, params) for name, params in rows))
+            match json.loads(text):
+                case [*rows] if all(map(_is_row, rows)):
+                    return cls(tuple(Step(row["effect"], row["params"]) for row in rows))
+        except (json.JSONDecodeError, RecursionError):
+            pass
+        raise ValueError(f'a chain is a JSON list of {{"effect", "params"}}, got {text[:60]!r}')
 
     def save(self, path: str | Path) -> None:
         """Write `to_json()`."""
@@ -161,17 +165,11 @@ def build_board(plugins: Plugins) -> Any:
 
 def pedalboard_code(plugins: Plugins) -> str:
     """Python source that builds the board of `build_board`."""
-    imported = ", ".join(["Pedalboard", *sorted(_class_names(plugins))])
-    lines = [f"from pedalboard import {imported}", "", "board = Pedalboard(["]
-    return "\n".join([*lines, *_code_lines(plugins, "    "), "])"])
-
-
-def _class_names(plugins: Plugins) -> set[str]:
-    names = {name for name, _ in plugins}
-    for name, given in plugins:
-        if name == "Mix":
-            names.update(*map(_class_names, given))
-    return names
+    lines = _code_lines(plugins, "    ")
+    classes = {line.split("(")[0].strip() for line in lines if "(" in line} - {"Pedalboard"}
+    imported = ", ".join(["Pedalboard", *sorted(classes)])
+    head = [f"from pedalboard import {imported}", "", "board = Pedalboard(["]
+    return "\n".join([*head, *lines, "])"])
 
 
 def _code_lines(plugins: Plugins, indent: str) -> list[str]:
@@ -190,21 +188,11 @@ def _code_lines(plugins: Plugins, indent: str) -> list[str]:
     return lines
 
 
-def _parse_rows(rows: object) -> list[tuple[str, dict[str, float]]]:
-    parsed = [(row["effect"], row["params"]) for row in rows] if isinstance(rows, list) else None
-    well_formed = parsed is not None and all(
-        isinstance(name, str)
-        and isinstance(params, dict)
-        and all(type(v) in (int, float) for v in params.values())
-        for name, params in parsed
-    )
-    if not well_formed:
-        raise TypeError("not a list of named pedals with numbers for knobs")
-    return parsed
-
-
-def _swap(first: Step, second: Step) -> bool:
-    return commutes(effect(first.effect), effect(second.effect))
+def _is_row(row: object) -> bool:
+    match row:
+        case {"effect": str(), "params": dict(params)}:
+            return all(type(value) in (int, float) for value in params.values())
+    return False
 
 
 def count_orders(names: Sequence[str]) -> int:
@@ -218,26 +206,19 @@ def count_orders(names: Sequence[str]) -> int:
     """
     if len(set(names)) != len(names):
         raise ValueError(f"names must be distinct, got {list(names)}")
-    # Sets of pedals are integers, one bit for each pedal.
-    n, records = len(names), [effect(name) for name in names]
-    neighbours = [0] * n
-    for i, j in itertools.permutations(range(n), 2):
-        if not commutes(records[i], records[j]):
-            neighbours[i] |= 1 << j
-    independent = {0: True}
-    for subset in range(1, 1 << n):
-        low = (subset & -subset).bit_length() - 1
-        rest = subset & (subset - 1)
-        independent[subset] = independent[rest] and not neighbours[low] & rest
-    orders = {0: 1}
-    for board in range(1, 1 << n):
-        total, first = 0, board
-        while first:
-            if independent[first]:
-                total += (-1) ** (first.bit_count() + 1) * orders[board & ~first]
-            first = (first - 1) & board
-        orders[board] = total
-    return orders[(1 << n) - 1]
+    pairs = itertools.combinations([effect(name) for name in names], 2)
+    apart = {frozenset((one.name, other.name)) for one, other in pairs if not commutes(one, other)}
+
+    @cache
+    def orders(left: frozenset[str]) -> int:
+        total = 0 if left else 1
+        for n in range(1, len(left) + 1):
+            for first in itertools.combinations(left, n):
+                if apart.isdisjoint(map(frozenset, itertools.combinations(first, 2))):
+                    total -= (-1) ** n * orders(left.difference(first))
+        return total
+
+    return orders(frozenset(names))
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,6 @@ COMPRESSOR = Effect(
     plugin="Compressor",
     differentiable=compressor,
     linear=False,
-    memory_ms=float("inf"),
     level_knob=LevelKnob("threshold_db", -1.0),
 )
 
@@ -204,7 +203,6 @@ LIMITER = Effect(
     plugin="Limiter",
     differentiable=limiter,
     linear=False,
-    memory_ms=float("inf"),
 )
 
 NOISE_GATE = Effect(
@@ -220,6 +218,5 @@ NOISE_GATE = Effect(
     plugin="NoiseGate",
     differentiable=noise_gate,
     linear=False,
-    memory_ms=float("inf"),
     level_knob=LevelKnob("threshold_db", -1.0),
 )

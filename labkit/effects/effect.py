@@ -45,7 +45,7 @@ class Effect:
     plugin: str
     differentiable: Callable[..., Any]
     linear: bool
-    memory_ms: float
+    memory_ms: float = float("inf")
     time_invariant: bool = True
     level_only: bool = False
     level_knob: LevelKnob | None = None

@@ -5,7 +5,8 @@ would change nothing that a compressor or a gate could notice, so its place in a
 told.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from math import cos, pi, sin, tan
 
 import numpy as np
@@ -28,7 +29,7 @@ DROPPED = 1e-8
 # The same for what is carried back in time: far above the subnormal numbers, too small to matter.
 DROPPED_BACKWARD = 1e-150
 
-# Knobs (batch,) and the rate -> b0, b1, b2, a0, a1, a2, each (batch,).
+# The rate and knobs (batch,) -> b0, b1, b2, a0, a1, a2, each (batch,).
 Design = Callable[..., tuple[Tensor, ...]]
 
 
@@ -83,44 +84,38 @@ def biquad_backward(first, stop, audio, coefficients, wet, grad_wet, grad_audio,
 BIQUAD = Recurrence(biquad, biquad_backward)
 
 
-def filtered(audio: Tensor, sample_rate: int, design: Design, knobs: Sequence[Tensor]) -> Tensor:
-    """One biquad per item, in pedalboard's arithmetic: a more exact one would differ by -78 dB."""
-    coefficients = _coefficients(design, knobs, sample_rate)
-    return BIQUAD(lanes(audio), per_lane(coefficients, audio)).view(audio.shape)
-
-
-def _coefficients(design: Design, knobs: Sequence[Tensor], sample_rate: int) -> Tensor:
+def _coefficients(design: Design, sample_rate: int, knobs: Mapping[str, Tensor]) -> Tensor:
     """(batch, 5) float64: the values that pedalboard finds in float32, with the exact gradient."""
+
+    def normalised(convert: Callable[[Tensor], Tensor]) -> Tensor:
+        found = design(sample_rate, **{name: convert(knob) for name, knob in knobs.items()})
+        stacked = torch.stack(torch.broadcast_tensors(*found), dim=-1)
+        return stacked[:, [0, 1, 2, 4, 5]] * stacked[:, 3:4].reciprocal()
+
     # At low frequencies the last digits of float32 tell a pole from 1: one digit of a cosine makes
     # up to -60 dB. A gradient in float32 would get lost in the same digits.
-    exact = _normalised(design(*(knob.double() for knob in knobs), sample_rate))
-    if knobs[0].dtype == torch.float64:
+    exact = normalised(Tensor.double)
+    if next(iter(knobs.values())).dtype == torch.float64:
         return exact
     with torch.no_grad():
-        rounded = _normalised(design(*(knob.detach().cpu() for knob in knobs), sample_rate))
+        rounded = normalised(Tensor.cpu)
     return exact + (rounded.to(exact) - exact).detach()
 
 
-def _normalised(coefficients: tuple[Tensor, ...]) -> Tensor:
-    """b0, b1, b2, a0, a1, a2, each (batch,) -> (batch, 5) for a0 = 1."""
-    stacked = torch.stack(torch.broadcast_tensors(*coefficients), dim=-1)
-    return stacked[:, [0, 1, 2, 4, 5]] * stacked[:, 3:4].reciprocal()
-
-
-def _design_highpass(cutoff_frequency_hz: Tensor, sample_rate: int) -> tuple[Tensor, ...]:
+def _highpass(sample_rate: int, *, cutoff_frequency_hz: Tensor) -> tuple[Tensor, ...]:
     warped = _as_in_c(torch.tan, pi * cutoff_frequency_hz / sample_rate)
     one, zero = torch.ones_like(warped), torch.zeros_like(warped)
     return one, -one, zero, warped + 1, warped - 1, zero
 
 
-def _design_lowpass(cutoff_frequency_hz: Tensor, sample_rate: int) -> tuple[Tensor, ...]:
+def _lowpass(sample_rate: int, *, cutoff_frequency_hz: Tensor) -> tuple[Tensor, ...]:
     warped = _as_in_c(torch.tan, pi * cutoff_frequency_hz / sample_rate)
     zero = torch.zeros_like(warped)
     return warped, warped, zero, warped + 1, warped - 1, zero
 
 
-def _design_shelf(
-    cutoff_frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: int, *, sign: int
+def _shelf(
+    sign: int, sample_rate: int, *, cutoff_frequency_hz: Tensor, gain_db: Tensor, q: Tensor
 ) -> tuple[Tensor, ...]:
     """A low shelf for sign 1; a high one, mirrored at a quarter of the rate, for sign -1."""
     root, cosine, sine = _root_gain_and_angle(cutoff_frequency_hz, gain_db, sample_rate)
@@ -137,16 +132,8 @@ def _design_shelf(
     )
 
 
-def _design_low_shelf(*knobs_and_rate: Tensor) -> tuple[Tensor, ...]:
-    return _design_shelf(*knobs_and_rate, sign=1)
-
-
-def _design_high_shelf(*knobs_and_rate: Tensor) -> tuple[Tensor, ...]:
-    return _design_shelf(*knobs_and_rate, sign=-1)
-
-
-def _design_peak(
-    cutoff_frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: int
+def _peak(
+    sample_rate: int, *, cutoff_frequency_hz: Tensor, gain_db: Tensor, q: Tensor
 ) -> tuple[Tensor, ...]:
     root, cosine, sine = _root_gain_and_angle(cutoff_frequency_hz, gain_db, sample_rate)
     width = sine / (2 * q)
@@ -190,58 +177,35 @@ def _as_in_c(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return torch.from_numpy(float32_function(_IN_C[function])(x.numpy()))
 
 
+def _filter(name: str, plugin: str, design: Design, memory_ms: float, *space: Parameter) -> Effect:
+    """One biquad per item, in pedalboard's arithmetic: a more exact one would differ by -78 dB.
+
+    Source: Bristow-Johnson, "Cookbook formulae for audio EQ", as JUCE has them, for the bands; the
+    bilinear transform (DAFX, 2nd ed., 2011, section 2.2) for the others.
+    """
+
+    @batched
+    def play(audio: Tensor, sample_rate: int, **knobs: Tensor) -> Tensor:
+        coefficients = per_lane(_coefficients(design, sample_rate, knobs), audio)
+        return BIQUAD(lanes(audio), coefficients).view(audio.shape)
+
+    return Effect(name, ParameterSpace(space), plugin, play, linear=True, memory_ms=memory_ms)
+
+
+def _cutoff(low_hz: float, high_hz: float) -> Parameter:
+    return Parameter("cutoff_frequency_hz", "Hz", low_hz, high_hz, "log")
+
+
 def _band(
-    name: str,
-    plugin: str,
-    design: Design,
-    ends_hz: tuple[float, float],
-    ends_q: tuple[float, float],
-    memory_ms: float,
+    name: str, plugin: str, design: Design, memory_ms: float, cutoff: Parameter, highest_q: float
 ) -> Effect:
-    """An EQ band. Source: Bristow-Johnson, "Cookbook formulae for audio EQ", as JUCE has them."""
-
-    @batched
-    def band(audio, sample_rate, *, cutoff_frequency_hz, gain_db, q):
-        return filtered(audio, sample_rate, design, (cutoff_frequency_hz, gain_db, q))
-
-    space = (
-        Parameter("cutoff_frequency_hz", "Hz", *ends_hz, "log"),
-        Parameter("gain_db", "dB", -18.0, 18.0),
-        Parameter("q", "", *ends_q, "log"),
-    )
-    return Effect(
-        name=name,
-        space=ParameterSpace(space),
-        plugin=plugin,
-        differentiable=band,
-        linear=True,
-        memory_ms=memory_ms,
-    )
+    gain, q = Parameter("gain_db", "dB", -18.0, 18.0), Parameter("q", "", 0.5, highest_q, "log")
+    return _filter(name, plugin, design, memory_ms, cutoff, gain, q)
 
 
-def _pass(name: str, plugin: str, design: Design, ends_hz: tuple[float, float]) -> Effect:
-    """A first-order filter by the bilinear transform. Source: DAFX (2nd ed., 2011), section 2.2."""
-
-    @batched
-    def one_sided(audio, sample_rate, *, cutoff_frequency_hz):
-        return filtered(audio, sample_rate, design, (cutoff_frequency_hz,))
-
-    return Effect(
-        name=name,
-        space=ParameterSpace((Parameter("cutoff_frequency_hz", "Hz", *ends_hz, "log"),)),
-        plugin=plugin,
-        differentiable=one_sided,
-        linear=True,
-        memory_ms=5.0,
-    )
-
-
-LOW_SHELF = _band(
-    "low_shelf", "LowShelfFilter", _design_low_shelf, (100.0, 600.0), (0.5, 1.0), 20.0
-)
-PEAK = _band("peak", "PeakFilter", _design_peak, (300.0, 4000.0), (0.5, 4.0), 40.0)
-HIGH_SHELF = _band(
-    "high_shelf", "HighShelfFilter", _design_high_shelf, (300.0, 3000.0), (0.5, 1.0), 10.0
-)
-HIGHPASS = _pass("highpass", "HighpassFilter", _design_highpass, (100.0, 1500.0))
-LOWPASS = _pass("lowpass", "LowpassFilter", _design_lowpass, (250.0, 3000.0))
+_low_shelf, _high_shelf = partial(_shelf, 1), partial(_shelf, -1)
+LOW_SHELF = _band("low_shelf", "LowShelfFilter", _low_shelf, 20.0, _cutoff(100.0, 600.0), 1.0)
+PEAK = _band("peak", "PeakFilter", _peak, 40.0, _cutoff(300.0, 4000.0), 4.0)
+HIGH_SHELF = _band("high_shelf", "HighShelfFilter", _high_shelf, 10.0, _cutoff(300.0, 3000.0), 1.0)
+HIGHPASS = _filter("highpass", "HighpassFilter", _highpass, 5.0, _cutoff(100.0, 1500.0))
+LOWPASS = _filter("lowpass", "LowpassFilter", _lowpass, 5.0, _cutoff(250.0, 3000.0))

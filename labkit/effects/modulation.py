@@ -213,8 +213,12 @@ def chorus(
     Source: Dattorro, "Effect design, part 2" (JAES 45(10), 1997), with linear interpolation and
     negative feedback, as JUCE has it.
     """
-    sine = _sine(rate_hz, sample_rate, audio.shape[-1])
-    delay = _delay(sine * (depth / 2)[:, None], centre_delay_ms, sample_rate)
+    swing = _sine(rate_hz, sample_rate, audio.shape[-1]) * (depth / 2)[:, None]
+    held_ms = centre_delay_ms.clamp(SHORTEST_MS, LONGEST_MS)
+    delay_ms = (swing * (2 * SWING_MS) + held_ms[:, None]).clamp_min(SHORTEST_MS)
+    # Rounded once, from float64: a delay of thousands of samples has no digit to lose.
+    delay = (delay_ms.double() * sample_rate / 1000).to(swing.dtype)
+    delay = delay.clamp_max(ceil((SWING_MS + LONGEST_MS) * sample_rate / 1000))
     return _mixed(audio, DELAY_LINE(audio, delay, feedback), mix)
 
 
@@ -242,39 +246,20 @@ def phaser(
     as JUCE has it.
     """
     updates = ceil(audio.shape[-1] / UPDATE_EVERY)
-    sine = _sine(rate_hz, sample_rate / UPDATE_EVERY, updates)
-    frequency_hz = _frequency(sine * (depth / 2)[:, None], centre_frequency_hz, sample_rate)
-    return _mixed(audio, ALLPASSES(audio, _gain(frequency_hz, sample_rate), feedback), mix)
+    swing = _sine(rate_hz, sample_rate / UPDATE_EVERY, updates) * (depth / 2)[:, None]
+    ends_hz = (LOWEST_HZ, HIGHEST_HZ, min(HIGHEST_HZ, HIGHEST_SHARE * sample_rate))
+    low, high, high_here = torch.tensor(ends_hz, dtype=swing.dtype).log10()
+    centre = (centre_frequency_hz.log10() - low.item()) / (high - low).item()
+    place = (swing + centre[:, None]).clamp(0.0, 1.0)
+    frequency_hz = 10 ** (place * (high_here - low).item() + low.item())
+    warped = (pi * frequency_hz.double() / sample_rate).tan().to(frequency_hz.dtype)
+    return _mixed(audio, ALLPASSES(audio, warped / (1 + warped), feedback), mix)
 
 
 def _sine(rate_hz: Tensor, sample_rate: float, steps: int) -> Tensor:
     """(batch,) -> (batch, steps): minus the sine, from 0, with every rounding of pedalboard."""
     turn, rate = (torch.tensor(value, dtype=rate_hz.dtype) for value in (2 * pi, sample_rate))
     return (_Phase.apply(rate_hz * (turn / rate).item(), steps) - pi).sin()
-
-
-def _delay(swing: Tensor, centre_ms: Tensor, sample_rate: int) -> Tensor:
-    """Swing (batch, samples) in -0.5..0.5 and centre (batch,) -> delay in samples."""
-    held_ms = centre_ms.clamp(SHORTEST_MS, LONGEST_MS)
-    delay_ms = (swing * (2 * SWING_MS) + held_ms[:, None]).clamp_min(SHORTEST_MS)
-    # Rounded once, from float64: a delay of thousands of samples has no digit to lose.
-    samples = delay_ms.double() * sample_rate / 1000
-    return samples.to(swing.dtype).clamp_max(ceil((SWING_MS + LONGEST_MS) * sample_rate / 1000))
-
-
-def _frequency(swing: Tensor, centre_hz: Tensor, sample_rate: int) -> Tensor:
-    """Swing (batch, updates) in -0.5..0.5 and centre (batch,) -> Hz."""
-    ends_hz = (LOWEST_HZ, HIGHEST_HZ, min(HIGHEST_HZ, HIGHEST_SHARE * sample_rate))
-    low, high, high_here = torch.tensor(ends_hz, dtype=swing.dtype).log10()
-    centre = (centre_hz.log10() - low.item()) / (high - low).item()
-    place = (swing + centre[:, None]).clamp(0.0, 1.0)
-    return 10 ** (place * (high_here - low).item() + low.item())
-
-
-def _gain(frequency_hz: Tensor, sample_rate: int) -> Tensor:
-    """G of `allpasses`: g / (1 + g) with g the prewarped frequency."""
-    warped = (pi * frequency_hz.double() / sample_rate).tan().to(frequency_hz.dtype)
-    return warped / (1 + warped)
 
 
 def _mixed(dry: Tensor, wet: Tensor, mix: Tensor) -> Tensor:

@@ -99,9 +99,7 @@ class ParameterSpace:
     def from_unit(self, params_unit: np.ndarray) -> dict[str, float]:
         """Physical parameters from (n_params,) in [0, 1]; else a ValueError."""
         if len(params_unit) != len(self.parameters):
-            raise ValueError(
-                f"params_unit must hold {len(self.parameters)} values, got {len(params_unit)}"
-            )
+            raise ValueError(f"params_unit must hold {len(self)} values, got {len(params_unit)}")
         units = zip(self.parameters, params_unit, strict=True)
         return {p.name: p.from_unit(float(unit)) for p, unit in units}
 
@@ -119,12 +117,6 @@ class ParameterSpace:
     def to_bins(self, params: Mapping[str, float], n_bins: int) -> list[int]:
         """The bin of each knob: `n_bins` equal cells of the unit interval."""
         return [min(int(unit * n_bins), n_bins - 1) for unit in self.to_unit(params)]
-
-    def from_bins(self, bins: list[int], n_bins: int) -> dict[str, float]:
-        """Physical parameters at the bins' centres; ValueError for a bin outside 0..n_bins-1."""
-        if any(not 0 <= index < n_bins for index in bins):
-            raise ValueError(f"bins must lie in 0..{n_bins - 1}, got {bins}")
-        return self.from_unit(np.array([(index + 0.5) / n_bins for index in bins]))
 
     def corners(self) -> list[dict[str, float]]:
         """Every setting with each knob at one of its ends, 2 ** n_params of them."""
