@@ -28,6 +28,7 @@ MIN_CONTRIBUTORS, MIN_LISTENERS, N_FOLDS = 5, 15, 4
 _TEMPLATES = ("{}", "make it sound {}", "a {} sound")
 # One standard deviation of people's curves, which have no level, in dB.
 DB_PER_UNIT = 6.0
+_N_PAIRS = 200
 _PAIR_TEMPLATES = ("{} and {}", "{} but {}", "a {}, {} sound")
 # People say nothing of the levels of a compressor, and were not asked for pitch and drive.
 _BY_LEXICON = ("pitch", "distortion", "compressor")
@@ -139,12 +140,10 @@ class Example:
     weight: float  # in the loss
 
 
-def examples(
-    config: Config, *, without: frozenset[str] = frozenset(), n_pairs: int = 200
-) -> list[Example]:
+def examples(config: Config, *, without: frozenset[str] = frozenset()) -> list[Example]:
     """Every sentence to learn from, but those about words whose stems are in `without`.
 
-    People's words, then `n_pairs` of them, then the lexicon's for the other effects. Raises as
+    People's words, then pairs of them, then the lexicon's for the other effects. Raises as
     `eq_words`.
     """
     curves = [word for word in eq_words() if not parts(word.word) & without]
@@ -160,7 +159,7 @@ def examples(
             made.append(Example(word.word.replace("-", " "), (word.word,), targets, weight))
     rng = generator(config.plan.seed, "pairs of words")
     trusted = [word for word in curves if word.n >= 3]
-    for _ in range(n_pairs if len(trusted) > 1 else 0):
+    for _ in range(_N_PAIRS if len(trusted) > 1 else 0):
         first, second = (trusted[i] for i in rng.choice(len(trusted), 2, replace=False))
         template = _PAIR_TEMPLATES[rng.integers(len(_PAIR_TEMPLATES))]
         # The sum of two curves would overstate the pair.
@@ -174,6 +173,22 @@ def examples(
             idle = all(getattr(preset, name) == getattr(Preset(), name) for name in _BY_LEXICON)
             made.append(Example(word.replace("-", " "), (word,), targets, 0.2 if idle else 1.0))
     return made
+
+
+def by_people(rows: Sequence[Example]) -> list[Example]:
+    """Those about one word that people taught."""
+    return [e for e in rows if len(e.words) == 1 and {"curve", "reverb"} & e.targets.keys()]
+
+
+def taught_rows(rows: Sequence[Example], fold: int) -> list[int]:
+    """Indices of the examples that share no part of a word with what the fold is asked."""
+    asked = [word.word for word in (*test_words(), *room_words())]
+    held = frozenset().union(*(parts(word) for word in asked if fold_of(word) == fold))
+    return [
+        k
+        for k, e in enumerate(rows)
+        if not any(fold_of(word) == fold or parts(word) & held for word in e.words)
+    ]
 
 
 def table_of(rows: Sequence[Example], sentences: str = "minilm") -> dict[str, Tensor]:
