@@ -77,12 +77,11 @@ def eq_words() -> tuple[Word, ...]:
     """
     rows = json.loads(_read("audealize_eqdescriptors.json"))
     english = [row for row in rows if row["lang"] == "English"]
-    return tuple(
-        Word(
-            row["word"].lower(), np.array(row["settings"]), float(row["agreement"]), int(row["num"])
-        )
-        for row in sorted(english, key=lambda row: row["word"])
-    )
+    found = []
+    for row in sorted(english, key=lambda row: row["word"]):
+        word, settings = row["word"].lower(), np.array(row["settings"])
+        found.append(Word(word, settings, float(row["agreement"]), int(row["num"])))
+    return tuple(found)
 
 
 @cache

@@ -55,20 +55,13 @@ def hint_vector(meaning: Meaning, weight: float, *, known: bool) -> np.ndarray:
 def encode(texts: Sequence[str], sentences: str) -> encoders.Encoded:
     """Sentences of at most 16 pieces by the encoder of that name; raises where it is missing."""
     encoder = encoders.minilm() if sentences == "minilm" else encoders.mpnet()
-    n, width = len(texts), SENTENCE_WIDTHS[sentences]
-    found = encoders.Encoded(
-        torch.zeros(n, MAX_PIECES, width),
-        torch.zeros(n, MAX_PIECES, dtype=torch.bool),
-        torch.zeros(n, width),
-    )
-    for start in range(0, n, _ENCODED_AT_ONCE):
-        rows = slice(start, start + _ENCODED_AT_ONCE)
-        encoded = encoder(texts[rows])
-        kept = min(MAX_PIECES, encoded.tokens.shape[1])
-        found.tokens[rows, :kept] = encoded.tokens[:, :kept]
-        found.mask[rows, :kept] = encoded.mask[:, :kept]
-        found.sentence[rows] = encoded.sentence
-    return found
+    found = []
+    for start in range(0, len(texts), _ENCODED_AT_ONCE):
+        encoded = encoder(texts[start : start + _ENCODED_AT_ONCE])
+        missing = MAX_PIECES - encoded.mask.shape[1]  # below 0 cuts
+        tokens = F.pad(encoded.tokens, (0, 0, 0, missing))
+        found.append((tokens, F.pad(encoded.mask, (0, missing)), encoded.sentence))
+    return encoders.Encoded(*map(torch.cat, zip(*found, strict=True)))
 
 
 @cache
@@ -79,11 +72,8 @@ def _lexicon_vectors(sentences: str) -> tuple[Tensor, np.ndarray]:
     return encode(words, sentences).sentence, np.array(hints)
 
 
-def hints_of(prompt: str, sentence: Tensor, sentences: str = "minilm") -> np.ndarray:
-    """(1 to 4, 21): a hint for each item; where no word is known, one blended from near entries.
-
-    They are near the prompt's vector `sentence`, by the encoder named `sentences`.
-    """
+def _hints_of(prompt: str, sentence: Tensor, sentences: str) -> np.ndarray:
+    """(1 to 4, 21): a hint for each item; where no word is known, one blended from near entries."""
     items = parse(prompt)[:MAX_HINTS]
     if items:
         return np.array([hint_vector(i.meaning, i.weight, known=True) for i in items])
@@ -101,15 +91,11 @@ def encode_prompts(prompts: Sequence[str], sentences: str = "minilm") -> dict[st
     hints = torch.zeros(len(prompts), MAX_HINTS, HINT_WIDTH)
     hints_mask = torch.zeros(len(prompts), MAX_HINTS, dtype=torch.bool)
     for k, prompt in enumerate(prompts):
-        found = torch.from_numpy(hints_of(prompt, encoded.sentence[k], sentences))
+        found = torch.from_numpy(_hints_of(prompt, encoded.sentence[k], sentences))
         hints[k, : len(found)] = found
         hints_mask[k, : len(found)] = True
-    return {
-        "pieces": encoded.tokens,
-        "pieces_mask": encoded.mask,
-        "hints": hints,
-        "hints_mask": hints_mask,
-    }
+    pieces = {"pieces": encoded.tokens, "pieces_mask": encoded.mask}
+    return {**pieces, "hints": hints, "hints_mask": hints_mask}
 
 
 def spectrogram(audio: np.ndarray, sound: Sound) -> tuple[Tensor, float]:
@@ -151,10 +137,7 @@ class Settings(NamedTuple):
         return self._replace(type_shares=F.one_hot(chosen, len(TYPES)).to(self.type_shares))
 
     def straight_through(self) -> "Settings":
-        """As `hard`, with the gradients of the mixture.
-
-        Source: Bengio, Leonard and Courville 2013 (straight-through estimator).
-        """
+        """As `hard`, with the gradients of the mixture (Bengio, Leonard and Courville 2013)."""
         soft = self.type_shares
         return self._replace(type_shares=self.hard().type_shares + soft - soft.detach())
 
@@ -178,13 +161,9 @@ class _Attention(nn.Module):
         super().__init__()
         self.norm, self.norm_memory, self.norm_forward = (nn.LayerNorm(width) for _ in range(3))
         self.attention = nn.MultiheadAttention(width, n_heads, dropout=dropout, batch_first=True)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(width, 2 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * width, width),
-            nn.Dropout(dropout),
-        )
+        inner, outer = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        dropouts = nn.Dropout(dropout), nn.Dropout(dropout)
+        self.feed_forward = nn.Sequential(inner, nn.GELU(), dropouts[0], outer, dropouts[1])
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
         memory = self.norm_memory(memory)
@@ -227,12 +206,8 @@ class TextToEffects(nn.Module):
         self.config, net = config, config.net
         width, piece_width = net.width, SENTENCE_WIDTHS[net.sentences]
         self.piece_encoder = nn.Sequential(nn.Linear(piece_width, width), nn.LayerNorm(width))
-        self.hint_encoder = nn.Sequential(
-            nn.Linear(HINT_WIDTH, 2 * width),
-            nn.GELU(),
-            nn.Linear(2 * width, width),
-            nn.LayerNorm(width),
-        )
+        inner, outer = nn.Linear(HINT_WIDTH, 2 * width), nn.Linear(2 * width, width)
+        self.hint_encoder = nn.Sequential(inner, nn.GELU(), outer, nn.LayerNorm(width))
         self.audio_encoder = nn.Linear(config.sound.n_mels + 1, width)
         self.frame_position = nn.Parameter(0.02 * torch.randn(config.sound.n_frames, width))
         self.dropout = nn.Dropout(net.dropout)
@@ -246,9 +221,8 @@ class TextToEffects(nn.Module):
         self.query_attention = _Attention(*sizes)
         self.norm = nn.LayerNorm(width)
         self.band_heads = nn.ModuleList(nn.Linear(width, len(BAND) + len(TYPES)) for _ in START)
-        self.effect_heads = nn.ModuleDict(
-            {name: nn.Linear(width, len(SPACES[name])) for name in SPACES}
-        )
+        heads = {name: nn.Linear(width, len(space)) for name, space in SPACES.items()}
+        self.effect_heads = nn.ModuleDict(heads)
         self._start_neutral()
 
     @torch.no_grad()
@@ -290,21 +264,17 @@ class TextToEffects(nn.Module):
         knobs, types = torch.stack(bands, dim=1).split([len(BAND), len(TYPES)], dim=-1)
         # 18 dB a band: the sigmoid's slope turns 9 dB into one unit of its input.
         knobs = knobs + F.pad(self.guess_db(batch)[..., None] / 9.0, (1, 1))
-        logits = {
-            name: head(queries[:, len(START) + k])
-            for k, (name, head) in enumerate(self.effect_heads.items())
-        }
-        logits["reverb"] = logits["reverb"] + torch.logit(self.guess_room(batch))
+        rows = queries[:, len(START) :].unbind(1)
+        heads = self.effect_heads.items()
+        logits = {name: head(row) for (name, head), row in zip(heads, rows, strict=True)}
+        guess = self.first_room(room_features(batch)).clamp(0.02, 0.98)
+        logits["reverb"] = logits["reverb"] + torch.logit(guess)
         units = {name: torch.sigmoid(value) for name, value in logits.items()}
         return Settings(torch.sigmoid(knobs), types.softmax(-1), units)
 
     def guess_db(self, batch: Mapping[str, Tensor]) -> Tensor:
         """(b, 5) dB: the first guess of the gains, a smooth function of the curve asked for."""
         return self.first_gains(nearness(asked_curve(batch), self.centres))
-
-    def guess_room(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """(b, 5) units: the first guess of the room, linear in `room_features`."""
-        return self.first_room(room_features(batch)).clamp(0.02, 0.98)
 
     def guess_bands(self, batch: Mapping[str, Tensor], row: int) -> tuple[Band, ...]:
         """The first guess for one item of the batch, each hint by itself times its degree."""

@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -125,17 +124,11 @@ def _by_network(
 
 def _is_far(item: Item, taught: tuple[str, ...]) -> bool:
     """Whether no word that people taught has a tone like the item's: then none can be guessed."""
-    curves = _taught_curves(taught)
-    asked = torch.tensor([item.meaning.eq_db]) / HINT_DB
-    near = len(curves) > 0 and float(nearness(asked, curves).max()) >= _MIN_NEARNESS
-    return stem(item.word) not in taught and not near
-
-
-@cache
-def _taught_curves(taught: tuple[str, ...]) -> torch.Tensor:
-    """(n, 6): the lexicon's curves of the words that people taught, in units of 4 dB."""
-    known = {m.eq_db for word, m in vocabulary().items() if m.has_tone and stem(word) in taught}
-    return torch.tensor(sorted(known)).view(len(known), -1) / HINT_DB
+    curves = [m.eq_db for word, m in vocabulary().items() if m.has_tone and stem(word) in taught]
+    if stem(item.word) in taught or not curves:
+        return stem(item.word) not in taught
+    asked = torch.tensor([item.meaning.eq_db])
+    return bool(nearness(asked / HINT_DB, torch.tensor(curves) / HINT_DB).max() < _MIN_NEARNESS)
 
 
 def _switched_on(preset: Preset, network: Preset, room: float) -> Preset:
@@ -156,18 +149,15 @@ def variations(preset: Preset, n: int, *, seed: int = 0) -> list[Preset]:
     found, neutral = [preset], Preset()
     for k in range(1, n):
         rng = generator(seed, "variation", k)
-        factor = float(np.exp(rng.normal(0, 4 * _SPREAD)))
-        eq = []
-        for band in preset.eq:
-            eq.append(band.louder(band.gain_db * (factor - 1) + rng.normal(0, 10 * _SPREAD)))
-        changed = {}
+        more = float(np.exp(rng.normal(0, 4 * _SPREAD))) - 1
+        eq = tuple(b.louder(b.gain_db * more + rng.normal(0, 10 * _SPREAD)) for b in preset.eq)
+        effects = {name: getattr(preset, name) for name in SPACES}
         for name, space in SPACES.items():
-            unit = space.to_unit(getattr(preset, name))
-            noise = rng.normal(0, _SPREAD, len(unit))
-            if name != "pitch" and getattr(preset, name) != getattr(neutral, name):
-                unit = np.clip(unit + noise, 0, 1)
-            changed[name] = space.from_unit(unit)
-        found.append(Preset(tuple(eq), **changed))
+            noise = rng.normal(0, _SPREAD, len(space))
+            if name != "pitch" and effects[name] != getattr(neutral, name):
+                unit = space.to_unit(effects[name]) + noise
+                effects[name] = space.from_unit(np.clip(unit, 0, 1))
+        found.append(Preset(eq, **effects))
     return found
 
 
@@ -205,11 +195,13 @@ def render_file(
         for block in soundfile.blocks(source, _BLOCK, **options):
             yield np.ascontiguousarray(block.T)
 
+    def wet() -> Iterator[np.ndarray]:
+        return _rendered(preset, dry(), rate, channels, n_samples)
+
     dry_meter, wet_meter = (LoudnessMeter(rate, channels) for _ in range(2))
-    for block in dry():
-        dry_meter.feed(block)
-    for block in _rendered(preset, dry(), rate, channels, n_samples):
-        wet_meter.feed(block)
+    for meter, blocks in ((dry_meter, dry()), (wet_meter, wet())):
+        for block in blocks:
+            meter.feed(block)
     wanted_db = dry_meter.lufs() - wet_meter.lufs()
     headroom_db = -0.1 - amplitude_to_db(wet_meter.peak) if wet_meter.peak > 0 else 0.0
     shift_db = min(wanted_db if math.isfinite(wanted_db) else 0.0, headroom_db)
@@ -219,7 +211,7 @@ def render_file(
         replacing(target) as temporary,
         soundfile.SoundFile(temporary, "w", rate, channels, "PCM_24", format=kind) as file,
     ):
-        for block in _rendered(preset, dry(), rate, channels, n_samples):
+        for block in wet():
             file.write(np.clip(db_to_amplitude(shift_db) * block.T, -1.0, 1.0))
     return Rendered(Path(target), preset, dry_meter.lufs(), wet_meter.lufs(), shift_db)
 
@@ -234,10 +226,7 @@ def _rendered(
     # A pitch shifter returns fewer samples at first: silence brings out the rest.
     silence = np.zeros((channels, _BUFFER), np.float32)
     for dry in itertools.chain(blocks, itertools.repeat(silence, _MAX_TAIL_BLOCKS)):
-        made = [
-            board.process(dry[group], rate, buffer_size=_BUFFER, reset=False)
-            for group, board in boards
-        ]
+        made = [board.process(dry[group], rate, _BUFFER, reset=False) for group, board in boards]
         wet = np.nan_to_num(np.concatenate(made)[:, :n_samples])
         n_samples -= wet.shape[1]
         yield wet
@@ -285,10 +274,6 @@ def summary(prompt: str, found: Prediction, written: Sequence[Rendered]) -> str:
     lines = [f"prompt      {prompt}", f"understood  {', '.join(words) or 'no word of the lexicon'}"]
     lines.append(f"answered by {found.by}")
     for one in written:
-        lufs = f"{one.dry_lufs:.1f} LUFS in, {one.wet_lufs:.1f} out"
-        lines += [
-            "",
-            f"{one.path.name}  {lufs}, shifted {one.shift_db:+.1f} dB",
-            one.preset.summary(),
-        ]
+        lufs = f"{one.dry_lufs:.1f} LUFS in, {one.wet_lufs:.1f} out, shifted {one.shift_db:+.1f} dB"
+        lines += ["", f"{one.path.name}  {lufs}", one.preset.summary()]
     return "\n".join(lines)

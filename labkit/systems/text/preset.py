@@ -122,11 +122,11 @@ def fitted_gains_db(target_db: np.ndarray) -> np.ndarray:
 @cache
 def _basis_per_db() -> np.ndarray:
     """(5, 40) what 1 dB of each band of `START` does, measured at 6 dB."""
-    at_hz, rows = torch.tensor(BANDS_HZ), []
-    for kind, hz, q in START:
-        response = responses_db(torch.tensor(hz), torch.tensor(6.0), torch.tensor(q), at_hz)
-        rows.append(response[TYPES.index(kind)])
-    return torch.stack(rows).double().numpy() / 6.0
+    kinds, hz, q = zip(*START, strict=True)
+    gains_db, at_hz = torch.full((len(START),), 6.0), torch.tensor(BANDS_HZ)
+    responses = responses_db(torch.tensor(hz), gains_db, torch.tensor(q), at_hz)
+    rows = responses[range(len(START)), [TYPES.index(kind) for kind in kinds]]
+    return rows.double().numpy() / 6.0
 
 
 def clipped(parameter: Parameter, value: float) -> float:
@@ -153,19 +153,14 @@ class Band:
         """The knobs by name."""
         return {name: getattr(self, name) for name in BAND.names}
 
-    @property
-    def is_pass(self) -> bool:
-        """Whether it takes a whole side of the spectrum away."""
-        return self.type.endswith("pass")
-
     def louder(self, db: float) -> "Band":
         """The band with more gain, within the range."""
         return replace(self, gain_db=clipped(BAND["gain_db"], self.gain_db + db))
 
     def scaled(self, strength: float) -> "Band":
         """The band weaker or stronger; a pass moves to or from the end where it does nothing."""
-        if not self.is_pass:
-            return replace(self, gain_db=clipped(BAND["gain_db"], self.gain_db * strength))
+        if not self.type.endswith("pass"):
+            return self.louder(self.gain_db * (strength - 1))
         knob = BAND["frequency_hz"]
         end = knob.high if self.type == "lowpass" else knob.low
         moved = end * (self.frequency_hz / end) ** strength
@@ -176,16 +171,15 @@ class Band:
         if self.frequency_hz > 0.45 * sample_rate:
             return []
         arguments = {"cutoff_frequency_hz": self.frequency_hz}
-        if not self.is_pass:
-            if abs(self.gain_db) < 0.05:
-                return []
+        if not self.type.endswith("pass"):
             arguments |= {"gain_db": self.gain_db, "q": self.q}
-        return [(BAND_PLUGINS[self.type], arguments)]
+        heard = abs(arguments.get("gain_db", 1.0)) >= 0.05
+        return [(BAND_PLUGINS[self.type], arguments)] if heard else []
 
 
 def _neutral(name: str) -> Any:
     values = dict(zip(SPACES[name].names, _NEUTRAL[name], strict=True))
-    return field(default_factory=lambda: dict(values))
+    return field(default_factory=values.copy)
 
 
 @dataclass(frozen=True)
@@ -276,9 +270,8 @@ class Preset:
             plugins.append(("Compressor", dict(self.compressor)))
         if drive_db > 0.05:
             plugins.append(("Distortion", {"drive_db": drive_db}))
-            if abs(self.distortion["colour"]) > 0.01:
-                hz = min(1500.0, 0.2 * sample_rate)
-                plugins.append(_high_shelf(hz, 9.0 * self.distortion["colour"]))
+            hz, gain_db = min(1500.0, 0.2 * sample_rate), 9.0 * self.distortion["colour"]
+            plugins += Band("high_shelf", hz, gain_db, 0.7).plugins(sample_rate)
         if self.reverb["wet"] > 0.005:
             plugins.append(("Mix", _room_paths(self.reverb)))
         return plugins
@@ -303,22 +296,23 @@ class Preset:
         return "\n".join(lines)
 
 
-def _high_shelf(hz: float, gain_db: float) -> tuple[str, dict[str, float]]:
-    return "HighShelfFilter", {"cutoff_frequency_hz": hz, "gain_db": gain_db, "q": 0.7}
-
-
 def _room_paths(reverb: Mapping[str, float]) -> list[Plugins]:
     """Parallel paths: the dry sound, a diffuse room after its pre-delay, and separate echoes."""
-    wet, size, pre_delay_s = reverb["wet"], reverb["room_size"], reverb["pre_delay_ms"] / 1000
-    damping = reverb["damping"]
-    room = {"room_size": size, "damping": damping, "wet_level": 0.5 * wet, "dry_level": 0.0}
-    diffuse: Plugins = [("Reverb", room)]
+    wet, pre_delay_s = reverb["wet"], reverb["pre_delay_ms"] / 1000
+    room = {name: reverb[name] for name in ("room_size", "damping")}
+    diffuse: Plugins = [("Reverb", {**room, "wet_level": 0.5 * wet, "dry_level": 0.0})]
     if pre_delay_s > 0.0005:
-        pre_delay = {"delay_seconds": pre_delay_s, "feedback": 0.0, "mix": 1.0}
-        diffuse.insert(0, ("Delay", pre_delay))
-    paths: list[Plugins] = [[("Gain", {"gain_db": amplitude_to_db(1 - wet)})], diffuse]
-    echoes = wet * (1 - reverb["diffusion"])
+        diffuse.insert(0, _delay(pre_delay_s, 0.0))
+    paths: list[Plugins] = [[_gain(1 - wet)], diffuse]
     if reverb["diffusion"] < 0.95:
-        delay = {"delay_seconds": 0.05 + pre_delay_s, "feedback": 0.5 * size, "mix": 1.0}
-        paths.append([("Delay", delay), ("Gain", {"gain_db": amplitude_to_db(echoes)})])
+        echo = _delay(0.05 + pre_delay_s, 0.5 * reverb["room_size"])
+        paths.append([echo, _gain(wet * (1 - reverb["diffusion"]))])
     return paths
+
+
+def _gain(amplitude: float) -> tuple[str, dict[str, float]]:
+    return "Gain", {"gain_db": amplitude_to_db(amplitude)}
+
+
+def _delay(seconds: float, feedback: float) -> tuple[str, dict[str, float]]:
+    return "Delay", {"delay_seconds": seconds, "feedback": feedback, "mix": 1.0}
