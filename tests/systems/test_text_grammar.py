@@ -7,13 +7,7 @@ import pytest
 
 from labkit.signal.seeds import generator
 from labkit.systems.text import Preset
-from labkit.systems.text.grammar import (
-    apply_items,
-    parse,
-    preset_of,
-    vocabulary,
-    wanted_eq_db,
-)
+from labkit.systems.text.grammar import apply_items, parse, preset_of, vocabulary, wanted_eq_db
 
 # Figure and sign -> sentences of a second author. LOG.md tells how many were right at first.
 SENTENCES = {
@@ -120,6 +114,8 @@ def test_a_sentence_moves_the_right_figure_the_right_way(figure, sign):
         ("a bit too bright", [("bright", -0.5)]),
         ("very very very very warm", [("warm", 2.5)]),
         ("warm, warm, warm", [("warm", 1)]),
+        ("xyzzy warm", [("warm", 1)]),
+        ("xyzzy plugh", []),
     ],
 )
 def test_a_negation_holds_over_a_list_and_no_further(prompt, said):
@@ -134,24 +130,6 @@ def test_half_a_step_a_whole_word_and_the_end_of_a_range():
     assert np.all(wanted_eq_db(parse("underwater")) >= -14)
     less = apply_items(parse("less reverb"), Preset(reverb=dict(Preset().reverb) | {"wet": 0.5}))
     assert less.reverb["wet"] == pytest.approx(0.5 * (1 - 0.8 * 0.6))
-
-
-def test_a_degree_orders_the_step():
-    steps = [
-        apply_items(parse(f"{degree} brighter".strip()), Preset()).tilt_db
-        for degree in ("slightly", "a bit", "", "much", "extremely")
-    ]
-    assert steps == sorted(steps)
-    assert steps[0] > 0.2
-
-
-def test_places_reach_the_room_in_order_of_size():
-    sizes = [
-        preset_of(parse(f"play it in a {place}")).reverb
-        for place in ("bedroom", "concert hall", "cathedral")
-    ]
-    assert [r["room_size"] for r in sizes] == sorted(r["room_size"] for r in sizes)
-    assert [r["wet"] for r in sizes] == sorted(r["wet"] for r in sizes)
 
 
 @pytest.mark.parametrize(
@@ -174,11 +152,6 @@ def test_places_reach_the_room_in_order_of_size():
 )
 def test_what_a_sentence_sets(prompt, figure, value):
     assert figures(preset_of(parse(prompt)))[figure] == pytest.approx(value)
-
-
-def test_unknown_words_are_passed_over():
-    assert parse("xyzzy plugh") == []
-    assert [item.word for item in parse("xyzzy warm")] == ["warm"]
 
 
 def test_every_entry_of_the_lexicon_gives_a_legal_preset():

@@ -109,9 +109,8 @@ def _listed(words: str) -> set[str]:
 
 
 def _room_unit(row: dict[str, str]) -> np.ndarray:
-    delay_s, feedback, modulation_s, cutoff_hz, ratio = (
-        float(row[name]) for name in ("d_s", "g", "m_s", "f_hz", "E")
-    )
+    names = ("d_s", "g", "m_s", "f_hz", "E")
+    delay_s, feedback, modulation_s, cutoff_hz, ratio = (float(row[name]) for name in names)
     damping = 1 - np.log(max(cutoff_hz, 20.0) / 20.0) / np.log(22050.0 / 20.0)
     wet = np.log(max(ratio, 0.3) / 0.3) / np.log(2700.0 / 0.3)
     # In the order of a preset's reverb: size, pre-delay, diffusion, damping, wet share.
@@ -183,11 +182,11 @@ def taught_rows(rows: Sequence[Example], fold: int) -> list[int]:
     """Indices of the examples that share no part of a word with what the fold is asked."""
     asked = [word.word for word in (*test_words(), *room_words())]
     held = frozenset().union(*(parts(word) for word in asked if fold_of(word) == fold))
-    return [
-        k
-        for k, e in enumerate(rows)
-        if not any(fold_of(word) == fold or parts(word) & held for word in e.words)
-    ]
+
+    def refused(word: str) -> bool:
+        return fold_of(word) == fold or bool(parts(word) & held)
+
+    return [k for k, row in enumerate(rows) if not any(refused(word) for word in row.words)]
 
 
 def table_of(rows: Sequence[Example], sentences: str = "minilm") -> dict[str, Tensor]:
@@ -225,12 +224,7 @@ def sounds(config: Config, split: str, n: int) -> dict[str, Tensor]:
 
 
 class Examples(Dataset):
-    """Sentences, each with a sound: item i is drawn from the seed and i alone.
-
-    Args:
-        table: of `table_of`.
-        sounds: of `sounds`.
-    """
+    """Sentences, each with a sound: item i is drawn from the seed and i alone."""
 
     def __init__(self, config: Config, table: dict[str, Tensor], sounds: dict[str, Tensor]) -> None:
         self.config, self.table, self.sounds = config, table, sounds

@@ -64,10 +64,8 @@ _REWRITES = (
     ),
     (r"\bup (?:by )?(?:an|one|1) octave\b|\boctave (?:higher|above)\b", "octave-up"),
     (r"\bdown (?:by )?(?:an|one|1) octave\b|\boctave (?:lower|below)\b", "octave-down"),
-    (rf"\b(?:raise|higher)(?: the)? pitch\b{_NO_COUNT}", "higher-pitched"),
-    (rf"\bpitch(?: it)? up\b{_NO_COUNT}", "higher-pitched"),
-    (rf"\b(?:lower|deeper)(?: the)? pitch\b{_NO_COUNT}", "lower-pitched"),
-    (rf"\bpitch(?: it)? down\b{_NO_COUNT}", "lower-pitched"),
+    (rf"\b(?:(?:raise|higher)(?: the)? pitch|pitch(?: it)? up)\b{_NO_COUNT}", "higher-pitched"),
+    (rf"\b(?:(?:lower|deeper)(?: the)? pitch|pitch(?: it)? down)\b{_NO_COUNT}", "lower-pitched"),
 )
 _NUMBERS = "a one two three four five six seven eight nine ten eleven"
 _COUNTS = {word: max(1, n) for n, word in enumerate(_NUMBERS.split())}
@@ -232,12 +230,8 @@ class _State:
 
 def _closes_a_list(ahead: Sequence[str]) -> bool:
     """Whether an "and" or "or" comes before anything that ends a list."""
-    for word in ahead:
-        if word in _CLAUSE_ENDS or word in NOT | MORE | LESS:
-            return False
-        if word in ("and", "or"):
-            return True
-    return False
+    ends = _CLAUSE_ENDS | NOT | MORE | LESS | {"and", "or"}
+    return next((word in ("and", "or") for word in ahead if word in ends), False)
 
 
 def _semitones(prompt: str) -> list[Item]:
@@ -271,10 +265,8 @@ def apply_items(items: Sequence[Item], current: Preset, *, level_db: float = -20
 
     A compressor's threshold counts from `level_db`, the RMS of the audio in dBFS.
     """
-    steps = [
-        replace(item, weight=_RELATIVE_STEP * item.weight) if item.relative else item
-        for item in items
-    ]
+    sizes = {False: 1.0, True: _RELATIVE_STEP}
+    steps = [replace(item, weight=sizes[item.relative] * item.weight) for item in items]
     return _moved(steps, current, level_db)
 
 
@@ -305,8 +297,7 @@ def _moved_reverb(items: Sequence[Item], current: Mapping[str, float]) -> dict[s
     reverb, max_wet = dict(current), SPACES["reverb"]["wet"].high
     if any(item.off for item in rooms):
         return {**reverb, "wet": 0.0}
-    wanted = [item for item in rooms if item.weight > 0]
-    if wanted:
+    if wanted := [item for item in rooms if item.weight > 0]:
         # The wettest place gives the room its size; degrees scale the wet share.
         wettest = max(wanted, key=lambda item: item.weight * item.meaning.room[0])
         wet, size, damping, pre_delay_ms = wettest.meaning.room
