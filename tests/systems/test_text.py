@@ -172,11 +172,10 @@ def test_a_file_in_blocks_sounds_as_the_whole_and_a_stereo_pair_shares_a_room(
 
 
 def test_a_shifted_pitch_keeps_the_duration(tmp_path):
-    t = np.arange(2 * RATE) / RATE
-    soundfile.write(tmp_path / "a.wav", 0.3 * np.sin(2 * np.pi * 440 * t), RATE)
-    preset = Preset(pitch={"semitones": 12.0})
-    done = render_file(preset, tmp_path / "a.wav", tmp_path / "b.wav")
-    wet, _ = soundfile.read(done.path)
+    sine = 0.3 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE)
+    soundfile.write(tmp_path / "a.wav", sine, RATE)
+    octave = Preset(pitch={"semitones": 12.0})
+    wet, _ = soundfile.read(render_file(octave, tmp_path / "a.wav", tmp_path / "b.wav").path)
     assert len(wet) == 2 * RATE
     spectrum = np.abs(np.fft.rfft(wet[RATE // 2 : -RATE // 2] * np.hanning(RATE)))
     # an octave up, within a fifth of a semitone
@@ -247,7 +246,6 @@ def test_a_file_through_a_sentence_leaves_a_folder_that_loads_back(tmp_path):
     found, written = text.process_file(
         None, tmp_path / "a.wav", prompt, output=tmp_path / "out", n=3
     )
-    assert [item.word for item in found.items] == ["dark", "distorted", "cathedral"]
     assert Preset.load(written[0].path.with_suffix(".preset.json")) == found.preset
     assert len({one.preset.to_json() for one in written}) == 3
     assert len(list((tmp_path / "out").iterdir())) == 3 * 3 + 1

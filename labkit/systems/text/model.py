@@ -145,13 +145,10 @@ class Settings(NamedTuple):
         """One item of the batch."""
         knobs = BAND.from_unit_batch(self.band_unit[row].detach().double())
         types = [TYPES[k] for k in self.type_shares[row].argmax(-1)]
-        columns = zip(*(knobs[name].tolist() for name in BAND.names), strict=True)
-        eq = tuple(Band(kind, *values) for kind, values in zip(types, columns, strict=True))
-        effects = {
-            name: SPACES[name].from_unit(unit[row].detach().double().numpy())
-            for name, unit in self.units.items()
-        }
-        return Preset(eq, **effects)
+        columns = [knobs[name].tolist() for name in BAND.names]
+        units = {name: unit[row].detach().double().numpy() for name, unit in self.units.items()}
+        effects = {name: SPACES[name].from_unit(unit) for name, unit in units.items()}
+        return Preset(tuple(map(Band, types, *columns)), **effects)
 
 
 class _Attention(nn.Module):
@@ -289,8 +286,7 @@ class TextToEffects(nn.Module):
 
 def room_features(batch: Mapping[str, Tensor]) -> Tensor:
     """(b, 405): the sentence as one vector of length 1, and the sum of the hints."""
-    pieces = (batch["pieces"] * batch["pieces_mask"][..., None]).sum(1)
-    hints = (batch["hints"] * batch["hints_mask"][..., None]).sum(1)
+    pieces, hints = ((batch[n] * batch[f"{n}_mask"][..., None]).sum(1) for n in ("pieces", "hints"))
     return torch.cat([F.normalize(pieces, dim=-1), _ROOM_HINT_WEIGHT * hints], dim=-1)
 
 

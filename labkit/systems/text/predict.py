@@ -116,9 +116,8 @@ def _by_network(
     if any(item.meaning.room for item in named):
         # People's reverb was always on and had the delay of a comb filter, so that only its size
         # and its damping mean something here.
-        knobs = ("room_size", "damping")
-        means = {knob: 0.5 * (network.reverb[knob] + preset.reverb[knob]) for knob in knobs}
-        preset = replace(preset, reverb={**preset.reverb, **means})
+        mean = {k: 0.5 * (network.reverb[k] + preset.reverb[k]) for k in ("room_size", "damping")}
+        preset = replace(preset, reverb={**preset.reverb, **mean})
     return preset
 
 

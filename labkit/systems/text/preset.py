@@ -218,12 +218,12 @@ class Preset:
         """Gains, drive, semitones and wet share times 0 to 2, a ratio to that power."""
         if not 0 <= strength <= 2:
             raise ValueError(f"strength must lie in [0, 2], got {strength}")
-        changed: dict[str, Any] = {"eq": tuple(band.scaled(strength) for band in self.eq)}
+        changed = {}
         for name, knob in _STRENGTH.items():
-            params = dict(getattr(self, name))
+            params = getattr(self, name)
             value = params[knob] ** strength if knob == "ratio" else params[knob] * strength
             changed[name] = {**params, knob: clipped(SPACES[name][knob], value)}
-        return replace(self, **changed)
+        return Preset(tuple(band.scaled(strength) for band in self.eq), **changed)
 
     def to_json(self) -> str:
         """JSON text with a version."""

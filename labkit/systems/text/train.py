@@ -41,9 +41,7 @@ def training(
 ) -> Iterator[Training]:
     """One run; the model's config gets the stems of the words that it is taught.
 
-    Raises:
-        FileNotFoundError: if people's settings are not here.
-        ModuleNotFoundError: if the sentence encoder is not installed.
+    Raises as `data.eq_words`, and ModuleNotFoundError without the sentence encoder.
     """
     rows = examples(config, without=frozenset(map(stem, data.without)))
     taught = {stem(word) for row in rows if "curve" in row.targets for word in row.words}
