@@ -101,8 +101,8 @@ def compressor(
 
     Source: Giannoulis, Massberg and Reiss (JAES 60(6), 2012), feed-forward, as JUCE has it.
     """
-    threshold = _threshold(threshold_db)
-    return _compressed(audio, sample_rate, threshold, ratio, attack_ms, release_ms)
+    level = envelope(audio, sample_rate, attack_ms, release_ms)
+    return _compressed(audio, level, _threshold(threshold_db), ratio)
 
 
 @batched
@@ -113,15 +113,11 @@ def limiter(audio: Tensor, sample_rate: int, *, threshold_db: Tensor, release_ms
     once), a constant gain of 3.75 dB minus the threshold, and a hard clip at full scale. Where the
     output is clipped its gradient is 0.
     """
-
-    def constant(value: float) -> Tensor:
-        return audio.new_full((len(audio),), value)
-
-    threshold = _threshold(threshold_db)
-    first = _threshold(constant(FIRST_THRESHOLD_DB)), constant(FIRST_RATIO)
-    tamed = _compressed(audio, sample_rate, *first, constant(2.0), constant(200.0))
-    at_once = constant(SHORTEST_MS)
-    held = _compressed(tamed, sample_rate, threshold, constant(1000.0), at_once, release_ms)
+    first = {"threshold_db": FIRST_THRESHOLD_DB, "ratio": FIRST_RATIO, "attack_ms": 2.0}
+    tamed = compressor(audio, sample_rate, **first, release_ms=200.0)
+    threshold, steep = _threshold(threshold_db), torch.full_like(threshold_db, 1000.0)
+    level = envelope(tamed, sample_rate, torch.zeros_like(release_ms), release_ms)
+    held = _compressed(tamed, level, threshold, steep)
     makeup_db = -FIRST_THRESHOLD_DB * (1 - 1 / FIRST_RATIO) / 2
     return (held * (10 ** (makeup_db / 20) / over_time(threshold))).clamp(-1.0, 1.0)
 
@@ -150,16 +146,7 @@ def noise_gate(
     return audio * excess.clamp_max(1.0) ** over_time(ratio - 1)
 
 
-def _compressed(
-    audio: Tensor,
-    sample_rate: int,
-    threshold: Tensor,
-    ratio: Tensor,
-    attack_ms: Tensor,
-    release_ms: Tensor,
-) -> Tensor:
-    """One compressor; `threshold` is an amplitude, (batch,) like the others."""
-    level = envelope(audio, sample_rate, attack_ms, release_ms)
+def _compressed(audio: Tensor, level: Tensor, threshold: Tensor, ratio: Tensor) -> Tensor:
     excess = level * over_time(1 / threshold)
     # Clamped, not switched: the power of a quiet level, infinite at 0, is never taken.
     return audio * excess.clamp_min(1.0) ** over_time(1 / ratio - 1)

@@ -278,9 +278,8 @@ def build(config: Config) -> SaturationModel:
 
 def summary(model: SaturationModel) -> str:
     """The parts of a model with their numbers of parameters, a line each, and the sum."""
-    sizes = {
-        name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()
-    }
+    parts = model.named_children()
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in parts}
     sizes["absent"] = model.absent.numel()
     sizes["total"] = sum(sizes.values())
     return "\n".join(f"{name:12s} {n / 1e6:6.2f} M  {n:9,d}" for name, n in sizes.items())

@@ -77,8 +77,7 @@ def identify(
     center = prediction.of(index)
     # The 80 % quantile of a Laplace density on either side.
     half = -math.log(0.2) * model.spread_factor * prediction.log_spread.exp()
-    ends = torch.stack([center, center - half, center + half], 1).exp()
-    ends = ends.clamp(_LOW, _HIGH)
+    ends = torch.stack([center, center - half, center + half], 1).exp().clamp(_LOW, _HIGH)
     found = []
     for i, (wet, reference) in enumerate(clips):
         named = dict(zip(CURVE_NAMES, shares[i].tolist(), strict=True))

@@ -37,11 +37,11 @@ def score(
         sources: kinds of dry sources; real needs recordings.
     """
     rows = []
+    kinds = [kind for kind in sources if kind != "real"] or ["generated"]
+    n_kind = n_floor // len(kinds)
     for condition in (CONDITIONS[name] for name in SCORED):
-        kinds = [kind for kind in sources if kind != "real"] or ["generated"]
         training = []
         for kind in kinds:
-            n_kind = n_floor // len(kinds)
             training += draw(model.config, condition, kind, n_kind, seed=seed, split="train")
         for kind in sources:
             tests = draw(model.config, condition, kind, n, seed=seed)
@@ -84,38 +84,34 @@ def _rows(
     several = len(condition.curves) > 1
     found = identify(model, [(e.wet, e.reference) for e in tests], None if several else "tanh")
     # Method -> its (curve, depth) of each clip.
-    network = [(one.curve, one.depth) for one in found]
-    answers = {"network": network}
+    answers = {"network": [(one.curve, one.depth) for one in found]}
+    order = generator(seed, "controls", condition.name, sources).permutation(len(tests))
+    answers["shuffled"] = [answers["network"][k] for k in order]
     if condition.paired:
         answers["network, refined"] = [one.refined for one in found]
         answers["least squares"] = [(one.fit.curve, one.fit.depth) for one in found]
-    order = generator(seed, "controls", condition.name, sources).permutation(len(tests))
-    shuffled = [network[k] for k in order]
-    true_depth = np.array([e.depth for e in tests])
-
-    def error(answer: list[tuple[str, float]]) -> np.ndarray:
-        return np.abs(np.array([depth for _, depth in answer]) - true_depth)
-
-    def right(answer: list[tuple[str, float]]) -> np.ndarray:
-        return np.array([curve == e.curve for (curve, _), e in zip(answer, tests, strict=True)])
-
-    groups = [e.source_id for e in tests]
-    facts = {"protocol": condition.description, "sources": sources, "seed": seed}
-    make = partial(row, groups=groups, **facts)
-    beside = {
+    true_depth, true_curve = np.array([e.depth for e in tests]), [e.curve for e in tests]
+    error, right = {}, {}
+    for name, answer in answers.items():
+        curves, depths = zip(*answer, strict=True)
+        error[name] = np.abs(np.array(depths) - true_depth)
+        right[name] = np.array(curves) == np.array(true_curve)
+    of_depth = {
         "prior": np.abs(true_depth - (_LOW + _HIGH) / 2),
         "floor": np.abs(floor - true_depth),
-        "control": error(shuffled),
-        "oracle": error(answers["least squares"]) if condition.paired else None,
+        "control": error.pop("shuffled"),
+        "oracle": error.get("least squares"),
     }
-    chance = {"chance": 1 / len(CURVE_NAMES), "control": right(shuffled)}
+    of_curve = {"chance": 1 / len(CURVE_NAMES), "control": right.pop("shuffled")}
+    facts = {"protocol": condition.description, "sources": sources, "seed": seed}
+    make = partial(row, groups=[e.source_id for e in tests], **facts)
     rows = []
-    for name, answer in answers.items():
-        own = beside if name == "network" else None
-        rows.append(make(error(answer), name=name, metric="depth error", beside=own))
+    for name in error:
+        own = of_depth if name == "network" else None
+        rows.append(make(error[name], name=name, metric="depth error", beside=own))
         if several:
-            own = chance if name == "network" else None
-            rows.append(make(right(answer), name=name, metric="curve named", beside=own))
+            own = of_curve if name == "network" else None
+            rows.append(make(right[name], name=name, metric="curve named", beside=own))
     return rows
 
 

@@ -149,12 +149,11 @@ def errors(prediction: Prediction, batch: Mapping[str, Tensor], prefix: str) -> 
     error = (prediction.of(batch["curve"]).exp() - true).abs()
     nats = laplace_nats(prediction, batch["log_depth"], batch["curve"])
     right = prediction.curve_logits.argmax(1) == batch["curve"]
-    figures = {
-        "depth_nats": nats.mean().item(),
-        "depth_error": error.mean().item(),
-        "curve_right": right.float().mean().item(),
+    return {
+        f"{prefix}/depth_nats": nats.mean().item(),
+        f"{prefix}/depth_error": error.mean().item(),
+        f"{prefix}/curve_right": right.float().mean().item(),
     }
-    return {f"{prefix}/{name}": value for name, value in figures.items()}
 
 
 def calibrate(model: SaturationModel, batch: Mapping[str, Tensor]) -> float:
