@@ -7,7 +7,7 @@ import pytest
 
 from labkit.signal.seeds import generator
 from labkit.systems.text import Preset
-from labkit.systems.text.grammar import apply_items, parse, preset_of, vocabulary, wanted_eq_db
+from labkit.systems.text.grammar import parse, preset_of, vocabulary, wanted_eq_db
 
 # Figure and sign -> sentences of a second author. LOG.md tells how many were right at first.
 SENTENCES = {
@@ -91,7 +91,7 @@ def test_a_sentence_moves_the_right_figure_the_right_way(figure, sign):
     for sentence in SENTENCES[figure, sign].split("|"):
         for k in range(3):
             start = start_from(generator(0, "desk", k))
-            moved = apply_items(parse(sentence), start)
+            moved = preset_of(parse(sentence), start)
             change = figures(moved)[figure] - figures(start)[figure]
             assert sign * change > 1e-6, " ".join(sentence.split())
 
@@ -124,11 +124,11 @@ def test_a_negation_holds_over_a_list_and_no_further(prompt, said):
 
 def test_half_a_step_a_whole_word_and_the_end_of_a_range():
     start = replace(Preset(), distortion={"drive_db": 10.0, "colour": 0.0})
-    moved = apply_items(parse("more distortion"), start)
+    moved = preset_of(parse("more distortion"), start)
     # six tenths of what "distortion" asks for
     assert moved.distortion["drive_db"] == pytest.approx(10 + 0.6 * 20)
     assert np.all(wanted_eq_db(parse("underwater")) >= -14)
-    less = apply_items(parse("less reverb"), Preset(reverb=dict(Preset().reverb) | {"wet": 0.5}))
+    less = preset_of(parse("less reverb"), Preset(reverb=dict(Preset().reverb) | {"wet": 0.5}))
     assert less.reverb["wet"] == pytest.approx(0.5 * (1 - 0.8 * 0.6))
 
 

@@ -255,22 +255,17 @@ def wanted_eq_db(items: Sequence[Item]) -> np.ndarray:
     return np.clip(total, -_MAX_EQ_DB, _MAX_EQ_DB)
 
 
-def preset_of(items: Sequence[Item], *, level_db: float = -20.0) -> Preset:
-    """The preset that the lexicon alone gives to the items of `parse`; see `apply_items`."""
-    return _moved(items, Preset(), level_db)
-
-
-def apply_items(items: Sequence[Item], current: Preset, *, level_db: float = -20.0) -> Preset:
-    """The present settings moved by the items of `parse`.
+def preset_of(
+    items: Sequence[Item], current: Preset | None = None, *, level_db: float = -20.0
+) -> Preset:
+    """The preset that the lexicon alone gives to the items of `parse`, or the present one moved.
 
     A compressor's threshold counts from `level_db`, the RMS of the audio in dBFS.
     """
-    sizes = {False: 1.0, True: _RELATIVE_STEP}
-    steps = [replace(item, weight=sizes[item.relative] * item.weight) for item in items]
-    return _moved(steps, current, level_db)
-
-
-def _moved(items: Sequence[Item], current: Preset, level_db: float) -> Preset:
+    if current is not None:
+        sizes = {False: 1.0, True: _RELATIVE_STEP}
+        items = [replace(item, weight=sizes[item.relative] * item.weight) for item in items]
+    current = current or Preset()
     gains = fitted_gains_db(wanted_eq_db(items))
     semitones = sum(item.weight * item.meaning.semitones for item in items)
     return Preset(

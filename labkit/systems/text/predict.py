@@ -18,7 +18,7 @@ from labkit.signal.paths import replace_text, replacing
 from labkit.signal.seeds import generator
 from labkit.signal.units import amplitude_to_db, db_to_amplitude
 from labkit.systems.text.config import Config
-from labkit.systems.text.grammar import Item, apply_items, parse, preset_of, stem, vocabulary
+from labkit.systems.text.grammar import Item, parse, preset_of, stem, vocabulary
 from labkit.systems.text.model import (
     HINT_DB,
     HINT_ROOM,
@@ -90,7 +90,7 @@ def predict(
         preset = _by_network(model, batch, asked, named, lexicon)
     by = "lexicon" if preset == lexicon else "network"
     if moves:
-        preset = apply_items(moves, preset if named else current or Preset(), level_db=level_db)
+        preset = preset_of(moves, preset if named else current or Preset(), level_db=level_db)
     return Prediction(preset.scaled(strength), tuple(items), by)
 
 
