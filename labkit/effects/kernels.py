@@ -57,23 +57,19 @@ class Kernel:
                 getattr(kernels, self.__name__)(*inputs, *outputs)
             return
         arrays = [x.detach().contiguous().numpy() for x in inputs]
-        over_lanes(self.compiled, len(inputs[0]), *arrays, *(x.numpy() for x in outputs))
+        arrays += [x.numpy() for x in outputs]
+        n_lanes = len(inputs[0])
+        size = max(1, ceil(n_lanes / torch.get_num_threads()))
 
+        def fill(first: int) -> None:
+            self.compiled(first, min(first + size, n_lanes), *arrays)
 
-def over_lanes(compiled: Callable[..., None], n_lanes: int, *arrays: object) -> None:
-    """Run ``compiled(first, stop, *arrays)`` on slices of the lanes, one thread each."""
-    n_threads = min(torch.get_num_threads(), n_lanes)
-    if n_threads <= 1:
-        compiled(0, n_lanes, *arrays)
-        return
-    size = ceil(n_lanes / n_threads)
-    with ThreadPoolExecutor(n_threads) as threads:
-        jobs = [
-            threads.submit(compiled, first, min(first + size, n_lanes), *arrays)
-            for first in range(0, n_lanes, size)
-        ]
-        for job in jobs:
-            job.result()
+        if size >= n_lanes:
+            fill(0)
+            return
+        starts = range(0, n_lanes, size)
+        with ThreadPoolExecutor(len(starts)) as threads:
+            list(threads.map(fill, starts))  # the list raises what a thread raised
 
 
 class Recurrence:

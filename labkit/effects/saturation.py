@@ -43,10 +43,6 @@ def _arctan(u: Tensor) -> Tensor:
     return torch.atan(u * (math.pi / 2)) * (2 / math.pi)
 
 
-def _clip(u: Tensor) -> Tensor:
-    return u.clamp(-1.0, 1.0)
-
-
 def _undo_tanh(y: Tensor) -> Tensor:
     # Beyond this, float32 cannot tell the output from 1.
     return torch.atanh(y.clamp(-1 + 1e-6, 1 - 1e-6))
@@ -64,7 +60,7 @@ def _undo_cubic(y: Tensor) -> Tensor:
 CURVES = {
     "tanh": Curve(torch.tanh, _undo_tanh),
     "arctan": Curve(_arctan, _undo_arctan),
-    "hard_clip": Curve(_clip),
+    "hard_clip": Curve(lambda u: u.clamp(-1.0, 1.0)),
     "cubic": Curve(_cubic, _undo_cubic),
     "hysteresis": Curve(None),
 }
@@ -124,12 +120,12 @@ class TapeSaturationProcessor(nn.Module):
                 "audio must be (batch, channels, samples) with a depth and a curve for each item, "
                 f"got {tuple(audio.shape)}, {tuple(depth_unit.shape)} and {len(names)}"
             )
-        with_memory = [name for name in names if check_curve(name).apply is None]
-        if with_memory:
-            raise ValueError(
-                f"curve must be one of {', '.join(MEMORYLESS)}, got {with_memory[0]!r}: "
-                "it has no gradient"
-            )
+        for name in names:
+            if check_curve(name).apply is None:
+                choices = ", ".join(MEMORYLESS)
+                raise ValueError(
+                    f"curve must be one of {choices}, got {name!r}: it has no gradient"
+                )
         u = audio * SPACE.from_unit_batch(depth_unit[:, None])["depth"][:, None, None]
         if len(set(names)) == 1:
             return CURVES[names[0]].apply(u)
