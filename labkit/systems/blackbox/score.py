@@ -113,7 +113,7 @@ def score(
 
     Args:
         n_real: real recordings; left out where there are none here.
-        renders: of each search by CMA-ES.
+        renders: of CMA-ES for each recording; the best constant setting may take six times as many.
 
     Raises:
         PluginError: where a plug-in is not installed.
@@ -125,7 +125,7 @@ def score(
     references = data.examples(config, "train", seed + 100, n=_N_REFERENCES, seconds=_SECONDS)
     style, rows = rules.style_of(references.target, rate), []
     with Rack(config.task.units, rate, workers=config.net.n_copies) as rack:
-        constant = best_constant(model, rack, renders)
+        constant = best_constant(model, rack, 6 * renders)  # once for all, so it may take longer
         for sources, (dry, target, groups) in tests.items():
             ours = np.stack([_setting(model, sound) for sound in dry])
             oracle = np.empty_like(ours)
