@@ -66,11 +66,9 @@ def draw(
     else:
         pool = dry_pool(sources, split, min(n, 300), **sizes, seed=config.plan.seed)
         clips = [pool.clip(i % len(pool)) for i in range(n)]
-    made = []
-    for i, clip in enumerate(clips):
-        rng = generator(seed, "evaluation", condition.name, sources, split, i)
-        made.append(render(config, clip, condition, rng))
-    return made
+    purpose = ("evaluation", condition.name, sources, split)
+    rngs = (generator(seed, *purpose, i) for i in range(n))
+    return [render(config, clip, condition, rng) for clip, rng in zip(clips, rngs, strict=True)]
 
 
 def _rows(
@@ -119,8 +117,7 @@ def _ridge(training: list[Example], tests: list[Example], sample_rate: int) -> n
     """Depths of `tests` by ridge regression (Hoerl & Kennard 1970) on `_statistics`."""
     x, x_test = (np.array([_statistics(e, sample_rate) for e in s]) for s in (training, tests))
     depth = np.array([e.depth for e in training])
-    mean = x.mean(0)
-    deviation = x.std(0) + 1e-9
+    mean, deviation = x.mean(0), x.std(0) + 1e-9
     x = (x - mean) / deviation
     normal = x.T @ x + 1e-3 * len(x) * np.eye(x.shape[1])
     weights = np.linalg.solve(normal, x.T @ (depth - depth.mean()))
