@@ -79,15 +79,15 @@ def test_it_scores_again_what_its_card_says(name, preset, request):
         assert scores[key] == pytest.approx(right, abs=near), key
 
 
-@pytest.mark.parametrize("name", ["blackbox", "style"])
-def test_the_table_says_that_it_beats_its_baselines(name):
-    metric = "MR-STFT left" if name == "blackbox" else "MR-STFT"
-    rows = [row for row in read(name) if row.metric == metric and row.name != "rules"]
-    assert {row.sources for row in rows} >= {"generated", "real"}
-    for row in rows:
-        assert row.ours < row.floor
-        if row.sources == "generated":
-            assert row.ours < min(row.prior, row.control)
+def test_the_tables_say_that_controllers_beat_rules_and_another_clips_setting():
+    """A constant that is sought by MR-STFT alone comes near or below ours, but at a wrong level."""
+    for row in read("blackbox") + [row for row in read("style") if row.name != "rules"]:
+        if row.metric.startswith("MR-STFT"):
+            assert row.ours < row.floor
+            assert row.ours < row.control or row.sources == "real"
+        else:
+            assert row.metric == "loudness error"
+            assert row.ours < row.prior
 
 
 # Another clip's sound brings each network down to chance; real recordings score as the table says.
