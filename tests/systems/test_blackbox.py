@@ -424,7 +424,7 @@ def test_rules_compress_for_a_louder_reference_of_the_same_peak():
 
 
 def test_rows_stand_beside_what_they_must(small, monkeypatch):
-    """On pairs that a softer treble explains nearly: the search finds more than a constant."""
+    """On pairs that one softer treble explains, the searches find it and an untrained network does not."""
     clips = noise(4, 1, 2 * RATE)
     dull = lfilter([0.6, 0.4], [1.0], clips).astype(np.float32)
     made = data.Examples(clips, None, dull, ("a", "a", "b", "b"))
@@ -434,7 +434,9 @@ def test_rows_stand_beside_what_they_must(small, monkeypatch):
     rows = score.score(untrained(small()), n=4, n_real=0, renders=60)
     left, loudness = rows
     assert (left.metric, left.n, loudness.metric) == ("MR-STFT left", 4, "loudness error")
-    assert left.oracle < 0.95 * left.prior < 0.95 * left.ours
+    assert left.oracle <= left.prior < 0.95 * left.ours
     assert left.floor < 0.7  # the rules filter
+    # An untrained network gives every clip nearly the same setting, so another clip's is as good.
+    assert left.control == pytest.approx(left.ours, abs=1e-3)
     assert loudness.unit == "LU"
-    assert loudness.oracle < loudness.ours
+    assert loudness.ours > 0.5
