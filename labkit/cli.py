@@ -74,13 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train_help(name: tyro.conf.Positional[str]) -> int:
-    """Train a system, or continue a run: `labkit train SYSTEM --help` lists its settings."""
+    """Train one of pedal_order, saturation, blackbox, style, synth, text, codec, or continue a run.
+
+    `labkit train SYSTEM --help` lists its settings.
+    """
     system(name.replace("-", "_"))
     return 0
 
 
 def _evaluate_help(name: tyro.conf.Positional[str]) -> int:
-    """Score a system beside its baselines and write data/results/SYSTEM.json."""
+    """Score a system (as for train) beside its baselines and write data/results/SYSTEM.json."""
     system(name.replace("-", "_"))
     return 0
 

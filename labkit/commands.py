@@ -139,7 +139,8 @@ def enhance(
         raise ValueError(
             f"checkpoint must be one for {preset}, got one for {model.config.sound.task}"
         )
-    target = _folder(out, file.stem) / f"{file.stem}_{preset}.wav"
+    folder = out or Path("output") / file.stem  # made when there is something to write
+    target = folder / f"{file.stem}_{preset}.wav"
     facts = blackbox.enhance_file(model, file, target, hop_s=hop)
     for name, value in facts["setting"].items():
         print(f"  {name:32s} {value:.2f}")

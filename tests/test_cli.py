@@ -99,7 +99,6 @@ def test_every_preset_comes_back_from_its_flat_settings(name):
     for config in system(name).presets.values():
         records = (config.sound, config.net, config.plan)
         assert len(config.flat()) == sum(len(vars(record)) for record in records)
-        assert type(config).from_flat(json.loads(json.dumps(config.flat()))).flat() is not None
         assert type(config).from_flat(config.flat()) == config
 
 
@@ -164,6 +163,8 @@ def test_chain_says_what_is_wrong_before_it_writes(
     Path("other.safetensors").write_bytes(b"weights")
     damaged = fails(capsys, "chain", wet_file, "--checkpoint", "other.safetensors")
     assert "not a readable safetensors file" in damaged
+    enhance = ("enhance", "none.wav", "--preset", "mastering")
+    assert "none.wav" in fails(capsys, *enhance)
     assert not Path("output").exists()
 
 
