@@ -1,6 +1,8 @@
 """Where the project keeps what it ships, what it caches, and where real recordings may lie."""
 
+import itertools
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,3 +65,18 @@ def replace_text(path: Path, text: str) -> None:
     """Write a text in UTF-8 through `replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(text.encode())
+
+
+def new_files(folder: Path | None, name: str, *endings: str) -> list[Path]:
+    """Paths NAME + ending in a folder (`output/NAME` when None), of which none exists yet.
+
+    So no output replaces an input or an earlier result: where one of the files exists, all get a
+    number (NAME_2, NAME_3, ...). What no file system takes in `name` becomes an underscore.
+    """
+    name = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]+', "_", name).strip(" .")[:60] or "sound"
+    folder = Path("output") / name if folder is None else folder
+    for number in itertools.count(1):
+        stem = name if number == 1 else f"{name}_{number}"
+        paths = [folder / f"{stem}{ending}" for ending in endings]
+        if not any(map(os.path.lexists, paths)):
+            return paths
