@@ -323,7 +323,7 @@ def data_render_synth(
     *,
     preset: str = "vital_simple",
     out: Path | None = None,
-    n: int = 20_480,
+    n: int = 21_504,
     workers: int = 2,
     scheduler: str | None = None,
 ) -> int:
@@ -332,16 +332,19 @@ def data_render_synth(
     Args:
         preset: vital_simple, vital_full or surge_simple.
         out: the folder; one in the cache by default.
-        n: number of training notes.
+        n: number of notes; an eighth, but at most 512, are for validation, and as many for test.
         workers: processes of a local dask cluster.
         scheduler: address of a dask scheduler to use instead, e.g. tcp://host:8786.
     """
     from labkit.systems.synth.render import RenderConfig, default_folder, render
 
     folder = out or default_folder(preset)
-    config = RenderConfig(parameters=preset, n_train=n)
+    if n < 3:
+        raise ValueError(f"--n must be at least 3, a note for each split, got {n}")
+    kept = max(1, min(512, n // 8))
+    config = RenderConfig(preset, n_train=n - 2 * kept, n_validation=kept, n_test=kept)
     rendered = render(config, folder, workers=workers, scheduler=scheduler)
-    print(f"{rendered} notes rendered; {n} to train on in {folder}")
+    print(f"{rendered} notes rendered; {config.n_train} to train on in {folder}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 
@@ -102,8 +103,34 @@ def test_a_preset_opens_again_and_sounds_the_same(seed: int) -> None:
         text = synth.preset(values, name="mine", volume_db=-3.0)
         opened = synth.play(text, values, seconds=1.0)
     assert json.loads(text)["preset_name"] == "mine"
+    assert set(re.findall(r'"(?:synth_)?version": "([^"]*)"', text)) == {"1.0.7"}
     assert np.abs(played).max() > 1e-3
     np.testing.assert_allclose(opened, played, atol=1e-6)  # float32 rounding
+
+
+def shape(part: object) -> object:
+    """The keys, in their order, and the types of a part of a preset; of a list, the last item."""
+    if isinstance(part, dict):
+        return {key: shape(value) for key, value in part.items()}
+    return [shape(value) for value in part[-1:]] if isinstance(part, list) else type(part)
+
+
+def test_presets_have_the_fields_of_those_that_vital_wrote(vital: Synth, real_data) -> None:
+    ours = json.loads(vital.preset(plain()))
+    files = sorted((real_data / "synth_presets" / "vital").glob("*.vital"))
+    theirs = [json.loads(path.read_text()) for path in files]
+    same = [one for one in theirs if one["synth_version"] == ours["synth_version"]]
+    assert len(same) > 10
+    shapes = [shape({**one, "settings": None}) for one in [ours, *same]]
+    assert all(list(one.items()) == list(shapes[0].items()) for one in shapes)
+    for one in same:
+        settings = one["settings"]
+        assert list(settings) == list(ours["settings"])
+        # A wavetable has other parts for another kind of source.
+        for name in set(settings) - {"wavetables"}:
+            assert shape(settings[name]) == shape(ours["settings"][name]), name
+    tables = [shape(one["settings"]["wavetables"]) for one in same]
+    assert shape(ours["settings"]["wavetables"]) in tables
 
 
 @pytest.mark.parametrize("spec", SETS.values(), ids=SETS)

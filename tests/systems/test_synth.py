@@ -8,6 +8,7 @@ import sys
 import time
 from itertools import permutations
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -287,7 +288,8 @@ def test_the_files_of_a_match_open_again(match: Match, vital: Synth, tmp_path: P
     # 960 ticks a second.
     assert notes[1].time / 960 == pytest.approx(match.values["note_seconds"], abs=1e-3)
     assert json.loads(files[2].read_text())["values"] == match.values
-    assert len(list((tmp_path / "deep").iterdir())) == 4
+    assert SIMPLE.decode(np.load(files[4])) == match.values
+    assert len(list((tmp_path / "deep").iterdir())) == 5
 
 
 def test_the_command_writes_a_preset(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -297,7 +299,7 @@ def test_the_command_writes_a_preset(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["synth", str(note_file(tmp_path)), *given, "--out", str(tmp_path / "out")]) == 0
     assert "dB (MSS) away" in capsys.readouterr().out
     names = {file.suffix for file in (tmp_path / "out").iterdir()}
-    assert names == {".vital", ".mid", ".json", ".wav"}
+    assert names == {".vital", ".mid", ".json", ".wav", ".npy"}
 
 
 # The score
@@ -413,6 +415,17 @@ def test_a_finished_set_is_left_alone_and_trains_a_network_that_is_scored(
     }
     for row in found:
         assert None not in (row.floor, row.prior, row.control, row.oracle)
+
+
+@pytest.mark.parametrize(("n", "to_train"), [(24, 18), (3, 1), (21_504, 20_480)])
+def test_the_command_plays_as_many_notes_as_asked(n, to_train, tmp_path, monkeypatch, capsys):
+    module = sys.modules["labkit.systems.synth.render"]
+    played = lambda missing, *_: sum(job.stop - job.start for job in missing)  # noqa: E731
+    monkeypatch.setattr(module, "_render_missing", played)
+    monkeypatch.setattr(module, "synthesizer_of", lambda _: SimpleNamespace(needed=list))
+    assert main(["data", "render-synth", "--n", str(n), "--out", str(tmp_path)]) == 0
+    assert f"{n} notes rendered; {to_train} to train on" in capsys.readouterr().out
+    assert main(["data", "render-synth", "--n", "2", "--out", str(tmp_path)]) == 1
 
 
 def test_splits_share_no_patch():

@@ -24,6 +24,9 @@ from labkit.signal.optional import need
 from labkit.signal.seeds import generator
 
 N_OSCILLATORS = 3
+# The first Vital with all fields of our presets, and no field fewer: later ones open them.
+# The package `vita` writes a version that Vital refuses as newer than itself.
+_VERSION = "1.0.7"
 # Word -> Vital's filter model, style and blend.
 _FILTERS = {
     "low 12": (0, 0, 0),
@@ -180,12 +183,20 @@ def start_preset(parameters: str) -> str:
         controls[f"{name}_sync"].set(0)  # in seconds, not in beats
     preset = json.loads(synth.to_json())
     settings = preset["settings"]
-    settings["wavetables"] = [_wavetable(preset["synth_version"])] * N_OSCILLATORS
+    settings["wavetables"] = [_wavetable()] * N_OSCILLATORS
     noise = generator(0, "vital", "noise").uniform(-1, 1, 44_100)
     samples = _base64((noise * 32767).astype("<i2"))
     sample = {"length": 44_100, "name": "White noise", "sample_rate": 44_100, "samples": samples}
     settings["sample"] = sample
-    return json.dumps(preset | {"author": "labkit", "preset_name": "labkit"})
+    return _named(preset, "labkit")
+
+
+def _named(preset: dict, name: str) -> str:
+    """The text of a preset that Vital opens."""
+    for wavetable in preset["settings"]["wavetables"]:
+        wavetable["version"] = _VERSION
+    facts = {"author": "labkit", "preset_name": name, "synth_version": _VERSION}
+    return json.dumps(preset | facts)
 
 
 def waves() -> np.ndarray:
@@ -207,14 +218,14 @@ def waves() -> np.ndarray:
     return summed / np.abs(summed).max(1, keepdims=True)
 
 
-def _wavetable(version: str) -> dict:
+def _wavetable() -> dict:
     frames = [
         {"position": 64 * k, "wave_data": _base64(wave.astype("<f4"))}
         for k, wave in enumerate(waves())
     ]
     source = {"interpolation": 1, "interpolation_style": 1, "type": "Wave Source"}
     groups = [{"components": [{**source, "keyframes": frames}]}]
-    facts = {"author": "labkit", "name": "Sine to pulse", "version": version, "groups": groups}
+    facts = {"author": "labkit", "name": "Sine to pulse", "groups": groups}
     return {**facts, "full_normalize": True, "remove_all_dc": True}
 
 
@@ -289,8 +300,7 @@ class VitalEngine:
     def preset(self, values: Values, name: str = "labkit", volume_db: float = 0.0) -> str:
         """The text of a `.vital` file."""
         self._set(values, None, volume_db)
-        preset = json.loads(self._synth.to_json())
-        return json.dumps(preset | {"preset_name": name, "author": "labkit"})
+        return _named(json.loads(self._synth.to_json()), name)
 
     def play(self, preset: str, values: Values, seconds: float = 2.0) -> np.ndarray:
         """A `.vital` file's text in a new synthesizer; ValueError if Vital does not read it."""

@@ -238,10 +238,13 @@ def describe(match: Match, files: list[Path]) -> str:
 
 
 def write_match(match: Match, folder: str | Path, *, name: str, synth: Synth) -> list[Path]:
-    """Write preset, MIDI note, settings as JSON and sound of a match; returns the four files."""
+    """Write preset, MIDI note, settings, sound and parameters of a match; returns the files.
+
+    The parameters are the patch as a vector, (size,) float32, as `SynthSpec.decode` reads it.
+    """
     values = match.values
-    suffix = synthesizer_of(match.spec.name).suffix
-    files = [Path(folder) / f"{name}{ending}" for ending in (suffix, ".mid", ".json", ".wav")]
+    endings = (synthesizer_of(match.spec.name).suffix, ".mid", ".json", ".wav", ".params.npy")
+    files = [Path(folder) / f"{name}{ending}" for ending in endings]
     preset = synth.preset(values, name=name, volume_db=match.volume_db)
     with replacing(files[0]) as temporary:
         temporary.write_bytes(preset.encode() if isinstance(preset, str) else preset)
@@ -249,6 +252,8 @@ def write_match(match: Match, folder: str | Path, *, name: str, synth: Synth) ->
     facts = {"set": match.spec.name, "values": values, "volume_db": match.volume_db}
     replace_text(files[2], json.dumps({**facts, "mss_db": match.distance}, indent=1) + "\n")
     write_audio(files[3], match.audio / max(1.0, float(np.abs(match.audio).max())), SAMPLE_RATE)
+    with replacing(files[4]) as temporary:
+        np.save(temporary, match.spec.encode(values))
     return files
 
 
