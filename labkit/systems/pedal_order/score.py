@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -35,12 +36,11 @@ def score(
     sound = model.config.sound
     rows = []
     for protocol in (PROTOCOLS[name] for name in protocols):
-        taught = []  # what the floor learns from
-        for kind in [kind for kind in sources if kind != "real"] or ["generated"]:
-            clips = {"n": n_floor // 2, "seed": seed, "split": "train"}
-            taught += examples_for_scoring(sound, protocol, kind, **clips)
+        draw = partial(examples_for_scoring, sound, protocol, seed=seed)
+        kinds = [kind for kind in sources if kind != "real"] or ["generated"]
+        taught = [e for kind in kinds for e in draw(kind, n=n_floor // 2, split="train")]
         for kind in sources:
-            examples = examples_for_scoring(sound, protocol, kind, n, seed=seed)
+            examples = draw(kind, n=n)
             truth = [example.chain.names for example in examples]
             ours = predicted_orders(model, protocol, examples)
             rng = generator(seed, "controls", protocol.name, kind)
@@ -56,15 +56,13 @@ def score(
             f1 = {who: macro_f1(truth, a, protocol.pedals) for who, a in answers.items()}
             constant = macro_f1(truth, [protocol.pedals] * len(truth), protocol.pedals)
             f1 |= {"prior": constant, "oracle": 1.0}
-            facts = {"protocol": protocol.name, "name": "transformer", "sources": kind}
             # F1 is one value for all clips, without an interval.
-            for metric, values, groups in (
-                ("exact chain", exact, [example.source_id for example in examples]),
-                ("macro F1", f1, ["all"] * len(examples)),
-            ):
+            groups = {"exact chain": [e.source_id for e in examples], "macro F1": ["all"] * n}
+            facts = {"protocol": protocol.name, "name": "transformer", "sources": kind}
+            for metric, values in (("exact chain", exact), ("macro F1", f1)):
                 values["reference"] = PUBLISHED.get((protocol.name, metric))
                 facts |= {"metric": metric, "seed": seed}
-                rows.append(row(values.pop("ours"), groups, beside=values, **facts))
+                rows.append(row(values.pop("ours"), groups[metric], beside=values, **facts))
     return rows
 
 
@@ -84,8 +82,8 @@ def predicted_orders(
 ) -> list[Names]:
     """The canonical order of each example as the network predicts it."""
     clips = [example.features(model.config.sound)[None] for example in examples]
-    found = [decode(model, clip, protocol.pedals, beams=6) for clip in clips]
-    return [canonical_names(prediction.chain.names) for prediction in found]
+    chains = [decode(model, clip, protocol.pedals, beams=6).chain for clip in clips]
+    return [canonical_names(chain.names) for chain in chains]
 
 
 def _floor(taught: list[Example], examples: list[Example], sound: Sound, seed: int) -> list[Names]:
@@ -97,14 +95,12 @@ def _floor(taught: list[Example], examples: list[Example], sound: Sound, seed: i
         slopes = np.diff(mfcc, axis=-1)
         return np.concatenate([mfcc.mean(-1), mfcc.std(-1), slopes.std(-1)], axis=1)
 
-    inputs = statistics(taught)
-    mean, deviation = inputs.mean(0), inputs.std(0) + 1e-6
-    classes = sorted({clip.chain.names for clip in taught})
-    labels = [classes.index(clip.chain.names) for clip in taught]
     stop = {"max_iter": 40, "early_stopping": True, "n_iter_no_change": 6}
     perceptron = need("sklearn.neural_network").MLPClassifier((256, 128), random_state=seed, **stop)
-    perceptron.fit((inputs - mean) / deviation, labels)
-    return [classes[i] for i in perceptron.predict((statistics(examples) - mean) / deviation)]
+    scaler = need("sklearn.preprocessing").StandardScaler()
+    model = need("sklearn.pipeline").make_pipeline(scaler, perceptron)
+    model.fit(statistics(taught), [" ".join(clip.chain.names) for clip in taught])
+    return [tuple(answer.split()) for answer in model.predict(statistics(examples))]
 
 
 def _oracle(example: Example, sample_rate: int) -> float:
