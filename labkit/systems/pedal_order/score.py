@@ -54,8 +54,7 @@ def score(
             exact["prior"] = max(Counter(truth).values()) / len(truth)
             exact["oracle"] = [_oracle(example, sound.sample_rate) for example in examples[:200]]
             f1 = {who: macro_f1(truth, a, protocol.pedals) for who, a in answers.items()}
-            constant = macro_f1(truth, [protocol.pedals] * len(truth), protocol.pedals)
-            f1 |= {"prior": constant, "oracle": 1.0}
+            f1["prior"] = macro_f1(truth, [protocol.pedals] * n, protocol.pedals)
             # F1 is one value for all clips, without an interval.
             groups = {"exact chain": [e.source_id for e in examples], "macro F1": ["all"] * n}
             facts = {"protocol": protocol.name, "name": "transformer", "sources": kind}
@@ -68,12 +67,11 @@ def score(
 
 def fixed_score(model: PedalOrderModel) -> dict[str, int]:
     """How many of 48 fixed chains on generated guitars are named exactly, by protocol."""
-    right = {}
-    for protocol in (PROTOCOLS["three"], PROTOCOLS["six"]):
-        examples = examples_for_scoring(model.config.sound, protocol, "generated", 48, seed=11)
-        truth = [example.chain.names for example in examples]
-        scores = chain_scores(truth, predicted_orders(model, protocol, examples))
-        right[protocol.name] = int(scores["exact"].sum())
+    sound, right = model.config.sound, {}
+    for name in ("three", "six"):
+        examples = examples_for_scoring(sound, PROTOCOLS[name], "generated", 48, seed=11)
+        found = predicted_orders(model, PROTOCOLS[name], examples)
+        right[name] = sum(e.chain.names == f for e, f in zip(examples, found, strict=True))
     return right
 
 
@@ -95,8 +93,9 @@ def _floor(taught: list[Example], examples: list[Example], sound: Sound, seed: i
         slopes = np.diff(mfcc, axis=-1)
         return np.concatenate([mfcc.mean(-1), mfcc.std(-1), slopes.std(-1)], axis=1)
 
-    stop = {"max_iter": 40, "early_stopping": True, "n_iter_no_change": 6}
-    perceptron = need("sklearn.neural_network").MLPClassifier((256, 128), random_state=seed, **stop)
+    perceptron = need("sklearn.neural_network").MLPClassifier(
+        (256, 128), max_iter=40, early_stopping=True, n_iter_no_change=6, random_state=seed
+    )
     scaler = need("sklearn.preprocessing").StandardScaler()
     model = need("sklearn.pipeline").make_pipeline(scaler, perceptron)
     model.fit(statistics(taught), [" ".join(clip.chain.names) for clip in taught])
