@@ -1,14 +1,19 @@
 """Where the project keeps what it ships, what it caches, and where real recordings may lie."""
 
+import contextlib
+import errno
+import fcntl
 import itertools
 import os
+import platform
 import re
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+_HOST = re.sub(r"\W", "_", platform.node())
 # Where Linux and macOS keep plug-ins, and the variable that names other folders instead.
 _PLUGIN_FOLDERS = {
     "VST3": ("VST3_PATH", "~/.vst3 /usr/local/lib/vst3 /usr/lib/vst3 /Library/Audio/Plug-Ins/VST3"),
@@ -42,23 +47,74 @@ def plugin_folders(kind: Literal["VST3", "LV2", "VST2"]) -> list[Path]:
     return [path for path in (Path(folder).expanduser() for folder in named) if path.is_dir()]
 
 
-@contextmanager
+@contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary path beside `path` to write to: renamed to it at the end, removed after an error.
 
-    A reader sees the old file (or folder) or the whole new one. Parent folders are made.
+    A reader sees the old file (or folder) or the whole new one, also after a power cut. Parent
+    folders are made. What dead processes left half written beside it is removed. OSError naming
+    `path` if it cannot be written: a full disk, a folder that is read-only.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{_HOST}-{os.getpid()}.part{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         yield temporary
+        if temporary.is_file():
+            with open(temporary, "rb") as file:
+                os.fsync(file)
         os.replace(temporary, path)
+    except OSError as error:
+        ours = error.filename and Path(error.filename) in (temporary, *path.parents)
+        if ours or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            reason = os.strerror(error.errno)
+            raise OSError(f"{path}: cannot be written ({reason})") from error
+        raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove temporary files of processes that are gone; those of other machines after a day."""
+    for left in folder.glob(".*.part*"):
+        owner = re.search(r"\.(\w+)-(\d+)\.part", left.name)
+        with contextlib.suppress(OSError):
+            old = left.stat().st_mtime < time.time() - 86_400
+            if owner and (old or (owner[1] == _HOST and _is_gone(int(owner[2])))):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _is_gone(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it is another user's
+        pass
+    return False
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, by the file `lock` in it that holds the process's id.
+
+    The lock of a process that died is taken over. ValueError if a living one holds it.
+    """
+    with open(folder / "lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise ValueError(
+                f"{folder} is in use by process {file.read().strip()}: wait for it, or give "
+                "another folder"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
 
 
 def replace_text(path: Path, text: str) -> None:

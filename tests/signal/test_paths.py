@@ -1,10 +1,14 @@
-"""Names of outputs: no file that exists is replaced, and no name leads out of its folder."""
+"""Files that are written: whole or not at all, no other replaced, none outside its folder."""
 
+import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from labkit.signal.paths import new_files
+from labkit.signal.paths import alone, new_files, replace_text, replacing
 
 
 def test_outputs_get_a_name_that_is_free_for_all_of_them(tmp_path):
@@ -23,3 +27,61 @@ def test_no_name_leads_out_of_the_folder(tmp_path, name):
     path.write_text("it can be written")
     (path,) = new_files(None, name, ".wav")
     assert path.resolve().is_relative_to(Path("output").resolve())
+
+
+def test_what_a_dead_process_left_half_written_is_swept_and_a_living_one_keeps_its_own(tmp_path):
+    code = (
+        "import os, sys; from labkit.signal.paths import replacing\n"
+        "with replacing(sys.argv[1]) as path: path.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.txt")], check=False)
+    (left,) = tmp_path.iterdir()
+    living = left.with_name(left.name.replace(left.name.split("-")[-1], f"{os.getppid()}.part.txt"))
+    foreign = tmp_path / ".b.other_machine-1.part.txt"
+    ours = tmp_path / ".my.part.txt"
+    for path in (living, foreign, ours):
+        path.write_text("half")
+    replace_text(tmp_path / "c.txt", "whole")
+    assert {living, foreign, ours, tmp_path / "c.txt"} == set(tmp_path.iterdir())
+    os.utime(foreign, (0, 0))
+    replace_text(tmp_path / "c.txt", "whole")
+    assert not foreign.exists()
+
+
+def test_a_full_disk_and_a_folder_that_takes_no_files_are_one_line_and_the_old_file_stays(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match=r"a\.txt: cannot be written \(File too large\)$"):
+            replace_text(path, "x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    full = pytest.raises(OSError, match=r"a\.txt: cannot be written \(No space left on device\)$")
+    with full, replacing(path) as temporary:
+        temporary.symlink_to("/dev/full")
+        temporary.write_text("new")
+    with pytest.raises(OSError, match=r"b\.txt: cannot be written \(File exists\)$"):
+        replace_text(path / "b.txt", "new")
+    with pytest.raises(FileNotFoundError, match="elsewhere"), replacing(path):
+        (tmp_path / "elsewhere").read_text()  # an error of something else stays what it is
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_one_process_at_a_time_has_a_folder_and_a_dead_ones_lock_is_taken_over(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from labkit.signal.paths import alone\n"
+        "with alone(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"in\n"
+        refused = pytest.raises(ValueError, match=f"is in use by process {other.pid}: wait")
+        with refused, alone(tmp_path):
+            pass
+        other.kill()
+    for _ in range(2):
+        with alone(tmp_path):
+            assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"

@@ -230,8 +230,6 @@ def render(
     if missing:
         synthesizer_of(config.parameters).needed()
     claim(folder, config)
-    for leftover in folder.glob(".*.part.h5"):  # of a run that was killed
-        leftover.unlink()
     return _render_missing(missing, folder, workers, scheduler) if missing else 0
 
 
