@@ -14,13 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.effects.effect import commutes, process
+from labkit.effects.effect import Board, PitchShift, commutes, process
 from labkit.effects.kernels import for_kernel
 from labkit.effects.parameters import ParameterSpace
 from labkit.effects.registry import effect
 from labkit.signal.optional import need
 from labkit.signal.paths import replace_text
 
+_SHIFTED = """
+
+def board(audio, sample_rate):
+    shift = {{"pitch_shift_in_semitones": {}, "preserve_formants": False}}
+    return pedals(time_stretch(audio, sample_rate, **shift), sample_rate)"""
 # Class names of pedalboard with their arguments; a "Mix" has parallel lists of such instead.
 Plugins = list[tuple[str, Any]]
 
@@ -151,25 +156,33 @@ class Chain:
         return pedalboard_code([(record.plugin, record.arguments(p)) for record, p in records])
 
 
-def build_board(plugins: Plugins) -> Any:
-    """A fresh `pedalboard.Pedalboard`."""
+def build_board(plugins: Plugins) -> Board:
+    """Fresh plug-ins, called like a `pedalboard.Pedalboard`."""
     pedalboard = need("pedalboard")
-    board = pedalboard.Pedalboard([])
+    board = Board()
     for name, given in plugins:
         if name == "Mix":
-            board.append(pedalboard.Mix([build_board(path) for path in given]))
+            paths = [pedalboard.Pedalboard(build_board(path)) for path in given]
+            board.append(pedalboard.Mix(paths))
+        elif name == "PitchShift":
+            board.append(PitchShift(**given))
         else:
             board.append(getattr(pedalboard, name)(**given))
     return board
 
 
 def pedalboard_code(plugins: Plugins) -> str:
-    """Python source that builds the board of `build_board`."""
-    lines = _code_lines(plugins, "    ")
+    """Python source with a `board` that does what that of `build_board` does.
+
+    A pitch shift must come first: it is a function of pedalboard, and so the board becomes one.
+    """
+    shifts = [given["semitones"] for name, given in plugins[:1] if name == "PitchShift"]
+    lines = _code_lines(plugins[len(shifts) :], "    ")
     classes = {line.split("(")[0].strip() for line in lines if "(" in line} - {"Pedalboard"}
-    imported = ", ".join(["Pedalboard", *sorted(classes)])
-    head = [f"from pedalboard import {imported}", "", "board = Pedalboard(["]
-    return "\n".join([*head, *lines, "])"])
+    imported = ", ".join(["Pedalboard", *sorted(classes), *["time_stretch" for _ in shifts]])
+    name = "pedals" if shifts else "board"
+    head = [f"from pedalboard import {imported}", "", f"{name} = Pedalboard(["]
+    return "\n".join([*head, *lines, "])", *map(_SHIFTED.format, shifts)])
 
 
 def _code_lines(plugins: Plugins, indent: str) -> list[str]:

@@ -1,6 +1,6 @@
 """The record of a pedal: its knobs, how it is rendered, and which orders of two pedals differ."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from labkit.signal.optional import need
 
 # Longest impulse response (to -60 dB) of a short filter: a fifth of the period of a 4 Hz LFO.
 SHORT_MEMORY_MS = 50.0
+# What one call to a plug-in that keeps samples back gets, and the cross-fade from call to call.
+_SEGMENT_SAMPLES, _JOINT_S = 1 << 23, 0.2
+_SHORTEST_SHIFTED = 1024  # of less, time_stretch may return nothing
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,99 @@ def process(plugin: Any, audio: np.ndarray, sample_rate: int) -> np.ndarray:
     # channels of one sample each.
     padded = np.pad(audio, ((0, 0), (0, max(channels + 1 - samples, 0))))
     return plugin(padded, sample_rate, reset=True)[:, :samples]
+
+
+class PitchShift:
+    """Shifts the pitch of audio by `pedalboard.time_stretch`, which keeps the whole of it.
+
+    `pedalboard.PitchShift` drops the first 0.2 s, all that it holds at the end of a call, and by
+    its care for formants up to 13 dB of a single note.
+    """
+
+    def __init__(self, semitones: float) -> None:
+        self.semitones = semitones
+
+    def __call__(self, audio: np.ndarray, sample_rate: int, **_: Any) -> np.ndarray:
+        """(channels, samples) float32, as long as `audio`."""
+        samples = audio.shape[1]
+        padded = np.pad(audio, ((0, 0), (0, max(_SHORTEST_SHIFTED - samples, 0))))
+        stretch = need("pedalboard").time_stretch
+        shift = {"pitch_shift_in_semitones": self.semitones, "preserve_formants": False}
+        return stretch(padded, sample_rate, **shift)[:, :samples]
+
+
+class Board(list):
+    """Plug-ins in a row, called like a `pedalboard.Pedalboard`, which takes no `PitchShift`."""
+
+    def __call__(self, audio: np.ndarray, sample_rate: int, **options: Any) -> np.ndarray:
+        """(channels, samples) float32 through all of them."""
+        for plugin in self:
+            audio = plugin(audio, sample_rate, **options)
+        return audio
+
+
+def process_blocks(
+    board: Iterable[Any], blocks: Iterable[np.ndarray], sample_rate: int
+) -> Iterator[np.ndarray]:
+    """What `process` makes of audio that comes in blocks (channels, samples), in constant memory.
+
+    Args:
+        board: fresh plug-ins in a row.
+        blocks: all but the last one have more samples than channels.
+
+    Returns:
+        Blocks of other sizes, as many samples in all. They equal one call of `process`, unless a
+        plug-in keeps samples back, which pedalboard loses from call to call. Such a plug-in, and a
+        pitch shift, get 2**23 samples (3 minutes) in each call, and neighbours cross-fade.
+    """
+    for plugin in board:
+        whole = isinstance(plugin, PitchShift) or _keeps_back(plugin, sample_rate)
+        blocks = (_in_segments if whole else _in_calls)(plugin, blocks, sample_rate)
+    return iter(blocks)
+
+
+def _keeps_back(plugin: Any, sample_rate: int) -> bool:
+    probe = np.zeros((1, 512), np.float32)
+    given = plugin.process(probe, sample_rate, reset=False)
+    plugin.reset()
+    return given.shape != probe.shape
+
+
+def _in_calls(plugin: Any, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
+    for block in blocks:
+        channels, samples = block.shape
+        padded = np.pad(block, ((0, 0), (0, max(channels + 1 - samples, 0))))
+        yield plugin.process(padded, sample_rate, reset=False)[:, :samples]
+
+
+def _in_segments(
+    plugin: Any, blocks: Iterable[np.ndarray], sample_rate: int
+) -> Iterator[np.ndarray]:
+    joint, ending = round(_JOINT_S * sample_rate), None
+    for dry in _overlapping(blocks, joint):
+        wet = process(plugin, dry, sample_rate)
+        if ending is not None:
+            fade = ending.shape[1]
+            rising = np.sin(0.5 * np.pi * (np.arange(fade) + 0.5) / joint).astype(np.float32) ** 2
+            wet[:, :fade] = rising * wet[:, :fade] + (1 - rising) * ending
+        ending = wet[:, _SEGMENT_SAMPLES:]
+        yield wet[:, :_SEGMENT_SAMPLES]
+
+
+def _overlapping(blocks: Iterable[np.ndarray], joint: int) -> Iterator[np.ndarray]:
+    """Segments, each with the first `joint` samples of the next one at its end."""
+    held, samples = [], 0
+    for block in blocks:
+        held.append(block)
+        samples += block.shape[1]
+        if samples >= _SEGMENT_SAMPLES + joint:
+            joined = np.concatenate(held, axis=1)
+            yield joined[:, : _SEGMENT_SAMPLES + joint]
+            held = [joined[:, _SEGMENT_SAMPLES:]]
+            samples = held[0].shape[1]
+    rest = np.concatenate(held, axis=1)
+    for start in range(0, samples, _SEGMENT_SAMPLES):
+        yield rest[:, start : start + _SEGMENT_SAMPLES + joint]
 
 
 def commutes(first: Effect, second: Effect) -> bool:

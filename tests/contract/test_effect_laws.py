@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit.effects.effect import Effect
+from labkit.effects import effect as effect_module
+from labkit.effects.chain import build_board
+from labkit.effects.effect import Effect, process, process_blocks
 from labkit.effects.registry import EFFECTS
 from labkit.signal.guitar import phrase
 from labkit.signal.seeds import generator
@@ -204,6 +206,42 @@ def test_nothing_comes_before_its_time_or_late(effect: Effect) -> None:
         response = np.abs(impulse_response(effect, params, start=start, samples=2000))
         assert not response[:start].any()
         assert np.argmax(response > 1e-3 * response.max()) == start
+
+
+def in_blocks(audio: np.ndarray, size: int) -> list[np.ndarray]:
+    return [audio[:, start : start + size] for start in range(0, audio.shape[1], size)]
+
+
+# Of pedalboard's other plug-ins, some keep samples back.
+OTHERS = {
+    "PitchShift": {"semitones": 12.0},  # ours: it keeps none, but wants them all
+    "MP3Compressor": {},
+    "GSMFullRateCompressor": {},
+    "Resample": {"target_sample_rate": 8000.0},
+}
+
+
+@pytest.mark.parametrize("name", [*EFFECTS, *OTHERS])
+def test_in_blocks_it_sounds_as_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    audio = np.concatenate([guitar(0, seconds=2.0), guitar(1, seconds=2.0)])
+
+    def fresh():
+        if name in EFFECTS:
+            return EFFECTS[name].build(at(EFFECTS[name]))
+        return build_board([(name, OTHERS[name])])[0]
+
+    def blockwise() -> np.ndarray:
+        made = process_blocks([fresh()], in_blocks(audio, 12_345), SAMPLE_RATE)
+        return np.concatenate([*made], axis=1)
+
+    whole = process(fresh(), audio, SAMPLE_RATE)
+    assert blockwise().shape == audio.shape
+    assert error_db(whole, blockwise()) < -120
+    # Longer than one call takes: each quarter of a second has its level, however phases turn.
+    monkeypatch.setattr(effect_module, "_SEGMENT_SAMPLES", 30_000)
+    assert blockwise().shape == audio.shape
+    levels = [sound.reshape(2, 8, -1).std(-1) for sound in (whole, blockwise())]
+    assert np.abs(20 * np.log10(levels[1] / levels[0])).max() < 3
 
 
 @every_effect

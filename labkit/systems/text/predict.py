@@ -1,15 +1,15 @@
 """From a sentence and a recording to a preset, and from a file to a folder with the result."""
 
-import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from labkit.effects.effect import process_blocks
 from labkit.learn.text import split_words
 from labkit.measure.loudness import LoudnessMeter
 from labkit.signal.files import check_audio, read_audio, resample
@@ -36,8 +36,7 @@ _MIN_DRIVE_DB, _MIN_SEMITONES, _MIN_ROOM = 4.0, 1.5, 0.5
 # Below this nearness to every word that people taught, a first guess has no basis.
 _MIN_NEARNESS = 0.5
 _SPREAD = 0.12  # of variations, as a share of a knob's range
-_BLOCK, _BUFFER = 1 << 17, 8192
-_MAX_TAIL_BLOCKS = 64  # of `_BUFFER` samples: far longer than any latency
+_BLOCK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -189,13 +188,18 @@ def render_file(
     if max_seconds is not None:
         n_samples = min(n_samples, max(1, round(max_seconds * rate)))
 
-    def dry() -> Iterator[np.ndarray]:
+    def dry(part: slice = slice(None)) -> Iterator[np.ndarray]:
         options = {"frames": n_samples, "dtype": "float32", "always_2d": True}
         for block in soundfile.blocks(source, _BLOCK, **options):
-            yield np.ascontiguousarray(block.T)
+            yield np.ascontiguousarray(block.T[part])
 
     def wet() -> Iterator[np.ndarray]:
-        return _rendered(preset, dry(), rate, channels, n_samples)
+        # A stereo pair shares a board, as a room needs it.
+        width = 2 if channels == 2 else 1
+        parts = [slice(k, k + width) for k in range(0, channels, width)]
+        rendered = [process_blocks(preset.board(rate), dry(part), rate) for part in parts]
+        for made in zip(*rendered, strict=True):
+            yield np.nan_to_num(np.concatenate(made))
 
     dry_meter, wet_meter = (LoudnessMeter(rate, channels) for _ in range(2))
     for meter, blocks in ((dry_meter, dry()), (wet_meter, wet())):
@@ -213,24 +217,6 @@ def render_file(
         for block in wet():
             file.write(np.clip(db_to_amplitude(shift_db) * block.T, -1.0, 1.0))
     return Rendered(Path(target), preset, dry_meter.lufs(), wet_meter.lufs(), shift_db)
-
-
-def _rendered(
-    preset: Preset, blocks: Iterable[np.ndarray], rate: int, channels: int, n_samples: int
-) -> Iterator[np.ndarray]:
-    """As many samples as went in, in blocks (channels, samples)."""
-    # A stereo pair shares a board, as a room needs it.
-    groups = [slice(0, 2)] if channels == 2 else [slice(k, k + 1) for k in range(channels)]
-    boards = [(group, preset.board(rate)) for group in groups]
-    # A pitch shifter returns fewer samples at first: silence brings out the rest.
-    silence = np.zeros((channels, _BUFFER), np.float32)
-    for dry in itertools.chain(blocks, itertools.repeat(silence, _MAX_TAIL_BLOCKS)):
-        made = [board.process(dry[group], rate, _BUFFER, reset=False) for group, board in boards]
-        wet = np.nan_to_num(np.concatenate(made)[:, :n_samples])
-        n_samples -= wet.shape[1]
-        yield wet
-        if n_samples == 0:
-            return
 
 
 def process_file(
