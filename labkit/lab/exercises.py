@@ -5,14 +5,27 @@ judges what comes back by an independent law or oracle, raises `NotYet` with an 
 returns what being correct means.
 """
 
+import contextlib
+import html
 import importlib
+import json
 import re
+import tomllib
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
+from labkit.signal.paths import replace_text
+
 Attempt = Callable[..., object]
 Exercise = Callable[[Attempt], str]
+_SOLVED = Path("output") / "exercises.json"  # name -> the day on which it was first correct
+_asked: Counter[str] = Counter()  # how many hints of each exercise have been given
 
 
 class NotYet(Exception):  # noqa: N818 - it reads as the verdict it becomes
@@ -70,8 +83,90 @@ def grade(name: str, attempt: object) -> str:
 
 
 def check(name: str, attempt: object) -> None:
-    """Print the verdict on an attempt; never raises for what the attempt does."""
-    print(grade(name, attempt))
+    """Print the verdict on an attempt, and remember a correct one in `output/exercises.json`.
+
+    Never raises for what the attempt does.
+    """
+    verdict = grade(name, attempt)
+    print(verdict)
+    solved = _solved()
+    if verdict.startswith("correct") and name not in solved:
+        solved[name] = date.today().isoformat()
+        with contextlib.suppress(OSError):  # a folder that cannot be written
+            replace_text(_SOLVED, json.dumps(solved, indent=1, sort_keys=True) + "\n")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an exercise is: its title, 1 to 3 stars, minutes that it takes, and three hints."""
+
+    title: str
+    stars: int
+    minutes: int
+    hints: tuple[str, str, str]
+
+
+@cache
+def facts() -> dict[str, Facts]:
+    """The facts of every exercise by its name, from `hints/NN.toml`."""
+    found = {}
+    for file in sorted((Path(__file__).parent / "hints").glob("*.toml")):
+        for name, row in tomllib.loads(file.read_text(encoding="utf-8")).items():
+            found[name] = Facts(**{**row, "hints": tuple(row["hints"])})
+    return found
+
+
+def hint(name: str) -> None:
+    """Print the next of an exercise's three hints; after the third, the third again."""
+    if name not in facts():
+        raise KeyError(f"no exercise {name!r}; there are {', '.join(facts())}")
+    step = min(_asked[name], 2)
+    _asked[name] += 1
+    print(f"hint {step + 1} of 3: {facts()[name].hints[step]}")
+
+
+class Progress:
+    """A table of all exercises: which are solved here, how hard each is, and how long it takes."""
+
+    def __init__(self) -> None:
+        solved = _solved()
+        self.rows = [
+            (name, one.title, "★" * one.stars, f"{one.minutes} min", solved.get(name, ""))
+            for name, one in facts().items()
+        ]
+        self.n_solved = sum(bool(row[-1]) for row in self.rows)
+
+    def __repr__(self) -> str:
+        rows = [f"{row[0]}  {row[2]:3s}  {row[1]:34s} {row[4] or '-'}" for row in self.rows]
+        return "\n".join([f"{self.n_solved} of {len(rows)} exercises solved", *rows])
+
+    def _repr_html_(self) -> str:
+        head = "<tr><th>Exercise</th><th></th><th></th><th></th><th>Solved</th></tr>"
+        cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self.rows)
+        body = "".join(f"<tr>{row}</tr>" for row in cells)
+        title = f"{self.n_solved} of {len(self.rows)} exercises solved"
+        return f"<table><caption>{title}</caption>{head}{body}</table>"
+
+
+def progress() -> Progress:
+    """The table of all exercises; once all are solved, a certificate beside their record."""
+    table = Progress()
+    if table.n_solved == len(table.rows):
+        page = _SOLVED.with_name("certificate.html")
+        last = max(row[-1] for row in table.rows)
+        words = f"<h1>Neural audio effects</h1><p>Every exercise of the course solved, {last}.</p>"
+        replace_text(page, f"<!doctype html><meta charset=utf-8>{words}{table._repr_html_()}\n")
+        print(f"all solved: {page} is your certificate")
+    return table
+
+
+def _solved() -> dict[str, str]:
+    """Name -> the day on which it was solved; empty where nothing can be read."""
+    try:
+        found = json.loads(_SOLVED.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def require(holds: object, observation: str) -> None:

@@ -53,11 +53,54 @@ def test_junk_is_never_correct_and_never_a_traceback(name):
     assert all(grade(name, answer).startswith("not yet: ") for answer in junk)
 
 
-def test_check_prints_the_verdict_and_names_an_unknown_exercise(capsys):
+def test_check_prints_the_verdict_and_names_an_unknown_exercise(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     assert check("01.2", RIGHT["01.2"]) is None
     assert capsys.readouterr().out.startswith("correct: with center")
     with pytest.raises(KeyError, match=r"no exercise '99.9'; there are 00.1, 00.2"):
         check("99.9", stub)
+
+
+def test_every_exercise_has_stars_minutes_and_three_different_hints():
+    assert set(exercises.facts()) == set(exercises.registry())
+    for name, one in exercises.facts().items():
+        assert one.title, name
+        assert 1 <= one.stars <= 3, name
+        assert 1 <= one.minutes <= 60, name
+        assert len(set(one.hints)) == 3, name
+
+
+def test_hints_come_one_by_one_and_end_with_the_last(capsys):
+    for _ in range(4):
+        exercises.hint("00.1")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:11] for line in lines] == [
+        "hint 1 of 3",
+        "hint 2 of 3",
+        "hint 3 of 3",
+        "hint 3 of 3",
+    ]
+    with pytest.raises(KeyError, match=r"no exercise '99.9'"):
+        exercises.hint("99.9")
+
+
+def test_solved_exercises_are_remembered_and_all_of_them_give_a_certificate(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    check("01.2", lambda *_: 3)
+    assert exercises.progress().n_solved == 0
+    check("01.2", RIGHT["01.2"])
+    table = exercises.progress()
+    assert table.n_solved == 1
+    assert "1 of" in table._repr_html_()
+    assert not (tmp_path / "output/certificate.html").exists()
+    for name in RIGHT:
+        check(name, RIGHT[name])
+    capsys.readouterr()
+    exercises.progress()
+    assert "certificate.html" in capsys.readouterr().out
+    assert (tmp_path / "output/certificate.html").read_text().count("<tr>") == len(RIGHT) + 1
 
 
 def test_distinguishable_orders_by_hand():
