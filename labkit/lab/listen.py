@@ -10,9 +10,11 @@ import math
 import wave
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-import ipywidgets as widgets
+import anywidget
 import numpy as np
+import traitlets
 
 from labkit.lab.abx import AbxWidget
 from labkit.measure.loudness import Clip, as_channels, loudness_lufs, match_all, peak_db
@@ -22,6 +24,7 @@ from labkit.signal.units import db_to_amplitude
 TARGET_LUFS = -23.0
 _LONG_SECONDS = 8.0  # longer clips travel as Ogg Vorbis, shorter ones as 16-bit WAV
 _BLOCK = 65536
+_LEAST_PX = 240  # below this width a browser hides parts of a player
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,20 @@ class Players:
     def __str__(self) -> str:
         return "\n".join([*self.lines.values(), *([self.note] if self.note else [])])
 
-    def __repr__(self) -> str:
-        return f"Players: {', '.join(self.clips)}"
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
+        # All in one row where there is room for all, else one below the other.
+        least_px = _LEAST_PX * len(self.clips)
+        box = f"flex:1 1 calc(({least_px}px - 100%)*999);max-width:24em;margin:0"
         figures = []
         for name, (audio, sample_rate) in self.clips.items():
             source = _data_url(audio, sample_rate)
-            label = f'aria-label="{html.escape(name)}"'
+            label = f'aria-label="{html.escape(name)}" style="width:100%"'
             player = f'<audio controls preload="metadata" {label} src="{source}"></audio>'
             caption = f"<figcaption>{html.escape(self.lines[name])}</figcaption>"
-            figures.append(f'<figure style="margin:.3em 0">{player}{caption}</figure>')
-        style = "display:flex;flex-wrap:wrap;gap:1em"
+            figures.append(f'<figure style="{box}">{player}{caption}</figure>')
+        style = "display:flex;flex-wrap:wrap;gap:.6em"
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
         return f'<div class="labkit-players" style="{style}">{"".join(figures)}</div>{note}'
 
@@ -54,7 +59,7 @@ class Players:
 def players(clips: Mapping[str, Clip], *, match: bool = True) -> Players:
     """Players side by side, equally loud, so that they differ in sound and not in level.
 
-    Prints one line for each clip, e.g. ``dry -23.0 LUFS (shift +2.1 dB)``.
+    Each has a caption, e.g. ``dry -23.0 LUFS (shift +2.1 dB)``; as text, these are its lines.
 
     Args:
         clips: name -> (audio (channels, samples), sample_rate); more than two channels become one.
@@ -66,33 +71,34 @@ def players(clips: Mapping[str, Clip], *, match: bool = True) -> Players:
     """
     if not clips:
         raise ValueError("clips must hold at least one name -> (audio, sample_rate), got none")
-    shown = _levelled(clips, match=match)
-    print(shown)
-    return shown
+    return _levelled(clips, match=match)
 
 
-class LivePlayer(widgets.VBox):
+class LivePlayer(anywidget.AnyWidget):
     """A player for slider callbacks: ``live.update(audio, sample_rate)`` replaces the sound.
 
-    Every sound is brought to -23 LUFS, so that a slider cannot win by being louder. Only `.value`
-    traits change, so it works in JupyterLab and in runners without a front end.
+    A new sound goes on at the place where the old one was. Every sound is brought to -23 LUFS, so
+    that a slider cannot win by being louder.
     """
 
+    _esm = Path(__file__).with_name("player.js")
+    name = traitlets.Unicode().tag(sync=True)
+    media = traitlets.Bytes().tag(sync=True)  # a WAV file
+    caption = traitlets.Unicode().tag(sync=True)
+
     def __init__(self, audio: np.ndarray, sample_rate: int, *, name: str = "wet") -> None:
-        self._name = name
-        self.audio = widgets.Audio(value=b"", format="wav", autoplay=False, loop=True)
-        self.caption = widgets.Label()
-        super().__init__([self.audio, self.caption])
+        super().__init__(name=name)
         self.update(audio, sample_rate)
 
     def update(self, audio: np.ndarray, sample_rate: int) -> None:
         """Play this from now on."""
-        shown = _levelled({self._name: (audio, sample_rate)})
-        self.audio.value = wav_bytes(*shown.clips[self._name])
-        self.caption.value = str(shown).replace("\n", "; ")
+        shown = _levelled({self.name: (audio, sample_rate)})
+        with self.hold_sync():
+            self.media = wav_bytes(*shown.clips[self.name])
+            self.caption = str(shown).replace("\n", "; ")
 
     def __repr__(self) -> str:
-        return f"LivePlayer: {self.caption.value}"
+        return f"LivePlayer: {self.caption}"
 
 
 def abx(a: np.ndarray, b: np.ndarray, sample_rate: int, *, seed: int | None = None) -> AbxWidget:

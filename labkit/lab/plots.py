@@ -3,8 +3,11 @@
 Each function returns a figure and changes nothing else; the last expression of a cell shows it.
 """
 
+import base64
+import html
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import ipywidgets as widgets
 import matplotlib
@@ -12,16 +15,24 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from PIL import Image
 
 from labkit.measure.loudness import Clip, as_channels
 from labkit.signal import spectra
 
+# For text and axes: 4.3 to 1 against white and against JupyterLab's dark background alike.
+INK = "#7a7a7a"
 # Okabe & Ito: told apart with every common colour blindness, and by their lightness.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
 _STYLE = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
+    "axes.facecolor": "none",
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.grid": False,
@@ -29,6 +40,8 @@ _STYLE = {
     "axes.spines.right": False,
     "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
 }
+_CLEAR_TO_BLUE = LinearSegmentedColormap.from_list("clear to blue", ["#0072b200", "#0072b2ff"])
+_UNITS = {"db": "dB", "hz": "Hz", "ms": "ms", "seconds": "s", "semitones": "semitones"}
 _LEGEND_BESIDE = {"frameon": False, "fontsize": 8, "loc": "center left", "bbox_to_anchor": (1, 0.5)}
 
 
@@ -41,7 +54,8 @@ class LabFigure(Figure):
     """
 
     def __init__(self, alt: str, *, width: float = 6.4, height: float = 2.6) -> None:
-        super().__init__(figsize=(width, height), dpi=80, layout="constrained")
+        size = (width, height)
+        super().__init__(figsize=size, dpi=80, layout="constrained", facecolor="none")
         self.alt = alt
 
     def add_subplot(self, *args: object, **kwargs: object) -> Axes:
@@ -50,14 +64,13 @@ class LabFigure(Figure):
             return super().add_subplot(*args, **kwargs)
 
     def png(self) -> bytes:
-        """A PNG of at most 96 colours; what a `widgets.Image` takes as its value."""
+        """A PNG of at most 128 colours on a transparent background, for light and dark pages."""
         canvas = FigureCanvasAgg(self)
-        canvas.draw()
-        size = canvas.get_width_height()
-        image = Image.frombuffer("RGBA", size, canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
-        image = image.convert("RGB").quantize(
-            96, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
-        )
+        with matplotlib.rc_context(_STYLE):  # some ticks are made while they are drawn
+            _black_to_ink(self)
+            canvas.draw()
+        image = Image.fromarray(np.asarray(canvas.buffer_rgba()))
+        image = image.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         buffer = io.BytesIO()
         image.save(buffer, "PNG", optimize=True)
         return buffer.getvalue()
@@ -69,23 +82,34 @@ class LabFigure(Figure):
         return {"image/png": self.png(), "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
 
 
-class LiveFigure(widgets.Image):
+def _black_to_ink(figure: Figure) -> None:
+    """Labels, legends and lines made with matplotlib's default colour; text on images stays."""
+    on_images = {text for axes in figure.axes if axes.images for text in axes.texts}
+    for artist in figure.findobj(lambda found: isinstance(found, Text | Line2D)):
+        if artist not in on_images and to_rgb(artist.get_color()) == (0, 0, 0):
+            artist.set_color(INK)
+
+
+class LiveFigure(widgets.HTML):
     """A figure that a slider's callback replaces: ``live.update(plots.spectrogram(audio, rate))``.
 
-    Only `.value` changes, as notebook runners need.
+    It takes figures and chain diagrams. Only `.value` changes, as notebook runners need.
     """
 
-    def __init__(self, figure: LabFigure) -> None:
-        layout = widgets.Layout(max_width="100%", align_self="flex-start")
-        super().__init__(format="png", layout=layout)
+    def __init__(self, figure: "LabFigure | ChainDiagram") -> None:
+        super().__init__()
         self.update(figure)
 
-    def update(self, figure: LabFigure) -> None:
+    def update(self, figure: "LabFigure | ChainDiagram") -> None:
         """Show this figure from now on, at its own size."""
-        with self.hold_sync():
-            self.value = figure.png()
-            self.width = str(round(figure.get_figwidth() * figure.dpi))
-        self._alt = figure.alt
+        self._alt = repr(figure)
+        if isinstance(figure, ChainDiagram):
+            self.value = figure._repr_html_()
+        else:
+            source = f"data:image/png;base64,{base64.b64encode(figure.png()).decode()}"
+            self.value = (
+                f'<img src="{source}" alt="{html.escape(self._alt)}" style="max-width:100%">'
+            )
 
     def __repr__(self) -> str:
         return f"LiveFigure: {self._alt}"
@@ -149,9 +173,10 @@ def matrix(
     figure = LabFigure(alt, height=1.4 + 0.3 * len(y_labels))
     axes = figure.subplots()
     share = values / np.maximum(values.sum(1, keepdims=True), 1e-9)
-    axes.imshow(share, aspect="auto", cmap="Blues", vmin=0)
+    axes.imshow(share, aspect="auto", cmap=_CLEAR_TO_BLUE, vmin=0)
     for (row, column), value in np.ndenumerate(values) if written else ():
-        axes.text(column, row, f"{value:g}", ha="center", va="center", color=COLOURS[1], size=8)
+        colour = "white" if share[row, column] > 0.5 * share.max() else INK
+        axes.text(column, row, f"{value:g}", ha="center", va="center", color=colour, size=8)
     shown = range(0, len(x_labels), max(1, -(-len(x_labels) // 16)))
     axes.set_xticks(shown, [x_labels[k] for k in shown], rotation=45, ha="right")
     axes.set_yticks(range(len(y_labels)), y_labels)
@@ -212,7 +237,8 @@ def compare_spectrograms(
     for image in images:
         image.set_clim(top_db - range_db, top_db)
     row[0].set_ylabel("frequency (kHz)" + (", mel scale" if scale == "mel" else ""))
-    figure.colorbar(images[-1], ax=row, label="level (dB)", fraction=0.05)
+    with matplotlib.rc_context(_STYLE):
+        figure.colorbar(images[-1], ax=row, label="level (dB)", fraction=0.05)
     return figure
 
 
@@ -237,26 +263,43 @@ def _draw_spectrogram(
     return axes.imshow(level_db.numpy(), origin="lower", aspect="auto", extent=extent, cmap="magma")
 
 
-def chain_diagram(chain: Iterable[tuple[str, Mapping[str, object]]]) -> LabFigure:
+@dataclass(frozen=True)
+class ChainDiagram:
+    """Boxes from input to output, in rows as wide as the page; `str` is the same in one line."""
+
+    boxes: tuple[tuple[str, tuple[str, ...]], ...]  # (name, lines of text)
+
+    def __str__(self) -> str:
+        words = [f"{name} ({', '.join(rows)})" if rows else name for name, rows in self.boxes]
+        return f"Pedal chain: {' -> '.join(words)}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        box = "border:1.5px solid #0072b2;border-radius:6px;padding:.4em .7em;line-height:1.4"
+        parts = []
+        for name, rows in self.boxes:
+            text = "<br>".join([f"<b>{html.escape(name)}</b>", *map(html.escape, rows)])
+            arrow = "<span>&rarr;</span>" if parts else ""
+            row = "display:flex;align-items:center;gap:.5em"
+            parts.append(f'<div style="{row}">{arrow}<div style="{box}">{text}</div></div>')
+        style = "display:flex;flex-wrap:wrap;align-items:center;gap:.5em"
+        return f'<div class="labkit-chain" style="{style}">{"".join(parts)}</div>'
+
+
+def chain_diagram(chain: Iterable[tuple[str, Mapping[str, object]]]) -> ChainDiagram:
     """A pedal chain as boxes from input to output: (name, {parameter: value}) in signal order."""
-    names, boxes = [], []
-    for name, parameters in chain:
-        shown = [
-            f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in parameters.items()
-        ]
-        names.append(name)
-        boxes.append("\n".join([name.upper(), *(line[:24] for line in shown)]))
-    boxes = ["input", *boxes, "output"]
-    alt = f"Pedal chain: {' -> '.join(['input', *names, 'output'])}"
-    tallest = max(text.count("\n") + 1 for text in boxes)
-    figure = LabFigure(alt, width=1.65 * len(boxes), height=0.5 + 0.19 * tallest)
-    axes = figure.subplots()
-    axes.set(xlim=(-0.5, len(boxes) - 0.5), ylim=(0, 1))
-    axes.axis("off")
-    frame = {"boxstyle": "round,pad=0.4", "fc": "#eef4fa", "ec": COLOURS[0]}
-    for k, text in enumerate(boxes):
-        axes.text(k, 0.5, text, ha="center", va="center", size=7, linespacing=1.3, bbox=frame)
-        if k:
-            arrow = {"arrowstyle": "-|>"}
-            axes.annotate("", (k - 0.38, 0.5), xytext=(k - 0.62, 0.5), arrowprops=arrow)
-    return figure
+    pedals = [
+        (name, tuple(_with_unit(knob, value) for knob, value in parameters.items()))
+        for name, parameters in chain
+    ]
+    return ChainDiagram((("input", ()), *pedals, ("output", ())))
+
+
+def _with_unit(name: str, value: object) -> str:
+    """``"drive 20 dB"`` for ``("drive_db", 20.0)``."""
+    number = f"{value:.3g}" if isinstance(value, float) else str(value)
+    stem, _, suffix = name.rpartition("_")
+    if suffix not in _UNITS:
+        return f"{name.replace('_', ' ')} {number}"
+    return f"{stem.replace('_', ' ')} {number} {_UNITS[suffix]}"

@@ -1,4 +1,4 @@
-"""Training progress: a bar with the latest figures."""
+"""Progress: a bar with the time that is left, and the latest figures."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -6,15 +6,22 @@ from typing import TypeVar
 from tqdm.auto import tqdm
 
 Item = TypeVar("Item")
-# No times: two runs of a notebook leave the same text behind.
-_FORMAT = "{desc} {bar} {n_fmt}/{total_fmt}{postfix}"
+_FORMAT = "{desc} {bar} {n_fmt}/{total_fmt}, {remaining} left{postfix}"
+_DONE = "{desc} {bar} {n_fmt}/{total_fmt}, {elapsed}{postfix}"
 
 
-class Progress(tqdm):
+class _Bar(tqdm):
+    def close(self) -> None:
+        if not self.disable:
+            self.bar_format = _DONE
+        super().close()
+
+
+class Progress(_Bar):
     """A bar for training: ``with Progress(steps) as bar: bar.at(step, loss=0.12)``."""
 
-    def __init__(self, total: int) -> None:
-        super().__init__(total=total, desc="training", bar_format=_FORMAT)
+    def __init__(self, total: int, *, label: str = "training") -> None:
+        super().__init__(total=total, desc=label, bar_format=_FORMAT)
 
     def at(self, step: int, **figures: float) -> None:
         """Show how many steps are done, and figures beside them."""
@@ -23,5 +30,5 @@ class Progress(tqdm):
 
 
 def progress(items: Iterable[Item], *, label: str) -> Iterable[Item]:
-    """The items, with a bar."""
-    return tqdm(items, desc=label, bar_format=_FORMAT)
+    """The items, with a bar that shows how much time is left (minutes:seconds)."""
+    return _Bar(items, desc=label, bar_format=_FORMAT)

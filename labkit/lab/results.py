@@ -39,6 +39,19 @@ codec | through pedals* | our codec | mel distance | mel distance in dB; less"""
 _FRONT = (0, 2, 5, 7, 9, 10)
 _BEGIN, _END = "<!-- results:begin -->", "<!-- results:end -->"
 
+# On a narrow page every row becomes a paragraph, and every cell carries the name of its column.
+_STYLE = """
+.labkit-COLUMNS { container-type: inline-size; }
+.labkit-COLUMNS :is(td, th) { padding: .3em .5em; }
+@container (max-width: WIDTHem) {
+  .labkit-COLUMNS thead { display: none; }
+  .labkit-COLUMNS :is(table, tbody, tr) { display: block; }
+  .labkit-COLUMNS table tbody tr { padding: .4em 0; text-align: left; }
+  .labkit-COLUMNS td { display: inline-block; padding: 0 1em 0 0; text-align: left; }
+  .labkit-COLUMNS td::before { content: attr(data-name) " "; opacity: .7; }
+}"""
+_COLUMN_EM = 6.5  # a table with less room for each of its columns breaks every cell into lines
+
 
 @dataclass(frozen=True)
 class Table:
@@ -55,10 +68,17 @@ class Table:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in self.header)
-        lines = ["".join(f"<td>{html.escape(c)}</td>" for c in line) for line in self.body]
-        rows = "".join(f"<tr>{line}</tr>" for line in lines)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        names = [html.escape(cell) for cell in self.header]
+        head = "".join(f'<th scope="col">{name}</th>' for name in names)
+        rows = ""
+        for line in self.body:
+            cells = zip(names, map(html.escape, line), strict=True)
+            row = "".join(f'<td data-name="{name}">{cell}</td>' for name, cell in cells)
+            rows += f"<tr>{row}</tr>"
+        columns = f"columns-{len(names)}"
+        style = _STYLE.replace("COLUMNS", columns).replace("WIDTH", f"{_COLUMN_EM * len(names):g}")
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        return f'<style>{style}</style><div class="labkit-{columns}">{table}</div>'
 
 
 def table(rows: Sequence[Row]) -> Table:

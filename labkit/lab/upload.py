@@ -1,21 +1,37 @@
 """The reader's own file: an upload button and a path box, with a default until a file is given."""
 
-import html
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-import ipywidgets as widgets
+import anywidget
+import traitlets
 
 from labkit.signal.files import AudioError, read_audio
 
-_FORMATS = "audio/*,.wav,.flac,.mp3,.ogg,.opus,.m4a,.aiff"
 _MAX_SECONDS = 30.0
+_MAX_BYTES = 1 << 30
 
 
-class Upload(widgets.VBox):
+@dataclass(frozen=True)
+class _Sending:
+    """A file that is on its way."""
+
+    id: str
+    name: str
+    size: int  # bytes
+    folder: tempfile.TemporaryDirectory
+
+    @property
+    def path(self) -> Path:
+        return Path(self.folder.name) / f"upload{PurePath(self.name).suffix}"
+
+
+class Upload(anywidget.AnyWidget):
     """An upload button, a path box and a line of text; holds the file at `path` at first.
 
-    A file that cannot be read is refused in words under the button; the one before stays.
+    A file travels in pieces, so its size does not matter to the server. One that cannot be read is
+    refused in words under the button; the one before stays.
 
     Args:
         sample_rate: resample to this rate in Hz; None keeps each file's.
@@ -29,49 +45,85 @@ class Upload(widgets.VBox):
         AudioError: if the file at `path` itself cannot be read.
     """
 
+    _esm = Path(__file__).with_name("upload.js")
+    formats = traitlets.Unicode("audio/*,.wav,.flac,.mp3,.ogg,.opus,.m4a,.aiff").tag(sync=True)
+    status = traitlets.Unicode().tag(sync=True)
+    refused = traitlets.Bool(False).tag(sync=True)
+
     def __init__(self, path: str | Path, *, sample_rate: int | None = None) -> None:
+        super().__init__()
         self._wanted_rate = sample_rate
-        self.button = widgets.FileUpload(accept=_FORMATS, multiple=False, description="Your file")
-        self.path = widgets.Text(
-            placeholder="or its path (for files over 10 MB)",
-            continuous_update=False,
-            description="Path",
-        )
-        self.status = widgets.HTML()
-        super().__init__([widgets.HBox([self.button, self.path]), self.status])
+        self._sending: _Sending | None = None
         self._read(Path(path), Path(path).name)
-        self.button.observe(self._uploaded, "value")
-        self.path.observe(self._typed, "value")
+        self.on_msg(self._on_message)
 
-    def _uploaded(self, _change: dict) -> None:
-        if self.button.value:
-            sent = self.button.value[0]
-            name = PurePath(sent["name"]).name
-            with tempfile.TemporaryDirectory() as folder:
-                copy = Path(folder) / f"upload{PurePath(name).suffix}"
-                copy.write_bytes(bytes(sent["content"]))
-                self._take(copy, name)
-
-    def _typed(self, _change: dict) -> None:
-        text = self.path.value.strip().strip("\"'")
+    def take(self, path: str | Path) -> None:
+        """Use this file from now on, as if its path had been typed."""
+        text = str(path).strip().strip("\"'")
         if text:
-            path = Path(text).expanduser()
-            self._take(path, path.name)
+            self._take(text, PurePath(text).name)
 
-    def _take(self, path: Path, name: str) -> None:
+    def _on_message(self, _widget: object, content: dict, pieces: list) -> None:
+        if "path" in content:
+            self.take(content["path"])
+        elif "name" in content:
+            self._begin(content["id"], PurePath(content["name"]).name, content["size"])
+        elif self._sending and self._sending.id == content["id"]:
+            self._append(self._sending, content["at"], pieces[0])
+
+    def _begin(self, identity: str, name: str, size: int) -> None:
+        if self._sending:
+            self._sending.folder.cleanup()
+        self._sending = _Sending(identity, name, size, tempfile.TemporaryDirectory())
+        if size <= _MAX_BYTES:
+            self._append(self._sending, 0, b"")
+        else:
+            words = (
+                f"{name} has {size / 1e9:.1f} GB, and at most 1 GB can be uploaded: type its path"
+            )
+            self._end(words)
+
+    def _append(self, sending: "_Sending", at: int, piece: bytes) -> None:
+        """Keep a piece and ask for the next one, or use the file."""
         try:
-            self._read(path, name)
-        except AudioError as error:
-            words = html.escape(str(error).replace(str(path), name).rstrip("."))
-            kept = html.escape(self.name)
-            self.status.value = f'<b role="alert">{words}</b>. Still using {kept}.'
+            with sending.path.open("ab") as file:
+                if file.tell() == at:
+                    file.write(piece)
+                received = file.tell()
+        except OSError as error:
+            self._end(f"{sending.name} cannot be stored: {error.strerror}")
+            return
+        if received < sending.size:
+            self.send({"id": sending.id, "received": received})
+        else:
+            self._take(sending.path, sending.name)
+            self._end()
+
+    def _end(self, refusal: str = "") -> None:
+        if refusal:
+            self._refuse(refusal)
+        self._sending.folder.cleanup()
+        self.send({"id": self._sending.id})
+        self._sending = None
+
+    def _take(self, path: str | Path, name: str) -> None:
+        try:
+            self._read(Path(path).expanduser(), name)
+        # A path of 300 letters, of a user who does not exist, or with a zero in it.
+        except (AudioError, OSError, RuntimeError, ValueError) as error:
+            self._refuse(str(error).replace(str(path), name).rstrip("."))
+
+    def _refuse(self, words: str) -> None:
+        self.refused = True
+        self.status = f"{words}. Still using {self.name}."
 
     def _read(self, path: Path, name: str) -> None:
         self.audio, self.sample_rate = read_audio(
             path, sample_rate=self._wanted_rate, mono=True, max_seconds=_MAX_SECONDS
         )
         self.name = name
-        self.status.value = html.escape(self._description())
+        self.refused = False
+        self.status = self._description()
 
     def _description(self) -> str:
         quiet = "" if self.audio.any() else ", silent"

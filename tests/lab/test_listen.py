@@ -26,7 +26,7 @@ def sounds(shown: listen.Players) -> list[np.ndarray]:
     return [soundfile.read(io.BytesIO(base64.b64decode(data)), always_2d=True)[0] for data in found]
 
 
-def test_players_are_matched_in_what_is_played(capsys):
+def test_players_are_matched_in_what_is_played():
     clips = {
         "dry": (sine(0.5), RATE),
         "<wet>": (sine(0.01, 2.0, 2), RATE),
@@ -41,12 +41,10 @@ def test_players_are_matched_in_what_is_played(capsys):
         assert loudness_lufs(audio.T, RATE) == pytest.approx(-23.0, abs=0.1)
     # The shift that is printed is the shift that was applied.
     assert 20 * np.log10(heard[0].max() / 0.5) == pytest.approx(-13.9, abs=0.05)
-    printed = capsys.readouterr().out.splitlines()
-    assert printed == str(shown).splitlines()
-    assert repr(shown) == "Players: dry, <wet>, long, 7.1, silence"
-    assert printed[0] == "dry -23.0 LUFS (shift -13.9 dB)"
-    assert printed[-1] == "silence (silence) (shift +0.0 dB)"
-    assert "&lt;wet&gt; -23.0 LUFS" in shown._repr_html_()
+    captions = repr(shown).splitlines()
+    assert captions[0] == "dry -23.0 LUFS (shift -13.9 dB)"
+    assert captions[-1] == "silence (silence) (shift +0.0 dB)"
+    assert shown._repr_html_().count("&lt;wet&gt; -23.0 LUFS") == 1
     assert "<wet>" not in shown._repr_html_()
 
 
@@ -102,11 +100,11 @@ def test_wav_bytes_rounds_to_sixteen_bits():
 
 def test_a_live_player_swaps_its_sound_at_equal_loudness():
     live = listen.LivePlayer(sine(0.5), RATE)
-    first, shift = live.audio.value, live.caption.value
+    first, shift = live.media, live.caption
     live.update(sine(0.05), RATE)
     assert shift == "wet -23.0 LUFS (shift -13.9 dB)"
-    assert live.caption.value == "wet -23.0 LUFS (shift +6.1 dB)"
-    ours, before = (soundfile.read(io.BytesIO(bytes(x)))[0] for x in (live.audio.value, first))
+    assert live.caption == "wet -23.0 LUFS (shift +6.1 dB)"
+    ours, before = (soundfile.read(io.BytesIO(bytes(x)))[0] for x in (live.media, first))
     assert np.abs(ours - before).max() < 2 / 32767  # the same tone at the same loudness
     assert repr(live) == "LivePlayer: wet -23.0 LUFS (shift +6.1 dB)"
 
