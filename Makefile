@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-all check notebooks data results pictures bench lock clean setup
+.PHONY: help lab shell test test-all check notebooks data results pictures bench lock clean setup
 
 PORT ?= 8888
 VENV := .venv
@@ -24,7 +24,11 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-saniti
 # Tests of one file run in one process; each process has one core, so torch gets one thread.
 PARALLEL := -n $(or $(JOBS),auto) --dist loadfile
 
-# BROWSER=no serves without opening one. A container's root may serve, too.
+# `labkit`, `tensorboard` and the like are found by all that make starts: notebooks, Lab's terminals, `make shell`.
+export PATH := $(abspath $(BIN)):$(PATH)
+
+# BROWSER=no serves without opening one. A container's root may serve, too. The rest is in tools/jupyter.
+export JUPYTER_CONFIG_PATH := $(CURDIR)/tools/jupyter
 LAB_FLAGS := --port=$(PORT) $(if $(filter no,$(BROWSER)),--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 help: ## list the targets
@@ -32,7 +36,10 @@ help: ## list the targets
 	@echo "Variables: PORT=8888  BROWSER=no  JOBS=2  PYTHON=python3.11  TORCH=cpu|cuda  LAB_BUDGET=smoke|laptop|full"
 
 lab: setup ## set up if needed, then open JupyterLab on the first notebook
-	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab $(LAB_FLAGS)
+
+shell: setup ## a shell in which `labkit`, `tensorboard` and this Python are found
+	@$${SHELL:-bash} || true
 
 test: export LAB_BUDGET := smoke
 test: export OMP_NUM_THREADS := 1
