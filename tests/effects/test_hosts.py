@@ -1,5 +1,7 @@
 """Hosted plug-ins: the lab's pedals, and engines with latency and memory, that hang and crash."""
 
+import pickle
+import struct
 import subprocess
 import sys
 import time
@@ -100,6 +102,27 @@ class Trimming(Gain):
 class Nan(Gain):
     def render(self, audio, sample_rate, values, mode):
         return np.full_like(audio, np.nan if values[0] < 0.5 else 1.0), 0
+
+
+class Short(Gain):
+    def render(self, audio, sample_rate, values, mode):
+        return (audio[:, :-1] if values[0] < 0.5 else audio), 0
+
+
+class Liar(Gain):
+    """Answers with what Python would run, if it were unpickled, and with what is no answer."""
+
+    def render(self, audio, sample_rate, values, mode):
+        if values[0] < 0.5:
+            for descriptor in (3, 4, 5):
+                try:
+                    os.write(descriptor, bytes.fromhex(self.where))
+                except OSError:
+                    pass
+        return audio, 0
+
+    def __init__(self, where):
+        self.where = where
 
 
 class Slow(Gain):
@@ -242,6 +265,41 @@ def test_a_plug_in_that_does_not_open(opened):
         opened("Refusing")
 
 
+class Payload:
+    """What writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+ANSWERS = {
+    "a text that is no JSON": struct.pack("<I", 3) + b"abc",
+    "an answer of another kind": struct.pack("<I", 2) + b"{}",
+    "nested too deep": struct.pack("<I", 200_000) + b"[" * 200_000,
+    "objects in an array": b"9\0\0\0" + b'[true, {"array of": "object", "shape": [1]}]'.ljust(57),
+    "an array beyond all bounds": b"9\0\0\0"
+    + b'[1,{"array of":"uint8","shape":[9999999999999]}]'.ljust(57),
+    "an array of a negative size": b"9\0\0\0"
+    + b'[1,{"array of":"uint8","shape":[-1, -1]}]'.ljust(57),
+}
+
+
+@pytest.mark.parametrize("case", ["a pickle", *ANSWERS])
+def test_what_a_plug_in_sends_is_never_run(opened, tmp_path, case):
+    payload = pickle.dumps(Payload(str(tmp_path / "ran")))
+    sent = ANSWERS.get(case, payload)
+    plugin = opened("Liar", where=sent.hex(), parameters=["gain"], timeout_s=10.0)
+    with pytest.raises(PluginError, match=r"plug-in Liar: its process sent no answer|not answered"):
+        played(plugin, 0.2)
+    np.testing.assert_array_equal(played(plugin, 1.0), riff())
+    assert list(tmp_path.iterdir()) == []
+    pickle.loads(payload).close()  # the test can fail
+    assert (tmp_path / "ran").exists()
+
+
 def test_the_process_ends_with_the_plug_in(opened):
     plugin = opened("Reset")
     process = plugin._host._process
@@ -262,7 +320,7 @@ def test_an_interrupt_leaves_no_answer_behind(opened, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("labkit.effects.hosts.worker.pickle.load", interrupted)
+        patch.setattr("labkit.effects.hosts.worker.receive", interrupted)
         with pytest.raises(KeyboardInterrupt):
             played(plugin, 0.1)
     np.testing.assert_array_equal(played(plugin, 1.0, audio=riff(seed=3)), riff(seed=3))
@@ -332,6 +390,11 @@ def test_channels_are_adapted_to_the_plug_in(opened):
     np.testing.assert_array_equal(played(stereo, 0.5, audio=both), both * [[1.0], [0.5]])
     with pytest.raises(ValueError, match="audio must have 1 or 2 channels for Stereo, got 3"):
         played(stereo, 0.5, audio=riff(3))
+
+
+def test_another_length_is_an_error(opened):
+    with pytest.raises(PluginError, match=r"Short returned \(1, 3999\) samples for \(1, 4000\)"):
+        played(opened("Short", parameters=["gain"]), 0.2)
 
 
 def test_nan_is_an_error(opened):

@@ -6,8 +6,7 @@ it accepts), `latency_samples` (None where it is to be measured) and
 """
 
 import re
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -22,8 +21,7 @@ SETTLE_SECONDS = 0.25
 _BLOCK_SAMPLES = 512
 
 
-@dataclass(frozen=True)
-class PluginParameter:
+class PluginParameter(NamedTuple):
     """One parameter of a plug-in, which the host turns in 0..1."""
 
     name: str

@@ -90,8 +90,9 @@ class HostedPlugin:
         self._latencies: dict[int, tuple[int, int]] = {}
         self.reset_mode, self.repeat_error = RESET_MODES[0], 0.0
         try:
-            self._choose(self._call("parameters"), parameters, dict(fixed or {}))
-            self._widths: tuple[int, ...] = self._call("widths")
+            every = tuple(PluginParameter(*row) for row in self._call("parameters"))
+            self._choose(every, parameters, dict(fixed or {}))
+            self._widths = tuple(self._call("widths"))
             if self.info.kind != "builtin":
                 self._probe()
             self.latency_samples = self._latency(_PROBE_RATE)[1]
@@ -125,10 +126,12 @@ class HostedPlugin:
         late = self._latency(sample_rate)[0]
         padded = np.pad(audio, ((0, 0), (0, late + max(0, _SHORTEST - samples))))
         mode = self.reset_mode
-        parts = [
-            self._call("render", part, sample_rate, values, mode)[0] for part in self._split(padded)
-        ]
-        wet = np.concatenate(parts)[:channels, late : late + samples]
+        parts = self._split(padded)
+        played = [self._call("render", part, sample_rate, values, mode)[0] for part in parts]
+        for part, wet in zip(parts, played, strict=True):
+            if np.shape(wet) != part.shape:
+                raise PluginError(f"{self.name} returned {np.shape(wet)} samples for {part.shape}")
+        wet = np.concatenate(played)[:channels, late : late + samples]
         if not np.isfinite(wet).all():
             bad = int(np.count_nonzero(~np.isfinite(wet)))
             raise PluginError(f"{self.name} returned {bad} NaN or infinite of {wet.size} samples")

@@ -2,20 +2,28 @@
 
 The worker is a bare interpreter that answers on its standard output. It is no `multiprocessing`
 child: those import the caller's main program again, and a data loader's worker may not have any.
+A message is JSON, with its arrays behind it: what a plug-in's process sends is read, never run.
 """
 
 import contextlib
 import importlib
+import json
+import math
 import os
-import pickle
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import weakref
-from typing import Any
+from typing import Any, BinaryIO
+
+import numpy as np
 
 _PROGRAM = "from labkit.effects.hosts.worker import serve; serve()"
+# What a message may hold in bytes: its JSON, and each of its arrays.
+_LONGEST_TEXT, _LARGEST_ARRAY = 1 << 26, 1 << 31
+_DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "uint8")}
 
 
 class PluginError(RuntimeError):
@@ -88,13 +96,19 @@ class Worker:
         timer.daemon = True
         timer.start()
         try:
-            pickle.dump((method, arguments), self._process.stdin, protocol=5)
-            self._process.stdin.flush()
-            done, value = pickle.load(self._process.stdout)
-        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            send(self._process.stdin, [method, arguments])
+            match receive(self._process.stdout):
+                case [bool(done), value]:
+                    pass
+                case other:
+                    raise ValueError(f"[done, value] was expected, got {str(other)[:60]!r}")
+        except (EOFError, OSError) as error:
             reason = self._reason(method, late=expired.is_set())
             self.close()
             raise PluginError(reason) from error
+        except ValueError as error:
+            self.close()
+            raise PluginError(f"its process sent no answer, and was ended: {error}") from error
         except BaseException:
             # After an interrupt, the pending answer would be taken for the next call's.
             self.close()
@@ -104,7 +118,7 @@ class Worker:
         if expired.is_set() or (not done and method == "open"):
             self.close()
         if not done:
-            raise PluginError(value)
+            raise PluginError(str(value))
         return value
 
     def _reason(self, method: str, *, late: bool) -> str:
@@ -120,6 +134,57 @@ class Worker:
         status = self._process.poll() or 0
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return f"it crashed ({how}); the next call starts it afresh"
+
+
+def send(file: BinaryIO, message: Any) -> None:
+    """Write a message: what JSON can hold (tuples become lists), bytes, and float arrays."""
+    behind: list[bytes] = []
+
+    def outside(value: Any) -> Any:
+        if isinstance(value, np.generic):
+            return value.item()
+        array = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else value
+        behind.append(array.tobytes())
+        kind = "bytes" if isinstance(value, bytes) else str(array.dtype)
+        return {"array of": kind, "shape": array.shape}
+
+    text = json.dumps(message, default=outside).encode()
+    file.write(struct.pack("<I", len(text)) + text)
+    for content in behind:
+        file.write(content)
+    file.flush()
+
+
+def receive(file: BinaryIO) -> Any:
+    """A message of `send`; EOFError where it ends early, ValueError where it is none."""
+
+    def inside(found: dict[str, Any]) -> Any:
+        if found.keys() != {"array of", "shape"}:
+            return found
+        kind, shape = found["array of"], found["shape"]
+        dtype = _DTYPES["uint8" if kind == "bytes" else kind]
+        size = math.prod(shape) * dtype.itemsize
+        if not all(type(n) is int and n >= 0 for n in shape) or size > _LARGEST_ARRAY:
+            raise ValueError(f"an array of shape {shape}")
+        content = _exactly(file, size)
+        return (
+            content if kind == "bytes" else np.frombuffer(bytearray(content), dtype).reshape(shape)
+        )
+
+    (size,) = struct.unpack("<I", _exactly(file, 4))
+    if size > _LONGEST_TEXT:
+        raise ValueError(f"a text of {size} bytes")
+    try:
+        return json.loads(_exactly(file, size), object_hook=inside)
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes:
+    content = file.read(size)
+    if len(content) < size:
+        raise EOFError(f"{size} bytes were expected, got {len(content)}")
+    return content
 
 
 def _expire(process: subprocess.Popen, expired: threading.Event) -> None:
@@ -154,7 +219,7 @@ def serve() -> None:
     engine = None
     while True:
         try:
-            method, arguments = pickle.load(requests)
+            method, arguments = receive(requests)
         except EOFError:
             os._exit(0)  # a plug-in may hang when it is taken down
         try:
@@ -164,5 +229,4 @@ def serve() -> None:
                 reply = True, _ask(engine, method, arguments)
         except Exception as error:  # noqa: BLE001 - a foreign engine may raise anything
             reply = False, f"{type(error).__name__}: {error}"
-        pickle.dump(reply, replies, protocol=5)
-        replies.flush()
+        send(replies, reply)
