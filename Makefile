@@ -71,7 +71,7 @@ results: setup ## write the main figures of data/results into README and data/RE
 
 pictures: setup ## make README's pictures: a screenshot of notebook 00, and one of its figures
 	$(BIN)/python tools/pictures.py notebooks/00_start_here.ipynb "compare_spectrograms(clips)" data/pictures/spectrograms.png
-	LAB_SCREENSHOT=data/pictures/notebook_00.png $(BIN)/python -m pytest tests/browser
+	LAB_SCREENSHOT=data/pictures/notebook_00.png $(BIN)/python -m pytest tests/browser/test_notebook_00.py
 
 bench: setup ## benchmarks (not part of the tests)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only

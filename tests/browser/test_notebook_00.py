@@ -1,19 +1,11 @@
-"""A reader's first minutes: JupyterLab in a real browser, notebook 00 run from top to bottom, one slider moved."""
+"""Notebook 00 in a real browser, as `make lab` opens it: it runs from top to bottom, and its slider is heard."""
 
 import base64
 import io
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 import wave
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,23 +13,7 @@ import pytest
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no playwright here: pip install playwright"
 )
-
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-NOTEBOOK = "00_start_here.ipynb"
-WAIT_SECONDS = 240  # for anything the page does: ten times what two idle cores need
-
-# Clicking the Run menu as soon as the page looks ready loses the run; waiting for the kernel's own word does not.
-RUN_ALL = """async () => {
-    const app = window.jupyterapp;
-    await app.restored;
-    while (!app.shell.currentWidget?.sessionContext) await new Promise(done => setTimeout(done, 50));
-    const panel = app.shell.currentWidget;
-    await panel.context.ready;
-    await panel.sessionContext.ready;
-    await panel.sessionContext.session.kernel.info;
-    window.finished = false;
-    app.commands.execute('notebook:run-all-cells').finally(() => { window.finished = true; });
-}"""
+WAIT_SECONDS = 240
 
 CODE_CELLS = """() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells
     .filter(cell => cell.cell_type === 'code' && cell.getSource().trim())
@@ -64,71 +40,6 @@ MEDIA = """async (element) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    return path
-
-
-@pytest.fixture
-def lab(tmp_path):
-    """The address of a JupyterLab that knows nothing of this user's settings, on a copy of the notebooks."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    root, home, log = tmp_path / "notebooks", tmp_path / "home", tmp_path / "server.log"
-    shutil.copytree(NOTEBOOKS, root, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "runs"))
-    home.mkdir()
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "IPYTHON", "XDG_"))}
-    threads = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
-    server_options = {"ip": "127.0.0.1", "port_retries": 0, "root_dir": root}
-    command += [f"--ServerApp.{name}={value}" for name, value in server_options.items()]
-    command += ["--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True"]
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            command,
-            env=kept | threads | {"HOME": str(home), "LAB_BUDGET": "smoke"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield wait_for_server(server, f"http://127.0.0.1:{port}", log)
-    finally:
-        server.terminate()  # it ends its kernels, too
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(30)
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait(30)
-
-
-def wait_for_server(server, address, log):
-    until = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{address}/api/status", timeout=5):
-                return address
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.2)
-    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
-
-
-@pytest.fixture
-def page(chromium):
-    with playwright.sync_playwright() as play:
-        flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = play.chromium.launch(executable_path=chromium, args=[*flags, "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(1000 * WAIT_SECONDS)
-        yield page
-        browser.close()
-
-
 def media(locator):
     """The bytes that an audio element plays or an image shows."""
     return base64.b64decode(locator.evaluate(MEDIA))
@@ -151,13 +62,10 @@ def until_changed(locator, before):
 
 
 @pytest.mark.browser
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
-def test_notebook_00_runs_and_its_slider_changes_sound_and_picture(lab, page):
-    page.goto(f"{lab}/lab/tree/{NOTEBOOK}?reset")
-    page.wait_for_function("() => window.jupyterapp")
-    page.evaluate(RUN_ALL)
-    page.wait_for_function("() => window.finished", polling=200)
+def test_notebook_00_runs_and_its_slider_changes_sound_and_picture(run_all, page):
+    run_all(page, "00_start_here.ipynb")
     with suppress(playwright.TimeoutError):  # a busy page counts its cells a little later
         counted = f"() => ({CODE_CELLS})().every(cell => cell.ran)"
         page.wait_for_function(counted, polling=200, timeout=10_000)
@@ -172,17 +80,15 @@ def test_notebook_00_runs_and_its_slider_changes_sound_and_picture(lab, page):
     slider, audio, picture = map(cell.locator, (".noUi-handle", "audio", "img"))
     slider.wait_for()
     sound_before, picture_before = media(audio), media(picture)
-    caption_before = cell.locator(".widget-label", has_text="LUFS").inner_text()
+    caption_before = cell.locator(".labkit-caption").inner_text()
     at_first = float(slider.get_attribute("aria-valuenow"))
     slider.focus()
     page.keyboard.press("ArrowRight")
     sound_after = until_changed(audio, sound_before)
     picture_after = until_changed(picture, picture_before)
-    caption_after = cell.locator(".widget-label", has_text="LUFS").inner_text()
+    caption_after = cell.locator(".labkit-caption").inner_text()
     if "LAB_SCREENSHOT" in os.environ:  # `make pictures` takes README's picture here
         page.evaluate(SHOW_CELL, "plots.chain_diagram(found.chain)")
-        with suppress(playwright.Error):  # the question about news would cover a corner
-            page.get_by_role("button", name="No", exact=True).click(timeout=2000)
         page.wait_for_timeout(1500)
         page.screenshot(path=os.environ["LAB_SCREENSHOT"])
 

@@ -1,0 +1,179 @@
+"""What a reader does in a real browser after `make lab`: look around, listen, turn a knob, give a file."""
+
+import io
+import itertools
+import json
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labkit.lab.listen import wav_bytes
+
+RATE = 48000
+CELLS = {
+    "path": "!command -v labkit tensorboard",
+    "upload": """from labkit.lab.upload import Upload
+from labkit.signal.shipped import load_phrase, phrase_path
+riff, rate = load_phrase("riff")
+Upload(phrase_path("riff"))""",
+    "player": """import ipywidgets as widgets
+from labkit.lab import listen, plots, results
+slider = widgets.FloatSlider(1.0, min=0.5, max=1.5, step=0.1, description="gain")
+sound, picture = listen.LivePlayer(riff, rate), plots.LiveFigure(plots.spectrogram(riff, rate))
+def turned(change):
+    sound.update(riff * np.hanning(riff.shape[1]) ** change["new"], rate)
+    picture.update(plots.spectrogram(riff, rate, title=str(change["new"])))
+import numpy as np
+slider.observe(turned, "value")
+widgets.VBox([slider, sound, picture])""",
+    "players": """names = ("dry", "wet: distortion, chorus, reverb", "re-created from what was heard")
+listen.players({name: (riff, rate) for name in names})""",
+    "chain": """from labkit.effects.chain import Chain, Step
+from labkit.effects.registry import effect
+spaces = {name: effect(name).space for name in ("distortion", "compressor", "chorus", "phaser", "delay", "reverb")}
+plots.chain_diagram(Chain(tuple(Step(n, s.from_unit(np.full(len(s), 0.5))) for n, s in spaces.items())))""",
+    "figure": "plots.compare_spectrograms({name: (riff, rate) for name in names})",
+    "table": "results.shipped_table('pedal_order')",
+}
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
+
+OUTPUTS = """() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells
+    .map(cell => JSON.stringify(cell.getOutputs()))"""
+# Where the players of an output stand, and how many pixels its widest part and its code stick out.
+BOXES = """(cell) => {
+    const visible = (part) => part.getBoundingClientRect().width > 0;
+    const boxes = (name) => [...cell.querySelectorAll(name)].filter(visible).map(part => part.getBoundingClientRect());
+    const ends = (name) => boxes(name).map(box => box.right);
+    const code = cell.querySelector('.cm-scroller');
+    return {
+        players: boxes('audio').map(box => [box.left, box.top, box.right, box.bottom]),
+        cut: Math.max(...ends('.jp-OutputArea-output *')) - Math.max(...ends('.jp-OutputArea-output')),
+        code: code.scrollWidth - code.clientWidth,
+    };
+}"""
+
+
+@pytest.fixture(scope="module")
+def notebook(run_all, checkout, page):
+    """A page on which every cell above has run, and each cell's outputs as text."""
+    blank = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    cells = [blank | {"source": source, "id": name} for name, source in CELLS.items()]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    content = {"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": cells}
+    (checkout / "notebooks" / "widgets.ipynb").write_text(json.dumps(content))
+    run_all(page, "widgets.ipynb")
+    outputs = dict(zip(CELLS, page.evaluate(OUTPUTS), strict=True))
+    assert not [name for name, shown in outputs.items() if '"error"' in shown], outputs
+    return page, outputs
+
+
+def wait_until(holds, what):
+    until = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < until, what
+        time.sleep(0.05)
+
+
+def test_the_printed_address_opens_notebook_00_with_the_checkout_at_its_root(lab, page):
+    page.goto(lab)
+    page.wait_for_function("() => window.jupyterapp")
+    path, root = page.evaluate("""async () => {
+        const app = window.jupyterapp;
+        await app.restored;
+        while (!app.shell.currentWidget?.context) await new Promise(done => setTimeout(done, 50));
+        const root = await app.serviceManager.contents.get('');
+        return [app.shell.currentWidget.context.path, root.content.map(entry => entry.name)];
+    }""")
+    assert path == "notebooks/00_start_here.ipynb"
+    assert {"README.md", "data", "notebooks"} <= set(root)
+    page.wait_for_timeout(1000)
+    assert page.locator(".Toastify__toast").count() == 0  # no question about news
+
+
+def test_commands_are_found_in_a_cell_and_in_a_terminal_of_lab(notebook, checkout):
+    page, outputs = notebook
+    assert "bin/labkit" in outputs["path"]
+    assert "bin/tensorboard" in outputs["path"]
+    page.evaluate("""async () => {
+        const terminal = await window.jupyterapp.serviceManager.terminals.startNew();
+        terminal.send({type: 'stdin', content: ['command -v labkit tensorboard > found.txt\\r']});
+    }""")
+    found = checkout / "found.txt"
+    wait_until(lambda: found.exists() and found.read_text().count("\n") == 2, "not found")
+
+
+def test_20_megabytes_arrive_and_the_same_name_counts_twice(notebook, tmp_path):
+    page, _ = notebook
+    chooser = page.locator(".labkit-upload input[type=file]")
+    status = page.locator(".labkit-upload p")
+    path = tmp_path / "mine.wav"
+    for seconds in (105, 2):
+        path.write_bytes(wav_bytes(np.full((2, seconds * RATE), 0.1), RATE))
+        assert path.stat().st_size > 20e6 or seconds == 2
+        with page.expect_file_chooser() as chosen:
+            chooser.click()
+        chosen.value.set_files(path)
+        heard = f"mine.wav: {min(seconds, 30)}.00 s, {RATE} Hz"
+        wait_until(lambda heard=heard: status.inner_text() == heard, status.inner_text())
+    path.write_text("no sound")
+    with page.expect_file_chooser() as chosen:
+        chooser.click()
+    chosen.value.set_files(path)
+    page.locator(".labkit-upload p[role=alert]").wait_for()
+    assert "Still using mine.wav." in status.inner_text()
+
+
+def test_a_knob_changes_sound_and_picture_and_the_player_goes_on(notebook):
+    page, _ = notebook
+    cell = page.locator(".jp-CodeCell", has=page.locator(".noUi-handle"))
+    audio, picture, slider = (
+        cell.locator("audio"),
+        cell.locator("img"),
+        cell.locator(".noUi-handle"),
+    )
+    audio.evaluate("async (element) => { element.currentTime = 1; await element.play(); }")
+    for _ in range(3):
+        source, shown = audio.get_attribute("src"), picture.get_attribute("src")
+        before = audio.evaluate("element => [element.currentTime, performance.now() / 1000]")
+        slider.press("ArrowRight")
+        wait_until(lambda old=shown: picture.get_attribute("src") != old, "the same picture")
+        wait_until(lambda old=source: audio.get_attribute("src") != old, "the same sound")
+        page.wait_for_timeout(300)
+        after = audio.evaluate(
+            "element => [element.currentTime, performance.now() / 1000, element.paused]"
+        )
+        assert after[2] is False
+        assert after[0] - before[0] == pytest.approx(after[1] - before[1], abs=0.3)
+
+
+@pytest.mark.parametrize("width", [1280, 760])
+def test_players_stand_in_one_row_or_one_column_and_nothing_is_cut_off(notebook, width):
+    page, _ = notebook
+    page.set_viewport_size({"width": width, "height": 1000})
+    page.evaluate(
+        "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+    cells = page.locator(".jp-CodeCell")
+    for k, name in enumerate(CELLS):
+        cells.nth(k).scroll_into_view_if_needed()
+        shown = cells.nth(k).evaluate(BOXES)
+        assert shown["cut"] <= 1, name
+        assert shown["code"] <= 1, name
+        lefts, tops, *_ = zip(*shown["players"], strict=True) if shown["players"] else ([0], [0])
+        assert len(set(lefts)) == 1 or len(set(tops)) == 1, name
+        for (*_, right, bottom), (left, top, *_) in itertools.pairwise(shown["players"]):
+            assert right <= left or bottom <= top, name
+
+
+def test_a_figure_takes_the_colour_of_a_dark_page(notebook):
+    page, _ = notebook
+    page.evaluate(
+        "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
+    )
+    page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
+    cell = page.locator(".jp-CodeCell").nth(list(CELLS).index("figure"))
+    cell.scroll_into_view_if_needed()
+    picture = Image.open(io.BytesIO(cell.locator(".jp-OutputArea-output img").screenshot()))
+    assert max(picture.convert("RGB").getpixel((1, 1))) < 0x40
