@@ -336,13 +336,15 @@ def data_render_synth(
         workers: processes of a local dask cluster.
         scheduler: address of a dask scheduler to use instead, e.g. tcp://host:8786.
     """
+    from labkit.systems.synth.config import PRESETS, Config
     from labkit.systems.synth.render import RenderConfig, default_folder, render
 
     folder = out or default_folder(preset)
     if n < 3:
         raise ValueError(f"--n must be at least 3, a note for each split, got {n}")
     kept = max(1, min(512, n // 8))
-    config = RenderConfig(preset, n_train=n - 2 * kept, n_validation=kept, n_test=kept)
+    seconds = PRESETS.get(preset, Config()).sound.seconds
+    config = RenderConfig(preset, seconds, n_train=n - 2 * kept, n_validation=kept, n_test=kept)
     rendered = render(config, folder, workers=workers, scheduler=scheduler)
     print(f"{rendered} notes rendered; {config.n_train} to train on in {folder}")
     return 0

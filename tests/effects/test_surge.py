@@ -1,5 +1,7 @@
 """Surge XT: its set, what each value sets, and what is said where it is not installed."""
 
+import re
+import struct
 import types
 
 import numpy as np
@@ -9,34 +11,39 @@ from labkit.effects.hosts import instrument
 from labkit.effects.hosts.worker import PluginError
 from labkit.effects.synths import surge
 from labkit.effects.synths.registry import Synth
-from labkit.effects.synths.spec import NOTE, Knob
-from labkit.effects.synths.surge import SIMPLE, SurgeEngine, controls_of, find_surge, start
+from labkit.effects.synths.spec import NOTE
+from labkit.effects.synths.surge import SIMPLE, SurgeEngine, find_surge, routed, start
 from labkit.signal.seeds import generator
 from labkit.systems.synth.predict import patch_of
 from labkit.systems.synth.train import exchanges, varied
 
-# The parameters of scene A without LFOs and sends, and of the whole, as pedalboard shows those of a fresh Surge XT 1.3.
-NAMES = """
-a_amp_eg_attack a_amp_eg_attack_shape a_amp_eg_decay a_amp_eg_decay_shape a_amp_eg_envelope_mode a_amp_eg_release
-a_amp_eg_release_shape a_amp_eg_sustain a_feedback a_filter_1_cutoff a_filter_1_feg_mod_amount a_filter_1_keytrack
-a_filter_1_resonance a_filter_1_subtype a_filter_1_type a_filter_2_cutoff a_filter_2_feg_mod_amount
-a_filter_2_keytrack a_filter_2_offset_mode a_filter_2_resonance a_filter_2_subtype a_filter_2_type a_filter_balance
-a_filter_configuration a_filter_eg_attack a_filter_eg_attack_shape a_filter_eg_decay a_filter_eg_decay_shape
-a_filter_eg_envelope_mode a_filter_eg_release a_filter_eg_release_shape a_filter_eg_sustain a_fm_depth a_fm_routing
-a_highpass a_keytrack_root_key a_link_resonance a_noise_color a_noise_mute a_noise_route a_noise_solo a_noise_volume
-a_octave a_osc_1_keytrack a_osc_1_mute a_osc_1_octave a_osc_1_pitch a_osc_1_retrigger a_osc_1_route a_osc_1_shape
-a_osc_1_solo a_osc_1_sub_mix a_osc_1_sync a_osc_1_type a_osc_1_unison_detune a_osc_1_unison_voices a_osc_1_volume
-a_osc_1_width_1 a_osc_1_width_2 a_osc_2_keytrack a_osc_2_mute a_osc_2_octave a_osc_2_pitch a_osc_2_retrigger
-a_osc_2_route a_osc_2_shape a_osc_2_solo a_osc_2_sub_mix a_osc_2_sync a_osc_2_type a_osc_2_unison_detune
-a_osc_2_unison_voices a_osc_2_volume a_osc_2_width_1 a_osc_2_width_2 a_osc_3_keytrack a_osc_3_mute a_osc_3_octave
-a_osc_3_pitch a_osc_3_retrigger a_osc_3_route a_osc_3_shape a_osc_3_solo a_osc_3_sub_mix a_osc_3_sync a_osc_3_type
-a_osc_3_unison_detune a_osc_3_unison_voices a_osc_3_volume a_osc_3_width_1 a_osc_3_width_2 a_osc_drift a_pan a_pitch
-a_pitch_bend_down_range a_pitch_bend_up_range a_play_mode a_portamento a_pre_filter_gain a_ring_modulation_1x2_mute
-a_ring_modulation_1x2_route a_ring_modulation_1x2_solo a_ring_modulation_1x2_volume a_ring_modulation_2x3_mute
-a_ring_modulation_2x3_route a_ring_modulation_2x3_solo a_ring_modulation_2x3_volume a_vca_gain a_velocity_vca_gain
-a_volume a_waveshaper_drive a_waveshaper_type a_width active_scene bypass_surge_xt character fx_a1_fx_type
-fx_chain_bypass global_volume polyphony_limit scene_mode split_point
-""".split()  # noqa: SIM905 - a line for each would be a page and a half
+# The parameters of scene A that matter here, and of the whole, as pedalboard shows them of Surge XT 1.3.
+CLASSIC = "shape width_1 width_2 sub_mix sync"
+MODERN = "sawtooth pulse triangle width sync"
+WHOLE = """a_feedback a_filter_balance a_filter_configuration a_fm_routing a_highpass a_link_resonance a_noise_color
+a_noise_mute a_noise_route a_noise_solo a_noise_volume a_octave a_osc_drift a_pan a_pitch a_play_mode a_portamento
+a_pre_filter_gain a_vca_gain a_waveshaper_drive a_waveshaper_type active_scene fx_chain_bypass scene_mode
+a_filter_2_offset_mode"""
+PARTS = {
+    "a_{}_eg": (("amp", "filter"), "attack decay release sustain envelope_mode"),
+    "a_filter": ((1, 2), "cutoff resonance type feg_mod_amount keytrack"),
+    "a_lfo": (range(1, 7), "amplitude attack decay deform delay hold phase rate release sustain"),
+    "a_ring_modulation": (("1x2", "2x3"), "mute solo"),
+}
+OSCILLATOR = "keytrack mute octave pitch retrigger route solo unison_detune unison_voices volume "
+
+
+def names_of(oscillator: str) -> list[str]:
+    """Every name, with oscillators whose first five parameters are these."""
+    found = WHOLE.split()
+    for part, (members, knobs) in PARTS.items():
+        for one in members:
+            prefix = part.format(one) if "{" in part else f"{part}_{one}"
+            found += [f"{prefix}_{knob}" for knob in knobs.split()]
+    return found + [f"a_osc_{k}_{x}" for k in (1, 2, 3) for x in (OSCILLATOR + oscillator).split()]
+
+
+NAMES = names_of(MODERN)
 FILTERS = "Off|LP 12 dB|LP 24 dB|LP Legacy Ladder|HP 12 dB|HP 24 dB|BP 12 dB|N 12 dB"
 OCTAVES, ROUTES = "-3|-2|-1|0|1|2|3", "Filter 1|Both|Filter 2"
 VOICES = "1 voice|" + "|".join(f"{n} voices" for n in range(2, 17))
@@ -47,9 +54,29 @@ WORDS |= {"a_waveshaper_type": "Off|Soft|Hard|Asymmetric|Sine|Digital"}
 WORDS |= {f"a_filter_{k}_type": FILTERS for k in (1, 2)}
 WORDS |= {f"a_{name}_eg_envelope_mode": "Digital|Analog" for name in ("amp", "filter")}
 for number in (1, 2, 3):
-    WORDS |= {f"a_osc_{number}_type": "Classic|Sine|Wavetable|Modern"}
     WORDS |= {f"a_osc_{number}_route": ROUTES, f"a_osc_{number}_octave": OCTAVES}
     WORDS |= {f"a_osc_{number}_unison_voices": VOICES}
+# The part of a new instance's patch that is changed.
+PATCH = (
+    '<?xml version="1.0"?>\n<patch><parameters><a_pitch type="2" value="0.0" extend_range="0" />'
+)
+PATCH += "".join(
+    f'<a_osc{k}_type type="0" value="0" /><a_osc{k}_param3 type="2" value="0.5" />'
+    for k in (1, 2, 3)
+)
+PATCH += "".join(f'<a_filter{k}_cutoff type="2" value="9" extend_range="0" />' for k in (1, 2))
+PATCH += '<a_lfo5_shape type="0" value="0" /></parameters></patch>'
+
+
+def preset_file(patch: str) -> bytes:
+    """A `.vstpreset` file: header, the patch, more of the state, another chunk, the list of chunks."""
+    state = (
+        b"sub3" + struct.pack("<I7i", len(patch), *[0] * 7) + patch.encode() + b"JUCEPrivateData"
+    )
+    places = [(b"Comp", 48, len(state)), (b"Info", 48 + len(state), 4)]
+    chunks = b"".join(struct.pack("<4sqq", *place) for place in places)
+    head = b"VST3" + struct.pack("<i", 1) + b"A" * 32 + struct.pack("<q", 52 + len(state))
+    return head + state + b"meta" + b"List" + struct.pack("<i", 2) + chunks
 
 
 class FakeKnob:
@@ -78,10 +105,20 @@ class FakeSurge:
     """What pedalboard makes of Surge XT, with a sine that is as long as the note; presets are its numbers."""
 
     name, version, is_instrument = "Surge XT", "1.3.4", True
+    words, missing, forgets = WORDS, (), False
 
     def __init__(self, where: str) -> None:
-        self.where, self.notes = where, []
-        self.parameters = {name: FakeKnob(WORDS.get(name, "")) for name in NAMES}
+        self.where, self.notes, self.preset_data = where, [], preset_file(PATCH)
+
+    @property
+    def parameters(self) -> dict[str, FakeKnob]:
+        """Made anew when a preset is loaded: the oscillators' names follow their type."""
+        if self._knobs is None:
+            modern = b'<a_osc1_type type="0" value="8" />' in self._preset
+            every = names_of(MODERN if modern else CLASSIC)
+            words = self.words
+            self._knobs = {x: FakeKnob(words.get(x, "")) for x in every if x not in self.missing}
+        return self._knobs
 
     def process(
         self, events: list, seconds: float, rate: int, *, num_channels: int, reset: bool
@@ -104,7 +141,16 @@ class FakeSurge:
 
     @property
     def preset_data(self) -> bytes:
-        return np.array([knob.raw_value for knob in self.parameters.values()]).tobytes()
+        return (
+            self._preset
+            + np.array(
+                [self.parameters[x].raw_value for x in NAMES if x in self.parameters]
+            ).tobytes()
+        )
+
+    @preset_data.setter
+    def preset_data(self, preset: bytes) -> None:
+        self._preset, self._knobs = preset if not self.forgets else preset_file(PATCH), None
 
 
 @pytest.fixture
@@ -130,20 +176,40 @@ def shown(plugin: FakeSurge, name: str) -> str:
     return knob.get_text_for_raw_value(knob.raw_value)
 
 
-def test_the_set_names_parameters_that_surge_has() -> None:
+def test_the_set_is_the_published_one() -> None:
     every = [field.name for field in SIMPLE.fields]
-    assert len(every) > 45
-    assert set(controls_of(patch(0))) <= set(NAMES)
+    assert len(every) == 92
+    assert [name for name in every if name.startswith("note_")] == list(NOTE)
     assert set(every) - set(NOTE) <= set(NAMES)
     assert not set(start()) & set(every)
+    counts = {"a_osc_": 21, "a_lfo_": 52, "a_filter_": 10, "a_amp_eg_": 4, "a_noise_": 1}
+    assert {x: sum(name.startswith(x) for name in every) for x in counts} == counts
+    assert not {"a_lfo_6_phase", "a_lfo_6_rate"} & set(every)  # it is an envelope
+    assert (SIMPLE["note_pitch"].low, SIMPLE["note_pitch"].high) == (48, 72)
     drawn = [patch(seed) for seed in range(300)]
     for field in SIMPLE.fields:
         assert len({values[field.name] for values in drawn}) > 1, field.name
-        if isinstance(field, Knob) and field.name not in NOTE:
-            assert 0 <= field.low < field.high <= 1
-    # An envelope's times are 2 ** (13 x - 8) seconds.
-    highest = [SIMPLE[f"a_amp_eg_{name}"].high for name in ("attack", "decay", "release")]
-    assert (2 ** (13 * np.array(highest) - 8) < (0.83, 2.1, 2.1)).all()
+        if field.name not in NOTE:
+            # An envelope's times are 2 ** (13 x - 8) seconds: 4 s.
+            times = ("attack", "decay", "release", "hold")
+            assert (field.low, field.high) == (0, 0.77 if field.name.endswith(times) else 1)
+
+
+def test_a_preset_gets_its_routes_and_stays_whole() -> None:
+    before, after = preset_file(PATCH), routed(preset_file(PATCH))
+    assert after == preset_file(after[after.index(b"<?xml") : after.index(b"JUCE")].decode())
+    found = re.findall(rb'<(\w+)[^>]*><modrouting source="(\d+)" depth="(\d+)"', after)
+    moved = {name.decode(): (int(source), int(depth)) for name, source, depth in found}
+    assert moved["a_filter2_cutoff"] == (18, 130)  # LFO 2, 130 semitones
+    assert moved["a_osc3_param3"] == (21, 1)
+    assert moved["a_pitch"] == (22, 14)
+    assert len(moved) == 6
+    assert before.count(b'value="8"') == 0
+    assert after.count(b'value="8"') == 3  # Modern
+    with pytest.raises(ValueError, match="no patch of Surge XT"):
+        routed(b"VST3" + bytes(80))
+    with pytest.raises(ValueError, match="without a_pitch"):
+        routed(preset_file(PATCH.replace("a_pitch", "a_tune")))
 
 
 def test_every_value_reaches_its_parameter(made: list[FakeSurge]) -> None:
@@ -159,50 +225,43 @@ def test_every_value_reaches_its_parameter(made: list[FakeSurge]) -> None:
                 assert shown(made[0], name).removesuffix(" voice").removesuffix(" voices") == value
             else:
                 assert made[0].parameters[name].raw_value == value, name
-        for source in ("osc_1", "osc_2", "osc_3", "noise"):
-            assert made[0].parameters[f"a_{source}_mute"].raw_value == float(
-                values[f"a_{source}_volume"] == 0
-            )
-        assert made[0].notes[-1] == (values["note_pitch"], 102, 0.0, values["note_seconds"])
+        begin, held = values["note_start"], values["note_seconds"]
+        assert made[0].notes[-1] == (values["note_pitch"], 102, begin, begin + held)
     assert len(made) == 1
 
 
-def test_a_release_with_other_parameters_is_refused_by_name(
-    made: list[FakeSurge], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (
+            {"missing": ("a_osc_2_triangle", "a_highpass")},
+            r"Surge XT 1\.3\.4 has 152 parameters, but not these 2 of \d+: .*a_highpass",
+        ),
+        (
+            {"words": WORDS | {"a_filter_1_type": "Off|Lowpass 12"}},
+            "a_filter_1_type never shows 'LP 12 dB'; it shows Off, Lowpass 12",
+        ),
+        ({"forgets": True}, "but not these 12 of .*a_osc_1_sawtooth"),
+    ],
+)
+def test_a_release_that_differs_is_refused_by_name(
+    made: list[FakeSurge], monkeypatch: pytest.MonkeyPatch, other: dict, message: str
 ) -> None:
-    fewer = [name for name in NAMES if name not in ("a_osc_2_shape", "a_highpass")]
-    monkeypatch.setattr(FakeSurge, "__init__", _with(fewer, WORDS))
-    with pytest.raises(
-        ValueError,
-        match=r"Surge XT 1\.3\.4 has 120 parameters, but not these 2 of \d+: .*a_highpass",
-    ):
+    for name, value in other.items():
+        monkeypatch.setattr(FakeSurge, name, value)
+    with pytest.raises(ValueError, match=message):
         SurgeEngine("surge_simple")
-    monkeypatch.setattr(
-        FakeSurge, "__init__", _with(NAMES, WORDS | {"a_filter_1_type": "Off|Lowpass 12"})
-    )
-    with pytest.raises(
-        ValueError, match="a_filter_1_type never shows 'LP 12 dB'; it shows Off, Lowpass 12"
-    ):
-        SurgeEngine("surge_simple")
-    assert len(made) == 2
-
-
-def _with(names: list[str], words: dict[str, str]):
-    def init(self: FakeSurge, where: str) -> None:
-        self.where, self.notes = where, []
-        self.parameters = {name: FakeKnob(words.get(name, "")) for name in names}
-
-    return init
+    assert len(made) == 1
 
 
 def test_volume_presets_and_new_instances(made: list[FakeSurge]) -> None:
-    engine, values = SurgeEngine("surge_simple"), patch(1) | {"note_seconds": 0.25}
+    note = {"note_start": 0.125, "note_seconds": 0.25}
+    engine, values = SurgeEngine("surge_simple"), patch(1) | note
     loud, quiet = (engine.render(values, 0.5, None, db) for db in (24.0, -24.0))
-    assert np.abs(loud).max() / np.abs(quiet).max() == pytest.approx(
-        0.75 / 0.25, rel=1e-3
-    )  # places of 24 and -24 dB
-    state = np.frombuffer(engine.preset(values, volume_db=24.0))
-    assert state[NAMES.index("a_vca_gain")] == 0.75
+    # Places of 24 and -24 dB.
+    assert np.abs(loud).max() / np.abs(quiet).max() == pytest.approx(0.75 / 0.25, rel=1e-3)
+    numbers = np.frombuffer(engine.preset(values, volume_db=24.0)[-8 * len(NAMES) :])
+    assert numbers[NAMES.index("a_vca_gain")] == 0.75
     assert len(made) == 1
     np.testing.assert_array_equal(engine.first_note(values, 0.5, 24.0), loud)
     assert len(made) == 2
@@ -224,12 +283,16 @@ def test_without_surge_the_error_says_how_to_get_it(
 
 def test_the_system_takes_the_set() -> None:
     """A silent patch gets its loudest source, oscillators change places, and no knob is moved that is not known."""
-    values = patch(5)
-    order = exchanges(SIMPLE)[1]
+    values = SIMPLE.settle(patch(5) | {"a_lfo_3_amplitude": 0.25, "a_lfo_4_amplitude": 0.75})
+    order = exchanges(SIMPLE)[2]  # the first two oscillators change places
     exchanged = SIMPLE.decode(SIMPLE.encode(values)[order])
     assert exchanged["a_osc_2_volume"] == values["a_osc_1_volume"]
+    assert exchanged["a_lfo_4_amplitude"] == 0.25  # LFO 4 moves oscillator 2
     off = {name: 0.0 for name in SIMPLE.names if name.endswith("_volume")}
-    sounding = patch_of(SIMPLE, SIMPLE.encode(SIMPLE.settle(values | off)))
-    assert sum(sounding[name] != 0 for name in off) == 1
+    code = SIMPLE.encode(SIMPLE.settle(values | off))
+    for k in (1, 2, 3):  # below the range, the third one least
+        code[SIMPLE.columns[f"a_osc_{k}_volume"]] -= 1.0 / k
+    sounding = patch_of(SIMPLE, code)
+    assert [name for name in off if sounding[name] != 0] == ["a_osc_3_volume"]
     mel, lines = np.zeros((64, 10), np.float32), np.zeros(312, np.float32)
     assert varied(mel, lines, values, SIMPLE, np.random.default_rng(0))[2] == values

@@ -104,4 +104,6 @@ def test_shares_and_points_of_every_set_are_possible(spec: SynthSpec) -> None:
         else:
             assert field.low < field.high, field
             assert (field.point is None) == (field.point_share == 0), field
-            assert field.point is None or not field.low <= field.point <= field.high, field
+            within = field.point is not None and field.low <= field.point <= field.high
+            # Then it is a place of the grid, so that a vector has one meaning.
+            assert not within or field.at(field.step(field.point)) == field.point, field

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -35,13 +35,20 @@ class Vst3Instrument:
     Args:
         where: the `.vst3` file or bundle.
         names: parameters that will be set, as pedalboard spells them; None for all.
+        prepare: what becomes of the content of a `.vstpreset` file before the parameters are
+            looked up, in every new instance.
 
     Raises:
         ValueError: when it is an effect, or lacks some of the parameters (all are named).
     """
 
-    def __init__(self, where: str, names: Iterable[str] | None = None) -> None:
-        self._where = where
+    def __init__(
+        self,
+        where: str,
+        names: Iterable[str] | None = None,
+        prepare: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        self._where, self._prepare = where, prepare
         self._names = None if names is None else tuple(names)
         self._words: dict[str, list[str]] = {}
         self.reload()
@@ -51,6 +58,8 @@ class Vst3Instrument:
         self._plugin = need("pedalboard").VST3Plugin(self._where)
         if not self._plugin.is_instrument:
             raise ValueError("it is an effect: it plays no notes")
+        if self._prepare is not None:
+            self.load(self._prepare(self.state()))
         every = self._plugin.parameters
         names = tuple(every) if self._names is None else self._names
         if missing := [name for name in names if name not in every]:
@@ -107,15 +116,17 @@ class Vst3Instrument:
         seconds: float,
         sample_rate: int = 44_100,
         velocity: float = 0.8,
+        start: float = 0.0,
     ) -> np.ndarray:
-        """A note from silence, released after `held` seconds: (2, samples) float32.
+        """A note after `start` seconds of silence, held for `held`: (2, samples) float32.
 
         Settings are those of `set`; the MIDI key lies in 0..127, the velocity in 0..1.
         """
         self.settle(settings, sample_rate)
-        events = [(bytes([0x90, key, round(127 * velocity)]), 0.0), (bytes([0x80, key, 0]), held)]
+        end = start + held
+        events = [(bytes([0x90, key, round(127 * velocity)]), start), (bytes([0x80, key, 0]), end)]
         # The release lies within what is played, however long the key is held.
-        sound = self._process(events, max(seconds, held) + _MARGIN_SECONDS, sample_rate)
+        sound = self._process(events, max(seconds, end) + _MARGIN_SECONDS, sample_rate)
         return np.ascontiguousarray(sound[:, : round(seconds * sample_rate)], dtype=np.float32)
 
     def state(self) -> bytes:

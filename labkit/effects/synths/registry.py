@@ -106,7 +106,8 @@ class Synth:
 
     def play(self, preset: str, values: Values, *, seconds: float = 2.0) -> np.ndarray:
         """Anybody's preset of Vital in a new instance, with key and length from `values`."""
-        return self._worker.call("play", preset, {x: float(values[x]) for x in NOTE}, seconds)
+        note = {name: float(values[name]) for name in NOTE if name in values}
+        return self._worker.call("play", preset, note, seconds)
 
     def __enter__(self) -> Self:
         return self

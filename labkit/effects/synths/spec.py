@@ -9,7 +9,7 @@ import numpy as np
 # How every synthesizer is played.
 SAMPLE_RATE = 44_100
 VELOCITY = 0.8
-NOTE = ("note_pitch", "note_seconds")
+NOTE = ("note_pitch", "note_start", "note_seconds")  # not every set has a start
 
 Values = Mapping[str, float | str]
 

@@ -1,117 +1,103 @@
 """The synthesizer Surge XT, a VST3 that pedalboard hosts: parameter set, sound, `.vstpreset` files.
 
-Names are those that pedalboard shows of a fresh instance with Classic oscillators. Numbers are the
-host's, 0 to 1: times are 2 ** (13 x - 8) seconds, cutoffs 13.75 Hz * 2 ** (10.83 x), volumes
-x ** 3. Oscillators start at phase 0, so that a patch without noise sounds the same twice; Surge's
-noise has no seed.
+Numbers are the host's, 0 to 1: times are 2 ** (13 x - 8) seconds, cutoffs 13.75 Hz *
+2 ** (10.83 x), volumes x ** 3. Oscillators start at phase 0, so that a patch without noise sounds
+the same twice; Surge's noise has no seed.
 """
+
+import re
+import struct
 
 import numpy as np
 
 from labkit.effects.hosts.instrument import Vst3Instrument
 from labkit.effects.hosts.listing import find
 from labkit.effects.hosts.worker import PluginError
-from labkit.effects.synths.spec import (
-    NOTE,
-    SAMPLE_RATE,
-    VELOCITY,
-    Choice,
-    Field,
-    Knob,
-    SynthSpec,
-    Values,
-)
+from labkit.effects.synths.spec import NOTE, SAMPLE_RATE, VELOCITY, Field, Knob, SynthSpec, Values
 
 PLUGIN = "Surge XT"
-# A source whose volume is at its point is muted.
-_MUTES = {
-    f"a_{source}_volume": f"a_{source}_mute" for source in ("osc_1", "osc_2", "osc_3", "noise")
-}
+_LONGEST = 0.77  # about 4 s
 
 
 def _oscillator(k: int) -> tuple[Field, ...]:
-    volume, voices = f"a_osc_{k}_volume", f"a_osc_{k}_unison_voices"
-    return (
-        Knob(volume, 0.5, 1.0, point=0.0, point_share=0.35),
-        Knob(f"a_osc_{k}_shape", 0.0, 1.0, gate=volume),
-        Knob(f"a_osc_{k}_width_1", 0.1, 0.9, gate=volume),
-        Knob(f"a_osc_{k}_sub_mix", 0.1, 1.0, point=0.0, point_share=0.6, gate=volume),
-        Knob(f"a_osc_{k}_sync", 0.05, 0.6, point=0.0, point_share=0.7, gate=volume),
-        Choice(f"a_osc_{k}_octave", ("0", "-1", "1", "2"), (0.5, 0.2, 0.2, 0.1), gate=volume),
-        # Up to 0.28 semitones.
-        Knob(f"a_osc_{k}_pitch", 0.502, 0.52, point=0.5, point_share=0.4, gate=volume),
-        Choice(voices, ("1", "3", "5", "7"), (0.55, 0.15, 0.15, 0.15), gate=volume),
-        Knob(f"a_osc_{k}_unison_detune", 0.05, 0.5, gate=voices),
-    )
+    """A Modern oscillator, whose width LFO k + 2 moves."""
+    waves = ("sawtooth", "pulse", "triangle", "width", "sync", "volume")
+    pitch = Knob(f"a_osc_{k}_pitch", 0.0, 1.0, point=0.5, point_share=0.5)
+    return (pitch, *(Knob(f"a_osc_{k}_{name}", 0.0, 1.0) for name in waves))
 
 
-def _envelope(name: str, gate: str | None = None) -> tuple[Field, ...]:
-    """Attack up to 0.8 s, decay and release up to 2 s."""
-    return (
-        Knob(f"a_{name}_eg_attack", 0.0, 0.59, gate=gate),
-        Knob(f"a_{name}_eg_decay", 0.2, 0.69, gate=gate),
-        Knob(f"a_{name}_eg_sustain", 0.0, 1.0, gate=gate),
-        *((Knob(f"a_{name}_eg_release", 0.1, 0.69, gate=gate),) if gate is None else ()),
-    )
+def _envelope(name: str, *others: str, gate: str | None = None) -> tuple[Field, ...]:
+    """Times up to 4 s, the level that is held, and other knobs."""
+    highest = dict.fromkeys(("attack", "decay", "release"), _LONGEST)
+    highest |= {"hold": _LONGEST} if gate else {}
+    highest |= dict.fromkeys(("sustain", *others), 1.0)
+    return tuple(Knob(f"a_{name}_{x}", 0.0, high, gate=gate) for x, high in highest.items())
 
 
-_FILTERS = ("Off", "LP 12 dB", "LP 24 dB", "HP 12 dB", "BP 12 dB", "N 12 dB")
+def _lfo(k: int) -> tuple[Field, ...]:
+    """The last one is an envelope: it has no phase and no rate."""
+    amplitude = f"a_lfo_{k}_amplitude"
+    others = ("deform",) if k == 6 else ("deform", "phase", "rate")
+    envelope = _envelope(f"lfo_{k}", *others, gate=amplitude)
+    return (Knob(amplitude, 0.0, 1.0, point=0.0, point_share=0.67), *envelope)
 
 
-def _filter(k: int, shares: tuple[float, ...]) -> tuple[Field, ...]:
-    gate = f"a_filter_{k}_type"
-    return (
-        Choice(gate, _FILTERS, shares),
-        Knob(f"a_filter_{k}_cutoff", 0.2, 0.95, gate=gate),
-        Knob(f"a_filter_{k}_resonance", 0.0, 0.85, gate=gate),
-    )
+def _filter(k: int) -> tuple[Field, ...]:
+    knobs = ("cutoff", "feg_mod_amount", "resonance")
+    return tuple(Knob(f"a_filter_{k}_{name}", 0.0, 1.0) for name in knobs)
 
 
-_SWEEP = "a_filter_1_feg_mod_amount"
-_BEND = "a_waveshaper_type"
+# The 92 parameters and their ranges are those of Hayes et al. 2025 (Surge XT, Simple). Here a note
+# has a start and a length, there a start and an end; what is behind an LFO without amplitude rests.
 SIMPLE = SynthSpec(
     "surge_simple",
     (
+        *_envelope("amp_eg"),
+        *_filter(1),
+        *_filter(2),
+        *_envelope("filter_eg"),
+        Knob("a_highpass", 0.0, 1.0, point=0.0, point_share=0.5),
+        Knob("a_noise_volume", 0.0, 1.0, point=0.0, point_share=0.67),
         *(field for k in (1, 2, 3) for field in _oscillator(k)),
-        Knob("a_noise_volume", 0.3, 0.8, point=0.0, point_share=0.6),
-        Knob("a_noise_color", 0.0, 1.0, gate="a_noise_volume"),
-        *_filter(1, (0.15, 0.2, 0.3, 0.15, 0.1, 0.1)),
-        # Up to 58 semitones.
-        Knob(_SWEEP, 0.52, 0.8, point=0.5, point_share=0.35, gate="a_filter_1_type"),
-        *_filter(2, (0.6, 0.08, 0.08, 0.08, 0.08, 0.08)),
-        *_envelope("amp"),
-        *_envelope("filter", gate=_SWEEP),
-        Choice(_BEND, ("Off", "Soft", "Hard", "Asymmetric", "Sine"), (0.6, 0.1, 0.1, 0.1, 0.1)),
-        Knob("a_waveshaper_drive", 0.5, 0.75, gate=_BEND),  # up to 12 dB
-        Knob("a_highpass", 0.1, 0.6, point=0.0, point_share=0.6),
-        Knob("note_pitch", 36.0, 84.0, steps=48),
-        Knob("note_seconds", 0.15, 1.0),
+        *(field for k in range(1, 7) for field in _lfo(k)),
+        Knob("note_pitch", 48.0, 72.0, steps=24),
+        Knob("note_start", 0.0, 2.0),
+        Knob("note_seconds", 0.05, 2.0),
     ),
 )
 SETS = {SIMPLE.name: SIMPLE}
 
+# What a host cannot set, in Surge's own patch: Modern oscillators, an envelope as LFO 6, and what
+# each LFO (source 17 to 22) moves how far.
+_VALUES = {"a_osc1_type": 8, "a_osc2_type": 8, "a_osc3_type": 8, "a_lfo5_shape": 6}
+_ROUTES = {
+    "a_filter1_cutoff": (17, 130),
+    "a_filter2_cutoff": (18, 130),
+    "a_osc1_param3": (19, 1),
+    "a_osc2_param3": (20, 1),
+    "a_osc3_param3": (21, 1),
+    "a_pitch": (22, 14),
+}
 
 _SILENCED = ("a_portamento", "a_osc_drift", "a_filter_2_offset_mode", "a_fm_routing")
-_CENTRED = ("a_pitch", "a_pan", "a_filter_2_feg_mod_amount", "a_feedback", "a_filter_balance")
+_CENTRED = ("a_pitch", "a_pan", "a_feedback", "a_filter_balance", "a_pre_filter_gain")
 
 
 def start() -> dict[str, float | str]:
     """What every note sets before its patch: one scene, no effects, fixed phases."""
     patch: dict[str, float | str] = dict.fromkeys(_SILENCED, 0.0)
     patch |= dict.fromkeys(("scene_mode", "active_scene", "a_play_mode", "a_link_resonance"), 0.0)
-    patch |= dict.fromkeys((*_CENTRED, "a_pre_filter_gain"), 0.5)
-    patch |= {"fx_chain_bypass": 1.0, "a_octave": "0", "a_noise_solo": 0.0}
-    patch |= {"a_filter_configuration": "Serial 1", "a_noise_route": "Filter 1"}
-    patch |= {f"a_{envelope}_eg_envelope_mode": "Digital" for envelope in ("amp", "filter")}
+    patch |= dict.fromkeys(_CENTRED, 0.5)
+    patch |= {"fx_chain_bypass": 1.0, "a_octave": "0", "a_filter_configuration": "Serial 1"}
+    patch |= {f"a_filter_{k}_type": "LP 12 dB" for k in (1, 2)} | {"a_waveshaper_type": "Off"}
+    patch |= {f"a_{envelope}_eg_envelope_mode": "Analog" for envelope in ("amp", "filter")}
     for pair in ("1x2", "2x3"):
         patch |= {f"a_ring_modulation_{pair}_mute": 1.0, f"a_ring_modulation_{pair}_solo": 0.0}
+    for source in ("noise", "osc_1", "osc_2", "osc_3"):
+        patch |= {f"a_{source}_mute": 0.0, f"a_{source}_solo": 0.0, f"a_{source}_route": "Filter 1"}
     for k in (1, 2, 3):
-        patch |= {f"a_osc_{k}_type": "Classic", f"a_osc_{k}_route": "Filter 1"}
-        patch |= {
-            f"a_osc_{k}_solo": 0.0,
-            f"a_osc_{k}_retrigger": 1.0,
-            f"a_osc_{k}_keytrack": 1.0,
-        }
+        patch |= {f"a_osc_{k}_octave": "0", f"a_osc_{k}_unison_voices": "1"}
+        patch |= {f"a_osc_{k}_retrigger": 1.0, f"a_osc_{k}_keytrack": 1.0}
     return patch
 
 
@@ -121,9 +107,47 @@ def controls_of(values: Values, volume_db: float = 0.0) -> dict[str, float | str
     The volume, -48..48 dB, is that of the amplifier behind the filters.
     """
     patch = {name: value for name, value in values.items() if name not in NOTE}
-    patch |= {mute: float(values[volume] == 0.0) for volume, mute in _MUTES.items()}
     patch["a_vca_gain"] = float((np.clip(volume_db, -48.0, 48.0) + 48.0) / 96.0)
     return start() | patch
+
+
+def routed(preset: bytes) -> bytes:
+    """A `.vstpreset` file's content with what a host cannot set; ValueError if it is no patch."""
+    begin = preset.find(b"sub3")  # size of the patch behind it, then sizes of wavetables
+    first = preset.find(b"<?xml", begin)
+    if min(begin, first) < 0:
+        raise ValueError("its state holds no patch of Surge XT")
+    size = int.from_bytes(preset[begin + 4 : begin + 8], "little")
+    patch = preset[first : first + size].decode()
+    for name, value in _VALUES.items():
+        patch = _edited(patch, name, r'([^>]*value=")[^"]*', rf"\g<1>{value}")
+    for name, (source, depth) in _ROUTES.items():
+        route = f'<modrouting source="{source}" depth="{depth}" muted="0" source_index="0" />'
+        patch = _edited(patch, name, "([^>]*?) ?/>", rf"\g<1>>{route}</{name}>")
+    text = patch.encode()
+    more = len(text) - size
+    length = struct.pack("<I", len(text))
+    content = preset[: begin + 4] + length + preset[begin + 8 : first] + text
+    content += preset[first + size :]
+    # The list of chunks lies behind them: name, place and size of each.
+    where = struct.unpack_from("<q", preset, 40)[0] + more
+    moved = bytearray(content)
+    struct.pack_into("<q", moved, 40, where)
+    for k in range(struct.unpack_from("<i", moved, where + 4)[0]):
+        entry = where + 12 + 20 * k
+        place, extent = struct.unpack_from("<qq", moved, entry)
+        changed = (
+            (place, extent + more) if place <= begin < place + extent else (place + more, extent)
+        )
+        struct.pack_into("<qq", moved, entry, *changed)
+    return bytes(moved)
+
+
+def _edited(patch: str, name: str, pattern: str, replacement: str) -> str:
+    edited, n = re.subn(f"<{name} {pattern}", f"<{name} {replacement}", patch, count=1)
+    if not n:
+        raise ValueError(f"this release of {PLUGIN} has another patch, without {name}")
+    return edited
 
 
 def find_surge() -> str:
@@ -146,16 +170,18 @@ class SurgeEngine:
     """Surge XT in this process, for workers; see `registry.Synth` for the methods.
 
     Raises:
-        ValueError: if this release of Surge XT lacks a parameter or a word of the set.
+        ValueError: if this release of Surge XT lacks a parameter or a word of the set, or does not
+            keep the routes of its LFOs.
     """
 
     def __init__(self, parameters: str) -> None:
-        fields = SETS[parameters].fields
-        names = controls_of({field.name: field.rest for field in fields})
-        self._instrument = Vst3Instrument(find_surge(), names)
-        for field in fields:
-            for word in field.options if isinstance(field, Choice) else ():
-                self._instrument.place(field.name, word)
+        rest = controls_of({field.name: field.rest for field in SETS[parameters].fields})
+        self._instrument = Vst3Instrument(find_surge(), rest, routed)
+        for name, word in rest.items():
+            if isinstance(word, str):
+                self._instrument.place(name, word)
+        if self._instrument.state().count(b"<modrouting") < len(_ROUTES):
+            raise ValueError(f"{PLUGIN} did not take over the routes of its LFOs")
 
     def render(
         self,
@@ -166,9 +192,12 @@ class SurgeEngine:
     ) -> np.ndarray:
         """The note of a patch, (2, samples)."""
         patch = controls_of(values, volume_db)
-        key = round(float(values["note_pitch"]))
-        note = {"sample_rate": SAMPLE_RATE, "velocity": VELOCITY}
-        return self._instrument.play(patch, key, float(values["note_seconds"]), seconds, **note)
+        key, begin, held = (
+            round(float(values["note_pitch"])),
+            *map(float, (values[x] for x in NOTE[1:])),
+        )
+        note = {"sample_rate": SAMPLE_RATE, "velocity": VELOCITY, "start": begin}
+        return self._instrument.play(patch, key, held, seconds, **note)
 
     def first_note(self, values: Values, seconds: float, volume_db: float) -> np.ndarray:
         """The note of a patch in a new instance."""

@@ -77,7 +77,7 @@ class Config(system.Config):
 PRESETS = {
     "vital_simple": Config(),
     "vital_full": Config(Sound(parameters="vital_full"), Net(width=256), _plan(steps=8000)),
-    "surge_simple": Config(Sound(parameters="surge_simple")),
+    "surge_simple": Config(Sound(parameters="surge_simple", seconds=4.0)),
     KOSC: Config(
         Sound(parameters=KOSC),
         Net(hidden=320),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from labkit.effects.synths.registry import Synth, synthesizer_of
-from labkit.effects.synths.spec import SAMPLE_RATE, VELOCITY, Knob, SynthSpec, Values
+from labkit.effects.synths.spec import NOTE, SAMPLE_RATE, VELOCITY, Knob, SynthSpec, Values
 from labkit.learn.flow import sample
 from labkit.learn.minimise import minimise
 from labkit.measure.loudness import loudness_lufs
@@ -74,6 +74,10 @@ def patch_of(spec: SynthSpec, code: np.ndarray) -> dict[str, float | str]:
     if any(values[name] != 0.0 for name in sources):
         return values
     code = np.array(code, dtype=np.float64)
+    always = [spec.columns[name].start for name in sources if spec[name].point is None]
+    if always:  # a source that is never off was set below its range: the loudest gets its middle
+        code[max(always, key=lambda column: code[column])] = 0.0
+        return spec.decode(code)
     likeliest = min(sources, key=lambda name: code[spec.columns[name]][1])
     code[spec.columns[likeliest].start + 1] = -100.0
     return spec.decode(code)
@@ -248,7 +252,7 @@ def write_match(match: Match, folder: str | Path, *, name: str, synth: Synth) ->
     preset = synth.preset(values, name=name, volume_db=match.volume_db)
     with replacing(files[0]) as temporary:
         temporary.write_bytes(preset.encode() if isinstance(preset, str) else preset)
-    write_note(files[1], round(float(values["note_pitch"])), float(values["note_seconds"]))
+    write_note(files[1], *(float(values.get(name, 0.0)) for name in NOTE))
     facts = {"set": match.spec.name, "values": values, "volume_db": match.volume_db}
     replace_text(files[2], json.dumps({**facts, "mss_db": match.distance}, indent=1) + "\n")
     write_audio(files[3], match.audio / max(1.0, float(np.abs(match.audio).max())), SAMPLE_RATE)
@@ -257,14 +261,15 @@ def write_match(match: Match, folder: str | Path, *, name: str, synth: Synth) ->
     return files
 
 
-def write_note(path: Path, key: int, seconds: float) -> None:
+def write_note(path: Path, pitch: float, start: float, seconds: float) -> None:
     """A standard MIDI file with one note."""
     mido = need("mido")
     track = mido.MidiTrack()
-    velocity = round(127 * VELOCITY)
-    ticks = max(1, round(seconds * 960))  # 120 beats a minute, 480 ticks a beat
+    key, velocity = round(pitch), round(127 * VELOCITY)
+    # 120 beats a minute, 480 ticks a beat.
+    wait, ticks = round(start * 960), max(1, round(seconds * 960))
     track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(120), time=0))
-    track.append(mido.Message("note_on", note=key, velocity=velocity, time=0))
+    track.append(mido.Message("note_on", note=key, velocity=velocity, time=wait))
     track.append(mido.Message("note_off", note=key, velocity=0, time=ticks))
     track.append(mido.MetaMessage("end_of_track", time=0))
     with replacing(path) as temporary:

@@ -24,6 +24,7 @@ from labkit.systems.synth.render import Notes, default_folder, read_notes
 from labkit.systems.system import Training
 
 _OSCILLATOR = re.compile(r"(?<=osc_)\d(?=_)")
+_SURGES_LFO = re.compile(r"(?<=a_lfo_)[345](?=_)")  # that of oscillator 1, 2 or 3
 # Changes of pitch in semitones and of speed as a factor.
 _SEMITONES = 12
 _STRETCHES = 2.0 ** (np.arange(-6, 7) / 12)
@@ -98,7 +99,9 @@ def exchanges(spec: SynthSpec) -> np.ndarray:
     found = []
     for order in permutations(numbers):
         other = dict(zip(numbers, order, strict=True))
+        lfos = {str(int(one) + 2): str(int(two) + 2) for one, two in other.items()}
         names = [_OSCILLATOR.sub(lambda k, other=other: other[k[0]], name) for name in spec.names]
+        names = [_SURGES_LFO.sub(lambda k, lfos=lfos: lfos[k[0]], name) for name in names]
         if set(names) == set(spec.names):
             found.append(np.concatenate([columns[spec.columns[name]] for name in names]))
     return np.stack(found)
