@@ -1,0 +1,175 @@
+// Turns every group of <audio> elements that `listen.players` wrote into one synchronised player.
+// All clips start at one instant of one AudioContext; a choice only moves gains, so that a switch
+// has no gap and no jump in time. Without scripts the plain <audio> elements stay.
+(() => {
+  const FADE_SECONDS = 0.008;
+
+  function button(parent, text, label, act) {
+    const made = document.createElement("button");
+    made.type = "button";
+    made.textContent = text;
+    made.setAttribute("aria-label", label);
+    made.addEventListener("click", act);
+    parent.append(made);
+    return made;
+  }
+
+  // Clips of one length (the longest), each channel filled with silence.
+  async function decode(urls) {
+    const context = new OfflineAudioContext(1, 1, 48000);
+    const read = async (url) => context.decodeAudioData(await (await fetch(url)).arrayBuffer());
+    const clips = await Promise.all(urls.map(read));
+    const length = Math.max(...clips.map((clip) => clip.length));
+    return clips.map((clip) => {
+      const { numberOfChannels, sampleRate } = clip;
+      const whole = new AudioBuffer({ length, numberOfChannels, sampleRate });
+      for (let c = 0; c < numberOfChannels; c += 1) whole.copyToChannel(clip.getChannelData(c), c);
+      return whole;
+    });
+  }
+
+  function upgrade(group) {
+    const figures = [...group.querySelectorAll("figure")];
+    const urls = figures.map((figure) => figure.querySelector("audio")?.getAttribute("src"));
+    if (!urls.length || !urls.every((url) => url)) return;
+    group.dataset.ready = "yes";
+    const names = figures.map((figure) => figure.dataset.name);
+    const state = { clips: null, context: null, gains: [], sources: [], choice: 0, loop: true };
+    state.at = 0; // seconds into the clip while stopped
+    state.began = 0; // context time at which second 0 of the clip lay, while playing
+
+    const bar = document.createElement("div");
+    bar.className = "labkit-bar";
+    const play = button(bar, "▶", "play or stop (space)", () => (state.context ? stop() : start()));
+    const choices = names.map((name, k) =>
+      button(bar, name, `${name} (key ${k + 1})`, () => choose(k)));
+    const loop = button(bar, "⟲", "repeat (key L)", () => setLoop(!state.loop));
+    const clock = document.createElement("span");
+    bar.append(clock);
+    const wave = document.createElement("canvas");
+    wave.setAttribute("role", "img");
+    figures.forEach((figure) => { figure.querySelector("audio").hidden = true; });
+    group.prepend(bar, wave);
+    group.tabIndex = 0;
+
+    const duration = () => (state.clips ? state.clips[0].duration : 0);
+    const place = () => {
+      if (!state.context) return state.at;
+      const passed = Math.max(0, state.context.currentTime - state.began);
+      return state.loop ? passed % duration() : Math.min(passed, duration());
+    };
+
+    async function load() {
+      if (!state.loading) state.loading = decode(urls).then((clips) => { state.clips = clips; draw(); });
+      return state.loading;
+    }
+
+    async function start() {
+      await load();
+      const context = new AudioContext();
+      state.context = context;
+      state.began = context.currentTime + 0.05 - state.at;
+      state.gains = state.clips.map((_, k) => new GainNode(context, { gain: k === state.choice ? 1 : 0 }));
+      state.sources = state.clips.map((buffer, k) => {
+        const source = new AudioBufferSourceNode(context, { buffer, loop: state.loop });
+        source.connect(state.gains[k]).connect(context.destination);
+        source.start(context.currentTime + 0.05, state.at);
+        return source;
+      });
+      state.sources[0].onended = () => { if (state.context === context) { stop(); state.at = 0; draw(); } };
+      await context.resume();
+      show();
+      requestAnimationFrame(tick);
+    }
+
+    function stop() {
+      state.at = place();
+      const context = state.context;
+      state.context = null;
+      context.close();
+      show();
+    }
+
+    function seek(seconds) {
+      const playing = Boolean(state.context);
+      if (playing) stop();
+      state.at = Math.max(0, Math.min(seconds, duration() - 0.01));
+      if (playing) start();
+      draw();
+    }
+
+    function choose(k) {
+      state.choice = k;
+      const now = state.context?.currentTime;
+      if (state.context) state.gains.forEach((gain, g) => {
+        gain.gain.cancelScheduledValues(now);
+        gain.gain.setTargetAtTime(g === k ? 1 : 0, now, FADE_SECONDS);
+      });
+      show();
+      draw();
+    }
+
+    function setLoop(value) {
+      const at = place();
+      state.loop = value;
+      show();
+      if (state.context) seek(at);
+    }
+
+    function tick() {
+      if (!group.isConnected && state.context) stop();
+      if (!state.context) return;
+      draw();
+      requestAnimationFrame(tick);
+    }
+
+    function show() {
+      play.textContent = state.context ? "■" : "▶";
+      choices.forEach((one, k) => one.setAttribute("aria-pressed", String(k === state.choice)));
+      loop.setAttribute("aria-pressed", String(state.loop));
+      figures.forEach((figure, k) => figure.classList.toggle("labkit-chosen", k === state.choice));
+      group.dataset.playing = state.context ? "yes" : "no";
+      group.dataset.choice = names[state.choice];
+      wave.setAttribute("aria-label", `waveform of ${names[state.choice]}`);
+    }
+
+    function draw() {
+      const seconds = place();
+      group.dataset.seconds = seconds.toFixed(3);
+      if (!state.clips) return;
+      clock.textContent = `${seconds.toFixed(1)} / ${duration().toFixed(1)} s`;
+      const width = (wave.width = Math.max(100, wave.clientWidth));
+      const height = (wave.height = 48);
+      const pen = wave.getContext("2d");
+      const samples = state.clips[state.choice].getChannelData(0);
+      const step = samples.length / width;
+      pen.fillStyle = getComputedStyle(group).color;
+      for (let x = 0; x < width; x += 1) {
+        let most = 0;
+        for (let i = Math.floor(x * step); i < (x + 1) * step; i += 8) most = Math.max(most, Math.abs(samples[i] ?? 0));
+        pen.globalAlpha = x / width < seconds / duration() ? 0.9 : 0.4;
+        pen.fillRect(x, height / 2 - (most * height) / 2, 1, Math.max(1, most * height));
+      }
+    }
+
+    wave.addEventListener("click", (event) => load().then(() => seek((event.offsetX / wave.clientWidth) * duration())));
+    group.addEventListener("keydown", (event) => {
+      const digit = Number(event.key) - 1;
+      if (names[digit] !== undefined) choose(digit);
+      else if (event.key === "l") setLoop(!state.loop);
+      else if (event.key === " " && event.target === group) (state.context ? stop() : start());
+      else if (event.key === "ArrowLeft") seek(place() - 1);
+      else if (event.key === "ArrowRight") seek(place() + 1);
+      else return;
+      event.preventDefault();
+      event.stopPropagation(); // JupyterLab's own keys
+    });
+    show();
+    // The waveform is drawn when the page has come to it.
+    new IntersectionObserver((seen, observer) => {
+      if (seen.some((one) => one.isIntersecting)) { observer.disconnect(); load(); }
+    }).observe(group);
+  }
+
+  document.querySelectorAll(".labkit-players:not([data-ready])").forEach(upgrade);
+})();

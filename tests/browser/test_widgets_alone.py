@@ -1,0 +1,133 @@
+"""The widgets in a real browser, each alone in a page: a recorded file, a dragged pedal, a switch between players."""
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from scipy import signal
+
+from labkit.effects.registry import EFFECTS
+from labkit.lab.board import _description
+from labkit.lab.recorder import Recorder
+from labkit.signal.files import resample
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="no playwright here: pip install playwright"
+)
+spec = importlib.util.spec_from_file_location("widgets", Path(__file__).with_name("widgets.py"))
+widgets = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(widgets)
+
+RATE = 48000
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    """Two seconds that no shifted copy of itself equals."""
+    seconds = np.arange(2 * RATE) / RATE
+    return (0.5 * np.sin(2 * np.pi * (200 * seconds + 400 * seconds**2))).astype(np.float32)
+
+
+@pytest.fixture
+def open_page(tmp_path, sweep):
+    """A function that opens a page in Chromium, with the sweep at its microphone or with none."""
+    path = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if path is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    soundfile.write(tmp_path / "sweep.wav", sweep, RATE, subtype="PCM_16")
+    fake = [
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={tmp_path / 'sweep.wav'}",
+    ]
+    with playwright.sync_playwright() as play:
+        opened = []
+
+        def launch(*, microphone=False):
+            flags = [
+                "--disable-gpu",
+                "--autoplay-policy=no-user-gesture-required",
+                *(fake if microphone else []),
+            ]
+            flags += ["--no-sandbox"] if os.geteuid() == 0 else []
+            opened.append(play.chromium.launch(executable_path=path, args=flags))
+            page = opened[-1].new_page(viewport={"width": 760, "height": 600})
+            page.set_default_timeout(60_000)
+            return page
+
+        yield launch
+        for browser in opened:
+            browser.close()
+
+
+def test_a_take_reaches_python_as_it_was_played(open_page, sweep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = open_page(microphone=True)
+    errors = widgets.show(page, "recorder.js", seconds=4.0, count_in=1, beat_ms=100, message="")
+    page.get_by_role("button", name="record").click()
+    page.wait_for_function("window.sent.some((one) => one.content.piece === one.content.of - 1)")
+    assert errors == []
+    takes = []
+    recorder = Recorder(lambda audio, rate: takes.append((audio, rate)))
+    for content, buffers in widgets.messages(page):
+        recorder._receive(None, content, buffers)
+    assert len(takes) == 1, recorder.message
+    audio, rate = takes[0]
+    assert audio.shape == (1, round(4.0 * rate))
+    # The fake microphone plays the file again and again: its middle lies whole somewhere in the take.
+    piece = resample(sweep[None, RATE // 2 : 3 * RATE // 2], RATE, rate)[0]
+    energy = np.concatenate([[0.0], np.cumsum(audio[0].astype(float) ** 2)])
+    norms = np.sqrt(energy[len(piece) :] - energy[: -len(piece)]) * np.linalg.norm(piece)
+    likeness = signal.correlate(audio[0], piece, "valid", "fft") / (norms + 1e-9)
+    assert likeness.max() > 0.99
+    kept, kept_rate = soundfile.read(recorder.path)
+    assert kept_rate == rate
+    np.testing.assert_allclose(kept, audio[0], atol=1e-3)
+
+
+def test_without_a_microphone_the_recorder_says_so(open_page):
+    page = open_page()
+    widgets.show(page, "recorder.js", seconds=2.0, count_in=0, beat_ms=100, message="")
+    page.get_by_role("button", name="record").click()
+    page.wait_for_function("window.sent.length > 0")
+    content, _ = widgets.messages(page)[0]
+    assert "uploaded file" in page.get_by_role("status").inner_text()
+    recorder = Recorder()
+    recorder._receive(None, content, [])
+    assert recorder.audio is None
+    assert recorder.message.startswith("Not recorded: ")
+
+
+def test_pedals_are_added_dragged_moved_by_keys_turned_and_bypassed(open_page):
+    page = open_page()
+    shelf = [_description(name) for name in EFFECTS]
+    errors = widgets.show(page, "board.js", shelf=shelf, steps=[], json="", code="", message="")
+
+    def order():
+        return page.evaluate("state.steps.map((step) => step.effect)")
+
+    for name in ("distortion", "chorus", "reverb"):
+        page.get_by_label("a pedal to add").select_option(name)
+        page.get_by_role("button", name="add", exact=True).click()
+    assert order() == ["distortion", "chorus", "reverb"]
+    page.get_by_role("button", name="earlier: reverb").press("Enter")
+    assert order() == ["distortion", "reverb", "chorus"]
+    page.locator("fieldset[data-effect=chorus] legend").drag_to(
+        page.locator("fieldset[data-effect=distortion]")
+    )
+    assert order() == ["chorus", "distortion", "reverb"]
+    page.get_by_label("distortion drive").press("ArrowRight")
+    page.get_by_role("button", name="bypass: reverb").click()
+    steps = page.evaluate("state.steps")
+    knob = EFFECTS["distortion"].space["drive_db"]
+    assert steps[1]["params"]["drive_db"] == pytest.approx(knob.from_unit(0.505))
+    assert [step["on"] for step in steps] == [True, True, False]
+    page.get_by_role("button", name="remove: chorus").click()
+    assert order() == ["distortion", "reverb"]
+    assert errors == []
