@@ -244,7 +244,10 @@ def test_setup_names_the_python_it_lacks(tmp_path):
 
 # Audio stays out of committed notebooks
 
-PLAYER = '<p>before</p><audio controls src="data:audio/wav;base64,UklGRiQ="></audio><p>after</p>'
+PLAYER = (
+    '<p>before</p><audio controls src="data:audio/wav;base64,UklGRiQ="></audio>'
+    '<script class="labkit-switch">(() => { play(); })();</script><p>after</p>'
+)
 
 
 def output(**data):

@@ -15,6 +15,7 @@ from typing import Any
 
 # A player goes with its tags; a payload in any other place loses its data only.
 _PLAYER = re.compile(r"<audio\b.*?</audio\s*>", re.DOTALL | re.IGNORECASE)
+_SWITCH = re.compile(r'<script class="labkit-switch">.*?</script>', re.DOTALL)
 _PAYLOAD = re.compile(r"data:audio/[\w.+-]+(?:;[\w=.+-]+)*,[A-Za-z0-9+/=%_-]*", re.IGNORECASE)
 _IN_ITS_PLACE = "<em>Sound: run this cell to hear it.</em>"
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -22,6 +23,7 @@ _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 def _strip_text(text: str) -> str:
     with_audio = bool(_PAYLOAD.search(text))
+    text = _SWITCH.sub("", text)
     return _PAYLOAD.sub("", _PLAYER.sub(_IN_ITS_PLACE, text)) if with_audio else text
 
 

@@ -10,6 +10,7 @@ import math
 import wave
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import anywidget
@@ -29,7 +30,10 @@ _LEAST_PX = 240  # below this width a browser hides parts of a player
 
 @dataclass(frozen=True)
 class Players:
-    """A row of players; `str` gives its lines of text."""
+    """Clips behind one switch without a gap; `str` gives its lines of text.
+
+    In a page without scripts they are plain players in a row.
+    """
 
     clips: Mapping[str, Clip]  # name -> (audio as it is played, sample_rate)
     lines: Mapping[str, str]  # name -> e.g. "dry -23.0 LUFS (shift +2.1 dB)"
@@ -47,13 +51,15 @@ class Players:
         figures = []
         for name, (audio, sample_rate) in self.clips.items():
             source = _data_url(audio, sample_rate)
-            label = f'aria-label="{html.escape(name)}" style="width:100%"'
+            safe = html.escape(name)
+            label = f'aria-label="{safe}" style="width:100%"'
             player = f'<audio controls preload="metadata" {label} src="{source}"></audio>'
             caption = f"<figcaption>{html.escape(self.lines[name])}</figcaption>"
-            figures.append(f'<figure style="{box}">{player}{caption}</figure>')
+            figures.append(f'<figure data-name="{safe}" style="{box}">{player}{caption}</figure>')
         style = "display:flex;flex-wrap:wrap;gap:.6em"
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
-        return f'<div class="labkit-players" style="{style}">{"".join(figures)}</div>{note}'
+        group = f'<div class="labkit-players" style="{style}">{"".join(figures)}</div>'
+        return f'{group}{note}<script class="labkit-switch">{_switch()}</script>'
 
 
 def players(clips: Mapping[str, Clip], *, match: bool = True) -> Players:
@@ -127,6 +133,12 @@ def wav_bytes(audio: np.ndarray, sample_rate: int) -> bytes:
         file.setframerate(sample_rate)
         file.writeframes(samples.T.tobytes())
     return buffer.getvalue()
+
+
+@cache
+def _switch() -> str:
+    """The script that joins a group of players, see `switch.js`."""
+    return Path(__file__).with_name("switch.js").read_text(encoding="utf-8")
 
 
 def _data_url(audio: np.ndarray, sample_rate: int) -> str:

@@ -3,6 +3,15 @@
 // has no gap and no jump in time. Without scripts the plain <audio> elements stay.
 (() => {
   const FADE_SECONDS = 0.008;
+  const STYLE = `
+.labkit-players { padding: .4em; border: 1px solid #8886; border-radius: 6px; max-width: 52em; }
+.labkit-bar { display: flex; flex-wrap: wrap; gap: .4em; align-items: center; flex-basis: 100%; }
+.labkit-players canvas { width: 100%; height: 48px; cursor: pointer; }
+.labkit-players button { font: inherit; padding: .3em .8em; cursor: pointer; }
+.labkit-players button[aria-pressed=true] { background: #0072b2; color: #fff; }
+.labkit-players button:focus-visible, .labkit-players:focus-visible { outline: 3px solid #e69f00; }
+.labkit-players figcaption { font-size: 85%; opacity: .75; }
+.labkit-players .labkit-chosen figcaption { opacity: 1; font-weight: bold; }`;
 
   function button(parent, text, label, act) {
     const made = document.createElement("button");
@@ -35,6 +44,7 @@
     group.dataset.ready = "yes";
     const names = figures.map((figure) => figure.dataset.name);
     const state = { clips: null, context: null, gains: [], sources: [], choice: 0, loop: true };
+    state.loudest = 1e-6; // over all clips, so that one scale shows all waves
     state.at = 0; // seconds into the clip while stopped
     state.began = 0; // context time at which second 0 of the clip lay, while playing
 
@@ -49,7 +59,7 @@
     const wave = document.createElement("canvas");
     wave.setAttribute("role", "img");
     figures.forEach((figure) => { figure.querySelector("audio").hidden = true; });
-    group.prepend(bar, wave);
+    group.prepend(Object.assign(document.createElement("style"), { textContent: STYLE }), bar, wave);
     group.tabIndex = 0;
 
     const duration = () => (state.clips ? state.clips[0].duration : 0);
@@ -60,7 +70,11 @@
     };
 
     async function load() {
-      if (!state.loading) state.loading = decode(urls).then((clips) => { state.clips = clips; draw(); });
+      if (!state.loading) state.loading = decode(urls).then((clips) => {
+        state.clips = clips;
+        for (const clip of clips) for (const sample of clip.getChannelData(0)) state.loudest = Math.max(state.loudest, Math.abs(sample));
+        draw();
+      });
       return state.loading;
     }
 
@@ -148,7 +162,8 @@
         let most = 0;
         for (let i = Math.floor(x * step); i < (x + 1) * step; i += 8) most = Math.max(most, Math.abs(samples[i] ?? 0));
         pen.globalAlpha = x / width < seconds / duration() ? 0.9 : 0.4;
-        pen.fillRect(x, height / 2 - (most * height) / 2, 1, Math.max(1, most * height));
+        const tall = Math.max(1, (most / state.loudest) * height);
+        pen.fillRect(x, (height - tall) / 2, 1, tall);
       }
     }
 

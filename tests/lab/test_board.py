@@ -11,7 +11,10 @@ from labkit.signal.units import set_rms
 RATE = 22050
 TONE = np.sin(2 * np.pi * 220 * np.arange(RATE // 2) / RATE).astype(np.float32)[None]
 DRIVE = Step("distortion", {"drive_db": 20.0})
-LOW = Step("lowpass", {name: effect("lowpass").space[name].from_unit(0.3) for name in effect("lowpass").space.names})
+LOW = Step(
+    "lowpass",
+    {name: effect("lowpass").space[name].from_unit(0.3) for name in effect("lowpass").space.names},
+)
 
 
 @pytest.fixture
