@@ -1,6 +1,7 @@
 """Every check is checked: its solution passes, and wrong answers get the message meant for them."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from labkit.lab import exercises
 from labkit.lab.exercises import NotYet, check, grade
 from labkit.lab.judges import count_sounds
+from labkit.signal.files import AudioError
 
 spec = importlib.util.spec_from_file_location("bank", Path(__file__).parent / "bank.py")
 bank = importlib.util.module_from_spec(spec)
@@ -45,6 +47,26 @@ def stub(*_):
 def test_a_stub_is_not_attempted(name):
     for attempt in (stub, lambda *_: None, lambda *_: ..., None, ...):
         assert grade(name, attempt) == "not attempted"
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_function_that_goes_wrong_is_told_how(name):
+    """Nothing returned, an error, another shape, another type: each is said, none is a stub."""
+
+    def forgot(*given):
+        RIGHT[name](*given)
+
+    def broken(*_):
+        raise AudioError("too loud")
+
+    def as_text(*given):
+        found = RIGHT[name](*given)
+        return {3: found} if isinstance(found, set) else np.asarray(found).astype(str)
+
+    assert "`return` is missing" in grade(name, forgot)
+    assert grade(name, broken) == "not yet: your function raised an error: too loud"
+    for wrong in (as_text, lambda *_: np.zeros((2, 3, 4))):
+        assert re.match(r"not yet: .*\b(must be|was expected)", grade(name, wrong)), wrong
 
 
 @pytest.mark.parametrize("name", RIGHT)
