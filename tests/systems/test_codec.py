@@ -1,16 +1,17 @@
 """The codec: audio to codes and back, files, training and exam, on a small network."""
 
+import contextlib
 import math
 
 import pytest
 import torch
 
-from labkit.learn.checkpoints import CheckpointError
+from labkit.learn.checkpoints import CheckpointError, file_hash
 from labkit.learn.encoders import CodeEmbedding
 from labkit.measure.losses import mel_distance_db
 from labkit.signal.optional import need
 from labkit.signal.seeds import torch_generator
-from labkit.systems.codec import SYSTEM, Config, build, load, official, save, train
+from labkit.systems.codec import SYSTEM, Config, build, load, model, official, save, train
 from labkit.systems.codec.score import draw, mel_griffin_lim, score
 from labkit.systems.codec.train import Clips, Data, Renewal, loss_of, standardise
 
@@ -105,24 +106,39 @@ def test_codes_are_names(small):
             embedding(wrong)
 
 
+def test_a_weights_file_from_elsewhere_is_not_opened(tmp_path, payload):
+    """The loader of descript-audio-codec runs what a file of torch.package asks for."""
+    path = str(tmp_path / "weights.pth")
+    with torch.package.PackageExporter(path) as exporter:
+        exporter.extern("**")
+        exporter.save_pickle("DAC", "DAC.pth", payload)
+    with pytest.raises(CheckpointError, match=r"its sha256 is .*, not that of the published file"):
+        official(path)
+    assert not payload.folder.exists()
+    with contextlib.suppress(Exception):
+        need("dac").DAC.load(path)
+    assert payload.folder.exists()
+
+
 def test_official_weights_that_cannot_be_had_say_where_to_put_them(monkeypatch, tmp_path):
-    def offline(*_):
+    def offline(*_, **__):
         raise OSError("no network here")
 
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(need("dac.utils"), "download", offline)
+    monkeypatch.setattr(need("pooch"), "retrieve", offline)
     where = r"no network here.*https://github\.com/descriptinc/.*save it as .*44khz_8kbps"
     with pytest.raises(CheckpointError, match=where):
         official()
-    (tmp_path / "mine.pth").write_bytes(b"half a download")
     with pytest.raises(CheckpointError, match="could not be had"):
-        official(tmp_path / "mine.pth")
+        official(tmp_path / "nowhere.pth")
 
 
-def test_official_weights_go_through_dacs_own_loader(small, tmp_path):
-    """A file as descript publishes them, of a small network."""
-    small.network.save(str(tmp_path / "weights.pth"), package=False)
-    again = official(tmp_path / "weights.pth")
+def test_a_file_as_descript_publishes_it_is_read(small, tmp_path, monkeypatch):
+    """Of a small network, under its own hash."""
+    path = tmp_path / "weights.pth"
+    small.network.save(str(path), package=False)
+    monkeypatch.setattr(model, "_OFFICIAL_SHA256", file_hash(path))
+    again = official(path)
     assert again.config.but(quantizer_dropout=0.0).net == small.config.net
     audio = noise(1, 1, 2000)
     assert torch.equal(again.encode(audio, RATE), small.encode(audio, RATE))

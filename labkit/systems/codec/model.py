@@ -3,22 +3,24 @@
 Channels are folded into the batch: channel c of item i is item ``i * channels + c`` of the codes.
 """
 
-import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labkit.learn.checkpoints import CheckpointError
+from labkit.learn import checkpoints
 from labkit.signal.optional import need
 from labkit.signal.seeds import seeded
 from labkit.systems.codec.config import Config
 
+_OFFICIAL = (
+    "https://github.com/descriptinc/descript-audio-codec/releases/download/0.0.1/weights.pth"
+)
+_OFFICIAL_SHA256 = "a88eed82a7024ccc1facdb1e605c4c2f99281c8118c22c9895ffa846d8fb61aa"
 # Settings that descript-audio-codec calls by the same names.
 _SIZES = ("encoder_dim", "latent_dim", "decoder_dim", "n_codebooks", "codebook_size")
 
@@ -115,37 +117,31 @@ def build(config: Config) -> Codec:
 def official(path: str | Path | None = None) -> Codec:
     """Descript's own 44.1 kHz codec, 8 kbit/s (Kumar et al. 2023), from a file or dac's cache.
 
-    CheckpointError says where to put the file (300 MB) by hand.
+    The file (300 MB) is opened only where its sha256 is that of the published one: opening another
+    one might run code in it. CheckpointError says where to put it by hand.
     """
-    with _quiet():
-        utils, tag = need("dac.utils"), "0.0.1"
-    address = utils.__MODEL_URLS__[("44khz", tag, "8kbps")]
-    place = Path.home() / ".cache" / "descript" / "dac" / f"weights_44khz_8kbps_{tag}.pth"
+    place = Path.home() / ".cache" / "descript" / "dac" / "weights_44khz_8kbps_0.0.1.pth"
     place = place if path is None else Path(path)
     try:
-        if path is not None and not place.is_file():
-            raise FileNotFoundError(f"no file {place}")
-        found = place if place.is_file() else utils.download("44khz", "8kbps", tag)
-        with _quiet():
-            model = utils.load_model(load_path=str(found))
-    except (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        if path is None:
+            known = {"known_hash": f"sha256:{_OFFICIAL_SHA256}"}
+            need("pooch").retrieve(_OFFICIAL, fname=place.name, path=place.parent, **known)
+        elif (found := checkpoints.file_hash(place)) != _OFFICIAL_SHA256:
+            raise ValueError(f"its sha256 is {found}, not that of the published file")
+    except (OSError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
+        raise checkpoints.CheckpointError(
             f"the official weights could not be had ({first:.200}): "
-            f"download {address} in a browser and save it as {place}"
+            f"download {_OFFICIAL} in a browser and save it as {place}"
         ) from error
-    codec = build(_config_of(model))
-    codec.network.load_state_dict(model.state_dict())
+    stored = torch.load(place, map_location="cpu", weights_only=True)
+    sizes = stored["metadata"]["kwargs"]
+    rates = tuple(int(rate) for rate in sizes["encoder_rates"])
+    sizes["latent_dim"] = sizes["latent_dim"] or sizes["encoder_dim"] * 2 ** len(rates)
+    names = (*_SIZES, "codebook_dim", "sample_rate")
+    codec = build(Config().but(rates=rates, **{name: sizes[name] for name in names}))
+    checkpoints.fill(codec.network, stored["state_dict"])
     return codec.eval()
-
-
-def _config_of(model: Any) -> Config:
-    return Config().but(
-        **{name: getattr(model, name) for name in _SIZES},
-        rates=tuple(int(rate) for rate in model.encoder_rates),
-        codebook_dim=model.quantizer.quantizers[0].codebook.weight.shape[1],
-        sample_rate=int(model.sample_rate),
-    )
 
 
 @contextmanager
