@@ -123,8 +123,9 @@ def room(first, stop, audio, feedback, damping, combs, allpasses, wet):
             for start in range(0, audio.shape[1], BLOCK):
                 x, out = audio[item, start : start + BLOCK], wet[item, side, start : start + BLOCK]
                 lows[0] = lows[-1]
-                through_combs(x, feedback[item], damping[item], combs[side], lines, at, lows, out)
-                through_allpasses(out, allpasses[side], passes, at_pass)
+                share, keep = feedback[item], damping[item]
+                through_combs(x, share, keep, combs[side], lines, at, lows, out, ROUNDED_BY)
+                through_allpasses(out, allpasses[side], passes, at_pass, ROUNDED_BY)
 
 
 @Kernel
@@ -141,33 +142,45 @@ def room_backward(
     grad_feedback,
     grad_damping,
 ):
-    """The gradient of `room`, in float64: one side at a time, run again for its l[n]."""
+    """The gradient of `room`, in float64.
+
+    A room is linear and does not change, so this is the room itself, backwards in time.
+    """
     sides, n_combs = combs.shape
     samples = audio.shape[1]
-    lows = np.empty((samples + 1, n_combs), audio.dtype)
-    lines = np.empty((n_combs, combs.max()), audio.dtype)
-    unused = np.empty(samples, audio.dtype)
+    lows, of_lows = np.empty((samples + 1, n_combs)), np.empty((samples + 1, n_combs))
+    lines, passes = np.empty((n_combs, combs.max())), np.empty((len(ALLPASSES), allpasses.max()))
+    out = np.empty(samples)
     for item in range(first, stop):
         grad_audio[item], of_feedback, of_damping = 0, 0.0, 0.0
-        share, keep = feedback[item], damping[item]
+        share, keep, x = float(feedback[item]), float(damping[item]), audio[item].astype(np.float64)
         for side in range(sides):
-            lows[0], lines[:] = 0, 0
-            at = np.zeros(n_combs, np.int64)
-            sizes, out = combs[side], grad_audio[item]
-            through_combs(audio[item], share, keep, sizes, lines, at, lows, unused)
-            sums = side_backward(
-                float(share), float(keep), sizes, allpasses[side], lows, grad_wet[item, side], out
-            )
-            of_feedback += sums[0]
-            of_damping += sums[1]
-        grad_feedback[item], grad_damping[item] = of_feedback, of_damping
+            lows[0], lines[:], at = 0, 0, np.zeros(n_combs, np.int64)
+            through_combs(x, share, keep, combs[side], lines, at, lows, out, ROUNDED_BY)
+            of_lows[0], lines[:], at[:], passes[:] = 0, 0, 0, 0
+            of_wet = grad_wet[item, side, ::-1].astype(np.float64)
+            at_pass = np.zeros(len(ALLPASSES), np.int64)
+            through_allpasses(of_wet, allpasses[side], passes, at_pass, ROUNDED_BACKWARD_BY)
+            small = ROUNDED_BACKWARD_BY
+            through_combs(of_wet, share, keep, combs[side], lines, at, of_lows, out, small)
+            grad_audio[item] += out[::-1]
+            for sample in range(samples):
+                back = samples - 1 - sample
+                for comb in range(n_combs):
+                    # What the comb kept, t[n], is found from l as y[n] is, which makes the
+                    # gradient of d l[n-1] - y[n] = (l[n-1] - l[n]) / (1 - d).
+                    low, of_low = lows[sample + 1, comb], of_lows[back + 1, comb]
+                    of_feedback += (of_low - keep * of_lows[back, comb]) * low
+                    of_damping += of_low * (lows[sample, comb] - low)
+        grad_feedback[item] = of_feedback / (1.0 - keep)
+        grad_damping[item] = of_damping * share / (1.0 - keep) ** 2
 
 
 @Kernel
-def through_combs(x, share, keep, sizes, lines, at, lows, out):
+def through_combs(x, share, keep, sizes, lines, at, lows, out, rounded_by):
     """Fill `out` with the sum of the combs, and `lows` (1 + samples, combs) from row 1 with l."""
     real = x.dtype.type
-    rounded, leave = real(ROUNDED_BY), real(1) - keep
+    rounded, leave = real(rounded_by), real(1) - keep
     for sample in range(len(x)):
         total = real(0)
         for comb in range(len(sizes)):
@@ -182,10 +195,10 @@ def through_combs(x, share, keep, sizes, lines, at, lows, out):
 
 
 @Kernel
-def through_allpasses(out, sizes, lines, at):
+def through_allpasses(out, sizes, lines, at, rounded_by):
     """Send `out` through all allpasses, one after the other, in place."""
     real = out.dtype.type
-    rounded, half = real(ROUNDED_BY), real(ALLPASS_FEEDBACK)
+    rounded, half = real(rounded_by), real(ALLPASS_FEEDBACK)
     for sample in range(len(out)):
         value = out[sample]
         for number in range(len(sizes)):
@@ -195,40 +208,6 @@ def through_allpasses(out, sizes, lines, at):
             at[number] = here + 1 if here + 1 < sizes[number] else 0
             value = stored - value
         out[sample] = value
-
-
-@Kernel
-def side_backward(share, keep, combs, allpasses, lows, grad_wet, grad_audio):
-    """Add to `grad_audio`, and return the gradients of feedback and damping, from one side."""
-    lines, at = np.zeros((len(combs), combs.max())), np.zeros(len(combs), np.int64)
-    passes = np.zeros((len(allpasses), allpasses.max()))
-    at_pass = np.zeros(len(allpasses), np.int64)
-    of_low = np.zeros(len(combs))
-    of_feedback, of_damping = 0.0, 0.0
-    rounded = ROUNDED_BACKWARD_BY
-    for sample in range(len(grad_wet) - 1, -1, -1):
-        of_sum = float(grad_wet[sample])
-        for number in range(len(allpasses)):
-            here = at_pass[number]
-            stored = passes[number, here]
-            passes[number, here] = (of_sum + stored * ALLPASS_FEEDBACK + rounded) - rounded
-            at_pass[number] = here + 1 if here + 1 < allpasses[number] else 0
-            of_sum = stored - of_sum
-        of_sample = 0.0
-        for comb in range(len(combs)):
-            here = at[comb]
-            of_kept = lines[comb, here]
-            grad_low = (share * of_kept + keep * of_low[comb] + rounded) - rounded
-            lines[comb, here] = of_sum + (1.0 - keep) * grad_low
-            of_low[comb] = grad_low
-            at[comb] = here + 1 if here + 1 < combs[comb] else 0
-            low = lows[sample + 1, comb]
-            of_feedback += of_kept * low
-            of_damping += grad_low * (lows[sample, comb] - low)
-            of_sample += of_kept
-        grad_audio[sample] += of_sample
-    # Of d: l[n-1] - y[n], which is (l[n-1] - l[n]) / (1 - d) without y.
-    return of_feedback, of_damping / (1.0 - keep)
 
 
 def _empty_sides(audio: Tensor, _feedback, _damping, combs: Tensor, _allpasses) -> tuple[Tensor]:

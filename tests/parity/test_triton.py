@@ -1,7 +1,7 @@
 """The kernels of the GPU against those of the processor: the same samples, the same gradients.
 
-Without a GPU they run in triton's interpreter, in a process of its own: it must be chosen before
-triton is imported.
+Without a GPU they run in triton's interpreter, and are compiled for a GPU that is not there: each
+in a process of its own, since the interpreter must be chosen before triton is imported.
 """
 
 import json
@@ -127,16 +127,21 @@ def errors() -> Callable[[torch.device], dict[str, float]]:
 
     def on(device: torch.device) -> dict[str, float]:
         if device.type not in measured:
-            measured[device.type] = worst_errors(device) if device.type == "cuda" else interpreted()
+            measured[device.type] = (
+                worst_errors(device)
+                if device.type == "cuda"
+                else alone("interpret", TRITON_INTERPRET="1")
+            )
         return measured[device.type]
 
     return on
 
 
-def interpreted() -> dict[str, float]:
+def alone(task: str, **environment: str) -> dict[str, float]:
+    """What this file prints of a task, run as a script."""
     done = subprocess.run(
-        [sys.executable, __file__],
-        env=os.environ | {"TRITON_INTERPRET": "1"},
+        [sys.executable, __file__, task],
+        env=os.environ | environment,
         capture_output=True,
         text=True,
     )
@@ -149,6 +154,47 @@ def interpreted() -> dict[str, float]:
 @pytest.mark.parametrize("name", walkers())
 def test_triton_gives_what_the_processor_gives(name, dtype, device, errors) -> None:
     assert errors(device)[f"{name} {dtype}"] <= TOLERANCE[dtype]
+
+
+@pytest.mark.long
+def test_every_kernel_compiles_for_a_gpu(tmp_path) -> None:
+    pytest.importorskip("triton", reason="triton comes with torch's CUDA wheels")
+    compiled = alone("compile", TRITON_CACHE_DIR=str(tmp_path))
+    from labkit.effects import triton_kernels
+
+    kernels = [
+        name for name, x in vars(triton_kernels).items() if type(x).__name__ == "JITFunction"
+    ]
+    launched = {"_walk", "_comb", "_delay_line", "_delay_line_backward"}
+    assert compiled.keys() == launched < set(kernels)
+    assert min(compiled.values()) > 0
+
+
+def compile_all() -> dict[str, int]:
+    """Kernel -> bytes of code for an H100 or H200, which need not be there."""
+    from triton.backends.compiler import GPUTarget
+    from triton.runtime import JITFunction, driver
+
+    from labkit.effects import triton_kernels
+
+    class Absent:
+        get_current_target = staticmethod(lambda: GPUTarget("cuda", 90, 32))
+        get_current_device = get_current_stream = staticmethod(lambda *_: 0)
+
+    found: dict[str, int] = {}
+    run = JITFunction.run
+
+    def compile_only(kernel, *arguments, **options):
+        compiled = run(kernel, *arguments, **options | {"warmup": True})
+        found[kernel.__name__] = len(compiled.asm["cubin"])
+
+    driver.set_active(Absent())
+    JITFunction.run = compile_only
+    triton_kernels._at_once = lambda *_: 64
+    for recurrence, inputs in cases(torch.float32):
+        outcome(recurrence, inputs, by_triton)
+    by_triton(modulation.accumulate, [torch.ones(2)], [torch.ones(2, 35)])
+    return found
 
 
 def mend_interpreter() -> None:
@@ -174,6 +220,9 @@ def lay_out_by_sample() -> None:
 
 
 if __name__ == "__main__":
-    mend_interpreter()
     lay_out_by_sample()
-    print(json.dumps(worst_errors(torch.device("cpu"))))
+    if sys.argv[1] == "compile":
+        print(json.dumps(compile_all()))
+    else:
+        mend_interpreter()
+        print(json.dumps(worst_errors(torch.device("cpu"))))
