@@ -417,11 +417,15 @@ def results(system: Annotated[str | None, Positional] = None, *, readme: bool = 
     return 0
 
 
-def doctor() -> int:
-    """Show what is installed, what is missing, and how to fix it."""
+def doctor(*, table: bool = False) -> int:
+    """Show what is missing, and how to fix it.
+
+    Args:
+        table: show all that was examined, too.
+    """
     from labkit.doctor import doctor as examine
 
-    return 0 if examine() else 1
+    return 0 if examine(table=table) else 1
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

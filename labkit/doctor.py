@@ -1,4 +1,4 @@
-"""One table of what is installed, what works together, and how to fix what does not."""
+"""What is installed, what works together, and how to fix what does not."""
 
 import ctypes.util
 import importlib.metadata
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from labkit.signal.paths import data_dir, plugin_folders, real_data_dir
+from labkit.signal.paths import data_dir, plugin_folders, real_data_dir, soundfont_places
 
 State = Literal["ok", "note", "bad"]
 _LABEL: dict[State, str] = {"ok": "ok", "note": "note", "bad": "FIX"}
@@ -22,14 +22,6 @@ _GIB = 1 << 30
 # torchaudio 2.11 is the last release and pins no torch; it was seen to import with these.
 _TORCH_FOR_AUDIO = {"2.11": ("2.11", "2.12", "2.13", "2.14")}
 _PAIR = "pip install torch==2.11.0 torchaudio==2.11.0"
-_SOUNDFONT_FOLDERS = (
-    "/usr/share/sounds/sf2",
-    "/usr/share/soundfonts",
-    "/usr/local/share/soundfonts",
-    "/opt/homebrew/share/soundfonts",
-    "~/.local/share/sounds/sf2",
-    "~/Library/Audio/Sounds/Banks",
-)
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -38,16 +30,16 @@ class Check:
     """One line of the table.
 
     Attributes:
-        name: what was examined.
-        found: the finding.
-        state: ``"ok"``, ``"note"`` (optional, or not the version that the tests use) or ``"bad"``.
+        state: ``"ok"``, ``"note"`` (optional, or not the version of the tests) or ``"bad"``.
         fix: the command or action that fixes it; empty when there is nothing to do.
+        optional: absent, and the course does without it.
     """
 
     name: str
     found: str
     state: State = "ok"
     fix: str = ""
+    optional: bool = False
 
 
 def check_python(version: tuple[int, int]) -> Check:
@@ -97,41 +89,14 @@ def check_omp(policy: str | None) -> Check:
     return Check("OMP_WAIT_POLICY", found, "bad", fix)
 
 
-def check_memory(free_bytes: int) -> Check:
-    """Memory that programs can still use, with a note below 4 GiB."""
+def check_space(name: Literal["memory", "disk"], free_bytes: int) -> Check:
+    """Memory that programs can still use (a note below 4 GiB), or free disk (bad below 1 GiB)."""
     found = f"{free_bytes / _GIB:.1f} GiB free"
-    if free_bytes >= 4 * _GIB:
-        return Check("memory", found)
-    fix = "close other kernels (Kernel > Shut Down All), or set LAB_BUDGET=smoke"
-    return Check("memory", found, "note", fix)
-
-
-def check_disk(free_bytes: int) -> Check:
-    """Free disk space for runs and caches; below 1 GiB is bad."""
-    found = f"{free_bytes / _GIB:.1f} GiB free"
-    if free_bytes >= _GIB:
-        return Check("disk", found)
-    return Check("disk", found, "bad", "delete old files in runs/ and ~/.cache/labkit")
-
-
-def check_plug_ins(kind: Literal["VST3", "LV2"], count: int, host: str | None) -> Check:
-    """The number of plug-ins, and the version of the library that hosts them (None: absent)."""
-    name, library = f"{kind} plug-ins", {"VST3": "pedalboard", "LV2": "dawdreamer"}[kind]
-    if not count:
-        packages = {"VST3": "zam-plugins", "LV2": "guitarix-lv2 calf-plugins"}[kind]
-        return Check(name, "not found (optional)", "note", f"apt-get install {packages}")
-    if host is None:
-        found = f"{count} bundles, and no {library} to host them (optional)"
-        return Check(name, found, "note", f"pip install {library}")
-    return Check(name, f"{count} bundles, hosted by {library} {host} (`labkit plugins` lists them)")
-
-
-def check_checkpoints(folder: Path) -> Check:
-    """The trained models that ship with the repository, `*.safetensors` under `folder`."""
-    names = sorted(path.stem for path in folder.rglob("*.safetensors"))
-    if names:
-        return Check("checkpoints", ", ".join(names))
-    return Check("checkpoints", f"none in {folder.name}/", "bad", "git checkout -- data")
+    if free_bytes >= {"memory": 4, "disk": 1}[name] * _GIB:
+        return Check(name, found)
+    if name == "disk":
+        return Check(name, found, "bad", "delete old files in runs/ and ~/.cache/labkit")
+    return Check(name, found, "note", "close other kernels, or set LAB_BUDGET=smoke")
 
 
 def pinned_dependencies() -> dict[str, str]:
@@ -171,21 +136,21 @@ def _packages() -> list[Check]:
     return checks
 
 
-def _threads() -> Check:
+def _machine() -> list[Check]:
     able = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if able else os.cpu_count() or 1
     limit = os.environ.get("OMP_NUM_THREADS")
     used = f"OMP_NUM_THREADS={limit}" if limit else "one torch thread per core"
-    return Check("threads", f"{cores} cores, {used}")
-
-
-def _memory() -> Check:
     meminfo = Path("/proc/meminfo")
     text = meminfo.read_text() if meminfo.is_file() else ""
     available = re.search(r"MemAvailable:\s+(\d+) kB", text)
-    if available is None:
-        return Check("memory", "unknown on this system", "note")
-    return check_memory(1024 * int(available[1]))
+    unknown = Check("memory", "unknown on this system")
+    return [
+        check_omp(os.environ.get("OMP_WAIT_POLICY")),
+        Check("threads", f"{cores} cores, {used}"),
+        check_space("memory", 1024 * int(available[1])) if available else unknown,
+        check_space("disk", shutil.disk_usage(data_dir().parent).free),
+    ]
 
 
 def _gpu() -> Check:
@@ -202,15 +167,20 @@ def _gpu() -> Check:
 
 
 def _optional_parts() -> list[Check]:
-    wanted = os.environ.get("LABKIT_SOUNDFONT")
-    usual = [Path(folder).expanduser() / "FluidR3_GM.sf2" for folder in _SOUNDFONT_FOLDERS]
-    banks = [Path(wanted)] if wanted else usual
-    surges = [path for folder in plugin_folders("VST3") for path in folder.rglob("Surge XT.vst3")]
-    chromium = [path for path in map(shutil.which, _CHROMIUM) if path]
+    vst3 = [path for folder in plugin_folders("VST3") for path in folder.rglob("*.vst3")]
+    lv2 = [path for folder in plugin_folders("LV2") for path in folder.glob("*.lv2")]
+    real = real_data_dir()
     apt = "apt-get install "
+    # name -> (what is found, if anything; how to get it)
     parts = {
+        "Zam plug-ins": (
+            sum(path.name.startswith("Za") for path in vst3),
+            apt + "zam-plugins (`enhance`, notebook 06)",
+        ),
+        "LV2 plug-ins": (len(lv2), apt + "guitarix-lv2 calf-plugins"),
+        "dawdreamer": (_installed("dawdreamer"), "pip install dawdreamer (hosts LV2 plug-ins)"),
         "soundfont": (
-            next((bank.name for bank in banks if bank.is_file()), None),
+            next((place.name for place in soundfont_places() if place.is_file()), None),
             apt + "fluid-soundfont-gm, or set LABKIT_SOUNDFONT to a .sf2 file",
         ),
         "fluidsynth": (ctypes.util.find_library("fluidsynth"), apt + "libfluidsynth3"),
@@ -222,51 +192,52 @@ def _optional_parts() -> list[Check]:
         "transformers": (_installed("transformers"), "pip install transformers (notebook 08)"),
         "vita": (_installed("vita"), "pip install vita (notebook 07; not on Linux on ARM)"),
         "Surge XT": (
-            str(surges[0]) if surges else None,
+            next((path.name for path in vst3 if path.name == "Surge XT.vst3"), None),
             "install its VST3 from surge-synthesizer.github.io (preset surge_simple)",
         ),
-        "Chromium": (chromium[0] if chromium else None, apt + "chromium (for the browser test)"),
     }
-    checks = [
-        Check(name, found) if found else Check(name, "not found (optional)", "note", fix)
-        for name, (found, fix) in parts.items()
+    for_tests = {
+        "Chromium": (
+            next(filter(None, map(shutil.which, _CHROMIUM)), None),
+            apt + "chromium (for the browser test)",
+        ),
+        "real recordings": (
+            real and f"{sum(path.is_dir() for path in real.iterdir())} folders",
+            "set LABKIT_REAL_DATA to a folder of recordings (for tests and evaluation)",
+        ),
+    }
+    return [
+        Check(name, str(found))
+        if found
+        else Check(name, "not found (optional)", "note", fix, optional=name in parts)
+        for name, (found, fix) in (parts | for_tests).items()
     ]
-    for kind, library in (("VST3", "pedalboard"), ("LV2", "dawdreamer")):
-        bundles = [b for folder in plugin_folders(kind) for b in folder.glob(f"*.{kind.lower()}")]
-        checks.append(check_plug_ins(kind, len(bundles), _installed(library)))
-    return checks
 
 
-def _data() -> list[Check]:
-    real, name = real_data_dir(), "real recordings"
-    if real is None:
-        fix = "set LABKIT_REAL_DATA to a folder of recordings (for tests and evaluation)"
-        found = Check(name, "not found (optional)", "note", fix)
-    else:
-        found = Check(name, f"{sum(path.is_dir() for path in real.iterdir())} folders")
-    return [check_checkpoints(data_dir()), found]
+def check_checkpoints(folder: Path) -> Check:
+    """The trained models that ship with the repository, `*.safetensors` under `folder`."""
+    names = sorted(path.stem for path in folder.rglob("*.safetensors"))
+    if names:
+        return Check("checkpoints", ", ".join(names))
+    return Check("checkpoints", f"none in {folder.name}/", "bad", "git checkout -- data")
 
 
 def report() -> list[Check]:
     """All lines of the table, most basic first, without importing any heavy library."""
-    parts: list[Callable[[], Check | list[Check]]] = [
-        lambda: check_python(sys.version_info[:2]),
+    parts: list[Callable[[], list[Check]]] = [
+        lambda: [check_python(sys.version_info[:2])],
         _packages,
-        lambda: check_omp(os.environ.get("OMP_WAIT_POLICY")),
-        _threads,
-        _memory,
-        lambda: check_disk(shutil.disk_usage(data_dir().parent).free),
-        _gpu,
-        _optional_parts,
-        lambda: _data(),
+        _machine,
+        lambda: [_gpu()],
+        lambda: [check_checkpoints(data_dir())],
+        lambda: _optional_parts(),
     ]
     lines: list[Check] = []
     for part in parts:
         try:
-            found = part()
+            lines += part()
         except OSError as error:
-            found = Check("examination", str(error), "bad", "follow the message on the left")
-        lines += found if isinstance(found, list) else [found]
+            lines.append(Check("examination", str(error), "bad", "follow the message on the left"))
     return lines
 
 
@@ -278,13 +249,26 @@ def render(checks: Iterable[Check]) -> str:
     for check in checks:
         row = f"{_LABEL[check.state]:4}  {check.name:{width}}  {check.found}"
         rows.append(f"{row}  -> {check.fix}" if check.fix else row)
-    bad = sum(check.state == "bad" for check in checks)
-    rows.append(f"{bad} to fix" if bad else "everything needed is here")
     return "\n".join(rows)
 
 
-def doctor() -> bool:
-    """Print the table; True when nothing is bad."""
+def verdict(checks: Iterable[Check]) -> str:
+    """One line: whether all is there that is needed, and how to get what is optional."""
+    checks = list(checks)
+    bad = sum(check.state == "bad" for check in checks)
+    absent = [f"{check.name}: {check.fix}" for check in checks if check.optional]
+    line = f"{bad} to fix" if bad else "everything needed is here"
+    if absent:
+        are = "part is" if len(absent) == 1 else "parts are"
+        line += f"; {len(absent)} optional {are} not here ({'; '.join(absent)})"
+    return line
+
+
+def doctor(*, table: bool = False) -> bool:
+    """Print what must be fixed, or the whole `table`, and the verdict; True when nothing is bad."""
     checks = report()
-    print(render(checks))
+    shown = [check for check in checks if table or check.state == "bad"]
+    if shown:
+        print(render(shown))
+    print(verdict(checks))
     return all(check.state != "bad" for check in checks)

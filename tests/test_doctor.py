@@ -1,5 +1,6 @@
 """The doctor: each fault is shown as bad, with the command that fixes it."""
 
+import re
 import subprocess
 import sys
 import time
@@ -45,13 +46,10 @@ def test_the_pair_in_the_fix_is_the_pinned_one():
         (doctor.check_package("soxr", "1.1.0", "1.0.0"), "note", "pip install soxr==1.1.0"),
         (doctor.check_package("torch", "2.11.0", "2.11.0+cu128"), "ok", ""),
         (doctor.check_omp("ACTIVE"), "bad", "make lab"),
-        (doctor.check_memory(4 << 30), "ok", ""),
-        (doctor.check_memory((4 << 30) - 1), "note", "LAB_BUDGET=smoke"),
-        (doctor.check_disk(1 << 30), "ok", ""),
-        (doctor.check_disk((1 << 30) - 1), "bad", "delete old files"),
-        (doctor.check_plug_ins("LV2", 0, None), "note", "apt-get install guitarix-lv2"),
-        (doctor.check_plug_ins("LV2", 3, None), "note", "pip install dawdreamer"),
-        (doctor.check_plug_ins("VST3", 17, "0.9.26"), "ok", ""),
+        (doctor.check_space("memory", 4 << 30), "ok", ""),
+        (doctor.check_space("memory", (4 << 30) - 1), "note", "LAB_BUDGET=smoke"),
+        (doctor.check_space("disk", 1 << 30), "ok", ""),
+        (doctor.check_space("disk", (1 << 30) - 1), "bad", "delete old files"),
     ],
     ids=lambda value: value.name if isinstance(value, Check) else "",
 )
@@ -71,7 +69,7 @@ def test_the_report_of_this_machine_forgets_nothing():
     direct = {line.split("==")[0] for line in tomllib.loads(text)["project"]["dependencies"]}
     expected = {"python", "labkit", "torch + torchaudio", "OMP_WAIT_POLICY", "threads", "memory"}
     expected |= {"disk", "GPU", "soundfont", "fluidsynth", "ffmpeg", "sentence encoder"}
-    expected |= {"Chromium", "VST3 plug-ins", "LV2 plug-ins", "checkpoints", "real recordings"}
+    expected |= {"Chromium", "Zam plug-ins", "LV2 plug-ins", "checkpoints", "real recordings"}
     assert expected | (direct - {"torch", "torchaudio"}) <= set(names)
 
 
@@ -79,24 +77,45 @@ def test_a_part_that_cannot_be_examined_is_bad(monkeypatch):
     def broken():
         raise PermissionError("no entry")
 
-    monkeypatch.setattr(doctor, "_data", broken)
+    monkeypatch.setattr(doctor, "_optional_parts", broken)
     line = Check("examination", "no entry", "bad", "follow the message on the left")
     assert line in doctor.report()
 
 
-def test_the_table_is_aligned_and_gives_the_verdict(monkeypatch, capsys):
-    checks = [Check("a", "1"), Check("long name", "gone", "bad", "get it"), Check("b", "?", "note")]
-    monkeypatch.setattr(doctor, "report", lambda: checks)
+def test_one_line_tells_that_all_is_there_and_more_what_is_not(monkeypatch, capsys):
+    bad, fine = (
+        Check("long name", "gone", "bad", "get it"),
+        [Check("a", "1"), Check("b", "?", "note")],
+    )
+    monkeypatch.setattr(doctor, "report", lambda: [*fine, bad])
     assert doctor.doctor() is False
+    assert capsys.readouterr().out.splitlines() == ["FIX   long name  gone  -> get it", "1 to fix"]
+    assert doctor.doctor(table=True) is False
     assert capsys.readouterr().out.splitlines() == [
         "ok    a          1",
-        "FIX   long name  gone  -> get it",
         "note  b          ?",
+        "FIX   long name  gone  -> get it",
         "1 to fix",
     ]
-    monkeypatch.setattr(doctor, "report", lambda: checks[::2])
+    monkeypatch.setattr(doctor, "report", lambda: fine)
     assert doctor.doctor() is True
-    assert capsys.readouterr().out.endswith("everything needed is here\n")
+    assert capsys.readouterr().out == "everything needed is here\n"
+
+
+def test_what_the_lab_lacks_is_counted_and_named_with_its_package(monkeypatch, tmp_path, capsys):
+    for name in ("VST3_PATH", "LV2_PATH", "LABKIT_SOUNDFONT"):
+        monkeypatch.setenv(name, str(tmp_path / "nothing here"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    doctor.doctor()
+    verdict = capsys.readouterr().out.splitlines()[-1]
+    assert int(re.search(r"; (\d+) optional parts are not here", verdict)[1]) >= 4
+    for package in ("zam-plugins", "guitarix-lv2", "fluid-soundfont-gm", "ffmpeg"):
+        assert f"apt-get install {package}" in verdict
+    assert "chromium" not in verdict  # only tests use it
+    (tmp_path / "ZamGate.vst3").touch()
+    monkeypatch.setenv("VST3_PATH", str(tmp_path))
+    doctor.doctor()
+    assert "zam-plugins" not in capsys.readouterr().out
 
 
 def test_the_report_is_quick_and_imports_nothing_heavy():

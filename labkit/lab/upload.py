@@ -1,7 +1,6 @@
 """The reader's own file: an upload button and a path box, with a default until a file is given."""
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import anywidget
@@ -10,21 +9,7 @@ import traitlets
 from labkit.signal.files import AudioError, read_audio
 
 _MAX_SECONDS = 30.0
-_MAX_BYTES = 1 << 30
-
-
-@dataclass(frozen=True)
-class _Sending:
-    """A file that is on its way."""
-
-    id: str
-    name: str
-    size: int  # bytes
-    folder: tempfile.TemporaryDirectory
-
-    @property
-    def path(self) -> Path:
-        return Path(self.folder.name) / f"upload{PurePath(self.name).suffix}"
+_MAX_BYTES = 256 << 20  # they are held in memory until the last has arrived
 
 
 class Upload(anywidget.AnyWidget):
@@ -53,7 +38,7 @@ class Upload(anywidget.AnyWidget):
     def __init__(self, path: str | Path, *, sample_rate: int | None = None) -> None:
         super().__init__()
         self._wanted_rate = sample_rate
-        self._sending: _Sending | None = None
+        self._id, self._name, self._size, self._held = "", "", 0, bytearray()
         self._read(Path(path), Path(path).name)
         self.on_msg(self._on_message)
 
@@ -67,44 +52,31 @@ class Upload(anywidget.AnyWidget):
         if "path" in content:
             self.take(content["path"])
         elif "name" in content:
-            self._begin(content["id"], PurePath(content["name"]).name, content["size"])
-        elif self._sending and self._sending.id == content["id"]:
-            self._append(self._sending, content["at"], pieces[0])
+            name = PurePath(content["name"]).name
+            self._id, self._name, self._size = content["id"], name, content["size"]
+            self._held = bytearray()
+            self._go_on()
+        elif content["id"] == self._id and content["at"] == len(self._held):
+            self._held += pieces[0]
+            self._go_on()
 
-    def _begin(self, identity: str, name: str, size: int) -> None:
-        if self._sending:
-            self._sending.folder.cleanup()
-        self._sending = _Sending(identity, name, size, tempfile.TemporaryDirectory())
-        if size <= _MAX_BYTES:
-            self._append(self._sending, 0, b"")
-        else:
-            words = (
-                f"{name} has {size / 1e9:.1f} GB, and at most 1 GB can be uploaded: type its path"
+    def _go_on(self) -> None:
+        """Ask for the next piece, or use the file."""
+        if self._size > _MAX_BYTES:
+            size = f"{self._name} has {self._size / 1e6:.0f} MB"
+            self._refuse(
+                f"{size}, and at most {_MAX_BYTES / 1e6:.0f} can be uploaded: type its path"
             )
-            self._end(words)
-
-    def _append(self, sending: "_Sending", at: int, piece: bytes) -> None:
-        """Keep a piece and ask for the next one, or use the file."""
-        try:
-            with sending.path.open("ab") as file:
-                if file.tell() == at:
-                    file.write(piece)
-                received = file.tell()
-        except OSError as error:
-            self._end(f"{sending.name} cannot be stored: {error.strerror}")
+        elif len(self._held) < self._size:
+            self.send({"id": self._id, "received": len(self._held)})
             return
-        if received < sending.size:
-            self.send({"id": sending.id, "received": received})
         else:
-            self._take(sending.path, sending.name)
-            self._end()
-
-    def _end(self, refusal: str = "") -> None:
-        if refusal:
-            self._refuse(refusal)
-        self._sending.folder.cleanup()
-        self.send({"id": self._sending.id})
-        self._sending = None
+            with tempfile.TemporaryDirectory() as folder:
+                copy = Path(folder) / f"upload{PurePath(self._name).suffix[:9]}"
+                copy.write_bytes(self._held)
+                self._take(copy, self._name)
+        self._held = bytearray()
+        self.send({"id": self._id})
 
     def _take(self, path: str | Path, name: str) -> None:
         try:

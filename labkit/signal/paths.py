@@ -20,6 +20,11 @@ _PLUGIN_FOLDERS = {
     "LV2": ("LV2_PATH", "~/.lv2 /usr/local/lib/lv2 /usr/lib/lv2 /Library/Audio/Plug-Ins/LV2"),
     "VST2": ("VST_PATH", "~/.vst /usr/local/lib/vst /usr/lib/vst /Library/Audio/Plug-Ins/VST"),
 }
+_SOUNDFONT_FOLDERS = (
+    "/usr/share/sounds/sf2 /usr/share/soundfonts /usr/local/share/soundfonts "
+    "~/.local/share/sounds/sf2 ~/Library/Audio/Sounds/Banks /Library/Audio/Sounds/Banks "
+    "/opt/homebrew/share/soundfonts C:/soundfonts ~/Documents/SoundFonts"
+)
 
 
 def data_dir() -> Path:
@@ -45,6 +50,13 @@ def plugin_folders(kind: Literal["VST3", "LV2", "VST2"]) -> list[Path]:
     variable, usual = _PLUGIN_FOLDERS[kind]
     named = os.environ[variable].split(os.pathsep) if os.environ.get(variable) else usual.split()
     return [path for path in (Path(folder).expanduser() for folder in named) if path.is_dir()]
+
+
+def soundfont_places() -> list[Path]:
+    """Where FluidR3_GM.sf2 may lie: `$LABKIT_SOUNDFONT`, else in the usual folders."""
+    wanted = os.environ.get("LABKIT_SOUNDFONT")
+    folders = [Path(folder).expanduser() for folder in _SOUNDFONT_FOLDERS.split()]
+    return [Path(wanted)] if wanted else [folder / "FluidR3_GM.sf2" for folder in folders]
 
 
 @contextlib.contextmanager

@@ -5,8 +5,6 @@ recognise are left out: distortion, beating or an ensemble, tremolo or vibrato, 
 """
 
 import ctypes
-import os
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 
 from labkit.signal.files import AudioError
 from labkit.signal.optional import need
+from labkit.signal.paths import soundfont_places
 from labkit.signal.pool import Clip, check_split, ranges_of_splits
 from labkit.signal.seeds import generator
 
@@ -22,14 +21,6 @@ BLOCK = 64  # FluidSynth renders in blocks; events on their borders make every r
 _VOICES = 64
 _PRIMER = (1, 0, 105)  # channel, bank, program: the banjo is centred, and has one voice a note
 _BEND_PER_SEMITONE = 4096  # MIDI's default range: 8192 steps for two semitones
-_NAME = "FluidR3_GM.sf2"
-_FOLDERS = {
-    "linux": "/usr/share/sounds/sf2 /usr/share/soundfonts /usr/local/share/soundfonts "
-    "~/.local/share/sounds/sf2",
-    "darwin": "~/Library/Audio/Sounds/Banks /Library/Audio/Sounds/Banks "
-    "/opt/homebrew/share/soundfonts",
-    "win32": "C:/soundfonts ~/Documents/SoundFonts ~/AppData/Local/SoundFonts",
-}
 
 
 class SoundFontMissingError(FileNotFoundError):
@@ -37,19 +28,13 @@ class SoundFontMissingError(FileNotFoundError):
 
 
 def find_soundfont() -> Path:
-    """The FluidR3 bank: `$LABKIT_SOUNDFONT`, else in the usual folders of this system."""
-    wanted = os.environ.get("LABKIT_SOUNDFONT")
-    if wanted:
-        if Path(wanted).is_file():
-            return Path(wanted)
-        raise SoundFontMissingError(f"LABKIT_SOUNDFONT names {wanted}, and there is no such file")
-    names = _FOLDERS.get(sys.platform, _FOLDERS["linux"]).split()
-    folders = [Path(name).expanduser() for name in names]
-    for folder in folders:
-        if (folder / _NAME).is_file():
-            return folder / _NAME
+    """The FluidR3 bank: `$LABKIT_SOUNDFONT`, else in the usual folders."""
+    places = soundfont_places()
+    for place in places:
+        if place.is_file():
+            return place
     raise SoundFontMissingError(
-        f"{_NAME} is not in {', '.join(map(str, folders))}: apt-get install fluid-soundfont-gm "
+        f"no SoundFont at {', '.join(map(str, places))}: apt-get install fluid-soundfont-gm "
         "(or download FluidR3 GM and set LABKIT_SOUNDFONT to the .sf2 file)"
     )
 

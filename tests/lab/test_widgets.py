@@ -89,7 +89,7 @@ def test_what_is_not_audio_is_refused_in_words(default, content):
     assert widget.refused
     assert (widget.name, widget.audio.shape) == ("riff.wav", (1, RATE))
     give(widget, "large.wav", content, size=2_000_000_000)
-    assert "large.wav has 2.0 GB, and at most 1 GB can be uploaded: type its path" in widget.status
+    assert "large.wav has 2000 MB, and at most 268 can be uploaded: type its path" in widget.status
     for path in ("/no/such/file.wav", "~nobody-here/file.wav", "x" * 300, "a\0b"):
         widget.refused = False
         widget.take(path)

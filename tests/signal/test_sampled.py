@@ -64,10 +64,10 @@ def test_splits_hold_the_guitars_they_must_and_no_wet_program():
 
 def test_a_missing_soundfont_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("LABKIT_SOUNDFONT", str(tmp_path / "no.sf2"))
-    with pytest.raises(SoundFontMissingError, match=r"LABKIT_SOUNDFONT names .*no\.sf2"):
+    with pytest.raises(SoundFontMissingError, match=r"no SoundFont at .*no\.sf2"):
         find_soundfont()
     monkeypatch.delenv("LABKIT_SOUNDFONT")
-    monkeypatch.setattr("labkit.signal.sampled._FOLDERS", {"linux": str(tmp_path)})
+    monkeypatch.setattr("labkit.signal.paths._SOUNDFONT_FOLDERS", str(tmp_path))
     with pytest.raises(SoundFontMissingError, match="apt-get install fluid-soundfont-gm"):
         find_soundfont()
 
