@@ -1,4 +1,4 @@
-"""Public recordings of guitars and voices, downloaded on request by pooch and checked by their md5.
+"""Public recordings and settings, downloaded on request by pooch and checked by their md5.
 
 Nothing in the course needs them.
 """
@@ -26,7 +26,7 @@ class LicenceError(ValueError):
 
 @dataclass(frozen=True)
 class Record:
-    """A published data set on Zenodo."""
+    """A published data set."""
 
     name: str
     title: str
@@ -35,6 +35,7 @@ class Record:
     gigabytes: float  # size of all files
     note: str
     files: Mapping[str, str]  # name -> published md5 of those that the course can use
+    source: str = ""  # the folder of its files; below its page, as on Zenodo, when empty
 
 
 _RECORDS = (
@@ -113,6 +114,17 @@ _RECORDS = (
         "Twenty speakers, the first word of a file name; cleanraw holds breaths and lip smacks.",
         {"daps.tar.gz": "303c130b7ce2e02b59c7ca5cd595a89c"},
     ),
+    Record(
+        "audealize",
+        "Audealize: what listeners of SocialEQ set for a word",
+        "https://github.com/interactiveaudiolab/audealize_api",
+        "not stated",
+        0.001,
+        "Equaliser curves for 394 words, published for research without a licence file.",
+        {"eqdescriptors.json": "bcb3cd898d49b2316fa9bcfff8dc015b"},
+        "https://raw.githubusercontent.com/interactiveaudiolab/audealize_api/"
+        "01c59eaf6e5f0015084b8591e850e88f400d921a/static/data/",
+    ),
 )
 
 
@@ -138,7 +150,7 @@ def get(name: str, *, accept_licence: bool = False, files: tuple[str, ...] | Non
     for file in files or ():
         _find(record.files, file, f"file of {record.name}")
     terms = (
-        f"{record.title} ({record.page}), {record.gigabytes:g} GB, is licensed {record.licence}. "
+        f"{record.title} ({record.page}), {record.gigabytes:g} GB, licence: {record.licence}. "
         f"{record.note}"
     )
     if "NC" in record.licence:
@@ -167,7 +179,7 @@ def _have(record: Record, file: str, archive: Path, unpacked: Path) -> None:
     pooch.get_logger().setLevel("WARNING")
     by_hand = archive.exists()
     known = {file: f"md5:{record.files[file]}"}
-    url = f"{record.page}/files/"
+    url = record.source or f"{record.page}/files/"
     fetcher = pooch.create(
         archive.parent, url, registry=known, retry_if_failed=3, allow_updates=False
     )

@@ -92,7 +92,7 @@ def test_download_and_unpack(server, fetch, place, capsys):
     assert sorted(p.name for p in folder.iterdir()) == ["data"]
     assert sorted(p.name for p in (folder / "data").iterdir()) == ["b", "folder"]
     said = capsys.readouterr().out
-    assert said.startswith(f"Toy ({server}), 0.001 GB, is licensed CC BY 4.0.")
+    assert said.startswith(f"Toy ({server}), 0.001 GB, licence: CC BY 4.0.")
     fetch()  # the second time nothing is asked for
 
 

@@ -1,12 +1,15 @@
 """Text to effects against people's settings: the exam's words and splits, and what ships."""
 
+import hashlib
 import importlib
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from labkit.learn.text import has_minilm
+from labkit.signal import datasets
 from labkit.signal.shipped import load_phrase
 from labkit.systems import text
 from labkit.systems.text import Config, Preset, data
@@ -58,11 +61,19 @@ def test_rooms_are_those_that_listeners_agreed_with():
     assert rooms["cathedral"].settings[0] > rooms["clear"].settings[0] + 0.05  # a longer tail
 
 
-def test_missing_files_are_named(monkeypatch):
+def test_missing_files_are_named_and_downloaded_ones_are_found(real_data, tmp_path, monkeypatch):
+    published = real_data / "descriptors" / data.FILES[0]
     monkeypatch.setattr(data, "real_data_dir", lambda: None)
+    monkeypatch.setattr(data, "cache_dir", lambda: tmp_path)
     data.eq_words.cache_clear()
-    with pytest.raises(FileNotFoundError, match="set LABKIT_REAL_DATA"):
+    with pytest.raises(FileNotFoundError, match=r"`labkit data get audealize.*LABKIT_REAL_DATA"):
         data.eq_words()
+    file, md5 = next(iter(datasets.records()["audealize"].files.items()))
+    place = tmp_path / "datasets" / "audealize" / file
+    place.parent.mkdir(parents=True)
+    shutil.copy(published, place)
+    assert hashlib.md5(place.read_bytes()).hexdigest() == md5
+    assert len(data.eq_words()) == 294
 
 
 def test_no_example_is_about_a_word_that_is_held_out_or_its_relatives():

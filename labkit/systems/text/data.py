@@ -8,13 +8,14 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from labkit.signal.paths import real_data_dir
+from labkit.signal.paths import cache_dir, real_data_dir
 from labkit.signal.seeds import generator
 from labkit.signal.shipped import load_phrase, phrase_names
 from labkit.systems.text.config import Config
@@ -57,14 +58,21 @@ def parts(word: str) -> frozenset[str]:
     return frozenset({stem(word), *(stem(part) for part in re.split(r"[-\s]+", word) if part)})
 
 
+def find(name: str) -> Path | None:
+    """A file of `FILES` below LABKIT_REAL_DATA, or as `labkit data get audealize` left it."""
+    real, fetched = real_data_dir(), cache_dir() / "datasets" / "audealize"
+    places = [fetched / name.removeprefix("audealize_")]
+    places += [real / "descriptors" / name] if real else []
+    return next((path for path in reversed(places) if path.is_file()), None)
+
+
 def _read(name: str) -> str:
-    folder = real_data_dir()
-    path = folder / "descriptors" / name if folder else None
-    if path is None or not path.is_file():
+    path = find(name)
+    if path is None:
+        get = "" if name != FILES[0] else "run `labkit data get audealize --accept-licence`, or "
         raise FileNotFoundError(
-            "people's settings for words are not here: put the published files of Audealize and "
-            f"SocialFX, {', '.join(FILES)}, into a folder descriptors and set LABKIT_REAL_DATA to "
-            "the folder above it"
+            f"people's settings for words ({name}) are not here: {get}put the file into a folder "
+            "descriptors and set LABKIT_REAL_DATA to the folder above it"
         )
     return path.read_text()
 
