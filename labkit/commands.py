@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional
 
-from labkit.signal.paths import replace_text
+from labkit.signal.paths import new_files, replace_text
 
 # Slow imports stand inside: a file that cannot be read is reported at once.
 
@@ -30,7 +30,8 @@ def chain(
             entered the chain, and aligned with the wet one.
         shelf: the pedals that may occur: three (chorus, distortion, reverb), or six (compressor,
             phaser and delay too).
-        out: folder for the chain and the recreated recording; output/FILE by default.
+        out: folder for the chain and the recreated recording; output/FILE by default. Without
+            out and dry nothing is written.
         checkpoint: another checkpoint than the shipped one.
     """
     from labkit.signal.files import read_audio, write_audio
@@ -46,30 +47,37 @@ def chain(
     pedals = pedal_order.PROTOCOLS[shelf].pedals
     found = pedal_order.predict(model, wet, sample_rate, shelf=pedals)
     print(f"chain: {_names(found.chain.names)}   probability {found.probability:.2f}")
+    print("" if found.chain.steps else f"  {found.chain}\n", end="")
     for step in found.chain.steps:
         print(f"  {step}   present {found.presence(step.effect):.2f}")
     for names, share in found.alternatives[1:4]:
         print(f"  or: {_names(names)}   {share:.2f}")
-    found_chain = found.chain
+    chosen = found.chain
+    level = {}
     if refine:
         refined = pedal_order.refine(found, dry_audio, wet, sample_rate, dry_rate=dry_rate)
         for names, sdr in refined.tried:
             print(f"  tried: {_names(names)}   SI-SDR {sdr:.1f} dB")
         if refined.explained:
-            found_chain = refined.chain
-            print(f"refined: {found_chain or '(clean)'}   SI-SDR {refined.si_sdr_db:.1f} dB")
+            chosen = refined.chain
+            level = {"input_rms_dbfs": None}  # fitted to the dry recording as it is
+            print(f"refined: {chosen}   SI-SDR {refined.si_sdr_db:.1f} dB")
         else:
             print("refined: no candidate explains the wet recording")
             print("  (other pedals, another input level, or recordings that are not aligned)")
-    print(f"\n{found_chain.to_code()}\n")
-    folder = _folder(out, file.stem)
-    target = folder / f"{file.stem}.chain.json"
-    found_chain.save(target)
+    if dry is not None:
+        chosen = pedal_order.with_levels(chosen, dry_audio, dry_rate, **level)
+    elif chosen.steps:
+        print("\n# for an input of -20 dBFS RMS; with --dry a gain brings yours there", end="")
+    print(f"\n{chosen.to_code()}\n")
+    if out is None and dry is None:
+        return 0
+    target, recreated = new_files(out, file.stem, ".chain.json", ".recreated.wav")
+    chosen.save(target)
     print(f"wrote {target}")
     if dry is not None:
-        target = folder / f"{file.stem}.recreated.wav"
-        write_audio(target, pedal_order.recreate(found_chain, dry_audio, dry_rate), dry_rate)
-        print(f"wrote {target}")
+        write_audio(recreated, chosen.render(dry_audio, dry_rate), dry_rate)
+        print(f"wrote {recreated}")
     return 0
 
 
@@ -128,7 +136,7 @@ def enhance(
     Args:
         file: wav, flac, aiff, ogg or mp3; any rate, any number of channels.
         preset: distortion; speech (less breath, clicks and room); or mastering.
-        out: folder for the sound and the curve of the knobs; output/FILE by default.
+        out: folder for the sound, the curve of the knobs and code; output/FILE by default.
         hop: seconds from one setting to the next.
         checkpoint: another checkpoint than the shipped one of the preset.
     """
@@ -139,13 +147,15 @@ def enhance(
         raise ValueError(
             f"checkpoint must be one for {preset}, got one for {model.config.sound.task}"
         )
-    folder = out or Path("output") / file.stem  # made when there is something to write
-    target = folder / f"{file.stem}_{preset}.wav"
-    facts = blackbox.enhance_file(model, file, target, hop_s=hop)
-    for name, value in facts["setting"].items():
-        print(f"  {name:32s} {value:.2f}")
-    print(f"wrote {target}, {facts['seconds']:.1f} s, peak {facts['peak']:.3f}")
-    print(f"wrote {target.with_suffix('.json')}")
+    endings = (".wav", ".json", ".board.py")
+    files = new_files(out, file.stem, *(f"_{preset}{ending}" for ending in endings))
+    facts = blackbox.enhance_file(model, file, files[0], hop_s=hop)
+    for name, value in facts["setting_in_units"].items():
+        print(f"  {name:32s} {value:>12s}")
+    lowered = f", turned down by {-facts['gain_db']:.1f} dB" if facts["gain_db"] else ""
+    print(f"{facts['seconds']:.1f} s, true peak {facts['true_peak_dbtp']:.1f} dBTP{lowered}")
+    for path in files:
+        print(f"wrote {path}")
     return 0
 
 
@@ -434,7 +444,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _names(names: tuple[str, ...]) -> str:
-    return " -> ".join(names) or "(clean)"
+    return " -> ".join(names) or "no pedals"
 
 
 def _folder(out: Path | None, name: str) -> Path:

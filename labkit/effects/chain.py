@@ -26,21 +26,27 @@ _SHIFTED = """
 def board(audio, sample_rate):
     shift = {{"pitch_shift_in_semitones": {}, "preserve_formants": False}}
     return pedals(time_stretch(audio, sample_rate, **shift), sample_rate)"""
+# What an empty chain says of itself.
+NO_PEDALS = "no pedals: the recording sounds as the dry one does"
 # Class names of pedalboard with their arguments; a "Mix" has parallel lists of such instead.
 Plugins = list[tuple[str, Any]]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One pedal of a chain, with every knob in physical units; checked."""
+    """One pedal of a chain, with every knob in physical units; checked.
+
+    A range says what is drawn and searched: a step of level alone may be of any finite size.
+    """
 
     effect: str
     params: Mapping[str, float]
     in_range: bool = field(default=True, compare=False)  # whether knobs must lie in their ranges
 
     def __post_init__(self) -> None:
-        space = effect(self.effect).space
-        if self.in_range or set(self.params) != set(space.names):
+        record, space = effect(self.effect), effect(self.effect).space
+        bounded = self.in_range and not record.level_only
+        if bounded or set(self.params) != set(space.names) or not _finite(self.params):
             space.check(self.params)
         params = {name: float(value) for name, value in self.params.items()}
         object.__setattr__(self, "params", MappingProxyType(params))
@@ -73,7 +79,7 @@ class Chain:
         return iter((step.effect, dict(step.params)) for step in self.steps)
 
     def __str__(self) -> str:
-        return " -> ".join(map(str, self.steps)) or "(clean)"
+        return " -> ".join(map(str, self.steps)) or NO_PEDALS
 
     def render(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
         """The chain applied by pedalboard, as by `labkit.effects.effect.process`."""
@@ -126,16 +132,16 @@ class Chain:
         return Chain(tuple(steps))
 
     def to_json(self) -> str:
-        """JSON text: a list of {"effect", "params"}."""
+        """JSON text: a summary for people, and the steps, a list of {"effect", "params"}."""
         rows = [{"effect": name, "params": params} for name, params in self]
-        return json.dumps(rows, indent=2)
+        return json.dumps({"summary": str(self), "steps": rows}, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Chain":
-        """The chain written by `to_json`, checked; a ValueError for any other text."""
+        """The chain of `to_json`, or of its steps alone, checked; ValueError for another text."""
         try:
             match json.loads(text):
-                case [*rows] if all(map(_is_row, rows)):
+                case [*rows] | {"steps": [*rows]} if all(map(_is_row, rows)):
                     return cls(tuple(Step(row["effect"], row["params"]) for row in rows))
         except (json.JSONDecodeError, RecursionError):
             pass
@@ -148,10 +154,12 @@ class Chain:
     @classmethod
     def load(cls, path: str | Path) -> "Chain":
         """Read what `save` wrote."""
-        return cls.from_json(Path(path).read_text())
+        return cls.from_json(Path(path).read_text("utf-8-sig"))
 
     def to_code(self) -> str:
         """Python source that builds the same board with pedalboard alone, to the last bit."""
+        if not self.steps:
+            return f"# {NO_PEDALS}\n{pedalboard_code([])}"
         records = [(effect(step.effect), step.params) for step in self.steps]
         return pedalboard_code([(record.plugin, record.arguments(p)) for record, p in records])
 
@@ -199,6 +207,10 @@ def _code_lines(plugins: Plugins, indent: str) -> list[str]:
             knobs = ", ".join(f"{key}={np.float32(value)!s}" for key, value in given.items())
             lines.append(f"{indent}{name}({knobs}),")
     return lines
+
+
+def _finite(params: Mapping[str, float]) -> bool:
+    return all(np.isfinite(value) for value in params.values())
 
 
 def _is_row(row: object) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.effects.chain import Chain, ChainSpace, Step
+from labkit.effects.chain import NO_PEDALS, Chain, ChainSpace, Step
 from labkit.effects.effect import commutes
 from labkit.effects.registry import EFFECTS, effect
 from labkit.effects.sampling import ChainSampler
@@ -56,7 +56,7 @@ def test_the_empty_chain_is_a_copy_of_the_clean_sound():
     out = Chain().render(audio, RATE)
     np.testing.assert_array_equal(out, audio)
     assert not np.shares_memory(out, audio)
-    assert (str(Chain()), len(Chain()), Chain().names) == ("(clean)", 0, ())
+    assert (str(Chain()), len(Chain()), Chain().names) == (NO_PEDALS, 0, ())
     assert Chain().canonical() == Chain()
 
 
@@ -111,10 +111,19 @@ def test_json_round_trip(draw, tmp_path):
     path, chain = tmp_path / "chain.json", drawn(draw)
     chain.save(path)
     assert Chain.load(path) == Chain.from_json(chain.to_json()) == chain
-    assert [row["effect"] for row in json.loads(path.read_text())] == list(chain.names)
+    content = json.loads(path.read_text())
+    assert [row["effect"] for row in content["steps"]] == list(chain.names)
+    assert content["summary"] == str(chain)
+    assert Chain.from_json(json.dumps(content["steps"])) == chain
     assert list(tmp_path.iterdir()) == [path]
     assert pickle.loads(pickle.dumps(chain)) == chain
-    assert Chain.from_json("[]") == Chain()
+    assert Chain.from_json("[]") == Chain.from_json(Chain().to_json()) == Chain()
+
+
+def test_a_level_may_be_of_any_size():
+    chain = Chain((Step("gain", {"gain_db": 41.0}),))
+    assert Chain.from_json(chain.to_json()) == chain
+    np.testing.assert_allclose(chain.render(0.01 * guitar(), RATE), 1.122018 * guitar(), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +184,10 @@ def test_the_printed_code_by_hand():
         "    Distortion(drive_db=20.0),",
         "])",
     ]
-    assert Chain().to_code() == "from pedalboard import Pedalboard\n\nboard = Pedalboard([\n])"
+    assert Chain().to_code().splitlines()[:2] == [
+        f"# {NO_PEDALS}",
+        "from pedalboard import Pedalboard",
+    ]
 
 
 # Canonical order

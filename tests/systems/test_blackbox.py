@@ -1,6 +1,7 @@
 """The controller, on plug-ins that are pedalboard's pedals; on the real ones where installed."""
 
 import json
+import runpy
 import sys
 import tracemalloc
 from pathlib import Path
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from scipy.signal import lfilter
+from scipy.signal import lfilter, resample_poly
 
 from labkit.effects.hosts.listing import installed_plugins
 from labkit.effects.hosts.plugin import Rack, Unit
 from labkit.measure.loudness import loudness_lufs, peak_db
+from labkit.measure.metrics import relative_error_db
 from labkit.signal.files import AudioFileError
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox import (
@@ -89,6 +91,9 @@ class Wire:
     def render(self, audio, params_unit):
         assert len(audio) == len(params_unit)
         return np.stack(audio)
+
+    def shown(self, params_unit):
+        return [f"{value:.2f} dB" for value in params_unit]
 
 
 class Slow(Wire):
@@ -352,6 +357,32 @@ def test_blocks_of_a_constant_setting_render_as_one(small, monkeypatch):
     blocks, _ = enhance(model, audio, RATE)
     whole = Slow((), RATE, workers=1).render([audio], None)[0]
     np.testing.assert_allclose(blocks, whole, atol=0.5 * 0.007)
+
+
+def test_a_loud_file_is_turned_down_and_its_script_plays_it_again(small, tmp_path, monkeypatch):
+    model, source, target = (
+        untrained(small(task="level")),
+        tmp_path / "in.wav",
+        tmp_path / "out.wav",
+    )
+    time = np.arange(3 * RATE) / RATE
+    # Between its samples a sine of a quarter of the rate, at 45 degrees, is 3 dB higher than in them.
+    loud = np.sin(2 * np.pi * RATE / 4 * time + np.pi / 4)[None].astype(np.float32)
+    write(source, loud * np.linspace(1.0, 2.0, loud.shape[1], dtype=np.float32))
+    facts = enhance_file(model, source, target)
+    out, _ = soundfile.read(target)
+    assert -1.4 < peak_db(resample_poly(out, 16, 1)) <= -1.0
+    assert facts["true_peak_dbtp"] == pytest.approx(-1.1, abs=1e-6)
+    assert facts["gain_db"] < -3
+    gain_db = facts["setting"]["gain: gain_db"] * 36 - 18
+    assert facts["setting_in_units"]["gain: gain_db"] == f"{gain_db:.2f} dB"
+    again = tmp_path / "again.wav"
+    script = tmp_path / "out.board.py"
+    monkeypatch.setattr(sys, "argv", [str(script), str(source), str(again)])
+    runpy.run_path(str(script), run_name="__main__")
+    assert relative_error_db(out, soundfile.read(again)[0]) < -80
+    with pytest.raises(ValueError, match="target must be a new file"):
+        runpy.run_path(str(script), run_name="__main__")
 
 
 @pytest.mark.usefixtures("wire")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from labkit.effects.chain import Chain, Step
 from labkit.effects.registry import effect
+from labkit.measure.metrics import relative_error_db, si_sdr_db
 from labkit.signal.seeds import generator
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order import SIX, THREE, Config, refine
@@ -132,6 +133,21 @@ def test_recreate_plays_the_chain_at_the_trained_level():
     assert wet.shape == audio.shape
     assert np.abs(wet).max() <= 1.0
     np.testing.assert_allclose(pedal_order.recreate(TRUTH, 3 * audio, RATE), wet, atol=1e-5)
+    assert np.array_equal(pedal_order.recreate(Chain(), audio, RATE), audio)
+
+
+@pytest.mark.parametrize("level_db", [-60.0, 0.0, 12.0])
+@pytest.mark.parametrize("input_rms_dbfs", [-20.0, None])
+def test_code_and_json_of_a_recreation_make_its_sound(level_db, input_rms_dbfs, pair):
+    dry = pair[0] * np.float32(10 ** (level_db / 20))
+    chain = pedal_order.with_levels(TRUTH, dry, RATE, input_rms_dbfs=input_rms_dbfs)
+    expected = TRUTH.render(dry if input_rms_dbfs is None else 0.1 * dry / dry.std(), RATE)
+    assert si_sdr_db(expected, chain.render(dry, RATE)) > 80
+    assert np.abs(chain.render(dry, RATE)).max() <= 1.0
+    scope = {}
+    exec(chain.to_code(), scope)
+    for again in (scope["board"], Chain.from_json(chain.to_json()).render):
+        assert relative_error_db(chain.render(dry, RATE), again(dry, RATE)) < -100
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +187,10 @@ def test_no_pedals_is_a_candidate_and_recordings_are_cut_to_one_length(pair):
     assert (found.chain, found.si_sdr_db, len(found.tried)) == (Chain(()), np.inf, 1)
 
 
+def noise(seconds, level=0.1):
+    return level * generator(0, "noise").standard_normal((1, round(seconds * RATE)))
+
+
 def predict(audio):
     return pedal_order.predict(network(0), np.asarray(audio, dtype=np.float32), RATE)
 
@@ -180,7 +200,13 @@ def predict(audio):
     [
         (lambda _: decode(network(0), clips(0), ("wah",)), "shelf must name pedals among"),
         (lambda _: decode(network(0), clips(0), THREE, beams=0), "beams must be at least 1, got 0"),
-        (lambda _: predict(np.zeros((1, RATE))), "silent"),
+        (lambda _: predict(np.zeros((1, RATE))), "too quiet: its loudest moment has -inf dBFS"),
+        (lambda _: predict(noise(1.0, 1e-4)), "too quiet: its loudest moment has -80 dBFS"),
+        (lambda _: predict(noise(0.1)), r"too short: it holds 0\.10 s of sound, at least 0\.5 s"),
+        (
+            lambda _: predict(np.pad(noise(0.2), ((0, 0), (RATE, RATE)))),
+            r"too short: it holds 0\.2",
+        ),
         (lambda _: pedal_order.recreate(TRUTH, np.zeros((1, 100), "f"), RATE), "silent"),
         (lambda pair: refine(candidates(()), *pair, RATE, candidates=0), "at least 1, got 0"),
         (lambda pair: refine(candidates(()), pair[0], 0 * pair[0], RATE), "wet must not be silent"),

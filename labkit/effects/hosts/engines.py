@@ -1,10 +1,12 @@
 """The engines: each opens one plug-in, in the process where it runs. No torch, to start fast.
 
 An engine has `parameters` (every one that can be automated), `widths` (the numbers of channels that
-it accepts), `latency_samples` (None where it is to be measured) and
+it accepts), `latency_samples` (None where it is to be measured), `shown(values)` -> what the
+plug-in displays at these values of all parameters, and
 `render(audio, sample_rate, values, mode)` -> (audio, samples of latency that the host removed).
 """
 
+import contextlib
 import re
 from typing import Any, Literal, NamedTuple
 
@@ -30,6 +32,13 @@ class PluginParameter(NamedTuple):
     default_unit: float  # when the plug-in is opened, 0..1
 
 
+def _display(text: str, unit: str | None) -> str:
+    """A plug-in's text with two decimals where it is a number, and the unit."""
+    with contextlib.suppress(ValueError):
+        text = f"{float(text):.2f}"
+    return f"{text} {unit or ''}".strip()
+
+
 class BuiltinEngine:
     """A pedal of the registry through pedalboard; every render builds it afresh."""
 
@@ -44,6 +53,11 @@ class BuiltinEngine:
             PluginParameter(p.name, f"{p.low:g}", f"{p.high:g} {p.unit}".strip(), 0.5)
             for p in self._effect.space.parameters
         )
+
+    def shown(self, values: np.ndarray) -> list[str]:
+        """See the module."""
+        params = self._effect.space.from_unit(values)
+        return [f"{params[p.name]:.2f} {p.unit}" for p in self._effect.space.parameters]
 
     def render(
         self,
@@ -79,6 +93,11 @@ class Vst3Engine:
         self.widths = tuple(width for width in (1, 2) if self._accepts(width))
         if not self.widths:
             raise ValueError("it takes neither one channel nor two")
+
+    def shown(self, values: np.ndarray) -> list[str]:
+        """See the module."""
+        knobs = zip(self._parameters.values(), values.tolist(), strict=True)
+        return [_display(p.get_text_for_raw_value(value), p.label) for p, value in knobs]
 
     def render(
         self, audio: np.ndarray, sample_rate: int, values: np.ndarray, mode: ResetMode
@@ -136,6 +155,14 @@ class DawdreamerEngine:
             parameter = self._described(row, found.keys())
             found[parameter.name] = parameter
         self.parameters = tuple(found.values())
+
+    def shown(self, values: np.ndarray) -> list[str]:
+        """See the module."""
+        for index, value in zip(self._indices, values.tolist(), strict=True):
+            self._plugin.set_parameter(index, value)
+        rows = self._plugin.get_parameters_description()
+        rows = [rows[index] for index in self._indices]
+        return [_display(row["currentValText"], row["label"]) for row in rows]
 
     def render(
         self, audio: np.ndarray, sample_rate: int, values: np.ndarray, mode: ResetMode

@@ -137,6 +137,11 @@ class HostedPlugin:
             raise PluginError(f"{self.name} returned {bad} NaN or infinite of {wet.size} samples")
         return np.ascontiguousarray(wet, dtype=np.float32)
 
+    def shown(self, params_unit: np.ndarray) -> list[str]:
+        """What the plug-in displays at a setting (parameters,), e.g. ``"-31.20 dB"``."""
+        shown = self._call("shown", self._values(params_unit))
+        return [shown[k] for k in self._turned]
+
     def facts(self) -> str:
         """What was measured, in a line of `labkit plugins`."""
         error = f"differs by {self.repeat_error:.1e} from render to render"
@@ -314,6 +319,12 @@ class Rack:
 
         jobs = [self._threads.submit(play, *item) for item in zip(audio, params_unit, strict=True)]
         return np.stack([job.result() for job in jobs])
+
+    def shown(self, params_unit: np.ndarray) -> list[str]:
+        """What the plug-ins display at a setting (parameters,) of all of them."""
+        knobs = np.split(np.asarray(params_unit, dtype=np.float64), self._ends[:-1])
+        row = zip(self._rows[0], knobs, strict=True)
+        return [text for plugin, part in row for text in plugin.shown(part)]
 
     def close(self) -> None:
         """End every plug-in's process."""

@@ -2,7 +2,7 @@
 
 from labkit.systems.blackbox.config import PRESETS, TASKS, Config
 from labkit.systems.blackbox.model import build
-from labkit.systems.blackbox.predict import Curve, curve, enhance, enhance_file, predict
+from labkit.systems.blackbox.predict import Curve, curve, enhance, enhance_file, predict, replay
 from labkit.systems.system import System
 
 SYSTEM = System(
@@ -25,5 +25,6 @@ __all__ = [
     "enhance_file",
     "load",
     "predict",
+    "replay",
     "save",
 ]

@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,18 +12,31 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from labkit.effects.hosts.plugin import Rack
+from labkit.effects.hosts.plugin import Rack, Unit
+from labkit.measure.loudness import TruePeakMeter
 from labkit.signal.files import AudioFileError, check_audio, resample
 from labkit.signal.optional import need
 from labkit.signal.paths import replace_text, replacing
 from labkit.signal.units import db_to_amplitude
+from labkit.systems.blackbox.config import Config
 from labkit.systems.blackbox.model import Controller
 
 # Plug-ins start from rest at every block: this much of the sound before it lets them settle.
 _PREROLL_S, _FADE_S, _TAIL_S = 0.5, 0.05, 0.02
 _SMOOTH_HOPS = 1.0  # deviation of the Gaussian that smooths a curve
 _SILENT_RMS = db_to_amplitude(-70)
-_N_RENDERED_TOGETHER, _N_PREDICTED_TOGETHER = 4, 16
+_N_RENDERED_TOGETHER, _N_PREDICTED_TOGETHER, _N_SCALED_TOGETHER = 4, 16, 1 << 16
+_CEILING_DBTP = -1.1  # -1 dBTP, and a tenth because meters differ
+_SCRIPT = '''"""Plays a recording at the settings of this run: python THIS_FILE IN.wav OUT.wav."""
+
+import sys
+from pathlib import Path
+
+from labkit.systems.blackbox import replay
+
+facts = Path(__file__).name.replace(".board.py", ".json")
+replay(Path(__file__).with_name(facts), sys.argv[1], sys.argv[2])
+'''
 
 
 @dataclass(frozen=True)
@@ -144,29 +157,31 @@ def predict(model: Controller, audio: np.ndarray, sample_rate: int) -> dict[str,
     return curve(model, audio, sample_rate).setting()
 
 
-def _blocks(model: Controller, sound: _Sound, found: Curve) -> Iterator[np.ndarray]:
+def _blocks(rack: Rack, sound: _Sound, found: Curve) -> Iterator[np.ndarray]:
     """The recording through the plug-ins, hop by hop, cross-faded: (channels, samples of a hop)."""
-    rate = sound.sample_rate
+    rate, ending = sound.sample_rate, None
     hop, early = round(found.hop_s * rate), round(_PREROLL_S * rate)
     fade, tail = min(round(_FADE_S * rate), hop), round(_TAIL_S * rate)
     phase = (np.arange(fade) + 0.5) / max(fade, 1)
     rising = np.sin(0.5 * np.pi * phase).astype(np.float32) ** 2
-    config, ending = model.config, None
-    with Rack(config.task.units, config.sound.sample_rate, workers=config.net.n_copies) as rack:
-        for first in range(0, len(found.smooth), _N_RENDERED_TOGETHER):
-            knobs = found.smooth[first : first + _N_RENDERED_TOGETHER]
-            starts = [(first + k) * hop for k in range(len(knobs))]
-            pieces = [sound.read(start - early, start + hop + fade + tail) for start in starts]
-            pieces = [resample(piece, rate, rack.sample_rate) for piece in pieces]
-            for start, wet in zip(starts, rack.render(pieces, knobs), strict=True):
-                wet = resample(wet, rack.sample_rate, rate)
-                missing = max(0, early + hop + fade - wet.shape[1])
-                wet = np.pad(wet, ((0, 0), (0, missing)))[:, early:]
-                block = wet[:, :hop].copy()
-                if ending is not None:
-                    block[:, :fade] = rising * block[:, :fade] + (1 - rising) * ending
-                ending = wet[:, hop : hop + fade]
-                yield block[:, : sound.samples - start]
+    for first in range(0, len(found.smooth), _N_RENDERED_TOGETHER):
+        knobs = found.smooth[first : first + _N_RENDERED_TOGETHER]
+        starts = [(first + k) * hop for k in range(len(knobs))]
+        pieces = [sound.read(start - early, start + hop + fade + tail) for start in starts]
+        pieces = [resample(piece, rate, rack.sample_rate) for piece in pieces]
+        for start, wet in zip(starts, rack.render(pieces, knobs), strict=True):
+            wet = resample(wet, rack.sample_rate, rate)
+            missing = max(0, early + hop + fade - wet.shape[1])
+            wet = np.pad(wet, ((0, 0), (0, missing)))[:, early:]
+            block = wet[:, :hop].copy()
+            if ending is not None:
+                block[:, :fade] = rising * block[:, :fade] + (1 - rising) * ending
+            ending = wet[:, hop : hop + fade]
+            yield block[:, : sound.samples - start]
+
+
+def _rack(config: Config) -> Rack:
+    return Rack(config.task.units, config.sound.sample_rate, workers=config.net.n_copies)
 
 
 def enhance(
@@ -182,7 +197,8 @@ def enhance(
     """
     sound = _in_memory(audio, sample_rate)
     found = _curve(model, sound, hop_s)
-    return np.concatenate([*_blocks(model, sound, found)], axis=1), found
+    with _rack(model.config) as rack:
+        return np.concatenate([*_blocks(rack, sound, found)], axis=1), found
 
 
 def enhance_file(
@@ -190,8 +206,9 @@ def enhance_file(
 ) -> dict[str, Any]:
     """A file of any length through the plug-ins, in constant memory but for the curve.
 
-    Writes `target`, a 32-bit float WAV at the source's rate, and beside it, as JSON, the facts that
-    are returned: task, units, setting (the mean), curve, peak, seconds. See `enhance`.
+    Writes `target`, a 32-bit float WAV at the source's rate, turned down as a whole where its true
+    peak would exceed -1 dBTP; beside it, as JSON, the facts that are returned; and a script that
+    plays any recording so without the network, see `replay`. See `enhance`.
 
     Raises:
         AudioFileError: for a file that libsndfile cannot read.
@@ -202,23 +219,73 @@ def enhance_file(
         raise ValueError(
             f"target must be another file than the source and end in .wav, got {target}"
         )
-    sound, soundfile, peak = _Sound(source), need("soundfile"), 0.0
-    sizes = {"samplerate": sound.sample_rate, "channels": sound.channels, "subtype": "FLOAT"}
-    with closing(sound), replacing(target) as temporary:
+    config = model.config
+    with closing(_Sound(source)) as sound:
         found = _curve(model, sound, hop_s)
-        with soundfile.SoundFile(temporary, "w", **sizes) as file:
-            for block in _blocks(model, sound, found):
-                peak = max(peak, float(np.abs(block).max(initial=0.0)))
-                file.write(block.T)
-    units = model.config.task.units
+        with _rack(config) as rack:
+            gain_db, true_peak_dbtp = _play(rack, sound, found, target)
+            shown = rack.shown(found.smooth.mean(0))
+        seconds = sound.samples / sound.sample_rate
     facts = {
-        "task": model.config.sound.task,
-        "units": [{"plugin": unit.plugin, "fixed": {**unit.fixed}} for unit in units],
+        "task": config.sound.task,
+        "units": [asdict(unit) for unit in config.task.units],
+        "sample_rate": config.sound.sample_rate,
         "setting": found.setting(),
+        "setting_in_units": dict(zip(found.names, shown, strict=True)),
         "hop_seconds": found.hop_s,
-        "curve": dict(zip(found.names, found.smooth.T.round(4).tolist(), strict=True)),
-        "peak": peak,
-        "seconds": sound.samples / sound.sample_rate,
+        "curve": dict(zip(found.names, found.smooth.T.round(6).tolist(), strict=True)),
+        "gain_db": gain_db,
+        "true_peak_dbtp": true_peak_dbtp,
+        "seconds": seconds,
     }
     replace_text(target.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")
+    replace_text(target.with_suffix(".board.py"), _SCRIPT)
     return facts
+
+
+def replay(facts: str | Path, source: str | Path, target: str | Path) -> None:
+    """Play a recording as `enhance_file` did when it wrote a file of facts, without the network.
+
+    Beyond the end of the curve its last setting stays. Raises ValueError where `target` exists.
+    """
+    known, target = json.loads(Path(facts).read_text()), Path(target)
+    if target.exists():
+        raise ValueError(f"target must be a new file, {target} exists")
+    units = [Unit(**unit) for unit in known["units"]]
+    smooth = np.array([*known["curve"].values()]).T
+    with closing(_Sound(Path(source))) as sound, Rack(units, known["sample_rate"]) as rack:
+        n = -(-sound.samples // round(known["hop_seconds"] * sound.sample_rate))
+        smooth = smooth[np.minimum(np.arange(n), len(smooth) - 1)]
+        found = Curve(tuple(known["curve"]), np.arange(n), smooth, known["hop_seconds"])
+        _play(rack, sound, found, target, known["gain_db"])
+
+
+def _play(
+    rack: Rack, sound: _Sound, found: Curve, target: Path, gain_db: float | None = None
+) -> tuple[float, float]:
+    """Write the recording through the plug-ins; returns the gain and the true peak behind it.
+
+    The gain is what brings the true peak to the ceiling, if that is lower, where it is None.
+    """
+    soundfile, meter = need("soundfile"), TruePeakMeter(sound.sample_rate, sound.channels)
+    sizes = {"samplerate": sound.sample_rate, "channels": sound.channels, "subtype": "FLOAT"}
+    with replacing(target) as temporary:
+        with soundfile.SoundFile(temporary, "w", **sizes) as file:
+            for block in _blocks(rack, sound, found):
+                meter.feed(block)
+                file.write(block.T)
+        meter.feed(block[:, :0], last=True)
+        gain_db = min(0.0, _CEILING_DBTP - meter.dbtp()) if gain_db is None else gain_db
+        if gain_db:
+            _turn_down(temporary, gain_db)
+    return gain_db, meter.dbtp() + gain_db
+
+
+def _turn_down(path: Path, gain_db: float) -> None:
+    """Scale a file in its place."""
+    with need("soundfile").SoundFile(path, "r+") as file:
+        for start in range(0, file.frames, _N_SCALED_TOGETHER):
+            file.seek(start)
+            block = file.read(_N_SCALED_TOGETHER, dtype="float32")
+            file.seek(start)
+            file.write(np.float32(db_to_amplitude(gain_db)) * block)

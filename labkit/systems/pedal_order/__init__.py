@@ -2,7 +2,7 @@
 
 from labkit.systems.pedal_order.config import PROTOCOLS, SIX, THREE, Config
 from labkit.systems.pedal_order.model import build
-from labkit.systems.pedal_order.predict import predict, recreate, refine
+from labkit.systems.pedal_order.predict import predict, recreate, refine, with_levels
 from labkit.systems.system import System
 
 SYSTEM = System(
@@ -27,4 +27,5 @@ __all__ = [
     "recreate",
     "refine",
     "save",
+    "with_levels",
 ]
