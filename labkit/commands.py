@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -86,6 +87,7 @@ def saturation(
     *,
     clean: Path | None = None,
     curve: str | None = None,
+    out: Path | None = None,
     checkpoint: Path | None = None,
 ) -> int:
     """Name the saturation curve of a recording, and its depth.
@@ -94,6 +96,7 @@ def saturation(
         file: the saturated recording.
         clean: the same performance before the saturation.
         curve: the curve where it is known: tanh, arctan, hard_clip, cubic or hysteresis.
+        out: folder for the answer as JSON; without it nothing is written.
         checkpoint: another checkpoint than the shipped one.
     """
     from labkit.signal.files import read_audio
@@ -120,6 +123,10 @@ def saturation(
         print(f"least squares: {fit.curve}   depth {fit.depth:.4f}   residual {fit.residual:.2%}")
     name, depth = found.refined
     print(f"combined: {name}   depth {depth:.4f}")
+    if out is not None:
+        (target,) = new_files(out, file.stem, ".saturation.json")
+        write_json(target, {**asdict(found), "combined": {"curve": name, "depth": depth}})
+        print(f"wrote {target}")
     return 0
 
 
@@ -190,9 +197,10 @@ def style(
     )
     for name, value in found.settings.items():
         print(f"  {name:14s} {value:8.2f}")
-    for path in system.write(
-        found, sample_rate, _folder(out, f"{file.stem}_like_{reference.stem}")
-    ):
+    name = f"{file.stem}_like_{reference.stem}"
+    files = new_files(out, name, ".wav", ".json", ".board.py")
+    system.write(found, sample_rate, *files)
+    for path in files:
         print(f"wrote {path}")
     return 0
 
@@ -237,7 +245,7 @@ def text(
         model,
         file,
         prompt,
-        output=out,
+        out=out,
         seconds=seconds,
         current=system.Preset.load(start_from) if start_from else None,
         strength=strength,
@@ -445,12 +453,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def _names(names: tuple[str, ...]) -> str:
     return " -> ".join(names) or "no pedals"
-
-
-def _folder(out: Path | None, name: str) -> Path:
-    folder = out or Path("output") / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 COMMANDS = {

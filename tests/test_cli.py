@@ -1,5 +1,6 @@
 """The shell's commands: what they print, what they write, and that no mistake ends in a traceback."""
 
+import inspect
 import json
 import re
 import subprocess
@@ -11,7 +12,9 @@ import pytest
 import torch
 
 from labkit.cli import main
+from labkit.commands import COMMANDS
 from labkit.effects.chain import Chain, Step
+from labkit.measure.metrics import relative_error_db
 from labkit.measure.score import Row, read, write
 from labkit.signal import datasets
 from labkit.signal.files import read_audio, write_audio
@@ -43,6 +46,7 @@ def checkpoint(tmp_path_factory):
     model = pedal_order.SYSTEM.build(TINY)
     with torch.no_grad():
         model.decoder.logits.bias[SEPARATOR] = -30.0
+        model.hints.bias.fill_(9.0)
     pedal_order.save(model, path)
     return path
 
@@ -143,6 +147,98 @@ def test_errors_are_one_line_and_an_interruption_says_so(capsys, monkeypatch, tm
     assert "no data set is called 'nosuch'" in done.stderr
 
 
+# Outputs
+
+
+@pytest.fixture
+def controller(tmp_path_factory, monkeypatch):
+    """An untrained controller of a pedal that needs no plug-in."""
+    from labkit.effects.hosts.plugin import Unit
+    from labkit.systems.blackbox import SYSTEM, Config, config
+
+    task = config.Task((Unit("gain", {"gain_db": 0.5}),), (1,), (-15.0, 15.0))
+    monkeypatch.setattr(config, "TASKS", {**config.TASKS, "speech": task})
+    path = tmp_path_factory.mktemp("controller") / "gain.safetensors"
+    SYSTEM.save(SYSTEM.build(Config().but(task="speech", width=0.25)), path)
+    return path
+
+
+WRITING = {
+    "chain": ("--dry", "FILE", "--checkpoint", "CHECKPOINT"),
+    "saturation": ("--clean", "FILE"),
+    "enhance": ("--preset", "speech", "--checkpoint", "CONTROLLER"),
+    "style": ("--reference", "FILE"),
+    "text": ("--lexicon", "--prompt", "Warm, distorted!"),
+    "synth": ("--n", "1"),
+}
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_no_recording_and_no_earlier_result_is_replaced(
+    command, capsys, tmp_path, monkeypatch, checkpoint, controller
+):
+    if command == "synth":
+        pytest.importorskip("vita", reason="the package vita is not installed")
+    dry, sample_rate = load_phrase("riff")
+    folder = tmp_path / "own"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    file = write_audio(folder / "warm_distorted.wav", dry[:, :sample_rate], sample_rate)
+    named = {"FILE": file, "CHECKPOINT": checkpoint, "CONTROLLER": controller}
+    given = [named.get(word, word) for word in WRITING[command]]
+    kept = {file: file.read_bytes()}
+    for _ in range(2):
+        assert run(command, file, *given, "--out", folder) == 0
+        told = re.findall(r"^wrote ([^,\n]+)", capsys.readouterr().out, re.MULTILINE)
+        assert all(Path(path).is_file() for path in told)
+        assert {path: path.read_bytes() for path in kept} == kept
+        now = {path: path.read_bytes() for path in folder.iterdir()}
+        assert len(now) > len(kept)
+        assert {str(path) for path in now.keys() - kept.keys()} >= set(told) != set()
+        kept = now
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_every_command_that_writes_says_where_by_the_same_flag():
+    for name in (*WRITING, "data render-synth"):
+        flags = inspect.signature(COMMANDS[name]).parameters
+        assert [flag for flag in flags if re.search("out|folder|path|dir|target", flag)] == ["out"]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        ("chain", WRITING["chain"]),
+        ("style", WRITING["style"]),
+        ("text", WRITING["text"]),
+        ("text", ("--lexicon", "--prompt", "an octave down in a cathedral")),
+    ],
+)
+def test_the_code_makes_the_file_of_the_recording(
+    command, given, channels, capsys, tmp_path, checkpoint
+):
+    dry, sample_rate = load_phrase("strum")
+    dry = 0.1 * np.concatenate([dry, 0.5 * dry[:, ::-1]])[:channels, : 2 * sample_rate]
+    file = write_audio(tmp_path / "in.wav", dry, sample_rate)
+    named = {"FILE": file, "CHECKPOINT": checkpoint}
+    assert run(command, file, *(named.get(w, w) for w in given), "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    if command == "chain":
+        code = printed[printed.index("from pedalboard") : printed.index("wrote ")]
+        chain = Chain.load(tmp_path / "out" / "in.chain.json")
+    else:
+        code = next((tmp_path / "out").glob("*.board.py")).read_text()
+    scope: dict = {}
+    exec(code, scope)
+    audio, _ = read_audio(file)
+    written, _ = read_audio(next((tmp_path / "out").glob("*.wav")))
+    assert relative_error_db(written, scope["board"](audio, sample_rate)) < -60
+    if command == "chain":
+        assert relative_error_db(written, chain.render(audio, sample_rate)) < -60
+    assert relative_error_db(written, audio) > -20  # which it is not already
+
+
 # labkit chain
 
 
@@ -155,7 +251,7 @@ def test_chain_says_what_is_wrong_before_it_writes(
     assert "letter.wav" in fails(capsys, "chain", "letter.wav")
     silent = write_audio(tmp_path / "silent.wav", np.zeros((1, 44100), np.float32), 44100)
     given = ("--checkpoint", checkpoint)
-    assert "audio is silent (peak below -100 dBFS)" in fails(capsys, "chain", silent, *given)
+    assert "audio is too quiet" in fails(capsys, "chain", silent, *given)
     assert "no.wav" in fails(capsys, "chain", wet_file, "--dry", "no.wav", *given)
     assert "give --dry too" in fails(capsys, "chain", wet_file, "--refine")
     missing = fails(capsys, "chain", wet_file, "--checkpoint", "no.safetensors")
@@ -168,8 +264,13 @@ def test_chain_says_what_is_wrong_before_it_writes(
     assert not Path("output").exists()
 
 
-def test_chain_prints_and_saves_its_answer(capsys, tmp_path, wet_file, checkpoint):
+def test_chain_prints_and_saves_its_answer(capsys, tmp_path, wet_file, checkpoint, monkeypatch):
     target = tmp_path / "new" / "folder"
+    monkeypatch.chdir(tmp_path)
+    before = list(tmp_path.iterdir())
+    assert run("chain", wet_file, "--checkpoint", checkpoint) == 0
+    assert "wrote" not in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == before
     assert run("chain", wet_file, "--checkpoint", checkpoint, "--out", target) == 0
     out = capsys.readouterr().out
     saved = Chain.load(target / "mine.chain.json")
@@ -190,7 +291,8 @@ def test_chain_with_dry_recreates_it_at_its_own_length(capsys, tmp_path, wet_fil
     after, rate = read_audio(tmp_path / "mine.recreated.wav")
     assert (after.shape, rate) == (before.shape, dry_rate)
     assert np.abs(after - before).max() > 0.01
-    assert len(Chain.load(tmp_path / "mine.chain.json")) == 5
+    names = Chain.load(tmp_path / "mine.chain.json").names
+    assert (names[0], len([name for name in names if name != "gain"])) == ("gain", 5)
 
 
 def test_predicting_a_chain_loads_few_modules(tmp_path, wet_file, checkpoint):

@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from PIL import Image
 
+from labkit.effects.chain import NO_PEDALS
 from labkit.measure.loudness import Clip, as_channels
 from labkit.signal import spectra
 
@@ -293,7 +294,8 @@ def chain_diagram(chain: Iterable[tuple[str, Mapping[str, object]]]) -> ChainDia
         (name, tuple(_with_unit(knob, value) for knob, value in parameters.items()))
         for name, parameters in chain
     ]
-    return ChainDiagram((("input", ()), *pedals, ("output", ())))
+    what, _, why = NO_PEDALS.partition(": ")
+    return ChainDiagram((("input", ()), *(pedals or [(what, (why,))]), ("output", ())))
 
 
 def _with_unit(name: str, value: object) -> str:

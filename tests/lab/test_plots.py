@@ -102,7 +102,8 @@ def test_a_chain_diagram_is_text_with_units():
         == f"Pedal chain: input -> distortion (drive 20 dB) -> {reverb} -> {own} -> output"
     )
     assert "<b>&lt;own&gt;</b><br>rate 0.5 Hz" in shown._repr_html_()
-    assert str(plots.chain_diagram([])) == "Pedal chain: input -> output"
+    nothing = "no pedals (the recording sounds as the dry one does)"
+    assert str(plots.chain_diagram([])) == f"Pedal chain: input -> {nothing} -> output"
 
 
 def test_what_matplotlib_draws_black_is_legible_on_a_dark_page():

@@ -182,11 +182,10 @@ def test_style_copies_a_style(tmp_path, capsys):
     riff, strum, out = phrase_path("riff"), phrase_path("strum"), tmp_path / "out"
     assert main(["style", str(riff), "--reference", str(strum), "--out", str(out)]) == 0
     assert "treble_db" in capsys.readouterr().out
-    (dry, rate), (wet, wet_rate) = read_audio(riff), read_audio(out / "style.wav")
+    (dry, rate), (wet, wet_rate) = read_audio(riff), read_audio(out / "riff_like_strum.wav")
     assert (wet.shape, wet_rate) == (dry.shape, rate)
     assert np.abs(wet).max() == pytest.approx(PEAK, rel=1e-4)
-    settings = json.loads((out / "style.json").read_text())
+    settings = json.loads((out / "riff_like_strum.json").read_text())
     assert len(settings["params_unit"]) == len(settings["settings"]) == 9
-    compile((out / "style.py").read_text(), "style.py", "exec")
     assert main(["style", "nowhere.wav", "--reference", str(riff)]) == 1
     assert "nowhere.wav" in capsys.readouterr().err

@@ -246,9 +246,7 @@ def test_a_wrong_argument_is_named_and_no_file_is_left(call, message, tmp_path):
 def test_a_file_through_a_sentence_leaves_a_folder_that_loads_back(tmp_path):
     soundfile.write(tmp_path / "a.wav", noise(1.0, 2).T, RATE)
     prompt = "Dark & distorted, in a cathedral"
-    found, written = text.process_file(
-        None, tmp_path / "a.wav", prompt, output=tmp_path / "out", n=3
-    )
+    found, written = text.process_file(None, tmp_path / "a.wav", prompt, out=tmp_path / "out", n=3)
     assert Preset.load(written[0].path.with_suffix(".preset.json")) == found.preset
     assert len({one.preset.to_json() for one in written}) == 3
     assert len(list((tmp_path / "out").iterdir())) == 3 * 3 + 1

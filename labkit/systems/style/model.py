@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.effects.chain import ChainSpace, pedalboard_code
-from labkit.effects.registry import effect
+from labkit.effects.chain import Chain, ChainSpace, Step
 from labkit.learn.training import Plan
 from labkit.signal.files import AudioError, check_audio, resample, to_mono, write_audio
 from labkit.signal.paths import replace_text
@@ -235,7 +234,7 @@ class Transfer:
     audio: np.ndarray
     params_unit: np.ndarray
     settings: dict[str, float]  # in physical units
-    code: str  # Python source for the same processor
+    chain: Chain  # makes the sound of the recording as it was
 
 
 @torch.no_grad()
@@ -263,28 +262,28 @@ def predict(
     plain = features_of(model.config, audio, sample_rate)
     wanted = features_of(model.config, reference, reference_rate or sample_rate, name="reference")
     params_unit = model(plain, wanted)[0].double().numpy()
-    chain = _PEDALS.from_unit(params_unit)
-    wet = chain.render(at_peak(audio), sample_rate)
-    gain_db = amplitude_to_db(PEAK / max(float(np.abs(wet).max()), _SILENT))
-    plugins = [(effect(name).plugin, params) for name, params in chain]
-    code = pedalboard_code([*plugins, ("Gain", {"gain_db": gain_db})]) + "\n"
+    steps = _to_peak(audio) + _PEDALS.from_unit(params_unit).steps
+    steps += _to_peak(Chain(steps).render(audio, sample_rate))
+    chain = Chain(steps)
     parts = zip(_PEDALS.spaces, _PEDALS.columns, strict=True)
     values = [v for space, part in parts for v in space.from_unit(params_unit[part]).values()]
     settings = dict(zip(NAMES, values, strict=True))
-    return Transfer(at_peak(wet), params_unit, settings, code)
+    return Transfer(chain.render(audio, sample_rate), params_unit, settings, chain)
 
 
-def write(found: Transfer, sample_rate: int, folder: str | Path) -> list[Path]:
-    """Write sound (24-bit wav), settings (JSON) and code into a folder; returns the three files."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    sound = write_audio(folder / "style.wav", found.audio, sample_rate, subtype="PCM_24")
-    settings, code = folder / "style.json", folder / "style.py"
+def _to_peak(audio: np.ndarray) -> tuple[Step]:
+    gain_db = amplitude_to_db(PEAK / max(float(np.abs(audio).max()), _SILENT))
+    return (Step("gain", {"gain_db": gain_db}),)
+
+
+def write(found: Transfer, sample_rate: int, sound: Path, settings: Path, code: Path) -> None:
+    """Write a sound (24-bit wav), its settings (JSON) and code that makes it of the recording."""
+    sound.parent.mkdir(parents=True, exist_ok=True)
+    write_audio(sound, found.audio, sample_rate, subtype="PCM_24")
     facts = {
         "settings": found.settings,
         "params_unit": found.params_unit.tolist(),
         "sample_rate": sample_rate,
     }
     replace_text(settings, json.dumps(facts, indent=1) + "\n")
-    replace_text(code, found.code)
-    return [sound, settings, code]
+    replace_text(code, found.chain.to_code() + "\n")

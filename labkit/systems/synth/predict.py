@@ -17,7 +17,7 @@ from labkit.measure.loudness import loudness_lufs
 from labkit.measure.timbre import multi_scale_spectral
 from labkit.signal.files import AudioError, check_audio, read_audio, resample, to_mono, write_audio
 from labkit.signal.optional import need
-from labkit.signal.paths import replace_text, replacing
+from labkit.signal.paths import new_files, replace_text, replacing
 from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.units import db_to_amplitude
 from labkit.systems.synth.model import SynthModel, mono, note_features
@@ -212,7 +212,7 @@ def match_file(
     checkpoint: Path | None = None,
     seed: int = 0,
 ) -> tuple[Match, list[Path]]:
-    """`predict` for a file, written by `write_match` to `out` (`output/NAME` when None).
+    """`predict` for a file, written by `write_match` to `out` (see `new_files`).
 
     `checkpoint` replaces the shipped network of `preset` and names its own synthesizer. Errors as
     `predict`, CheckpointError, and ImportError or PluginError without the synthesizer.
@@ -224,8 +224,7 @@ def match_file(
     with Synth(model.config.sound.spec) as synth:
         options = {"n": n, "refine": refine, "pitch": pitch, "seed": seed}
         match = predict(model, audio, sample_rate, synth=synth, **options)
-        folder = out or Path("output") / Path(file).stem
-        return match, write_match(match, folder, name=Path(file).stem, synth=synth)
+        return match, write_match(match, out, name=Path(file).stem, synth=synth)
 
 
 def describe(match: Match, files: list[Path]) -> str:
@@ -241,14 +240,14 @@ def describe(match: Match, files: list[Path]) -> str:
     return "\n".join([*lines, *(f"wrote {path}" for path in files)])
 
 
-def write_match(match: Match, folder: str | Path, *, name: str, synth: Synth) -> list[Path]:
+def write_match(match: Match, folder: Path | None, *, name: str, synth: Synth) -> list[Path]:
     """Write preset, MIDI note, settings, sound and parameters of a match; returns the files.
 
     The parameters are the patch as a vector, (size,) float32, as `SynthSpec.decode` reads it.
     """
     values = match.values
     endings = (synthesizer_of(match.spec.name).suffix, ".mid", ".json", ".wav", ".params.npy")
-    files = [Path(folder) / f"{name}{ending}" for ending in endings]
+    files = new_files(folder, name, *endings)
     preset = synth.preset(values, name=name, volume_db=match.volume_db)
     with replacing(files[0]) as temporary:
         temporary.write_bytes(preset.encode() if isinstance(preset, str) else preset)

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from labkit.effects.chain import pedalboard_code
 from labkit.effects.effect import process_blocks
 from labkit.learn.text import split_words
 from labkit.measure.loudness import LoudnessMeter
 from labkit.signal.files import check_audio, read_audio, resample
 from labkit.signal.optional import need
-from labkit.signal.paths import replace_text, replacing
+from labkit.signal.paths import new_files, replace_text, replacing
 from labkit.signal.seeds import generator
 from labkit.signal.units import amplitude_to_db, db_to_amplitude
 from labkit.systems.text.config import Config
@@ -224,7 +225,7 @@ def process_file(
     source: str | Path,
     prompt: str,
     *,
-    output: str | Path | None = None,
+    out: Path | None = None,
     seconds: float | None = None,
     current: Preset | None = None,
     strength: float = 1.0,
@@ -232,6 +233,8 @@ def process_file(
     seed: int = 0,
 ) -> tuple[Prediction, list[Rendered]]:
     """A folder (``output/PROMPT`` by default) with sound, preset and code of n candidates.
+
+    The code makes the sound of a mono or stereo source. No file is replaced, see `new_files`.
 
     The first one is the answer of `predict` to the file's first half minute. Arguments and errors
     as `predict`, `variations` and `render_file`; `seconds` of the source are rendered, or all.
@@ -241,15 +244,17 @@ def process_file(
     audio, rate = read_audio(source, max_seconds=min(seconds or math.inf, _MAX_INPUT_SECONDS))
     found = predict(model, audio, rate, prompt, current=current, strength=strength)
     name = re.sub(r"[^a-z0-9]+", "_", prompt.lower()).strip("_")[:48].rstrip("_")
-    folder = Path(output) if output is not None else Path("output") / name
-    folder.mkdir(parents=True, exist_ok=True)
+    tags = [""] if n == 1 else [f"_{k}" for k in range(1, n + 1)]
+    endings = [tag + suffix for tag in tags for suffix in (".wav", ".preset.json", ".board.py")]
+    *files, told = new_files(out, name, *endings, ".summary.txt")
     written = []
-    for k, preset in enumerate(variations(found.preset, n, seed=seed), start=1):
-        path = folder / (f"{name}.wav" if n == 1 else f"{name}_{k}.wav")
-        written.append(render_file(preset, source, path, max_seconds=seconds))
-        preset.save(path.with_suffix(".preset.json"))
-        replace_text(path.with_suffix(".board.py"), preset.to_code(rate) + "\n")
-    replace_text(folder / f"{name}.summary.txt", summary(prompt, found, written) + "\n")
+    for k, preset in enumerate(variations(found.preset, n, seed=seed)):
+        sound, settings, code = files[3 * k : 3 * k + 3]
+        written.append(render_file(preset, source, sound, max_seconds=seconds))
+        preset.save(settings)
+        plugins = [*preset.plugins(rate), ("Gain", {"gain_db": written[k].shift_db})]
+        replace_text(code, pedalboard_code(plugins) + "\n")
+    replace_text(told, summary(prompt, found, written) + "\n")
     return found, written
 
 
