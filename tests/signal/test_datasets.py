@@ -24,13 +24,13 @@ def zipped():
     return out.getvalue()
 
 
-def tarred(*names):
+def tarred(*names, content=b"sound", kind=tarfile.REGTYPE, target=""):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as tar:
         for name in names:
             member = tarfile.TarInfo(name)
-            member.size = 5
-            tar.addfile(member, io.BytesIO(b"sound"))
+            member.type, member.linkname, member.size = kind, target, len(content)
+            tar.addfile(member, io.BytesIO(content))
     return out.getvalue()
 
 
@@ -127,12 +127,36 @@ def test_a_tar_comes_without_a_macs_resource_forks(fetch, place):
     assert found == ["voices/clean/f1.wav", "voices/cleanraw/f1.wav"]
 
 
-@pytest.mark.parametrize("content", [tarred("../escaped.wav"), b"no archive", tarred("a")[:60]])
+def zip_of(name, mode=0o100644, content=b"sound"):
+    out, info = io.BytesIO(), zipfile.ZipInfo(name)
+    info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(info, content)
+    return out.getvalue()
+
+
+BAD = {
+    "no archive": b"no archive",
+    "a tar cut off": tarred("a")[:60],
+    "a tar that climbs": tarred("../escaped.wav"),
+    "a tar with an absolute name": tarred("/tmp/escaped.wav"),
+    "a tar with a link": tarred("a", content=b"", kind=tarfile.SYMTYPE, target="/etc/passwd"),
+    "a tar with a hard link": tarred("a", content=b"", kind=tarfile.LNKTYPE, target="b"),
+    "a tar with a device": tarred("a", content=b"", kind=tarfile.CHRTYPE),
+    "a tar bomb": tarred("a", content=bytes(2_000_000)),
+    "a zip that climbs": zip_of("../escaped.wav"),
+    "a zip with a link": zip_of("a.wav", 0o120777, b"/etc/passwd"),
+    "a zip bomb": zip_of("a.wav", content=bytes(2_000_000)),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("file", ["bad.tar.gz", "bad.zip"])
-def test_a_bad_archive_leaves_nothing_behind(fetch, place, file, content):
-    (place / file).write_bytes(content)
+def test_a_bad_archive_leaves_nothing_behind(fetch, place, monkeypatch, file, case):
+    monkeypatch.setattr(datasets, "_LEAST_UNPACKED", 1_000_000)
+    (place / file).write_bytes(BAD[case])
     with pytest.raises(DatasetUnavailable, match="could not be fetched"):
-        fetch(content, file)
+        fetch(BAD[case], file)
     assert not (place.parent / "escaped.wav").exists()
     assert [path.name for path in place.iterdir()] == [file]
 
