@@ -10,6 +10,7 @@ from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -465,3 +466,37 @@ def _wrong_shape(folder: Path) -> None:
 def test_errors_name_what_is_wrong(act, message: str, tmp_path: Path):
     with pytest.raises(ValueError, match=message):
         act(tmp_path)
+
+
+def object_column(file, column):
+    file["mel"] = np.array(["a pickle"] * len(column), dtype=h5py.string_dtype())
+
+
+def other_shape(file, column):
+    file["mel"] = column[:, :-1]
+
+
+def link_outside(file, column):  # noqa: ARG001
+    file["mel"] = h5py.ExternalLink("elsewhere.h5", "mel")
+
+
+def bytes_outside(file, column):
+    kept = [("elsewhere.bin", 0, column.nbytes)]
+    file.create_dataset("mel", column.shape, column.dtype, external=kept)
+
+
+@pytest.mark.parametrize("spoil", [object_column, other_shape, link_outside, bytes_outside])
+def test_a_column_of_another_kind_is_refused(spoil, tmp_path: Path):
+    config = RenderConfig(n_train=4, n_validation=4, n_test=4)
+    claim(tmp_path, config)
+    (job,) = (job for job in jobs(config) if job.split == "train")
+    write_shard(job.path(tmp_path), job, some_notes(config, 4))
+    with h5py.File(tmp_path / "elsewhere.h5", "w") as file:
+        file["mel"] = read_notes(tmp_path, "train").mel
+    (tmp_path / "elsewhere.bin").write_bytes(bytes(1_000_000))
+    with h5py.File(job.path(tmp_path), "r+") as file:
+        column = file["mel"][:]
+        del file["mel"]
+        spoil(file, column)
+    with pytest.raises(ValueError, match=r"train-.*\.h5: a column mel of float16 \(4, .* expected"):
+        read_notes(tmp_path, "train")

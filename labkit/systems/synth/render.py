@@ -106,20 +106,37 @@ class Notes(NamedTuple):
     phases: np.ndarray
 
 
+def _columns(config: RenderConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type of every column's numbers, and shape of one row."""
+    shapes = ((config.spec.size,), (N_MELS, n_frames(config.seconds)), (N_LINES,), (N_OSCILLATORS,))
+    kinds = ("float32", "float16", "float16", "float32")
+    return dict(zip(Notes._fields, zip(kinds, shapes, strict=True), strict=True))
+
+
+def _column(file: Any, name: str, kind: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A column that lies in the file itself, with this type and shape, or a ValueError."""
+    here = isinstance(file.get(name, getlink=True), need("h5py").HardLink)
+    column = file[name] if here else None
+    facts = getattr(column, "dtype", None), getattr(column, "shape", None)
+    if facts != (np.dtype(kind), shape) or column.external or column.is_virtual:
+        raise ValueError(
+            f"{file.filename}: a column {name} of {kind} {shape} was expected, found {facts}"
+        )
+    return column[:]
+
+
 def write_shard(path: Path, job: Job, notes: Notes) -> None:
     """Write a file of a data set; the same notes give the same bytes.
 
     Raises ValueError if a column has another shape than the data set's.
     """
     n, config = job.stop - job.start, job.config
-    shapes = ((config.spec.size,), (N_MELS, n_frames(config.seconds)), (N_LINES,), (N_OSCILLATORS,))
-    kinds = ("float32", "float16", "float16", "float32")
     # Not lzf: h5py does not clear its hash table, so it may encode equal rows differently.
     packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
     with replacing(path) as temporary, need("h5py").File(temporary, "w") as file:
         file.attrs["config"] = json.dumps(_lasting(config), sort_keys=True)
         file.attrs["names"] = list(config.spec.names)
-        for name, shape, kind in zip(Notes._fields, shapes, kinds, strict=True):
+        for name, (kind, shape) in _columns(config).items():
             data = np.asarray(getattr(notes, name), dtype=kind)
             if data.shape != (n, *shape):
                 raise ValueError(f"{name} must have shape {(n, *shape)}, got {data.shape}")
@@ -158,16 +175,16 @@ def read_notes(folder: Path, split: Split, *, n: int | None = None) -> Notes:
     wanted = config.count(split) if n is None else n
     if wanted > config.count(split):
         raise ValueError(f"n must be at most {config.count(split)}, the notes of {split}, got {n}")
-    paths = [job.path(folder) for job in jobs(config) if job.split == split and job.start < wanted]
-    if absent := [path.name for path in paths if not path.exists()]:
+    needed = [job for job in jobs(config) if job.split == split and job.start < wanted]
+    if absent := [job.path(folder).name for job in needed if not job.path(folder).exists()]:
         raise ValueError(
             f"{folder} lacks {len(absent)} files, e.g. {absent[0]}: continue with {advice}"
         )
     parts: dict[str, list[np.ndarray]] = {name: [] for name in Notes._fields}
-    for path in paths:
-        with need("h5py").File(path, "r") as file:
-            for name, found in parts.items():
-                found.append(file[name][:])
+    for job in needed:
+        with need("h5py").File(job.path(folder), "r") as file:
+            for name, (kind, shape) in _columns(config).items():
+                parts[name].append(_column(file, name, kind, (job.stop - job.start, *shape)))
     return Notes(*(np.concatenate(found)[:wanted] for found in parts.values()))
 
 
