@@ -16,7 +16,7 @@ from labkit.effects.kernels import (
     over_time,
     per_lane,
 )
-from labkit.effects.parameters import Parameter, ParameterSpace
+from labkit.effects.parameters import space
 
 # The delay line of pedalboard.
 LONGEST_SECONDS = 30
@@ -255,12 +255,10 @@ def reverb(
 
 DELAY = Effect(
     name="delay",
-    space=ParameterSpace(
-        (
-            Parameter("delay_seconds", "s", 0.12, 0.6, "log"),
-            Parameter("feedback", "", 0.1, 0.6),
-            Parameter("mix", "", 0.2, 0.5),
-        )
+    space=space(
+        delay_seconds=(0.12, 0.6, "log"),
+        feedback=(0.1, 0.6),
+        mix=(0.2, 0.5),
     ),
     plugin="Delay",
     differentiable=delay,
@@ -278,12 +276,10 @@ def _reverb_arguments(params: Mapping[str, float]) -> dict[str, float]:
 
 REVERB = Effect(
     name="reverb",
-    space=ParameterSpace(
-        (
-            Parameter("room_size", "", 0.2, 0.95),
-            Parameter("damping", "", 0.1, 0.9),
-            Parameter("mix", "", 0.15, 0.6),
-        )
+    space=space(
+        room_size=(0.2, 0.95),
+        damping=(0.1, 0.9),
+        mix=(0.15, 0.6),
     ),
     plugin="Reverb",
     differentiable=reverb,

@@ -271,6 +271,11 @@ class ChainSpace:
         ends = np.cumsum([0, *map(len, self.spaces)]).tolist()
         return tuple(slice(*pair) for pair in itertools.pairwise(ends))
 
+    @property
+    def n_knobs(self) -> int:
+        """How many knobs turn."""
+        return self.columns[-1].stop if self.columns else 0
+
     def from_unit(self, params_unit: np.ndarray) -> Chain:
         """The chain at (n_knobs,) in 0..1; a ValueError for another range."""
         steps = []
@@ -288,6 +293,11 @@ class ChainSpace:
 
     def _parts(self) -> Iterable[tuple[tuple[str, Mapping[str, float]], ParameterSpace, slice]]:
         return zip(self.pedals, self.spaces, self.columns, strict=True)
+
+
+def chain_space(names: Iterable[str]) -> ChainSpace:
+    """All chains of these pedals, every knob of which turns."""
+    return ChainSpace(tuple((name, {}) for name in names))
 
 
 def render_chains(

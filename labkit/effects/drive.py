@@ -11,7 +11,7 @@ from torch import Tensor
 
 from labkit.effects.effect import Effect, LevelKnob
 from labkit.effects.kernels import batched, over_time
-from labkit.effects.parameters import Parameter, ParameterSpace
+from labkit.effects.parameters import space
 
 # pedalboard takes levels from here down for silence.
 SILENT_DB = -100.0
@@ -73,7 +73,7 @@ def amplitude(level_db: Tensor) -> Tensor:
 
 GAIN = Effect(
     name="gain",
-    space=ParameterSpace((Parameter("gain_db", "dB", -18.0, 18.0),)),
+    space=space(gain_db=(-18.0, 18.0)),
     plugin="Gain",
     differentiable=gain,
     linear=True,
@@ -83,7 +83,7 @@ GAIN = Effect(
 
 DISTORTION = Effect(
     name="distortion",
-    space=ParameterSpace((Parameter("drive_db", "dB", 8.0, 30.0),)),
+    space=space(drive_db=(8.0, 30.0)),
     plugin="Distortion",
     differentiable=distortion,
     linear=False,
@@ -93,7 +93,7 @@ DISTORTION = Effect(
 
 CLIPPING = Effect(
     name="clipping",
-    space=ParameterSpace((Parameter("threshold_db", "dB", -36.0, -15.0),)),
+    space=space(threshold_db=(-36.0, -15.0)),
     plugin="Clipping",
     differentiable=clipping,
     linear=False,
@@ -103,7 +103,7 @@ CLIPPING = Effect(
 
 BITCRUSH = Effect(
     name="bitcrush",
-    space=ParameterSpace((Parameter("bit_depth", "bit", 3.0, 5.0),)),
+    space=space(bit_depth=(3.0, 5.0)),
     plugin="Bitcrush",
     differentiable=bitcrush,
     linear=False,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from labkit.effects.effect import Effect, LevelKnob
 from labkit.effects.kernels import Kernel, Recurrence, batched, lanes, over_time, per_lane
-from labkit.effects.parameters import Parameter, ParameterSpace
+from labkit.effects.parameters import space
 
 # Added to every rectified sample. It cannot be heard (-600 dB), but it keeps a decaying envelope
 # out of the subnormal numbers, which are a hundred times slower, and its root off an infinite
@@ -165,13 +165,11 @@ def _threshold(threshold_db: Tensor) -> Tensor:
 
 COMPRESSOR = Effect(
     name="compressor",
-    space=ParameterSpace(
-        (
-            Parameter("threshold_db", "dB", -50.0, -20.0),
-            Parameter("ratio", "", 2.0, 12.0, "log"),
-            Parameter("attack_ms", "ms", 1.0, 80.0, "log"),
-            Parameter("release_ms", "ms", 40.0, 500.0, "log"),
-        )
+    space=space(
+        threshold_db=(-50.0, -20.0),
+        ratio=(2.0, 12.0, "log"),
+        attack_ms=(1.0, 80.0, "log"),
+        release_ms=(40.0, 500.0, "log"),
     ),
     plugin="Compressor",
     differentiable=compressor,
@@ -181,11 +179,9 @@ COMPRESSOR = Effect(
 
 LIMITER = Effect(
     name="limiter",
-    space=ParameterSpace(
-        (
-            Parameter("threshold_db", "dB", -30.0, -12.0),
-            Parameter("release_ms", "ms", 20.0, 400.0, "log"),
-        )
+    space=space(
+        threshold_db=(-30.0, -12.0),
+        release_ms=(20.0, 400.0, "log"),
     ),
     plugin="Limiter",
     differentiable=limiter,
@@ -194,13 +190,11 @@ LIMITER = Effect(
 
 NOISE_GATE = Effect(
     name="noise_gate",
-    space=ParameterSpace(
-        (
-            Parameter("threshold_db", "dB", -25.0, -8.0),
-            Parameter("ratio", "", 4.0, 20.0, "log"),
-            Parameter("attack_ms", "ms", 1.0, 30.0, "log"),
-            Parameter("release_ms", "ms", 20.0, 300.0, "log"),
-        )
+    space=space(
+        threshold_db=(-25.0, -8.0),
+        ratio=(4.0, 20.0, "log"),
+        attack_ms=(1.0, 30.0, "log"),
+        release_ms=(20.0, 300.0, "log"),
     ),
     plugin="NoiseGate",
     differentiable=noise_gate,

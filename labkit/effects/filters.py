@@ -16,7 +16,7 @@ from torch import Tensor
 from labkit.effects.drive import SILENT_DB
 from labkit.effects.effect import Effect
 from labkit.effects.kernels import Kernel, Recurrence, batched, float32_function, lanes, per_lane
-from labkit.effects.parameters import Parameter, ParameterSpace
+from labkit.effects.parameters import space
 
 # pedalboard holds the frequency of an EQ band between these: in Hz, and in Hz below half the rate.
 LOWEST_HZ = 2.0
@@ -177,7 +177,7 @@ def _as_in_c(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return torch.from_numpy(float32_function(_IN_C[function])(x.numpy()))
 
 
-def _filter(name: str, plugin: str, design: Design, memory_ms: float, *space: Parameter) -> Effect:
+def _filter(name: str, plugin: str, design: Design, memory_ms: float, **ends: tuple) -> Effect:
     """One biquad per item, in pedalboard's arithmetic: a more exact one would differ by -78 dB.
 
     Source: Bristow-Johnson, "Cookbook formulae for audio EQ", as JUCE has them, for the bands; the
@@ -189,23 +189,23 @@ def _filter(name: str, plugin: str, design: Design, memory_ms: float, *space: Pa
         coefficients = per_lane(_coefficients(design, sample_rate, knobs), audio)
         return BIQUAD(lanes(audio), coefficients).view(audio.shape)
 
-    return Effect(name, ParameterSpace(space), plugin, play, linear=True, memory_ms=memory_ms)
-
-
-def _cutoff(low_hz: float, high_hz: float) -> Parameter:
-    return Parameter("cutoff_frequency_hz", "Hz", low_hz, high_hz, "log")
+    return Effect(name, space(**ends), plugin, play, linear=True, memory_ms=memory_ms)
 
 
 def _band(
-    name: str, plugin: str, design: Design, memory_ms: float, cutoff: Parameter, highest_q: float
+    name: str, plugin: str, design: Design, memory_ms: float, cutoff_hz: tuple, highest_q: float
 ) -> Effect:
-    gain, q = Parameter("gain_db", "dB", -18.0, 18.0), Parameter("q", "", 0.5, highest_q, "log")
-    return _filter(name, plugin, design, memory_ms, cutoff, gain, q)
+    ends = {"cutoff_frequency_hz": (*cutoff_hz, "log"), "gain_db": (-18.0, 18.0)}
+    return _filter(name, plugin, design, memory_ms, **ends, q=(0.5, highest_q, "log"))
 
 
 _low_shelf, _high_shelf = partial(_shelf, 1), partial(_shelf, -1)
-LOW_SHELF = _band("low_shelf", "LowShelfFilter", _low_shelf, 20.0, _cutoff(100.0, 600.0), 1.0)
-PEAK = _band("peak", "PeakFilter", _peak, 40.0, _cutoff(300.0, 4000.0), 4.0)
-HIGH_SHELF = _band("high_shelf", "HighShelfFilter", _high_shelf, 10.0, _cutoff(300.0, 3000.0), 1.0)
-HIGHPASS = _filter("highpass", "HighpassFilter", _highpass, 5.0, _cutoff(100.0, 1500.0))
-LOWPASS = _filter("lowpass", "LowpassFilter", _lowpass, 5.0, _cutoff(250.0, 3000.0))
+LOW_SHELF = _band("low_shelf", "LowShelfFilter", _low_shelf, 20.0, (100.0, 600.0), 1.0)
+PEAK = _band("peak", "PeakFilter", _peak, 40.0, (300.0, 4000.0), 4.0)
+HIGH_SHELF = _band("high_shelf", "HighShelfFilter", _high_shelf, 10.0, (300.0, 3000.0), 1.0)
+HIGHPASS = _filter(
+    "highpass", "HighpassFilter", _highpass, 5.0, cutoff_frequency_hz=(100.0, 1500.0, "log")
+)
+LOWPASS = _filter(
+    "lowpass", "LowpassFilter", _lowpass, 5.0, cutoff_frequency_hz=(250.0, 3000.0, "log")
+)

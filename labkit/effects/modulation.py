@@ -13,7 +13,7 @@ from torch import Tensor
 
 from labkit.effects.effect import Effect
 from labkit.effects.kernels import Kernel, Recurrence, batched, over_time
-from labkit.effects.parameters import Parameter, ParameterSpace
+from labkit.effects.parameters import space
 
 # What circulates below this (-600 dB) is taken for silence.
 SILENT = 1e-30
@@ -269,14 +269,12 @@ def _mixed(dry: Tensor, wet: Tensor, mix: Tensor) -> Tensor:
 
 CHORUS = Effect(
     name="chorus",
-    space=ParameterSpace(
-        (
-            Parameter("rate_hz", "Hz", 0.3, 4.0, "log"),
-            Parameter("depth", "", 0.05, 0.4),
-            Parameter("centre_delay_ms", "ms", 5.0, 25.0),
-            Parameter("feedback", "", 0.0, 0.4),
-            Parameter("mix", "", 0.3, 0.6),
-        )
+    space=space(
+        rate_hz=(0.3, 4.0, "log"),
+        depth=(0.05, 0.4),
+        centre_delay_ms=(5.0, 25.0),
+        feedback=(0.0, 0.4),
+        mix=(0.3, 0.6),
     ),
     plugin="Chorus",
     differentiable=chorus,
@@ -287,14 +285,12 @@ CHORUS = Effect(
 
 PHASER = Effect(
     name="phaser",
-    space=ParameterSpace(
-        (
-            Parameter("rate_hz", "Hz", 0.2, 4.0, "log"),
-            Parameter("depth", "", 0.3, 1.0),
-            Parameter("centre_frequency_hz", "Hz", 300.0, 2000.0, "log"),
-            Parameter("feedback", "", 0.0, 0.6),
-            Parameter("mix", "", 0.35, 0.65),
-        )
+    space=space(
+        rate_hz=(0.2, 4.0, "log"),
+        depth=(0.3, 1.0),
+        centre_frequency_hz=(300.0, 2000.0, "log"),
+        feedback=(0.0, 0.6),
+        mix=(0.35, 0.65),
     ),
     plugin="Phaser",
     differentiable=phaser,

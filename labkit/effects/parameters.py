@@ -126,3 +126,12 @@ class ParameterSpace:
     def sample(self, rng: np.random.Generator) -> dict[str, float]:
         """Physical parameters drawn uniformly on each knob's own scale."""
         return self.from_unit(rng.random(len(self.parameters)))
+
+
+_UNITS = {"hz": "Hz", "db": "dB", "ms": "ms", "seconds": "s", "bit_depth": "bit"}
+
+
+def space(**ends: tuple) -> ParameterSpace:
+    """Knob -> its ends, and ``"log"`` where its scale is; the unit is the name's suffix."""
+    units = {name: _UNITS.get(name, _UNITS.get(name.split("_")[-1], "")) for name in ends}
+    return ParameterSpace(tuple(Parameter(name, units[name], *ends[name]) for name in ends))

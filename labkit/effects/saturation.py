@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from labkit.effects.kernels import Kernel
-from labkit.effects.parameters import Parameter, ParameterSpace
+from labkit.effects.parameters import space
 
-SPACE = ParameterSpace((Parameter("depth", "", 1.0, 10.0),))
+SPACE = space(depth=(1.0, 10.0))
 
 # Hysteresis, in units of the saturation magnetisation. A shape of 1/3 gives the curve without lag
 # slope 1 at 0, as `tanh` has.

@@ -7,7 +7,6 @@ the one before, by damped Gauss-Newton steps through the differentiable versions
 Where the steps fail, an evolutionary search over the next piece of sound runs beside them.
 """
 
-import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.effects.chain import Chain, Step
-from labkit.effects.parameters import ParameterSpace
+from labkit.effects.chain import Chain, chain_space
 from labkit.effects.registry import effect
 from labkit.learn.minimise import minimise
 from labkit.measure.losses import log_spectral_distance
@@ -90,7 +88,7 @@ def fit_chain(
             best = found
         if found[0] < 10 ** (-ENOUGH_DB / 10) or time.perf_counter() - begun > seconds:
             break
-    chain = _chain(names, search.spaces, best[1].double().numpy())
+    chain = search.space.from_unit(best[1].double().numpy())
     return _scored(chain, dry, wet, sample_rate, search.renders, begun)
 
 
@@ -110,14 +108,14 @@ def fit_chain_cma(
     `seconds` as many as there is time for.
     """
     dry, wet = _checked(dry, wet, sample_rate, names)
-    spaces = [effect(name).space for name in names]
-    n = sum(map(len, spaces))
+    space = chain_space(names)
+    n = space.n_knobs
     if renders is None:
         renders = round(20 * n**1.5) if seconds == np.inf else 1_000_000
     begun = time.perf_counter()
 
     def loss(rows: np.ndarray) -> np.ndarray:
-        clips = [_chain(names, spaces, row).render(dry, sample_rate) for row in rows]
+        clips = [space.from_unit(row).render(dry, sample_rate) for row in rows]
         out, goal = torch.from_numpy(np.stack(clips)), torch.from_numpy(wet)
         error = (out - goal).square().mean((1, 2)) / goal.square().mean()
         return (log_spectral_distance(out, goal[None]) + 0.1 * torch.log(error + 1e-7)).numpy()
@@ -130,7 +128,7 @@ def fit_chain_cma(
         rng=generator(seed, "fit cma"),
         seconds=seconds,
     )
-    chain = _chain(names, spaces, found.point)
+    chain = space.from_unit(found.point)
     return _scored(chain, dry, wet, sample_rate, found.evaluations, begun)
 
 
@@ -145,13 +143,6 @@ def _checked(
     if not len(names):
         raise ValueError("names must hold at least one pedal")
     return dry, wet
-
-
-def _chain(names: Sequence[str], spaces: Sequence[ParameterSpace], unit: np.ndarray) -> Chain:
-    """The chain of one row of unit values."""
-    parts = np.split(np.clip(unit, 0, 1), np.cumsum([len(space) for space in spaces])[:-1])
-    steps = zip(names, spaces, parts, strict=True)
-    return Chain(tuple(Step(name, space.from_unit(part)) for name, space, part in steps))
 
 
 def _scored(
@@ -174,10 +165,9 @@ class _Search:
         self.wet = torch.from_numpy(wet)
         self.sample_rate = sample_rate
         self.names = names
-        self.spaces = [effect(name).space for name in names]
-        self.knobs = [knob for space in self.spaces for knob in space.parameters]
-        ends = np.cumsum([0, *map(len, self.spaces)])
-        self.columns = [range(first, stop) for first, stop in itertools.pairwise(ends.tolist())]
+        self.space = chain_space(names)
+        self.knobs = [knob for space in self.space.spaces for knob in space.parameters]
+        self.columns = [range(one.start, one.stop) for one in self.space.columns]
         self.smooth = [i for i, knob in enumerate(self.knobs) if knob.name != ECHO]
         self.renders = 0.0
 
@@ -191,8 +181,7 @@ class _Search:
     def through(self, place: int, audio: Tensor, unit: Tensor) -> Tensor:
         """(b, channels, t) through the pedal at `place`; `unit` (b, n) holds all pedals."""
         self.renders += audio.shape[-1] / self.wet.shape[-1] * len(audio) / len(self.names)
-        columns = self.columns[place]
-        knobs = self.spaces[place].from_unit_batch(unit[:, columns.start : columns.stop])
+        knobs = self.space.spaces[place].from_unit_batch(unit[:, self.space.columns[place]])
         return effect(self.names[place]).differentiable(audio, self.sample_rate, **knobs)
 
     def render(

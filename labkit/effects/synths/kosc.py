@@ -8,15 +8,13 @@ import math
 import torch
 from torch import Tensor
 
-from labkit.effects.parameters import Parameter, ParameterSpace
+from labkit.effects.parameters import space
 
 # A waveform of 0 is a sine, 0.5 a square, 1 a saw; between them they are mixed.
-SPACE = ParameterSpace(
-    (
-        Parameter("frequency_hz", "Hz", 20.0, 4000.0),
-        Parameter("amplitude", "", 0.0, 1.0),
-        Parameter("waveform", "", 0.0, 1.0),
-    )
+SPACE = space(
+    frequency_hz=(20.0, 4000.0),
+    amplitude=(0.0, 1.0),
+    waveform=(0.0, 1.0),
 )
 SAMPLE_RATE, N_SAMPLES = 44_100, 1024
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from labkit.effects.chain import Chain, Step
+from labkit.effects.chain import Chain, Step, chain_space
 from labkit.effects.registry import effect
 from labkit.effects.sampling import ChainSampler
 from labkit.learn.training import Plan
@@ -30,9 +30,8 @@ DEFAULTS: Mapping[str, Mapping[str, float]] = {
 
 def canonical_names(names: Sequence[str]) -> Names:
     """The canonical order of distinct pedals, see `Chain.canonical`."""
-    spaces = {name: effect(name).space for name in names}
-    middle = [Step(name, s.from_unit(np.full(len(s), 0.5))) for name, s in spaces.items()]
-    return Chain(tuple(middle)).canonical().names
+    space = chain_space(names)
+    return space.from_unit(np.full(space.n_knobs, 0.5)).canonical().names
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ class ChainTokens:
             raise ValueError(
                 f"a chain of {names} has {self.n_knobs(names)} knobs and an end, got {list(tokens)}"
             )
-        return self.chain(names, (np.array(bins) + 0.5) / self.n_bins)
+        return chain_space(names).from_unit((np.array(bins) + 0.5) / self.n_bins)
 
     def decode_order(self, tokens: Sequence[int]) -> Names:
         """The pedals of a sequence or of its first part; ValueError outside the grammar."""
@@ -161,17 +160,6 @@ class ChainTokens:
         if any(not 4 <= token < self._first_bin for token in inner):
             raise ValueError(f"only pedals may stand before the separator, got {tokens}")
         return tuple(self.pedals[token - 4] for token in inner)
-
-    def chain(self, names: Sequence[str], unit: np.ndarray) -> Chain:
-        """A chain from pedals and one unit value (0..1) per knob, in the order of the tokens."""
-        steps = []
-        start = 0
-        for name in names:
-            space = effect(name).space
-            values = np.asarray(unit[start : start + len(space)])
-            steps.append(Step(name, space.from_unit(values)))
-            start += len(space)
-        return Chain(tuple(steps))
 
     def allowed(self, prefix: Sequence[int], shelf: Sequence[str]) -> np.ndarray:
         """The grammar: which tokens may follow a legal `prefix`, (n_tokens,) bool."""

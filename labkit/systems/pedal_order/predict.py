@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from labkit.effects.chain import Chain, Step
+from labkit.effects.chain import Chain, Step, chain_space
 from labkit.learn.transformer import Cache
 from labkit.measure.metrics import si_sdr_db
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
@@ -236,7 +236,7 @@ def decode(
     found = _beam_search(model, opening, shelf, beams)
     alternatives = tuple((tokens.decode_order(seq), float(np.exp(p))) for p, seq in found)
     names, probability = alternatives[0]
-    chain = tokens.chain(names, _knobs(model, opening, names))
+    chain = chain_space(names).from_unit(_knobs(model, opening, names))
     return Prediction(chain, probability, alternatives)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from labkit.effects.chain import Plugins, build_board, pedalboard_code
-from labkit.effects.parameters import Parameter, ParameterSpace
+from labkit.effects.parameters import Parameter, space
 from labkit.signal.paths import replace_text
 from labkit.signal.units import amplitude_to_db
 
@@ -27,26 +27,17 @@ BAND_PLUGINS = {
     "highpass": "HighpassFilter",
 }
 TYPES = tuple(BAND_PLUGINS)
-_UNITS = {"hz": "Hz", "db": "dB", "ms": "ms"}
-
-
-def _space(**ends: tuple) -> ParameterSpace:
-    """Knob -> its ends, and ``"log"`` where its scale is; the unit is the name's suffix."""
-    units = {name: _UNITS.get(name.split("_")[-1], "") for name in ends}
-    return ParameterSpace(tuple(Parameter(name, units[name], *ends[name]) for name in ends))
-
-
-BAND = _space(frequency_hz=(20.0, 18000.0, "log"), gain_db=(-18.0, 18.0), q=(0.3, 6.0, "log"))
+BAND = space(frequency_hz=(20.0, 18000.0, "log"), gain_db=(-18.0, 18.0), q=(0.3, 6.0, "log"))
 SPACES = {
-    "pitch": _space(semitones=(-12.0, 12.0)),
-    "distortion": _space(drive_db=(0.0, 30.0), colour=(-1.0, 1.0)),
-    "compressor": _space(
+    "pitch": space(semitones=(-12.0, 12.0)),
+    "distortion": space(drive_db=(0.0, 30.0), colour=(-1.0, 1.0)),
+    "compressor": space(
         threshold_db=(-60.0, 0.0),
         ratio=(1.0, 20.0, "log"),
         attack_ms=(0.5, 100.0, "log"),
         release_ms=(20.0, 1000.0, "log"),
     ),
-    "reverb": _space(
+    "reverb": space(
         room_size=(0.0, 1.0),
         pre_delay_ms=(0.0, 120.0),
         diffusion=(0.0, 1.0),
@@ -199,8 +190,8 @@ class Preset:
     def __post_init__(self) -> None:
         if len(self.eq) != len(START):
             raise ValueError(f"eq must hold {len(START)} bands, got {len(self.eq)}")
-        for name, space in SPACES.items():
-            space.check(getattr(self, name))
+        for name in SPACES:
+            SPACES[name].check(getattr(self, name))
 
     def eq_curve_db(self) -> np.ndarray:
         """(40,) dB: the equaliser's gain at `BANDS_HZ`."""
