@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .PHONY: help lab shell test test-all check notebooks data results pictures bench lock clean setup
 
 PORT ?= 8888
-VENV := .venv
+VENV := $(or $(LABKIT_VENV),.venv)
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 
@@ -14,7 +14,7 @@ STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | cksum | c
 
 # Threads that spin while they wait make torch crawl on shared cores; librosa's compiled code is kept between runs.
 export OMP_WAIT_POLICY := PASSIVE
-export NUMBA_CACHE_DIR := $(CURDIR)/$(VENV)/.numba
+export NUMBA_CACHE_DIR := $(abspath $(VENV))/.numba
 
 # Notebooks are committed with outputs made at a larger budget than tests use, and timings differ from machine to
 # machine: so outputs are compared (strictly) in the cells tagged `nbval-check-output`, and the others must run.
@@ -27,9 +27,10 @@ PARALLEL := -n $(or $(JOBS),auto) --dist loadfile
 # `labkit`, `tensorboard` and the like are found by all that make starts: notebooks, Lab's terminals, `make shell`.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-# BROWSER=no serves without opening one. A container's root may serve, too. The rest is in tools/jupyter.
+# BROWSER=no serves without opening one; IP=0.0.0.0 serves other machines, as a container must. Its root may serve,
+# too. The rest is in tools/jupyter.
 export JUPYTER_CONFIG_PATH := $(CURDIR)/tools/jupyter
-LAB_FLAGS := --port=$(PORT) $(if $(filter no,$(BROWSER)),--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
+LAB_FLAGS := --port=$(PORT) $(if $(IP),--ip=$(IP)) $(if $(filter no,$(BROWSER)),--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
