@@ -100,22 +100,10 @@ def check_space(name: Literal["memory", "disk"], free_bytes: int) -> Check:
 
 
 def pinned_dependencies() -> dict[str, str]:
-    """The direct dependencies with their pinned versions.
-
-    Raises:
-        FileNotFoundError: if labkit is neither a checkout nor installed.
-    """
-    pyproject = data_dir().parent / "pyproject.toml"
-    if pyproject.is_file():
-        lines = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]
-    elif _installed("labkit"):
-        lines = importlib.metadata.requires("labkit") or []
-        lines = [line for line in lines if "extra ==" not in line]
-    else:
-        message = "labkit is neither a checkout nor installed: pip install -e . --no-deps"
-        raise FileNotFoundError(message)
-    pairs = (re.fullmatch(r"\s*([\w.-]+)\s*==\s*([\w.]+)\s*", line) for line in lines)
-    return {match[1]: match[2] for match in pairs if match}
+    """The checkout's direct dependencies with their pinned versions."""
+    text = (data_dir().parent / "pyproject.toml").read_text(encoding="utf-8")
+    lines = tomllib.loads(text)["project"]["dependencies"]
+    return dict(line.split(";")[0].strip().split("==") for line in lines)
 
 
 def _installed(name: str) -> str | None:
@@ -126,12 +114,9 @@ def _installed(name: str) -> str | None:
 
 
 def _packages() -> list[Check]:
-    labkit = _installed("labkit")
-    missing = Check("labkit", "not installed", "bad", "pip install -e . --no-deps")
-    checks = [Check("labkit", labkit) if labkit else missing]
-    checks.append(check_pair(_installed("torch"), _installed("torchaudio")))
+    checks = [check_pair(_installed("torch"), _installed("torchaudio"))]
     for name, pin in pinned_dependencies().items():
-        if name not in ("torch", "torchaudio"):
+        if name not in ("torch", "torchaudio", "vita"):  # vita has no wheel for some machines
             checks.append(check_package(name, pin, _installed(name)))
     return checks
 
@@ -155,12 +140,11 @@ def _machine() -> list[Check]:
 
 def _gpu() -> Check:
     """Asks the driver: importing torch would take seconds."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return Check("GPU", "none: everything here runs on the CPU too")
-    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=2, check=True)
+    except FileNotFoundError:
+        return Check("GPU", "none: everything here runs on the CPU too")
     except (OSError, subprocess.SubprocessError):
         return Check("GPU", "nvidia-smi does not answer", "note", "nvidia-smi")
     return Check("GPU", "; ".join(done.stdout.strip().splitlines()))

@@ -67,7 +67,7 @@ def test_the_report_of_this_machine_forgets_nothing():
     assert len(names) == len(set(names))
     text = (doctor.data_dir().parent / "pyproject.toml").read_text(encoding="utf-8")
     direct = {line.split("==")[0] for line in tomllib.loads(text)["project"]["dependencies"]}
-    expected = {"python", "labkit", "torch + torchaudio", "OMP_WAIT_POLICY", "threads", "memory"}
+    expected = {"python", "torch + torchaudio", "OMP_WAIT_POLICY", "threads", "memory"}
     expected |= {"disk", "GPU", "soundfont", "fluidsynth", "ffmpeg", "sentence encoder"}
     expected |= {"Chromium", "Zam plug-ins", "LV2 plug-ins", "checkpoints", "real recordings"}
     assert expected | (direct - {"torch", "torchaudio"}) <= set(names)
