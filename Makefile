@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help lab shell test test-all check notebooks data results pictures bench lock clean setup
+.PHONY: help lab shell test test-all check notebooks data results pictures site bench lock clean setup
 
 PORT ?= 8888
 VENV := $(or $(LABKIT_VENV),.venv)
@@ -73,6 +73,10 @@ results: setup ## write the main figures of data/results into README and data/RE
 pictures: setup ## make README's pictures: a screenshot of notebook 00, and one of its figures
 	$(BIN)/python tools/pictures.py notebooks/00_start_here.ipynb "compare_spectrograms(clips)" data/pictures/spectrograms.png
 	LAB_SCREENSHOT=data/pictures/notebook_00.png $(BIN)/python -m pytest tests/browser/test_notebook_00.py
+
+site: setup ## make site/: the notebooks, executed, as pages with sound (LAB_BUDGET=laptop: half an hour)
+	$(BIN)/python -m pip install --quiet --no-build-isolation -e '.[site]'
+	$(BIN)/python tools/site/build.py --out site
 
 bench: setup ## benchmarks (not part of the tests)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only

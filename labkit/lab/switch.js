@@ -69,17 +69,25 @@
       return state.loop ? passed % duration() : Math.min(passed, duration());
     };
 
+    // A page from a disk may not read its own files: then the plain players come back.
+    function giveUp() {
+      bar.remove();
+      wave.remove();
+      figures.forEach((figure) => { figure.querySelector("audio").hidden = false; });
+    }
+
     async function load() {
       if (!state.loading) state.loading = decode(urls).then((clips) => {
         state.clips = clips;
         for (const clip of clips) for (const sample of clip.getChannelData(0)) state.loudest = Math.max(state.loudest, Math.abs(sample));
         draw();
-      });
+      }).catch(giveUp);
       return state.loading;
     }
 
     async function start() {
       await load();
+      if (!state.clips) return;
       const context = new AudioContext();
       state.context = context;
       state.began = context.currentTime + 0.05 - state.at;
@@ -167,7 +175,7 @@
       }
     }
 
-    wave.addEventListener("click", (event) => load().then(() => seek((event.offsetX / wave.clientWidth) * duration())));
+    wave.addEventListener("click", (event) => load().then(() => state.clips && seek((event.offsetX / wave.clientWidth) * duration())));
     group.addEventListener("keydown", (event) => {
       const digit = Number(event.key) - 1;
       if (names[digit] !== undefined) choose(digit);

@@ -1,0 +1,132 @@
+"""The static book, made of one small notebook: its page plays, links, shows equations, and asks no other server."""
+
+import http.server
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import soundfile
+
+from labkit.measure.loudness import loudness_lufs
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="no playwright here: pip install playwright"
+)
+pytest.importorskip("furo", reason="no Sphinx here: pip install -e '.[site]'")
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = """import numpy as np
+from labkit.lab import listen
+t = np.arange(44100) / 44100
+tone = 0.3 * np.sin(2 * np.pi * 220 * t)[None]
+listen.players({"dry": (tone, 44100), "driven": (np.tanh(6 * tone), 44100)})"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("book")
+    words = nbformat.v4.new_markdown_cell(
+        "# A page\n\nThe curve is $y = \\tanh(d x)$.\n\n$$\\int_0^1 x\\,dx = \\frac{1}{2}$$"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[words, nbformat.v4.new_code_cell(CODE)])
+    notebook.metadata.kernelspec = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
+    nbformat.write(notebook, folder / "00_page.ipynb")
+    command = [
+        sys.executable,
+        ROOT / "tools/site/build.py",
+        "--out",
+        folder / "site",
+        folder / "00_page.ipynb",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, directory=str(site), **options)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+def test_its_sounds_are_equally_loud_and_small(site):
+    files = sorted((site / "_static/sounds").glob("*.opus"))
+    assert len(files) == 2
+    loudness = []
+    for file in files:
+        audio, rate = soundfile.read(file, always_2d=True)
+        assert len(audio) == pytest.approx(rate, rel=0.05)
+        loudness.append(loudness_lufs(audio.T.astype(np.float32), rate))
+        assert file.stat().st_size < 20_000
+    assert loudness == pytest.approx([-23.0, -23.0], abs=0.5)
+
+
+def test_no_link_is_broken(site):
+    pages = {
+        page.relative_to(site).as_posix(): page.read_text(encoding="utf-8")
+        for page in site.rglob("*.html")
+    }
+    assert {"00_page.html", "index.html", "effects.html"} <= set(pages)
+    for name, text in pages.items():
+        for link in re.findall(r'(?:href|src)="([^"#?][^"]*)"', text):
+            if not re.match(r"[a-z]+:", link):
+                path, _, _ = link.partition("#")
+                target = (site / name).parent / path.split("?")[0]
+                assert target.exists(), f"{name} links to {link}"
+    assert 'href="lab.html#labkit.lab.listen.players"' in pages["00_page.html"]
+    assert pages["00_page.html"].count("<math") == 2
+
+
+def test_a_page_plays_without_an_error_or_another_server(address):
+    path = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if path is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    wrong = []
+    with playwright.sync_playwright() as play:
+        flags = ["--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
+        flags += ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = play.chromium.launch(executable_path=path, args=flags)
+        page = browser.new_page()
+        page.on(
+            "console",
+            lambda message: wrong.append(message.text) if message.type == "error" else None,
+        )
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on(
+            "request",
+            lambda r: (
+                None if r.url.startswith((address, "data:", "blob:")) else wrong.append(r.url)
+            ),
+        )
+        page.goto(address + "00_page.html")
+        page.get_by_role("button", name="play or stop").click()
+        page.wait_for_function(
+            "Number(document.querySelector('.labkit-players').dataset.seconds) > 0.3",
+            timeout=60_000,
+        )
+        assert page.locator(".labkit-players").get_attribute("data-playing") == "yes"
+        browser.close()
+    assert wrong == []
