@@ -13,7 +13,7 @@ from scipy import signal
 from labkit.effects.registry import EFFECTS
 from labkit.lab import listen
 from labkit.lab.board import _description
-from labkit.lab.recorder import Recorder
+from labkit.lab.upload import Recorder
 from labkit.signal.files import resample
 
 playwright = pytest.importorskip(

@@ -8,7 +8,6 @@ import pytest
 import soundfile
 
 from labkit.lab import listen
-from labkit.lab.abx import abx_verdict
 from labkit.lab.listen import wav_bytes
 from labkit.measure.loudness import loudness_lufs
 
@@ -110,11 +109,13 @@ def test_a_live_player_swaps_its_sound_at_equal_loudness():
 
 
 def test_the_verdict_by_hand():
-    assert abx_verdict(0, 0) == "no trials yet"
-    assert abx_verdict(9, 10) == "9 of 10 right, p = 0.011: you hear a difference"  # 11 / 1024
-    assert abx_verdict(5, 5).startswith("5 of 5 right, p = 0.031")  # 1 / 32
-    assert abx_verdict(6, 10).endswith("this could be luck")
-    assert "too few trials" in abx_verdict(4, 4)
+    assert listen.abx_verdict(0, 0) == "no trials yet"
+    assert (
+        listen.abx_verdict(9, 10) == "9 of 10 right, p = 0.011: you hear a difference"
+    )  # 11 / 1024
+    assert listen.abx_verdict(5, 5).startswith("5 of 5 right, p = 0.031")  # 1 / 32
+    assert listen.abx_verdict(6, 10).endswith("this could be luck")
+    assert "too few trials" in listen.abx_verdict(4, 4)
 
 
 def test_the_widget_counts_blind_trials():
