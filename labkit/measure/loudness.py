@@ -11,7 +11,14 @@ from labkit.signal.units import db_to_amplitude
 
 Clip = tuple[np.ndarray, int]
 _BLOCK_SECONDS = 0.4
-_MAX_CHANNELS = 5
+# BS.1770-4: channels at the sides count 1.41, and low-frequency effects (5.1 to 7.1) nothing.
+_WEIGHTS = {
+    4: (1.0, 1.0, 1.0, 1.41),
+    5: (1.0, 1.0, 1.0, 1.41, 1.41),
+    6: (1.0, 1.0, 1.0, 0.0, 1.41, 1.41),
+    7: (1.0, 1.0, 1.0, 0.0, 1.0, 1.41, 1.41),
+    8: (1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.41, 1.41),
+}
 
 
 def as_channels(audio: np.ndarray) -> np.ndarray:
@@ -43,23 +50,24 @@ def loudness_lufs(audio: np.ndarray, sample_rate: int) -> float:
     Source: ITU-R BS.1770-4, through pyloudnorm.
     """
     audio = as_channels(audio)
-    _check(sample_rate, len(audio))
+    _check(sample_rate)
     if not audio.any():
         return -math.inf
     shortest = math.ceil(_BLOCK_SECONDS * sample_rate)
     if audio.shape[1] < shortest:
         audio = np.tile(audio, -(-shortest // audio.shape[1]))
+    if len(audio) > 5:  # pyloudnorm takes no more
+        stream = LoudnessMeter(sample_rate, len(audio))
+        stream.feed(audio)
+        return stream.lufs()
     meter = need("pyloudnorm").Meter(sample_rate, block_size=_BLOCK_SECONDS)
     return float(meter.integrated_loudness(audio.T))
 
 
-def _check(sample_rate: int, channels: int) -> None:
+def _check(sample_rate: int) -> None:
     # The standard's shelf at 1.5 kHz must lie below half the rate.
-    if sample_rate < 4000 or not 1 <= channels <= _MAX_CHANNELS:
-        raise ValueError(
-            "a loudness needs a sample_rate of at least 4000 Hz and 1 to 5 channels, "
-            f"got {sample_rate} and {channels}"
-        )
+    if sample_rate < 4000:
+        raise ValueError(f"a loudness needs a sample_rate of at least 4000 Hz, got {sample_rate}")
 
 
 def _shift_for(audio: np.ndarray, sample_rate: int, target_lufs: float) -> float:
@@ -127,7 +135,7 @@ class LoudnessMeter:
     """
 
     def __init__(self, sample_rate: int, channels: int) -> None:
-        _check(sample_rate, channels)
+        _check(sample_rate)
         make = need("pyloudnorm").IIRfilter
         shelf = make(4.0, 1 / np.sqrt(2), 1500.0, sample_rate, "high_shelf")
         high_pass = make(0.0, 0.5, 38.0, sample_rate, "high_pass")
@@ -157,7 +165,8 @@ class LoudnessMeter:
             energies.append(np.square(self.rest).mean(-1))
         if not energies:
             return -math.inf
-        hops = np.array(energies) @ np.array([1.0, 1.0, 1.0, 1.41, 1.41])[: len(self.rest)]
+        channels = len(self.rest)
+        hops = np.array(energies) @ np.array(_WEIGHTS.get(channels, (1.0,) * channels))
         # Blocks of 0.4 s overlap by three quarters, gated at -70 LUFS and 10 LU below the mean.
         size = min(4, len(hops))
         blocks = np.lib.stride_tricks.sliding_window_view(hops, size).mean(1)

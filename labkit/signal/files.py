@@ -6,16 +6,22 @@ Audio is float32 `(channels, samples)`, full scale 1, finite.
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from numbers import Real
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from labkit.signal.optional import need
 from labkit.signal.paths import replacing
 
+LOWEST_RATE, HIGHEST_RATE = 2_000, 768_000
 _MAX_CHANNELS = 64
 _FORMATS = {
     ".wav": ("WAV", "PCM_24"),
@@ -25,8 +31,19 @@ _FORMATS = {
     ".mp3": ("MP3", "MPEG_LAYER_III"),
     ".aiff": ("AIFF", "PCM_24"),
 }
+SUFFIXES = {*_FORMATS, ".aif", ".aac", ".caf", ".m4a", ".mp4", ".oga", ".weba", ".webm"}
 # Values per read. A broken header may promise any length, so nothing is allocated from it.
 _BLOCK_VALUES = 1 << 18
+# A whole recording in memory: 256 MB, 25 minutes of mono at 44.1 kHz.
+_MOST_VALUES = 1 << 26
+# Programs that write to a pipe cannot fill in a length: they leave 0, or about the largest.
+_STREAMED = [range(0x7FFFEE00, 0x80001000), range(0xFFFFEE00, 1 << 32), range(1 << 63, 1 << 64)]
+# No file is that long: a libsndfile that says so has guessed.
+_GUESSED = 1 << 33
+_AFTER_DATA = (b"", b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"PEAK", b"JUNK")
+_FFMPEG_BYTES = 1 << 32
+_FFMPEG_READS = "aac,ac3,amr,ape,asf,flac,matroska,mov,mp3,ogg,wav,wv"
+_FFMPEG_CUT = re.compile("partial file|prematurely|Input buffer exhausted")
 
 
 class AudioError(ValueError):
@@ -37,12 +54,18 @@ class AudioFileError(AudioError):
     """A file that cannot be used as audio: the message names it and what is wrong with it."""
 
 
+class _OtherDecoderError(Exception):
+    """What libsndfile cannot read (to its end)."""
+
+
 def check_rate(sample_rate: int, name: str = "sample_rate") -> int:
-    """The sample rate as an int, or an AudioError if it is not a whole number up to 1,000,000."""
+    """The sample rate as an int, or an AudioError if it is not a whole one that audio can have."""
     is_number = isinstance(sample_rate, Real) and not isinstance(sample_rate, bool)
-    if not is_number or not 1 <= sample_rate <= 1_000_000 or sample_rate != int(sample_rate):
+    legal = is_number and LOWEST_RATE <= sample_rate <= HIGHEST_RATE
+    if not legal or sample_rate != int(sample_rate):
         raise AudioError(
-            f"{name} must be a whole number of Hz from 1 to 1000000, got {sample_rate!r}"
+            f"{name} must be a whole number of Hz from {LOWEST_RATE} to {HIGHEST_RATE}, "
+            f"got {sample_rate!r}"
         )
     return int(sample_rate)
 
@@ -86,15 +109,18 @@ def check_audio(audio: np.ndarray, sample_rate: int, *, name: str = "audio") -> 
 
 
 def to_mono(audio: np.ndarray) -> np.ndarray:
-    """The mean of the channels, `(1, samples)`, or an AudioError where they cancel (by 60 dB)."""
-    audio = check_audio(audio, 1)
+    """The mean of the channels, `(1, samples)`; the loudest one alone where they cancel (by 20 dB).
+
+    So a pair of opposite polarity is as good as either of its channels.
+    """
+    audio = check_audio(audio, LOWEST_RATE)
     if audio.shape[0] == 1:
         return audio
     mono = audio.mean(axis=0, keepdims=True, dtype=np.float32)
-    if np.square(mono).mean() < 1e-6 * np.square(audio).mean(axis=1).max():
-        raise AudioError(
-            "channels cancel in their mean: opposite polarity? Turn one over, or give one alone"
-        )
+    energies = [float(np.vdot(channel, channel)) for channel in audio]
+    if float(np.vdot(mono, mono)) < 0.01 * max(energies):
+        loudest = int(np.argmax(energies))
+        return audio[loudest : loudest + 1].copy()
     return mono
 
 
@@ -111,6 +137,287 @@ def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     return np.ascontiguousarray(out, dtype=np.float32)
 
 
+_quiet_lock = threading.RLock()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What decoders say about a file does not reach file descriptor 2."""
+    with _quiet_lock, ExitStack() as stack, open(os.devnull, "wb") as null:
+        with suppress(OSError):  # a process may have no stderr
+            kept = os.dup(2)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, 2)
+            os.dup2(null.fileno(), 2)
+        yield
+
+
+class _Bytes:
+    """A file as libsndfile sees it: perhaps of another size, and with another beginning.
+
+    Nothing here raises: libsndfile could not pass it on.
+    """
+
+    def __init__(self, file: BinaryIO, size: int, patch: tuple[int, bytes]) -> None:
+        self.file, self.place = file, 0
+        self.head = bytearray(file.read(1 << 16))
+        self.head[patch[0] : patch[0] + len(patch[1])] = patch[1]
+        self.real_size = os.fstat(file.fileno()).st_size
+        self.size = size or self.real_size
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        place = offset + (0, self.place, self.size)[whence]
+        self.place = place if place >= 0 else self.place
+        return self.place
+
+    def tell(self) -> int:
+        return self.place
+
+    def readinto(self, buffer: memoryview) -> int:
+        data = bytes(self.head[self.place : self.place + len(buffer)])
+        if len(data) < len(buffer) and self.place + len(data) < self.real_size:
+            self.file.seek(self.place + len(data))
+            data += self.file.read(len(buffer) - len(data))
+        elif self.place >= self.real_size < self.size - 4096 <= self.place:
+            data = bytes(min(len(buffer), self.size - self.place))  # where tags would be
+        buffer[: len(data)] = data
+        self.place += len(data)
+        return len(data)
+
+    def near(self, place: int) -> bytes:
+        """Up to 128 KB from a place on."""
+        self.file.seek(min(max(0, place), self.real_size))
+        return self.file.read(1 << 17)
+
+
+@contextmanager
+def _handle(path: Path, size: int = 0, patch: tuple[int, bytes] = (0, b"")) -> Iterator:
+    """A file opened by libsndfile, which may see another size and patched bytes near the start."""
+    soundfile = need("soundfile")
+    with open(path, "rb") as raw:
+        try:
+            with _quiet():
+                file = soundfile.SoundFile(_Bytes(raw, size, patch))
+        except (soundfile.SoundFileError, TypeError, ValueError) as error:
+            raise _OtherDecoderError(_reason(error)) from error
+        try:
+            yield file
+        finally:
+            with _quiet():
+                file.close()
+
+
+def _reason(error: Exception) -> str:
+    # error_string has no repr of the stream in it.
+    return getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(". ")
+
+
+def _check_kind(path: Path) -> None:
+    """An error for what is not a file with something in it; a pipe is not opened."""
+    expected = f"{path}: an audio file was expected,"
+    try:
+        facts = os.stat(path)
+        if stat.S_ISREG(facts.st_mode):
+            open(path, "rb").close()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AudioFileError(f"{expected} cannot open it ({reason})") from error
+    if not stat.S_ISREG(facts.st_mode):
+        kind = "folder" if stat.S_ISDIR(facts.st_mode) else "pipe, socket or device"
+        raise AudioFileError(f"{expected} this is a {kind}")
+    if facts.st_size == 0:
+        raise AudioFileError(f"{expected} this one is empty (0 bytes)")
+
+
+class Recording:
+    """An audio file, open: all of it in blocks, or pieces by place, in constant memory.
+
+    libsndfile reads WAV, FLAC, MP3, Ogg, Opus, AIFF and more; what it cannot read to its end is
+    decoded by an `ffmpeg` program, if there is one, into a temporary file.
+
+    Attributes:
+        samples: per channel, as many as can be decoded; 0 until `survey`.
+
+    Raises:
+        AudioFileError: also later: missing, not a file, empty, not audio, shorter than it promises,
+            NaN or infinite samples, or a rate or number of channels that audio does not have.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path, self.samples = Path(path), 0
+        self._stack = ExitStack()
+        self._pieces = None  # the handle of `read`
+        _check_kind(self.path)
+        try:
+            self._to_its_end(lambda: self._look_at(self.path), again=False)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> "Recording":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _error(self, words: str) -> AudioFileError:
+        return AudioFileError(f"{self.path}: {words}")
+
+    def _look_at(self, path: Path) -> None:
+        """Find how to open the file, what it is, and whether it promises its length."""
+        self._how: tuple = (path,)
+        with _handle(path) as file:
+            self.sample_rate, self.channels = file.samplerate, file.channels
+            self._kind, self._promised = file.format, file.frames
+            head = bytes(file.name.head)
+        if self._kind == "FLAC" and self._promised > _GUESSED:
+            raise _OtherDecoderError("a FLAC stream without its length")
+        if self._kind == "MP3":
+            # Without a Xing header the length is guessed from the size: a huge one gives an upper
+            # bound. With that header nothing changes.
+            with _handle(path, 1 << 40) as file:
+                if file.frames > _GUESSED:
+                    self._how, self._promised = (path, 1 << 40), None
+        at = head.find(b"data\0\0\0\0") + 4
+        if self._promised == 0 and at > 3 and head[at + 4 : at + 8] not in _AFTER_DATA:
+            self._how, self._promised = (path, 0, (at, b"\xff" * 4)), None
+        rates, channels = range(LOWEST_RATE, HIGHEST_RATE + 1), range(1, _MAX_CHANNELS + 1)
+        if self.sample_rate not in rates or self.channels not in channels:
+            raise self._error(
+                f"{LOWEST_RATE} to {HIGHEST_RATE} Hz and 1 to {_MAX_CHANNELS} channels were "
+                f"expected, its header says {self.sample_rate} and {self.channels}"
+            )
+
+    def _decode(self, reason: Exception) -> None:
+        """Read from now on what ffmpeg makes of the file."""
+        ffmpeg = shutil.which("ffmpeg")
+        if ffmpeg is None:
+            hint = "install ffmpeg, which reads m4a, webm, aac and more"
+            raise self._error(f"audio expected, found: {reason}; {hint}")
+        wav = Path(self._stack.enter_context(tempfile.TemporaryDirectory())) / "decoded.wav"
+        safety = f"-v error -nostdin -protocol_whitelist file -format_whitelist {_FFMPEG_READS}"
+        command = [ffmpeg, *safety.split(), "-i", f"file:{self.path.resolve()}", "-vn", "-fs"]
+        command += [str(_FFMPEG_BYTES), "-rf64", "auto", "-c:a", "pcm_f32le", str(wav)]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=300)
+        except subprocess.TimeoutExpired as error:
+            raise self._error("audio expected, ffmpeg gave no answer in time") from error
+        said = done.stderr.decode(errors="replace").strip()
+        if done.returncode or not wav.is_file():
+            last = said.rpartition("\n")[2].removeprefix(f"file:{self.path.resolve()}: ")
+            raise self._error(f"audio expected, found: {reason}; by ffmpeg: {last}")
+        if _FFMPEG_CUT.search(said):
+            raise self._error("the file is truncated, says ffmpeg; copy or export it again")
+        if wav.stat().st_size > 0.99 * _FFMPEG_BYTES:
+            raise self._error("at most 4 GB of decoded sound were expected, got more")
+        self._look_at(wav)
+
+    def blocks(self, frames: int | None = None, *, stop: int | None = None) -> Iterator[np.ndarray]:
+        """The sound from its beginning in blocks `(channels, up to frames)`, up to sample `stop`.
+
+        Its end is compared with what the file promised, unless `stop` comes first.
+        """
+        frames = frames or max(1, _BLOCK_VALUES // self.channels)
+        place = 0
+        with _handle(*self._how) as file:
+            while stop is None or place < stop:
+                block = self._take(file, place, min(frames, (stop or place + frames) - place))
+                if not block.shape[1]:
+                    self._check_end(file, place)
+                    break
+                place += block.shape[1]
+                yield block
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """A piece `(channels, stop - start)`; silence beyond the ends."""
+        self._pieces = self._pieces or self._stack.enter_context(_handle(*self._how))
+        piece = np.zeros((self.channels, stop - start), np.float32)
+        first, last = max(start, 0), min(stop, self.samples)
+        if first < last:
+            found = self._take(self._pieces, first, last - first)
+            piece[:, first - start : first - start + found.shape[1]] = found
+        return piece
+
+    def survey(self) -> "Recording":
+        """Decode all once, so that `samples` is known and later reading meets nothing new."""
+
+        def count() -> int:
+            return sum(block.shape[1] for block in self.blocks())
+
+        self.samples = self._to_its_end(count)
+        return self
+
+    def whole(self, max_seconds: float | None = None) -> np.ndarray:
+        """All of it, or its beginning, as one array, if that fits into memory."""
+        rate = max(self.sample_rate, 48_000)  # it may be resampled
+        most = _MOST_VALUES * self.sample_rate // (rate * self.channels)
+        stop = None if max_seconds is None else max(1, round(max_seconds * self.sample_rate))
+
+        def gather() -> np.ndarray:
+            parts, samples = [], 0
+            for block in self.blocks(stop=stop):
+                parts.append(block)
+                samples += block.shape[1]
+                if samples > most:
+                    minutes = most / self.sample_rate / 60
+                    raise self._error(
+                        f"at most {minutes:.1f} minutes of {self.channels} channels fit into "
+                        "memory here, got more: cut it into parts"
+                    )
+            return np.concatenate(parts, axis=1)
+
+        return self._to_its_end(gather)
+
+    def _to_its_end(self, work: Callable, again: bool = True):
+        try:
+            return work()
+        except _OtherDecoderError as error:
+            self._decode(error)
+            return work() if again else None
+
+    def _take(self, file, place: int, frames: int) -> np.ndarray:
+        try:
+            with _quiet():
+                if file.tell() != place:
+                    file.seek(place)
+                block = file.read(frames, dtype="float32", always_2d=True)
+        except (need("soundfile").SoundFileError, ValueError) as error:
+            reason = _reason(error)
+            raise self._error(f"broken or cut off after {place} samples ({reason})") from error
+        if not np.isfinite(block).all():
+            raise self._error(f"finite audio expected, found NaN or infinity after {place} samples")
+        return np.ascontiguousarray(block.T)
+
+    def _check_end(self, file, read: int) -> None:
+        """An error where the file holds less than it promised, or another stream."""
+        raw, promise = file.name, ""
+        # Some MP3 encoders count the frame of 1152 samples that holds the header.
+        missing = (self._promised or read) - read - (1152 if self._kind == "MP3" else 0)
+        # libsndfile clamps the length of a cut file without compression and says so in its log.
+        sizes = re.search(
+            r"^\s*(?:data|SSND|BODY|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)",
+            file.extra_info,
+            re.MULTILINE,
+        )
+        declared, present = (int(sizes[1]), int(sizes[2])) if sizes else (0, 0)
+        page = raw.near(raw.real_size - (1 << 17)).rpartition(b"OggS")[2]  # the last one of an Ogg
+        if missing > 0:
+            promise = f"its header promises {self._promised} samples and {read} could be read"
+        elif declared > present and not any(declared in lengths for lengths in _STREAMED):
+            promise = f"its header promises {declared} bytes and {present} are there"
+        elif self._kind == "OGG" and (len(page) < 23 + sum(page[22 : 23 + (page[22:] or b"0")[0]])):
+            promise = "its last page is incomplete"
+        if promise:
+            raise self._error(f"the file is truncated, {promise}; copy or export it again")
+        if not read:
+            raise self._error("audio expected, the file has a header but no samples")
+        more = raw.near(raw.place)
+        if (self._kind == "MP3" and more.startswith((b"\xff", b"ID3"))) or (
+            self._kind == "OGG" and b"OggS" in more
+        ):
+            raise _OtherDecoderError(f"several streams, the first one of {read} samples")
+
+
 def read_audio(
     path: str | os.PathLike,
     *,
@@ -118,136 +425,25 @@ def read_audio(
     mono: bool = False,
     max_seconds: float | None = None,
 ) -> tuple[np.ndarray, int]:
-    """Any audio file as float32 `(channels, samples)`, and its sample rate.
-
-    WAV, FLAC, MP3, Ogg Vorbis, Opus, AIFF and more are read by libsndfile; MPEG-4 (m4a) by
-    pedalboard or an `ffmpeg` program.
+    """Any audio file as float32 `(channels, samples)`, and its sample rate; see `Recording`.
 
     Args:
         sample_rate: resample to this rate; None keeps the file's.
         max_seconds: read at most this much from the start; None reads all.
 
     Raises:
-        AudioFileError: missing, a folder, empty, truncated, not audio, or NaN or infinite samples.
+        AudioFileError: as `Recording`, and for more than fits into memory.
     """
-    path = Path(path)
     if sample_rate is not None:
         sample_rate = check_rate(sample_rate)
     if max_seconds is not None and not max_seconds > 0:
         raise AudioError(f"max_seconds must be above 0, got {max_seconds!r}")
-    if _head(path)[4:8] == b"ftyp":
-        audio, file_rate = _read_mpeg4(path, max_seconds)
-    else:
-        audio, file_rate = _read(path, path, max_seconds)
-    try:
-        audio = check_audio(audio, file_rate, name="its audio")
-    except AudioError as error:
-        raise AudioFileError(f"{path}: {error}") from error
+    with Recording(path) as recording:
+        audio, file_rate = recording.whole(max_seconds), recording.sample_rate
     audio = to_mono(audio) if mono else audio
     if sample_rate is None:
         return audio, file_rate
     return resample(audio, file_rate, sample_rate), sample_rate
-
-
-def _head(path: Path) -> bytes:
-    """The first 16 bytes of a file."""
-    expected = f"{path}: an audio file was expected,"
-    if path.is_dir():
-        raise AudioFileError(f"{expected} this is a folder")
-    try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise AudioFileError(f"{expected} cannot open it ({error.strerror})") from error
-    if not head:
-        raise AudioFileError(f"{expected} this one is empty (0 bytes)")
-    return head
-
-
-def _frame_limit(frames: int, rate: float, max_seconds: float | None) -> int:
-    return frames if max_seconds is None else min(frames, max(1, round(max_seconds * rate)))
-
-
-def _read(path: Path, shown: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
-    """Read by libsndfile; `shown` is the file that errors name."""
-    soundfile = need("soundfile")
-    try:
-        with open(path, "rb") as raw, soundfile.SoundFile(raw) as file:
-            rate = file.samplerate
-            limit = _frame_limit(file.frames, rate, max_seconds)
-            audio = _read_blocks(file, limit)
-            truncated = _truncated(file, audio.shape[1], limit)
-    except (soundfile.SoundFileError, TypeError, ValueError) as error:
-        # error_string has no repr of the stream in it.
-        reason = getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(". ")
-        raise AudioFileError(
-            f"{shown}: audio expected (wav, flac, mp3, ogg, opus, m4a), found: {reason}"
-        ) from error
-    if audio.shape[1] == 0:
-        raise AudioFileError(f"{shown}: audio expected, the file has a header but no samples")
-    if truncated:
-        raise AudioFileError(
-            f"{shown}: the file is truncated, {truncated}; copy or export it again"
-        )
-    return audio, rate
-
-
-def _read_blocks(file, limit: int) -> np.ndarray:
-    frames = max(1, _BLOCK_VALUES // file.channels)
-    blocks = []
-    read = 0
-    while read < limit:
-        block = file.read(min(frames, limit - read), dtype="float32", always_2d=True)
-        if not len(block):
-            break
-        blocks.append(block.T)
-        read += len(block)
-    return np.concatenate(blocks, axis=1) if blocks else np.zeros((file.channels, 0), np.float32)
-
-
-def _truncated(file, read: int, limit: int) -> str:
-    """Why the file is shorter than its header says, or an empty string."""
-    if read < limit:
-        return f"its header promises {limit} samples and {read} could be read"
-    # libsndfile clamps the length of a cut WAV or AIFF and says so only in its log.
-    sizes = re.search(
-        r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE
-    )
-    if sizes is None:
-        return ""
-    declared, present = int(sizes[1]), int(sizes[2])
-    streamed = declared >= 0x7FFFFFFF  # written to a pipe, so that the length was never filled in
-    if streamed or declared <= present:
-        return ""
-    return f"its header promises {declared} bytes and {present} are there"
-
-
-def _read_mpeg4(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
-    """MPEG-4 by pedalboard, which decodes it on macOS and Windows only, else by ffmpeg."""
-    try:
-        with need("pedalboard.io").AudioFile(str(path)) as file:
-            limit = _frame_limit(file.frames, file.samplerate, max_seconds)
-            return file.read(limit), check_rate(file.samplerate)
-    except (ModuleNotFoundError, ValueError, RuntimeError, OSError):
-        ffmpeg = shutil.which("ffmpeg")
-    if ffmpeg is None:
-        raise AudioFileError(
-            f"{path}: an MPEG-4 (m4a) file, which nothing here can decode: install ffmpeg, "
-            "or export it as WAV or FLAC"
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        wav = Path(folder) / "decoded.wav"
-        limits = "" if max_seconds is None else f"-t {max_seconds}"
-        safety = "-v error -nostdin -protocol_whitelist file"
-        command = [ffmpeg, *safety.split(), "-i", f"file:{path.resolve()}", "-vn"]
-        command += [*limits.split(), "-c:a", "pcm_f32le", str(wav)]
-        try:
-            subprocess.run(command, check=True, capture_output=True, timeout=120)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            answer = (error.stderr or b"no answer in time").decode(errors="replace")
-            reason = (answer.strip().splitlines() or ["nothing"])[-1]
-            raise AudioFileError(f"{path}: audio expected, ffmpeg found {reason}") from error
-        return _read(wav, path, max_seconds)
 
 
 def write_audio(

@@ -63,6 +63,14 @@ def test_a_peak_in_the_way_lowers_all_together():
         assert loudness.loudness_lufs(matched[name][0], RATE) == pytest.approx(reached, abs=0.1)
 
 
+def test_low_frequency_effects_do_not_count():
+    """A 5.1 recording is as loud as its other five channels, which pyloudnorm measures."""
+    audio = generator(0, "surround").normal(0, 0.05, (6, 2 * RATE))
+    others = loudness.loudness_lufs(np.delete(audio, 3, axis=0), RATE)
+    audio[3] *= 10
+    assert loudness.loudness_lufs(audio, RATE) == pytest.approx(others, abs=0.05)
+
+
 def test_loudness_of_a_stream_is_that_of_the_whole():
     rng = generator(0, "stream")
     parts = [level * rng.standard_normal((2, 50001)) for level in (0.1, 0.001, 0.3)]

@@ -1,9 +1,12 @@
 """Files: every format round-trips, and what is broken ends in a named error, not a bad array."""
 
+import os
 import re
 import shutil
+import socket
 import struct
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from labkit.signal.files import (
     AudioError,
     AudioFileError,
+    Recording,
     read_audio,
     to_mono,
     write_audio,
@@ -63,57 +67,149 @@ def test_odd_rates_are_resampled(tmp_path, rate):
     assert error.max() < 1e-3  # soxr HQ is 100 dB down; edges ring
 
 
-@pytest.mark.skipif(
-    shutil.which("ffmpeg") is None, reason="no ffmpeg program here to make an m4a with"
-)
-def test_m4a_through_ffmpeg(tmp_path):
-    write_audio(tmp_path / "a.wav", sine(440, 44_100, 1.0, 2), 44_100)
-    command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "a.wav"), str(tmp_path / "a.m4a")]
+def no_xing(data):
+    """An MP3 without its first frame, in which the encoder counts the others."""
+    return data[data.index(data[:2], 4) :]
+
+
+def test_an_mp3_that_does_not_say_its_length_is_read_to_its_end(tmp_path):
+    """The length guessed from the first frame is wrong by a factor where the bit rate changes."""
+    noise = 0.3 * np.random.default_rng(0).standard_normal((1, 88_200)).clip(-3, 3)
+    audio = np.concatenate([np.zeros((1, 44_100)), noise, sine(440, 44_100, 3.0)], axis=1)
+    for mode in ("CONSTANT", "VARIABLE"):
+        soundfile.write(tmp_path / "a.mp3", audio.T, 44_100, bitrate_mode=mode)
+        (tmp_path / "b.mp3").write_bytes(no_xing((tmp_path / "a.mp3").read_bytes()))
+        back, _ = read_audio(tmp_path / "b.mp3")
+        assert back.shape[1] % 1152 == 0
+        assert 0 <= back.shape[1] - audio.shape[1] < 3 * 1152
+        assert np.abs(back[0, -22_050:-11_025]).max() == pytest.approx(0.5, abs=0.02)
+
+
+FFMPEG = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg program here")
+
+
+def by_ffmpeg(source, target, *options):
+    command = ["ffmpeg", "-v", "error", "-y", "-i", str(source), *options, str(target)]
     subprocess.run(command, check=True)
-    audio, rate = read_audio(tmp_path / "a.m4a")
-    assert (rate, audio.shape[0]) == (44_100, 2)
+
+
+@FFMPEG
+@pytest.mark.parametrize("name", ["a.m4a", "a.aac", "a.webm", "a.mp4"])
+def test_what_libsndfile_cannot_read_goes_through_ffmpeg(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    by_ffmpeg(write_audio(tmp_path / "a.wav", sine(440, 48_000, 1.0, 2), 48_000), path)
+    audio, rate = read_audio(path)
+    assert (rate, audio.shape[0]) == (48_000, 2)
     spectrum = np.abs(np.fft.rfft(audio[0]))
     assert abs(np.argmax(spectrum) * rate / audio.shape[1] - 440) < 2
-    data = (tmp_path / "a.m4a").read_bytes()
-    (tmp_path / "cut.m4a").write_bytes(data[: len(data) // 2])
-    with pytest.raises(AudioFileError, match=r"cut\.m4a: audio expected, ffmpeg found"):
-        read_audio(tmp_path / "cut.m4a")
-
-
-def test_m4a_without_a_decoder_says_what_to_install(tmp_path, monkeypatch):
-    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    if name != "a.aac":  # which promises no length
+        with pytest.raises(AudioFileError, match=rf"{name}.*(truncated|audio expected)"):
+            read_audio(path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(AudioFileError, match=r"a\.m4a.*install ffmpeg"):
-        read_audio(tmp_path / "a.m4a")
+    with pytest.raises(AudioFileError, match=rf"{name}.*install ffmpeg"):
+        read_audio(path)
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".aiff", ".flac", ".mp3"])
-def test_truncated_file_is_named(tmp_path, suffix):
-    data = write_audio(tmp_path / f"a{suffix}", sine(440, 44_100, 1.0), 44_100).read_bytes()
+@FFMPEG
+@pytest.mark.parametrize("suffix", [".mp3", ".ogg", ".opus", ".flac"])
+def test_streams_one_after_the_other_in_a_file_are_all_read(tmp_path, suffix):
+    """A radio's recording; FLAC is streamed here, that is without its length."""
+    rate = FORMATS[suffix]
+    path = write_audio(tmp_path / f"a{suffix}", sine(440, rate, 1.0), rate)
+    data = path.read_bytes()
+    if suffix == ".flac":
+        path.write_bytes(data[:21] + bytes([data[21] & 0xF0]) + bytes(4) + data[26:])
+        data = b""
+    else:
+        path.write_bytes(data + data)
+    with Recording(path) as recording:
+        assert recording.survey().samples == pytest.approx(2 * rate if data else rate, abs=5000)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "W64", "RF64", "FLAC", "MP3", "OGG"])
+def test_a_cut_file_is_refused_and_its_decoder_is_silent(tmp_path, kind, capfd):
+    rate, suffix = 44_100, f".{kind.lower()}"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 4 * rate)
+    soundfile.write(tmp_path / f"a{suffix}", noise, rate, format=kind)
+    data = (tmp_path / f"a{suffix}").read_bytes()
     cut = tmp_path / f"cut{suffix}"
     cut.write_bytes(data[: len(data) * 6 // 10])
-    with pytest.raises(AudioFileError, match=re.escape(cut.name)):
-        read_audio(cut)
+    for use in (read_audio, lambda path: Recording(path).survey()):
+        with pytest.raises(AudioFileError, match=rf"cut\{suffix}: .*(truncated|cut off)"):
+            use(cut)
+    assert read_audio(cut, max_seconds=0.5)[0].shape == (1, rate // 2)
+    assert capfd.readouterr().err == ""
 
 
-def test_headers_that_lie_about_the_length(tmp_path):
+@pytest.mark.parametrize(
+    "length", [0, 0x7FFFF000, 0x7FFFEFFA, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFF000]
+)
+def test_a_wav_from_a_pipe_is_read_to_its_end(tmp_path, length):
     path = write_audio(tmp_path / "a.wav", sine(440, 8_000, 1.0), 8_000, subtype="PCM_16")
     data = bytearray(path.read_bytes())
     (tmp_path / "cut.wav").write_bytes(data[: 44 + 4_000])
     with pytest.raises(AudioFileError, match="truncated, its header promises 16000 bytes and 4000"):
         read_audio(tmp_path / "cut.wav")
-    # Written to a pipe: the length was never filled in, and the file is read to its end.
     at = data.index(b"data") + 4
-    data[4:8] = data[at : at + 4] = struct.pack("<I", 0xFFFFFFFF)
+    data[4:8] = data[at : at + 4] = struct.pack("<I", length)
     path.write_bytes(data)
     assert read_audio(path)[0].shape == (1, 8_000)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "loop", "zero byte", "long name"])
+def test_what_is_not_a_file_is_refused_at_once(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)  # the name of a socket is short
+    path = Path("a.wav")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+    else:
+        targets = {"device": "/dev/zero", "loop": path}
+        if kind in targets:
+            path.symlink_to(targets[kind])
+        else:
+            path = Path("a\0.wav" if kind == "zero byte" else 300 * "a")
+    with pytest.raises(AudioFileError, match=r"file was expected, (this is a|cannot open)"):
+        read_audio(path)
+
+
+@pytest.mark.parametrize("rate", [1, 10, 1_999, 768_001, 2_000_000_000])
+def test_absurd_rates_and_channels_are_refused_before_anything_is_read(tmp_path, rate):
+    path = write_audio(tmp_path / "a.wav", sine(440, 8_000, 1.0), 8_000, subtype="PCM_16")
+    data = path.read_bytes()
+    path.write_bytes(data[:24] + struct.pack("<II", rate, 2 * rate % 2**32) + data[32:])
+    with pytest.raises(AudioFileError, match=f"2000 to 768000 Hz .* says {rate} and 1"):
+        read_audio(path)
+    soundfile.write(path, np.zeros((10, 65)), 8_000)
+    with pytest.raises(AudioFileError, match=r"1 to 64 channels .* says 8000 and 65"):
+        read_audio(path)
+
+
+def test_more_than_fits_into_memory_is_refused_and_can_be_read_in_blocks(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros((10, 64)), 8_000, "PCM_16")
+    length = 200_000 * 128
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 8
+    data[at - 4 : at] = struct.pack("<I", length)
+    path.write_bytes(data[:at])
+    os.truncate(path, at + length)  # a file of holes
+    with pytest.raises(AudioFileError, match=r"at most 0\.4 minutes of 64 channels fit"):
+        read_audio(path)
+    with Recording(path) as recording:
+        assert recording.survey().samples == 200_000
+        assert recording.read(199_990, 200_010).shape == (64, 20)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("empty.wav", b"", r"this one is empty \(0 bytes\)"),
-        ("text.wav", b"dear diary\n" * 99, "audio expected .* found: Format not recognised$"),
+        ("text.wav", b"dear diary\n" * 99, "audio expected, found: Format not recognised"),
         ("header.wav", NO_SAMPLES, "no samples"),
         ("image.flac", b"\x89PNG\r\n\x1a\n" + bytes(500), "audio expected"),
         ("noise.raw", bytes(range(256)) * 8, "audio expected"),
@@ -130,20 +226,38 @@ def test_samples_that_are_not_finite(tmp_path):
     audio = sine(440, 8_000)[0]
     audio[[5, 9]] = np.nan, np.inf
     soundfile.write(tmp_path / "bad.wav", audio, 8_000, "FLOAT")
-    with pytest.raises(AudioFileError, match=r"bad\.wav.*finite, got 2 NaN or infinite of 4000"):
+    with pytest.raises(AudioFileError, match=r"bad\.wav.*finite .* found NaN or infinity"):
         read_audio(tmp_path / "bad.wav")
     soundfile.write(tmp_path / "huge.wav", np.full(100, 1e300), 8_000, "DOUBLE")
     with pytest.raises(AudioFileError, match="finite"):
         read_audio(tmp_path / "huge.wav")
 
 
-def test_to_mono_is_the_mean_and_names_channels_that_cancel():
+def test_to_mono_is_the_mean_and_of_channels_that_cancel_the_loudest():
     left = np.random.default_rng(0).normal(0, 0.1, (1, 4000)).astype(np.float32)
     for right in (-left, np.round(-left * 32767) / 32767):  # exactly, and but for 16 bits
-        with pytest.raises(AudioError, match="channels cancel"):
-            to_mono(np.concatenate([left, right]))
+        np.testing.assert_allclose(
+            np.abs(to_mono(np.concatenate([left, right]))), abs(left), atol=2e-5
+        )
     np.testing.assert_array_equal(to_mono(np.concatenate([left, 0 * left])), left / 2)
     assert not to_mono(np.zeros((2, 10), np.float32)).any()
+
+
+def test_pieces_by_place_are_those_of_the_whole(tmp_path):
+    audio = np.random.default_rng(0).uniform(-1, 1, (2, 40_000))
+    for path in (write_audio(tmp_path / f"a{kind}", audio, 44_100) for kind in LOSSLESS):
+        whole = np.pad(read_audio(path)[0], ((0, 0), (100, 100)))
+        with Recording(path) as recording:
+            recording.survey()
+            for start, stop in [
+                (-100, 50),
+                (30_000, 40_100),
+                (5, 9),
+                (-100, -50),
+                (40_020, 40_100),
+            ]:
+                piece = recording.read(start, stop)
+                np.testing.assert_array_equal(piece, whole[:, start + 100 : stop + 100])
 
 
 @pytest.mark.parametrize(
@@ -166,7 +280,9 @@ def test_writing_refuses_what_a_file_cannot_hold(tmp_path, name, gain, options, 
 def _audio_or_named_error(path, data):
     path.write_bytes(data)
     try:
-        audio, rate = read_audio(path)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", "")  # ffmpeg is fuzzed by its own people
+            audio, rate = read_audio(path)
     except AudioFileError as error:
         if path.name not in str(error):
             pytest.fail(f"the message does not name the file: {error}")

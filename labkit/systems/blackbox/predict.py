@@ -1,12 +1,10 @@
 """Using a controller: a curve of settings over a recording, and a file of any length through it."""
 
-import io
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from labkit.effects.hosts.plugin import Rack, Unit
 from labkit.measure.loudness import TruePeakMeter
-from labkit.signal.files import AudioFileError, check_audio, resample
+from labkit.signal.files import Recording, check_audio, resample, to_mono
 from labkit.signal.optional import need
 from labkit.signal.paths import replace_text, replacing
 from labkit.signal.units import db_to_amplitude
@@ -59,53 +57,21 @@ class Curve:
         return dict(zip(self.names, self.smooth.mean(0).tolist(), strict=True))
 
 
-class _Sound:
-    """Pieces of an audio file by place, whatever its length."""
+class _Array:
+    """A recording in memory, read as a `Recording` is."""
 
-    def __init__(self, source: Path | BinaryIO) -> None:
-        soundfile = need("soundfile")
-        self._name = source if isinstance(source, Path) else "audio"
-        try:
-            self._file = soundfile.SoundFile(source)
-        except (soundfile.SoundFileError, OSError) as error:
-            raise AudioFileError(
-                f"{self._name}: audio expected (wav, flac, mp3, ogg, aiff), found {error}"
-            ) from error
-        self._error = soundfile.SoundFileError
-        self.sample_rate, self.channels = self._file.samplerate, self._file.channels
-        self.samples = self._file.frames
-        if not self.samples:
-            raise AudioFileError(f"{self._name}: the file has a header but no samples")
+    def __init__(self, audio: np.ndarray, sample_rate: int) -> None:
+        self.audio, self.sample_rate = check_audio(audio, sample_rate), int(sample_rate)
+        self.channels, self.samples = self.audio.shape
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """(channels, stop - start); silence beyond the ends."""
-        first, last = max(start, 0), min(stop, self.samples)
-        try:
-            self._file.seek(first)
-            audio = self._file.read(max(0, last - first), dtype="float32", always_2d=True).T
-        except self._error as error:
-            raise AudioFileError(
-                f"{self._name}: broken or cut off after {first} samples ({error})"
-            ) from error
-        if not np.isfinite(audio).all():
-            raise AudioFileError(
-                f"{self._name}: finite audio expected, found NaN or infinity after {first} samples"
-            )
-        return np.pad(audio, ((0, 0), (first - start, stop - first - audio.shape[1])))
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _in_memory(audio: np.ndarray, sample_rate: int) -> _Sound:
-    file, audio = io.BytesIO(), check_audio(audio, sample_rate)
-    need("soundfile").write(file, audio.T, int(sample_rate), "FLOAT", format="WAV")
-    file.seek(0)
-    return _Sound(file)
+        piece = self.audio[:, max(start, 0) : stop]
+        before = min(max(0, -start), stop - start)
+        return np.pad(piece, ((0, 0), (before, stop - start - before - piece.shape[1])))
 
 
 @torch.no_grad()
-def _curve(model: Controller, sound: _Sound, hop_s: float) -> Curve:
+def _curve(model: Controller, sound: Recording | _Array, hop_s: float) -> Curve:
     if not hop_s > 0:
         raise ValueError(f"hop_s must be above 0, got {hop_s}")
     rate, task = sound.sample_rate, model.config.task
@@ -124,12 +90,12 @@ def _curve(model: Controller, sound: _Sound, hop_s: float) -> Curve:
     return Curve(task.names, (np.arange(n) + 0.5) * hop / rate, smooth, hop / rate)
 
 
-def _window(model: Controller, sound: _Sound, middle: int) -> np.ndarray:
+def _window(model: Controller, sound: Recording | _Array, middle: int) -> np.ndarray:
     """(1, samples) at the model's rate around a place, inside the recording; short ones repeat."""
     config, rate = model.config.sound, sound.sample_rate
     length = round(config.seconds * rate)
     start = int(np.clip(middle - length // 2, 0, max(0, sound.samples - length)))
-    audio = sound.read(start, min(start + length, sound.samples)).mean(0, keepdims=True)
+    audio = to_mono(sound.read(start, min(start + length, sound.samples)))
     audio = np.pad(audio, ((0, 0), (0, length - audio.shape[1])), mode="wrap")
     return resample(np.ascontiguousarray(audio), rate, config.sample_rate)
 
@@ -149,7 +115,7 @@ def curve(model: Controller, audio: np.ndarray, sample_rate: int, *, hop_s: floa
     Raises:
         ValueError: for unusable audio, or a `hop_s` that is not above 0.
     """
-    return _curve(model, _in_memory(audio, sample_rate), hop_s)
+    return _curve(model, _Array(audio, sample_rate), hop_s)
 
 
 def predict(model: Controller, audio: np.ndarray, sample_rate: int) -> dict[str, float]:
@@ -157,7 +123,7 @@ def predict(model: Controller, audio: np.ndarray, sample_rate: int) -> dict[str,
     return curve(model, audio, sample_rate).setting()
 
 
-def _blocks(rack: Rack, sound: _Sound, found: Curve) -> Iterator[np.ndarray]:
+def _blocks(rack: Rack, sound: Recording | _Array, found: Curve) -> Iterator[np.ndarray]:
     """The recording through the plug-ins, hop by hop, cross-faded: (channels, samples of a hop)."""
     rate, ending = sound.sample_rate, None
     hop, early = round(found.hop_s * rate), round(_PREROLL_S * rate)
@@ -195,7 +161,7 @@ def enhance(
     Raises:
         ValueError, PluginError: as `curve`, and where a plug-in is not installed.
     """
-    sound = _in_memory(audio, sample_rate)
+    sound = _Array(audio, sample_rate)
     found = _curve(model, sound, hop_s)
     with _rack(model.config) as rack:
         return np.concatenate([*_blocks(rack, sound, found)], axis=1), found
@@ -211,7 +177,7 @@ def enhance_file(
     plays any recording so without the network, see `replay`. See `enhance`.
 
     Raises:
-        AudioFileError: for a file that libsndfile cannot read.
+        AudioFileError: for a file that cannot be read to its end.
         ValueError: for another suffix than ``.wav``, or the source as `target`.
     """
     source, target = Path(source), Path(target)
@@ -220,7 +186,7 @@ def enhance_file(
             f"target must be another file than the source and end in .wav, got {target}"
         )
     config = model.config
-    with closing(_Sound(source)) as sound:
+    with Recording(source).survey() as sound:
         found = _curve(model, sound, hop_s)
         with _rack(config) as rack:
             gain_db, true_peak_dbtp = _play(rack, sound, found, target)
@@ -253,7 +219,7 @@ def replay(facts: str | Path, source: str | Path, target: str | Path) -> None:
         raise ValueError(f"target must be a new file, {target} exists")
     units = [Unit(**unit) for unit in known["units"]]
     smooth = np.array([*known["curve"].values()]).T
-    with closing(_Sound(Path(source))) as sound, Rack(units, known["sample_rate"]) as rack:
+    with Recording(source).survey() as sound, Rack(units, known["sample_rate"]) as rack:
         n = -(-sound.samples // round(known["hop_seconds"] * sound.sample_rate))
         smooth = smooth[np.minimum(np.arange(n), len(smooth) - 1)]
         found = Curve(tuple(known["curve"]), np.arange(n), smooth, known["hop_seconds"])
@@ -261,7 +227,7 @@ def replay(facts: str | Path, source: str | Path, target: str | Path) -> None:
 
 
 def _play(
-    rack: Rack, sound: _Sound, found: Curve, target: Path, gain_db: float | None = None
+    rack: Rack, sound: Recording | _Array, found: Curve, target: Path, gain_db: float | None = None
 ) -> tuple[float, float]:
     """Write the recording through the plug-ins; returns the gain and the true peak behind it.
 

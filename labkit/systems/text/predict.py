@@ -13,7 +13,7 @@ from labkit.effects.chain import pedalboard_code
 from labkit.effects.effect import process_blocks
 from labkit.learn.text import split_words
 from labkit.measure.loudness import LoudnessMeter
-from labkit.signal.files import check_audio, read_audio, resample
+from labkit.signal.files import Recording, check_audio, read_audio, resample
 from labkit.signal.optional import need
 from labkit.signal.paths import new_files, replace_text, replacing
 from labkit.signal.seeds import generator
@@ -176,23 +176,23 @@ def render_file(
 ) -> Rendered:
     """Apply a preset to a file of any length in constant memory, as loud as it was.
 
-    The file (from 4 kHz, up to 5 channels) is rendered twice: to measure its loudness, and to write
+    The file (from 4 kHz) is rendered twice: to measure its loudness, and to write
     a .wav file of the same rate, channels and length.
 
     Raises:
         AudioFileError, ValueError: for a source that is not usable or has no loudness.
     """
-    read_audio(source, max_seconds=0.1)  # raises where the file is not usable
-    soundfile = need("soundfile")
-    facts = soundfile.info(source)
-    rate, channels, n_samples = facts.samplerate, facts.channels, facts.frames
-    if max_seconds is not None:
-        n_samples = min(n_samples, max(1, round(max_seconds * rate)))
+    with Recording(source).survey() as sound:
+        stop = None if max_seconds is None else max(1, round(max_seconds * sound.sample_rate))
+        return _render(preset, sound, min(stop or sound.samples, sound.samples), target)
+
+
+def _render(preset: Preset, sound: Recording, n_samples: int, target: str | Path) -> Rendered:
+    soundfile, rate, channels = need("soundfile"), sound.sample_rate, sound.channels
 
     def dry(part: slice = slice(None)) -> Iterator[np.ndarray]:
-        options = {"frames": n_samples, "dtype": "float32", "always_2d": True}
-        for block in soundfile.blocks(source, _BLOCK, **options):
-            yield np.ascontiguousarray(block.T[part])
+        for block in sound.blocks(_BLOCK, stop=n_samples):
+            yield block[part]
 
     def wet() -> Iterator[np.ndarray]:
         # A stereo pair shares a board, as a room needs it.
