@@ -1,4 +1,4 @@
-"""The few seconds of guitar that the notebooks play: made here, kept in `data/phrases`."""
+"""The few seconds of guitar that the notebooks play, kept in `data/phrases`: made here, or taken."""
 
 import hashlib
 from collections.abc import Callable
@@ -17,15 +17,20 @@ _SEED = 2_026
 _PEAK = 0.5
 
 
+# Recordings of real players, with licences in the folder's README. Nothing is trained on them.
+TAKES = ("take_plucks", "take_jazz", "take_rock")
+
+
 def phrase_names() -> tuple[str, ...]:
-    """Names of the shipped phrases; ``"riff"`` is the one that travels through all notebooks."""
+    """Names of the phrases made here; ``"riff"`` is the one that travels through all notebooks."""
     return tuple(_RECIPES)
 
 
 def phrase_path(name: str) -> Path:
-    """The shipped file of a phrase, or a ValueError that lists their names."""
-    if name not in _RECIPES:
-        raise ValueError(f"name must be one of {', '.join(_RECIPES)}, got {name!r}")
+    """The shipped file of a phrase or of one of `TAKES`; a ValueError lists their names."""
+    known = (*_RECIPES, *TAKES)
+    if name not in known:
+        raise ValueError(f"name must be one of {', '.join(known)}, got {name!r}")
     return data_dir() / "phrases" / f"{name}.flac"
 
 

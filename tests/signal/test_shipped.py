@@ -8,20 +8,22 @@ import pytest
 from labkit.signal import shipped
 from labkit.signal.paths import data_dir
 from labkit.signal.sampled import SoundFontMissingError, find_soundfont
-from labkit.signal.shipped import load_phrase, phrase_names, phrase_path, samples_hash
+from labkit.signal.shipped import TAKES, load_phrase, phrase_names, phrase_path, samples_hash
 
 README = data_dir() / "phrases" / "README.md"
 
 
 def test_readme_names_every_phrase_with_its_hash():
     stated = dict(re.findall(r"`(\w+)\.flac` .*`([0-9a-f]{64})`", README.read_text()))
-    assert stated == {name: samples_hash(phrase_path(name)) for name in phrase_names()}
-    assert "Frank Wen" in README.read_text()
+    assert stated == {name: samples_hash(phrase_path(name)) for name in (*phrase_names(), *TAKES)}
+    for maker in ("Frank Wen", "Mike Oliphant", "Placeboing", "Sub-d"):
+        assert maker in README.read_text()
 
 
 def test_phrases_are_short_clean_and_small():
-    assert sum(phrase_path(name).stat().st_size for name in phrase_names()) < 1_000_000
-    for name in phrase_names():
+    names = (*phrase_names(), *TAKES)
+    assert sum(phrase_path(name).stat().st_size for name in names) < 1_200_000
+    for name in names:
         audio, sample_rate = load_phrase(name)
         assert (len(audio), sample_rate) == (1, 44_100)
         assert 4 <= audio.shape[1] / sample_rate <= 6
