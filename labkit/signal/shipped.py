@@ -1,4 +1,4 @@
-"""The few seconds of guitar that the notebooks play, kept in `data/phrases`: made here, or taken."""
+"""A few seconds of guitar for the notebooks, kept in `data/phrases`: made here, or recorded."""
 
 import hashlib
 from collections.abc import Callable
