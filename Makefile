@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help lab shell test test-all check notebooks data results pictures site bench lock clean setup
+.PHONY: help lab shell test test-all check notebooks data results pictures site bench hostile lock clean setup
 
 PORT ?= 8888
 VENV := $(or $(LABKIT_VENV),.venv)
@@ -81,6 +81,10 @@ site: setup ## make site/: the notebooks, executed, as pages with sound (LAB_BUD
 bench: setup ## benchmarks (not part of the tests)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only
 
+hostile: export OMP_NUM_THREADS := 1
+hostile: setup ## every command on 400 broken, lying and odd files (half an hour)
+	$(BIN)/python tools/hostile.py
+
 lock: setup ## after a change in pyproject.toml: pin everything anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header \
 		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
@@ -94,4 +98,4 @@ setup: $(STAMP)
 
 $(STAMP):
 	@bash tools/setup.sh $(VENV) $(UV_VERSION)
-	@rm -f $(VENV)/.ready-* && touch $@
+	@rm -f $(VENV)/.ready-* .PHONY: help lab test test-all check& touch $@

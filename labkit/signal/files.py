@@ -32,6 +32,8 @@ _FORMATS = {
     ".aiff": ("AIFF", "PCM_24"),
 }
 SUFFIXES = {*_FORMATS, ".aif", ".aac", ".caf", ".m4a", ".mp4", ".oga", ".weba", ".webm"}
+# Integers of 32 bits that were not scaled lie below; squares of more would overflow.
+_LOUDEST = 1e10
 # Values per read. A broken header may promise any length, so nothing is allocated from it.
 _BLOCK_VALUES = 1 << 18
 # A whole recording in memory: 256 MB, 25 minutes of mono at 44.1 kHz.
@@ -384,8 +386,9 @@ class Recording:
         except (need("soundfile").SoundFileError, ValueError) as error:
             reason = _reason(error)
             raise self._error(f"broken or cut off after {place} samples ({reason})") from error
-        if not np.isfinite(block).all():
-            raise self._error(f"finite audio expected, found NaN or infinity after {place} samples")
+        if not (np.abs(block) <= _LOUDEST).all():  # NaN is not either
+            found = f"NaN, infinity or more after {place} samples"
+            raise self._error(f"samples up to {_LOUDEST:g} expected, found {found}")
         return np.ascontiguousarray(block.T)
 
     def _check_end(self, file, read: int) -> None:

@@ -226,10 +226,10 @@ def test_samples_that_are_not_finite(tmp_path):
     audio = sine(440, 8_000)[0]
     audio[[5, 9]] = np.nan, np.inf
     soundfile.write(tmp_path / "bad.wav", audio, 8_000, "FLOAT")
-    with pytest.raises(AudioFileError, match=r"bad\.wav.*finite .* found NaN or infinity"):
+    with pytest.raises(AudioFileError, match=r"bad\.wav: samples up to .* found NaN"):
         read_audio(tmp_path / "bad.wav")
     soundfile.write(tmp_path / "huge.wav", np.full(100, 1e300), 8_000, "DOUBLE")
-    with pytest.raises(AudioFileError, match="finite"):
+    with pytest.raises(AudioFileError, match="found NaN"):
         read_audio(tmp_path / "huge.wav")
 
 
