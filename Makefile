@@ -98,4 +98,4 @@ setup: $(STAMP)
 
 $(STAMP):
 	@bash tools/setup.sh $(VENV) $(UV_VERSION)
-	@rm -f $(VENV)/.ready-* .PHONY: help lab test test-all check& touch $@
+	@rm -f $(VENV)/.ready-* && touch $@

@@ -30,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 
 import labkit.cli
 from labkit.learn.text import has_minilm, minilm
@@ -507,6 +508,7 @@ def main() -> int:
     parser.add_argument("--command", choices=every, action="append", help="all by default")
     parser.add_argument("--verbose", action="store_true", help="print every run")
     given = parser.parse_args()
+    torch.set_num_threads(1)  # threads do not survive a fork
     if has_minilm():
         minilm()  # read once, for all forks
     begun, counts, wrong = time.monotonic(), defaultdict(Counter), []

@@ -19,7 +19,7 @@ from labkit.effects.kernels import for_kernel
 from labkit.effects.parameters import ParameterSpace
 from labkit.effects.registry import effect
 from labkit.signal.optional import need
-from labkit.signal.paths import replace_text
+from labkit.signal.paths import read_text, replace_text
 
 _SHIFTED = """
 
@@ -154,7 +154,7 @@ class Chain:
     @classmethod
     def load(cls, path: str | Path) -> "Chain":
         """Read what `save` wrote."""
-        return cls.from_json(Path(path).read_text("utf-8-sig"))
+        return cls.from_json(read_text(path))
 
     def to_code(self) -> str:
         """Python source that builds the same board with pedalboard alone, to the last bit."""

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,21 @@ def alone(folder: Path) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """A text that a user gave, in UTF-8 with or without a byte order mark.
+
+    Raises ValueError, or OSError, naming it: a pipe or a folder, more than 16 MB, other bytes.
+    """
+    path = Path(path)
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size > 1 << 24:
+        raise ValueError(f"{path}: a text file of at most 16 MB was expected")
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: text in UTF-8 was expected ({error})") from error
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from labkit.effects.hosts.plugin import Rack, Unit
 from labkit.measure.loudness import TruePeakMeter
 from labkit.signal.files import Recording, check_audio, resample, to_mono
 from labkit.signal.optional import need
-from labkit.signal.paths import replace_text, replacing
+from labkit.signal.paths import read_text, replace_text, replacing
 from labkit.signal.units import db_to_amplitude
 from labkit.systems.blackbox.config import Config
 from labkit.systems.blackbox.model import Controller
@@ -214,7 +214,7 @@ def replay(facts: str | Path, source: str | Path, target: str | Path) -> None:
 
     Beyond the end of the curve its last setting stays. Raises ValueError where `target` exists.
     """
-    known, target = json.loads(Path(facts).read_text()), Path(target)
+    known, target = json.loads(read_text(facts)), Path(target)
     if target.exists():
         raise ValueError(f"target must be a new file, {target} exists")
     units = [Unit(**unit) for unit in known["units"]]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from labkit.effects.chain import Plugins, build_board, pedalboard_code
 from labkit.effects.parameters import Parameter, space
-from labkit.signal.paths import replace_text
+from labkit.signal.paths import read_text, replace_text
 from labkit.signal.units import amplitude_to_db
 
 VERSION = 1
@@ -234,7 +234,7 @@ class Preset:
                 raise ValueError(f"effects must be {sorted(SPACES)}, got {sorted(found)}")
             knobs = {n: {k: float(v) for k, v in params.items()} for n, params in found.items()}
             return cls(eq, **knobs)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"a preset of version {VERSION} was expected, got {text[:60]!r} ({error})"
             ) from error
@@ -245,8 +245,8 @@ class Preset:
 
     @classmethod
     def load(cls, path: str | Path) -> "Preset":
-        """Read what `save` wrote. Raises as `from_json`, and FileNotFoundError."""
-        return cls.from_json(Path(path).read_text())
+        """Read what `save` wrote. Raises as `from_json` and `read_text`."""
+        return cls.from_json(read_text(path))
 
     def plugins(self, sample_rate: int) -> Plugins:
         """The plug-ins of pedalboard with their arguments; effects that do nothing are left out."""
