@@ -165,11 +165,11 @@
       const pen = wave.getContext("2d");
       const samples = state.clips[state.choice].getChannelData(0);
       const step = samples.length / width;
-      pen.fillStyle = getComputedStyle(group).color;
       for (let x = 0; x < width; x += 1) {
         let most = 0;
         for (let i = Math.floor(x * step); i < (x + 1) * step; i += 8) most = Math.max(most, Math.abs(samples[i] ?? 0));
-        pen.globalAlpha = x / width < seconds / duration() ? 0.9 : 0.4;
+        // Played and to come: both are legible on light and on dark pages, between which a reader may change.
+        pen.fillStyle = x / width < seconds / duration() ? "#0072b2" : "#8a8a8a";
         const tall = Math.max(1, (most / state.loudest) * height);
         pen.fillRect(x, (height - tall) / 2, 1, tall);
       }

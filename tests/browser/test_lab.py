@@ -41,14 +41,14 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
 OUTPUTS = """() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells
     .map(cell => JSON.stringify(cell.getOutputs()))"""
-# Where the players of an output stand, and how many pixels its widest part and its code stick out.
+# Where what is read and pressed stands, and how many pixels an output's widest part and its code stick out.
 BOXES = """(cell) => {
     const visible = (part) => part.getBoundingClientRect().width > 0;
     const boxes = (name) => [...cell.querySelectorAll(name)].filter(visible).map(part => part.getBoundingClientRect());
     const ends = (name) => boxes(name).map(box => box.right);
     const code = cell.querySelector('.cm-scroller');
     return {
-        players: boxes('audio').map(box => [box.left, box.top, box.right, box.bottom]),
+        parts: boxes('audio, .labkit-players button, figcaption, .labkit-caption, .labkit-chain b').map(box => [box.left, box.top, box.right, box.bottom]),
         cut: Math.max(...ends('.jp-OutputArea-output *')) - Math.max(...ends('.jp-OutputArea-output')),
         code: code.scrollWidth - code.clientWidth,
     };
@@ -149,7 +149,7 @@ def test_a_knob_changes_sound_and_picture_and_the_player_goes_on(notebook):
 
 
 @pytest.mark.parametrize("width", [1280, 760])
-def test_players_stand_in_one_row_or_one_column_and_nothing_is_cut_off(notebook, width):
+def test_nothing_overlaps_and_nothing_is_cut_off(notebook, width):
     page, _ = notebook
     page.set_viewport_size({"width": width, "height": 1000})
     page.evaluate(
@@ -161,10 +161,11 @@ def test_players_stand_in_one_row_or_one_column_and_nothing_is_cut_off(notebook,
         shown = cells.nth(k).evaluate(BOXES)
         assert shown["cut"] <= 1, name
         assert shown["code"] <= 1, name
-        lefts, tops, *_ = zip(*shown["players"], strict=True) if shown["players"] else ([0], [0])
-        assert len(set(lefts)) == 1 or len(set(tops)) == 1, name
-        for (*_, right, bottom), (left, top, *_) in itertools.pairwise(shown["players"]):
-            assert right <= left or bottom <= top, name
+        assert bool(shown["parts"]) == (name in ("player", "players", "chain"))
+        for one, other in itertools.combinations(shown["parts"], 2):
+            (left, top, right, bottom), (left_2, top_2, right_2, bottom_2) = one, other
+            beside = right <= left_2 or right_2 <= left
+            assert beside or bottom <= top_2 or bottom_2 <= top, name
 
 
 def test_a_figure_takes_the_colour_of_a_dark_page(notebook):
