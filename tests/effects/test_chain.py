@@ -88,7 +88,7 @@ def test_input_referred_moves_what_stands_before_the_drive():
     [
         (np.zeros((1, 2, 3), np.float32), RATE, r"\(channels, samples\) .*got \(1, 2, 3\)"),
         (np.full((1, 5), np.nan, np.float32), RATE, "finite, got 5 NaN or infinite of 5 samples"),
-        (np.zeros((1, 5), np.float32), 0, "sample_rate must be a whole number of Hz from 1"),
+        (np.zeros((1, 5), np.float32), 0, "sample_rate must be a whole number of Hz from 2000"),
     ],
 )
 def test_bad_audio_is_refused(audio, rate, message):
