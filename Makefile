@@ -86,8 +86,14 @@ hostile: setup ## every command on 400 broken, lying and odd files (half an hour
 	$(BIN)/python tools/hostile.py
 
 lock: setup ## after a change in pyproject.toml: pin everything anew
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header \
+	printf '# %s\n' "Every package of the environment, pinned with its hashes, for Linux, macOS and Windows." \
+		"Made from pyproject.toml by \`make lock\`; change versions there, not here." >$(VENV)/lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+	cat requirements.lock >>$(VENV)/lock
+	mv $(VENV)/lock requirements.lock
+	{ echo "# The versions of requirements.lock, for conda, whose pip refuses hashes beside -e."; \
+		grep -oE '^[a-z0-9._-]+==[^\\]*[^\\ ]' requirements.lock; } >constraints.txt
 
 clean: ## remove caches (runs/ and .venv/ stay)
 	rm -rf build .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks $(VENV)/.numba

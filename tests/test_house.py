@@ -49,7 +49,7 @@ def conda_pip_section():
 def test_environment_yml_is_pyproject():
     lines = conda_pip_section()
     options = [line for line in lines if line.startswith("--")]
-    assert options == ["--constraint requirements.lock", "--editable ."]
+    assert options == ["--constraint constraints.txt", "--editable ."]
     assert split(set(lines) - set(options)) == split(pyproject()["project"]["dependencies"])
 
 
@@ -67,6 +67,15 @@ def test_what_is_optional_is_pinned_and_named_in_environment_yml_too():
     line = r"^ +# - ([\w-]+)==([\w.]+) # optional"
     assert set(re.findall(line, text("environment.yml"), re.MULTILINE)) == optional
     assert not {name for name, _ in optional} & {name for name, _ in locked()}
+
+
+def test_every_locked_file_has_a_hash_and_the_constraints_are_the_lock_without():
+    entries = re.split(r"\n(?=[a-z])", text("requirements.lock"))[1:]
+    assert len(entries) > 100
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry) for entry in entries)
+    pins = [line for line in text("constraints.txt").splitlines() if not line.startswith("#")]
+    assert pins == [re.split(r" *\\\n", entry)[0] for entry in entries]
+    assert "--require-hashes" in text("tools/setup.sh")
 
 
 def test_lock_holds_every_direct_dependency_at_its_pin():

@@ -55,12 +55,13 @@ if [ "$torch" = cpu ] && [ "$(uname -s)" = Linux ]; then
     # shellcheck disable=SC2086
     if "${install[@]}" --index-url https://download.pytorch.org/whl/cpu --no-deps $pins 2>/dev/null; then
         requirements=$venv/requirements-cpu.txt
-        grep -vE '^(nvidia-|cuda-|triton==)' requirements.lock >"$requirements"
+        # An entry is a line and its hashes. PyTorch's index gives no hashes: its two wheels come by https alone.
+        awk '/^[a-z]/ {left_out = /^(nvidia-|cuda-|triton==)/} !left_out' requirements.lock >"$requirements"
     else
         echo "PyTorch's CPU wheels cannot be reached: the locked ones, which bring CUDA, are installed."
     fi
 fi
-"${install[@]}" -r "$requirements"
+"${install[@]}" --require-hashes -r "$requirements"
 "${install[@]}" --no-deps --no-build-isolation -e .
 version=$("$venv/bin/python" -c 'import importlib.metadata; print(importlib.metadata.version("torch"))')
 echo "Installed PyTorch $version, $(du -sh "$venv" | cut -f1) in all. TORCH=cpu or TORCH=cuda before make decides."
