@@ -445,6 +445,11 @@ def _claimed_again(folder: Path) -> None:
     claim(folder, RenderConfig(seconds=2.0))
 
 
+def _claimed_from_another_program(folder: Path) -> None:
+    (folder / "config.json").write_text('{"mine": 1}')
+    claim(folder, RenderConfig())
+
+
 def _wrong_shape(folder: Path) -> None:
     write_shard(folder / "x.h5", jobs(RenderConfig())[0], some_notes(RenderConfig(), 4))
 
@@ -460,6 +465,7 @@ def _wrong_shape(folder: Path) -> None:
         (_wrong_shape, "parameters must have shape"),
         (lambda folder: render(SMALL, folder, workers=0), "workers must be at least 1"),
         (_claimed_again, "data set of another config"),
+        (_claimed_from_another_program, "config.json describes no data set"),
         (lambda folder: read_notes(folder, "train"), "holds no data set: make one"),
     ],
 )

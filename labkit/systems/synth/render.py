@@ -157,7 +157,10 @@ def claim(folder: Path, config: RenderConfig) -> None:
 
 
 def _read_config(path: Path) -> RenderConfig:
-    return RenderConfig(**json.loads(path.read_text()))
+    try:
+        return RenderConfig(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} describes no data set ({error}); give another folder") from None
 
 
 def _lasting(config: RenderConfig) -> dict:
