@@ -36,7 +36,7 @@ examples:
   labkit results pedal_order                       the results table that ships
 """
 # What a training leaves in its folder; --fresh deletes it.
-_RUN_FILES = ("checkpoint.pt", "best.pt", "config.json", "log.jsonl")
+_RUN_FILES = ("checkpoint.pt", "best.pt", "config.json", "log.jsonl", "gradients.jsonl")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -119,7 +119,9 @@ def _descend(search: _Search, start: np.ndarray, learning_rate: float, rng: Any 
 def _evolve(search: _Search, start: np.ndarray, rng: Any, spread: float, options: dict) -> None:
     # A seed of NaN leaves NumPy's global generator alone: draws come from `rng`.
     fixed = {"verbose": -9, "seed": np.nan, "randn": lambda *shape: rng.standard_normal(shape)}
-    evolution = need("cma").CMAEvolutionStrategy(start, spread, {**fixed, **options})
+    # cma fails on one bounded number: beside it stands a second one, without effect.
+    first = np.append(start, 0.5) if len(start) == 1 else start
+    evolution = need("cma").CMAEvolutionStrategy(first, spread, {**fixed, **options})
     while search.may_evaluate(options["popsize"]) and not evolution.stop():
         points = evolution.ask()
-        evolution.tell(points, search.evaluate(np.stack(points)).tolist())
+        evolution.tell(points, search.evaluate(np.stack(points)[:, : len(start)]).tolist())

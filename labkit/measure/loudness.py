@@ -64,6 +64,12 @@ def loudness_lufs(audio: np.ndarray, sample_rate: int) -> float:
     return float(meter.integrated_loudness(audio.T))
 
 
+def loudness_error_lu(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """Difference of integrated loudness; what is too soft to have one counts as -70 LUFS."""
+    ours, theirs = (max(loudness_lufs(audio, sample_rate), -70.0) for audio in (estimate, target))
+    return abs(ours - theirs)
+
+
 def _check(sample_rate: int) -> None:
     # The standard's shelf at 1.5 kHz must lie below half the rate.
     if sample_rate < 4000:

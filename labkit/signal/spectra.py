@@ -10,6 +10,8 @@ from functools import lru_cache
 import torch
 from torchaudio.functional import melscale_fbanks
 
+from labkit.signal.seeds import torch_generator
+
 Tensor = torch.Tensor
 
 
@@ -134,3 +136,16 @@ def griffin_lim(
         phase = ahead / ahead.abs().clamp(min=torch.finfo(magnitude.dtype).tiny)
         previous = consistent
     return istft(magnitude * phase, hop_length=hop_length, length=length)
+
+
+def mel_to_audio(level_db: Tensor, sample_rate: int, length: int, *, n_iter: int = 32) -> Tensor:
+    """Audio `(..., length)` of a log-mel spectrogram with hop 512 whose bands begin at 30 Hz."""
+    n_fft, n_mels = 2048, level_db.shape[-2]
+    filters = melscale_fbanks(n_fft // 2 + 1, 30.0, sample_rate / 2, n_mels, sample_rate)
+    filters = filters.to(level_db)
+    # Each bin gets the mean power of the bands above it; a band's power is a sum over its triangle.
+    mean_power = 10 ** (level_db / 10) / filters.sum(0)[:, None]
+    power = (filters @ mean_power) / filters.sum(1, keepdim=True).clamp(min=1e-6)
+    magnitude = (power * (n_fft / 2) ** 2 / 4).sqrt()  # 0 dB is a full-scale sine
+    rng = torch_generator(0, "phase")
+    return griffin_lim(magnitude, hop_length=512, length=length, n_iter=n_iter, generator=rng)

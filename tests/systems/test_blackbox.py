@@ -204,6 +204,10 @@ def test_it_learns_one_level_on_a_users_folders_without_a_gradient(small, tmp_pa
     model = SYSTEM.train(settings, run, data=Data(tmp_path, tmp_path), on_log=rows.append)
     assert json.loads((run / "config.json").read_text())["dry"] == str(tmp_path)
     assert rows[-1]["val/left"] < 0.8
+    lines = [json.loads(line) for line in (run / "gradients.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(60))
+    assert all(set(line) == {"step", "gain: gain_db"} for line in lines)
+    assert np.std([line["gain: gain_db"] for line in lines]) > 0
     rng, tests = generator(5, "level tests"), noise(12, 1, 11_025, seed=99)
     tests = tests * 10 ** (rng.uniform(-0.75, 0.75, (12, 1, 1)).astype(np.float32))
     knobs = model(torch.from_numpy(tests)).detach().double().numpy()
@@ -461,7 +465,7 @@ def test_rows_stand_beside_what_they_must(small, monkeypatch):
     made = data.Examples(clips, None, dull, ("a", "a", "b", "b"))
     monkeypatch.setattr(data, "examples", lambda *_, **__: made)
     monkeypatch.setattr(score, "_PROTOCOLS", {"pair": "pairs"})
-    monkeypatch.setattr(score, "_N_CONSTANT", 4)
+    monkeypatch.setattr(rules, "_N_CONSTANT", 4)
     rows = score.score(untrained(small()), n=4, n_real=0, renders=60)
     left, loudness = rows
     assert (left.metric, left.n, loudness.metric) == ("MR-STFT left", 4, "loudness error")
@@ -471,3 +475,31 @@ def test_rows_stand_beside_what_they_must(small, monkeypatch):
     assert left.control == pytest.approx(left.ours, abs=1e-3)
     assert loudness.unit == "LU"
     assert loudness.ours > 0.5
+
+
+def test_the_first_plug_ins_are_scored_alone_and_sounds_and_curves_are_saved(
+    small, monkeypatch, tmp_path
+):
+    clips = noise(2, 1, 2 * RATE)
+    dull = lfilter([0.6, 0.4], [1.0], clips).astype(np.float32)
+    made = data.Examples(clips, None, dull, ("a", "b"))
+    monkeypatch.setattr(data, "examples", lambda *_, **__: made)
+    monkeypatch.setattr(score, "_PROTOCOLS", {"pair": "pairs"})
+    monkeypatch.setattr(rules, "_N_CONSTANT", 2)
+    model, options = untrained(small()), {"n": 2, "n_real": 0, "renders": 20}
+    rows = score.score(model, n_units=1, save=tmp_path / "heard", **options)
+    assert rows[0].protocol == "pairs, by the first 1 of 2 plug-ins"
+    assert len(list((tmp_path / "heard").iterdir())) == 2 * 4
+    dry, target, wet = (
+        soundfile.read(tmp_path / "heard" / f"generated_1_{kind}.wav")[0]
+        for kind in ("dry", "target", "wet")
+    )
+    gain = np.dot(wet, dry) / np.dot(dry, dry)
+    np.testing.assert_allclose(wet, gain * dry, atol=1e-6)  # the first plug-in is a gain
+    curves = json.loads((tmp_path / "heard" / "generated_1.json").read_text())
+    assert set(curves) == {"seconds", *PAIR.names}
+    mean = np.mean(curves["gain: gain_db"])
+    assert gain == pytest.approx(10 ** ((-18 + 36 * mean) / 20), rel=1e-3)
+    assert not np.array_equal(target, wet)
+    with pytest.raises(ValueError, match=r"n_units must lie in 1\.\.2, got 3"):
+        score.score(model, n_units=3, **options)

@@ -1,6 +1,7 @@
 """Pairs for the three tasks, made from seeds, and folders of recordings before and after."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,10 +15,10 @@ from labkit.learn.pool import ExampleCache
 from labkit.measure.loudness import loudness_lufs
 from labkit.signal.files import AudioFileError, check_audio, read_audio
 from labkit.signal.optional import need
-from labkit.signal.paths import cache_dir
+from labkit.signal.paths import cache_dir, new_files, replace_text
 from labkit.signal.pool import check_split
 from labkit.signal.seeds import generator
-from labkit.signal.sources import Generated, GeneratedGuitars, GeneratedMixes
+from labkit.signal.sources import Generated, GeneratedGuitars, GeneratedMixes, recordings
 from labkit.signal.speech import Speaker, non_speech, speak
 from labkit.signal.units import db_to_amplitude, set_rms
 from labkit.systems.blackbox.config import Config, Task
@@ -25,6 +26,11 @@ from labkit.systems.blackbox.config import Config, Task
 # Raise it when what the seeds make changes: cached clips are made anew.
 _VERSION = 3
 GUITAR_DBFS, MIX_DBFS, MASTER_LUFS = -20.0, -20.0, -14.0
+TEST_SECONDS = 2.0
+# Kind and level of the real recordings.
+_REAL = {"distortion": ("guitar_di", -20), "speech": ("speech", -22), "mastering": ("music", -20)}
+# Dry, target and source of each recording.
+Tests = tuple[Sequence[np.ndarray], Sequence[np.ndarray], Sequence[str]]
 _AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
 # The target of *distortion*: guitarix's model of a TS9, at a level between clean and distorted.
 TS9 = "http://guitarix.sourceforge.net/plugins/gxts9#ts9sim"
@@ -116,6 +122,46 @@ def made_from(
     if task == "speech":
         return sound, non_speech(rng, sound, sample_rate), sound
     return miscoloured(rng, sound, sample_rate), None, mastered(sound, sample_rate)
+
+
+def generated_tests(config: Config, *, n: int, seed: int) -> Tests:
+    """Clips of sources that are not trained on, at random levels."""
+    made = examples(config, "test", seed, n=n, seconds=TEST_SECONDS)
+    rng = generator(seed, "blackbox test", config.sound.task)
+    dry, target = zip(*(made.draw(config.task, k, rng) for k in range(n)), strict=True)
+    return dry, target, made.groups
+
+
+def real_tests(config: Config, *, n: int, seed: int) -> Tests:
+    """The same made of real recordings. Raises FileNotFoundError if there are none here."""
+    task, rate = config.sound.task, config.sound.sample_rate
+    kind, dbfs = _REAL[task]
+    source = recordings((kind,), seconds=TEST_SECONDS, sample_rate=rate)
+    rng, items = generator(seed, "blackbox real", task), []
+    for _ in range(n):
+        clip = source.clip(rng, "test")
+        level = np.float32(db_to_amplitude(rng.uniform(*config.task.level_db)))
+        sound = set_rms(clip.audio, dbfs).astype(np.float32)
+        dry, disturbance, target = made_from(sound, task, rng, rate)
+        dry = dry if disturbance is None else dry + disturbance
+        target = target * level if config.task.level_moves_target else target
+        items.append((dry * level, target, clip.source_id))
+    return tuple(zip(*items, strict=True))
+
+
+def write_example(
+    folder: Path,
+    name: str,
+    sounds: Sequence[np.ndarray],
+    sample_rate: int,
+    curves: Mapping[str, list[float]],
+) -> None:
+    """NAME_dry.wav, NAME_target.wav, NAME_wet.wav in 32-bit float, and the knobs' NAME.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    *paths, facts = new_files(folder, name, "_dry.wav", "_target.wav", "_wet.wav", ".json")
+    for path, sound in zip(paths, sounds, strict=True):
+        need("soundfile").write(path, sound.T, sample_rate, "FLOAT")
+    replace_text(facts, json.dumps(curves, indent=1) + "\n")
 
 
 @cache

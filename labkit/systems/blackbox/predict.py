@@ -52,6 +52,11 @@ class Curve:
     smooth: np.ndarray
     hop_s: float
 
+    def columns(self) -> dict[str, list[float]]:
+        """Every knob's curve by its name, and ``"seconds"``."""
+        times = {"seconds": self.seconds.tolist()}
+        return times | dict(zip(self.names, self.smooth.T.round(6).tolist(), strict=True))
+
     def setting(self) -> dict[str, float]:
         """One setting for the whole recording: the curve's mean."""
         return dict(zip(self.names, self.smooth.mean(0).tolist(), strict=True))

@@ -1,19 +1,26 @@
-"""The baseline without a network: copy spectrum and loudness of references by two rules.
+"""Baselines without a network: two rules that copy spectrum and loudness of references; searches.
 
 Source: Steinmetz, Bryan and Reiss 2022, section 4. Ours has pedalboard's compressor.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import signal
 
 from labkit.effects.effect import process
+from labkit.effects.hosts.plugin import Rack
+from labkit.learn.minimise import minimise
+from labkit.measure.losses import mr_stft
 from labkit.measure.loudness import loudness_lufs, peak_db
 from labkit.signal.optional import need
+from labkit.signal.seeds import generator
 from labkit.signal.units import db_to_amplitude
+from labkit.systems.blackbox import data
+from labkit.systems.blackbox.config import Config
 
 _N_FFT, _SMOOTH_BINS, _N_TAPS = 65_536, 1025, 63
+_N_CONSTANT, _SPREAD = 12, 0.2
 _STEP_DB, _N_STEPS, _TOLERANCE_LU = 0.5, 120, 0.05
 
 # Average power per bin in dB, loudness in LUFS, peak in dBFS.
@@ -64,3 +71,36 @@ def match(audio: np.ndarray, sample_rate: int, style: Style) -> np.ndarray:
     out, gain_db, excess = compressed(step)
     gain_db -= max(excess, -max(0.0, -peak))  # what is missing is added up to full scale
     return out * np.float32(db_to_amplitude(gain_db))
+
+
+def searched(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    rack: Rack,
+    start: np.ndarray,
+    renders: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The setting (knobs,) at which dry sounds come nearest to their targets, by CMA-ES.
+
+    Near is the metric of the results table, MR-STFT, averaged over the pairs.
+    """
+
+    def cost(settings: np.ndarray) -> np.ndarray:
+        costs = []
+        for dry, target in pairs:
+            wet = rack.render([dry] * len(settings), settings)
+            costs.append([mr_stft(audio, target, rack.sample_rate) for audio in wet])
+        return np.mean(costs, axis=0)
+
+    return minimise(cost, start, evaluations=renders, rng=rng, spread=_SPREAD).point
+
+
+def best_constant(
+    config: Config, rack: Rack, setting: Callable[[np.ndarray], np.ndarray], renders: int
+) -> np.ndarray:
+    """One setting for all, searched on training clips from the controller's own mean."""
+    made = data.examples(config, "train", config.plan.seed + 1, n=_N_CONSTANT)
+    rng = generator(config.plan.seed, "best constant", config.sound.task)
+    pairs = [made.draw(config.task, k, rng) for k in range(_N_CONSTANT)]
+    mean = np.mean([setting(dry) for dry, _ in pairs], axis=0)
+    return searched(pairs, rack, mean, renders, rng)

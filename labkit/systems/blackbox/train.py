@@ -1,5 +1,6 @@
 """Training a controller through real plug-ins: SPSA gives the gradient, the row grows in stages."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,8 +73,13 @@ class DrawnExamples(Dataset):
         return {**sounds, "index": torch.tensor(index)}
 
 
-def loss_of(config: Config, rack: Rack) -> Loss:
-    """The distance from the target at which the rack ends, set by the controller."""
+def loss_of(
+    config: Config, rack: Rack, *, note: Callable[[int, Tensor], None] | None = None
+) -> Loss:
+    """The distance from the target at which the rack ends, set by the controller.
+
+    `note` gets each step's number and its estimated gradient, (batch, knobs that play).
+    """
     net, plan = config.net, config.plan
     estimator = SPSA(net.eps, net.pairs)
 
@@ -81,6 +87,8 @@ def loss_of(config: Config, rack: Rack) -> Loss:
         first = int(batch["index"][0])
         units = config.units_playing(first // plan.batch_size)
         knobs = model(batch["dry"])[:, : sum(len(unit.knobs) for unit in units)].clamp(0, 1)
+        if note is not None and knobs.requires_grad:
+            knobs.register_hook(lambda gradient: note(first // plan.batch_size, gradient))
         rng = generator(plan.seed, "tosses", first)
         wet = black_box(rack.render, batch["dry"], knobs, estimator, rng)
         distance = aligned_distance(wet, batch["target"], time_weight=net.time_weight).mean()
@@ -116,9 +124,13 @@ def training(
     config: Config,
     data: Data,
     model: Controller,  # noqa: ARG001
-    run_dir: Path,  # noqa: ARG001
+    run_dir: Path,
 ) -> Iterator[Training]:
-    """What a run needs. Raises PluginError where a plug-in is not installed."""
+    """What a run needs. Raises PluginError where a plug-in is not installed.
+
+    `run_dir` gets `gradients.jsonl`: for every step the gradient of the loss by each knob, as if
+    the batch shared it. A step that ran again after an interruption stands there twice.
+    """
     clips, held = data.clips(config)
     dataset = DrawnExamples(config, clips)
 
@@ -126,7 +138,12 @@ def training(
         n = min(_N_OUTPUT_RANGE, len(dataset))
         trained.set_output_range(torch.stack([dataset[k]["dry"] for k in range(n)]))
 
+    def note(step: int, gradient: Tensor) -> None:
+        columns = dict(zip(config.task.names, gradient.sum(0).tolist(), strict=False))
+        with (run_dir / "gradients.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step, **columns}) + "\n")
+
     with Rack(config.task.units, config.sound.sample_rate, workers=config.net.n_copies) as rack:
         validate = validation(config, held, rack)
-        loss = loss_of(config, rack)
+        loss = loss_of(config, rack, note=note)
         yield Training(dataset, loss, validate, validate_every=_VALIDATE_EVERY, finish=finish)

@@ -1,34 +1,29 @@
 """The exam of the codec: mel distance beside a plain coder at its bit rate."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchaudio.functional import melscale_fbanks
 
 from labkit.effects.sampling import ChainSampler
 from labkit.measure.losses import mel_distance_db
 from labkit.measure.score import SOURCES, Row, row
 from labkit.signal.pool import Clip
 from labkit.signal.sampled import Sampled
-from labkit.signal.seeds import generator, torch_generator
+from labkit.signal.seeds import generator
 from labkit.signal.sources import GeneratedGuitars, recordings
-from labkit.signal.spectra import griffin_lim, log_mel
+from labkit.signal.spectra import log_mel, mel_to_audio
 from labkit.signal.units import set_rms
 from labkit.systems.codec.model import Codec
 from labkit.systems.codec.train import INPUT_DBFS, PEDALS
 
 _RANGE_DB = 80.0
-_N_FFT = 2048
 
 
 def score(
-    codec: Codec,
-    *,
-    n: int = 40,
-    sources: Sequence[str] = SOURCES,
-    seed: int = 1,
+    codec: Codec, *, n: int = 40, sources: Sequence[str] = SOURCES, seed: int = 1
 ) -> list[Row]:
     """Mel distance, dry and through pedals.
 
@@ -42,34 +37,22 @@ def score(
     """
     rate, bits = codec.config.sound.sample_rate, codec.config.bits_per_second
     rows = []
-    for name in ("dry", "through pedals"):
-        for kind in sources:
-            clips = draw(kind, n, wet=name != "dry", seconds=2.0, sample_rate=rate, seed=seed)
-            audio = [torch.from_numpy(clip.audio)[None] for clip in clips]
-            ours = [codec.round_trip(one, rate) for one in audio]
-            floor = [mel_griffin_lim(one, rate, bits) for one in audio]
-            rows.append(
-                row(
-                    _distances(ours, audio, rate),
-                    [clip.source_id for clip in clips],
-                    protocol=f"{name}, {bits / 1000:.1f} kbit/s",
-                    name="our codec",
-                    sources=kind,
-                    metric="mel distance",
-                    unit="dB",
-                    beside={
-                        "floor": _distances(floor, audio, rate),
-                        "control": _distances(ours, audio[1:] + audio[:1], rate),
-                    },
-                    seed=seed,
-                )
-            )
+    for name, kind in itertools.product(("dry", "through pedals"), sources):
+        clips = draw(kind, n, wet=name != "dry", seconds=2.0, sample_rate=rate, seed=seed)
+        audio = [torch.from_numpy(clip.audio)[None] for clip in clips]
+        ours = [codec.round_trip(one, rate) for one in audio]
+        floor = [mel_griffin_lim(one, rate, bits) for one in audio]
+        pairs = {"ours": (ours, audio), "floor": (floor, audio)}
+        pairs["control"] = (ours, audio[1:] + audio[:1])
+        values = {
+            who: [float(mel_distance_db(*pair, rate)) for pair in zip(*both, strict=True)]
+            for who, both in pairs.items()
+        }
+        facts = {"protocol": f"{name}, {bits / 1000:.1f} kbit/s", "name": "our codec"}
+        facts |= {"sources": kind, "metric": "mel distance", "unit": "dB", "seed": seed}
+        groups = [clip.source_id for clip in clips]
+        rows.append(row(values.pop("ours"), groups, beside=values, **facts))
     return rows
-
-
-def _distances(found: list[Tensor], targets: list[Tensor], sample_rate: int) -> list[float]:
-    pairs = zip(found, targets, strict=True)
-    return [float(mel_distance_db(*pair, sample_rate)) for pair in pairs]
 
 
 def fixed_score(codec: Codec) -> dict[str, float]:
@@ -121,16 +104,3 @@ def mel_griffin_lim(
     flat = sent.reshape(1, -1, sent.shape[-1])
     level_db = F.interpolate(flat, size=level_db.shape[-1], mode="linear").reshape(level_db.shape)
     return mel_to_audio(level_db, sample_rate, audio.shape[-1], n_iter=n_iter)
-
-
-def mel_to_audio(level_db: Tensor, sample_rate: int, length: int, *, n_iter: int = 32) -> Tensor:
-    """Audio (..., length) of a log-mel spectrogram (..., n_mels, frames) with hop 512."""
-    n_mels = level_db.shape[-2]
-    filters = melscale_fbanks(_N_FFT // 2 + 1, 30.0, sample_rate / 2, n_mels, sample_rate)
-    filters = filters.to(level_db)
-    # Each bin gets the mean power of the bands above it; a band's power is a sum over its triangle.
-    mean_power = 10 ** (level_db / 10) / filters.sum(0)[:, None]
-    power = (filters @ mean_power) / filters.sum(1, keepdim=True).clamp(min=1e-6)
-    magnitude = (power * (_N_FFT / 2) ** 2 / 4).sqrt()  # 0 dB is a full-scale sine
-    rng = torch_generator(0, "phase")
-    return griffin_lim(magnitude, hop_length=512, length=length, n_iter=n_iter, generator=rng)
