@@ -149,6 +149,8 @@ def enhance(
     """
     from labkit.systems import blackbox
 
+    if said := blackbox.playable(blackbox.TASKS[preset])[1]:
+        print(said)
     model = blackbox.load(checkpoint, preset=preset)
     if model.config.sound.task != preset:
         raise ValueError(

@@ -12,8 +12,11 @@ import soundfile
 import torch
 from scipy.signal import lfilter, resample_poly
 
+from labkit.cli import main
 from labkit.effects.hosts.listing import installed_plugins
-from labkit.effects.hosts.plugin import Rack, Unit
+from labkit.effects.hosts.plugin import HostedPlugin, Rack, Unit
+from labkit.effects.registry import STAND_INS
+from labkit.measure.losses import mr_stft
 from labkit.measure.loudness import loudness_lufs, peak_db
 from labkit.measure.metrics import relative_error_db
 from labkit.signal.files import AudioFileError
@@ -28,6 +31,7 @@ from labkit.systems.blackbox import (
     data,
     enhance,
     enhance_file,
+    replay,
     rules,
     score,
 )
@@ -428,6 +432,59 @@ def test_bad_files_are_refused(small, tmp_path):
     with pytest.raises(ValueError, match=r"target must be another file .* end in \.wav"):
         enhance_file(model, tmp_path / "text.wav", tmp_path / "text.wav")
     assert not target.exists()
+
+
+@pytest.fixture
+def without_plug_ins(tmp_path, monkeypatch):
+    """A machine on which nobody has installed any."""
+    for variable in ("VST3_PATH", "LV2_PATH", "VST_PATH"):
+        monkeypatch.setenv(variable, str(tmp_path))
+
+
+@pytest.mark.usefixtures("without_plug_ins")
+@pytest.mark.parametrize("task", TASKS)
+def test_where_no_plug_in_is_installed_pedalboards_effects_stand_in_and_say_so(
+    task, tmp_path, capsys
+):
+    write(tmp_path / "in.wav", noise(2, 30_000), 44_100)
+    out = tmp_path / "out"
+    assert main(["enhance", str(tmp_path / "in.wav"), "--preset", task, "--out", str(out)]) == 0
+    said, *_ = capsys.readouterr().out.splitlines()
+    absent = [unit.plugin for unit in TASKS[task].units if unit.plugin.startswith("Za")]
+    assert said.startswith(
+        f"{', '.join(absent)} cannot be hosted here (Debian: apt-get install zam"
+    )
+    facts = json.loads((out / f"in_{task}.json").read_text())
+    assert facts["remark"] == said
+    wet, _ = soundfile.read(out / f"in_{task}.wav")
+    assert wet.shape == (30_000, 2)
+    replay(out / f"in_{task}.json", tmp_path / "in.wav", tmp_path / "again.wav")
+    np.testing.assert_allclose(soundfile.read(tmp_path / "again.wav")[0], wet, atol=1e-4)
+    model, audio = SYSTEM.load(preset=task), noise(1, 30_000)
+    with pytest.warns(UserWarning, match="stand in, near them but not the same"):
+        enhance(model, audio, 44_100)
+
+
+@pytest.mark.parametrize(
+    ("name", "turn"),
+    [("ZamEQ2", 0.15), ("ZaMultiComp", 0.15), ("ZamComp", -0.15), ("ZamGate", 0.15)],
+)
+def test_a_stand_in_is_nearer_to_its_plug_in_than_the_dry_sound(name, turn):
+    if name not in {info.name for info in installed_plugins() if not info.why_not}:
+        pytest.skip(f"{name} is not installed (Debian: zam-plugins)")
+    (unit, *_) = (u for task in TASKS.values() for u in task.units if u.plugin == name)
+    bursts = np.where(np.arange(2 * RATE) % RATE < 6000, 2.0, 0.02).astype(np.float32)
+    dry, turned = noise(1, 2 * RATE) * bursts, np.array([*unit.knobs.values()])
+    turned = np.clip(turned + turn * (-1.0) ** np.arange(len(turned)), 0, 1)
+    given = {"parameters": [*unit.knobs], "fixed": unit.fixed}
+    with HostedPlugin(name, **given) as real:
+        wanted = real.process(dry, 44_100, turned)
+        ends = {p.name: (float(p.low), float(p.high.split()[0])) for p in real.parameters}
+    space = STAND_INS[name].space
+    assert ends == {knob: (space[knob].low, space[knob].high) for knob in unit.knobs}
+    played = HostedPlugin(f"built-in for {name}", **given).process(dry, 44_100, turned)
+    error, change = (mr_stft(sound, wanted, 44_100) for sound in (played, dry))
+    assert error < 0.7 * change
 
 
 # Rules and score

@@ -40,14 +40,14 @@ def _display(text: str, unit: str | None) -> str:
 
 
 class BuiltinEngine:
-    """A pedal of the registry through pedalboard; every render builds it afresh."""
+    """A pedal or a stand-in of the registry through pedalboard; every render builds it afresh."""
 
     widths = (1, 2)
 
     def __init__(self, where: str) -> None:
-        from labkit.effects.registry import effect
+        from labkit.effects.registry import STAND_INS, effect
 
-        self._effect = effect(where)
+        self._effect = STAND_INS[where] if where in STAND_INS else effect(where)
         self.latency_samples = 0
         self.parameters = tuple(
             PluginParameter(p.name, f"{p.low:g}", f"{p.high:g} {p.unit}".strip(), 0.5)

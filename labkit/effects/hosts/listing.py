@@ -19,6 +19,7 @@ _HOSTS: dict[Kind, tuple[str, str]] = {
     "VST2": ("dawdreamer", "labkit.effects.hosts.engines:DawdreamerEngine"),
 }
 _SUFFIXES: dict[str, Kind] = {".vst3": "VST3", ".so": "VST2", ".dll": "VST2", ".vst": "VST2"}
+_STAND_IN = "built-in for "
 # Turtle allows more than these patterns; bundles are written with these.
 _LV2_PLUGIN = re.compile(r"^\s*<([^<>\s]+)>\s+a\s+[^;.\[\]]*\blv2:Plugin\b", re.MULTILINE)
 _LV2_COMMENT = re.compile(r"(?m)^\s*#.*$")
@@ -57,12 +58,32 @@ def installed_plugins() -> list[PluginInfo]:
     return found
 
 
+def stand_in_for(plugin: str) -> str:
+    """The name to open instead of a plug-in that cannot be hosted here; empty where it can.
+
+    Raises PluginError where nothing stands in.
+    """
+    from labkit.effects.registry import STAND_INS
+
+    try:
+        find(plugin)
+    except PluginError:
+        if plugin not in STAND_INS:
+            raise
+        return f"{_STAND_IN}{plugin}"
+    return ""
+
+
 def find(wanted: str) -> PluginInfo:
     """The plug-in that a name, file or URI means; of several kinds the pedal, VST3, LV2, VST2.
+
+    A name that `stand_in_for` gave means pedalboard's effects with the plug-in's knobs.
 
     Raises:
         PluginError: if there is no such plug-in, or its kind cannot be hosted here.
     """
+    if wanted.startswith(_STAND_IN):
+        return PluginInfo(wanted, "builtin", wanted.removeprefix(_STAND_IN))
     path = Path(wanted)
     kind = _SUFFIXES.get(path.suffix.lower())
     if kind and path.exists():

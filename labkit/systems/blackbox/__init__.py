@@ -2,7 +2,15 @@
 
 from labkit.systems.blackbox.config import PRESETS, TASKS, Config
 from labkit.systems.blackbox.model import build
-from labkit.systems.blackbox.predict import Curve, curve, enhance, enhance_file, predict, replay
+from labkit.systems.blackbox.predict import (
+    Curve,
+    curve,
+    enhance,
+    enhance_file,
+    playable,
+    predict,
+    replay,
+)
 from labkit.systems.system import System
 
 SYSTEM = System(
@@ -24,6 +32,7 @@ __all__ = [
     "enhance",
     "enhance_file",
     "load",
+    "playable",
     "predict",
     "replay",
     "save",

@@ -1,8 +1,9 @@
 """Using a controller: a curve of settings over a recording, and a file of any length through it."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
+from labkit.effects.hosts.listing import stand_in_for
 from labkit.effects.hosts.plugin import Rack, Unit
 from labkit.measure.loudness import TruePeakMeter
 from labkit.signal.files import Recording, check_audio, resample, to_mono
 from labkit.signal.optional import need
 from labkit.signal.paths import read_text, replace_text, replacing
 from labkit.signal.units import db_to_amplitude
-from labkit.systems.blackbox.config import Config
+from labkit.systems.blackbox.config import Config, Task
 from labkit.systems.blackbox.model import Controller
 
 # Plug-ins start from rest at every block: this much of the sound before it lets them settle.
@@ -151,8 +153,20 @@ def _blocks(rack: Rack, sound: Recording | _Array, found: Curve) -> Iterator[np.
             yield block[:, : sound.samples - start]
 
 
-def _rack(config: Config) -> Rack:
-    return Rack(config.task.units, config.sound.sample_rate, workers=config.net.n_copies)
+def playable(task: Task) -> tuple[tuple[Unit, ...], str]:
+    """The task's plug-ins, or what stands in for those not installed; then a sentence says so."""
+    instead = {unit.plugin: stand_in_for(unit.plugin) for unit in task.units}
+    units = tuple(replace(unit, plugin=instead[unit.plugin] or unit.plugin) for unit in task.units)
+    absent = ", ".join(plugin for plugin, name in instead.items() if name)
+    said = (
+        f"{absent} cannot be hosted here (Debian: apt-get install zam-plugins): "
+        "effects of pedalboard stand in, near them but not the same"
+    )
+    return units, said if absent else ""
+
+
+def _rack(units: Sequence[Unit], config: Config) -> Rack:
+    return Rack(units, config.sound.sample_rate, workers=config.net.n_copies)
 
 
 def enhance(
@@ -164,11 +178,14 @@ def enhance(
         (channels, samples) float32, which may exceed full scale, and the curve.
 
     Raises:
-        ValueError, PluginError: as `curve`, and where a plug-in is not installed.
+        ValueError: as `curve`. Where a plug-in is not installed, a warning says what stands in.
     """
+    units, said = playable(model.config.task)
+    if said:
+        warnings.warn(said, stacklevel=2)
     sound = _Array(audio, sample_rate)
     found = _curve(model, sound, hop_s)
-    with _rack(model.config) as rack:
+    with _rack(units, model.config) as rack:
         return np.concatenate([*_blocks(rack, sound, found)], axis=1), found
 
 
@@ -190,16 +207,17 @@ def enhance_file(
         raise ValueError(
             f"target must be another file than the source and end in .wav, got {target}"
         )
-    config = model.config
+    config, (units, said) = model.config, playable(model.config.task)
     with Recording(source).survey() as sound:
         found = _curve(model, sound, hop_s)
-        with _rack(config) as rack:
+        with _rack(units, config) as rack:
             gain_db, true_peak_dbtp = _play(rack, sound, found, target)
             shown = rack.shown(found.smooth.mean(0))
         seconds = sound.samples / sound.sample_rate
     facts = {
         "task": config.sound.task,
-        "units": [asdict(unit) for unit in config.task.units],
+        "units": [asdict(unit) for unit in units],
+        "remark": said,
         "sample_rate": config.sound.sample_rate,
         "setting": found.setting(),
         "setting_in_units": dict(zip(found.names, shown, strict=True)),
