@@ -410,6 +410,27 @@ def test_a_wrong_argument_of_text_is_named(capsys, tmp_path, arguments, message)
 # labkit data, plugins, results
 
 
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/../../outside"])
+def test_no_name_becomes_a_path(name, capsys, monkeypatch, tmp_path):
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    for command in (
+        ["results", name],
+        ["evaluate", name],
+        ["data", "get", name],
+        ["data", "render-synth", "--preset", name, "--n", "3"],
+    ):
+        assert main(command) == 1
+        assert " must be " in (said := capsys.readouterr().err) or "is called" in said
+    write_audio(tmp_path / "in" / "a.wav", np.zeros((1, 4000), np.float32), 8000)
+    assert main(["text", "a.wav", "--prompt", f"warm {name}", "--lexicon"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"in"}
+    assert {path.parent.parent.name for path in tmp_path.rglob("*.wav")} == {
+        "output",
+        tmp_path.name,
+    }
+
+
 def test_data_lists_every_set_and_gets_one(capsys, monkeypatch):
     assert run("data", "list") == 0
     lines = capsys.readouterr().out.splitlines()

@@ -103,7 +103,12 @@ def row(
 
 
 def results_path(system: str) -> Path:
-    """Where the results of one system are kept: `data/results/SYSTEM.json`."""
+    """Where the results of one system are kept: `data/results/SYSTEM.json`.
+
+    Raises ValueError for a name that is none, so that none becomes a path.
+    """
+    if not system.isidentifier():
+        raise ValueError(f"system must be a name such as pedal_order, got {system!r}")
     return data_dir() / "results" / f"{system}.json"
 
 
