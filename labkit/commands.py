@@ -90,11 +90,11 @@ def saturation(
     out: Path | None = None,
     checkpoint: Path | None = None,
 ) -> int:
-    """Name the saturation curve of a recording, and its depth.
+    """Name the saturation curve of a recording, and its depth, or say that none explains it.
 
     Args:
         file: the saturated recording.
-        clean: the same performance before the saturation.
+        clean: the same performance before the saturation, up to a second off, at any level.
         curve: the curve where it is known: tanh, arctan, hard_clip, cubic or hysteresis.
         out: folder for the answer as JSON; without it nothing is written.
         checkpoint: another checkpoint than the shipped one.
@@ -114,18 +114,30 @@ def saturation(
         clean_rate=clean_rate,
         curve=curve,
     )
-    interval = f"80 % interval {found.low:.2f} to {found.high:.2f}"
-    print(f"network: {found.curve}   depth {found.depth:.2f}   {interval}")
-    for name, share in sorted(found.shares.items(), key=lambda pair: -pair[1]):
-        print(f"  {name:12s} {share:.2f}")
-    if found.fit is not None:
-        fit = found.fit
-        print(f"least squares: {fit.curve}   depth {fit.depth:.4f}   residual {fit.residual:.2%}")
-    name, depth = found.refined
-    print(f"combined: {name}   depth {depth:.4f}")
+    print(found.verdict)
+    pair, network = found.pair, asdict(found)
+    for name in ("fit", "pair"):
+        del network[name]
+    curve, depth = found.answer or (None, None)
+    answer = {"curve": curve, "depth": depth, "verdict": found.verdict, "network": network}
+    if pair is not None:
+        for fit in pair.fits:
+            print(f"  {fit.curve:12s} depth {fit.depth:5.2f}   left over {fit.residual:.2%}")
+        polarity = "opposite" if pair.likeness < 0 else "same"
+        print(
+            f"wet is {pair.lag_ms:.1f} ms behind clean, {polarity} polarity, level "
+            f"{pair.level:.3f}, constant part {pair.offset:.4f}"
+        )
+        answer["pair"] = {**asdict(pair), "bar": pair.bar, "explained": pair.explained}
+    shares = sorted(found.shares.items(), key=lambda pair: -pair[1])
+    print(
+        "network: "
+        + ", ".join(f"{name} {share:.2f}" for name, share in shares)
+        + f"; depth {found.depth:.2f} ({found.low:.2f} to {found.high:.2f})"
+    )
     if out is not None:
         (target,) = new_files(out, file.stem, ".saturation.json")
-        write_json(target, {**asdict(found), "combined": {"curve": name, "depth": depth}})
+        write_json(target, answer)
         print(f"wrote {target}")
     return 0
 

@@ -1,5 +1,7 @@
 """Distances that ignore what a processor does to time and sign: a lag of some samples, polarity."""
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -83,11 +85,40 @@ def align_signs(
             f"got {reference.shape} and {wet.shape}"
         )
     signs = [np.sign(x).astype(np.float32) for x in (reference, wet)]
-    n = next_fast_len(len(reference), real=True)  # what wraps around lands beyond the lags used
-    correlation = irfft(rfft(signs[0], n) * np.conj(rfft(signs[1], n)), n)
-    start = int(np.abs(correlation[: len(reference) - len(wet) + 1]).argmax())
+    start = int(np.abs(_correlation(*signs)).argmax())
     part = reference[start : start + len(wet)]
     energy = np.square(part, dtype=np.float64).sum() * np.square(wet, dtype=np.float64).sum()
     if energy == 0:
         return part, 0.0
     return part, min(1.0, abs(float((part * wet).sum(dtype=np.float64))) / float(energy) ** 0.5)
+
+
+def lag_of(
+    wet: NDArray[np.floating], clean: NDArray[np.floating], max_lag: int
+) -> tuple[int, float]:
+    """By how many samples `wet` is behind `clean`, and how alike they are then, -1..1.
+
+    Both are (samples,) of any lengths. Their slopes are correlated, of which a constant part is no
+    part, and which a curve with memory hardly delays. Likeness is negative for opposite polarity.
+    """
+    slopes = [np.diff(x, prepend=x[:1]).astype(np.float32) for x in (wet, clean)]
+    padded = np.pad(slopes[0], (max_lag, max(0, len(clean) - len(wet)) + max_lag))
+    correlation = _correlation(padded, slopes[1])[: 2 * max_lag + 1]
+    lag = int(np.abs(correlation).argmax()) - max_lag
+    ours, theirs = overlap(*slopes, lag)
+    energy = math.sqrt(float(ours @ ours) * float(theirs @ theirs))
+    return lag, float(ours @ theirs) / energy if energy > 0 else 0.0
+
+
+def overlap(wet: NDArray, clean: NDArray, lag: int) -> tuple[NDArray, NDArray]:
+    """The parts of two recordings (samples,) that are there in both, if `wet` is `lag` behind."""
+    wet, clean = wet[max(0, lag) :], clean[max(0, -lag) :]
+    n = min(len(wet), len(clean))
+    return wet[:n], clean[:n]
+
+
+def _correlation(longer: NDArray, shorter: NDArray) -> NDArray:
+    """At every place where the shorter signal lies within the longer one."""
+    n = next_fast_len(len(longer), real=True)  # what wraps around lands beyond the places used
+    correlation = irfft(rfft(longer, n) * np.conj(rfft(shorter, n)), n)
+    return correlation[: len(longer) - len(shorter) + 1]

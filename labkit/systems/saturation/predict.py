@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,20 +15,16 @@ from labkit.measure.align import align_signs
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
 from labkit.systems.saturation.config import CURVE_NAMES
 from labkit.systems.saturation.model import Prediction, SaturationModel, network_inputs
+from labkit.systems.saturation.pair import EDGE, LEAD, Pair, PairFit, aligned, explain
 
 _LOW, _HIGH = SPACE["depth"].low, SPACE["depth"].high
 # The largest share of the wet energy that a fit may leave: twice what noise at -10 dB leaves.
 _LARGEST_RESIDUAL = 0.2
 _COARSE_SAMPLES = 4096
-
-
-@dataclass(frozen=True)
-class PairFit:
-    """A least-squares fit of a pair; `residual` is the share of the wet energy that is left."""
-
-    curve: str
-    depth: float
-    residual: float
+# Without hearing anything, 80 % of the depths lie within so much.
+_ANY_DEPTH = 0.8 * (_HIGH - _LOW)
+_LEAST_SECONDS = 0.1
+_BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -41,6 +37,25 @@ class Identification:
     high: float
     shares: dict[str, float]  # the probability of each curve
     fit: PairFit | None = None  # least squares after alignment, with a clean signal
+    pair: Pair | None = None  # what `predict` finds of a whole clean recording
+
+    @property
+    def answer(self) -> tuple[str, float] | None:
+        """Curve and depth; None where no curve explains a pair, or the depth could be any."""
+        if self.pair is not None:
+            best = self.pair.fits[0]
+            return (best.curve, best.depth) if self.pair.explained else None
+        return (self.curve, self.depth) if self.high - self.low < _ANY_DEPTH else None
+
+    @property
+    def verdict(self) -> str:
+        """The answer in a sentence, and how sure it is."""
+        if self.pair is not None:
+            return self.pair.verdict
+        interval = f"80 % interval {self.low:.2f} to {self.high:.2f}"
+        if self.answer is None:
+            return f"the depth could be any ({interval}): say it with the clean recording, --clean"
+        return f"{self.curve}, depth {self.depth:.2f}, {interval}"
 
     @property
     def refined(self) -> tuple[str, float]:
@@ -133,37 +148,63 @@ def predict(
     """Identify the saturation of a recording, in the clip around its loudest place.
 
     Args:
-        wet: (channels, samples) float32, any length, level and channel count.
-        clean: the same performance before saturation, at most 30 ms off.
+        wet: (channels, samples) float32, any length from 0.1 s, level and channel count.
+        clean: the same performance before saturation, up to a second off; polarity, level and a
+            constant part of either do not matter.
         clean_rate: Hz; `sample_rate` when None.
         curve: its name if it is known.
 
     Raises:
-        AudioError: if audio is empty, silent or not finite.
+        AudioError: if audio is too short, silent or not finite.
         ValueError: for an unknown curve.
     """
     if curve is not None:
         check_curve(curve)
     sound = model.config.sound
-    wet = _mono(wet, sample_rate, sound.sample_rate, "wet")
-    if clean is not None:
-        clean = _mono(clean, clean_rate or sample_rate, sound.sample_rate, "clean")
-    # A depth counts from the clean peak; without the clean signal the wet one is the best guess.
-    loudest = int(np.abs(wet if clean is None else clean).argmax())
-    last = max(0, len(wet) - sound.samples)
-    start = int(np.clip(loudest - sound.samples // 2, 0, last))
-    wet = _cut(wet, start, sound.samples)
-    reference = None
-    if clean is not None:
-        reference = _cut(clean, start - sound.margin, sound.samples + 2 * sound.margin)
-    return identify(model, [(wet, reference)], curve)[0]
+    rate = sound.sample_rate
+    wet = _mono(wet, sample_rate, rate, "wet")
+    if clean is None:
+        return identify(
+            model, [(_cut(wet, _start(wet, sound.samples), sound.samples), None)], curve
+        )[0]
+    clean = _mono(clean, clean_rate or sample_rate, rate, "clean")
+    wet, clean, lag, likeness = aligned(wet, clean, rate)
+    # A depth counts from the clean peak.
+    start, n = _start(clean, sound.samples), min(sound.samples, len(wet))
+    y, x = wet[start : start + n], _cut(clean, start - LEAD, LEAD + n + EDGE)
+    for name, part in (("wet", y), ("clean", x[LEAD:-EDGE])):
+        if n < _LEAST_SECONDS * rate or float(np.ptp(part)) < 1e-5:
+            raise AudioError(f"{name} is silent or absent where wet and clean should overlap")
+    curves = CURVE_NAMES if curve is None else (curve,)
+    pair = explain(y, x, curves, lag_ms=1000 * lag / rate, likeness=likeness)
+    clean = clean - np.float32(clean.mean())
+    reference = _cut(clean, start - sound.margin, sound.samples + 2 * sound.margin)
+    clip = _cut(y - np.float32(pair.offset), 0, sound.samples)
+    return replace(identify(model, [(clip, reference)], curve)[0], pair=pair)
+
+
+def _start(audio: np.ndarray, samples: int) -> int:
+    """Where so many samples around the loudest place begin."""
+    return max(0, min(int(np.abs(audio).argmax()) - samples // 2, len(audio) - samples))
+
+
+def _constant(audio: np.ndarray) -> np.float32:
+    """The constant part of a recording: what the quietest block holds more of than of sound."""
+    blocks = audio[: len(audio) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
+    quietest = blocks[blocks.std(1).argmin()]
+    return quietest.mean() if abs(quietest.mean()) > quietest.std() else np.float32(0)
 
 
 def _mono(audio: np.ndarray, sample_rate: int, target_rate: int, name: str) -> np.ndarray:
     audio = to_mono(check_audio(audio, sample_rate, name=name))
     mono = resample(audio, sample_rate, target_rate)[0]
-    if float(np.abs(mono).max()) < 1e-5:
-        raise AudioError(f"{name} is silent (peak below -100 dBFS): no curve can be identified")
+    if float(np.ptp(mono)) < 1e-5:
+        raise AudioError(f"{name} is silent (below -100 dBFS): no curve can be identified")
+    if len(mono) < _LEAST_SECONDS * target_rate:
+        seconds = len(mono) / target_rate
+        raise AudioError(
+            f"{name} is too short: {_LEAST_SECONDS} s or more expected, got {seconds:.3f}"
+        )
     return mono
 
 
