@@ -3,7 +3,6 @@
 import argparse
 import inspect
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -35,8 +34,6 @@ examples:
   labkit evaluate pedal_order --n 200
   labkit results pedal_order                       the results table that ships
 """
-# What a training leaves in its folder; --fresh deletes it.
-_RUN_FILES = ("checkpoint.pt", "best.pt", "config.json", "log.jsonl", "gradients.jsonl")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,6 +87,8 @@ def _evaluate_help(name: tyro.conf.Positional[str]) -> int:
 
 def train(chosen: System, arguments: Sequence[str]) -> int:
     """`labkit train SYSTEM`: every setting of the preset is a flag."""
+    from labkit.learn.training import clear, is_first_process
+
     preset = _preset(arguments, list(chosen.presets))
     config = chosen.presets[preset]
     data = chosen.part("train:Data")()
@@ -115,14 +114,14 @@ def train(chosen: System, arguments: Sequence[str]) -> int:
         f"{chosen.name}_{preset}" if several else chosen.name
     )
     if given.run.fresh:
-        for name in _RUN_FILES:
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "cache", ignore_errors=True)
+        clear(folder)
     config = replace(config, sound=given.sound, net=given.net, plan=given.plan)
     begun = time.perf_counter()
     model = chosen.train(
         config, folder, data=given.data, start=given.run.start, on_log=_print_figures
     )
+    if not is_first_process():
+        return 0
     target = folder / f"{chosen.name}.safetensors"
     digest = chosen.save(model, target)
     commands.write_json(

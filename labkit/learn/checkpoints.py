@@ -24,7 +24,10 @@ def file_hash(path: str | Path) -> str:
 
 
 def write(model: nn.Module, path: str | Path, *, system: str, config: Mapping[str, Any]) -> str:
-    """Write weights (float16; running statistics stay float32) and config; returns the sha256."""
+    """Write weights (float16; running statistics stay float32) and config; returns the sha256.
+
+    The same weights and config give the same bytes.
+    """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, got {path.name}")
@@ -34,9 +37,24 @@ def write(model: nn.Module, path: str | Path, *, system: str, config: Mapping[st
         for name, tensor in model.state_dict().items()
     }
     metadata = {"system": system, "config": json.dumps(dict(config))}
+    header, data = _parts(need("safetensors.torch").save(tensors, metadata))
+    header["__metadata__"]["checksum"] = _checksum(header, data)
+    # The library writes metadata in a random order. Tensors begin at a multiple of eight bytes.
+    text = json.dumps(header, sort_keys=True).encode()
+    text += b" " * (-len(text) % 8)
     with replacing(path) as temporary:
-        need("safetensors.torch").save_file(tensors, temporary, metadata=metadata)
+        temporary.write_bytes(len(text).to_bytes(8, "little") + text + data)
     return file_hash(path)
+
+
+def _parts(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """The header of a safetensors file, and the tensors' bytes behind it."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:start]), content[start:]
+
+
+def _checksum(header: Mapping[str, Any], data: bytes) -> str:
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode() + data).hexdigest()
 
 
 def read(path: str | Path, *, system: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -45,9 +63,13 @@ def read(path: str | Path, *, system: str) -> tuple[dict[str, Any], dict[str, Te
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}: train one with `labkit train {system}`")
     try:
-        with need("safetensors").safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        content = path.read_bytes()
+        tensors = need("safetensors.torch").load(content)
+        header, data = _parts(content)
+        metadata = header.get("__metadata__", {})
+        held = metadata.pop("checksum", None)  # files of earlier versions have none
+        if held not in (None, _checksum(header, data)):
+            raise ValueError("its checksum does not match")
     except Exception as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
     if metadata.get("system") != system:

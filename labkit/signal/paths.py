@@ -71,22 +71,30 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{_HOST}-{os.getpid()}.part{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
-        yield temporary
-        if temporary.is_file():
-            with open(temporary, "rb") as file:
-                os.fsync(file)
-        os.replace(temporary, path)
+        with named(path, temporary):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(path.parent)
+            yield temporary
+            if temporary.is_file():
+                with open(temporary, "rb") as file:
+                    os.fsync(file)
+            os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+
+
+@contextlib.contextmanager
+def named(path: Path, *others: Path) -> Iterator[None]:
+    """Where writing to `path` or `others` fails: an OSError that names `path` and the reason."""
+    try:
+        yield
     except OSError as error:
-        ours = error.filename and Path(error.filename) in (temporary, *path.parents)
+        ours = error.filename and Path(error.filename) in (path, *others, *path.parents)
         if ours or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             reason = os.strerror(error.errno)
             raise OSError(f"{path}: cannot be written ({reason})") from error
         raise
-    finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
 
 
 def _sweep(folder: Path) -> None:

@@ -1,9 +1,11 @@
 """Sources of dry audio: generated guitars and mixes, folders of recordings, mixtures of sources."""
 
+import csv
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -158,8 +160,18 @@ class AudioFolder:
     Args:
         split_all: put every file in this split; None splits 80 : 10 : 10 by a hash of the group's
             name, which does not change when files are added.
-        group: gives a file's group from its path below the folder, without suffix and with "/",
-            e.g. ``lambda name: name[:2]`` for a player; None makes each file a group.
+        group: what files share that must not be split, e.g. a player: "folder" or "folder:2" for
+            the first or the first two folders of their paths, "prefix" or "prefix:-" for the name
+            up to the first underscore or another sign, the name of a CSV file with the columns file
+            and group, or a function of the path below the folder, without suffix and with "/". None
+            makes each file a group.
+
+    Files and folders whose names begin with a dot are passed over, and __MACOSX. Files of the same
+    samples are one take: their groups become one.
+
+    Raises:
+        AudioFileError: naming all files that cannot be read, or if there is none.
+        ValueError: for another `group`, or a file that the CSV file lacks.
     """
 
     kind = "real"
@@ -171,23 +183,36 @@ class AudioFolder:
         seconds: float = 2.5,
         sample_rate: int = 44_100,
         split_all: str | None = None,
-        group: Callable[[str], str] | None = None,
+        group: Callable[[str], str] | str | None = None,
     ) -> None:
         self.path, self.seconds, self.sample_rate = Path(path), seconds, sample_rate
         if not seconds > 0:
             raise ValueError(f"seconds must be above 0, got {seconds}")
         if split_all is not None:
             check_split(split_all)
-        found = sorted(self.path.rglob("*"))
-        files = [file for file in found if file.suffix.lower() in _SUFFIXES and file.is_file()]
-        if not files:
+        group_of = _grouping(group) if isinstance(group, str) else group or str
+        names = {file: below.with_suffix("").as_posix() for file, below in self._found()}
+        if not names:
             raise AudioFileError(f"{self.path}: no folder with files {' '.join(sorted(_SUFFIXES))}")
+        groups = _without_copies({file: group_of(name) for file, name in names.items()}, self.path)
         self._splits: dict[str, dict[str, list[Path]]] = {split: {} for split in SPLITS}
-        for file in files:
-            name = file.relative_to(self.path).with_suffix("").as_posix()
-            key = group(name) if group else name
+        for file, key in groups.items():
             self._splits[split_all or _hashed_split(key)].setdefault(key, []).append(file)
         self._audio: dict[Path, np.ndarray] = {}
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_audio": {}}  # each process reads for itself
+
+    def _found(self) -> list[tuple[Path, Path]]:
+        """The audio files, each with its path below the folder."""
+        found = [(file, file.relative_to(self.path)) for file in sorted(self.path.rglob("*"))]
+        return [
+            (file, below)
+            for file, below in found
+            if file.suffix.lower() in _SUFFIXES
+            and file.is_file()
+            and not any(part[0] == "." or part == "__MACOSX" for part in below.parts)
+        ]
 
     def groups(self, split: str) -> list[str]:
         """The source ids of a split."""
@@ -202,7 +227,7 @@ class AudioFolder:
         groups = self._splits[check_split(split)]
         if not groups:
             raise AudioError(
-                f"{self.path}: none of its files fell in {split!r}; use split_all, or more files"
+                f"{self.path}: none of its groups fell in {split!r}: add recordings of others"
             )
         group, files = list(groups.items())[rng.integers(len(groups))]
         audio = self._load(files[rng.integers(len(files))])
@@ -216,6 +241,70 @@ class AudioFolder:
                 self._audio.clear()
             self._audio[file] = read_audio(file, sample_rate=self.sample_rate, mono=True)[0]
         return self._audio[file]
+
+
+def _grouping(kind: str) -> Callable[[str], str]:
+    """The function that a word or the name of a CSV file stands for, see `AudioFolder`."""
+    word, _, detail = kind.partition(":")
+    if word == "folder" and (not detail or detail.isdigit()):
+        return lambda name: "/".join(name.split("/")[:-1][: int(detail or 1)]) or name
+    if word == "prefix":
+        return lambda name: name.split("/")[-1].partition(detail or "_")[0]
+    if not kind.lower().endswith(".csv"):
+        raise ValueError(
+            f"groups must be folder, folder:2, prefix, prefix:- or a file.csv, got {kind!r}"
+        )
+    with open(kind, newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {"file", "group"} <= rows[0].keys():
+        raise ValueError(f"{kind}: a table with the columns file and group was expected")
+    table = {}
+    for row in rows:
+        path = Path(row["file"])
+        known = path.suffix.lower() in _SUFFIXES
+        table[(path.with_suffix("") if known else path).as_posix()] = row["group"]
+
+    def group_of(name: str) -> str:
+        if name not in table:
+            raise ValueError(f"{kind} has no row for the file {name}")
+        return table[name]
+
+    return group_of
+
+
+def _without_copies(groups: Mapping[Path, str], folder: Path) -> dict[Path, str]:
+    """The groups of files, where those that hold the same samples have become one."""
+    first: dict[bytes, str] = {}
+    merged: dict[str, str] = {}
+    bad = []
+
+    def root(group: str) -> str:
+        while group in merged:
+            group = merged[group]
+        return group
+
+    for file, group in groups.items():
+        try:
+            digest = _digest(file, file.stat().st_mtime_ns)
+        except AudioError as error:
+            bad.append(str(error))
+            continue
+        here = root(group)
+        there = root(first.setdefault(digest, here)) if digest else here
+        if here != there:
+            merged[max(here, there)] = min(here, there)
+    if bad:
+        raise AudioFileError(
+            f"{len(bad)} of {len(groups)} files in {folder} cannot be used: {'; '.join(bad)}"
+        )
+    return {file: root(group) for file, group in groups.items()}
+
+
+@lru_cache(maxsize=100_000)
+def _digest(file: Path, _changed: int) -> bytes:
+    """A hash of the samples of a file; empty for silence, which is no take."""
+    audio = read_audio(file, mono=True)[0]
+    return hashlib.sha256(audio).digest() if audio.any() else b""
 
 
 def _hashed_split(name: str) -> str:

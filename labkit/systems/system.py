@@ -72,6 +72,7 @@ class Training:
         loss: (model, batch) -> (scalar to minimise, figures to log).
         validate: figures of the model on other clips.
         validate_every: steps between validations.
+        best: the figure of `validate` at whose minimum the weights are the best; None for the last.
         finish: called with the trained model on the CPU, e.g. to calibrate it.
         trained: what the loop trains instead of the model, e.g. the model with the running mean of
             its weights; `finish` then takes the result over.
@@ -81,6 +82,7 @@ class Training:
     loss: "Loss"
     validate: Callable[[nn.Module], dict[str, float]] | None = None
     validate_every: int = 1000
+    best: str | None = None
     finish: Callable[[nn.Module], None] | None = None
     trained: nn.Module | None = None
 
@@ -121,7 +123,7 @@ class System:
         """Train, or continue the run that `run_dir` holds.
 
         Args:
-            run_dir: gets checkpoints, log and TensorBoard's files.
+            run_dir: gets checkpoints, logs and TensorBoard's files.
             data: the system's ``train.Data``; its defaults when None.
             start: a checkpoint to begin with; random weights when None.
             on_log: called with each logged row.
@@ -130,8 +132,7 @@ class System:
             The model in evaluation mode on the CPU.
 
         Raises:
-            ValueError: if `run_dir` holds a run with other settings.
-            FloatingPointError: if the loss is not finite; the last checkpoint stays.
+            ValueError, FloatingPointError, OSError: as `labkit.learn.training.fit`.
             CheckpointError: if `start` cannot be read.
         """
         from labkit.learn.training import fit
@@ -153,6 +154,7 @@ class System:
                 on_log=on_log,
                 validate=run.validate,
                 validate_every=run.validate_every,
+                best=run.best,
             )
             model = model.cpu().eval()
             if run.finish is not None:

@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,8 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from labkit.learn.training import Plan, fit
-from labkit.signal.seeds import torch_generator
+from labkit.learn.training import Plan, clear, fit
+from labkit.signal.seeds import generator, torch_generator
 
 
 class Line(Dataset):
@@ -61,34 +64,161 @@ fit(network(), Line(), slowly, PLAN, sys.argv[1], log_every=5)
 """
 
 
-def test_a_killed_process_resumes_to_the_same_weights(tmp_path, kill_at_checkpoint):
+def test_a_killed_process_resumes_to_the_same_weights(whole, tmp_path, kill_at_checkpoint):
     kill_at_checkpoint(SCRIPT, __file__, tmp_path / "killed")
-    resumed, whole = network(), network()
-    fit(resumed, Line(), squared_error, PLAN, tmp_path / "killed", log_every=5)
+    assert torch.equal(run(tmp_path / "killed"), whole)
     log = (tmp_path / "killed" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in log] == list(range(5, 65, 5))
-    fit(whole, Line(), squared_error, PLAN, tmp_path / "whole", log_every=5)
-    assert torch.equal(weights(resumed), weights(whole))
 
 
-def test_another_config_is_refused(tmp_path):
-    fit(network(), Line(), squared_error, Plan(2, 4, 0.1), tmp_path, config={"width": 1})
-    with pytest.raises(ValueError, match="holds a run with another config"):
-        fit(network(), Line(), squared_error, Plan(2, 4, 0.1), tmp_path, config={"width": 2})
+def run(folder, loss=squared_error, plan=PLAN, **options):
+    """A run of the toy; the weights at its end."""
+    model = network()
+    fit(model, Line(), loss, plan, folder, **{"log_every": 5, **options})
+    return weights(model)
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(tmp_path):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("whole"))
+
+
+class Fault:
+    """A loss that acts once, after the step has changed random numbers and, to fail, weights."""
+
+    def __init__(self, step, act, *, fails=True):
+        self.left, self.act, self.fails = step, act, fails
+
+    def __call__(self, model, batch):
+        found = squared_error(model, batch)
+        self.left -= 1
+        if self.left == 0:
+            if self.fails:
+                next(model.parameters()).data.fill_(7.0)
+            self.act()
+        return found
+
+
+def fail(*_):
+    raise RuntimeError("a cable came loose")
+
+
+def signalled(number):
+    return {"loss": Fault(37, lambda: signal.raise_signal(number), fails=False)}
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "kept"),
+    [
+        ({"loss": Fault(37, fail)}, RuntimeError, 36),
+        (signalled(signal.SIGINT), KeyboardInterrupt, 37),
+        (signalled(signal.SIGTERM), SystemExit, 37),
+        ({"on_log": lambda row: row["step"] < 35 or fail()}, RuntimeError, 35),
+        ({"validate": fail, "validate_every": 35}, RuntimeError, 35),
+    ],
+)
+def test_after_any_error_a_run_goes_on_as_if_nothing_had_been(
+    fault, error, kept, whole, tmp_path, capfd
+):
+    with pytest.raises(error) as caught:
+        run(tmp_path, **fault)
+    assert error is not SystemExit or caught.value.code == 143
+    assert f"{kept} steps are kept" in capfd.readouterr().err
+    steps = []
+    rest = (
+        {"validate": lambda _: {"seen": 1.0}, "validate_every": 35} if "validate" in fault else {}
+    )
+    assert torch.equal(run(tmp_path, on_log=lambda row: steps.append(row["step"]), **rest), whole)
+    assert steps == [step for step in range(5, 65, 5) if step > kept or (step == kept and rest)]
+    log = (tmp_path / "training.log").read_text()
+    assert ("a cable came loose" in log and "Traceback" in log) == (error is RuntimeError)
+    assert f"{kept} of 60 steps are done" in log
+    assert all(f"step {step}  loss" in log for step in range(5, 65, 5))
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(5, 65, 5))
+    assert [row["step"] for row in rows if "seen" in row] == ([35, 60] if rest else [])
+
+
+def test_a_checkpoint_that_is_cut_or_damaged_is_named_and_the_one_before_it_used(
+    whole, tmp_path, capfd
+):
+    with pytest.raises(RuntimeError):
+        run(tmp_path / "run", Fault(37, fail))
+    content = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    rng = generator(0, "damage")
+    damaged = [content[:n] for n in (1, len(content) // 2, len(content) - 1)]
+    for place in (0, len(content) - 1, *rng.integers(len(content), size=3)):
+        damaged.append(bytes([*content[:place], content[place] ^ 4, *content[place + 1 :]]))
+    for number, bad in enumerate(damaged):
+        folder = shutil.copytree(tmp_path / "run", tmp_path / str(number))
+        (folder / "checkpoint.pt").write_bytes(bad)
+        assert torch.equal(run(folder), whole)
+        said = capfd.readouterr().err
+        assert "checkpoint.pt is damaged and put aside" in said
+        assert "30 of 60 steps are done" in said
+    (tmp_path / "run" / "checkpoint.previous.pt").unlink()
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(content[:-1])
+    assert torch.equal(run(tmp_path / "run"), whole)  # from its beginning
+
+
+def test_a_finished_run_goes_on_with_more_steps_and_says_when_there_are_fewer(tmp_path, capfd):
+    run(tmp_path, plan=replace(PLAN, steps=20), config={"steps": 20, "width": 1})
+    steps = []
+    more = {"plan": replace(PLAN, steps=40), "config": {"steps": 40, "width": 1}}
+    ended = run(tmp_path, **more, on_log=lambda row: steps.append(row["step"]))
+    assert steps == [25, 30, 35, 40]
+    assert json.loads((tmp_path / "config.json").read_text())["steps"] == 40
+    capfd.readouterr()
+    assert torch.equal(run(tmp_path, **more), ended)
+    assert "40 of 40 steps are done" in capfd.readouterr().err
+    with pytest.raises(ValueError, match=r"steps must be at least 40, which the run .* got 30"):
+        run(tmp_path, plan=replace(PLAN, steps=30), config={"steps": 30, "width": 1})
+    with pytest.raises(ValueError, match=r"another config \(width\): give another folder"):
+        run(tmp_path, plan=replace(PLAN, steps=50), config={"width": 2})
+    (tmp_path / "config.json").write_text('{"wid')  # the checkpoint knows the config too
+    assert torch.equal(run(tmp_path, **more), ended)
+    clear(tmp_path)
+    assert not list(tmp_path.glob("*[!0-9]"))  # but TensorBoard's
+
+
+def test_the_best_weights_on_validation_are_the_result(tmp_path):
+    def middle(model):
+        seen.append(weights(model))
+        return {"far": abs(len(seen) - 2.0)}
+
+    seen = []
+    options = {"validate": middle, "validate_every": 15, "best": "far"}
+    with pytest.raises(RuntimeError):
+        run(tmp_path, Fault(50, fail), **options)
+    assert torch.equal(run(tmp_path, **options), seen[1])
+    assert len(seen) == 4
+
+
+def test_a_full_disk_ends_a_run_in_one_line_and_leaves_what_was_whole(whole, tmp_path):
+    limit = """
+import resource
+def full(row):
+    if row["step"] == 15:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+run(sys.argv[1], on_log=full)
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", "import sys; from test_training import *" + limit, tmp_path]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last == f"OSError: {tmp_path}/checkpoint.pt: cannot be written (File too large)"
+    assert not list(tmp_path.glob(".*"))
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 10
+    assert torch.equal(run(tmp_path), whole)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_steps_before(tmp_path):
     def explode(model, batch):
         value, figures = squared_error(model, batch)
-        step = (
-            len((tmp_path / "log.jsonl").read_text().splitlines())
-            if (tmp_path / "log.jsonl").exists()
-            else 0
-        )
-        return value / (0.0 if step else 1.0), figures
+        return value / (0.0 if (tmp_path / "log.jsonl").exists() else 1.0), figures
 
-    with pytest.raises(FloatingPointError, match="loss became inf"):
-        fit(network(), Line(), explode, PLAN, tmp_path, log_every=5)
+    with pytest.raises(FloatingPointError, match="loss became inf at step 10"):
+        run(tmp_path, explode)
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 10
 
 

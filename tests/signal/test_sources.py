@@ -1,9 +1,11 @@
 """Sources: one face, and no group in two splits."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from labkit.signal.files import AudioFileError, write_audio
+from labkit.signal.files import AudioFileError, read_audio, write_audio
 from labkit.signal.pool import SPLITS
 from labkit.signal.sampled import Sampled
 from labkit.signal.seeds import generator
@@ -97,11 +99,62 @@ def test_a_split_of_files_does_not_change_when_files_are_added(folder, tmp_path)
         assert names <= {name.split("/", 2)[2] for name in all_files.groups(split)}
 
 
-def test_files_of_one_player_stay_together(folder):
-    source = AudioFolder(folder, group=lambda name: name.split("/")[0])
+@pytest.mark.parametrize("group", ["folder", "folder:2", "csv", lambda name: name.split("/")[0]])
+def test_files_of_one_player_stay_together(folder, group, tmp_path):
+    if group == "csv":
+        group = str(tmp_path / "players.csv")
+        rows = [
+            f"{file.parent.name}/{file.name},{file.parent.name}" for file in folder.rglob("*.wav")
+        ]
+        Path(group).write_text("\n".join(["file,group", *rows]), encoding="utf-8-sig")
+    source = AudioFolder(folder, group=group)
     assert sum(disjoint(source).values()) == 20
     for split in SPLITS:
         assert len(source.files(split)) == 2 * len(source.groups(split))
+
+
+def test_a_group_can_be_the_beginning_of_a_name(folder, tmp_path):
+    groups = AudioFolder(folder, group="prefix", split_all="test").groups("test")
+    assert groups == [f"file/{folder.name}/take"]
+    groups = AudioFolder(folder, group="prefix:_0", split_all="test").groups("test")
+    assert groups == [f"file/{folder.name}/{name}" for name in ("take", "take_1")]
+    table = tmp_path / "some.csv"
+    table.write_text("file,group\nplayer00/take_0.wav,a\n")
+    for group, words in {
+        "player": "groups must be folder, .* got 'player'",
+        str(table): r"some\.csv has no row for the file player00/take_1",
+        str(folder / "none.csv"): r"none\.csv",
+    }.items():
+        with pytest.raises((ValueError, OSError), match=words):
+            AudioFolder(folder, group=group)
+
+
+def test_hidden_files_are_passed_over_and_copies_of_one_take_are_one(tmp_path):
+    rng = generator(0, "takes")
+    for name in ("take08", "b", "c"):
+        take = 0.1 * rng.standard_normal((1, 2_000)).astype(np.float32)
+        copy = write_audio(tmp_path / f"{name}_again.wav", take, 8_000)
+        write_audio(tmp_path / f"{name}.flac", read_audio(copy)[0], 8_000)
+    for name in ("._take08.flac", ".ipynb_checkpoints/b.flac", "__MACOSX/b.flac", ".x/y/z.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"no audio")
+    source = AudioFolder(tmp_path)
+    assert sum(disjoint(source).values()) == 3
+    for split in SPLITS:
+        assert len(source.files(split)) == 2 * len(source.groups(split))
+    for name in ("1", "2"):  # silence is no take
+        write_audio(tmp_path / f"silent{name}.wav", np.zeros((1, 50), np.float32), 8_000)
+    names = AudioFolder(tmp_path, split_all="test").groups("test")
+    kept = ("b", "c", "silent1", "silent2", "take08")
+    assert names == [f"file/{tmp_path.name}/{name}" for name in kept]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "b_again.wav").rename(tmp_path / "other" / "d.wav")
+    (tmp_path / "c_again.wav").rename(tmp_path / "other" / "e.wav")
+    (tmp_path / "third").mkdir()
+    (tmp_path / "c.flac").rename(tmp_path / "third" / "f.flac")
+    joined = AudioFolder(tmp_path, group="folder", split_all="test").groups("test")
+    kept = ("b", "silent1", "silent2", "take08")  # b, other and third share takes
+    assert joined == [f"file/{tmp_path.name}/{name}" for name in kept]
 
 
 def test_excerpts_avoid_silence_and_short_files_are_padded(folder):
@@ -120,9 +173,12 @@ def test_excerpts_avoid_silence_and_short_files_are_padded(folder):
 def test_a_file_that_is_no_audio_is_named(tmp_path):
     with pytest.raises(AudioFileError, match="no folder with files"):
         AudioFolder(tmp_path)
-    (tmp_path / "bad.wav").write_bytes(b"hello, I am not audio")
-    with pytest.raises(AudioFileError, match=r"bad\.wav"):
-        AudioFolder(tmp_path, split_all="test").clip(np.random.default_rng(0), "test")
+    for name in ("bad", "good", "worse"):
+        write_audio(tmp_path / f"{name}.flac", np.full((1, 9_000), 0.1, np.float32), 8_000)
+    (tmp_path / "bad.flac").write_bytes(b"hello, I am not audio")
+    (tmp_path / "worse.flac").write_bytes((tmp_path / "good.flac").read_bytes()[:-30])
+    with pytest.raises(AudioFileError, match=r"2 of 3 files in .*bad\.flac: .*; .*worse\.flac"):
+        AudioFolder(tmp_path)
 
 
 def test_mixture_draws_by_weight(folder):

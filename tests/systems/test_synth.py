@@ -369,7 +369,9 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.wait()
     found = len([job for job in jobs(SMALL) if job.path(out).exists()])
     assert 0 < found < len(jobs(SMALL)), f"the kill came too late or never: {found} files"
-    assert render(SMALL, out, workers=1) == 10 - 2 * found
+    damaged = next(out.glob("*.h5"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert render(SMALL, out, workers=1) == 10 - 2 * (found - 1)
     assert not list(out.glob(".*"))
     return out
 
@@ -450,6 +452,20 @@ def _claimed_from_another_program(folder: Path) -> None:
     claim(folder, RenderConfig())
 
 
+def _damaged(folder: Path) -> None:
+    filled(folder, SMALL)
+    file = next(folder.glob("train*.h5"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    read_notes(folder, "train")
+
+
+def _damaged_config(folder: Path) -> None:
+    (folder / "config.json").write_text('{"parameters": "vit')
+    render(SMALL, folder)
+
+
 def _wrong_shape(folder: Path) -> None:
     write_shard(folder / "x.h5", jobs(RenderConfig())[0], some_notes(RenderConfig(), 4))
 
@@ -464,6 +480,8 @@ def _wrong_shape(folder: Path) -> None:
         (lambda _: RenderConfig(n_train=0), "n_train must be positive"),
         (_wrong_shape, "parameters must have shape"),
         (lambda folder: render(SMALL, folder, workers=0), "workers must be at least 1"),
+        (_damaged, r"\.h5 is damaged.*: continue with `labkit data render-synth`"),
+        (_damaged_config, r"config\.json describes no data set .*delete it and continue"),
         (_claimed_again, "data set of another config"),
         (_claimed_from_another_program, "config.json describes no data set"),
         (lambda folder: read_notes(folder, "train"), "holds no data set: make one"),

@@ -35,8 +35,11 @@ class Data:
 
     Attributes:
         kinds: dry sources; sampled needs a soundfont.
-        n_dry: dry clips of each kind in a pool on disk; 0 makes a new clip for every example.
+        n_dry: dry clips of each kind, used again and again; 0 makes a new clip for every example.
         folder: your own dry recordings, one more source beside kinds.
+        groups: what recordings of the folder share that must not be split, e.g. a player: folder
+            (or folder:2), prefix (up to an underscore; or prefix:-), or a CSV file with the columns
+            file and group; each is on its own by default.
         unlabelled: a folder of wet recordings with unknown chains, one chain for each file. The
             network that the run starts from names their chains, and half of every batch trains on
             the confident ones. Give a trained network as start, and a tenth of the learning rate.
@@ -45,7 +48,12 @@ class Data:
     kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
     n_dry: int = 0
     folder: Path | None = None
+    groups: str | None = None
     unlabelled: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.groups is not None and self.folder is None:
+            raise ValueError(f"groups needs a folder, got {self.groups!r} and none")
 
 
 def dry_pools(config: Config, data: Data, split: str = "train") -> list[DryPool | FreshClips]:
@@ -56,7 +64,7 @@ def dry_pools(config: Config, data: Data, split: str = "train") -> list[DryPool 
     seed = config.plan.seed
     pools = [dry_pool(kind, split, data.n_dry, seed=seed, **size) for kind in data.kinds]
     if data.folder is not None:
-        pools.append(FreshClips(AudioFolder(data.folder, **size), split, seed))
+        pools.append(FreshClips(AudioFolder(data.folder, **size, group=data.groups), split, seed))
     if not pools:
         raise ValueError("kinds and folder must give at least one source of dry sound, got none")
     return pools

@@ -166,8 +166,7 @@ class Examples(Dataset):
     def cached(self, folder: Path) -> "Examples":
         """These examples, the first `n_examples` of them in rounds, kept in `folder` (float16)."""
         shapes = {name: tuple(value.shape) for name, value in self._make(0).items()}
-        n = min(self.config.sound.n_examples, len(self))
-        self._cache = ExampleCache(folder, n, shapes)
+        self._cache = ExampleCache(folder, self.config.sound.n_examples, shapes)
         return self
 
     def __len__(self) -> int:

@@ -14,9 +14,8 @@ from torch.nn import functional as F
 from torch.utils.data import default_collate
 
 from labkit.effects.saturation import MEMORYLESS, TapeSaturationProcessor, unit_of
-from labkit.learn.training import Loss
+from labkit.learn.training import Loss, is_first_process
 from labkit.signal.optional import need
-from labkit.signal.paths import replacing
 from labkit.signal.pool import dry_pool
 from labkit.signal.sources import AudioFolder
 from labkit.systems.saturation.config import CURVE_NAMES, Config
@@ -34,13 +33,21 @@ class Data:
         n_dry: dry clips of each kind; 0 makes one for every example.
         kinds: kinds of dry sources; sampled needs a soundfont.
         folder: a folder of recordings to train on instead of kinds.
+        groups: what recordings of the folder share that must not be split, e.g. a player: folder
+            (or folder:2), prefix (up to an underscore; or prefix:-), or a CSV file with the columns
+            file and group; each is on its own by default.
         n_validation: clips for validation and calibration, of sources that are not trained on.
     """
 
     n_dry: int = 0
     kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
     folder: Path | None = None
+    groups: str | None = None
     n_validation: int = 256
+
+    def __post_init__(self) -> None:
+        if self.groups is not None and self.folder is None:
+            raise ValueError(f"groups needs a folder, got {self.groups!r} and none")
 
 
 def examples(config: Config, data: Data, split: str, seed: int) -> Examples:
@@ -49,7 +56,9 @@ def examples(config: Config, data: Data, split: str, seed: int) -> Examples:
     sizes = {"seconds": sound.clip_seconds, "sample_rate": sound.sample_rate}
     pool_seed = config.plan.seed
     if data.folder is not None:
-        pools = [BufferedClips(AudioFolder(data.folder, **sizes), split, pool_seed)]
+        pools = [
+            BufferedClips(AudioFolder(data.folder, **sizes, group=data.groups), split, pool_seed)
+        ]
     else:
         n = data.n_dry if split == "train" else min(data.n_dry, 1000)
         pools = [dry_pool(kind, split, n, **sizes, seed=pool_seed) for kind in data.kinds]
@@ -58,30 +67,24 @@ def examples(config: Config, data: Data, split: str, seed: int) -> Examples:
 
 @contextmanager
 def training(config: Config, data: Data, _model: nn.Module, run_dir: Path) -> Iterator[Training]:
-    """The best weights on validation are kept in ``best.pt``, and calibrated at the end."""
+    """The best weights on validation are calibrated at the end."""
     seed = config.plan.seed
     dataset = examples(config, data, "train", seed)
     if data.folder is None and config.net.loss == "parameter":
         dataset = dataset.cached(run_dir / "cache")
     validation = examples(config, data, "validation", seed)
     batch = collect(validation, data.n_validation)
-    best_path = run_dir / "best.pt"
 
     def validate(model: nn.Module) -> dict[str, float]:
-        figures = errors(predict_batch(model, batch), batch, "val")
-        loss = figures["val/depth_nats"]
-        if not best_path.exists() or loss < torch.load(best_path, weights_only=True)["loss"]:
-            with replacing(best_path) as path:
-                torch.save({"loss": loss, "model": model.state_dict()}, path)
-        return figures
+        return errors(predict_batch(model, batch), batch, "val")
 
     def finish(model: nn.Module) -> None:
-        model.load_state_dict(torch.load(best_path, weights_only=True)["model"])
         calibrate(model, batch)
-        write_sounds(model, validation, batch, run_dir / "sounds")
+        if is_first_process():
+            write_sounds(model, validation, batch, run_dir / "sounds")
 
     every = 20 * max(1, config.plan.steps // 320)  # a multiple of the steps between log rows
-    yield Training(dataset, loss_of(config), validate, every, finish)
+    yield Training(dataset, loss_of(config), validate, every, "val/depth_nats", finish)
 
 
 def collect(dataset: Examples, n: int) -> dict[str, Tensor]:

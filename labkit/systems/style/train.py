@@ -78,7 +78,8 @@ class ProxyExamples(Dataset):
 def taught_proxy(config: Config, drawn: DrawnExamples, run_dir: Path) -> ProxyTCN:
     """A network that imitates the processor, from the examples' own renders."""
     proxy = fresh_proxy(len(NAMES), config.plan.seed)
-    plan = Plan(config.net.proxy_steps, config.plan.batch_size, 3e-3, seed=config.plan.seed)
+    devices, seed = config.plan.n_devices, config.plan.seed
+    plan = Plan(config.net.proxy_steps, config.plan.batch_size, 3e-3, n_devices=devices, seed=seed)
     loss = imitation_loss(partial(magnitude_distance, n_ffts=_N_FFTS))
     fit(proxy, ProxyExamples(drawn), loss, plan, run_dir, config=config.flat())
     return proxy.cpu().eval()

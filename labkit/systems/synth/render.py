@@ -1,6 +1,7 @@
 """Data sets of notes with the patches that made them: HDF5 files, written by dask."""
 
 import contextlib
+import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +16,7 @@ from labkit.effects.synths.spec import SynthSpec
 from labkit.effects.synths.vital import N_OSCILLATORS
 from labkit.measure.loudness import loudness_lufs
 from labkit.signal.optional import need
-from labkit.signal.paths import cache_dir, replace_text, replacing
+from labkit.signal.paths import alone, cache_dir, replace_text, replacing
 from labkit.signal.seeds import generator
 from labkit.systems.synth.model import N_LINES, N_MELS, SAMPLE_RATE, mono, n_frames, note_features
 
@@ -24,6 +25,8 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Quieter notes are drawn again, so many times.
 _FLOOR_LUFS = -55.0
 _MOST_DRAWS = 50
+# Bytes before the HDF5 part of a file, as few as HDF5 allows: they hold a hash of that part.
+_USER_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -133,16 +136,46 @@ def write_shard(path: Path, job: Job, notes: Notes) -> None:
     n, config = job.stop - job.start, job.config
     # Not lzf: h5py does not clear its hash table, so it may encode equal rows differently.
     packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
-    with replacing(path) as temporary, need("h5py").File(temporary, "w") as file:
-        file.attrs["config"] = json.dumps(_lasting(config), sort_keys=True)
-        file.attrs["names"] = list(config.spec.names)
-        for name, (kind, shape) in _columns(config).items():
-            data = np.asarray(getattr(notes, name), dtype=kind)
-            if data.shape != (n, *shape):
-                raise ValueError(f"{name} must have shape {(n, *shape)}, got {data.shape}")
-            file.create_dataset(name, data=data, chunks=(min(32, n), *shape), **packing)
-            # Beside other threads h5py closes a column late, and its chunk would lie elsewhere.
-            file.flush()
+    with replacing(path) as temporary:
+        with need("h5py").File(temporary, "w", userblock_size=_USER_BLOCK) as file:
+            file.attrs["config"] = json.dumps(_lasting(config), sort_keys=True)
+            file.attrs["names"] = list(config.spec.names)
+            for name, (kind, shape) in _columns(config).items():
+                data = np.asarray(getattr(notes, name), dtype=kind)
+                if data.shape != (n, *shape):
+                    raise ValueError(f"{name} must have shape {(n, *shape)}, got {data.shape}")
+                file.create_dataset(name, data=data, chunks=(min(32, n), *shape), **packing)
+                # Beside other threads h5py closes a column late: its chunk would lie elsewhere.
+                file.flush()
+        content = temporary.read_bytes()[_USER_BLOCK:]
+        with open(temporary, "r+b") as block:
+            block.write(hashlib.sha256(content).digest())
+
+
+def read_shard(path: Path, job: Job) -> Notes:
+    """What `write_shard` wrote, or a ValueError if the file is damaged or another job's."""
+    n = job.stop - job.start
+    content = path.read_bytes()
+    # Checked first: HDF5 can crash on a damaged file. Those of earlier versions have no hash.
+    digest = hashlib.sha256(content[_USER_BLOCK:]).digest()
+    if not content.startswith((digest, b"\x89HDF")):
+        raise ValueError(f"{path} is damaged")
+    try:
+        with need("h5py").File(path, "r") as file:
+            columns = _columns(job.config).items()
+            return Notes(*(_column(file, name, kind, (n, *row)) for name, (kind, row) in columns))
+    except (OSError, LookupError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
+
+
+def _is_there(job: Job, folder: Path) -> bool:
+    """Whether a file is whole; a damaged one is named."""
+    path = job.path(folder)
+    try:
+        return path.exists() and bool(read_shard(path, job))
+    except ValueError as error:
+        print(f"{error}: rendered again")
+        return False
 
 
 def claim(folder: Path, config: RenderConfig) -> None:
@@ -158,9 +191,12 @@ def claim(folder: Path, config: RenderConfig) -> None:
 
 def _read_config(path: Path) -> RenderConfig:
     try:
-        return RenderConfig(**json.loads(path.read_text()))
+        return RenderConfig(**json.loads(path.read_bytes()))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} describes no data set ({error}); give another folder") from None
+        raise ValueError(
+            f"{path} describes no data set ({error}): give another folder; if a crash damaged it, "
+            "delete it and continue with `labkit data render-synth`"
+        ) from error
 
 
 def _lasting(config: RenderConfig) -> dict:
@@ -183,12 +219,11 @@ def read_notes(folder: Path, split: Split, *, n: int | None = None) -> Notes:
         raise ValueError(
             f"{folder} lacks {len(absent)} files, e.g. {absent[0]}: continue with {advice}"
         )
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in Notes._fields}
-    for job in needed:
-        with need("h5py").File(job.path(folder), "r") as file:
-            for name, (kind, shape) in _columns(config).items():
-                parts[name].append(_column(file, name, kind, (job.stop - job.start, *shape)))
-    return Notes(*(np.concatenate(found)[:wanted] for found in parts.values()))
+    try:
+        parts = [read_shard(job.path(folder), job) for job in needed]
+    except ValueError as error:
+        raise ValueError(f"{error}: continue with {advice}") from error
+    return Notes(*(np.concatenate(column)[:wanted] for column in zip(*parts, strict=True)))
 
 
 def draw(
@@ -239,18 +274,20 @@ def render(
         scheduler: address of a dask scheduler that already runs, e.g. ``"tcp://host:8786"``.
 
     Raises:
-        ValueError: if the folder holds another data set, or workers < 1.
+        ValueError: if the folder holds another data set or is in use, or workers < 1.
         RuntimeError: if the synthesizer killed its process again and again on one file.
         ImportError, PluginError: if it is not installed.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     folder = Path(folder)
-    missing = [job for job in jobs(config) if not job.path(folder).exists()]
-    if missing:
+    if not all(job.path(folder).exists() for job in jobs(config)):
         synthesizer_of(config.parameters).needed()
-    claim(folder, config)
-    return _render_missing(missing, folder, workers, scheduler) if missing else 0
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        claim(folder, config)
+        missing = [job for job in jobs(config) if not _is_there(job, folder)]
+        return _render_missing(missing, folder, workers, scheduler) if missing else 0
 
 
 def _render_missing(missing: list[Job], folder: Path, workers: int, scheduler: str | None) -> int:

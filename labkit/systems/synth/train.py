@@ -78,7 +78,7 @@ def training(config: Config, data: Data, model: nn.Module, _run_dir: Path) -> It
     def keep_mean(trained: nn.Module) -> None:
         trained.load_state_dict(averaged.best.state_dict())
 
-    yield Training(dataset, loss, validate, 200, keep_mean, trained=averaged)
+    yield Training(dataset, loss, validate, 200, finish=keep_mean, trained=averaged)
 
 
 def begin_from(model: SynthModel, start: SynthModel) -> None:
