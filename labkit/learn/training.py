@@ -91,7 +91,7 @@ def clear(run_dir: Path) -> None:
     """Delete the run that a folder holds, not what else is in it; ValueError if it is going on."""
     if run_dir.is_dir() and is_first_process():
         with alone(run_dir):
-            names = ("config.json", "log.jsonl", "training.log")
+            names = ("best.pt", "config.json", "gradients.jsonl", "log.jsonl", "training.log")
             for path in [*run_dir.glob("checkpoint.*"), *(run_dir / name for name in names)]:
                 path.unlink(missing_ok=True)
             for name in ("cache", "proxy"):
