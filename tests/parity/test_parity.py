@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit.effects.ambience import LOWEST_RATE, delay, reverb
+from labkit.effects.ambience import delay, reverb
 from labkit.effects.effect import process
 from labkit.effects.registry import EFFECTS
 from labkit.measure.metrics import relative_error_db
@@ -58,7 +58,7 @@ def test_parity_at_corners_and_beyond(name, sample_rate, clips, settings_of, ass
 
 
 @every_pedal
-@pytest.mark.parametrize("sample_rate", [LOWEST_RATE * 10, 8000, 96_000])
+@pytest.mark.parametrize("sample_rate", [2000, 8000, 96_000])
 def test_parity_at_other_rates_and_in_mono(name, sample_rate, clips, setting_at, assert_parity):
     if name in FILTERS and sample_rate < 8000:
         pytest.skip("the cutoff lies above half the rate")
