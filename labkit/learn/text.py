@@ -250,7 +250,7 @@ def _from_hub(source: str | Path, *kinds: str) -> list[Any]:
             given = {"revision": revision, "local_files_only": True}
             weights = Path(library.utils.cached_file(source, file, **given))
             if (found := file_hash(weights)) != digest:
-                raise ValueError(f"{weights} has another sha256, {found}")
+                raise ValueError(f"another sha256 than the published one, {found}: {weights}")
             folder, safe = weights.parent, file.endswith(".safetensors")
         model = getattr(library, kinds[0]).from_pretrained(str(folder), use_safetensors=safe)
         others = [getattr(library, kind).from_pretrained(str(folder)) for kind in kinds[1:]]

@@ -60,13 +60,13 @@ class _OtherDecoderError(Exception):
     """What libsndfile cannot read (to its end)."""
 
 
-def check_rate(sample_rate: int, name: str = "sample_rate") -> int:
+def check_rate(sample_rate: int, name: str = "sample_rate", *, lowest: int = LOWEST_RATE) -> int:
     """The sample rate as an int, or an AudioError if it is not a whole one that audio can have."""
     is_number = isinstance(sample_rate, Real) and not isinstance(sample_rate, bool)
-    legal = is_number and LOWEST_RATE <= sample_rate <= HIGHEST_RATE
+    legal = is_number and lowest <= sample_rate <= HIGHEST_RATE
     if not legal or sample_rate != int(sample_rate):
         raise AudioError(
-            f"{name} must be a whole number of Hz from {LOWEST_RATE} to {HIGHEST_RATE}, "
+            f"{name} must be a whole number of Hz from {lowest} to {HIGHEST_RATE}, "
             f"got {sample_rate!r}"
         )
     return int(sample_rate)
@@ -128,8 +128,12 @@ def to_mono(audio: np.ndarray) -> np.ndarray:
 
 def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     """The same sound of `max(1, round(samples * to_rate / from_rate))` samples, by soxr HQ."""
-    audio = check_audio(audio, from_rate)
-    to_rate = check_rate(to_rate, "to_rate")
+    # On the way a signal may have a rate that no file has, as a coarse telephone does.
+    from_rate, to_rate = (
+        check_rate(rate, name, lowest=100)
+        for name, rate in (("from_rate", from_rate), ("to_rate", to_rate))
+    )
+    audio = check_audio(audio, max(from_rate, LOWEST_RATE))
     if from_rate == to_rate:
         return audio
     samples = max(1, round(audio.shape[1] * to_rate / from_rate))

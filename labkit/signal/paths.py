@@ -166,7 +166,7 @@ def new_files(folder: Path | None, name: str, *endings: str) -> list[Path]:
     number (NAME_2, NAME_3, ...). What no file system takes in `name` becomes an underscore.
     """
     name = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]+', "_", name).strip(" .")[:60] or "sound"
-    folder = Path("output") / name if folder is None else folder
+    folder = Path("output") / name if folder is None else Path(folder)
     for number in itertools.count(1):
         stem = name if number == 1 else f"{name}_{number}"
         paths = [folder / f"{stem}{ending}" for ending in endings]
