@@ -1,14 +1,15 @@
 """Exercises that check themselves: three answers, never a traceback, and a reason with numbers.
 
-An exercise is a function `exercise_NN_k(attempt)` of `judges`. It calls the reader's function,
-judges what comes back by an independent law or oracle, raises `NotYet` with an observation, or
-returns what being correct means.
+Exercise `NN.k` is the function `exercise_NN_k(attempt)` of `notebooks/exercises/NN.py`; its title,
+time and hints stand in `NN.toml` beside it. It calls the reader's function, judges what comes back
+by an independent law or oracle, raises `NotYet` with an observation, or returns what being correct
+means.
 """
 
 import contextlib
 import dis
 import html
-import importlib
+import importlib.util
 import json
 import re
 import tomllib
@@ -21,11 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.signal.paths import replace_text
+from labkit.signal.paths import data_dir, replace_text
 
 Attempt = Callable[..., object]
 Exercise = Callable[[Attempt], str]
 _SOLVED = Path("output") / "exercises.json"  # name -> the day on which it was first correct
+_FOLDER = data_dir().with_name("notebooks") / "exercises"
 _asked: Counter[str] = Counter()  # how many hints of each exercise have been given
 
 
@@ -39,9 +41,19 @@ class NotAttempted(Exception):  # noqa: N818 - as above
 
 def registry() -> dict[str, Exercise]:
     """Every exercise of the course by its name, e.g. ``"02.1"``, in order."""
-    judges = vars(importlib.import_module("labkit.lab.judges"))
-    found = {name: re.fullmatch(r"exercise_(\d\d)_(\d+)", name) for name in judges}
-    return {f"{match[1]}.{match[2]}": judges[name] for name, match in found.items() if match}
+    return {
+        name: one for file in sorted(_FOLDER.glob("*.py")) for name, one in _judges(file).items()
+    }
+
+
+@cache
+def _judges(file: Path) -> dict[str, Exercise]:
+    """The exercises of one notebook by their names."""
+    spec = importlib.util.spec_from_file_location(f"exercises_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = {name: re.fullmatch(r"exercise_(\d\d)_(\d+)", name) for name in vars(module)}
+    return {f"{m[1]}.{m[2]}": vars(module)[name] for name, m in found.items() if m}
 
 
 def _watched(attempt: Attempt) -> Attempt:
@@ -81,9 +93,10 @@ def grade(name: str, attempt: object) -> str:
     Raises:
         KeyError: if there is no such exercise.
     """
-    exercises = registry()
+    file = _FOLDER / f"{name[:2]}.py"
+    exercises = _judges(file) if file.is_file() else {}
     if name not in exercises:
-        raise KeyError(f"no exercise {name!r}; there are {', '.join(exercises)}")
+        raise KeyError(f"no exercise {name!r}; there are {', '.join(registry())}")
     function = attempt if callable(attempt) else lambda *_: ... if attempt is None else attempt
     try:
         return f"correct: {exercises[name](_watched(function))}"
@@ -119,9 +132,9 @@ class Facts:
 
 @cache
 def facts() -> dict[str, Facts]:
-    """The facts of every exercise by its name, from `hints/NN.toml`."""
+    """The facts of every exercise by its name, from `NN.toml`."""
     found = {}
-    for file in sorted((Path(__file__).parent / "hints").glob("*.toml")):
+    for file in sorted(_FOLDER.glob("*.toml")):
         for name, row in tomllib.loads(file.read_text(encoding="utf-8")).items():
             found[name] = Facts(**{**row, "hints": tuple(row["hints"])})
     return found

@@ -13,7 +13,8 @@ from labkit.lab.listen import wav_bytes
 
 RATE = 48000
 CELLS = {
-    "path": "!command -v labkit tensorboard",
+    "path": """import shutil
+print(shutil.which("labkit"), shutil.which("tensorboard"))""",
     "upload": """from labkit.lab.upload import Upload
 from labkit.signal.shipped import load_phrase, phrase_path
 riff, rate = load_phrase("riff")

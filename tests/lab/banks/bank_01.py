@@ -1,0 +1,37 @@
+"""Answers to the exercises of notebook 01: `RIGHT`, and `WRONG` ones that people give, with what is said."""
+
+# ruff: noqa: ARG005 - a wrong answer often ignores what it was given
+
+import math
+
+
+def power_of_two(ratio):
+    return 2 ** math.ceil(math.log2(ratio))
+
+
+def frames(n, n_fft, hop, center):
+    return 1 + (n if center else n - n_fft) // hop
+
+
+RIGHT = {
+    "01.1": lambda rate, hz: power_of_two(2.5 * rate / hz),
+    "01.2": frames,
+    "01.3": lambda window, hop: window.sum() / hop,
+}
+WRONG = [
+    ("01.1", lambda rate, hz: 2048, "0.93 bins apart"),
+    ("01.1", lambda rate, hz: power_of_two(rate / hz), "look like one"),
+    ("01.1", lambda rate, hz: power_of_two(2 * rate / hz), "2.32 bins apart"),
+    ("01.1", lambda rate, hz: 65536, "lasts 1486 ms"),
+    ("01.1", lambda rate, hz: math.ceil(2.5 * rate / hz), "must be a power of two, got 5513"),
+    ("01.1", lambda rate, hz: rate / 0, "your function raised ZeroDivisionError: division by zero"),
+    ("01.1", lambda rate, hz: "8192", "n_fft must be one finite number, got str '8192'"),
+    ("01.2", lambda n, n_fft, hop, center: n // hop, "expected 87, you say 86"),
+    ("01.2", lambda n, _, hop, center: 1 + n // hop, "center = False, frames of torch.stft"),
+    ("01.2", lambda n, n_fft, hop, center: 1 + (n - n_fft) // hop, "center = True"),
+    ("01.2", lambda n, n_fft, hop, center: 1 + n / hop, "must be a whole number"),
+    ("01.3", lambda window, hop: len(window) / hop, "the frames add up: expected 2, you say 4"),
+    ("01.3", lambda window, hop: (window**2).sum() / hop, "expected 2, you say 1.5"),
+    ("01.3", lambda window, hop: 2.0, "Hann, hop n_fft/2, the factor by which"),
+    ("01.3", lambda window, hop: window / hop, "must be one finite number, got shape (1024,)"),
+]
