@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help lab shell test test-all check notebooks data results pictures site bench hostile lock clean setup
+.PHONY: help lab shell test test-all check notebooks notebooks-laptop data results pictures site bench hostile lock clean setup
 
 PORT ?= 8888
 VENV := $(or $(LABKIT_VENV),.venv)
@@ -33,7 +33,7 @@ export JUPYTER_CONFIG_PATH := $(CURDIR)/tools/jupyter
 LAB_FLAGS := --port=$(PORT) $(if $(IP),--ip=$(IP)) $(if $(filter no,$(BROWSER)),--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 	@echo "Variables: PORT=8888  BROWSER=no  JOBS=2  PYTHON=python3.11  TORCH=cpu|cuda  LAB_BUDGET=smoke|laptop|full"
 
 lab: setup ## set up if needed, then open JupyterLab on the first notebook
@@ -63,6 +63,11 @@ notebooks: export LAB_BUDGET := smoke
 notebooks: export OMP_NUM_THREADS := 1
 notebooks: setup ## run every notebook from top to bottom at the smallest budget
 	$(BIN)/python -m pytest $(NBVAL) $(PARALLEL) $(NOTEBOOKS)
+
+notebooks-laptop: export OMP_NUM_THREADS := 1
+notebooks-laptop: setup ## run every notebook as a laptop does, where each claim must hold; a log in runs/ (half an hour)
+	mkdir -p runs
+	LAB_BUDGET=laptop $(BIN)/python -m pytest $(NBVAL:300=1800) $(PARALLEL) --durations=0 $(NOTEBOOKS) | tee runs/notebooks-laptop.log
 
 data: setup ## rebuild what data/ ships, from seeds
 	$(BIN)/labkit data make

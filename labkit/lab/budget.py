@@ -22,3 +22,19 @@ def budget() -> str:
 def pick(*, smoke: Choice, laptop: Choice, full: Choice) -> Choice:
     """The value for the budget in force, e.g. ``pick(smoke=20, laptop=3000, full=60000)``."""
     return {"smoke": smoke, "laptop": laptop, "full": full}[budget()]
+
+
+def claim(words: str, holds: object) -> None:
+    """Print a claim about what the cell shows, and raise unless it holds.
+
+    At the smoke budget, too small for most claims, it says whether the claim holds and never raises.
+
+    Raises:
+        AssertionError: if it does not hold at the laptop or full budget.
+    """
+    if holds:
+        print(f"holds: {words}")
+    elif budget() == "smoke":
+        print(f"not at the smoke budget: {words}")
+    else:
+        raise AssertionError(f"does not hold: {words}")

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from labkit.lab.budget import budget, pick
+from labkit.lab.budget import budget, claim, pick
 from labkit.lab.listen import wav_bytes
 from labkit.lab.progress import Progress, progress
 from labkit.lab.upload import Upload
@@ -111,3 +111,18 @@ def test_the_dial_picks_and_refuses(monkeypatch):
     monkeypatch.setenv("LAB_BUDGET", "huge")
     with pytest.raises(ValueError, match="must be one of smoke, laptop, full, got 'huge'"):
         pick(smoke=1, laptop=2, full=3)
+def test_a_claim_that_does_not_hold_stops_a_notebook_above_the_smoke_budget(monkeypatch, capsys):
+    for name in ("smoke", "laptop"):
+        monkeypatch.setenv("LAB_BUDGET", name)
+        claim("one is less than two", 1 < 2)
+    monkeypatch.setenv("LAB_BUDGET", "smoke")
+    claim("two is less than one", 2 < 1)
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "holds: one is less than two",
+        "not at the smoke budget: two is less than one",
+    ]
+    monkeypatch.setenv("LAB_BUDGET", "laptop")
+    with pytest.raises(AssertionError, match="does not hold: two is less than one"):
+        claim("two is less than one", 2 < 1)
+
+
