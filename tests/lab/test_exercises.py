@@ -1,9 +1,10 @@
 """Every check is checked: its solution passes, and wrong answers get the message meant for them."""
 
-import importlib.util
 import re
+import runpy
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 
@@ -11,17 +12,25 @@ from labkit.lab import exercises
 from labkit.lab.exercises import NotYet, check, grade
 from labkit.signal.files import AudioError
 
-
-def bank(file):
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+ROOT = Path(__file__).resolve().parents[2]
 
 
-banks = [bank(file) for file in sorted((Path(__file__).parent / "banks").glob("*.py"))]
-RIGHT = {name: answer for one in banks for name, answer in one.RIGHT.items()}
-WRONG = [row for one in banks for row in one.WRONG]
+def solutions(path):
+    """Exercise -> answer: what the code of a solutions notebook hands to `check`."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exercises, "check", found.__setitem__)
+        cells = nbformat.read(path, as_version=4).cells
+        exec("\n".join(cell.source for cell in cells if cell.cell_type == "code"), {})
+    return found
+
+
+RIGHT = {}
+for notebook in sorted((ROOT / "notebooks/solutions").glob("*.ipynb")):
+    RIGHT |= solutions(notebook)
+WRONG = []
+for bank in sorted((Path(__file__).parent / "banks").glob("*.py")):
+    WRONG += runpy.run_path(str(bank), init_globals={"RIGHT": RIGHT})["WRONG"]
 
 
 def test_every_exercise_has_a_solution_and_two_wrong_answers():

@@ -111,6 +111,8 @@ def test_the_dial_picks_and_refuses(monkeypatch):
     monkeypatch.setenv("LAB_BUDGET", "huge")
     with pytest.raises(ValueError, match="must be one of smoke, laptop, full, got 'huge'"):
         pick(smoke=1, laptop=2, full=3)
+
+
 def test_a_claim_that_does_not_hold_stops_a_notebook_above_the_smoke_budget(monkeypatch, capsys):
     for name in ("smoke", "laptop"):
         monkeypatch.setenv("LAB_BUDGET", name)
@@ -124,5 +126,3 @@ def test_a_claim_that_does_not_hold_stops_a_notebook_above_the_smoke_budget(monk
     monkeypatch.setenv("LAB_BUDGET", "laptop")
     with pytest.raises(AssertionError, match="does not hold: two is less than one"):
         claim("two is less than one", 2 < 1)
-
-

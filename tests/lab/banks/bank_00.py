@@ -1,25 +1,23 @@
-"""Answers to the exercises of notebook 00: `RIGHT`, and `WRONG` ones that people give, with what is said."""
+"""Wrong answers to notebook 00 that people give: (exercise, answer, part of what is said).
 
-# ruff: noqa: ARG005 - a wrong answer often ignores what it was given
+`RIGHT` holds the answers of the solutions notebook.
+"""
+
+# ruff: noqa: ARG005, F821 - a wrong answer often ignores what it was given; RIGHT is given
 
 import numpy as np
+
+matched = RIGHT["00.1"]
+before = RIGHT["00.2"]
 
 
 def rms(audio):
     return np.sqrt(np.mean(audio**2))
 
 
-def matched(dry, wet):
-    return wet * rms(dry) / rms(wet)
-
-
 def holds(names):
     both = {"distortion", "reverb"} <= set(names)
     return both and names.index("distortion") < names.index("reverb")
-
-
-def before(found):
-    return sum(share for names, share in found if holds(names))
 
 
 def both_there(found):
@@ -34,10 +32,6 @@ def share_of_names(found):
     return sum(holds(names) for names, _ in found) / len(found)
 
 
-RIGHT = {
-    "00.1": matched,
-    "00.2": before,
-}
 WRONG = [
     ("00.1", lambda dry, wet: wet, "a loud wet: your wet is +10.68 dB off"),
     ("00.1", lambda dry, wet: wet * np.abs(dry).max() / np.abs(wet).max(), "+12.43 dB off"),

@@ -1,23 +1,19 @@
-"""Answers to the exercises of notebook 01: `RIGHT`, and `WRONG` ones that people give, with what is said."""
+"""Wrong answers to notebook 01 that people give: (exercise, answer, part of what is said).
 
-# ruff: noqa: ARG005 - a wrong answer often ignores what it was given
+`RIGHT` holds the answers of the solutions notebook.
+"""
+
+# ruff: noqa: ARG005, F821 - a wrong answer often ignores what it was given; RIGHT is given
 
 import math
+
+frames = RIGHT["01.2"]
 
 
 def power_of_two(ratio):
     return 2 ** math.ceil(math.log2(ratio))
 
 
-def frames(n, n_fft, hop, center):
-    return 1 + (n if center else n - n_fft) // hop
-
-
-RIGHT = {
-    "01.1": lambda rate, hz: power_of_two(2.5 * rate / hz),
-    "01.2": frames,
-    "01.3": lambda window, hop: window.sum() / hop,
-}
 WRONG = [
     ("01.1", lambda rate, hz: 2048, "0.93 bins apart"),
     ("01.1", lambda rate, hz: power_of_two(rate / hz), "look like one"),

@@ -1,22 +1,21 @@
-"""Answers to the exercises of notebook 02: `RIGHT`, and `WRONG` ones that people give, with what is said."""
+"""Wrong answers to notebook 02 that people give: (exercise, answer, part of what is said).
 
-# ruff: noqa: ARG001, ARG005 - a wrong answer often ignores what it was given
+`RIGHT` holds the answers of the solutions notebook.
+"""
+
+# ruff: noqa: ARG001, ARG005, F821 - a wrong answer often ignores what it was given; RIGHT is given
 
 import itertools
 import math
 
 import numpy as np
 
+held_out = RIGHT["02.1"]
+
 
 def holds(names):
     both = {"distortion", "reverb"} <= set(names)
     return both and names.index("distortion") < names.index("reverb")
-
-
-def held_out(sources, share, seed):
-    names = sorted(set(sources))
-    drawn = np.random.default_rng(seed).permutation(names)[: round(share * len(names))]
-    return [name in set(drawn) for name in sources]
 
 
 def by_clip(sources, share, seed):
@@ -32,10 +31,6 @@ def to_peak(audio, peak_db):
     return audio * (10 ** (peak_db / 20) / peak) if peak > 0 else audio
 
 
-def example(dry, effect, peak_db):
-    return to_peak(effect(dry), peak_db)
-
-
 def per_channel(dry, effect, peak_db):
     return np.stack([to_peak(channel, peak_db) for channel in effect(dry)])
 
@@ -43,19 +38,6 @@ def per_channel(dry, effect, peak_db):
 def unsafe(dry, effect, peak_db):
     wet = effect(dry)
     return wet / np.abs(wet).max() * 10 ** (peak_db / 20)
-
-
-def count(pedals, pairs):
-    def lowest(order):
-        """Always the alphabetically first pedal that can move to the front: one form per sound."""
-        left, made = list(order), []
-        while left:
-            free = [p for k, p in enumerate(left) if all({p, q} in pairs for q in left[:k])]
-            left.remove(min(free))
-            made.append(min(free))
-        return tuple(made)
-
-    return len({lowest(order) for order in itertools.permutations(pedals)})
 
 
 def halved(pedals, pairs):
@@ -70,11 +52,6 @@ def one_swap(pedals, pairs):
     )
 
 
-RIGHT = {
-    "02.1": held_out,
-    "02.2": example,
-    "02.3": count,
-}
 WRONG = [
     ("02.1", by_clip, "of 200 guitars have clips on both sides"),
     ("02.1", lambda names, *_: [False] * len(names), "share = 0.2: 0 % of the guitars are held"),

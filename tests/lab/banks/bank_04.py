@@ -1,19 +1,19 @@
-"""Answers to the exercises of notebook 04: `RIGHT`, and `WRONG` ones that people give, with what is said."""
+"""Wrong answers to notebook 04 that people give: (exercise, answer, part of what is said).
 
-# ruff: noqa: ARG001 - a wrong answer often ignores what it was given
+`RIGHT` holds the answers of the solutions notebook.
+"""
+
+# ruff: noqa: ARG001, F821 - a wrong answer often ignores what it was given; RIGHT is given
 
 import itertools
 import math
+
+may_follow = RIGHT["04.1"]
 
 
 def holds(names):
     both = {"distortion", "reverb"} <= set(names)
     return both and names.index("distortion") < names.index("reverb")
-
-
-def may_follow(so_far, shelf, longest):
-    left = set(shelf) - set(so_far) if len(so_far) < longest else set()
-    return left | {"separator"}
 
 
 def repeats(so_far, shelf, longest):
@@ -29,15 +29,6 @@ def never_clean(so_far, shelf, longest):
     return found if so_far else found - {"separator"}
 
 
-def distance(truth, said):
-    row = list(range(len(said) + 1))
-    for i, a in enumerate(truth, start=1):
-        above, row = row, [i]
-        for j, b in enumerate(said, start=1):
-            row.append(min(row[-1] + 1, above[j] + 1, above[j - 1] + (a != b)))
-    return row[-1]
-
-
 def places_that_differ(truth, said):
     return sum(a != b for a, b in itertools.zip_longest(truth, said))
 
@@ -46,11 +37,6 @@ def n_chains(n):
     return sum(math.perm(n, k) for k in range(n + 1))
 
 
-RIGHT = {
-    "04.1": may_follow,
-    "04.2": distance,
-    "04.3": lambda n: math.log(n_chains(n)),
-}
 WRONG = [
     ("04.1", repeats, "a board holds each pedal once"),
     ("04.1", endless, "cannot follow: the board is full"),

@@ -1,20 +1,20 @@
-"""Answers to the exercises of notebook 06: `RIGHT`, and `WRONG` ones that people give, with what is said."""
+"""Wrong answers to notebook 06 that people give: (exercise, answer, part of what is said).
 
-# ruff: noqa: ARG001 - a wrong answer often ignores what it was given
+`RIGHT` holds the answers of the solutions notebook.
+"""
+
+# ruff: noqa: ARG001, F821 - a wrong answer often ignores what it was given; RIGHT is given
 
 import math
 
 import numpy as np
 
+pairs_needed = RIGHT["06.2"]
+
 
 def toss(params, eps, rng):
     signs = 2 * rng.integers(0, 2, len(params)) - 1
     return signs, np.clip(params + eps * signs, 0, 1), np.clip(params - eps * signs, 0, 1)
-
-
-def spsa(f, params, eps, rng):
-    _, up, down = toss(params, eps, rng)
-    return (f(up) - f(down)) / (up - down)
 
 
 def halved_at_walls(f, params, eps, rng):
@@ -43,14 +43,6 @@ def never_tossed(f, params, eps, rng):
     return (f(up) - f(down)) / (up - down)
 
 
-def pairs_needed(cosine, d):
-    return math.ceil(cosine**2 * (d - 1) / (1 - cosine**2))
-
-
-RIGHT = {
-    "06.1": spsa,
-    "06.2": pairs_needed,
-}
 WRONG = [
     ("06.1", halved_at_walls, "at [0.0, 0.6, 1.0, 0.4], [0.5, 0.99, 0.5, 1.01] of the slopes"),
     ("06.1", through_the_wall, "a knob stops at 0 and at 1"),

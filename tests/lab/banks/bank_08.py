@@ -1,11 +1,17 @@
-"""Answers to the exercises of notebook 08: `RIGHT`, and `WRONG` ones that people give, with what is said."""
+"""Wrong answers to notebook 08 that people give: (exercise, answer, part of what is said).
 
-# ruff: noqa: ARG001 - a wrong answer often ignores what it was given
+`RIGHT` holds the answers of the solutions notebook.
+"""
+
+# ruff: noqa: ARG001, F821 - a wrong answer often ignores what it was given; RIGHT is given
 
 import itertools
 import math
 
 import numpy as np
+
+bell_db = RIGHT["08.1"]
+degree = RIGHT["08.3"]
 
 
 def count(pedals, pairs):
@@ -21,12 +27,6 @@ def count(pedals, pairs):
     return len({lowest(order) for order in itertools.permutations(pedals)})
 
 
-def bell_db(hz, centre_hz, gain_db, q):
-    x, amplitude = hz / centre_hz, 10 ** (gain_db / 40)
-    near = (1 - x * x) ** 2
-    return 10 * math.log10((near + (x * amplitude / q) ** 2) / (near + (x / (amplitude * q)) ** 2))
-
-
 def gaussian(hz, centre_hz, gain_db, q):
     return gain_db * math.exp(-((q * math.log2(hz / centre_hz)) ** 2))
 
@@ -38,10 +38,6 @@ def in_hertz(hz, centre_hz, gain_db, q):
 def softmax_mean(scores, values):
     weights = np.exp(scores - scores.max())
     return weights @ values / weights.sum()
-
-
-def recall(asked, keys, values, width):
-    return softmax_mean(-((keys - asked) ** 2).sum(1) / (2 * width**2), values)
 
 
 def nearest(asked, keys, values, width):
@@ -56,16 +52,6 @@ def dot_products(asked, keys, values, width):
     return softmax_mean(keys @ asked / width, values)
 
 
-def degree(words):
-    factors = {"very": 1.5, "slightly": 0.5, "less": -1.0, "not": -0.5}
-    return math.prod(factors[word] for word in words[:-1])
-
-
-RIGHT = {
-    "08.1": bell_db,
-    "08.2": recall,
-    "08.3": degree,
-}
 WRONG = [
     ("08.1", gaussian, "octaves from a bell of"),
     ("08.1", in_hertz, "below the centre must be as"),
