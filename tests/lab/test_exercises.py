@@ -4,7 +4,6 @@ import re
 import runpy
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 
@@ -15,19 +14,9 @@ from labkit.signal.files import AudioError
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def solutions(path):
-    """Exercise -> answer: what the code of a solutions notebook hands to `check`."""
-    found = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exercises, "check", found.__setitem__)
-        cells = nbformat.read(path, as_version=4).cells
-        exec("\n".join(cell.source for cell in cells if cell.cell_type == "code"), {})
-    return found
-
-
 RIGHT = {}
 for notebook in sorted((ROOT / "notebooks/solutions").glob("*.ipynb")):
-    RIGHT |= solutions(notebook)
+    RIGHT |= exercises.solutions(notebook.name[:2])
 WRONG = []
 for bank in sorted((Path(__file__).parent / "banks").glob("*.py")):
     WRONG += runpy.run_path(str(bank), init_globals={"RIGHT": RIGHT})["WRONG"]
@@ -96,6 +85,15 @@ def test_check_prints_the_verdict_and_names_an_unknown_exercise(tmp_path, monkey
     assert capsys.readouterr().out.startswith("correct: with center")
     with pytest.raises(KeyError, match=r"no exercise '99.9'; there are 00.1, 00.2"):
         check("99.9", stub)
+
+
+def test_the_solution_stands_in_for_a_stub(capsys):
+    assert exercises.or_solution("01.2", RIGHT["01.2"]) is RIGHT["01.2"]
+    assert exercises.or_solution("01.2", stub) is RIGHT["01.2"]
+    assert (
+        capsys.readouterr().out
+        == "01.2: yours is used from here on\n01.2: not solved yet, so ours is used from here on\n"
+    )
 
 
 def test_every_exercise_has_stars_minutes_and_three_different_hints():
