@@ -27,7 +27,7 @@ def pick(*, smoke: Choice, laptop: Choice, full: Choice) -> Choice:
 def claim(words: str, holds: object) -> None:
     """Print a claim about what the cell shows, and raise unless it holds.
 
-    At the smoke budget, too small for most claims, it says whether the claim holds and never raises.
+    At the smoke budget, too small for most claims, it only says whether the claim holds.
 
     Raises:
         AssertionError: if it does not hold at the laptop or full budget.

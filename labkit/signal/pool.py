@@ -105,11 +105,12 @@ class DryPool:
 def dry_pool(
     kind: str, split: str, n: int, *, seconds: float, sample_rate: int, seed: int
 ) -> DryPool | FreshClips:
-    """`n` dry "generated" or "sampled" clips, or for `n` = 0 a fresh clip for every number."""
+    """`n` dry "generated", "sampled" or "recorded" clips; for `n` = 0, always fresh ones."""
+    from labkit.signal.recorded import RecordedGuitars
     from labkit.signal.sampled import Sampled
     from labkit.signal.sources import GeneratedGuitars
 
-    make = {"generated": GeneratedGuitars, "sampled": Sampled}[kind]
+    make = {"generated": GeneratedGuitars, "sampled": Sampled, "recorded": RecordedGuitars}[kind]
     if n == 0:
         own = {"seed": seed + 1, "counts": _FRESH_GUITARS} if kind == "generated" else {}
         return FreshClips(make(seconds=seconds, sample_rate=sample_rate, **own), split, seed)

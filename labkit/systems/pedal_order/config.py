@@ -197,6 +197,8 @@ class Sound:
         input_jitter_db: half-width of a uniform change of that level, in training. The labels are
             the knobs that do the same at `input_rms_dbfs`.
         augment_strength: of the dry sound's augmentation in training, 0 to 1.
+        behind_share: of training examples that pass a cabinet, a room, coding or the like after
+            the chain, 0 to 1.
         front_end: log-mel spectrogram, or the codes or latents of the shipped codec.
         use_dry: give the network the dry clip too.
         n_fft, hop_length, n_mels, low_hz, high_hz: of the log-mel spectrogram.
@@ -213,6 +215,7 @@ class Sound:
     input_rms_dbfs: float = -20.0
     input_jitter_db: float = 12.0
     augment_strength: float = 1.0
+    behind_share: float = 0.0
     front_end: Literal["mel", "codes", "latents"] = "mel"
     use_dry: bool = False
     n_fft: int = 4096

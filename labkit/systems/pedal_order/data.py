@@ -14,6 +14,7 @@ from labkit.effects.chain import Chain, render_chains
 from labkit.effects.registry import effect
 from labkit.learn.pool import ExampleCache, number_of
 from labkit.signal.augment import augment
+from labkit.signal.behind import behind_chain
 from labkit.signal.pool import Clip, DryPool, FreshClips, dry_pool
 from labkit.signal.seeds import generator
 from labkit.signal.sources import recordings
@@ -95,6 +96,8 @@ def render(
     """A clip through a canonical chain; arguments as `prepare`."""
     dry, start = prepare(sound, clip, rng, training=training, shift_db=shift_db)
     wet = chain.render(dry, sound.sample_rate)[:, start:]
+    if training and rng.random() < sound.behind_share:
+        wet = behind_chain(wet, sound.sample_rate, rng)
     return Example(dry, wet, chain, clip.source_id)
 
 

@@ -34,7 +34,8 @@ class Data:
     """Where the training sound comes from.
 
     Attributes:
-        kinds: dry sources; sampled needs a soundfont.
+        kinds: dry sources, drawn evenly, a name may occur twice; sampled needs a soundfont,
+            recorded the recordings of instruments.
         n_dry: dry clips of each kind, used again and again; 0 makes a new clip for every example.
         folder: your own dry recordings, one more source beside kinds.
         groups: what recordings of the folder share that must not be split, e.g. a player: folder
@@ -45,7 +46,7 @@ class Data:
             the confident ones. Give a trained network as start, and a tenth of the learning rate.
     """
 
-    kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
+    kinds: tuple[Literal["generated", "sampled", "recorded"], ...] = ("generated", "sampled")
     n_dry: int = 0
     folder: Path | None = None
     groups: str | None = None
