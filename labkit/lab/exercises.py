@@ -221,21 +221,21 @@ def require(holds: object, observation: str) -> None:
 
 def compare(
     answer: object,
-    expected: float | np.ndarray,
+    expected: complex | np.ndarray,
     case: str,
     *,
     near: float = 1e-9,
-    hints: Sequence[tuple[float | np.ndarray, str]] = (),
+    hints: Sequence[tuple[complex | np.ndarray, str]] = (),
 ) -> None:
     """Raise `NotYet` unless the answer is as expected, within a millionth or `near`.
 
     Args:
-        expected: an int asks for a whole number, an array for its shape.
+        expected: an int asks for a whole number, an array for its shape; complex is allowed.
         hints: (a wrong number, what it tells about the mistake).
     """
     if isinstance(expected, int):
         answer = as_count(answer, case)
-    found = as_array(answer, np.shape(expected), case)
+    found = as_array(answer, np.shape(expected), case, kinds="c" * np.iscomplexobj(expected))
     off = np.abs(found - expected) - np.maximum(1e-6 * np.abs(expected), near)
     worst = np.unravel_index(off.argmax(), off.shape)
     place = f" at {', '.join(map(str, worst))}" if worst else ""
@@ -256,8 +256,11 @@ def as_count(answer: object, what: str) -> int:
     return round(number)
 
 
-def as_array(answer: object, shape: tuple[int, ...], what: str) -> np.ndarray:
-    """The answer as a finite float array of this shape, or `NotYet`; () means one number."""
+def as_array(answer: object, shape: tuple[int, ...], what: str, *, kinds: str = "") -> np.ndarray:
+    """The answer as a finite array of this shape, or `NotYet`; () means one number.
+
+    Its numbers are floats, or with "c" among the `kinds` of NumPy complex.
+    """
     wanted = f"an array of shape {shape}" if shape else "one finite number"
     try:
         array = np.asarray(answer)
@@ -265,11 +268,11 @@ def as_array(answer: object, shape: tuple[int, ...], what: str) -> np.ndarray:
         array = np.asarray(None)
     if not shape and array.size == 1:
         array = array.reshape(())
-    numeric = array.dtype.kind in ("biuf" if shape else "iuf")
+    numeric = array.dtype.kind in ("biuf" if shape else "iuf") + kinds
     require(numeric and array.shape == shape, f"{what} must be {wanted}, got {_shown(answer)}")
     broken = int((~np.isfinite(array)).sum())
     require(not broken, f"{what} holds {broken} NaN or infinite values")
-    return array.astype(np.float64)
+    return array.astype(np.complex128 if kinds else np.float64)
 
 
 def _shown(answer: object) -> str:
