@@ -6,15 +6,13 @@
 # ruff: noqa: F821 - a wrong answer often ignores what it was given; RIGHT is given
 
 import numpy as np
+from scipy.signal import resample
 
-depth_of = RIGHT["05.1"]
-depth_and_level = RIGHT["05.2"]
-slope = RIGHT["05.3"]
-
-
-def holds(names):
-    both = {"distortion", "reverb"} <= set(names)
-    return both and names.index("distortion") < names.index("reverb")
+asymmetric = RIGHT["05.1"]
+depth_of = RIGHT["05.3"]
+depth_and_level = RIGHT["05.4"]
+slope = RIGHT["05.5"]
+nll = RIGHT["05.6"]
 
 
 def every_sample(clean, wet):
@@ -22,21 +20,51 @@ def every_sample(clean, wet):
     return (clean * np.arctanh(inner)).sum() / (clean**2).sum()
 
 
+def without_weights(clean, wet):
+    kept = np.abs(wet) < 0.9
+    return (clean[kept] * np.arctanh(wet[kept])).sum() / (clean[kept] ** 2).sum()
+
+
 def level_from_the_peak(clean, wet):
     level = np.abs(wet).max()
     return depth_of(clean, wet / level), level
 
 
+def unfiltered(curve, x, factor):
+    return curve(resample(x, factor * len(x)))[::factor]
+
+
+def late(curve, x, factor):
+    return np.roll(resample(curve(resample(x, factor * len(x))), len(x)), 1)
+
+
 WRONG = [
-    ("05.1", lambda clean, wet: np.mean(np.arctanh(wet) / clean), "holds 1 NaN or infinite"),
-    ("05.1", every_sample, "expected 6.4, you say 6.393"),
-    ("05.1", lambda x, wet: (x * wet).sum() / (x**2).sum(), "expected 1.3, you say 1.1274"),
-    ("05.1", lambda _, wet: np.arctanh(min(np.abs(wet).max(), 0.99999)), "you say 6.103"),
-    ("05.2", lambda clean, wet: (depth_of(clean, wet), 1.0), "the peak of wet is"),
-    ("05.2", level_from_the_peak, "the peak of wet is"),
-    ("05.2", lambda x, wet: (depth_and_level(x, wet)[0], 1.0), "level at depth 1.3: expected 0.31"),
-    ("05.2", lambda *_: 3, "(depth, level) must be an array of shape (2,), got int 3"),
-    ("05.3", lambda x, depth: slope(x, depth) / depth, "the slope over depth"),
-    ("05.3", lambda x, depth: depth * (1 - np.tanh(depth * x) ** 2), "that is the slope over x"),
-    ("05.3", lambda x, depth: depth * x, "moves the output by"),
+    ("05.1", lambda x, d, o: np.tanh(d * (x + o)), "silence comes out at 0.48"),
+    ("05.1", lambda x, d, o: asymmetric(x, d, o / d), "the offset is added before the depth"),
+    ("05.1", lambda x, d, o: (y := np.tanh(d * (x + o))) - y.mean(), "the mean is 0 now"),
+    ("05.2", lambda curve, x, _: curve(x), "exactly as without oversampling"),
+    ("05.2", unfiltered, "filter before every fourth sample is kept"),
+    ("05.2", late, "together are -1.4 dB"),
+    ("05.2", lambda curve, x, k: curve(np.repeat(x, k)).reshape(-1, k).mean(1), "are -12.6 dB"),
+    ("05.2", lambda curve, x, k: curve(resample(x, k * len(x))), "must be an array of shape (88"),
+    ("05.3", lambda clean, wet: np.mean(np.arctanh(wet) / clean), "holds 1 NaN or infinite"),
+    ("05.3", every_sample, "times what 16 bits make inevitable"),
+    ("05.3", without_weights, "times what 16 bits make inevitable"),
+    ("05.3", lambda x, wet: (x * wet).sum() / (x**2).sum(), "depth 1.3: your error is"),
+    ("05.3", lambda _, wet: np.arctanh(min(np.abs(wet).max(), 0.99999)), "how far can those"),
+    ("05.4", lambda clean, wet: (depth_of(clean, wet), 1.0), "the peak of wet is"),
+    ("05.4", level_from_the_peak, "the peak of wet is"),
+    ("05.4", lambda x, wet: (depth_and_level(x, wet)[0], 1.0), "level at depth 1.3: expected 0.31"),
+    ("05.4", lambda *_: 3, "(depth, level) must be an array of shape (2,), got int 3"),
+    ("05.5", lambda x, depth: slope(x, depth) / depth, "the slope over depth"),
+    ("05.5", lambda x, depth: depth * (1 - np.tanh(depth * x) ** 2), "that is the slope over x"),
+    ("05.5", lambda x, depth: depth * x, "moves the output by"),
+    ("05.6", lambda m, s, t: ((t - m) / s.exp()) ** 2 / 2, "an infinite spread costs nothing"),
+    ("05.6", lambda m, s, t: ((t - m) / s.exp()) ** 2 / 2 + s, "only log(2 pi) / 2 is missing"),
+    ("05.6", lambda m, s, t: -nll(m, s, t), "that is the log likelihood"),
+    ("05.6", lambda m, s, t: nll(m, s, t).mean(), "must be an array of shape (64,)"),
+    ("05.6", lambda m, s, t: nll(m, s.exp(), t), "64 clips, in nats: expected"),
+    ("05.7", lambda e, s, p: np.mean(np.abs(e) < p * s), "not at the share"),
+    ("05.7", lambda e, s, p: np.mean(e < -np.log(1 - p) * s), "an error can be negative"),
+    ("05.7", lambda *given: given[2], "inside the interval that claims 20%: expected"),
 ]
