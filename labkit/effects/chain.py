@@ -83,9 +83,10 @@ class Chain:
 
     def render(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
         """The chain applied by pedalboard, as by `labkit.effects.effect.process`."""
-        plugins = [effect(step.effect).build(step.params) for step in self.steps]
-        board = need("pedalboard").Pedalboard(plugins) if plugins else None
-        return process(board, audio, sample_rate)
+        records = [effect(step.effect) for step in self.steps]
+        plugins = [one.build(step.params) for one, step in zip(records, self.steps, strict=True)]
+        board = need("pedalboard").Pedalboard if all(one.plugin for one in records) else Board
+        return process(board(plugins) if plugins else None, audio, sample_rate)
 
     def canonical(self) -> "Chain":
         """The one chain that stands for every order that sounds the same.
@@ -161,6 +162,8 @@ class Chain:
         if not self.steps:
             return f"# {NO_PEDALS}\n{pedalboard_code([])}"
         records = [(effect(step.effect), step.params) for step in self.steps]
+        if own := [record.name for record, _ in records if not record.plugin]:
+            return f"# {self}\n# pedalboard has no {', '.join(own)}"
         return pedalboard_code([(record.plugin, record.arguments(p)) for record, p in records])
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from labkit.effects.parameters import ParameterSpace
 from labkit.signal.files import check_audio
@@ -32,7 +33,8 @@ class Effect:
 
     Attributes:
         name: lower-case, the name in chains, tokens and JSON.
-        plugin: class name in `pedalboard`.
+        plugin: class name in `pedalboard`, or "": then `differentiable` plays it, at rest at the
+            start of every call.
         differentiable: the pedal in torch, the same sound in batches, with gradients to audio and
             knobs: ``(audio (batch, channels, samples), sample_rate, *, knobs) -> like audio``. A
             knob is a number or (batch,), in physical units. See `labkit.effects.kernels.batched`.
@@ -60,7 +62,11 @@ class Effect:
         return self.linear and self.time_invariant
 
     def build(self, params: Mapping[str, float]) -> Any:
-        """A fresh `pedalboard` plug-in with these physical parameters."""
+        """A fresh `pedalboard` plug-in, or what is called like one, with these parameters."""
+        if not self.plugin:
+            return lambda audio, sample_rate, **_: self.differentiable(
+                torch.from_numpy(audio)[None], sample_rate, **params
+            )[0].numpy()
         return getattr(need("pedalboard"), self.plugin)(**self.arguments(params))
 
     def render(self, audio: np.ndarray, sample_rate: int, **params: float) -> np.ndarray:

@@ -5,12 +5,18 @@
 
 # ruff: noqa: ARG001, ARG005, F821 - a wrong answer often ignores what it was given; RIGHT is given
 
+import dataclasses
 import itertools
 import math
 
 import numpy as np
+import torch
+from scipy.signal import fftconvolve
 
-held_out = RIGHT["02.1"]
+from labkit.effects.kernels import batched
+from labkit.effects.parameters import space
+
+held_out, tremolo, pedal = RIGHT["02.1"], RIGHT["02.3"], RIGHT["02.4"]()
 
 
 def holds(names):
@@ -40,6 +46,29 @@ def unsafe(dry, effect, peak_db):
     return wet / np.abs(wet).max() * 10 ** (peak_db / 20)
 
 
+def changed(**fields):
+    return lambda: dataclasses.replace(pedal, **fields)
+
+
+def offset(audio, sample_rate, rate_hz, depth):
+    return audio + depth[:, None, None]
+
+
+def sine(audio, sample_rate, rate_hz, depth):
+    seconds = torch.arange(audio.shape[-1]) / sample_rate
+    swing = torch.sin(2 * torch.pi * rate_hz[:, None, None] * seconds)
+    return audio * (1 + depth[:, None, None] * swing)
+
+
+def rms(audio):
+    return np.sqrt(np.mean(audio**2))
+
+
+def circular(audio, impulse):
+    spectrum = np.fft.rfft(audio) * np.fft.rfft(impulse, audio.shape[1])
+    return np.fft.irfft(spectrum, audio.shape[1])
+
+
 def halved(pedals, pairs):
     return math.ceil(math.factorial(len(pedals)) / 2 ** len(pairs))
 
@@ -59,14 +88,40 @@ WRONG = [
     ("02.1", lambda names, share, _: held_out(names, share, 7), "seeds 0 and 1 gave the same"),
     ("02.1", lambda *_: [True], "held_out must be an array of shape (1200,), got list [True]"),
     ("02.1", lambda *_: [[True], []], "held_out must be an array of shape (1200,)"),
-    ("02.2", lambda dry, effect, db: effect(to_peak(dry, db)), "the wet peak is -3.1"),
-    ("02.2", lambda dry, effect, db: to_peak(effect(to_peak(dry, 0.0)), db), "at another level"),
-    ("02.2", per_channel, "the right channel moved"),
-    ("02.2", unsafe, "the wet clip of the silence holds 8000 NaN"),
-    ("02.2", lambda dry, effect, db: effect(dry), "dBFS, -1 was asked for"),
-    ("02.2", lambda dry, effect, db: to_peak(effect(dry).mean(0), db), "got shape (4000,)"),
-    ("02.3", lambda pedals, _: math.factorial(len(pedals)), "in 6 orders: expected 1, you say 6"),
-    ("02.3", halved, "in 6 orders: expected 4, you say 3"),
-    ("02.3", one_swap, "different sounds of"),
-    ("02.3", lambda pedals, pairs: 2 ** len(pedals), "no pair commuting, in 6 orders: expected 6"),
+    ("02.2", lambda u, low, high: low + u * (high - low), "that is the linear scale"),
+    ("02.2", lambda u, low, high: low * 10**u, "the ratio of the ends is high / low, not 10"),
+    (
+        "02.2",
+        lambda u, low, high: high,
+        "position 0 between 80 and 5120: expected 80, you say 5120",
+    ),
+    ("02.3", sine, "depth 0.4 turns 1 down to 0.60 and up to 1.40"),
+    ("02.3", lambda x, sr, hz, d: tremolo(x, sr, hz / 6.2832, d), "0.60 and 1.00"),
+    ("02.3", lambda x, sr, hz, d: tremolo(x, sr, 2 * hz, d), "is a period 1 / rate_hz?"),
+    ("02.3", lambda x, sr, hz, d: tremolo(x, sr, hz[:1], d), "(item 1): is a period 1 / rate_hz?"),
+    ("02.3", lambda x, sr, hz, d: tremolo(x.flip(-1), sr, hz, d).flip(-1), "is multiplied by 0.6"),
+    ("02.4", changed(time_invariant=True), "time_invariant=True is declared, but a clip and the"),
+    ("02.4", changed(linear=False), "linear=False is declared, but two clips together and the sum"),
+    ("02.4", changed(memory_ms=50.0), "memory_ms=50.0 is declared, but renders with and without"),
+    ("02.4", changed(name="chorus"), "the name 'chorus' is taken by one of"),
+    ("02.4", changed(differentiable=batched(offset)), "silence does not stay 0"),
+    ("02.4", changed(space=space(rate_hz=(1, 2), mix=(0, 1))), "rendering 1 clip raised TypeError"),
+    ("02.4", lambda: tremolo, "the answer must be 1 Effect, got function"),
+    ("02.5", lambda pedals, _: math.factorial(len(pedals)), "in 6 orders: expected 1, you say 6"),
+    ("02.5", halved, "in 6 orders: expected 4, you say 3"),
+    ("02.5", one_swap, "different sounds of"),
+    ("02.5", lambda pedals, pairs: 2 ** len(pedals), "no pair commuting, in 6 orders: expected 6"),
+    ("02.6", lambda dry, effect, db: effect(to_peak(dry, db)), "the wet peak is -3.1"),
+    ("02.6", lambda dry, effect, db: to_peak(effect(to_peak(dry, 0.0)), db), "at another level"),
+    ("02.6", per_channel, "the right channel moved"),
+    ("02.6", unsafe, "the wet clip of the silence holds 8000 NaN"),
+    ("02.6", lambda dry, effect, db: effect(dry), "dBFS, -1 was asked for"),
+    ("02.6", lambda dry, effect, db: to_peak(effect(dry).mean(0), db), "got shape (4000,)"),
+    ("02.7", lambda audio, noise, db: audio + noise * 10 ** (-db / 20), "divide by its RMS"),
+    ("02.7", lambda x, n, db: x + n * rms(x) / rms(n) * 10 ** (-db / 10), "10 ** (dB / 20)"),
+    ("02.7", lambda x, n, db: x + n * rms(x) / rms(n) * 10 ** (db / 20), "a high SNR is little"),
+    ("02.7", lambda x, n, db: x + n * abs(x).max() / abs(n).max() / 10 ** (db / 20), "not peaks"),
+    ("02.8", circular, "the end came round to the start"),
+    ("02.8", lambda x, h: np.stack([np.convolve(c, h) for c in x]), "got shape (2, 3799)"),
+    ("02.8", lambda x, h: fftconvolve(x, h[None], "same", axes=-1), "that is the middle"),
 ]
