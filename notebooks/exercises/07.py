@@ -3,9 +3,10 @@
 import itertools
 
 import numpy as np
+import torch
 
 from labkit.lab.exercises import Attempt, as_array, as_number, compare, require
-from labkit.signal.seeds import generator
+from labkit.signal.seeds import generator, torch_generator
 
 
 def exercise_07_1(attempt: Attempt) -> str:
@@ -30,6 +31,87 @@ def exercise_07_1(attempt: Attempt) -> str:
 
 
 def exercise_07_2(attempt: Attempt) -> str:
+    """`flow_loss(field, target, condition, rng, drop)` -> the loss; see the laws below."""
+    asked = {}
+
+    def field(point: object, time: object, condition: object, kept: object) -> torch.Tensor:
+        asked.update(point=point, time=time, condition=condition, kept=kept)
+        return 3 * torch.as_tensor(point)
+
+    n = 4000
+    target = 2 + 0.5 * torch.randn(n, 2, generator=torch_generator(0, "exercise 07.2"))
+    condition = target[:, :1].clone()
+    ask = (field, target, condition)
+    found = as_number(attempt(*ask, torch_generator(1), 0.3), "flow_loss")
+    require(asked, "the field was asked 0 times: ask it for the velocity at the points")
+    time = torch.from_numpy(as_array(asked["time"], (n,), "the time, one for each row,"))[:, None]
+    point = torch.from_numpy(as_array(asked["point"], (n, 2), "the point"))
+    words = f"times lie in {time.min():.2f}..{time.max():.2f}, mean {time.mean():.2f}"
+    uniform = abs(time.mean() - 0.5) < 0.03 and abs(time.var() - 1 / 12) < 0.01
+    require(uniform, f"{words}: draw them uniformly in 0..1")
+    noise = ((point - time * target) / (1 - time))[time[:, 0] < 0.9]
+    words = f"at time 0 your points have mean {noise.mean():.2f} and deviation {noise.std():.2f}"
+    normal = abs(noise.mean()) < 0.06 and abs(noise.std() - 1) < 0.06
+    require(normal, f"{words}: it must be noise, of mean 0 and deviation 1, and the target at 1")
+    require(asked["condition"] is condition, "give the field the condition as it came, 1 in 1 row")
+    share = as_array(asked["kept"], (n,), "kept, whether a row keeps its condition,").mean()
+    require(
+        abs(share - 0.7) < 0.04, f"drop 0.3 keeps the condition of 70 % of rows, not {share:.0%}"
+    )
+    way = target - (point - time * target) / (1 - time)
+    right, back = (((3 * point - sign * way) ** 2).mean().item() for sign in (1, -1))
+    hints = [(back, "this is the way from the target back to the noise")]
+    hints += [(right * 2 * n, "this is the sum over all values, not their mean")]
+    compare(found, right, "the squared error of the velocity", near=1e-3, hints=hints)
+    again = as_number(attempt(*ask, torch_generator(1), 0.3), "flow_loss")
+    compare(again, found, "the same rng a 2nd time: draw noise, time and coins with generator=rng")
+    return "three draws, a straight line, one square: that is all of training a flow"
+
+
+def exercise_07_3(attempt: Attempt) -> str:
+    """`euler(velocity, start, steps)` -> the path (steps + 1, b, d) from time 0 to 1."""
+    rng = torch_generator(0, "exercise 07.3")
+    for steps in (1, 2, 7):
+        start, a = torch.randn(5, 3, generator=rng), torch.randn(3, 3, generator=rng)
+        asked = []
+
+        def velocity(x: torch.Tensor, time: torch.Tensor, a=a, asked=asked) -> torch.Tensor:
+            asked.append(float(as_array(time, (5,), "the time, one for each row,").mean()))
+            return x @ a + torch.as_tensor(time)[:, None]
+
+        found = as_array(attempt(velocity, start, steps), (steps + 1, 5, 3), "the path")
+        times = ", ".join(f"{time:.2f}" for time in asked)
+        require(len(asked) == steps, f"{steps} steps ask {steps} times, not {len(asked)} times")
+        right = [start]
+        for k in range(steps):
+            right.append(right[-1] + (right[-1] @ a + k / steps) / steps)
+        case = f"the path in {steps} steps; you asked at the times {times}"
+        compare(found, torch.stack(right).numpy(), case, near=1e-4)
+    return "a step is time times velocity; a generator is this loop around a network"
+
+
+def exercise_07_4(attempt: Attempt) -> str:
+    """`guided(field, x, time, condition, guidance)` -> velocity (b, d); no condition is None."""
+    rng = torch_generator(0, "exercise 07.4")
+    x, condition, time = (torch.randn(6, 2, generator=rng) for _ in range(3))
+    time = time[:, 0]
+
+    def field(x: torch.Tensor, time: torch.Tensor, condition: object = None) -> torch.Tensor:
+        free = torch.cos(x) * torch.as_tensor(time)[:, None]
+        return free if condition is None else free + 3 * condition
+
+    free, told = field(x, time), field(x, time, condition)
+    for guidance in (0.0, 1.0, 2.5):
+        found = attempt(field, x, time, condition, guidance)
+        right = (free + guidance * (told - free)).numpy()
+        paper = (told + guidance * (told - free)).numpy()
+        hints = [(paper, "this starts from the conditioned one, so that 0 is already following")]
+        hints += [((guidance * told).numpy(), "the velocity without a condition is missing")]
+        compare(found, right, f"guidance {guidance:g}", near=1e-5, hints=hints)
+    return "0 ignores the condition, 1 follows it, more goes further along the same difference"
+
+
+def exercise_07_5(attempt: Attempt) -> str:
     """`midpoint(velocity, x, time, size)` -> x after one step; velocity(x, time) -> (d,)."""
     rng = generator(0, "exercise 07.2")
     for _ in range(20):
@@ -48,3 +130,42 @@ def exercise_07_2(attempt: Attempt) -> str:
         right = x + size * velocity(x + size / 2 * velocity(x, time), time + size / 2)
         compare(found, right, f"a step of {size:.3f}; you asked {times} after its start")
     return "two questions a step, and half the step leaves a quarter of the error; Euler's a half"
+
+
+def exercise_07_6(attempt: Attempt) -> str:
+    """`exchange_error(field, x, order)` -> max |f(x)[order] - f(x[order])|; x and f(x) (b, k)."""
+    rng = torch_generator(0, "exercise 07.6")
+    for k in (2, 3, 5):
+        x, order = torch.randn(8, k, generator=rng), torch.randperm(k, generator=rng).roll(1)
+        place = torch.arange(k) / 10
+        fields = {
+            "a field that treats all parts alike": lambda x: x * x.mean(1, keepdim=True) + x.sin(),
+            "a field that multiplies by the place": lambda x, place=place: x * place,
+        }
+        for name, field in fields.items():
+            right = (field(x)[:, order] - field(x[:, order])).abs().max().item()
+            still = (field(x) - field(x[:, order])).abs().max().item()
+            hints = [(still, "this asks that nothing changes; the answers must change places too")]
+            found = attempt(field, x, order)
+            compare(found, right, f"{name}, {k} parts", near=1e-5, hints=hints)
+    return "equivariant: exchange then ask, or ask then exchange; the difference must be 0"
+
+
+def exercise_07_7(attempt: Attempt) -> str:
+    """`pair(noise, target)` -> the rows of noise in the order of the targets; both (n, d)."""
+    rng = torch_generator(0, "exercise 07.7")
+    for n in (2, 4, 6):
+        noise, target = torch.randn(2, n, 2, generator=rng)
+        found = as_array(attempt(noise, target), (n, 2), "the noise in its new order")
+        rows = np.abs(found[:, None] - noise.numpy()).max(-1).argmin(1)
+        used = len(set(rows.tolist()))
+        require(used == n, f"{n} targets share {used} rows of noise: each row must be used once")
+        compare(found, noise.numpy()[rows], "each row must be a row of the noise", near=1e-6)
+        cost = (target[:, None] - noise).square().sum(-1).numpy()
+        orders = list(itertools.permutations(range(n)))
+        best = min(sum(cost[k, row] for k, row in enumerate(order)) for order in orders)
+        paid = sum(cost[k, row] for k, row in enumerate(rows))
+        inverse = sum(cost[row, k] for k, row in enumerate(rows))
+        hints = [(paid, "is it the noise of each target?" if np.isclose(inverse, best) else "more")]
+        compare(paid, best, f"the squared way of {n} pairs in all", near=1e-5, hints=hints)
+    return "paths of the cheapest pairing do not cross, so they are straighter; the price follows"

@@ -6,9 +6,9 @@
 # ruff: noqa: F821 - a wrong answer often ignores what it was given; RIGHT is given
 
 import numpy as np
+import torch
 
-matched_error = RIGHT["07.1"]
-midpoint = RIGHT["07.2"]
+matched_error, midpoint, euler = RIGHT["07.1"], RIGHT["07.5"], RIGHT["07.3"]
 
 
 def costs(said, truth):
@@ -23,6 +23,41 @@ def sorted_by_first(said, truth):
     return in_order(said[said[:, 0].argsort()], truth[truth[:, 0].argsort()])
 
 
+def flow_loss(reverse=False, sign=1, share=False, own=False, column=False, drawn=torch.rand):
+    """The right loss with one mistake."""
+
+    def attempt(field, target, condition, rng, drop):
+        rng = None if own else rng
+        noise = torch.randn(target.shape, generator=rng)
+        time = drawn(len(target), generator=rng)
+        kept = torch.rand(len(target), generator=rng) >= (1 - drop if share else drop)
+        at = 1 - time if reverse else time
+        point = torch.lerp(noise, target, at[:, None])
+        answer = field(point, time[:, None] if column else time, condition, kept)
+        return (answer - sign * (target - noise)).square().mean()
+
+    return attempt
+
+
+def unscaled(velocity, start, steps):
+    path = [start]
+    for k in range(steps):
+        path.append(path[-1] + velocity(path[-1], torch.full((len(start),), k / steps)))
+    return torch.stack(path)
+
+
+def one_late(velocity, start, steps):
+    path = [start]
+    for k in range(1, steps + 1):
+        path.append(path[-1] + velocity(path[-1], torch.full((len(start),), k / steps)) / steps)
+    return torch.stack(path)
+
+
+def of_the_paper(field, x, time, condition, guidance):
+    told = field(x, time, condition)
+    return told + guidance * (told - field(x, time, None))
+
+
 def clock_forgotten(velocity, x, time, size):
     return x + size * velocity(x + size / 2 * velocity(x, time), time)
 
@@ -32,14 +67,35 @@ def heun(velocity, x, time, size):
     return x + size / 2 * (first + velocity(x + size * first, time + size))
 
 
+def of_the_noise(noise, target):
+    found = RIGHT["07.7"](target, noise)
+    return noise[torch.cdist(found, target).argmin(1)]
+
+
 WRONG = [
     ("07.1", in_order, "in another order are no error"),
     ("07.1", lambda said, truth: costs(said, truth).min(1).mean(), "a partner of its own"),
     ("07.1", sorted_by_first, "is it the best pairing"),
     ("07.1", lambda said, truth: matched_error(said, truth) * said.size, "you say"),
     ("07.1", lambda said, truth: np.array([in_order(said, truth)] * 2), "one finite number"),
-    ("07.2", lambda velocity, x, time, size: x + size * velocity(x, time), "asked 1 times"),
-    ("07.2", clock_forgotten, "you asked 0.000, 0.000 after its start"),
-    ("07.2", heun, "you asked 0.000, 0.348 after its start"),
-    ("07.2", lambda f, x, t, size: midpoint(f, x, t, size / 2), "you asked 0.000, 0.087 after"),
+    ("07.2", flow_loss(reverse=True), "it must be noise"),
+    ("07.2", flow_loss(sign=-1), "from the target back to the noise"),
+    ("07.2", flow_loss(share=True), "keeps the condition of 70 % of rows, not 3"),
+    ("07.2", flow_loss(own=True), "the same rng a 2nd time"),
+    ("07.2", flow_loss(column=True), "the time, one for each row, must be"),
+    ("07.2", flow_loss(drawn=torch.randn), "draw them uniformly"),
+    ("07.3", unscaled, "the path in 2 steps"),
+    ("07.3", one_late, "you asked at the times 1.00"),
+    ("07.3", lambda *given: euler(*given)[-1], "must be an array of shape (2, 5, 3)"),
+    ("07.4", of_the_paper, "so that 0 is already following"),
+    ("07.4", lambda field, x, t, c, g: g * field(x, t, c), "without a condition is missing"),
+    ("07.5", lambda velocity, x, time, size: x + size * velocity(x, time), "asked 1 times"),
+    ("07.5", clock_forgotten, "you asked 0.000, 0.000 after its start"),
+    ("07.5", heun, "you asked 0.000, 0.348 after its start"),
+    ("07.5", lambda f, x, t, size: midpoint(f, x, t, size / 2), "you asked 0.000, 0.087 after"),
+    ("07.6", lambda f, x, order: (f(x) - f(x[:, order])).abs().max().item(), "change places too"),
+    ("07.6", lambda f, x, order: (f(x)[:, order] - f(x[:, order])).mean().item(), "you say"),
+    ("07.7", lambda noise, target: noise[torch.cdist(target, noise).argmin(1)], "used once"),
+    ("07.7", lambda noise, _: noise, "the squared way of 2 pairs"),
+    ("07.7", of_the_noise, "is it the noise of each target"),
 ]
