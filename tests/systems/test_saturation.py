@@ -283,7 +283,7 @@ def test_it_learns_and_falls_to_chance_on_shuffled_sound():
 @pytest.fixture
 def tones(monkeypatch):
     """The dry sounds of training and score are tones."""
-    for name in ("train", "score"):
+    for name in ("train", "data"):
         saturation.SYSTEM.part(f"{name}:np")
         module = sys.modules[f"labkit.systems.saturation.{name}"]
         monkeypatch.setattr(

@@ -13,8 +13,9 @@ from labkit.effects.saturation import SPACE, saturate
 from labkit.learn.pool import ExampleCache, number_of
 from labkit.signal.augment import augment
 from labkit.signal.optional import need
-from labkit.signal.pool import Clip, DryPool, FreshClips, Source, check_split
+from labkit.signal.pool import Clip, DryPool, FreshClips, Source, check_split, dry_pool
 from labkit.signal.seeds import generator
+from labkit.signal.sources import recordings
 from labkit.signal.units import db_to_amplitude
 from labkit.systems.saturation.config import CURVE_NAMES, Condition, Config, Sound
 from labkit.systems.saturation.model import network_inputs
@@ -50,6 +51,7 @@ class BufferedClips:
         return self._clips[slot]
 
 
+REAL_FOLDERS = ("guitar_di", "guitar_acoustic", "music", "speech")
 Pool = DryPool | FreshClips | BufferedClips
 
 
@@ -142,6 +144,27 @@ def _disturb(
         wet = pedalboard.Pedalboard([codec])(wet[None], sound.sample_rate)[0]
     wet = np.round(np.clip(wet, -1, 1) * 32767) / 32767
     return wet.astype(np.float32), amplitude
+
+
+def draw(
+    config: Config, condition: Condition, sources: str, n: int, *, seed: int, split: str = "test"
+) -> list[Example]:
+    """`n` examples on sources of one split, without augmentation; repeatable.
+
+    Raises:
+        FileNotFoundError: if `sources` is real and there are no real recordings here.
+    """
+    sizes = {"seconds": config.sound.clip_seconds, "sample_rate": config.sound.sample_rate}
+    if sources == "real":
+        rng = generator(seed, "saturation clips", sources, split)
+        mixture = recordings(REAL_FOLDERS, **sizes)
+        clips = [mixture.clip(rng, "test") for _ in range(n)]
+    else:
+        pool = dry_pool(sources, split, min(n, 300), **sizes, seed=config.plan.seed)
+        clips = [pool.clip(i % len(pool)) for i in range(n)]
+    purpose = ("evaluation", condition.name, sources, split)
+    rngs = (generator(seed, *purpose, i) for i in range(n))
+    return [render(config, clip, condition, rng) for clip, rng in zip(clips, rngs, strict=True)]
 
 
 class Examples(Dataset):
