@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from labkit.measure.score import SOURCES, Row, read, results_path
+from labkit.measure.score import SOURCES, STRANGERS, Row, read, results_path
 from labkit.signal.paths import data_dir, replace_text
 
 _BESIDE = {
@@ -95,7 +95,7 @@ def table(rows: Sequence[Row]) -> Table:
     lines: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in rows:
         lines.setdefault((row.protocol, row.name, row.metric, row.unit), {})[row.sources] = row
-    kinds = [kind for kind in SOURCES if any(kind in found for found in lines.values())]
+    kinds = [kind for kind in (*SOURCES, *STRANGERS) if any(kind in found for found in lines.values())]
     beside = [field for field in _BESIDE if any(getattr(row, field) is not None for row in rows)]
     header = ("task", "model", "metric", *kinds, *(_BESIDE[field] for field in beside), "n")
     body = []

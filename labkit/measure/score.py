@@ -14,6 +14,8 @@ from labkit.signal.paths import data_dir, replace_text
 from labkit.signal.seeds import generator
 
 SOURCES = ("generated", "sampled", "real")
+# Instruments and players that nothing was chosen on; and the same behind a speaker, a room, a codec.
+STRANGERS = ("recorded", "behind")
 BESIDE = ("chance", "prior", "floor", "control", "oracle", "reference")
 
 
@@ -23,7 +25,7 @@ class Row:
 
     protocol: str  # the task and how its examples are drawn, in words
     name: str  # of the model
-    sources: str  # "generated", "sampled" or "real"
+    sources: str  # of `SOURCES` or `STRANGERS`
     metric: str
     unit: str  # "" for a share
     ours: float
@@ -41,8 +43,9 @@ class Row:
     checkpoint: str | None = None  # file name
 
     def __post_init__(self) -> None:
-        if self.sources not in SOURCES:
-            raise ValueError(f"sources must be one of {', '.join(SOURCES)}, got {self.sources!r}")
+        known = (*SOURCES, *STRANGERS)
+        if self.sources not in known:
+            raise ValueError(f"sources must be one of {', '.join(known)}, got {self.sources!r}")
         for field in ("ours", "low", "high", *BESIDE, "seconds"):
             value = getattr(self, field)
             if value is not None and not math.isfinite(value):

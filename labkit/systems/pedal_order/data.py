@@ -1,7 +1,7 @@
 """Examples of pedal order: a dry clip, a random chain, and the features of what comes out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,20 +104,29 @@ def render(
 def examples_for_scoring(
     sound: Sound, protocol: Protocol, sources: str, n: int, *, seed: int, split: str = "test"
 ) -> list[Example]:
-    """`n` plain examples on sources of one split: generated, sampled, or real recordings."""
-    clips_rng = generator(seed, "clips", sources, split)
-    seconds = sound.seconds + sound.preroll_seconds
-    if sources == "real":
-        mixture = recordings(REAL_FOLDERS, seconds=seconds, sample_rate=sound.sample_rate)
+    """`n` plain examples on sources of one split: of `dry_pool`, "real" ones, or "behind".
+
+    Real recordings are test material. "behind" puts what `behind_chain` draws behind "recorded".
+    """
+    behind = sources == "behind"
+    kind = "recorded" if behind else sources
+    clips_rng = generator(seed, "clips", kind, split)
+    size = {"seconds": sound.seconds + sound.preroll_seconds, "sample_rate": sound.sample_rate}
+    if kind == "real":
+        mixture = recordings(REAL_FOLDERS, **size)
         clips = [mixture.clip(clips_rng, "test") for _ in range(n)]
     else:
-        size = {"seconds": seconds, "sample_rate": sound.sample_rate}
-        pool = dry_pool(sources, split, min(n, 6000), seed=0, **size)
+        pool = dry_pool(kind, split, min(n, 6000), seed=0, **size)
         clips = [pool.clip(int(clips_rng.integers(len(pool)))) for _ in range(n)]
     made = []
     for i, clip in enumerate(clips):
-        rng = generator(seed, "evaluation", protocol.name, sources, split, i)
-        made.append(render(sound, clip, protocol.draw(rng), rng))
+        rng = generator(seed, "evaluation", protocol.name, kind, split, i)
+        example = render(sound, clip, protocol.draw(rng), rng)
+        if behind:
+            rng = generator(seed, "behind", protocol.name, split, i)
+            wet = behind_chain(example.wet, sound.sample_rate, rng, split=split)
+            example = replace(example, wet=wet)
+        made.append(example)
     return made
 
 

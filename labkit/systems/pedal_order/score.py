@@ -11,7 +11,7 @@ from scipy.fft import dct
 
 from labkit.effects.chain import Chain
 from labkit.measure.metrics import chain_scores, macro_f1, si_sdr_db
-from labkit.measure.score import SOURCES, Row, row
+from labkit.measure.score import SOURCES, STRANGERS, Row, row
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
 from labkit.systems.pedal_order.config import PROTOCOLS, Names, Protocol, Sound, canonical_names
@@ -28,7 +28,7 @@ def score(
     *,
     n: int = 300,
     n_floor: int = 2000,
-    sources: Sequence[str] = SOURCES,
+    sources: Sequence[str] = (*SOURCES, *STRANGERS),
     protocols: Sequence[str] = tuple(PROTOCOLS),
     seed: int = 1,
 ) -> list[Row]:
@@ -37,7 +37,7 @@ def score(
     rows = []
     for protocol in (PROTOCOLS[name] for name in protocols):
         draw = partial(examples_for_scoring, sound, protocol, seed=seed)
-        kinds = [kind for kind in sources if kind != "real"] or ["generated"]
+        kinds = [kind for kind in ("generated", "sampled") if kind in sources] or ["generated"]
         taught = [e for kind in kinds for e in draw(kind, n=n_floor // 2, split="train")]
         for kind in sources:
             examples = draw(kind, n=n)
@@ -107,4 +107,5 @@ def _oracle(example: Example, sample_rate: int) -> float:
     chains = [Chain(steps).canonical() for steps in itertools.permutations(example.chain.steps)]
     others = {chain.names: chain for chain in chains if chain.names != example.chain.names}
     renders = (example.apply(chain, sample_rate) for chain in others.values())
-    return 1.0 / (1 + sum(si_sdr_db(example.wet, wet) > EXPLAINED_DB for wet in renders))
+    heard = example.apply(example.chain, sample_rate)  # without what stands behind the chain
+    return 1.0 / (1 + sum(si_sdr_db(heard, wet) > EXPLAINED_DB for wet in renders))
