@@ -95,19 +95,20 @@ def table(rows: Sequence[Row]) -> Table:
     lines: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in rows:
         lines.setdefault((row.protocol, row.name, row.metric, row.unit), {})[row.sources] = row
-    kinds = [kind for kind in (*SOURCES, *STRANGERS) if any(kind in found for found in lines.values())]
+    there = set().union(*lines.values())
+    kinds = [kind for kind in (*SOURCES, *STRANGERS) if kind in there]
     beside = [field for field in _BESIDE if any(getattr(row, field) is not None for row in rows)]
     header = ("task", "model", "metric", *kinds, *(_BESIDE[field] for field in beside), "n")
     body = []
     for (protocol, name, metric, unit), found in lines.items():
-        there = [found[kind] for kind in kinds if kind in found]
+        scored = [found[kind] for kind in kinds if kind in found]
         body.append((
             protocol,
             name,
             f"{metric} ({unit})" if unit else metric,
             *(_score(found.get(kind)) for kind in kinds),
-            *(_joined([getattr(row, field) for row in there]) for field in beside),
-            _joined([row.n for row in there]),
+            *(_joined([getattr(row, field) for row in scored]) for field in beside),
+            _joined([row.n for row in scored]),
         ))  # fmt: skip
     return Table(header, tuple(body))
 

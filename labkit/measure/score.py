@@ -14,7 +14,7 @@ from labkit.signal.paths import data_dir, replace_text
 from labkit.signal.seeds import generator
 
 SOURCES = ("generated", "sampled", "real")
-# Instruments and players that nothing was chosen on; and the same behind a speaker, a room, a codec.
+# Players that nothing was chosen on; and the same behind a speaker, a room, a codec.
 STRANGERS = ("recorded", "behind")
 BESIDE = ("chance", "prior", "floor", "control", "oracle", "reference")
 
