@@ -27,8 +27,8 @@ def chain(
     Args:
         file: the wet recording: wav, flac, mp3, ogg or m4a; any rate, any number of channels.
         dry: the dry recording; the chain is applied to it.
-        refine: fit the knobs to the beginning of both recordings. The dry one must be as it
-            entered the chain, and aligned with the wet one.
+        refine: fit the knobs to the beginning of both recordings, of the likely chains and then
+            of all. The dry one must be as it entered the chain.
         shelf: the pedals that may occur: three (chorus, distortion, reverb), or six (compressor,
             phaser and delay too).
         out: folder for the chain and the recreated recording; output/FILE by default. Without
@@ -56,16 +56,21 @@ def chain(
     chosen = found.chain
     level = {}
     if refine:
-        refined = pedal_order.refine(found, dry_audio, wet, sample_rate, dry_rate=dry_rate)
-        for names, sdr in refined.tried:
-            print(f"  tried: {_names(names)}   SI-SDR {sdr:.1f} dB")
+
+        def tried(names: tuple[str, ...], sdr: float) -> None:
+            print(f"  tried: {_names(names)}   SI-SDR {sdr:.1f} dB", flush=True)
+
+        given = {"dry_rate": dry_rate, "shelf": pedals, "on_order": tried}
+        refined = pedal_order.refine(found, dry_audio, wet, sample_rate, **given)
+        if refined.lag_ms:
+            print(f"wet is {refined.lag_ms:.1f} ms behind dry")
         if refined.explained:
             chosen = refined.chain
             level = {"input_rms_dbfs": None}  # fitted to the dry recording as it is
             print(f"refined: {chosen}   SI-SDR {refined.si_sdr_db:.1f} dB")
         else:
             print("refined: no candidate explains the wet recording")
-            print("  (other pedals, another input level, or recordings that are not aligned)")
+            print("  (other pedals, another input level, or a wet recording that starts later)")
     if dry is not None:
         chosen = pedal_order.with_levels(chosen, dry_audio, dry_rate, **level)
     elif chosen.steps:

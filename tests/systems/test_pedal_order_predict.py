@@ -174,6 +174,28 @@ def test_a_second_candidate_wins_when_it_explains_the_sound(pair):
     assert found.chain.steps[1].params["drive_db"] == pytest.approx(26.0, abs=0.01)
 
 
+@pytest.mark.parametrize("lag", [0, 300, 9_000])
+def test_where_no_candidate_explains_the_sound_it_is_aligned_and_the_shelf_is_searched(pair, lag):
+    dry, wet = pair
+    wrong = ("distortion", "lowpass")
+    late = np.pad(wet, ((0, 0), (lag, 0)))
+    heard = []
+    found = refine(
+        candidates(wrong),
+        dry,
+        late,
+        RATE,
+        shelf=TRUTH.names,
+        on_order=lambda *one: heard.append(one),
+    )
+    assert found.chain.names == TRUTH.names
+    assert found.explained
+    assert found.lag_ms == pytest.approx(1000 * lag / RATE)
+    assert heard == list(found.tried)
+    assert heard[0][0] == wrong
+    assert not refine(candidates(wrong), dry, late, RATE).explained
+
+
 def test_the_knobs_are_found_without_gradients_too(pair):
     found = refine(candidates(TRUTH.names), *pair, RATE, method="cma")
     assert found.chain.names == TRUTH.names

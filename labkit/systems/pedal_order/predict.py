@@ -1,7 +1,8 @@
 """From a recording to a chain: beam search inside the grammar, then the knobs; and refinement."""
 
+import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,16 +13,28 @@ from torch.nn.functional import logsigmoid
 
 from labkit.effects.chain import Chain, Step, chain_space
 from labkit.learn.transformer import Cache
+from labkit.measure.align import lag_of, overlap
 from labkit.measure.metrics import si_sdr_db
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
 from labkit.signal.units import amplitude_to_db, rms_dbfs
-from labkit.systems.pedal_order.config import SEPARATOR, START, THREE, Names
+from labkit.systems.pedal_order.config import (
+    MAX_PEDALS,
+    SEPARATOR,
+    START,
+    THREE,
+    Names,
+    canonical_names,
+)
 from labkit.systems.pedal_order.model import PedalOrderModel, features
 
 # Windows this far below the loudest one of a recording are left out.
 QUIET_DB = 30.0
 # Above this SI-SDR a fitted chain explains the wet recording.
 EXPLAINED_DB = 30.0
+# A lag up to this may be a pedal's own; one at which both are less alike than this is none.
+PEDALS_MS, LEAST_LIKENESS = 60.0, 0.2
+# Wall time that each order of a search over a shelf gets at least.
+LEAST_SEARCH_SECONDS = 5.0
 _PEAK_DBFS = -0.01  # of what would exceed full scale
 # What is shorter or, in its loudest 50 ms, quieter than this says nothing of its chain.
 LEAST_SECONDS, LEAST_DBFS = 0.5, -70.0
@@ -46,11 +59,15 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Refined:
-    """The best fitted candidate, the SI-SDR of its render, and the (order, SI-SDR) of all tried."""
+    """The best fitted candidate, the SI-SDR of its render, and the (order, SI-SDR) of all tried.
+
+    `lag_ms` is how far the wet recording was moved to lie on the dry one.
+    """
 
     chain: Chain
     si_sdr_db: float
     tried: tuple[tuple[Names, float], ...]
+    lag_ms: float = 0.0
 
     @property
     def explained(self) -> bool:
@@ -175,18 +192,26 @@ def refine(
     clip_seconds: float = 2.0,
     candidates: int = 4,
     seconds: float = 120.0,
+    shelf: Sequence[str] = (),
+    shelf_seconds: float = 300.0,
     method: Literal["gradient", "cma"] = "gradient",
     seed: int = 0,
+    on_order: Callable[[Names, float], None] | None = None,
 ) -> Refined:
     """Fit the knobs of the most probable orders in turn, until one explains the wet recording.
 
+    Where none does, the wet recording is moved by the lag at which both are most alike; where none
+    does then either, every other order of the `shelf` is tried, short ones first.
+
     Args:
         dry: (channels, samples), as it entered the chain: drive is relative to the input level.
-        wet: (channels, samples), aligned with `dry`, from rest.
+        wet: (channels, samples), from rest.
         dry_rate: sample rate of `dry`; that of `wet` when None.
         clip_seconds: length that is compared, from the start; 2 s hold every echo and oscillation.
-        seconds: wall time; each candidate gets an even share of it.
+        seconds: wall time for `candidates`; each gets an even share of it.
+        shelf: the pedals of a search over all orders, in at most `shelf_seconds`; none by default.
         method: `fit_chain`, or `fit_chain_cma` as Okita and Katayose 2026.
+        on_order: called with each order that was tried, and its SI-SDR in dB.
     """
     from labkit.learn import fit  # prediction does not need it
 
@@ -196,24 +221,66 @@ def refine(
     dry_rate = dry_rate or sample_rate
     dry = resample(to_mono(check_audio(dry, dry_rate)), dry_rate, sample_rate)
     wet = to_mono(check_audio(wet, sample_rate))
-    samples = min(dry.shape[1], wet.shape[1], round(clip_seconds * sample_rate))
-    dry = dry[:, :samples]
-    wet = wet[:, :samples]
+    n = round(clip_seconds * sample_rate)
     if not wet.any():
-        raise ValueError(f"wet must not be silent in its first {samples} samples")
-    started = time.perf_counter()
-    found: list[tuple[float, Chain]] = []
-    for names, _ in prediction.alternatives[:candidates]:
-        if found and (found[-1][0] > EXPLAINED_DB or time.perf_counter() - started > seconds):
-            break
-        if names:
-            budget = seconds / candidates
-            fitted = search(dry, wet, sample_rate, names, seconds=budget, seed=seed)
-            found.append((fitted.si_sdr_db, fitted.chain))
-        else:
-            found.append((si_sdr_db(wet, dry), Chain(())))
-    best, chain = max(found, key=lambda pair: pair[0])
-    return Refined(chain, best, tuple((chain.names, score) for score, chain in found))
+        raise ValueError("wet must not be silent, got zeros alone")
+    found: list[tuple[float, Chain, int]] = []
+
+    def explained() -> bool:
+        return bool(found) and max(found, key=lambda one: one[0])[0] > EXPLAINED_DB
+
+    def attempt(orders: Sequence[Names], lag: int, total: float, least: float) -> None:
+        parts = [part[None, :n] for part in overlap(wet[0], dry[0], lag)]
+        if not parts[0].any():
+            return
+        until = time.perf_counter() + total
+        for names in orders:
+            if explained() or time.perf_counter() > until:
+                return
+            score, chain = si_sdr_db(*parts), Chain()
+            if names:
+                budget = max(least, total / len(orders))
+                fitted = search(parts[1], parts[0], sample_rate, names, seconds=budget, seed=seed)
+                score, chain = fitted.si_sdr_db, fitted.chain
+            found.append((score, chain, lag))
+            if on_order:
+                on_order(names, score)
+
+    likely = [names for names, _ in prediction.alternatives[:candidates]]
+    for lag in _lags(wet[0], dry[0], sample_rate):
+        attempt(likely, lag, seconds, 0.0)  # a wrong order or lag fails soon
+    if shelf and not explained():
+        known = {names: -share for names, share in prediction.alternatives}
+        others = sorted(_orders(shelf) - set(likely), key=lambda o: (len(o), known.get(o, 0.0), o))
+        best_lag = max(found, key=lambda one: one[0])[2] if found else 0
+        attempt(others, best_lag, shelf_seconds, LEAST_SEARCH_SECONDS)
+    if not found:
+        raise ValueError(f"wet must not be silent in its first {n} samples")
+    best, chain, lag = max(found, key=lambda one: one[0])
+    tried = tuple((chain.names, score) for score, chain, _ in found)
+    return Refined(chain, best, tried, 1000 * lag / sample_rate)
+
+
+def _orders(shelf: Sequence[str]) -> set[Names]:
+    """All canonical orders of up to `MAX_PEDALS` pedals, and none."""
+    most = min(MAX_PEDALS, len(shelf))
+    orders = (order for k in range(most + 1) for order in itertools.permutations(shelf, k))
+    return {canonical_names(order) for order in orders}
+
+
+def _lags(wet: np.ndarray, dry: np.ndarray, sample_rate: int) -> list[int]:
+    """Samples by which `wet` may be behind `dry`, the likely one first: 0, and the likest.
+
+    Pedals delay a sound too: less than `PEDALS_MS` counts as a pedal's at first, and a filter
+    moves the likest lag by a sample or two.
+    """
+    n = 10 * sample_rate
+    lag, likeness = lag_of(wet[:n], dry[:n], sample_rate)
+    if not lag or abs(likeness) < LEAST_LIKENESS:
+        return [0]
+    likely = [lag, lag - 1, lag - 2]
+    far = abs(lag) > PEDALS_MS / 1000 * sample_rate
+    return list(dict.fromkeys([*likely, 0] if far else [0, *likely]))
 
 
 @torch.inference_mode()
