@@ -113,7 +113,7 @@ def exercise_07_4(attempt: Attempt) -> str:
 
 def exercise_07_5(attempt: Attempt) -> str:
     """`midpoint(velocity, x, time, size)` -> x after one step; velocity(x, time) -> (d,)."""
-    rng = generator(0, "exercise 07.2")
+    rng = generator(0, "exercise 07.5")
     for _ in range(20):
         a, b, c, x = rng.standard_normal((4, 3))
         time, size = float(rng.random()), float(rng.uniform(0.05, 0.5))
@@ -133,27 +133,8 @@ def exercise_07_5(attempt: Attempt) -> str:
 
 
 def exercise_07_6(attempt: Attempt) -> str:
-    """`exchange_error(field, x, order)` -> max |f(x)[order] - f(x[order])|; x and f(x) (b, k)."""
-    rng = torch_generator(0, "exercise 07.6")
-    for k in (2, 3, 5):
-        x, order = torch.randn(8, k, generator=rng), torch.randperm(k, generator=rng).roll(1)
-        place = torch.arange(k) / 10
-        fields = {
-            "a field that treats all parts alike": lambda x: x * x.mean(1, keepdim=True) + x.sin(),
-            "a field that multiplies by the place": lambda x, place=place: x * place,
-        }
-        for name, field in fields.items():
-            right = (field(x)[:, order] - field(x[:, order])).abs().max().item()
-            still = (field(x) - field(x[:, order])).abs().max().item()
-            hints = [(still, "this asks that nothing changes; the answers must change places too")]
-            found = attempt(field, x, order)
-            compare(found, right, f"{name}, {k} parts", near=1e-5, hints=hints)
-    return "equivariant: exchange then ask, or ask then exchange; the difference must be 0"
-
-
-def exercise_07_7(attempt: Attempt) -> str:
     """`pair(noise, target)` -> the rows of noise in the order of the targets; both (n, d)."""
-    rng = torch_generator(0, "exercise 07.7")
+    rng = torch_generator(0, "exercise 07.6")
     for n in (2, 4, 6):
         noise, target = torch.randn(2, n, 2, generator=rng)
         found = as_array(attempt(noise, target), (n, 2), "the noise in its new order")
@@ -169,3 +150,22 @@ def exercise_07_7(attempt: Attempt) -> str:
         hints = [(paid, "is it the noise of each target?" if np.isclose(inverse, best) else "more")]
         compare(paid, best, f"the squared way of {n} pairs in all", near=1e-5, hints=hints)
     return "paths of the cheapest pairing do not cross, so they are straighter; the price follows"
+
+
+def exercise_07_7(attempt: Attempt) -> str:
+    """`exchange_error(field, x, order)` -> max |f(x)[order] - f(x[order])|; x and f(x) (b, k)."""
+    rng = torch_generator(0, "exercise 07.7")
+    for k in (2, 3, 5):
+        x, order = torch.randn(8, k, generator=rng), torch.randperm(k, generator=rng).roll(1)
+        place = torch.arange(k) / 10
+        fields = {
+            "a field that treats all parts alike": lambda x: x * x.mean(1, keepdim=True) + x.sin(),
+            "a field that multiplies by the place": lambda x, place=place: x * place,
+        }
+        for name, field in fields.items():
+            right = (field(x)[:, order] - field(x[:, order])).abs().max().item()
+            still = (field(x) - field(x[:, order])).abs().max().item()
+            hints = [(still, "this asks that nothing changes; the answers must change places too")]
+            found = attempt(field, x, order)
+            compare(found, right, f"{name}, {k} parts", near=1e-5, hints=hints)
+    return "equivariant: exchange then ask, or ask then exchange; the difference must be 0"
