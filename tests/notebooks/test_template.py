@@ -7,6 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from labkit.lab.exercises import facts
+
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MAX_LINES, MAX_MEDIAN_LINES, MAX_BYTES = 25, 6, 500_000
@@ -81,14 +83,49 @@ def test_begins_with_a_title_and_a_promise_and_ends_with_a_recap(path):
         assert any(part in heading for heading in found), f"no heading with {part!r} among {found}"
 
 
-@every_notebook
-def test_has_two_exercises_that_check_themselves(path):
+def exercises(path):
+    """The exercises that a page checks, in the order in which they are read."""
     code = "\n".join(sources(read(path), "code"))
-    exercises = set(re.findall(r"""\bcheck\(\s*["']([\d.]+)["']""", code))
-    assert len(exercises) >= 2
-    assert {number[:3] for number in exercises} == {f"{path.stem[:2]}."}, (
-        "numbered NN.k after its notebook"
-    )
+    return list(dict.fromkeys(re.findall(r"""\bcheck\(\s*["']([\d.]+)["']""", code)))
+
+
+@every_notebook
+def test_has_exercises_that_check_themselves_in_order_each_with_a_hint(path):
+    found = exercises(path)
+    assert len(found) >= (2 if path.stem.startswith("00") else 5)
+    assert found == [f"{path.stem[:2]}.{k + 1}" for k in range(len(found))]
+    assert found == [name for name in facts() if name.startswith(path.stem[:3].replace("_", "."))]
+    text = "\n".join(cell.source for cell in read(path).cells)
+    assert set(found) <= set(re.findall(r"""\bhint\(["']([\d.]+)["']""", text))
+
+
+def test_the_learner_writes_the_core_of_each_method():
+    """At least 36 exercises and 150 lines, counted in the answers of the solutions notebooks."""
+    written = 0
+    for path in sorted((FOLDER / "solutions").glob("*.ipynb")):
+        for source in sources(read(path), "code"):
+            if "check(" in source:
+                skip = ("check(", "exercises.check(", "import ", "from ", "#")
+                kept = [line for line in source.splitlines() if not line.strip().startswith(skip)]
+                written += lines("\n".join(kept))
+    assert len(facts()) >= 36
+    assert written >= 150
+
+
+@every_notebook
+def test_has_equations_a_diagram_claims_and_from_03_on_a_blind_test(path):
+    notebook = read(path)
+    prose = "\n".join(sources(notebook, "markdown"))
+    code = "\n".join(sources(notebook, "code"))
+    number = int(path.stem[:2])
+    assert prose.count("$$") >= (4 if number else 2)
+    diagrams = re.findall(r"!\[[^\]]{10,}\]\((diagrams/[\w.]+\.svg)\)", prose)
+    assert diagrams
+    assert all((FOLDER / name).is_file() for name in diagrams)
+    notices = len(re.findall(r"notice", prose, re.IGNORECASE))
+    assert len(re.findall(r"\bclaim\(", code)) >= max(5, notices)
+    if number >= 3:
+        assert re.search(r"\babx\(", code)
 
 
 @every_notebook
