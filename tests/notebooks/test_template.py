@@ -147,3 +147,26 @@ def test_a_training_cell_that_is_run_again_goes_on(path):
     assert not fresh, (
         "every run of this cell begins in a new folder: make the folder in the cell before"
     )
+
+
+def is_defined(function):
+    """Whether a module holds this function or class, or a package exports it; without an import."""
+    *folders, name = function.split(".")
+    module = FOLDER.parent.joinpath(*folders)
+    file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+    words = rf'^(?:def|class) {name}\b|^    "{name}",$'
+    return file.is_file() and re.search(words, file.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@every_notebook
+def test_the_map_of_the_glossary_names_what_there_is(path):
+    """Sections by how their heading begins, functions of labkit, exercises with their titles."""
+    page = (FOLDER / "GLOSSARY.md").read_text(encoding="utf-8")
+    found = re.findall(rf"\| \[{path.stem[:2]} · ([^\]]+)\]\(([^)]+)\) \| `(.+)` \|(.*)\|", page)
+    assert found, "no line of the map leads here"
+    for section, file, function, names in found:
+        assert file == path.name
+        assert any(h.startswith(section.lower()) for h in headings(read(path))), section
+        assert is_defined(function), function
+        for name, title in re.findall(r"(\d\d\.\d+) ([^;]+?) ?(?:;|$)", names.strip()):
+            assert facts()[name].title == title, f"{name} is {facts()[name].title!r}"
