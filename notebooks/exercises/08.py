@@ -124,13 +124,13 @@ def exercise_08_6(attempt: Attempt) -> str:
     """`degree(words)` -> the signed weight of the last word."""
     for words, expected in {
         "bright": 1.0,
-        "very bright": 1.5,
-        "slightly bright": 0.5,
+        "very bright": 1.4,
+        "very very bright": 1.96,
+        "slightly bright": 0.3,
         "less bright": -1.0,
-        "slightly less bright": -0.5,
+        "slightly less bright": -0.3,
+        "very slightly less bright": -0.42,
         "not bright": -0.5,
-        "not very bright": -0.75,
-        "not less bright": 0.5,
     }.items():
         compare(attempt(words.split()), expected, f"the weight of {words!r}")
     return "signs and degrees multiply: one rule answers sentences that no data set holds"

@@ -32,6 +32,8 @@ NOT = _words("not no without never don't dont isn't non avoid kill")
 _CLAUSE_ENDS = frozenset([";", ".", "but", "yet"])
 # Words of drive that are effects, although they have a tone too.
 _DRIVE_EFFECTS = _words("distortion overdrive fuzz saturation")
+# Effects that guitarists ask for and that a preset does not have.
+_ABSENT = _words("chorus delay tremolo vibrato phaser flanger wah rotary leslie looper")
 # A move towards the first takes the second away: "drier" is less reverb.
 _OPPOSITES = {"dry": "reverb", "clean": "distortion"}
 _PITCH = SPACES["pitch"]["semitones"]
@@ -232,6 +234,11 @@ def _closes_a_list(ahead: Sequence[str]) -> bool:
     """Whether an "and" or "or" comes before anything that ends a list."""
     ends = _CLAUSE_ENDS | NOT | MORE | LESS | {"and", "or"}
     return next((word in ("and", "or") for word in ahead if word in ends), False)
+
+
+def absent(prompt: str) -> list[str]:
+    """The effects that a sentence names and that a preset does not have."""
+    return sorted(_ABSENT & set(re.findall("[a-z]+", prompt.lower())))
 
 
 def _semitones(prompt: str) -> list[Item]:

@@ -19,7 +19,7 @@ from labkit.signal.paths import new_files, replace_text, replacing
 from labkit.signal.seeds import generator
 from labkit.signal.units import amplitude_to_db, db_to_amplitude
 from labkit.systems.text.config import Config
-from labkit.systems.text.grammar import Item, parse, preset_of, stem, vocabulary
+from labkit.systems.text.grammar import Item, absent, parse, preset_of, stem, vocabulary
 from labkit.systems.text.model import (
     HINT_DB,
     HINT_ROOM,
@@ -82,9 +82,11 @@ def predict(
     named = [item for item in items if item.weight > 0 and not item.relative]
     moves = [item for item in items if item not in named]
     preset = lexicon = preset_of(named, level_db=level_db)
-    if model is not None and (named or not items):
+    lacking = absent(prompt)  # nothing is guessed for what a preset does not have
+    if model is not None and (named or not (items or lacking)):
         # People were never asked for "not thin" or "brighter": these words stay with the grammar.
-        asked = ", ".join(item.word.replace("-", " ") for item in named) if moves else prompt
+        words = ", ".join(item.word.replace("-", " ") for item in named)
+        asked = words if moves or lacking else prompt
         batch = encode_prompts([asked], model.config.net.sentences)
         batch |= {"log_mel": log_mel[None], "level_db": torch.tensor([level_db])}
         preset = _by_network(model, batch, asked, named, lexicon)
@@ -263,6 +265,8 @@ def summary(prompt: str, found: Prediction, written: Sequence[Rendered]) -> str:
     words = [f"{i.word} {'off' if i.off else f'{i.weight:+.1f}'}" for i in found.items]
     lines = [f"prompt      {prompt}", f"understood  {', '.join(words) or 'no word of the lexicon'}"]
     lines.append(f"answered by {found.by}")
+    if lacking := absent(prompt):
+        lines.append(f"not here    {', '.join(lacking)}: a preset has no such effect")
     for one in written:
         lufs = f"{one.dry_lufs:.1f} LUFS in, {one.wet_lufs:.1f} out, shifted {one.shift_db:+.1f} dB"
         lines += ["", f"{one.path.name}  {lufs}", one.preset.summary()]
