@@ -433,6 +433,20 @@ def test_what_is_like_nothing_that_was_taught_gets_the_lexicon():
     assert text.predict(model, noise(0.5), RATE, "pitch up 2 semitones").by == "lexicon"
 
 
+@pytest.mark.usefixtures("one_vector")
+def test_an_effect_that_a_preset_does_not_have_is_named_and_nothing_is_guessed_for_it():
+    model = build(TINY.but(taught=(stem("warm"), stem("chorus"))))
+    with torch.no_grad():
+        model.band_heads[2].bias[1] = 3.0  # the network's own opinion
+    found = text.predict(model.eval(), noise(0.5), RATE, "Chorus, like a phaser")
+    assert (found.preset, found.by) == (Preset(), "lexicon")
+    told = text.summary("Chorus, like a phaser", found, [])
+    assert "not here    chorus, phaser: a preset has no such effect" in told
+    # what else is asked for is answered as if it stood alone
+    both, alone = (text.predict(model, noise(0.5), RATE, p) for p in ("slow chorus, warm", "warm"))
+    assert both.preset == alone.preset != Preset()
+
+
 def test_sentences_can_be_read_by_mpnet(monkeypatch):
     def encode(texts):
         tokens = torch.stack([torch.full((3, 768), len(words) / 10) for words in texts])

@@ -51,6 +51,10 @@ def test_the_best_constants_and_the_oracle_are_those_published():
     assert found["flat"] == pytest.approx(0.648, abs=0.005)
     assert found["mean"] == pytest.approx(0.650, abs=0.005)
     assert found["nearest curve"] == pytest.approx(0.285, abs=0.005)
+    # In dB a curve that does nothing is off by each word's own size.
+    sizes = [word.settings.std() for word in data.test_words()]
+    felt = exam.errors_db(exam.baselines()["flat"])
+    np.testing.assert_allclose(felt, data.DB_PER_UNIT * np.array(sizes), rtol=0.02)
 
 
 def test_rooms_are_those_that_listeners_agreed_with():
