@@ -10,7 +10,7 @@ SYSTEM = System(
     presets=PRESETS,
     build=build,
     module="labkit.systems.synth",
-    checkpoints={"vital_simple": "synth", "vital_full": "synth_vital_full"},
+    checkpoints={"vital_simple": "synth", "vital_full": "synth_vital_full", "kosc": "synth_kosc"},
 )
 load = SYSTEM.load
 save = SYSTEM.save

@@ -23,7 +23,7 @@ class Sound:
 
     parameters: str = "vital_simple"
     seconds: float = 1.5
-    n_oscillators: int = 4
+    n_oscillators: int = 2
 
     def __post_init__(self) -> None:
         if self.parameters not in (*SETS, KOSC):
@@ -80,7 +80,7 @@ PRESETS = {
     "surge_simple": Config(Sound(parameters="surge_simple", seconds=4.0)),
     KOSC: Config(
         Sound(parameters=KOSC),
-        Net(hidden=320),
-        _plan(steps=6000, learning_rate=2e-3, weight_decay=0.0),
+        Net(hidden=192),
+        _plan(steps=2000, learning_rate=2e-3, weight_decay=0.0),
     ),
 }

@@ -94,7 +94,8 @@ class Encoder(nn.Module):
         one = torch.ones_like(frequency)
         pure = [torch.stack([frequency, one, shape * one], dim=-1) for shape in (0.0, 1.0)]
         known = magnitude(render(torch.cat(pure)[:, None]))
-        self.register_buffer("filters", torch.stack([_ridge(known.pow(p)) for p in _POWERS]))
+        filters = torch.stack([_ridge(known.pow(p)) for p in _POWERS])
+        self.register_buffer("filters", filters, persistent=False)
         self.layers = Regressor(2 * N_MAP, 2 * 2 * _N_FILTERS, width=width, n_layers=2)
 
     def forward(self, magnitude: Tensor) -> Tensor:
@@ -213,3 +214,14 @@ def ranked(noise: Tensor, target: Tensor) -> Tensor:
     own, goal = (one.unflatten(1, (-1, _N_VALUES)) for one in (noise, target))
     order = own[..., 0].argsort(1).gather(1, goal[..., 0].argsort(1).argsort(1))
     return own.gather(1, order[..., None].expand_as(own)).flatten(1)
+
+
+def scores(model: KoscModel, n: int, seed: int) -> dict[str, np.ndarray]:
+    """LSD in dB of every model's answers to `n` random sounds, and of answers to another one."""
+    shape = (n, model.config.sound.n_oscillators, _N_VALUES)
+    settings = torch.rand(shape, generator=torch_generator(seed, "k-osc scores"))
+    audio = render(settings)
+    drawn, plain = model.propose(audio)
+    answers = {"regression": plain, "flow, one draw": drawn[:, 0]}
+    answers |= {"shuffled sound": drawn[:, 0].roll(1, 0), "best constant": 0 * settings + 0.5}
+    return {x: log_spectral_distance(render(one), audio).numpy() for x, one in answers.items()}

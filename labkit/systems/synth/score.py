@@ -13,6 +13,8 @@ from labkit.measure.score import Row, row
 from labkit.measure.timbre import multi_scale_spectral, rms_cosine
 from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir
+from labkit.systems.synth import kosc
+from labkit.systems.synth.config import KOSC
 from labkit.systems.synth.model import SAMPLE_RATE, SynthModel, mono, note_features
 from labkit.systems.synth.predict import distance, patch_of, prepare, propose
 from labkit.systems.synth.render import Notes, default_folder, draw, read_notes
@@ -43,6 +45,13 @@ def score(
         folder: of the data set, for held-out notes and neighbours; the usual one when None.
     """
     sound = model.config.sound
+    if sound.parameters == KOSC:
+        found = kosc.scores(model, n, seed)
+        beside = {"prior": found["best constant"], "control": found["shuffled sound"]}
+        facts = {"protocol": f"{sound.n_oscillators} oscillators", "sources": "generated"}
+        facts |= {"metric": "LSD", "unit": "dB", "seed": seed, "beside": beside}
+        ways = ("regression", "flow, one draw")
+        return [row(found[way], range(n), name=way, **facts) for way in ways]
     folder = folder or default_folder(sound.parameters)
     notes = read_notes(folder, "train")
     protocol = f"{synthesizer_of(sound.parameters).title}, {len(sound.spec.fields)} parameters"
@@ -157,8 +166,14 @@ def nearest_notes(
 
 
 def fixed_score(model: SynthModel) -> dict[str, float]:
-    """Mean MSS in dB, of one draw and of the regressor, on twelve notes that no data set holds."""
+    """Mean MSS in dB, of one draw and of the regressor, on twelve notes that no data set holds.
+
+    Of kosc the LSD on 24 sounds.
+    """
     sound = model.config.sound
+    if sound.parameters == KOSC:
+        found = kosc.scores(model, 24, seed=0)
+        return {way: round(float(found[way].mean()), 3) for way in ("regression", "flow, one draw")}
     with Synth(sound.spec) as synth:
         targets = []
         k = 10**9
