@@ -6,9 +6,11 @@ import os
 import time
 import wave
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no playwright here: pip install playwright"
@@ -61,6 +63,21 @@ def until_changed(locator, before):
     pytest.fail("moving the slider changed nothing")
 
 
+def film(page, path):
+    """README's moving picture: the executed notebook, scrolled from its top, 640 pixels wide."""
+    page.evaluate(SHOW_CELL, "# 00")
+    frames = []
+    for _ in range(22):
+        page.wait_for_timeout(400)
+        shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        shot = shot.resize((640, 640 * shot.height // shot.width), Image.Resampling.LANCZOS)
+        frames.append(shot.quantize(64, dither=Image.Dither.NONE))
+        page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollBy(0, 450)")
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=700, loop=0, optimize=True
+    )
+
+
 @pytest.mark.browser
 @pytest.mark.long
 @pytest.mark.timeout(900)
@@ -91,6 +108,7 @@ def test_notebook_00_runs_and_its_slider_changes_sound_and_picture(run_all, page
         page.evaluate(SHOW_CELL, "plots.chain_diagram(found.chain)")
         page.wait_for_timeout(1500)
         page.screenshot(path=os.environ["LAB_SCREENSHOT"])
+        film(page, Path(os.environ["LAB_SCREENSHOT"]).with_suffix(".gif"))
 
     assert float(slider.get_attribute("aria-valuenow")) > at_first
     assert picture_before.startswith(b"\x89PNG")
