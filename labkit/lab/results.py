@@ -135,24 +135,25 @@ def tables(system: str | None = None) -> dict[str, Table]:
 def headlines(*, front: bool) -> Table:
     """The main figures of every system; `front` keeps one row for each system."""
     lines = []
+    kinds = {"generated": "generated", "real": "real", "recorded": "players never seen"}
     for number in _FRONT if front else range(len(HEADLINES)):
         system, protocol, name, metric, words = HEADLINES[number]
         found = {}
         for row in read(system):
             matches = fnmatchcase(row.protocol, protocol)
-            if matches and (row.name, row.metric) == (name, metric) and row.sources != "sampled":
+            if matches and (row.name, row.metric) == (name, metric) and row.sources in kinds:
                 found[row.sources] = row
-        rows = [found[kind] for kind in SOURCES if kind in found]
+        rows = [found[kind] for kind in kinds if kind in found]
         beside = ("prior", "floor", "control", "oracle")
         lines.append((
             system.replace("_", " "),
             words,
-            *(_score(found.get(kind)) for kind in ("generated", "real")),
+            *(_score(found.get(kind)) for kind in kinds),
             *(_joined([getattr(row, field) for row in rows]) for field in beside),
             _joined([row.n for row in rows]),
         ))  # fmt: skip
-    header = ("system", "task", "generated", "real", "best constant", "floor")
-    return Table((*header, "shuffled", "oracle", "n"), tuple(lines))
+    header = ("system", "task", *kinds.values(), "best constant", "floor", "shuffled", "oracle")
+    return Table((*header, "n"), tuple(lines))
 
 
 def with_headlines(page: str) -> str:
