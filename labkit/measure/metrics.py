@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 Names = Sequence[str]
@@ -73,3 +74,13 @@ def relative_error_db(expected: np.ndarray | Tensor, given: np.ndarray | Tensor)
         raise ValueError(f"shapes must agree, got {expected.shape} and {given.shape}")
     floor = max(np.square(expected).sum(), 1e-12)
     return float(10 * np.log10(np.square(expected - given).sum() / floor + 1e-30))
+
+
+def calibration_error(stated: ArrayLike, right: ArrayLike, n_bins: int = 10) -> float:
+    """How far stated probabilities (n,) are from being right (n,), a mean over bins of one width.
+
+    Source: Guo et al. 2017, eq. 3 (expected calibration error).
+    """
+    stated, right = np.asarray(stated, float), np.asarray(right, float)
+    place = np.minimum((stated * n_bins).astype(int), n_bins - 1)
+    return float(np.abs(np.bincount(place, stated - right)).sum() / len(stated))

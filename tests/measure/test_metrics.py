@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from labkit.measure.metrics import (
+    calibration_error,
     chain_scores,
     levenshtein,
     macro_f1,
@@ -52,3 +53,9 @@ def test_relative_error_by_hand():
     assert relative_error_db(ones, ones) == pytest.approx(-300.0)
     # The energy of silence counts as 1e-12.
     assert relative_error_db(np.zeros(4), np.full(4, 5e-7)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_calibration_error_by_hand():
+    """Said .95 twice and right once: .45 off; said .3 twice and never right: .3 off."""
+    assert calibration_error([0.95, 0.95, 0.3, 0.3], [1, 0, 0, 0]) == pytest.approx(0.375)
+    assert calibration_error([1.0, 1.0], [True, True]) == 0.0

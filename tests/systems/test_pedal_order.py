@@ -14,6 +14,7 @@ from labkit.effects.registry import effect
 from labkit.effects.sampling import ChainSampler
 from labkit.signal.files import AudioError, write_audio
 from labkit.signal.pool import DryPool
+from labkit.signal.recorded import recorded_groups
 from labkit.signal.seeds import generator
 from labkit.signal.sources import AudioFolder, GeneratedGuitars
 from labkit.systems import codec, pedal_order
@@ -22,6 +23,7 @@ from labkit.systems.pedal_order.config import END, SEPARATOR, START, ChainTokens
 from labkit.systems.pedal_order.data import (
     DryExamples,
     Examples,
+    examples_for_scoring,
     render,
     render_batch,
     targets,
@@ -356,9 +358,35 @@ def test_the_exam_of_an_untrained_network(small, tmp_path, monkeypatch):
     assert (exact.n, found["three", "macro F1"].n) == (24, 24)
     assert exact.prior >= 1 / 24
     for row in rows:
-        for other in (row.chance, row.prior, row.floor, row.control):
-            assert 0 <= other <= 1
+        if row.metric != "calibration error":
+            for other in (row.chance, row.prior, row.floor, row.control):
+                assert 0 <= other <= 1
     assert found["six", "exact chain"].reference is None
+    assert 0 <= found["six", "calibration error"].ours <= 1
+
+
+@pytest.mark.usefixtures("real_data")
+def test_what_is_chosen_is_chosen_on_instruments_of_validation(small):
+    size = {"n": 8, "n_floor": 48, "protocols": ("three",), "split": "validation"}
+    scored = {}
+    for temperature in (1.0, 50.0):
+        rows = SYSTEM.score(
+            small, sources=("recorded", "behind", "real"), **size, temperature=temperature
+        )
+        assert {row.sources for row in rows} == {"recorded", "behind"}
+        scored[temperature] = {(row.sources, row.metric): row.ours for row in rows}
+    assert small.config.net.temperature == 1.0
+    assert scored[1.0] != scored[50.0]
+    heard, coded = (
+        examples_for_scoring(
+            small.config.sound, PROTOCOLS["three"], kind, 8, seed=1, split="validation"
+        )
+        for kind in ("recorded", "behind")
+    )
+    named = set(recorded_groups("validation"))
+    assert {example.source_id.removeprefix("recorded/") for example in heard} <= named
+    assert [one.chain for one in heard] == [one.chain for one in coded]
+    assert not all(np.array_equal(a.wet, b.wet) for a, b in zip(heard, coded, strict=True))
 
 
 def test_the_oracle_cannot_tell_orders_that_sound_alike(pool):

@@ -322,6 +322,7 @@ def next_log_probabilities(
     cache: Cache,
     unread: Sequence[Sequence[int]],
     masks: np.ndarray,
+    temperature: float = 1.0,
 ) -> tuple[np.ndarray, Cache]:
     """Log-probabilities (n, n_tokens) of the next tokens of n sequences, and the longer cache.
 
@@ -329,6 +330,7 @@ def next_log_probabilities(
         cache: one row per sequence and window.
         unread: n equally long lists of the tokens that follow those in the cache.
         masks: (n, n_tokens) bool, see `ChainTokens.allowed`.
+        temperature: divides the votes of the windows; above 1 nothing is as sure.
     """
     n_windows = len(cache.source[0])
     device = cache.source[0].device
@@ -337,7 +339,7 @@ def next_log_probabilities(
     forbidden = ~torch.from_numpy(masks).to(device)
     votes = logits[:, -1].double().view(len(masks), n_windows, -1)
     votes = votes.masked_fill(forbidden[:, None], -torch.inf).log_softmax(-1)
-    return votes.mean(1).log_softmax(-1).cpu().numpy(), cache
+    return (votes.mean(1) / temperature).log_softmax(-1).cpu().numpy(), cache
 
 
 def _beam_search(
@@ -351,7 +353,9 @@ def _beam_search(
     while beginnings:
         masks = np.stack([tokens.allowed(sequence, shelf) for sequence in beginnings])
         last = [sequence[-1:] for sequence in beginnings]
-        scores, cache = next_log_probabilities(model, cache, last, masks)
+        scores, cache = next_log_probabilities(
+            model, cache, last, masks, model.config.net.temperature
+        )
         grown = [
             (totals[row] + float(scores[row, token]), row, [*beginnings[row], int(token)])
             for row, token in zip(*np.nonzero(masks), strict=True)

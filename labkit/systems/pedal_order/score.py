@@ -3,21 +3,24 @@
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
 from scipy.fft import dct
 
 from labkit.effects.chain import Chain
-from labkit.measure.metrics import chain_scores, macro_f1, si_sdr_db
+from labkit.measure.metrics import calibration_error, chain_scores, macro_f1, si_sdr_db
 from labkit.measure.score import SOURCES, STRANGERS, Row, row
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
 from labkit.systems.pedal_order.config import PROTOCOLS, Names, Protocol, Sound, canonical_names
 from labkit.systems.pedal_order.data import Example, examples_for_scoring
 from labkit.systems.pedal_order.model import PedalOrderModel
-from labkit.systems.pedal_order.predict import EXPLAINED_DB, decode
+from labkit.systems.pedal_order.predict import EXPLAINED_DB, Prediction, decode
 
 # Okita and Katayose 2026 (arXiv 2604.22276): three effects in all orders, their own sampling.
 PUBLISHED = {("three", "exact chain"): 0.774, ("three", "macro F1"): 0.958}
@@ -30,19 +33,30 @@ def score(
     n_floor: int = 2000,
     sources: Sequence[str] = (*SOURCES, *STRANGERS),
     protocols: Sequence[str] = tuple(PROTOCOLS),
+    split: Literal["test", "validation"] = "test",
+    temperature: float | None = None,
     seed: int = 1,
 ) -> list[Row]:
-    """The rows of the results table: `n` clips each; the floor learns from `n_floor` others."""
-    sound = model.config.sound
+    """The rows of the results table: `n` clips each; the floor learns from `n_floor` others.
+
+    Args:
+        split: whatever is chosen is chosen on validation, which has no real recordings.
+        temperature: another one than the checkpoint's, see `Net`.
+    """
+    config, model = model.config, copy(model)
+    sound = config.sound
+    if temperature is not None:
+        model.config = replace(config, net=replace(config.net, temperature=temperature))
     rows = []
     for protocol in (PROTOCOLS[name] for name in protocols):
         draw = partial(examples_for_scoring, sound, protocol, seed=seed)
         kinds = [kind for kind in ("generated", "sampled") if kind in sources] or ["generated"]
         taught = [e for kind in kinds for e in draw(kind, n=n_floor // 2, split="train")]
-        for kind in sources:
-            examples = draw(kind, n=n)
+        for kind in (one for one in sources if split == "test" or one != "real"):
+            examples = draw(kind, n=n, split=split)
             truth = [example.chain.names for example in examples]
-            ours = predicted_orders(model, protocol, examples)
+            found = predictions(model, protocol, examples)
+            ours = [canonical_names(one.chain.names) for one in found]
             rng = generator(seed, "controls", protocol.name, kind)
             answers = {
                 "ours": ours,
@@ -55,13 +69,15 @@ def score(
             exact["oracle"] = [_oracle(example, sound.sample_rate) for example in examples[:200]]
             f1 = {who: macro_f1(truth, a, protocol.pedals) for who, a in answers.items()}
             f1["prior"] = macro_f1(truth, [protocol.pedals] * n, protocol.pedals)
-            # F1 is one value for all clips, without an interval.
-            groups = {"exact chain": [e.source_id for e in examples], "macro F1": ["all"] * n}
+            stated = {"ours": calibration_error([one.probability for one in found], exact["ours"])}
+            scores = {"exact chain": exact, "macro F1": f1, "calibration error": stated}
             facts = {"protocol": protocol.name, "name": "transformer", "sources": kind}
-            for metric, values in (("exact chain", exact), ("macro F1", f1)):
+            for metric, values in scores.items():
+                # Only the first is a mean over clips, and has an interval.
+                groups = [e.source_id for e in examples] if values is exact else ["all"] * n
                 values["reference"] = PUBLISHED.get((protocol.name, metric))
                 facts |= {"metric": metric, "seed": seed}
-                rows.append(row(values.pop("ours"), groups[metric], beside=values, **facts))
+                rows.append(row(values.pop("ours"), groups, beside=values, **facts))
     return rows
 
 
@@ -75,13 +91,20 @@ def fixed_score(model: PedalOrderModel) -> dict[str, int]:
     return right
 
 
+def predictions(
+    model: PedalOrderModel, protocol: Protocol, examples: Sequence[Example]
+) -> list[Prediction]:
+    """What the network says of each example."""
+    clips = [example.features(model.config.sound)[None] for example in examples]
+    return [decode(model, clip, protocol.pedals, beams=6) for clip in clips]
+
+
 def predicted_orders(
     model: PedalOrderModel, protocol: Protocol, examples: Sequence[Example]
 ) -> list[Names]:
     """The canonical order of each example as the network predicts it."""
-    clips = [example.features(model.config.sound)[None] for example in examples]
-    chains = [decode(model, clip, protocol.pedals, beams=6).chain for clip in clips]
-    return [canonical_names(chain.names) for chain in chains]
+    found = predictions(model, protocol, examples)
+    return [canonical_names(one.chain.names) for one in found]
 
 
 def _floor(taught: list[Example], examples: list[Example], sound: Sound, seed: int) -> list[Names]:
