@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from labkit.effects import registry
 from labkit.effects.chain import NO_PEDALS, Chain, ChainSpace, Step
-from labkit.effects.effect import commutes
+from labkit.effects.effect import Effect, commutes
+from labkit.effects.kernels import batched, over_time
+from labkit.effects.parameters import space
 from labkit.effects.registry import EFFECTS, effect
 from labkit.effects.sampling import ChainSampler
 from labkit.measure.metrics import relative_error_db, si_sdr_db
@@ -244,3 +247,17 @@ def test_a_chain_space_turns_the_free_knobs_and_leaves_the_fixed_ones():
     wets[1].square().sum().backward()
     assert leaf.grad[1].all()
     assert not leaf.grad[[0, 2]].any()
+
+
+def test_a_registered_pedal_of_ones_own_plays_in_a_chain_like_any_other(monkeypatch) -> None:
+    monkeypatch.setattr(registry, "_EFFECTS", known := dict(EFFECTS))
+    monkeypatch.setattr(registry, "EFFECTS", MappingProxyType(known))
+    fold = batched(lambda audio, _, *, fold: torch.sin(over_time(fold) * audio))
+    registry.register(Effect("folder", space(fold=(2.0, 9.0)), "", fold, linear=False))
+    own = Step("folder", {"fold": 4.0})
+    wet = rendered(PEAK, own, DELAY)
+    bent = np.sin(4.0 * rendered(PEAK))
+    assert relative_error_db(wet, Chain((DELAY,)).render(bent, RATE)) < -100
+    assert "pedalboard has no folder" in Chain((PEAK, own)).to_code()
+    with pytest.raises(ValueError, match="name must be a new one, got 'gain'"):
+        registry.register(EFFECTS["gain"])
