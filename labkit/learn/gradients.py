@@ -4,7 +4,7 @@ Every estimator differentiates a weighted sum of the box's output with respect t
 the weights are the gradient that the loss sends back.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -241,15 +241,3 @@ def cosine(estimate: Tensor, exact: Tensor) -> Tensor:
     """Cosine between gradients (..., d) -> (...); 0 where one of them is zero."""
     pair = estimate.double(), exact.double()
     return torch.nn.functional.cosine_similarity(*pair, dim=-1, eps=1e-30)
-
-
-def log_gradient(
-    writer: Any, step: int, estimate: Tensor, exact: Tensor | None = None
-) -> Mapping[str, float]:
-    """Mean norm of a gradient (b, d) and cosine to the exact one, written to TensorBoard."""
-    figures = {"norm": float(estimate.norm(dim=-1).mean())}
-    if exact is not None:
-        figures["cosine"] = float(cosine(estimate, exact).mean())
-    for key, value in figures.items():
-        writer.add_scalar(f"gradient/{key}", value, step)
-    return figures

@@ -15,7 +15,6 @@ from labkit.learn.gradients import (
     Surrogate,
     black_box,
     cosine,
-    log_gradient,
 )
 from labkit.signal.seeds import generator
 
@@ -157,15 +156,6 @@ def test_a_box_inside_a_network_trains_it():
     assert losses[-1] < 0.01 * losses[0]
 
 
-def test_cosine_and_log():
+def test_cosine():
     a, b = torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[1.0, 1.0], [1.0, 0.0]])
     assert cosine(a, b).tolist() == pytest.approx([0.5**0.5, 0.0])
-    written = []
-
-    class Writer:
-        def add_scalar(self, name, value, step):
-            written.append((name, round(value, 4), step))
-
-    figures = log_gradient(Writer(), 7, 3 * a[:1], b[:1])
-    assert written == [("gradient/norm", 3.0, 7), ("gradient/cosine", 0.7071, 7)]
-    assert figures["norm"] == 3.0
