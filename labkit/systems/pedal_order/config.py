@@ -258,8 +258,6 @@ class Net:
         width, n_heads, encoder_layers, decoder_layers, channels, dropout: of transformer and stem.
         knob_weight: weight of a knob token's loss beside an order token's.
         hint_weight: weight of the auxiliary loss, see `PedalOrderModel`.
-        temperature: divides the logits of the order where a chain is decoded, so that the stated
-            probability is that of being right; chosen on validation groups after training.
     """
 
     n_bins: int = 16
@@ -271,7 +269,6 @@ class Net:
     dropout: float = 0.0
     knob_weight: float = 0.05
     hint_weight: float = 1.0
-    temperature: float = 1.0
 
     @property
     def tokens(self) -> ChainTokens:

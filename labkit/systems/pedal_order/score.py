@@ -3,8 +3,6 @@
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from copy import copy
-from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -34,19 +32,14 @@ def score(
     sources: Sequence[str] = (*SOURCES, *STRANGERS),
     protocols: Sequence[str] = tuple(PROTOCOLS),
     split: Literal["test", "validation"] = "test",
-    temperature: float | None = None,
     seed: int = 1,
 ) -> list[Row]:
     """The rows of the results table: `n` clips each; the floor learns from `n_floor` others.
 
     Args:
         split: whatever is chosen is chosen on validation, which has no real recordings.
-        temperature: another one than the checkpoint's, see `Net`.
     """
-    config, model = model.config, copy(model)
-    sound = config.sound
-    if temperature is not None:
-        model.config = replace(config, net=replace(config.net, temperature=temperature))
+    sound = model.config.sound
     rows = []
     for protocol in (PROTOCOLS[name] for name in protocols):
         draw = partial(examples_for_scoring, sound, protocol, seed=seed)
