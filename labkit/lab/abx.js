@@ -79,7 +79,9 @@ function render({ model, el }) {
   root.tabIndex = 0;
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", "Blind A/B/X listening test");
-  root.dataset.lmSuppressShortcuts = "true"; // otherwise JupyterLab takes a, b and x as notebook commands
+  root.addEventListener("keydown", (event) => { // in JupyterLab a letter cuts a cell, an arrow leaves it
+    if (!(event.ctrlKey || event.metaKey || event.altKey || event.shiftKey)) event.stopPropagation();
+  });
   const style = document.createElement("style");
   style.textContent = STYLE;
   el.append(style, root);

@@ -35,6 +35,9 @@ function fromUnit(knob, unit) {
 
 function render({ model, el }) {
   const root = made(el, "div", { className: "labkit-board" });
+  root.addEventListener("keydown", (event) => { // in JupyterLab a letter cuts a cell, an arrow leaves it
+    if (!(event.ctrlKey || event.metaKey || event.altKey || event.shiftKey)) event.stopPropagation();
+  });
   made(root, "style", { textContent: STYLE });
   const row = made(root, "div", { className: "row" });
   const bar = made(root, "div", { className: "bar" });

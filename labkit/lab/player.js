@@ -7,6 +7,9 @@ function render({ model, el }) {
   const caption = document.createElement("div");
   caption.className = "labkit-caption";
   el.append(audio, caption);
+  el.addEventListener("keydown", (event) => { // in JupyterLab a letter cuts a cell, an arrow leaves it
+    if (!(event.ctrlKey || event.metaKey || event.altKey || event.shiftKey)) event.stopPropagation();
+  });
 
   let address = null;
   let held = null; // where and whether it played, until the new sound is ready

@@ -21,15 +21,20 @@ const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
 function render({ model, el }) {
   const root = made(el, "div", { className: "labkit-recorder" });
+  root.addEventListener("keydown", (event) => { // in JupyterLab a letter cuts a cell, an arrow leaves it
+    if (!(event.ctrlKey || event.metaKey || event.altKey || event.shiftKey)) event.stopPropagation();
+  });
   made(root, "style", { textContent: STYLE });
   const record = made(root, "button", { type: "button", textContent: "● record" });
   const device = made(root, "select");
   device.setAttribute("aria-label", "input");
   made(device, "option", { value: "", textContent: "default input" });
-  const label = made(root, "label", { textContent: "seconds " });
+  const label = made(root, "label", { textContent: "length (s) " });
   const seconds = made(label, "input", { type: "number", min: 1, max: 60, value: model.get("seconds") });
-  const level = made(root, "meter", { min: -60, max: 0, low: -30, high: -6, optimum: -15, value: -60 });
+  const gauge = made(root, "label", { textContent: "level " });
+  const level = made(gauge, "meter", { min: -60, max: 0, low: -30, high: -6, optimum: -15, value: -60 });
   level.setAttribute("aria-label", "input level in dBFS");
+  const reading = made(gauge, "span", { textContent: " - dBFS" });
   const words = made(root, "p", { textContent: model.get("message") });
   words.setAttribute("role", "status");
   const say = (text) => { words.textContent = text; };
@@ -66,6 +71,7 @@ function render({ model, el }) {
         let peak = 0;
         for (const sample of data) peak = Math.max(peak, Math.abs(sample));
         level.value = Math.max(20 * Math.log10(peak + 1e-6), level.value - 0.5);
+        reading.textContent = ` ${level.value.toFixed(0)} dBFS`;
         if (keep) pieces.push(data);
       };
       context.createMediaStreamSource(stream).connect(tap);
@@ -92,6 +98,7 @@ function render({ model, el }) {
       stream.getTracks().forEach((track) => track.stop());
       await context.close();
       level.value = -60;
+      reading.textContent = " - dBFS";
     }
   }
 

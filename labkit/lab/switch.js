@@ -9,6 +9,9 @@
 .labkit-players canvas { width: 100%; height: 48px; cursor: pointer; }
 .labkit-players button { font: inherit; padding: .3em .8em; cursor: pointer; }
 .labkit-players button[aria-pressed=true] { background: #0072b2; color: #fff; }
+.labkit-players .labkit-loop { margin-left: auto; border: 1px solid #8886; border-radius: 6px; background: none; color: inherit; opacity: .6; }
+.labkit-players .labkit-loop[aria-pressed=true] { background: none; color: inherit; opacity: 1; box-shadow: inset 0 -3px #0072b2; }
+.labkit-players .labkit-clock { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .labkit-players button:focus-visible, .labkit-players:focus-visible { outline: 3px solid #e69f00; }
 .labkit-players figcaption { font-size: 85%; opacity: .75; }
 .labkit-players .labkit-chosen figcaption { opacity: 1; font-weight: bold; }`;
@@ -18,6 +21,7 @@
     made.type = "button";
     made.textContent = text;
     made.setAttribute("aria-label", label);
+    made.title = label;
     made.addEventListener("click", act);
     parent.append(made);
     return made;
@@ -53,14 +57,17 @@
     const play = button(bar, "▶", "play or stop (space)", () => (state.context ? stop() : start()));
     const choices = names.map((name, k) =>
       button(bar, name, `${name} (key ${k + 1})`, () => choose(k)));
-    const loop = button(bar, "⟲", "repeat (key L)", () => setLoop(!state.loop));
-    const clock = document.createElement("span");
+    const clock = Object.assign(document.createElement("span"), { className: "labkit-clock" });
     bar.append(clock);
+    const loop = button(bar, "⟲", "repeat (key L)", () => setLoop(!state.loop));
+    loop.className = "labkit-loop"; // a switch of its own, not one more sound
     const wave = document.createElement("canvas");
     wave.setAttribute("role", "img");
     figures.forEach((figure) => { figure.querySelector("audio").hidden = true; });
     group.prepend(Object.assign(document.createElement("style"), { textContent: STYLE }), bar, wave);
     group.tabIndex = 0;
+    group.setAttribute("role", "group");
+    group.setAttribute("aria-label", `${names.length} sounds; keys: space plays, digits choose, arrows move by a second, L repeats`);
 
     const duration = () => (state.clips ? state.clips[0].duration : 0);
     const place = () => {
@@ -87,7 +94,7 @@
 
     async function start() {
       await load();
-      if (!state.clips) return;
+      if (!state.clips || state.context) return; // or pressed twice while the clips were decoded
       const context = new AudioContext();
       state.context = context;
       state.began = context.currentTime + 0.05 - state.at;
@@ -177,21 +184,23 @@
 
     wave.addEventListener("click", (event) => load().then(() => state.clips && seek((event.offsetX / wave.clientWidth) * duration())));
     group.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (!event.shiftKey) event.stopPropagation(); // in JupyterLab a letter cuts a cell, an arrow leaves it
       const digit = Number(event.key) - 1;
       if (names[digit] !== undefined) choose(digit);
-      else if (event.key === "l") setLoop(!state.loop);
+      else if (event.key.toLowerCase() === "l") setLoop(!state.loop);
       else if (event.key === " " && event.target === group) (state.context ? stop() : start());
       else if (event.key === "ArrowLeft") seek(place() - 1);
       else if (event.key === "ArrowRight") seek(place() + 1);
       else return;
       event.preventDefault();
-      event.stopPropagation(); // JupyterLab's own keys
     });
     show();
     // The waveform is drawn when the page has come to it.
     new IntersectionObserver((seen, observer) => {
       if (seen.some((one) => one.isIntersecting)) { observer.disconnect(); load(); }
     }).observe(group);
+    new ResizeObserver(() => state.context || draw()).observe(wave);
   }
 
   document.querySelectorAll(".labkit-players:not([data-ready])").forEach(upgrade);

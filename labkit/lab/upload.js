@@ -22,7 +22,9 @@ function field(parent, words, attributes) {
 function render({ model, el }) {
   const root = document.createElement("div");
   root.className = "labkit-upload";
-  root.dataset.lmSuppressShortcuts = "true"; // letters of a path are no notebook commands
+  root.addEventListener("keydown", (event) => { // in JupyterLab a letter cuts a cell, an arrow leaves it
+    if (!(event.ctrlKey || event.metaKey || event.altKey || event.shiftKey)) event.stopPropagation();
+  });
   const style = document.createElement("style");
   style.textContent = STYLE;
   el.append(style, root);

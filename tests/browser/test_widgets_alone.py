@@ -24,6 +24,22 @@ widgets = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(widgets)
 
 RATE = 48000
+# What reaches the loudspeakers, in `window.heard`: everything that is connected to them is connected to a tap, too.
+TAP = """() => {
+    const connect = AudioNode.prototype.connect;
+    window.heard = [];
+    AudioNode.prototype.connect = function (to, ...rest) {
+        if (to instanceof AudioDestinationNode && this.context instanceof AudioContext) {
+            if (!this.context.tap) {
+                this.context.tap = this.context.createScriptProcessor(4096, 1, 1);
+                this.context.tap.onaudioprocess = (event) => window.heard.push(...event.inputBuffer.getChannelData(0));
+                connect.call(this.context.tap, to);
+            }
+            connect.call(this, this.context.tap);
+        }
+        return connect.call(this, to, ...rest);
+    };
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +174,26 @@ def test_players_switch_without_losing_their_place(open_page):
     assert group.get_attribute("data-playing") == "no"
     assert page.locator(".labkit-chosen").inner_text().startswith("dry -23.0 LUFS")
     assert errors == []
+
+
+def test_a_switch_between_players_leaves_no_gap(open_page):
+    page = open_page()
+    widgets.show(page, "board.js", shelf=[], steps=[], json="", code="", message="")
+    page.evaluate(TAP)
+    tone = np.sin(2 * np.pi * 220 * np.arange(3 * RATE) / RATE).astype(np.float32)[None]
+    shown = listen.players({"sine": (tone, RATE), "driven": (np.tanh(5 * tone), RATE)})
+    page.set_content(shown._repr_html_())
+    group = page.locator(".labkit-players")
+    group.focus()
+    # Pressed again while the clips are decoded: still one sound.
+    press = "new KeyboardEvent('keydown', { key: ' ', bubbles: true })"
+    group.evaluate(f"group => [1, 2, 3].forEach(() => group.dispatchEvent({press}))")
+    page.wait_for_function("window.heard.some((sample) => sample !== 0)")
+    for key in "2121":
+        page.wait_for_timeout(150)
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    heard = np.array(page.evaluate("window.heard"))
+    loud = np.flatnonzero(np.abs(heard) > 1e-3)
+    assert np.diff(loud).max() < 0.002 * RATE  # a sine is near zero for much less
+    assert np.abs(heard).max() < 1.1 * max(np.abs(clip).max() for clip, _ in shown.clips.values())
