@@ -8,7 +8,6 @@ means.
 
 import contextlib
 import dis
-import html
 import importlib.util
 import json
 import re
@@ -23,6 +22,7 @@ from unittest.mock import patch
 
 import numpy as np
 
+from labkit.lab.results import Table
 from labkit.signal.paths import data_dir, replace_text
 
 Attempt = Callable[..., object]
@@ -185,11 +185,9 @@ class Progress:
         return "\n".join([f"{self.n_solved} of {len(rows)} exercises solved", *rows])
 
     def _repr_html_(self) -> str:
-        head = "<tr><th>Exercise</th><th></th><th></th><th></th><th>Solved</th></tr>"
-        cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self.rows)
-        body = "".join(f"<tr>{row}</tr>" for row in cells)
-        title = f"{self.n_solved} of {len(self.rows)} exercises solved"
-        return f"<table><caption>{title}</caption>{head}{body}</table>"
+        header = ("No.", "Exercise", "Level", "Time", "Solved")
+        table = Table(header, tuple((*row[:4], row[4] or "–") for row in self.rows))
+        return f"<p>{self.n_solved} of {len(self.rows)} exercises solved</p>{table._repr_html_()}"
 
 
 def progress() -> Progress:

@@ -19,6 +19,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from PIL import Image
 
@@ -34,16 +35,17 @@ _STYLE = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), INK),
     **dict.fromkeys(("xtick.color", "ytick.color"), INK),
     "axes.facecolor": "none",
-    "font.size": 9,
-    "axes.titlesize": 9,
+    "font.size": 10,
+    "axes.titlesize": 10,
     "axes.grid": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
 }
 _CLEAR_TO_BLUE = LinearSegmentedColormap.from_list("clear to blue", ["#0072b200", "#0072b2ff"])
+_EDGE = withStroke(linewidth=2, foreground="#00466e")  # white text on any blue, on any page
 _UNITS = {"db": "dB", "hz": "Hz", "ms": "ms", "seconds": "s", "semitones": "semitones"}
-_LEGEND_BESIDE = {"frameon": False, "fontsize": 8, "loc": "center left", "bbox_to_anchor": (1, 0.5)}
+_LEGEND_BESIDE = {"frameon": False, "fontsize": 9, "loc": "center left", "bbox_to_anchor": (1, 0.5)}
 
 
 class LabFigure(Figure):
@@ -176,8 +178,9 @@ def matrix(
     share = values / np.maximum(values.sum(1, keepdims=True), 1e-9)
     axes.imshow(share, aspect="auto", cmap=_CLEAR_TO_BLUE, vmin=0)
     for (row, column), value in np.ndenumerate(values) if written else ():
-        colour = "white" if share[row, column] > 0.5 * share.max() else INK
-        axes.text(column, row, f"{value:g}", ha="center", va="center", color=colour, size=8)
+        on_blue = share[row, column] > 0.15 * share.max()
+        style = {"color": "white", "path_effects": [_EDGE]} if on_blue else {"color": INK}
+        axes.text(column, row, f"{value:g}", ha="center", va="center", size=9, **style)
     shown = range(0, len(x_labels), max(1, -(-len(x_labels) // 16)))
     axes.set_xticks(shown, [x_labels[k] for k in shown], rotation=45, ha="right")
     axes.set_yticks(range(len(y_labels)), y_labels)
@@ -189,15 +192,16 @@ def scatter(
     groups: Mapping[str, np.ndarray], *, xlabel: str, ylabel: str, named: bool = False
 ) -> LabFigure:
     """Points (n, 2) of several groups; `named` writes the name of a group at its points."""
-    figure = LabFigure(f"{ylabel} over {xlabel}: {', '.join(groups)}", width=5.2, height=3.6)
+    size = {"width": 7.2, "height": 4.8} if named else {"width": 5.2, "height": 3.6}
+    figure = LabFigure(f"{ylabel} over {xlabel}: {', '.join(groups)}", **size)
     axes = figure.subplots()
     for name, points in groups.items():
         axes.scatter(*np.asarray(points).T, s=12, label=name, color=COLOURS[5] if named else None)
         for point in points if named else ():
-            axes.annotate(name, point, xytext=(2, 2), textcoords="offset points", fontsize=7)
+            axes.annotate(name, point, xytext=(2, 2), textcoords="offset points", fontsize=8)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if not named:
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=9)
     return figure
 
 
@@ -211,7 +215,9 @@ def spectrogram(
 def compare_spectrograms(
     clips: Mapping[str, Clip], *, scale: str = "mel", n_fft: int = 2048, range_db: float = 80.0
 ) -> LabFigure:
-    """Spectrograms side by side on one colour scale; 0 dB is a full-scale sine.
+    """Spectrograms side by side, at most three in a row, on one colour scale.
+
+    0 dB is a full-scale sine.
 
     Args:
         clips: name -> (audio (channels, samples), sample_rate); channels are averaged.
@@ -226,9 +232,14 @@ def compare_spectrograms(
     if scale not in ("mel", "linear"):
         raise ValueError(f"scale must be 'mel' or 'linear', got {scale!r}")
     alt = f"Spectrogram ({scale} frequency): {', '.join(clips)}"
-    figure = LabFigure(alt, width=3.2 * max(2, len(clips)))
-    row = figure.subplots(1, len(clips), squeeze=False)[0]
-    images = []
+    n = len(clips)
+    columns, width = (n, 3.2 * max(2, n)) if n <= 3 else (2, 7.6) if n == 4 else (3, 9.6)
+    rows = -(-n // columns)
+    figure = LabFigure(alt, width=width, height=2.4 * rows + 0.2)
+    row = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in row[n:]:
+        axes.remove()
+    row, images = row[:n], []
     for axes, (name, (audio, sample_rate)) in zip(row, clips.items(), strict=True):
         mono = torch.from_numpy(as_channels(audio).mean(0).astype(np.float32))
         images.append(_draw_spectrogram(axes, mono, sample_rate, scale == "mel", n_fft))
@@ -237,7 +248,8 @@ def compare_spectrograms(
     top_db = 0.0 if top_db <= -99.0 else top_db  # all silent
     for image in images:
         image.set_clim(top_db - range_db, top_db)
-    row[0].set_ylabel("frequency (kHz)" + (", mel scale" if scale == "mel" else ""))
+    for axes in row[::columns]:
+        axes.set_ylabel("frequency (kHz)" + (", mel scale" if scale == "mel" else ""))
     with matplotlib.rc_context(_STYLE):
         figure.colorbar(images[-1], ax=row, label="level (dB)", fraction=0.05)
     return figure

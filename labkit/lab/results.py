@@ -43,10 +43,11 @@ _BEGIN, _END = "<!-- results:begin -->", "<!-- results:end -->"
 _STYLE = """
 .labkit-COLUMNS { container-type: inline-size; }
 .labkit-COLUMNS :is(td, th) { padding: .3em .5em; }
+.labkit-COLUMNS.labkit-COLUMNS .words { text-align: left; }
 @container (max-width: WIDTHem) {
   .labkit-COLUMNS thead { display: none; }
   .labkit-COLUMNS :is(table, tbody, tr) { display: block; }
-  .labkit-COLUMNS table tbody tr { padding: .4em 0; text-align: left; }
+  .labkit-COLUMNS.labkit-COLUMNS tbody tr { padding: .4em 0; text-align: left; }
   .labkit-COLUMNS td { display: inline-block; padding: 0 1em 0 0; text-align: left; }
   .labkit-COLUMNS td::before { content: attr(data-name) " "; opacity: .7; }
 }"""
@@ -69,11 +70,20 @@ class Table:
 
     def _repr_html_(self) -> str:
         names = [html.escape(cell) for cell in self.header]
-        head = "".join(f'<th scope="col">{name}</th>' for name in names)
+        # Words stand at the left of their column, numbers at the right.
+        columns = zip(*self.body, strict=True) if self.body else [()] * len(names)
+        kinds = [
+            "number" if all(cell[:1] in "–-+.0123456789" for cell in column) else "words"
+            for column in columns
+        ]
+        headed = zip(kinds, names, strict=True)
+        head = "".join(f'<th scope="col" class="{kind}">{name}</th>' for kind, name in headed)
         rows = ""
         for line in self.body:
-            cells = zip(names, map(html.escape, line), strict=True)
-            row = "".join(f'<td data-name="{name}">{cell}</td>' for name, cell in cells)
+            cells = zip(kinds, names, map(html.escape, line), strict=True)
+            row = "".join(
+                f'<td class="{kind}" data-name="{name}">{cell}</td>' for kind, name, cell in cells
+            )
             rows += f"<tr>{row}</tr>"
         columns = f"columns-{len(names)}"
         style = _STYLE.replace("COLUMNS", columns).replace("WIDTH", f"{_COLUMN_EM * len(names):g}")
