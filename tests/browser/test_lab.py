@@ -86,9 +86,12 @@ def wait_until(holds, what):
 
 
 def assert_in_step(before, after, loop_seconds):
-    """A sound that repeats has gone on as the clock did; each is (place, time, ...) in seconds."""
+    """A sound that repeats has gone on as the clock did; each is (place, time, ...) in seconds.
+
+    A busy machine decodes for half a second; one that begins again would be off by one or more.
+    """
     ahead = after[0] - before[0] - (after[1] - before[1])
-    assert abs((ahead + loop_seconds / 2) % loop_seconds - loop_seconds / 2) < 0.6  # a busy machine decodes that long
+    assert abs((ahead + loop_seconds / 2) % loop_seconds - loop_seconds / 2) < 0.6
 
 
 def test_the_printed_address_opens_notebook_00_with_the_checkout_at_its_root(lab, page):
