@@ -20,6 +20,7 @@ FORBIDDEN = {
     r"from IPython\.display import [^\n]*\bAudio\b": "play through labkit.lab.listen",
     r"\bdisplay\.Audio\(|\bipd\.Audio\(": "play through labkit.lab.listen",
     r"\binput\(": "a prompt blocks every runner",
+    r"<iframe": "JupyterLab denies a frame in a widget its storage: print the address",
 }
 
 
@@ -134,6 +135,16 @@ def test_uses_nothing_that_stalls_or_misleads(path):
     for pattern, instead in FORBIDDEN.items():
         found = re.search(pattern, code)
         assert not found, f"{found[0]}: {instead}"
+
+
+@every_notebook
+def test_prints_words_and_no_raw_values(path):
+    outputs = [output for cell in read(path).cells for output in cell.get("outputs", [])]
+    printed = "".join(output.get("text", "") for output in outputs)
+    raw = re.findall(
+        r"\{(?:'[^{}]*'|[\d.]+): [^{}]*\}|\barray\(|\btensor\(|\bnp\.\w+\(|\('\w[^)]*'\)", printed
+    )
+    assert not raw, f"say it in words, with units: {raw[0]}"
 
 
 @every_notebook
