@@ -185,8 +185,7 @@ class Progress:
         return "\n".join([f"{self.n_solved} of {len(rows)} exercises solved", *rows])
 
     def _repr_html_(self) -> str:
-        header = ("No.", "Exercise", "Level", "Time", "Solved")
-        table = Table(header, tuple((*row[:4], row[4] or "–") for row in self.rows))
+        table = Table(("No.", "Exercise", "Level", "Time", "Solved"), tuple(self.rows))
         return f"<p>{self.n_solved} of {len(self.rows)} exercises solved</p>{table._repr_html_()}"
 
 

@@ -43,7 +43,7 @@ _STYLE = {
     "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
 }
 _CLEAR_TO_BLUE = LinearSegmentedColormap.from_list("clear to blue", ["#0072b200", "#0072b2ff"])
-_EDGE = withStroke(linewidth=2, foreground="#00466e")  # white text on any blue, on any page
+_ON_BLUE = {"color": "white", "path_effects": [withStroke(linewidth=2, foreground="#00466e")]}
 _UNITS = {"db": "dB", "hz": "Hz", "ms": "ms", "seconds": "s", "semitones": "semitones"}
 _LEGEND_BESIDE = {"frameon": False, "fontsize": 9, "loc": "center left", "bbox_to_anchor": (1, 0.5)}
 
@@ -110,9 +110,8 @@ class LiveFigure(widgets.HTML):
             self.value = figure._repr_html_()
         else:
             source = f"data:image/png;base64,{base64.b64encode(figure.png()).decode()}"
-            self.value = (
-                f'<img src="{source}" alt="{html.escape(self._alt)}" style="max-width:100%">'
-            )
+            alt = html.escape(self._alt)
+            self.value = f'<img src="{source}" alt="{alt}" style="max-width:100%">'
 
     def __repr__(self) -> str:
         return f"LiveFigure: {self._alt}"
@@ -178,8 +177,7 @@ def matrix(
     share = values / np.maximum(values.sum(1, keepdims=True), 1e-9)
     axes.imshow(share, aspect="auto", cmap=_CLEAR_TO_BLUE, vmin=0)
     for (row, column), value in np.ndenumerate(values) if written else ():
-        on_blue = share[row, column] > 0.15 * share.max()
-        style = {"color": "white", "path_effects": [_EDGE]} if on_blue else {"color": INK}
+        style = _ON_BLUE if share[row, column] > 0.15 * share.max() else {"color": INK}
         axes.text(column, row, f"{value:g}", ha="center", va="center", size=9, **style)
     shown = range(0, len(x_labels), max(1, -(-len(x_labels) // 16)))
     axes.set_xticks(shown, [x_labels[k] for k in shown], rotation=45, ha="right")
@@ -192,8 +190,7 @@ def scatter(
     groups: Mapping[str, np.ndarray], *, xlabel: str, ylabel: str, named: bool = False
 ) -> LabFigure:
     """Points (n, 2) of several groups; `named` writes the name of a group at its points."""
-    size = {"width": 7.2, "height": 4.8} if named else {"width": 5.2, "height": 3.6}
-    figure = LabFigure(f"{ylabel} over {xlabel}: {', '.join(groups)}", **size)
+    figure = LabFigure(f"{ylabel} over {xlabel}: {', '.join(groups)}", width=6.8, height=4.6)
     axes = figure.subplots()
     for name, points in groups.items():
         axes.scatter(*np.asarray(points).T, s=12, label=name, color=COLOURS[5] if named else None)
@@ -215,9 +212,7 @@ def spectrogram(
 def compare_spectrograms(
     clips: Mapping[str, Clip], *, scale: str = "mel", n_fft: int = 2048, range_db: float = 80.0
 ) -> LabFigure:
-    """Spectrograms side by side, at most three in a row, on one colour scale.
-
-    0 dB is a full-scale sine.
+    """Spectrograms, at most three in a row, on one colour scale; 0 dB is a full-scale sine.
 
     Args:
         clips: name -> (audio (channels, samples), sample_rate); channels are averaged.
@@ -234,12 +229,9 @@ def compare_spectrograms(
     alt = f"Spectrogram ({scale} frequency): {', '.join(clips)}"
     n = len(clips)
     columns, width = (n, 3.2 * max(2, n)) if n <= 3 else (2, 7.6) if n == 4 else (3, 9.6)
-    rows = -(-n // columns)
+    rows, images = -(-n // columns), []
     figure = LabFigure(alt, width=width, height=2.4 * rows + 0.2)
-    row = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in row[n:]:
-        axes.remove()
-    row, images = row[:n], []
+    row = [figure.add_subplot(rows, columns, k + 1) for k in range(n)]
     for axes, (name, (audio, sample_rate)) in zip(row, clips.items(), strict=True):
         mono = torch.from_numpy(as_channels(audio).mean(0).astype(np.float32))
         images.append(_draw_spectrogram(axes, mono, sample_rate, scale == "mel", n_fft))
@@ -268,9 +260,7 @@ def _draw_spectrogram(
         axes.set_yticks(ticks, [f"{f / 1000:g}" for f in hz])
     else:
         power = spectra.power(spectra.stft(mono, n_fft=n_fft, hop_length=hop))
-        level_db = 10 * torch.log10(
-            power / (n_fft / 4) ** 2 + 1e-10
-        )  # n_fft / 4: a full-scale sine
+        level_db = 10 * torch.log10(power / (n_fft / 4) ** 2 + 1e-10)  # 0: a full-scale sine
         top = sample_rate / 2000
     extent = (0, len(mono) / sample_rate, 0, top)
     return axes.imshow(level_db.numpy(), origin="lower", aspect="auto", extent=extent, cmap="magma")

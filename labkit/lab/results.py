@@ -70,20 +70,14 @@ class Table:
 
     def _repr_html_(self) -> str:
         names = [html.escape(cell) for cell in self.header]
-        # Words stand at the left of their column, numbers at the right.
-        columns = zip(*self.body, strict=True) if self.body else [()] * len(names)
-        kinds = [
-            "number" if all(cell[:1] in "–-+.0123456789" for cell in column) else "words"
-            for column in columns
-        ]
-        headed = zip(kinds, names, strict=True)
-        head = "".join(f'<th scope="col" class="{kind}">{name}</th>' for kind, name in headed)
+        first = (self.body or [names])[0]  # it tells a column of numbers, which stand at the right
+        kinds = ("number" if cell[:1] in "–-+.0123456789" else "words" for cell in first)
+        named = [*zip(kinds, names, strict=True)]
+        head = "".join(f'<th scope="col" class="{kind}">{name}</th>' for kind, name in named)
         rows = ""
         for line in self.body:
-            cells = zip(kinds, names, map(html.escape, line), strict=True)
-            row = "".join(
-                f'<td class="{kind}" data-name="{name}">{cell}</td>' for kind, name, cell in cells
-            )
+            cells = zip(named, map(html.escape, line), strict=True)
+            row = "".join(f'<td class="{k}" data-name="{n}">{cell}</td>' for (k, n), cell in cells)
             rows += f"<tr>{row}</tr>"
         columns = f"columns-{len(names)}"
         style = _STYLE.replace("COLUMNS", columns).replace("WIDTH", f"{_COLUMN_EM * len(names):g}")

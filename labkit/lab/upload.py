@@ -70,9 +70,8 @@ class Upload(anywidget.AnyWidget):
         """Ask for the next piece, or use the file."""
         if self._size > _MAX_BYTES:
             size = f"{self._name} has {self._size / 1e6:.0f} MB"
-            self._refuse(
-                f"{size}, and at most {_MAX_BYTES / 1e6:.0f} can be uploaded: type its path"
-            )
+            most = f"at most {_MAX_BYTES / 1e6:.0f} can be uploaded"
+            self._refuse(f"{size}, and {most}: type its path")
         elif len(self._held) < self._size:
             self.send({"id": self._id, "received": len(self._held)})
             return
