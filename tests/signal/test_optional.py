@@ -23,6 +23,8 @@ def test_the_command_names_a_package_that_the_lock_or_an_extra_pins():
 
 
 def test_the_package_that_is_missing_is_named_and_not_the_one_that_asks_for_it(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("sklearn.")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(
         ModuleNotFoundError, match=r"sklearn\.svm is needed here .*: pip install scikit-learn$"
