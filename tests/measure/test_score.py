@@ -61,7 +61,7 @@ def test_errors(tmp_path: Path) -> None:
     ):
         score.read("old", path=tmp_path / "old.json")
     with pytest.raises(
-        ValueError, match="sources must be one of generated, .*, behind, got 'reel'"
+        ValueError, match=r"sources must be one of generated, .*, behind, got 'reel'"
     ):
         dataclasses.replace(ROW, sources="reel")
     with pytest.raises(ValueError, match="floor must be a finite number or None, got nan"):
