@@ -75,9 +75,9 @@ data: setup ## rebuild what data/ ships, from seeds
 results: setup ## write the main figures of data/results into README and data/README
 	$(BIN)/labkit results --readme
 
-pictures: setup ## make README's pictures: a screenshot of notebook 00, and one of its figures
+pictures: setup ## make README's pictures: notebook 00 as it scrolls by, and one of its figures
 	$(BIN)/python tools/pictures.py notebooks/00_start_here.ipynb "compare_spectrograms(clips)" data/pictures/spectrograms.png
-	LAB_SCREENSHOT=data/pictures/notebook_00.png $(BIN)/python -m pytest tests/browser/test_notebook_00.py
+	LAB_FILM=data/pictures/notebook_00.gif $(BIN)/python -m pytest tests/browser/test_notebook_00.py
 
 site: setup ## make site/: the notebooks, executed, as pages with sound (LAB_BUDGET=laptop: half an hour)
 	$(BIN)/python -m pip install --quiet --no-build-isolation -e '.[site]'

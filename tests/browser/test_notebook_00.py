@@ -6,7 +6,6 @@ import os
 import time
 import wave
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,15 +63,15 @@ def until_changed(locator, before):
 
 
 def film(page, path):
-    """README's moving picture: the executed notebook, scrolled from its top, 640 pixels wide."""
+    """README's moving picture: the executed notebook, scrolled from its top, 560 pixels wide."""
     page.evaluate(SHOW_CELL, "# 00")
     frames = []
-    for _ in range(22):
+    for _ in range(16):
         page.wait_for_timeout(400)
         shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-        shot = shot.resize((640, 640 * shot.height // shot.width), Image.Resampling.LANCZOS)
-        frames.append(shot.quantize(64, dither=Image.Dither.NONE))
-        page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollBy(0, 450)")
+        shot = shot.resize((560, 560 * shot.height // shot.width), Image.Resampling.LANCZOS)
+        frames.append(shot.quantize(32, dither=Image.Dither.NONE))
+        page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollBy(0, 620)")
     frames[0].save(
         path, save_all=True, append_images=frames[1:], duration=700, loop=0, optimize=True
     )
@@ -104,11 +103,8 @@ def test_notebook_00_runs_and_its_slider_changes_sound_and_picture(run_all, page
     sound_after = until_changed(audio, sound_before)
     picture_after = until_changed(picture, picture_before)
     caption_after = cell.locator(".labkit-caption").inner_text()
-    if "LAB_SCREENSHOT" in os.environ:  # `make pictures` takes README's picture here
-        page.evaluate(SHOW_CELL, "plots.chain_diagram(found.chain)")
-        page.wait_for_timeout(1500)
-        page.screenshot(path=os.environ["LAB_SCREENSHOT"])
-        film(page, Path(os.environ["LAB_SCREENSHOT"]).with_suffix(".gif"))
+    if "LAB_FILM" in os.environ:  # `make pictures` takes README's picture here
+        film(page, os.environ["LAB_FILM"])
 
     assert float(slider.get_attribute("aria-valuenow")) > at_first
     assert picture_before.startswith(b"\x89PNG")
