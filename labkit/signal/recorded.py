@@ -17,8 +17,7 @@ from labkit.signal.files import read_audio
 from labkit.signal.guitar import STANDARD_TUNING, warp
 from labkit.signal.paths import data_dir, real_data_dir
 from labkit.signal.pool import Clip, check_split
-from labkit.signal.sources import _BASS as BASS_TUNING
-from labkit.signal.sources import _excerpt
+from labkit.signal.sources import BASS_TUNING, excerpt
 from labkit.signal.strokes import Stroke, play
 
 _FOLDER = "train_audio"
@@ -68,7 +67,7 @@ class RecordedGuitars:
             audio = self._played(rng, takes)
         else:
             whole = self._read(takes[int(rng.integers(len(takes)))].file)
-            audio = _excerpt(rng, whole[None], round(self.seconds * self.sample_rate))
+            audio = excerpt(rng, whole[None], round(self.seconds * self.sample_rate))
         return Clip(audio, self.sample_rate, f"recorded/{group}", self.kind)
 
     def _played(self, rng: np.random.Generator, takes: Sequence[_Take]) -> np.ndarray:

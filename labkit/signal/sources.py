@@ -19,7 +19,7 @@ from labkit.signal.seeds import generator
 from labkit.signal.units import set_rms
 
 _SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff"}
-_BASS = (28, 33, 38, 43, 47, 52)  # MIDI numbers of the strings: a guitar's, an octave down
+BASS_TUNING = (28, 33, 38, 43, 47, 52)  # MIDI numbers of the strings: a guitar's, an octave down
 _MIX_DBFS = -20.0
 
 
@@ -83,7 +83,7 @@ class GeneratedMixes(Generated):
             return phrase(rng, model=model, style=str(rng.choice(styles)), **sizes)
 
         beat = drums(rng, **sizes)
-        bass_guitar = replace(GuitarModel.draw(members), tuning=_BASS)
+        bass_guitar = replace(GuitarModel.draw(members), tuning=BASS_TUNING)
         bass = phrase(rng, model=bass_guitar, style="line", **sizes)
         strings = guitar("strum", "chords"), guitar("line", "arpeggio")
         parts = zip((-1.0, -1.0, -4.0, -5.0), (beat, bass, *strings), strict=True)
@@ -231,7 +231,7 @@ class AudioFolder:
             )
         group, files = list(groups.items())[rng.integers(len(groups))]
         audio = self._load(files[rng.integers(len(files))])
-        piece = _excerpt(rng, audio, round(self.seconds * self.sample_rate))
+        piece = excerpt(rng, audio, round(self.seconds * self.sample_rate))
         return Clip(piece, self.sample_rate, f"file/{self.path.name}/{group}", self.kind)
 
     def _load(self, file: Path) -> np.ndarray:
@@ -317,7 +317,7 @@ def _rms(audio: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(audio))))
 
 
-def _excerpt(rng: np.random.Generator, audio: np.ndarray, samples: int) -> np.ndarray:
+def excerpt(rng: np.random.Generator, audio: np.ndarray, samples: int) -> np.ndarray:
     """One of up to eight random places that lies less than 30 dB below the recording's level."""
     if audio.shape[1] <= samples:
         return np.pad(audio, ((0, 0), (0, samples - audio.shape[1])))
