@@ -32,8 +32,10 @@ listen.players({"dry": (tone, 44100), "driven": (np.tanh(6 * tone), 44100)})"""
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("book")
+    (folder / "diagrams").mkdir()
+    shutil.copy(ROOT / "notebooks/diagrams/04_transformer.svg", folder / "diagrams")
     words = nbformat.v4.new_markdown_cell(
-        "# A page\n\nThe curve is $y = \\tanh(d x)$.\n\n$$\\int_0^1 x\\,dx = \\frac{1}{2}$$"
+        "# A page\n\n![A diagram](diagrams/04_transformer.svg)\n\nThe curve is $y = \\tanh(d x)$.\n\n$$\\int_0^1 x\\,dx = \\frac{1}{2}$$"
     )
     notebook = nbformat.v4.new_notebook(cells=[words, nbformat.v4.new_code_cell(CODE)])
     notebook.metadata.kernelspec = {
@@ -96,6 +98,7 @@ def test_no_link_is_broken(site):
                 assert target.exists(), f"{name} links to {link}"
     assert 'href="lab.html#labkit.lab.listen.players"' in pages["00_page.html"]
     assert pages["00_page.html"].count("<math") == 2
+    assert "_images/04_transformer.svg" in pages["00_page.html"]
 
 
 def test_a_page_plays_without_an_error_or_another_server(address):

@@ -92,6 +92,9 @@ def write_sources(notebooks, source, *, run):
         if solutions.is_file():
             (source / "solutions").mkdir(exist_ok=True)
             shutil.copy(solutions, source / "solutions")
+    for diagrams in {path.parent / "diagrams" for path in notebooks}:
+        if diagrams.is_dir():
+            shutil.copytree(diagrams, source / "diagrams", dirs_exist_ok=True)
     for name in ("conf.py", "favicon.svg"):
         shutil.copy(Path(__file__).with_name(name), source / name)
     shutil.copytree(ROOT / "data" / "pictures", source / "data" / "pictures")
