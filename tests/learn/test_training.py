@@ -118,8 +118,10 @@ def signalled(number):
     ],
 )
 def test_after_any_error_a_run_goes_on_as_if_nothing_had_been(
-    fault, error, kept, whole, tmp_path, capfd
+    fault, error, kept, whole, tmp_path, capfd, request
 ):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with pytest.raises(error) as caught:
         run(tmp_path, **fault)
     assert error is not SystemExit or caught.value.code == 143
