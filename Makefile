@@ -65,7 +65,7 @@ notebooks: setup ## run every notebook from top to bottom at the smallest budget
 	$(BIN)/python -m pytest $(NBVAL) $(PARALLEL) $(NOTEBOOKS)
 
 notebooks-laptop: export OMP_NUM_THREADS := 1
-notebooks-laptop: setup ## run every notebook as a laptop does, where each claim must hold; a log in runs/ (half an hour)
+notebooks-laptop: setup ## run every notebook as a laptop does, where each claim must hold; a log in runs/ (ten minutes)
 	mkdir -p runs
 	LAB_BUDGET=laptop $(BIN)/python -m pytest $(NBVAL:300=1800) $(PARALLEL) --durations=0 $(NOTEBOOKS) | tee runs/notebooks-laptop.log
 

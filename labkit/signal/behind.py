@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import numpy as np
+from scipy import signal
 
 from labkit.signal.augment import (
     colour,
@@ -86,9 +87,7 @@ def _through_cabinet(
 
 def _convolved(audio: np.ndarray, impulse: np.ndarray) -> np.ndarray:
     """Audio (1, samples) through an impulse response (taps,), of its length."""
-    size = 1 << (audio.shape[1] + len(impulse) - 1).bit_length()
-    spectrum = np.fft.rfft(audio, size) * np.fft.rfft(impulse, size)
-    return np.fft.irfft(spectrum, size)[:, : audio.shape[1]].astype(np.float32)
+    return signal.fftconvolve(audio, impulse[None], axes=1)[:, : audio.shape[1]].astype(np.float32)
 
 
 def _room(sample_rate: int, rng: np.random.Generator) -> np.ndarray:

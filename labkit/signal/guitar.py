@@ -321,7 +321,7 @@ def warp(wave: NDArray[np.float32], semitones: NDArray[np.float32]) -> NDArray[n
     return b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
 
 
-def _release(
+def release(
     samples: int, sample_rate: float, end_seconds: float, release_seconds: float
 ) -> NDArray[np.float32]:
     """A note-off envelope: 1 until `end_seconds`, then 60 dB down within `release_seconds`."""
@@ -550,20 +550,26 @@ def _add_stroke(
         elapsed_seconds=past,
     )
     if bent:
-        wave = warp(wave, _semitones(stroke, int(length * rate), rate, past))
-    wave *= _release(len(wave), rate, lasting + _PREROLL_SECONDS, model.release_seconds)
+        wave = warp(wave, semitones_of(stroke, int(length * rate), rate, past - _PREROLL_SECONDS))
+    wave *= release(len(wave), rate, lasting + _PREROLL_SECONDS, model.release_seconds)
     if not past:
         _add_touch_noise(wave, rng, model, rate)
-    start = round((onset - _PREROLL_SECONDS) * rate)
+    add(mix, wave, round((onset - _PREROLL_SECONDS) * rate))
+
+
+def add(mix: NDArray[np.float32], wave: NDArray[np.float32], start: int) -> None:
+    """Add what of a wave (samples,) that begins at `start` falls inside the mix, in place."""
     first, last = max(start, 0), min(start + len(wave), len(mix))
     if last > first:
         mix[first:last] += wave[first - start : last - start]
 
 
-def _semitones(stroke: Stroke, samples: int, rate: float, past: float) -> NDArray[np.float32]:
-    """The pitch curve of a bent or shaken note, sampled coarsely and interpolated."""
+def semitones_of(
+    stroke: Stroke, samples: int, rate: float, from_seconds: float
+) -> NDArray[np.float32]:
+    """The pitch curve of a bent or shaken note from a moment on, sampled coarsely, interpolated."""
     coarse = np.arange(0, samples + 220, 220) / rate
-    time = coarse + past - _PREROLL_SECONDS
+    time = coarse + from_seconds
     curve = np.zeros_like(time)
     if stroke.bend:
         curve += np.interp(time, *np.transpose(stroke.bend))

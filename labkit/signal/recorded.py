@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from labkit.signal.files import read_audio
-from labkit.signal.guitar import STANDARD_TUNING, warp
+from labkit.signal.guitar import STANDARD_TUNING, add, release, semitones_of, warp
 from labkit.signal.paths import data_dir, real_data_dir
 from labkit.signal.pool import Clip, check_split
 from labkit.signal.sources import BASS_TUNING, excerpt
@@ -22,7 +22,6 @@ from labkit.signal.strokes import Stroke, play
 
 _FOLDER = "train_audio"
 _LIMIT_BYTES = 400_000_000  # of recordings kept in memory, as 16 bits
-_NEPERS_60_DB = float(np.log(1000.0))
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,10 @@ class RecordedGuitars:
                 take = _choose(rng, takes, midi, stroke)
                 wave = self._note(take, midi - take.midi, stroke, release_seconds)
                 wave = wave * np.float32(np.exp(rng.normal(0, 0.1)))
-                _add(mix, wave, round((stroke.onset_seconds + delay) * self.sample_rate))
+                add(mix, wave, round((stroke.onset_seconds + delay) * self.sample_rate))
         if not mix.any():  # every note was over before the clip began
             take = takes[int(rng.integers(len(takes)))]
-            _add(mix, self._read(take.file), 0)
+            add(mix, self._read(take.file), 0)
         return mix[None]
 
     def _note(
@@ -94,18 +93,10 @@ class RecordedGuitars:
     ) -> np.ndarray:
         """A note of the stroke's length, repitched, bent, shaken and damped at its end."""
         samples = round((stroke.duration_seconds + release_seconds) * self.sample_rate)
-        time = np.arange(samples, dtype=np.float32) / self.sample_rate
-        curve = np.full(samples, semitones, np.float32)
-        if stroke.bend:
-            curve += np.interp(time, *np.transpose(stroke.bend)).astype(np.float32)
-        rate_hz, cents = stroke.vibrato
-        if cents:
-            onset = np.clip(time / 0.3, 0, 1)
-            curve += np.float32(cents / 100) * np.sin(2 * np.pi * rate_hz * time) * onset
         wave = self._read(take.file)
+        curve = semitones_of(stroke, samples, self.sample_rate, 0.0) + np.float32(semitones)
         wave = warp(wave, curve) if curve.any() else wave[:samples].copy()
-        late = np.maximum(time[: len(wave)] - stroke.duration_seconds, 0)
-        return wave * np.exp(-late * np.float32(_NEPERS_60_DB / release_seconds))
+        return wave * release(len(wave), self.sample_rate, stroke.duration_seconds, release_seconds)
 
     def _read(self, file: Path) -> np.ndarray:
         """A whole file as float32 (samples,)."""
@@ -165,10 +156,3 @@ def _choose(rng: np.random.Generator, takes: Sequence[_Take], midi: float, strok
     nearest = min(map(far, takes))
     alike = [take for take in takes if far(take) == nearest]
     return alike[int(rng.integers(len(alike)))]
-
-
-def _add(mix: np.ndarray, wave: np.ndarray, start: int) -> None:
-    """Add what of a wave falls inside the mix, in place."""
-    first, last = max(start, 0), min(start + len(wave), len(mix))
-    if last > first:
-        mix[first:last] += wave[first - start : last - start]
