@@ -15,11 +15,13 @@ class Sound:
         sample_rate: of the codec.
         clip_seconds: length of a clip when it goes through the pedals.
         seconds: length of the piece of it that is coded, in whole frames.
+        wet_share: share of the clips that go through one to six random pedals.
     """
 
     sample_rate: int = 44_100
-    clip_seconds: float = 2.0
-    seconds: float = 0.5
+    clip_seconds: float = 2.5
+    seconds: float = 1.0
+    wet_share: float = 0.7
 
 
 @dataclass(frozen=True)
@@ -27,42 +29,40 @@ class Net:
     """The network.
 
     Attributes:
-        rates: strides of the encoder's stages, even; their product is the hop in samples.
-        encoder_dim: channels at the full sample rate; each stage doubles them.
+        hop_length: samples per frame; the window of the transform has twice as many.
+        width: channels of the encoder's and decoder's blocks.
         latent_dim: channels of a frame before quantisation.
-        decoder_dim: channels at the start of the decoder; each stage halves them.
+        dilations: of the blocks of the encoder, and of those of the decoder.
         n_codebooks: stages of the residual quantiser.
         codebook_size: codewords in each.
-        codebook_dim: dimension in which codewords are looked up.
         quantizer_dropout: share of a batch that is decoded from a random number of codebooks.
-
-    Source: Kumar et al. 2023 (Descript Audio Codec), section 3; ours is smaller.
+        mel_codebooks: the first codebooks, from which the log-mel spectrogram is read off in
+            training, so that they say what does not depend on the phase.
     """
 
-    rates: tuple[int, ...] = (4, 4, 4, 8)
-    encoder_dim: int = 8
-    latent_dim: int = 128
-    decoder_dim: int = 128
+    hop_length: int = 512
+    width: int = 384
+    latent_dim: int = 96
+    dilations: tuple[int, ...] = (1, 3, 9)
     n_codebooks: int = 8
     codebook_size: int = 1024
-    codebook_dim: int = 8
     quantizer_dropout: float = 0.5
+    mel_codebooks: int = 2
 
     def __post_init__(self) -> None:
-        if not self.rates or any(rate < 2 or rate % 2 for rate in self.rates):
-            raise ValueError(f"rates must be even strides >= 2, got {self.rates}")
-        if self.decoder_dim % 2 ** len(self.rates):
+        if not 1 <= self.mel_codebooks <= self.n_codebooks:
             raise ValueError(
-                f"decoder_dim must be divisible by {2 ** len(self.rates)}, got {self.decoder_dim}"
+                f"mel_codebooks must be 1 to n_codebooks {self.n_codebooks}, "
+                f"got {self.mel_codebooks}"
             )
 
 
 _PLAN = Plan(
-    steps=20_000,
+    steps=12_000,
     batch_size=8,
-    learning_rate=5e-4,
-    warmup_steps=100,
-    decay_share=0.2,
+    learning_rate=1e-3,
+    warmup_steps=200,
+    decay_share=0.6,
     clip_norm=10.0,
 )
 
@@ -78,7 +78,7 @@ class Config(system.Config):
     @property
     def hop_length(self) -> int:
         """Samples per frame."""
-        return math.prod(self.net.rates)
+        return self.net.hop_length
 
     @property
     def frames_per_second(self) -> float:

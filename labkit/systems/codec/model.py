@@ -1,8 +1,9 @@
-"""The codec: descript-audio-codec's network, with our weights or the official ones.
+"""The codec: audio to codes and back, by our network or by Descript's.
 
 Channels are folded into the batch: channel c of item i is item ``i * channels + c`` of the codes.
 """
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,62 +14,193 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labkit.learn import checkpoints
+from labkit.learn.quantizer import ResidualQuantizer
 from labkit.signal.optional import need
 from labkit.signal.seeds import seeded
 from labkit.systems.codec.config import Config
 
+MEL_BANDS = 64
 _OFFICIAL = (
     "https://github.com/descriptinc/descript-audio-codec/releases/download/0.0.1/weights.pth"
 )
 _OFFICIAL_SHA256 = "a88eed82a7024ccc1facdb1e605c4c2f99281c8118c22c9895ffa846d8fb61aa"
-# Settings that descript-audio-codec calls by the same names.
-_SIZES = ("encoder_dim", "latent_dim", "decoder_dim", "n_codebooks", "codebook_size")
+
+
+def bend(spectrum: Tensor) -> Tensor:
+    """Three times a square root that keeps the sign, so that quiet coefficients count."""
+    return 3 * spectrum.sign() * ((spectrum.abs() + 1e-4).sqrt() - 1e-2)
+
+
+class MDCT(nn.Module):
+    """Modified discrete cosine transform with a sine window of two hops, as one convolution.
+
+    Source: Princen and Bradley 1986; orthonormal.
+    """
+
+    def __init__(self, hop_length: int) -> None:
+        super().__init__()
+        at = torch.arange(2 * hop_length).double() + 0.5
+        band = torch.arange(hop_length)[:, None] + 0.5
+        cosine = torch.cos(math.pi / hop_length * (at + hop_length / 2) * band)
+        window = torch.sin(math.pi * at / (2 * hop_length)) * math.sqrt(2 / hop_length)
+        self.hop_length = hop_length
+        self.register_buffer("basis", (cosine * window).float()[:, None], persistent=False)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """(b, 1, samples), whole hops -> (b, hop_length, samples / hop_length + 1)."""
+        padded = F.pad(audio, (self.hop_length, self.hop_length))
+        return F.conv1d(padded, self.basis, stride=self.hop_length)
+
+    def inverse(self, spectrum: Tensor) -> Tensor:
+        """(b, hop_length, n + 1) -> (b, 1, n * hop_length)."""
+        audio = F.conv_transpose1d(spectrum, self.basis, stride=self.hop_length)
+        return audio[..., self.hop_length : -self.hop_length]
+
+
+class Block(nn.Module):
+    """Two convolutions over time, each after a Snake, beside a wire; at first only the wire.
+
+    Source: Kumar et al. 2023, section 3.1; Ziyin et al. 2020.
+    """
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.wide = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
+        self.point = nn.Conv1d(width, width, 1)
+        self.alphas = nn.ParameterList([torch.ones(width, 1), torch.ones(width, 1)])
+        nn.init.zeros_(self.point.weight)
+        nn.init.zeros_(self.point.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, width, frames) -> the same."""
+        first, second = self.alphas
+        return x + self.point(snake(self.wide(snake(x, first)), second))
+
+
+def snake(x: Tensor, alpha: Tensor) -> Tensor:
+    """x + sin(alpha x)^2 / alpha."""
+    return x + torch.sin(alpha * x).square() / (alpha + 1e-9)
+
+
+class Network(nn.Module):
+    """MDCT frames to latents, residual codes, and back to audio.
+
+    A frame more than there are hops: the last window reaches beyond the end.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        net = config.net
+        self.transform = MDCT(net.hop_length)
+        hop, width = net.hop_length, net.width
+        blocks = [[Block(width, dilation) for dilation in net.dilations] for _ in range(2)]
+        self.encoder = nn.Sequential(
+            nn.Conv1d(2 * hop, width, 1), *blocks[0], nn.Conv1d(width, net.latent_dim, 1)
+        )
+        self.quantizer = ResidualQuantizer(
+            net.n_codebooks, net.codebook_size, net.latent_dim, dropout=net.quantizer_dropout
+        )
+        self.decoder = nn.Sequential(
+            nn.Conv1d(net.latent_dim, width, 3, padding=1), *blocks[1], nn.Conv1d(width, 3 * hop, 1)
+        )
+
+    def spectrum(self, audio: Tensor) -> Tensor:
+        """What the encoder sees of (b, 1, samples): the bent MDCT above its log level."""
+        spectrum = self.transform(audio)
+        return torch.cat([bend(spectrum), (spectrum.abs() + 1e-5).log() / 4 + 1.5], 1)
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """(b, 1, samples) -> latents (b, latent_dim, frames)."""
+        return self.encoder(self.spectrum(audio))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents, or their sums of codewords -> (b, 1, samples)."""
+        tone, level, shape = self.decoder(latents).float().chunk(3, 1)
+        # Strong partials by a square that keeps the sign, and the quiet rest by level and shape.
+        rest = (level - 6).clamp(max=3).exp() * shape
+        return self.transform.inverse(tone * tone.abs() / 9 + rest)
+
+    def codes(self, latents: Tensor) -> Tensor:
+        """Codes (b, n_codebooks, frames)."""
+        return self.quantizer.codes(latents)
+
+    def sums(self, codes: Tensor) -> Tensor:
+        """Sums of codewords (b, latent_dim, frames) of codes (b, n, frames)."""
+        return self.quantizer.sums(codes)
+
+
+class Descript(nn.Module):
+    """The network of descript-audio-codec (Kumar et al. 2023) behind the same four methods."""
+
+    def __init__(self, **sizes: object) -> None:
+        super().__init__()
+        with _quiet():
+            self.dac = need("dac").DAC(**sizes)
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """(b, 1, samples) -> latents (b, latent_dim, frames)."""
+        return self.dac.encoder(audio)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Sums of codewords -> (b, 1, samples)."""
+        return self.dac.decode(latents)
+
+    def codes(self, latents: Tensor) -> Tensor:
+        """Codes (b, n_codebooks, frames)."""
+        return self.dac.quantizer(latents)[1]
+
+    def sums(self, codes: Tensor) -> Tensor:
+        """Sums of codewords (b, latent_dim, frames) of codes (b, n, frames)."""
+        stages = self.dac.quantizer.quantizers
+        return sum(
+            stages[book].out_proj(stages[book].decode_code(codes[:, book]))
+            for book in range(codes.shape[1])
+        )
 
 
 class Codec(nn.Module):
     """Audio to codes and back.
 
-    `fresh`: the weights are random; training then begins with unit frames and new codewords.
+    `fresh`: the weights are random; training then begins with the best linear codec.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, network: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
         self.fresh = True
-        net = config.net
-        with _quiet():
-            self.network = need("dac").DAC(
-                **{name: getattr(net, name) for name in _SIZES},
-                encoder_rates=list(net.rates),
-                decoder_rates=list(reversed(net.rates)),
-                codebook_dim=net.codebook_dim,
-                quantizer_dropout=net.quantizer_dropout,
-                sample_rate=config.sound.sample_rate,
-            )
+        self.network = Network(config) if network is None else network
+        # Reads the log-mel spectrogram off the first codebooks' sums.
+        self.mel_head = nn.Conv1d(config.net.latent_dim, MEL_BANDS, 1)
 
     def forward(self, audio: Tensor) -> dict[str, Tensor]:
         """What training needs of (b, 1, samples), a multiple of the hop.
 
-        ``audio``, ``codes`` (b, n, frames), ``latents`` (b, n * codebook_dim, frames) that each
-        codebook looked up, and the scalars ``commitment`` and ``codebook``.
+        ``audio``, ``codes`` (b, n, frames), ``mel`` (b, MEL_BANDS, frames) as the first codebooks
+        say it, and the scalar ``commitment``.
         """
-        frames = self.network.encoder(audio)
+        latents = self.network.encode(audio)
         # bfloat16 cannot tell close codewords apart.
         with torch.autocast(audio.device.type, enabled=False):
-            z, codes, latents, commitment, codebook = self.network.quantizer(frames.float())
-        names = ("audio", "codes", "latents", "commitment", "codebook")
-        values = (self.network.decode(z), codes, latents, commitment, codebook)
-        return dict(zip(names, values, strict=True))
+            latents = latents.float()
+            sums, codes, commitment = self.network.quantizer(latents)
+            first = self.network.sums(codes[:, : self.config.net.mel_codebooks])
+            mel = self.mel_head(latents + (first - latents).detach())
+        return {
+            "audio": self.network.decode(sums),
+            "codes": codes,
+            "mel": mel,
+            "commitment": commitment,
+        }
 
     @torch.no_grad()
     def encode(self, audio: Tensor, sample_rate: int) -> Tensor:
         """Codes (b * channels, n_codebooks, frames) int64 of audio (b, channels, samples)."""
-        return self.network.encode(self._framed(audio, sample_rate))[1]
+        return self.network.codes(self.latents(audio, sample_rate))
 
     @torch.no_grad()
     def latents(self, audio: Tensor, sample_rate: int) -> Tensor:
         """Frames before quantisation, (b * channels, latent_dim, frames)."""
-        return self.network.encoder(self._framed(audio, sample_rate))
+        return self.network.encode(self._framed(audio, sample_rate))
 
     @torch.no_grad()
     def decode(self, codes: Tensor, samples: int) -> Tensor:
@@ -84,17 +216,12 @@ class Codec(nn.Module):
                 f"codes must lie in 0..{net.codebook_size - 1}, "
                 f"got {int(codes.min())}..{int(codes.max())}"
             )
-        stages = self.network.quantizer.quantizers
-        frames = sum(
-            stages[book].out_proj(stages[book].decode_code(codes[:, book].long()))
-            for book in range(codes.shape[1])
-        )
-        return self.network.decode(frames)[..., :samples]
+        return self.network.decode(self.network.sums(codes.long()))[..., :samples]
 
-    def round_trip(self, audio: Tensor, sample_rate: int) -> Tensor:
-        """Encode and decode (b, channels, samples), at its rate."""
+    def round_trip(self, audio: Tensor, sample_rate: int, n_codebooks: int | None = None) -> Tensor:
+        """Encode and decode (b, channels, samples), at its rate, by the first codebooks or all."""
         own = self.config.sound.sample_rate
-        codes = self.encode(audio, sample_rate)
+        codes = self.encode(audio, sample_rate)[:, :n_codebooks]
         decoded = self.decode(codes, codes.shape[-1] * self.config.hop_length)
         return _resample(decoded, own, sample_rate)[..., : audio.shape[-1]].reshape(audio.shape)
 
@@ -104,7 +231,7 @@ class Codec(nn.Module):
             raise ValueError(
                 f"audio must be finite (b, channels, samples), got {tuple(audio.shape)}"
             )
-        flat = audio.reshape(-1, 1, audio.shape[-1]).to(self.network.encoder.block[0].bias)
+        flat = audio.reshape(-1, 1, audio.shape[-1]).to(self.mel_head.bias)
         flat = _resample(flat, sample_rate, self.config.sound.sample_rate)
         return F.pad(flat, (0, -flat.shape[-1] % self.config.hop_length))
 
@@ -135,13 +262,18 @@ def official(path: str | Path | None = None) -> Codec:
             f"download {_OFFICIAL} in a browser and save it as {place}"
         ) from error
     stored = torch.load(place, map_location="cpu", weights_only=True)
-    sizes = stored["metadata"]["kwargs"]
-    rates = tuple(int(rate) for rate in sizes["encoder_rates"])
-    sizes["latent_dim"] = sizes["latent_dim"] or sizes["encoder_dim"] * 2 ** len(rates)
-    names = (*_SIZES, "codebook_dim", "sample_rate")
-    codec = build(Config().but(rates=rates, **{name: sizes[name] for name in names}))
-    checkpoints.fill(codec.network, stored["state_dict"])
+    codec = descript(**stored["metadata"]["kwargs"])
+    checkpoints.fill(codec.network.dac, stored["state_dict"])
     return codec.eval()
+
+
+def descript(**sizes: object) -> Codec:
+    """A codec with the network of descript-audio-codec; `sizes` are the arguments of its DAC."""
+    network = Descript(**sizes)
+    dac = network.dac
+    own = {"hop_length": int(dac.hop_length), "latent_dim": dac.latent_dim, "mel_codebooks": 1}
+    own |= {"n_codebooks": dac.n_codebooks, "codebook_size": dac.codebook_size}
+    return Codec(Config().but(sample_rate=dac.sample_rate, **own), network)
 
 
 @contextmanager
