@@ -60,29 +60,43 @@ class CodeEmbedding(nn.Module):
 
 
 class FrameStem(nn.Module):
-    """One vector for every 4 frames of a codec.
+    """One vector for every 4 frames of a codec: they become bands, which a `ConvStem` reads.
 
     Codes of `n_rows` codebooks with `n_words` each are embedded; with `n_words` 0, latents of
-    `n_rows` dimensions are normalised. Two strided convolutions over time follow.
+    `n_rows` dimensions are normalised. The bands are a linear function of five frames, and what a
+    small network adds to it.
     """
 
-    def __init__(self, n_rows: int, width: int, *, n_words: int = 0) -> None:
+    def __init__(
+        self,
+        n_rows: int,
+        width: int,
+        channels: tuple[int, ...],
+        *,
+        n_words: int = 0,
+        dim: int = 128,
+        n_bands: int = 128,
+    ) -> None:
         super().__init__()
-        self.embed = CodeEmbedding(n_rows, n_words, width) if n_words else None
+        self.embed = CodeEmbedding(n_rows, n_words, dim) if n_words else None
         self.normal = None
         if not n_words:
-            self.normal = nn.Sequential(nn.BatchNorm1d(n_rows), nn.Conv1d(n_rows, width, 1))
-        layers: list[nn.Module] = []
-        for _ in range(2):
-            convolution = nn.Conv1d(width, width, 5, stride=2, padding=2)
-            layers += [convolution, nn.BatchNorm1d(width), nn.ReLU(inplace=True)]
-        self.layers = nn.Sequential(*layers)
-        self.project = nn.Linear(width, width)
+            self.normal = nn.Sequential(nn.BatchNorm1d(n_rows), nn.Conv1d(n_rows, dim, 1))
+        self.linear = nn.Conv1d(dim, n_bands, 5, stride=2, padding=2)
+        self.more = nn.Sequential(
+            nn.Conv1d(dim, 3 * dim, 5, stride=2, padding=2),
+            nn.ReLU(inplace=True),
+            nn.Conv1d(3 * dim, n_bands, 3, padding=1),
+        )
+        self.image = ConvStem(n_bands, width, channels)
 
     def forward(self, frames: Tensor) -> Tensor:
         """(batch, n_rows, frames), codes as whole floats -> (batch, ceil(frames / 4), width)."""
+        vectors = self.vectors(frames)
+        return self.image(self.linear(vectors) + self.more(vectors))
+
+    def vectors(self, frames: Tensor) -> Tensor:
+        """The frames' vectors before any convolution over time: (batch, dim, frames)."""
         if self.embed is None:
-            vectors = self.normal(frames)
-        else:
-            vectors = self.embed(frames.long()).transpose(1, 2)
-        return self.project(self.layers(vectors).transpose(1, 2))
+            return self.normal(frames)
+        return self.embed(frames.long()).transpose(1, 2)

@@ -1,6 +1,7 @@
 """Pedal order: tokens and grammar, protocols, examples, front ends, loss, training, exam."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from labkit.effects.sampling import ChainSampler
 from labkit.signal.files import AudioError, write_audio
 from labkit.signal.pool import DryPool
 from labkit.signal.recorded import recorded_groups
-from labkit.signal.seeds import generator
+from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.sources import AudioFolder, GeneratedGuitars
 from labkit.systems import codec, pedal_order
 from labkit.systems.pedal_order import PROTOCOLS, SIX, SYSTEM, Config, model, train
@@ -65,12 +66,13 @@ def small():
 @pytest.fixture
 def tiny_codec(monkeypatch):
     """A tiny codec in place of the shipped one."""
-    sizes = {"encoder_dim": 4, "latent_dim": 24, "decoder_dim": 32}
-    tiny = codec.build(codec.Config().but(**sizes, n_codebooks=3, codebook_size=32)).eval()
+    sizes = {"width": 16, "latent_dim": 24, "n_codebooks": 3, "codebook_size": 32}
+    tiny = codec.build(codec.Config().but(**sizes)).eval()
+    tiny.network.quantizer.words.normal_(generator=torch_generator(0, "words"))
     monkeypatch.setattr(codec, "load", lambda: tiny)
-    model._codec.cache_clear()
+    model.codec.cache_clear()
     yield
-    model._codec.cache_clear()
+    model.codec.cache_clear()
 
 
 def noise(seed, seconds, level=0.1, channels=1):
@@ -248,6 +250,28 @@ def test_every_front_end_trains(front_end, use_dry, pool):
     weighted = config.net.knob_weight * figures["knob_nats"]
     weighted += config.net.hint_weight * figures["hint_nats"]
     assert loss.item() == pytest.approx(figures["order_nats"] + weighted, rel=1e-5)
+
+
+@pytest.mark.usefixtures("tiny_codec")
+@pytest.mark.parametrize("front_end", ["codes", "latents"])
+def test_a_network_of_frames_begins_with_the_bands_of_one_of_spectrograms(front_end, small):
+    config = SMALL.but(front_end=front_end)
+    network = pedal_order.build(config)
+    train.begin_from(network, small)
+    assert torch.equal(network.decoder.logits.weight, small.decoder.logits.weight)
+    assert torch.equal(network.stem.image.project.weight, small.stem.project.weight)
+    draw = partial(examples_for_scoring, protocol=PROTOCOLS["six"], sources="generated", n=12)
+    examples = draw(config.sound, seed=3)
+    frames, mel = (
+        torch.stack([one.features(sound) for one in examples])
+        for sound in (config.sound, small.config.sound)
+    )
+    with torch.no_grad():
+        bands = network.stem.linear(network.stem.vectors(frames))
+    constant = (mel - mel.mean((0, 2), keepdim=True)).square().mean()
+    assert (bands - mel).square().mean() < 0.9 * constant
+    with pytest.raises(ValueError, match="can begin from one of"):
+        train.begin_from(small, network)
 
 
 @pytest.mark.usefixtures("tiny_codec")

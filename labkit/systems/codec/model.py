@@ -78,7 +78,7 @@ class Block(nn.Module):
 
 
 def snake(x: Tensor, alpha: Tensor) -> Tensor:
-    """x + sin(alpha x)^2 / alpha."""
+    """The activation x + sin(alpha x)^2 / alpha."""
     return x + torch.sin(alpha * x).square() / (alpha + 1e-9)
 
 
@@ -87,6 +87,8 @@ class Network(nn.Module):
 
     A frame more than there are hops: the last window reaches beyond the end.
     """
+
+    extra_frames = 1
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -131,6 +133,8 @@ class Network(nn.Module):
 
 class Descript(nn.Module):
     """The network of descript-audio-codec (Kumar et al. 2023) behind the same four methods."""
+
+    extra_frames = 0
 
     def __init__(self, **sizes: object) -> None:
         super().__init__()
@@ -224,6 +228,17 @@ class Codec(nn.Module):
         codes = self.encode(audio, sample_rate)[:, :n_codebooks]
         decoded = self.decode(codes, codes.shape[-1] * self.config.hop_length)
         return _resample(decoded, own, sample_rate)[..., : audio.shape[-1]].reshape(audio.shape)
+
+    @torch.no_grad()
+    def unquantised(self, audio: Tensor, sample_rate: int) -> Tensor:
+        """`round_trip` without the quantiser: what the encoder and decoder lose by themselves."""
+        own = self.config.sound.sample_rate
+        decoded = self.network.decode(self.latents(audio, sample_rate))
+        return _resample(decoded, own, sample_rate)[..., : audio.shape[-1]].reshape(audio.shape)
+
+    def frames_of(self, samples: int) -> int:
+        """How many frames stand for so many samples at the codec's rate."""
+        return -(-samples // self.config.hop_length) + self.network.extra_frames
 
     def _framed(self, audio: Tensor, sample_rate: int) -> Tensor:
         """(b * channels, 1, frames * hop) at the codec's rate, zeros at the end."""

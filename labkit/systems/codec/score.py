@@ -1,16 +1,25 @@
-"""The exam of the codec: mel distance beside a plain coder at its bit rate."""
+"""The exam of the codec: distances beside plain coders, by codebooks, and what pedals survive."""
 
-import itertools
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
+from itertools import product
 
+import numpy as np
+import soundfile
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from labkit.effects.sampling import ChainSampler
 from labkit.measure.losses import mel_distance_db
+from labkit.measure.metrics import si_sdr_db
 from labkit.measure.score import SOURCES, Row, row
+from labkit.signal.files import resample
+from labkit.signal.optional import need
 from labkit.signal.pool import Clip
+from labkit.signal.recorded import RecordedGuitars
 from labkit.signal.sampled import Sampled
 from labkit.signal.seeds import generator
 from labkit.signal.sources import GeneratedGuitars, recordings
@@ -20,38 +29,64 @@ from labkit.systems.codec.model import Codec
 from labkit.systems.codec.train import INPUT_DBFS, PEDALS
 
 _RANGE_DB = 80.0
+_OPUS_BITS = 16_000  # of Opus, beside which ViSQOL is read
 
 
 def score(
-    codec: Codec, *, n: int = 40, sources: Sequence[str] = SOURCES, seed: int = 1
+    codec: Codec, *, n: int = 40, sources: Sequence[str] = (*SOURCES, "recorded"), seed: int = 1
 ) -> list[Row]:
-    """Mel distance, dry and through pedals.
+    """Mel distance, SI-SDR and ViSQOL, dry and through pedals; by codebooks; pedals named alike.
 
-    Floor: a quantised log-mel spectrogram at the same bit rate with Griffin-Lim phase. Control: the
-    decoded audio against another clip.
+    Floor: a quantised log-mel spectrogram at the same bit rate with Griffin-Lim phase. Oracle: the
+    same network without quantiser. Control: the decoded audio against another clip. Reference, of
+    ViSQOL: Opus at 16 kbit/s. ViSQOL is left out where it is not installed.
 
     Args:
         n: clips of each kind of source.
-        sources: kinds of dry sources; real needs recordings.
+        sources: kinds of dry sources; real and recorded need recordings.
         seed: of clips and pedals.
     """
     rate, bits = codec.config.sound.sample_rate, codec.config.bits_per_second
     rows = []
-    for name, kind in itertools.product(("dry", "through pedals"), sources):
+    for name, kind in product(("dry", "through pedals"), sources):
         clips = draw(kind, n, wet=name != "dry", seconds=2.0, sample_rate=rate, seed=seed)
         audio = [torch.from_numpy(clip.audio)[None] for clip in clips]
-        ours = [codec.round_trip(one, rate) for one in audio]
-        floor = [mel_griffin_lim(one, rate, bits) for one in audio]
-        pairs = {"ours": (ours, audio), "floor": (floor, audio)}
-        pairs["control"] = (ours, audio[1:] + audio[:1])
-        values = {
-            who: [float(mel_distance_db(*pair, rate)) for pair in zip(*both, strict=True)]
-            for who, both in pairs.items()
+        decoded = {
+            "ours": [codec.round_trip(one, rate) for one in audio],
+            "floor": [mel_griffin_lim(one, rate, bits) for one in audio],
+            "oracle": [codec.unquantised(one, rate) for one in audio],
         }
-        facts = {"protocol": f"{name}, {bits / 1000:.1f} kbit/s", "name": "our codec"}
-        facts |= {"sources": kind, "metric": "mel distance", "unit": "dB", "seed": seed}
+        decoded["control"] = decoded["ours"][1:] + decoded["ours"][:1]
+        metrics: dict[str, tuple[str, Callable[[Tensor, Tensor], float]]] = {
+            "mel distance": ("dB", lambda ours, dry: float(mel_distance_db(ours, dry, rate))),
+            "SI-SDR": ("dB", lambda ours, dry: si_sdr_db(dry.numpy(), ours.numpy())),
+        }
+        if find_spec("visqol"):
+            metrics["ViSQOL"] = ("", partial(visqol_mos, sample_rate=rate))
+            decoded["reference"] = [opus(one, rate, _OPUS_BITS) for one in audio]
         groups = [clip.source_id for clip in clips]
-        rows.append(row(values.pop("ours"), groups, beside=values, **facts))
+        facts = {"sources": kind, "seed": seed}
+        for metric, (unit, distance) in metrics.items():
+            who = ("ours", "reference") if unit == "" else ("ours", "floor", "oracle", "control")
+            values = {
+                name: [distance(*pair) for pair in zip(decoded[name], audio, strict=True)]
+                for name in who
+            }
+            head = {"protocol": f"{name}, {bits / 1000:.1f} kbit/s", "name": "our codec"}
+            ours = values.pop("ours")
+            rows.append(row(ours, groups, beside=values, metric=metric, unit=unit, **head, **facts))
+        if name == "dry":
+            continue
+        for k in range(1, codec.config.net.n_codebooks):
+            said = [codec.round_trip(one, rate, k) for one in audio]
+            values = [metrics["mel distance"][1](*pair) for pair in zip(said, audio, strict=True)]
+            head = {"protocol": f"{name}, first {k} codebooks", "name": "our codec"}
+            rows.append(row(values, groups, metric="mel distance", unit="dB", **head, **facts))
+        same = same_chains(audio, decoded["ours"], rate)
+        other = same_chains(audio, decoded["control"], rate)
+        head = {"protocol": "pedals named alike", "name": "pedal_order, three"}
+        beside = {"floor": same_chains(audio, decoded["floor"], rate), "control": other}
+        rows.append(row(same, groups, beside=beside, metric="same order", **head, **facts))
     return rows
 
 
@@ -72,7 +107,8 @@ def draw(
     if kind == "real":
         source = recordings(("guitar_di", "guitar_acoustic"), **sizes)
     else:
-        source = {"generated": GeneratedGuitars, "sampled": Sampled}[kind](**sizes)
+        made = {"generated": GeneratedGuitars, "sampled": Sampled, "recorded": RecordedGuitars}
+        source = made[kind](**sizes)
     sampler = ChainSampler(PEDALS, "shuffled")
     clips = []
     for k in range(n):
@@ -104,3 +140,44 @@ def mel_griffin_lim(
     flat = sent.reshape(1, -1, sent.shape[-1])
     level_db = F.interpolate(flat, size=level_db.shape[-1], mode="linear").reshape(level_db.shape)
     return mel_to_audio(level_db, sample_rate, audio.shape[-1], n_iter=n_iter)
+
+
+def opus(audio: Tensor, sample_rate: int, bits_per_second: float) -> Tensor:
+    """Audio (1, 1, samples) through Opus, which codes 6 to 256 kbit/s at 48 kHz."""
+    samples = audio.shape[-1]
+    file, level = io.BytesIO(), 1 - (bits_per_second - 6000) / 250_000
+    options = {"format": "OGG", "subtype": "OPUS", "compression_level": level}
+    soundfile.write(file, resample(audio[0].numpy(), sample_rate, 48_000).T, 48_000, **options)
+    file.seek(0)
+    coded = soundfile.read(file, dtype="float32", always_2d=True)[0].T
+    back = resample(np.ascontiguousarray(coded), 48_000, sample_rate)
+    return F.pad(torch.from_numpy(back)[None], (0, samples))[..., :samples]
+
+
+def visqol_mos(estimate: Tensor, target: Tensor, *, sample_rate: int) -> float:
+    """ViSQOL's opinion of audio (1, 1, samples), 1 to 4.75 (Chinen et al. 2020, audio mode)."""
+    judge = need("visqol").VisqolApi()
+    judge.create(mode="audio")
+    pair = (
+        resample(audio[0].numpy(), sample_rate, 48_000)[0].astype(np.float64)
+        for audio in (target, estimate)
+    )
+    return float(judge.measure_from_arrays(*pair, 48_000).moslqo)
+
+
+def same_chains(before: Sequence[Tensor], after: Sequence[Tensor], sample_rate: int) -> list[bool]:
+    """Whether the shipped pedal-order network hears the same of three pedals in both sounds."""
+    from labkit.systems import pedal_order
+    from labkit.systems.pedal_order.config import PROTOCOLS, canonical_names
+    from labkit.systems.pedal_order.model import features
+    from labkit.systems.pedal_order.predict import decode
+
+    model, pedals = pedal_order.load(), PROTOCOLS["three"].pedals
+
+    def heard(audio: Tensor) -> tuple[str, ...]:
+        own = resample(audio[0].numpy(), sample_rate, model.config.sound.sample_rate)
+        own = torch.from_numpy(own[:, : model.config.sound.samples])
+        chain = decode(model, features(own, model.config.sound), pedals).chain
+        return canonical_names(chain.names)
+
+    return [heard(one) == heard(other) for one, other in zip(before, after, strict=True)]

@@ -17,7 +17,7 @@ from labkit.learn.training import Loss
 from labkit.measure.losses import mel_distance_db
 from labkit.signal.augment import augment
 from labkit.signal.pool import dry_pool
-from labkit.signal.seeds import generator, torch_generator
+from labkit.signal.seeds import generator
 from labkit.signal.spectra import log_mel
 from labkit.signal.units import set_rms
 from labkit.systems.codec.config import Config

@@ -43,16 +43,15 @@ def feature_shape(sound: Sound) -> tuple[int, int]:
     if sound.front_end == "mel":
         rows, frames = sound.n_mels, 1 + sound.samples // sound.hop_length
     else:
-        codec = _codec().config
-        net = codec.net
+        net = codec().config.net
         rows = net.n_codebooks if sound.front_end == "codes" else net.latent_dim
-        frames = -(-sound.samples // codec.hop_length)
+        frames = codec().frames_of(sound.samples)
     return rows, frames * (2 if sound.use_dry else 1)
 
 
 def mask_value(sound: Sound) -> int:
     """What training writes into masked stripes: an extra code of its own for codes, 0 elsewhere."""
-    return _codec().config.net.codebook_size if sound.front_end == "codes" else 0
+    return codec().config.net.codebook_size if sound.front_end == "codes" else 0
 
 
 def _front_end(audio: Tensor, sound: Sound) -> Tensor:
@@ -68,14 +67,15 @@ def _front_end(audio: Tensor, sound: Sound) -> Tensor:
             high_hz=sound.high_hz,
         )
         return (decibels + 60.0) / 20.0
-    codec = _codec().to(audio.device)
-    encode = codec.encode if sound.front_end == "codes" else codec.latents
+    coder = codec().to(audio.device)
+    encode = coder.encode if sound.front_end == "codes" else coder.latents
     frames = encode(audio.reshape(-1, 1, audio.shape[-1]), sound.sample_rate).float()
     return frames.reshape(*audio.shape[:-1], *frames.shape[1:])
 
 
 @lru_cache(maxsize=1)
-def _codec() -> "Codec":
+def codec() -> "Codec":
+    """The shipped codec, whose frames the front ends codes and latents read."""
     from labkit.systems.codec import load  # takes seconds, and log-mel does not need it
 
     return load()
@@ -99,7 +99,9 @@ class PedalOrderModel(nn.Module):
             self.stem = ConvStem(config.sound.n_mels, net.width, net.channels)
         else:
             n_codes = mask_value(config.sound) + 1 if config.sound.front_end == "codes" else 0
-            self.stem = FrameStem(feature_shape(config.sound)[0], net.width, n_words=n_codes)
+            sizes = {"n_words": n_codes, "n_bands": config.sound.n_mels}
+            n_rows = feature_shape(config.sound)[0]
+            self.stem = FrameStem(n_rows, net.width, net.channels, **sizes)
         sizes = {"width": net.width, "n_heads": net.n_heads, "dropout": net.dropout}
         n_frames = feature_shape(config.sound)[1]
         self.encoder = Encoder(n_layers=net.encoder_layers, max_length=n_frames, **sizes)

@@ -13,15 +13,24 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from labkit.effects.chain import Chain
+from labkit.learn import checkpoints
+from labkit.learn.encoders import FrameStem
 from labkit.learn.pool import number_of
 from labkit.learn.training import Batch
 from labkit.signal.files import AudioError, read_audio, resample, to_mono
 from labkit.signal.pool import DryPool, FreshClips, dry_pool
 from labkit.signal.seeds import generator
 from labkit.signal.sources import AudioFolder
-from labkit.systems.pedal_order.config import PAD, SEPARATOR, SIX, Config
-from labkit.systems.pedal_order.data import DryExamples, Examples, render_batch, targets, vary
-from labkit.systems.pedal_order.model import PedalOrderModel, features
+from labkit.systems.pedal_order.config import PAD, PROTOCOLS, SEPARATOR, SIX, Config
+from labkit.systems.pedal_order.data import (
+    DryExamples,
+    Examples,
+    examples_for_scoring,
+    render_batch,
+    targets,
+    vary,
+)
+from labkit.systems.pedal_order.model import PedalOrderModel, codec, features
 from labkit.systems.pedal_order.predict import decode, windows
 from labkit.systems.system import Training
 
@@ -69,6 +78,59 @@ def dry_pools(config: Config, data: Data, split: str = "train") -> list[DryPool 
     if not pools:
         raise ValueError("kinds and folder must give at least one source of dry sound, got none")
     return pools
+
+
+def begin_from(model: PedalOrderModel, start: PedalOrderModel) -> None:
+    """Take over the weights; a network of the codec's frames can begin from one of log-mel.
+
+    Then the codec's codewords become its table, and its linear bands the least-squares fit of the
+    other's log-mel spectrogram, on 200 generated guitars.
+    """
+    sound, weights = model.config.sound, start.state_dict()
+    if sound.front_end == start.config.sound.front_end:
+        checkpoints.fill(model, weights)
+        return
+    if start.config.sound.front_end != "mel":
+        raise ValueError(
+            f"a network of {sound.front_end} can begin from one of the same or of log-mel, "
+            f"got {start.config.sound.front_end}"
+        )
+    own = model.state_dict()
+    for name, value in weights.items():
+        into = own[name.replace("stem.", "stem.image.", 1)]
+        # The codec may have more frames: their positions keep their random vectors.
+        (into[: len(value)] if value.ndim else into).copy_(value)
+    examples = examples_for_scoring(
+        sound, PROTOCOLS["six"], "generated", 200, seed=0, split="train"
+    )
+    frames = torch.stack([one.features(sound) for one in examples])
+    wanted = torch.stack([one.features(start.config.sound) for one in examples])
+    begin_with_codewords(model.stem, codec().network.quantizer.words, frames, wanted)
+
+
+@torch.no_grad()
+def begin_with_codewords(stem: FrameStem, words: Tensor, frames: Tensor, bands: Tensor) -> None:
+    """Make a stem's table the codewords (n, size, dim), and its bands nearly those given.
+
+    `frames` (b, rows, frames) are what the stem reads, `bands` (b, n_bands, ceil(frames / 2)).
+    """
+    if stem.embed is None:
+        stem.normal[1].weight.zero_()
+        stem.normal[1].weight[: words.shape[2], :, 0] = torch.eye(words.shape[2])
+    else:
+        n, size, dim = words.shape
+        table = stem.embed.table.weight.view(n, stem.embed.codebook_size, -1).zero_()
+        table[:, :size, :dim] = words
+    stem.more[-1].weight.zero_()
+    stem.more[-1].bias.zero_()
+    vectors = F.pad(stem.vectors(frames), (2, 2)).unfold(2, 5, 2).transpose(1, 2).flatten(2)
+    rows = F.pad(vectors.flatten(0, 1), (0, 1), value=1.0).double()
+    wanted = bands.transpose(1, 2).flatten(0, 1).double()
+    square = rows.T @ rows
+    square.diagonal().add_(1e-3 * square.diagonal().mean())
+    fit = torch.linalg.solve(square, rows.T @ wanted).T.float()
+    stem.linear.weight.copy_(fit[:, :-1].view_as(stem.linear.weight))
+    stem.linear.bias.copy_(fit[:, -1])
 
 
 @contextmanager
