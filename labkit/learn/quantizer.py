@@ -20,7 +20,8 @@ class ResidualQuantizer(nn.Module):
     def __init__(self, n_codebooks: int, size: int, dim: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = dropout
-        self.register_buffer("words", torch.zeros(n_codebooks, size, dim))
+        # No gradient moves them, but they are weights: a checkpoint holds them in half precision.
+        self.words = nn.Parameter(torch.zeros(n_codebooks, size, dim), requires_grad=False)
         self.register_buffer("counts", torch.ones(n_codebooks, size))
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:

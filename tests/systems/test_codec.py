@@ -88,12 +88,14 @@ def test_round_trip_keeps_shape_at_any_rate(small, sample_rate, samples):
     assert small.latents(audio, sample_rate).shape == (4, 24, frames)
 
 
-def test_codes_of_a_piece_with_context_are_those_of_the_whole(small):
+def test_codes_of_a_piece_with_context_are_those_of_the_whole(small, clips):
     """So a long recording can be coded in pieces."""
-    audio, context = noise(1, 1, 64 * 60), 1 + sum(SMALL.net.dilations)
+    audio, context = clips[:1, :, : 64 * 60], 1 + sum(SMALL.net.dilations)
     whole, piece = small.encode(audio, RATE), small.encode(audio[..., 64 * 20 :], RATE)
     assert torch.equal(piece[..., context:], whole[..., 20 + context :])
-    assert not torch.equal(piece, whole[..., 20:])
+    latents = small.latents(audio[..., 64 * 20 :], RATE) - small.latents(audio, RATE)[..., 20:]
+    assert latents[..., :context].any()
+    assert not latents[..., context:].any()
 
 
 def test_the_quantiser_is_a_residual_one(small):
@@ -285,7 +287,7 @@ def test_the_exam_tells_a_clip_from_another(small):
         sign = 1 if metric == "SI-SDR" else -1
         assert sign * row.oracle > sign * row.ours > sign * row.control
     whole = heads["through pedals, 5.2 kbit/s", "mel distance"]
-    by_books = [heads[f"through pedals, first {k} codebooks", "mel distance"] for k in (1, 2)]
+    by_books = [heads[f"first {k} codebooks, through pedals", "mel distance"] for k in (1, 2)]
     assert by_books[0].ours > by_books[1].ours > whole.ours
     assert 0 <= heads["pedals named alike", "same order"].ours <= 1
 

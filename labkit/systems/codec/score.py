@@ -80,7 +80,7 @@ def score(
         for k in range(1, codec.config.net.n_codebooks):
             said = [codec.round_trip(one, rate, k) for one in audio]
             values = [metrics["mel distance"][1](*pair) for pair in zip(said, audio, strict=True)]
-            head = {"protocol": f"{name}, first {k} codebooks", "name": "our codec"}
+            head = {"protocol": f"first {k} codebooks, {name}", "name": "our codec"}
             rows.append(row(values, groups, metric="mel distance", unit="dB", **head, **facts))
         same = same_chains(audio, decoded["ours"], rate)
         other = same_chains(audio, decoded["control"], rate)
