@@ -87,6 +87,58 @@ def chain(
     return 0
 
 
+def match(
+    dry: Positional[Path],
+    wet: Positional[Path],
+    *,
+    rack: tuple[str, ...] = (),
+    renders: int = 1500,
+    grey_box: bool = True,
+    out: Path | None = None,
+) -> int:
+    """Match a real pedal: from one performance, dry and through it, to a chain with knobs.
+
+    Two thirds of the sound are fitted, in pieces of half a second; the rest is held out and scored.
+
+    Args:
+        dry: the recording that went into the pedal.
+        wet: what came out, at any level and polarity, up to a second off.
+        rack: pedals in their order, e.g. low_shelf gain distortion high_shelf; by default an
+            equaliser, and distortion and clipping between equalisers, of which the nearest is kept.
+        renders: settings that are tried of each rack.
+        grey_box: fit a Wiener-Hammerstein model too, to tell what a chain cannot reach.
+        out: folder for the chain, its code and the sound; output/WET by default.
+    """
+    from labkit.signal.files import read_audio, write_audio
+    from labkit.systems.blackbox.match import RACKS
+    from labkit.systems.blackbox.match import match as search
+
+    (dry_audio, dry_rate), (wet_audio, wet_rate) = read_audio(dry), read_audio(wet)
+    racks = {"your rack": rack} if rack else RACKS
+    options = {"dry_rate": dry_rate, "renders": renders, "grey_box": grey_box}
+    found = search(dry_audio, wet_audio, wet_rate, racks=racks, **options)
+    if found.lag_ms:
+        print(f"wet is {found.lag_ms:.1f} ms behind dry")
+    if found.likeness < 0:
+        print("wet has the opposite polarity, which the chain leaves as dry has it")
+    for name, distance in found.tried.items():
+        print(f"  {name}: {distance:.3f} nepers away on the fitted sound")
+    print(f"held-out sound, MR-STFT: {found.left:.0%} of what doing nothing leaves is left")
+    if found.grey_box is not None:
+        print(f"  of a Wiener-Hammerstein model: {found.grey_box / found.nothing:.0%}")
+    if not found.explained:
+        print("no match: none of these pedals explains the wet recording")
+        return 0
+    print(f"\n{found.chain}\n\n{found.chain.to_code()}\n")
+    files = new_files(out, wet.stem, ".chain.json", ".board.py", ".matched.wav")
+    found.chain.save(files[0])
+    replace_text(files[1], found.chain.to_code() + "\n")
+    write_audio(files[2], found.chain.render(dry_audio, dry_rate), dry_rate)
+    for path in files:
+        print(f"wrote {path}")
+    return 0
+
+
 def saturation(
     file: Positional[Path],
     *,
@@ -476,6 +528,7 @@ def _names(names: tuple[str, ...]) -> str:
 
 COMMANDS = {
     "chain": chain,
+    "match": match,
     "saturation": saturation,
     "enhance": enhance,
     "text": text,
