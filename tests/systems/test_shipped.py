@@ -28,7 +28,12 @@ from labkit.systems.style.score import mr_stft, predicted, rendered
 from labkit.systems.system import SYSTEMS, system
 
 SHIPPED = [(name, preset) for name in SYSTEMS for preset in system(name).checkpoints]
-MOST_PARAMETERS = {"saturation": 1_000_000, "blackbox": 500_000, "style": 500_000}
+MOST_PARAMETERS = {
+    "codec": 6_000_000,
+    "saturation": 1_000_000,
+    "blackbox": 500_000,
+    "style": 500_000,
+}
 # Other processors round differently: chains and curves at a tie, a frame between two codewords,
 # a switch of one patch of twelve may fall on the other side.
 NEAR = {"pedal_order": 2, "codec": 0.1, "synth": 0.5, "saturation": 0.02, "curves named": 1}

@@ -144,7 +144,8 @@ def _lag(wet: np.ndarray, dry: np.ndarray) -> tuple[int, float]:
 
     A held note is like itself a period later.
     """
-    lag, likeness = lag_of(wet, dry, round(_MOST_LAG_SECONDS * _RATE))
+    most = min(round(_MOST_LAG_SECONDS * _RATE), min(len(wet), len(dry)) // 4)
+    lag, likeness = lag_of(wet, dry, most)
     here, alike = lag_of(wet, dry, round(_PEDALS_SECONDS * _RATE))
     return (here, alike) if abs(alike) > 0.8 * abs(likeness) else (lag, likeness)
 

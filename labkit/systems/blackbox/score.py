@@ -9,9 +9,11 @@ from labkit.effects.hosts.plugin import Rack
 from labkit.measure.losses import mr_stft
 from labkit.measure.loudness import loudness_error_lu
 from labkit.measure.score import Row, row
+from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox import data, rules
+from labkit.systems.blackbox.match import match
 from labkit.systems.blackbox.model import Controller
 from labkit.systems.blackbox.predict import curve
 
@@ -34,6 +36,7 @@ def score(
     seed: int = 1,
     renders: int = 100,
     n_units: int | None = None,
+    notes: tuple[str, ...] = ("2", "3"),
     save: Path | None = None,
 ) -> list[Row]:
     """MR-STFT over that of the dry sound, and error of loudness.
@@ -45,6 +48,7 @@ def score(
         n_real: real recordings; left out where there are none here.
         renders: of CMA-ES for each recording; the best constant setting may take six times as many.
         n_units: so many plug-ins play, the first ones of the chain; all by default.
+        notes: of EGFxSet's pairs for `match`, with the task distortion; 0 and 1 were chosen on.
         save: a folder for every recording's dry, target and wet sound and the curves of its knobs.
 
     Raises PluginError where a plug-in is not installed, ValueError for another number of them.
@@ -90,7 +94,24 @@ def score(
                 values = {name: distances / scale for name, distances in found.items()}
                 facts |= {"metric": metric, "unit": unit, "seed": seed}
                 rows.append(row(values.pop("ours"), groups, beside=values, **facts))
+    if config.sound.task == "distortion" and n_real and notes and real_data_dir() is not None:
+        rows += _matched(notes, seed)
     return rows
+
+
+def _matched(notes: Iterable[str], seed: int) -> list[Row]:
+    """`match` on real drive pedals: a chain and a Wiener-Hammerstein model, on held-out sound."""
+    folder, left = real_data_dir() / "pairs" / "egfxset", []
+    pedals = [(pedal, note) for pedal in ("rat", "tubescreamer", "bluesdriver") for note in notes]
+    for pedal, note in pedals:
+        dry, wet = (read_audio(folder / f"{pedal}_{note}_{end}.flac") for end in ("dry", "wet"))
+        found = match(dry[0], wet[0], wet[1], dry_rate=dry[1], seed=seed)
+        left.append((found.left, found.grey_box / found.nothing))
+    facts = {"protocol": "match my pedal: three real drives", "sources": "real", "seed": seed}
+    facts |= {"metric": "MR-STFT left"}
+    groups, columns = [pedal for pedal, _ in pedals], np.array(left).T
+    names = ("chain by CMA-ES", "Wiener-Hammerstein model")
+    return [row(v, groups, name=name, **facts) for v, name in zip(columns, names, strict=True)]
 
 
 def fixed_score(model: Controller, *, n: int = 6) -> dict[str, float]:
