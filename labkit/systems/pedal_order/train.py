@@ -1,5 +1,6 @@
 """Training pedal order: the dry sound, the loss, and wet recordings without labels."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from labkit.learn.encoders import FrameStem
 from labkit.learn.pool import number_of
 from labkit.learn.training import Batch
 from labkit.signal.files import AudioError, read_audio, resample, to_mono
+from labkit.signal.paths import real_data_dir
 from labkit.signal.pool import DryPool, FreshClips, dry_pool
-from labkit.signal.seeds import generator
+from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.sources import AudioFolder
 from labkit.systems.pedal_order.config import PAD, PROTOCOLS, SEPARATOR, SIX, Config
 from labkit.systems.pedal_order.data import (
@@ -83,8 +85,7 @@ def dry_pools(config: Config, data: Data, split: str = "train") -> list[DryPool 
 def begin_from(model: PedalOrderModel, start: PedalOrderModel) -> None:
     """Take over the weights; a network of the codec's frames can begin from one of log-mel.
 
-    Then the codec's codewords become its table, and its linear bands the least-squares fit of the
-    other's log-mel spectrogram, on 200 generated guitars.
+    Then its stem first learns to turn frames into the log-mel spectrogram that the other reads.
     """
     sound, weights = model.config.sound, start.state_dict()
     if sound.front_end == start.config.sound.front_end:
@@ -100,37 +101,41 @@ def begin_from(model: PedalOrderModel, start: PedalOrderModel) -> None:
         into = own[name.replace("stem.", "stem.image.", 1)]
         # The codec may have more frames: their positions keep their random vectors.
         (into[: len(value)] if value.ndim else into).copy_(value)
-    examples = examples_for_scoring(
-        sound, PROTOCOLS["six"], "generated", 200, seed=0, split="train"
-    )
-    frames = torch.stack([one.features(sound) for one in examples])
-    wanted = torch.stack([one.features(start.config.sound) for one in examples])
-    begin_with_codewords(model.stem, codec().network.quantizer.words, frames, wanted)
+    sizes = {"n": _PAIRS, "seed": 0, "split": "train"}
+    kinds = ["generated", *(("recorded",) if real_data_dir() is not None else ())]
+    pairs = [
+        (one.features(sound), one.features(start.config.sound))
+        for kind, name in itertools.product(kinds, ("three", "six"))
+        for one in examples_for_scoring(sound, PROTOCOLS[name], kind, **sizes)
+    ]
+    begin_with_bands(model.stem, *map(torch.stack, zip(*pairs, strict=True)))
 
 
-@torch.no_grad()
-def begin_with_codewords(stem: FrameStem, words: Tensor, frames: Tensor, bands: Tensor) -> None:
-    """Make a stem's table the codewords (n, size, dim), and its bands nearly those given.
+# Examples of each kind and task, and steps and batch, from which a stem learns the bands.
+_PAIRS, _BAND_STEPS, _BAND_BATCH = 600, 1500, 32
 
-    `frames` (b, rows, frames) are what the stem reads, `bands` (b, n_bands, ceil(frames / 2)).
-    """
-    if stem.embed is None:
-        stem.normal[1].weight.zero_()
-        stem.normal[1].weight[: words.shape[2], :, 0] = torch.eye(words.shape[2])
-    else:
+
+def begin_with_bands(stem: FrameStem, frames: Tensor, bands: Tensor) -> None:
+    """Teach a stem to turn `frames` (b, rows, frames) into `bands` (b, n_bands, frames / 2)."""
+    if stem.embed is not None:
+        words = codec().network.quantizer.words
         n, size, dim = words.shape
-        table = stem.embed.table.weight.view(n, stem.embed.codebook_size, -1).zero_()
-        table[:, :size, :dim] = words
-    stem.more[-1].weight.zero_()
-    stem.more[-1].bias.zero_()
-    vectors = F.pad(stem.vectors(frames), (2, 2)).unfold(2, 5, 2).transpose(1, 2).flatten(2)
-    rows = F.pad(vectors.flatten(0, 1), (0, 1), value=1.0).double()
-    wanted = bands.transpose(1, 2).flatten(0, 1).double()
-    square = rows.T @ rows
-    square.diagonal().add_(1e-3 * square.diagonal().mean())
-    fit = torch.linalg.solve(square, rows.T @ wanted).T.float()
-    stem.linear.weight.copy_(fit[:, :-1].view_as(stem.linear.weight))
-    stem.linear.bias.copy_(fit[:, -1])
+        with torch.no_grad():
+            table = stem.embed.table.weight.view(n, stem.embed.codebook_size, -1).zero_()
+            table[:, :size, :dim] = words
+    rng = torch_generator(0, "bands")
+    parts = [*stem.linear.parameters(), *stem.more.parameters()]
+    parts += (stem.embed or stem.normal).parameters()
+    optimizer = torch.optim.Adam(parts, lr=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=_BAND_STEPS)
+    for _ in range(_BAND_STEPS):
+        some = torch.randint(len(frames), (_BAND_BATCH,), generator=rng)
+        vectors = stem.vectors(frames[some])
+        error = stem.linear(vectors) + stem.more(vectors) - bands[some]
+        error.abs().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
 
 
 @contextmanager
