@@ -92,11 +92,7 @@ def score(
             values = [metrics["mel distance"][1](*pair) for pair in pairs]
             head = {"protocol": f"first {k} codebooks, {name}", "name": "our codec"}
             rows.append(row(values, groups, metric="mel distance", unit="dB", **head, **facts))
-        same = same_chains(audio, decoded["ours"], rate)
-        other = same_chains(audio, decoded["control"], rate)
-        head = {"protocol": "pedals named alike", "name": "pedal_order, three"}
-        beside = {"floor": same_chains(audio, decoded["floor"], rate), "control": other}
-        rows.append(row(same, groups, beside=beside, metric="same order", **head, **facts))
+        rows.append(_named_alike(codec, kind, n, seed))
     return rows
 
 
@@ -175,19 +171,36 @@ def visqol_mos(estimate: Tensor, target: Tensor, *, sample_rate: int) -> float:
     return float(judge.measure_from_arrays(*pair, 48_000).moslqo)
 
 
-def same_chains(before: Sequence[Tensor], after: Sequence[Tensor], sample_rate: int) -> list[bool]:
-    """Whether the shipped pedal-order network hears the same of three pedals in both sounds."""
+def _named_alike(codec: Codec, kind: str, n: int, seed: int) -> Row:
+    """Whether the shipped pedal-order network names the same chain of three after coding."""
     from labkit.systems import pedal_order
     from labkit.systems.pedal_order.config import PROTOCOLS, canonical_names
+    from labkit.systems.pedal_order.data import examples_for_scoring
     from labkit.systems.pedal_order.model import features
     from labkit.systems.pedal_order.predict import decode
 
-    model, pedals = pedal_order.load(), PROTOCOLS["three"].pedals
-
-    def heard(audio: Tensor) -> tuple[str, ...]:
-        own = resample(audio[0].numpy(), sample_rate, model.config.sound.sample_rate)
-        own = torch.from_numpy(own[:, : model.config.sound.samples])
-        chain = decode(model, features(own, model.config.sound), pedals).chain
-        return canonical_names(chain.names)
-
-    return [heard(one) == heard(other) for one, other in zip(before, after, strict=True)]
+    model, protocol = pedal_order.load(), PROTOCOLS["three"]
+    sound = model.config.sound
+    examples = examples_for_scoring(sound, protocol, kind, n, seed=seed)
+    coders = {
+        "before": lambda audio: audio,
+        "ours": lambda audio: codec.round_trip(audio, sound.sample_rate),
+        "floor": lambda audio: mel_griffin_lim(
+            audio, sound.sample_rate, codec.config.bits_per_second
+        ),
+        "oracle": lambda audio: codec.unquantised(audio, sound.sample_rate),
+    }
+    heard: dict[str, list[tuple[str, ...]]] = {}
+    for name, coder in coders.items():
+        clips = [features(coder(torch.from_numpy(one.wet)[None])[0], sound) for one in examples]
+        chains = [decode(model, clip, protocol.pedals).chain.names for clip in clips]
+        heard[name] = [canonical_names(names) for names in chains]
+    before = heard.pop("before")
+    heard["control"] = heard["ours"][1:] + heard["ours"][:1]
+    same = {
+        name: [one == other for one, other in zip(names, before, strict=True)]
+        for name, names in heard.items()
+    }
+    facts = {"protocol": "three, before and after coding", "name": "pedal_order's network"}
+    facts |= {"metric": "same chain", "sources": kind, "seed": seed}
+    return row(same.pop("ours"), [one.source_id for one in examples], beside=same, **facts)
