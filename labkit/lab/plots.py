@@ -214,13 +214,12 @@ def compare_spectrograms(
 ) -> LabFigure:
     """Spectrograms, at most three in a row, on one colour scale; 0 dB is a full-scale sine.
 
+    Raises ValueError if there are no clips, one is empty or not finite, or `scale` is unknown.
+
     Args:
         clips: name -> (audio (channels, samples), sample_rate); channels are averaged.
         scale: ``"mel"`` or ``"linear"`` frequency.
         range_db: how far below the loudest point the colours reach.
-
-    Raises:
-        ValueError: if there are no clips, one is empty or not finite, or `scale` is unknown.
     """
     if not clips:
         raise ValueError("clips must hold at least one name -> (audio, sample_rate), got none")

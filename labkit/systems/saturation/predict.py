@@ -147,16 +147,14 @@ def predict(
 ) -> Identification:
     """Identify the saturation of a recording, in the clip around its loudest place.
 
+    Raises AudioError if audio is too short, silent or not finite; ValueError for an unknown curve.
+
     Args:
         wet: (channels, samples) float32, any length from 0.1 s, level and channel count.
         clean: the same performance before saturation, up to a second off; polarity, level and a
             constant part of either do not matter.
         clean_rate: Hz; `sample_rate` when None.
         curve: its name if it is known.
-
-    Raises:
-        AudioError: if audio is too short, silent or not finite.
-        ValueError: for an unknown curve.
     """
     if curve is not None:
         check_curve(curve)
