@@ -253,11 +253,7 @@ def reverb(
 
 DELAY = Effect(
     name="delay",
-    space=space(
-        delay_seconds=(0.12, 0.6, "log"),
-        feedback=(0.1, 0.6),
-        mix=(0.2, 0.5),
-    ),
+    space=space(delay_seconds=(0.12, 0.6, "log"), feedback=(0.1, 0.6), mix=(0.2, 0.5)),
     plugin="Delay",
     differentiable=delay,
     linear=True,
@@ -274,11 +270,7 @@ def _reverb_arguments(params: Mapping[str, float]) -> dict[str, float]:
 
 REVERB = Effect(
     name="reverb",
-    space=space(
-        room_size=(0.2, 0.95),
-        damping=(0.1, 0.9),
-        mix=(0.15, 0.6),
-    ),
+    space=space(room_size=(0.2, 0.95), damping=(0.1, 0.9), mix=(0.15, 0.6)),
     plugin="Reverb",
     differentiable=reverb,
     linear=True,
