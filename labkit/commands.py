@@ -1,14 +1,17 @@
 """The commands of `labkit` that need no training: each function is one, its arguments are flags."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional
 
 from labkit.signal.paths import new_files, replace_text
+
+if TYPE_CHECKING:
+    from labkit.effects.chain import Chain
 
 # Slow imports stand inside: a file that cannot be read is reported at once.
 
@@ -19,6 +22,7 @@ def chain(
     dry: Path | None = None,
     refine: bool = False,
     shelf: Literal["three", "six"] = "three",
+    export: tuple[Literal["faust", "lv2", "card"], ...] = (),
     out: Path | None = None,
     checkpoint: Path | None = None,
 ) -> int:
@@ -31,11 +35,14 @@ def chain(
             of all. The dry one must be as it entered the chain.
         shelf: the pedals that may occur: three (chorus, distortion, reverb), or six (compressor,
             phaser and delay too).
+        export: write the chain as a program in Faust, as an LV2 plug-in (which needs Faust and a
+            compiler), as a card with the knobs' positions on a clock (SVG and PDF).
         out: folder for the chain and the recreated recording; output/FILE by default. Without
-            out and dry nothing is written.
+            out, dry and export nothing is written.
         checkpoint: another checkpoint than the shipped one.
     """
     from labkit.signal.files import read_audio, write_audio
+    from labkit.signal.units import rms_dbfs
 
     if refine and dry is None:
         raise ValueError("--refine compares with the dry recording: give --dry too")
@@ -76,14 +83,19 @@ def chain(
     elif chosen.steps:
         print("\n# for an input of -20 dBFS RMS; with --dry a gain brings yours there", end="")
     print(f"\n{chosen.to_code()}\n")
-    if out is None and dry is None:
+    if out is None and dry is None and not export:
         return 0
-    target, recreated = new_files(out, file.stem, ".chain.json", ".recreated.wav")
+    endings = (".chain.json", ".recreated.wav", ".dsp", ".lv2", ".card.svg", ".card.pdf")
+    target, recreated, *exported = new_files(out, file.stem, *endings)
     chosen.save(target)
     print(f"wrote {target}")
     if dry is not None:
         write_audio(recreated, chosen.render(dry_audio, dry_rate), dry_rate)
         print(f"wrote {recreated}")
+    level_dbfs = -20.0 if dry is None else rms_dbfs(dry_audio)
+    played = wet if dry is None else dry_audio
+    for path in _exported(chosen, export, exported, min(len(played), 2), level_dbfs):
+        print(f"wrote {path}")
     return 0
 
 
@@ -137,6 +149,28 @@ def match(
     for path in files:
         print(f"wrote {path}")
     return 0
+
+
+def _exported(
+    chain: "Chain", kinds: tuple[str, ...], paths: list[Path], channels: int, level_dbfs: float
+) -> Iterator[Path]:
+    """Write the kinds wanted of a program, a bundle and cards, for an input of this level."""
+    program, bundle, *cards = paths
+    if "faust" in kinds or "lv2" in kinds:
+        from labkit.effects import faust
+
+        if "faust" in kinds:
+            replace_text(program, faust.program(chain, channels=channels))
+            yield program
+        if "lv2" in kinds:
+            faust.build_lv2(chain, bundle, channels=channels)
+            yield bundle
+    if "card" in kinds:
+        from labkit.lab.plots import chain_card
+
+        for card in cards:
+            chain_card(chain, level_dbfs).save(card)
+            yield card
 
 
 def saturation(

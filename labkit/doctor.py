@@ -27,19 +27,14 @@ _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the table.
-
-    Attributes:
-        state: ``"ok"``, ``"note"`` (optional, or not the version of the tests) or ``"bad"``.
-        fix: the command or action that fixes it; empty when there is nothing to do.
-        optional: absent, and the course does without it.
-    """
+    """One line of the table."""
 
     name: str
     found: str
+    # "ok", "note" (optional, or not the version of the tests) or "bad"
     state: State = "ok"
-    fix: str = ""
-    optional: bool = False
+    fix: str = ""  # the command or action that fixes it; empty when there is nothing to do
+    optional: bool = False  # absent, and the course does without it
 
 
 def check_python(version: tuple[int, int]) -> Check:

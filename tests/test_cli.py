@@ -14,11 +14,13 @@ import torch
 from labkit.cli import main
 from labkit.commands import COMMANDS
 from labkit.effects.chain import Chain, Step
+from labkit.effects.faust import program
 from labkit.measure.metrics import relative_error_db
 from labkit.measure.score import Row, read, write
 from labkit.signal import datasets
 from labkit.signal.files import read_audio, write_audio
 from labkit.signal.shipped import load_phrase, phrase_path
+from labkit.signal.units import rms_dbfs
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order.config import SEPARATOR
 from labkit.systems.system import SYSTEMS, System, system
@@ -285,13 +287,18 @@ def test_chain_prints_and_saves_its_answer(capsys, tmp_path, wet_file, checkpoin
 def test_chain_with_dry_recreates_it_at_its_own_length(capsys, tmp_path, wet_file, checkpoint):
     dry = phrase_path("line")
     given = ("--checkpoint", checkpoint, "--out", tmp_path, "--shelf", "six")
-    assert run("chain", wet_file, "--dry", dry, *given) == 0
-    assert f"wrote {tmp_path / 'mine.recreated.wav'}" in capsys.readouterr().out
+    assert run("chain", wet_file, "--dry", dry, *given, "--export", "faust", "card") == 0
+    written = {line[6:] for line in capsys.readouterr().out.splitlines() if line[:5] == "wrote"}
+    kinds = ("chain.json", "recreated.wav", "dsp", "card.svg", "card.pdf")
+    assert written == {str(tmp_path / f"mine.{kind}") for kind in kinds}
     before, dry_rate = read_audio(dry)
     after, rate = read_audio(tmp_path / "mine.recreated.wav")
     assert (after.shape, rate) == (before.shape, dry_rate)
     assert np.abs(after - before).max() > 0.01
-    names = Chain.load(tmp_path / "mine.chain.json").names
+    chain = Chain.load(tmp_path / "mine.chain.json")
+    names = chain.names
+    assert (tmp_path / "mine.dsp").read_text() == program(chain, channels=len(before))
+    assert f"input: {rms_dbfs(before):.0f} dBFS RMS" in (tmp_path / "mine.card.svg").read_text()
     assert (names[0], len([name for name in names if name != "gain"])) == ("gain", 5)
 
 

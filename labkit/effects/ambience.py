@@ -227,10 +227,8 @@ def reverb(
     width=1)``. The channels, summed, go into one room per side: eight combs in parallel, each with
     a one-pole lowpass in its loop, then four allpasses in series. A mono sound has the left side
     alone. With r = room_size and d = damping, a comb returns 0.7 + 0.28 r of its lowpassed echo,
-    whose lowpass keeps 0.4 d of its last output; the room's output counts 1.5 mix.
-
-    Raises:
-        ValueError: for more than 2 channels, or a rate below 196 Hz.
+    whose lowpass keeps 0.4 d of its last output; the room's output counts 1.5 mix. Raises
+    ValueError for more than 2 channels, or a rate below 196 Hz.
 
     Source: Schroeder (JAES 10(3), 1962), with the combs of Moorer (Computer Music Journal 3(2),
     1979) and the tuning of Freeverb (Smith, "Physical audio signal processing", 2010).
@@ -255,11 +253,7 @@ def reverb(
 
 DELAY = Effect(
     name="delay",
-    space=space(
-        delay_seconds=(0.12, 0.6, "log"),
-        feedback=(0.1, 0.6),
-        mix=(0.2, 0.5),
-    ),
+    space=space(delay_seconds=(0.12, 0.6, "log"), feedback=(0.1, 0.6), mix=(0.2, 0.5)),
     plugin="Delay",
     differentiable=delay,
     linear=True,
@@ -276,11 +270,7 @@ def _reverb_arguments(params: Mapping[str, float]) -> dict[str, float]:
 
 REVERB = Effect(
     name="reverb",
-    space=space(
-        room_size=(0.2, 0.95),
-        damping=(0.1, 0.9),
-        mix=(0.15, 0.6),
-    ),
+    space=space(room_size=(0.2, 0.95), damping=(0.1, 0.9), mix=(0.15, 0.6)),
     plugin="Reverb",
     differentiable=reverb,
     linear=True,

@@ -251,12 +251,9 @@ def count_orders(names: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class ChainSpace:
-    """All chains of the same pedals, as points of a unit cube: some knobs turn, others are fixed.
+    """All chains of the same pedals as points of a unit cube; some knobs turn, some are fixed."""
 
-    Attributes:
-        pedals: (name, fixed knobs in physical units) in order; fixed knobs may leave their ranges.
-    """
-
+    # (name, fixed knobs in physical units) in order; fixed knobs may leave their ranges
     pedals: tuple[tuple[str, Mapping[str, float]], ...]
 
     @cached_property

@@ -179,10 +179,7 @@ COMPRESSOR = Effect(
 
 LIMITER = Effect(
     name="limiter",
-    space=space(
-        threshold_db=(-30.0, -12.0),
-        release_ms=(20.0, 400.0, "log"),
-    ),
+    space=space(threshold_db=(-30.0, -12.0), release_ms=(20.0, 400.0, "log")),
     plugin="Limiter",
     differentiable=limiter,
     linear=False,

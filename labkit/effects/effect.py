@@ -29,31 +29,26 @@ class LevelKnob:
 
 @dataclass(frozen=True)
 class Effect:
-    """One pedal as a record.
+    """One pedal as a record."""
 
-    Attributes:
-        name: lower-case, the name in chains, tokens and JSON.
-        plugin: class name in `pedalboard`, or "": then `differentiable` plays it, at rest at the
-            start of every call.
-        differentiable: the pedal in torch, the same sound in batches, with gradients to audio and
-            knobs: ``(audio (batch, channels, samples), sample_rate, *, knobs) -> like audio``. A
-            knob is a number or (batch,), in physical units. See `labkit.effects.kernels.batched`.
-        memory_ms: how long it remembers at its longest setting: past that, the response to an
-            impulse stays below -60 dB of its peak. 0 where the output depends on the present sample
-            alone; infinite for recursive echoes and for effects that follow the level.
-        level_only: the output is the input times a constant.
-        arguments: physical parameters -> keyword arguments of `plugin` (identity by default).
-    """
-
-    name: str
+    name: str  # lower-case, the name in chains, tokens and JSON
     space: ParameterSpace
+    # class name in `pedalboard`, or "": then `differentiable` plays it, at rest at the start of
+    # every call
     plugin: str
+    # the pedal in torch, the same sound in batches, with gradients to audio and knobs: ``(audio
+    # (batch, channels, samples), sample_rate, *, knobs) -> like audio``. A knob is a number or
+    # (batch,), in physical units. See `labkit.effects.kernels.batched`.
     differentiable: Callable[..., Any]
     linear: bool
+    # how long it remembers at its longest setting: past that, the response to an impulse stays
+    # below -60 dB of its peak. 0 where the output depends on the present sample alone; infinite for
+    # recursive echoes and for effects that follow the level.
     memory_ms: float = float("inf")
     time_invariant: bool = True
-    level_only: bool = False
+    level_only: bool = False  # the output is the input times a constant
     level_knob: LevelKnob | None = None
+    # physical parameters -> keyword arguments of `plugin` (identity by default)
     arguments: Callable[[Mapping[str, float]], dict[str, Any]] = dict
 
     @property

@@ -13,18 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One knob.
+    """One knob."""
 
-    Attributes:
-        name: with the unit as its suffix, e.g. ``drive_db``.
-        unit: ``"dB"``, ``"Hz"``, ``"ms"``, ``"s"``, ``"bit"`` or ``""`` for a ratio or share.
-        scale: ``"linear"``, or ``"log"`` for equal steps in ratio; `low` must then be > 0.
-    """
-
-    name: str
-    unit: str
+    name: str  # with the unit as its suffix, e.g. drive_db
+    unit: str  # "dB", "Hz", "ms", "s", "bit" or "" for a ratio or share
     low: float
     high: float
+    # "linear", or "log" for equal steps in ratio; `low` must then be > 0
     scale: Literal["linear", "log"] = "linear"
 
     def __post_init__(self) -> None:

@@ -15,19 +15,13 @@ Prior = Literal["subsets", "shuffled"]
 
 @dataclass(frozen=True)
 class ChainSampler:
-    """Draws chains of distinct pedals.
+    """Draws chains of distinct pedals."""
 
-    Attributes:
-        pedals: the pedals to draw from, distinct names.
-        prior: ``"subsets"``: every ordered subset (the empty one too) equally likely;
-            ``"shuffled"``: a length uniform in 1..`max_length`, then distinct pedals in uniform
-            order.
-        max_length: longest chain; default all pedals.
-    """
-
-    pedals: tuple[str, ...]
+    pedals: tuple[str, ...]  # the pedals to draw from, distinct names
+    # "subsets": every ordered subset (the empty one too) equally likely; "shuffled": a
+    # length uniform in 1..`max_length`, then distinct pedals in uniform order
     prior: Prior = "subsets"
-    max_length: int | None = None
+    max_length: int | None = None  # longest chain; default all pedals
 
     def __post_init__(self) -> None:
         for name in self.pedals:

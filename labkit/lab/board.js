@@ -44,13 +44,17 @@ function render({ model, el }) {
   const alert = made(root, "p");
   alert.setAttribute("role", "alert");
   const details = made(root, "details");
-  made(details, "summary", { textContent: "preset and code" });
+  made(details, "summary", { textContent: "preset, code and Faust" });
   const json = made(details, "textarea", { spellcheck: false });
   json.setAttribute("aria-label", "the chain as JSON");
   const load = made(details, "button", { type: "button", textContent: "load this JSON" });
   load.addEventListener("click", () => model.send({ load: json.value }));
-  const code = made(details, "textarea", { readOnly: true });
-  code.setAttribute("aria-label", "the chain as pedalboard code");
+  const texts = { code: "the chain as pedalboard code", faust: "the chain as a program in Faust" };
+  for (const [name, label] of Object.entries(texts)) { // a page without Python has neither
+    if (model.get(name) === undefined) { delete texts[name]; continue; }
+    texts[name] = made(details, "textarea", { readOnly: true, title: label });
+    texts[name].setAttribute("aria-label", label);
+  }
   let dragged = null;
 
   const steps = () => structuredClone(model.get("steps"));
@@ -109,7 +113,7 @@ function render({ model, el }) {
       show(step.params[knob.name]);
       range.setAttribute("aria-label", `${step.effect} ${name}`);
       range.addEventListener("input", () => show(fromUnit(knob, Number(range.value))));
-      range.addEventListener("change", () => {
+      range.addEventListener(model.get("live") ? "input" : "change", () => {
         const next = steps();
         next[place].params[knob.name] = fromUnit(knob, Number(range.value));
         put(next);
@@ -128,7 +132,7 @@ function render({ model, el }) {
       if (!model.get("steps").length) made(row, "em", { textContent: "no pedals: the clean sound" });
     }
     json.value = model.get("json");
-    code.value = model.get("code");
+    for (const [name, area] of Object.entries(texts)) area.value = model.get(name);
     alert.textContent = model.get("message");
   }
 
@@ -144,7 +148,7 @@ function render({ model, el }) {
   clear.addEventListener("click", () => put([]));
   const redraw = () => { drawn = null; draw(); };
   model.on("change:steps", draw);
-  model.on("change:json change:code change:message", draw);
+  model.on("change:json change:code change:faust change:message", draw);
   model.on("msg:custom", (message) => { if (message.loaded) redraw(); });
   draw();
 }

@@ -12,6 +12,7 @@ import numpy as np
 import traitlets
 
 from labkit.effects.chain import Chain, Step
+from labkit.effects.faust import program
 from labkit.effects.registry import EFFECTS, effect
 from labkit.lab.listen import LivePlayer
 from labkit.signal.paths import replace_text
@@ -34,6 +35,7 @@ class _Pedals(anywidget.AnyWidget):
     steps = traitlets.List().tag(sync=True)  # [{effect, params, on}] in signal order
     json = traitlets.Unicode().tag(sync=True)
     code = traitlets.Unicode().tag(sync=True)
+    faust = traitlets.Unicode().tag(sync=True)
     message = traitlets.Unicode().tag(sync=True)
 
 
@@ -82,6 +84,10 @@ class PedalBoard(widgets.VBox):
             self.pedals.message = ""
             self.pedals.json = chain.to_json()
             self.pedals.code = chain.to_code()
+            try:
+                self.pedals.faust = program(chain, channels=min(len(self._dry), 2))
+            except ValueError as error:  # a pedal of the reader's own
+                self.pedals.faust = f"// {error}"
 
     def _load(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
         try:

@@ -10,8 +10,7 @@ BUDGETS = ("smoke", "laptop", "full")
 def budget() -> str:
     """The budget in force: `$LAB_BUDGET`, or `"laptop"` where it is not set.
 
-    Raises:
-        ValueError: if the variable holds anything else than smoke, laptop or full.
+    Raises ValueError if the variable holds anything else than smoke, laptop or full.
     """
     name = os.environ.get("LAB_BUDGET", "laptop")
     if name not in BUDGETS:
@@ -27,10 +26,8 @@ def pick(*, smoke: Choice, laptop: Choice, full: Choice) -> Choice:
 def claim(words: str, holds: object) -> None:
     """Print a claim about what the cell shows, and raise unless it holds.
 
-    At the smoke budget, too small for most claims, it only says whether the claim holds.
-
-    Raises:
-        AssertionError: if it does not hold at the laptop or full budget.
+    At the smoke budget, too small for most claims, it only says whether the claim holds. Raises
+    AssertionError if it does not hold at the laptop or full budget.
     """
     if holds:
         print(f"holds: {words}")

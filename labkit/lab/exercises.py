@@ -91,8 +91,7 @@ def _is_stub(function: Attempt) -> bool:
 def grade(name: str, attempt: object) -> str:
     """``"not attempted"``, ``"not yet: "`` and an observation, or ``"correct: "`` and its meaning.
 
-    Raises:
-        KeyError: if there is no such exercise.
+    Raises KeyError if there is no such exercise.
     """
     file = _FOLDER / f"{name[:2]}.py"
     exercises = _judges(file) if file.is_file() else {}

@@ -73,8 +73,7 @@ def players(clips: Mapping[str, Clip], *, match: bool = True) -> Players:
         match: bring all to -23 LUFS within 0.1 LU, or lower together if a peak would exceed full
             scale; otherwise all keep their relative level.
 
-    Raises:
-        ValueError: if there are no clips, or one is empty or not finite.
+    Raises ValueError if there are no clips, or one is empty or not finite.
     """
     if not clips:
         raise ValueError("clips must hold at least one name -> (audio, sample_rate), got none")

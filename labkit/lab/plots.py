@@ -8,6 +8,7 @@ import html
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import ipywidgets as widgets
 import matplotlib
@@ -19,13 +20,16 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from PIL import Image
 
-from labkit.effects.chain import NO_PEDALS
+from labkit.effects.chain import NO_PEDALS, Chain
+from labkit.effects.registry import effect
 from labkit.measure.loudness import Clip, as_channels
 from labkit.signal import spectra
+from labkit.signal.paths import replacing
 
 # For text and axes: 4.3 to 1 against white and against JupyterLab's dark background alike.
 INK = "#7a7a7a"
@@ -214,13 +218,12 @@ def compare_spectrograms(
 ) -> LabFigure:
     """Spectrograms, at most three in a row, on one colour scale; 0 dB is a full-scale sine.
 
+    Raises ValueError if there are no clips, one is empty or not finite, or `scale` is unknown.
+
     Args:
         clips: name -> (audio (channels, samples), sample_rate); channels are averaged.
         scale: ``"mel"`` or ``"linear"`` frequency.
         range_db: how far below the loudest point the colours reach.
-
-    Raises:
-        ValueError: if there are no clips, one is empty or not finite, or `scale` is unknown.
     """
     if not clips:
         raise ValueError("clips must hold at least one name -> (audio, sample_rate), got none")
@@ -298,6 +301,41 @@ def chain_diagram(chain: Iterable[tuple[str, Mapping[str, object]]]) -> ChainDia
     ]
     what, _, why = NO_PEDALS.partition(": ")
     return ChainDiagram((("input", ()), *(pedals or [(what, (why,))]), ("output", ())))
+
+
+class ChainCard(LabFigure):
+    """What to set on the floor: pedals in order, knobs as they stand on a clock."""
+
+    def save(self, path: Path) -> None:
+        """Write it on white paper, as SVG, PDF or PNG by the path's suffix."""
+        with replacing(path) as temporary, matplotlib.rc_context({"svg.fonttype": "none"}):
+            self.savefig(temporary, facecolor="white")
+
+
+def chain_card(chain: Chain, input_dbfs: float = -20.0) -> ChainCard:
+    """A card of a chain for an input of this RMS level; a knob's range is 7 to 5 o'clock."""
+    most = max((len(params) for _, params in chain), default=1)
+    card = ChainCard(f"Card of the chain {chain}", width=1.7 * max(len(chain), 3), height=most + 1)
+    axes = card.add_subplot(aspect="equal", xlim=(-0.9, 1.8 * max(len(chain), 3) - 0.9))
+    axes.set_title(f"input: {input_dbfs:.0f} dBFS RMS; signal: left to right")
+    axes.set_ylim(0.2 - most, 0.8)
+    axes.set_axis_off()
+    for column, (name, params) in enumerate(chain):
+        x = 1.8 * column
+        axes.text(x, 0.55, f"{column + 1}. {name.replace('_', ' ')}", ha="center", weight="bold")
+        for row, (knob, value) in enumerate(params.items()):
+            ends = effect(name).space[knob]
+            hours = 7 + 10 * ends.to_unit(min(max(value, ends.low), ends.high))
+            half_hours = round(2 * hours)
+            clock = f"{(half_hours // 2 - 1) % 12 + 1}:{30 * (half_hours % 2):02d}"
+            angle = np.pi * hours / 6
+            axes.add_patch(Circle((x, -row), 0.28, fill=False, color=COLOURS[0], linewidth=1.5))
+            pointer = [[x, x + 0.28 * np.sin(angle)], [-row, -row + 0.28 * np.cos(angle)]]
+            axes.plot(*pointer, color=COLOURS[0], linewidth=2)
+            axes.text(x, -row - 0.54, f"{_with_unit(knob, value)}\n{clock}", ha="center", size=7)
+    if not len(chain):
+        axes.text(0, 0, NO_PEDALS)
+    return card
 
 
 def _with_unit(name: str, value: object) -> str:

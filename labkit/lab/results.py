@@ -89,10 +89,8 @@ def table(rows: Sequence[Row]) -> Table:
     """A line for each protocol, model and metric: our score for each kind of source, and baselines.
 
     Where a baseline or n differs between the sources, its cell holds one figure for each, in the
-    order of the columns. Empty columns are left out; of two rows for a cell the last counts.
-
-    Raises:
-        ValueError: if there are no rows.
+    order of the columns. Empty columns are left out; of two rows for a cell the last counts. Raises
+    ValueError if there are no rows.
     """
     if not rows:
         raise ValueError("rows must hold at least one Row, got none")
@@ -120,8 +118,7 @@ def table(rows: Sequence[Row]) -> Table:
 def shipped_table(system: str) -> Table:
     """The results table of a system without the rows that split a figure (a colon in the metric).
 
-    Raises:
-        FileNotFoundError: naming the command that makes the file.
+    Raises FileNotFoundError naming the command that makes the file.
     """
     return table([row for row in read(system) if ":" not in row.metric])
 
@@ -129,8 +126,7 @@ def shipped_table(system: str) -> Table:
 def tables(system: str | None = None) -> dict[str, Table]:
     """Every row of one system, or of all that have a results file, by the name of the system.
 
-    Raises:
-        FileNotFoundError: naming the command that makes the file.
+    Raises FileNotFoundError naming the command that makes the file.
     """
     found = sorted(path.stem for path in results_path("x").parent.glob("*.json"))
     return {name: table(read(name)) for name in ([system] if system else found)}
@@ -163,8 +159,7 @@ def headlines(*, front: bool) -> Table:
 def with_headlines(page: str) -> str:
     """The text of a page with its table between the two marks made anew.
 
-    Raises:
-        ValueError: if the page does not hold both marks once, in this order.
+    Raises ValueError if the page does not hold both marks once, in this order.
     """
     if page.count(_BEGIN) != 1 or page.count(_END) != 1 or page.index(_BEGIN) > page.index(_END):
         raise ValueError(f"page must hold {_BEGIN} and {_END} once each, in this order")

@@ -32,8 +32,7 @@ class Upload(anywidget.AnyWidget):
         sample_rate: Hz.
         name: the file's name.
 
-    Raises:
-        AudioError: if the file at `path` itself cannot be read.
+    Raises AudioError if the file at `path` itself cannot be read.
     """
 
     _esm = Path(__file__).with_name("upload.js")

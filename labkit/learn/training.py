@@ -34,40 +34,24 @@ _HASH_BYTES = 32
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast to train.
+    """How long and how fast to train."""
 
-    Attributes:
-        steps: optimiser steps in all.
-        batch_size: examples per step, over all devices.
-        learning_rate: of the plateau between a linear warm-up and a decay to zero.
-        warmup_steps: length of the warm-up.
-        decay_share: share of the steps, at the end, over which the rate falls linearly to zero.
-            Before that a run does not depend on `steps`, so a plateau can be prolonged.
-        weight_decay: of AdamW, for matrices only.
-        clip_norm: largest gradient norm.
-        checkpoint_every: steps between checkpoints; there is one more at the end.
-        precision: as Lightning Fabric names it, e.g. ``"bf16-mixed"``.
-        n_workers: processes that make examples, for each device.
-        n_devices: GPUs, or processes where there is none, that share every batch evenly. They run
-            the script or command again, so more than one does not work in notebooks.
-        seed: of weights and dropout.
-
-    Raises:
-        ValueError: if the devices cannot share a batch evenly.
-    """
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    warmup_steps: int = 0
+    steps: int  # optimiser steps in all
+    batch_size: int  # examples per step, over all devices
+    learning_rate: float  # of the plateau between a linear warm-up and a decay to zero
+    warmup_steps: int = 0  # length of the warm-up
+    # share of the steps, at the end, over which the rate falls linearly to zero. Before that a run
+    # does not depend on `steps`, so a plateau can be prolonged.
     decay_share: float = 0.3
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
-    checkpoint_every: int = 200
-    precision: str = "32-true"
-    n_workers: int = 0
+    weight_decay: float = 0.0  # of AdamW, for matrices only
+    clip_norm: float = 1.0  # largest gradient norm
+    checkpoint_every: int = 200  # steps between checkpoints; there is one more at the end
+    precision: str = "32-true"  # as Lightning Fabric names it, e.g. "bf16-mixed"
+    n_workers: int = 0  # processes that make examples, for each device
+    # GPUs, or processes where there is none, that share every batch evenly: it divides batch_size.
+    # They run the script or command again, so more than one does not work in notebooks.
     n_devices: int = 1
-    seed: int = 0
+    seed: int = 0  # of weights and dropout
 
     def __post_init__(self) -> None:
         if self.n_devices < 1 or self.batch_size % self.n_devices:

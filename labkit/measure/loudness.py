@@ -7,7 +7,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from labkit.signal.optional import need
-from labkit.signal.units import db_to_amplitude
+from labkit.signal.units import db_to_amplitude, finite
 
 Clip = tuple[np.ndarray, int]
 _BLOCK_SECONDS = 0.4
@@ -23,16 +23,10 @@ _WEIGHTS = {
 
 def as_channels(audio: np.ndarray) -> np.ndarray:
     """`audio` as finite float64 `(channels, samples)`; a vector becomes one channel."""
-    audio = np.asarray(audio, dtype=np.float64)
+    audio = finite(audio).astype(np.float64)
     audio = audio[None] if audio.ndim == 1 else audio
-    if audio.ndim != 2 or audio.size == 0:
-        raise ValueError(
-            f"audio must be (channels, samples) with at least one sample, got shape {audio.shape}"
-        )
-    if not np.isfinite(audio).all():
-        raise ValueError(
-            f"audio must be finite, got {int((~np.isfinite(audio)).sum())} NaN or infinite samples"
-        )
+    if audio.ndim != 2:
+        raise ValueError(f"audio must be (channels, samples), got shape {audio.shape}")
     return audio
 
 

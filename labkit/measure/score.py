@@ -70,15 +70,14 @@ def row(
 ) -> Row:
     """One row from the scores of single clips.
 
+    Raises ValueError if a field of `beside` is unknown or a score is not finite.
+
     Args:
         values: (clips,) the model's scores. Booleans count as 0 and 1.
         groups: (clips,) the source of each clip: the interval is over sources. None gives no
             interval, for a metric that has one value for all clips (then `values` is a scalar).
         beside: scores of others, by the field of `Row` (``"floor"``, ``"oracle"`` ...): an array
             of clips, which is averaged, or one number.
-
-    Raises:
-        ValueError: if a field of `beside` is unknown or a score is not finite.
     """
     values = np.atleast_1d(np.asarray(values, dtype=np.float64))
     several = groups is not None and len(set(groups)) > 1
@@ -127,9 +126,8 @@ def write(system: str, rows: Sequence[Row], *, path: Path | None = None) -> Path
 def read(system: str, *, path: Path | None = None) -> list[Row]:
     """The rows of one system, as `write` left them.
 
-    Raises:
-        FileNotFoundError: naming the command that makes the file.
-        ValueError: if the file has other fields than `Row`.
+    Raises FileNotFoundError naming the command that makes the file; ValueError if the file has
+    other fields than `Row`.
     """
     path = path or results_path(system)
     if not path.is_file():
@@ -154,6 +152,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """An interval for a mean, by drawing whole sources: clips of one source are not independent.
 
+    Raises ValueError if the lengths differ, a value is not finite, or there is only one source.
+
     Args:
         values: (clips,) finite scores.
         groups: (clips,) the source of each clip; at least two different ones.
@@ -162,9 +162,6 @@ def bootstrap_interval(
 
     Returns:
         (low, high).
-
-    Raises:
-        ValueError: if the lengths differ, a value is not finite, or there is only one source.
 
     Source: Efron & Tibshirani 1993, ch. 13 (percentile); widened for few sources as in Hesterberg,
         The American Statistician 69(4), 2015, sec. 5.3 ("expanded percentile").

@@ -434,12 +434,11 @@ def read_audio(
 ) -> tuple[np.ndarray, int]:
     """Any audio file as float32 `(channels, samples)`, and its sample rate; see `Recording`.
 
+    Raises AudioFileError as `Recording`, and for more than fits into memory.
+
     Args:
         sample_rate: resample to this rate; None keeps the file's.
         max_seconds: read at most this much from the start; None reads all.
-
-    Raises:
-        AudioFileError: as `Recording`, and for more than fits into memory.
     """
     if sample_rate is not None:
         sample_rate = check_rate(sample_rate)
@@ -458,11 +457,10 @@ def write_audio(
 ) -> Path:
     """Write audio within -1 to 1 as .wav, .flac, .ogg, .opus, .mp3 or .aiff; returns the path.
 
+    Raises AudioError for audio that does not fit, AudioFileError where it is not the audio's fault.
+
     Args:
         subtype: libsndfile's sample format, e.g. ``"PCM_16"``; None is 24 bit where possible.
-
-    Raises:
-        AudioError: for audio that does not fit, AudioFileError where it is not the audio's fault.
     """
     path = Path(path)
     audio = check_audio(audio, sample_rate)

@@ -14,8 +14,7 @@ _PIP_NAME = {
 def need(module: str) -> ModuleType:
     """Import a module by its import name.
 
-    Raises:
-        ModuleNotFoundError: naming the missing package and the command that installs it.
+    Raises ModuleNotFoundError naming the missing package and the command that installs it.
     """
     try:
         return importlib.import_module(module)

@@ -37,8 +37,7 @@ class _Take:
 class RecordedGuitars:
     """Clips of recorded instruments; a group is an instrument or a player, in one split only.
 
-    Raises:
-        FileNotFoundError: if the folder `train_audio` is not among the recordings.
+    Raises FileNotFoundError if the folder `train_audio` is not among the recordings.
     """
 
     kind = "recorded"

@@ -167,11 +167,9 @@ class AudioFolder:
             makes each file a group.
 
     Files and folders whose names begin with a dot are passed over, and __MACOSX. Files of the same
-    samples are one take: their groups become one.
-
-    Raises:
-        AudioFileError: naming all files that cannot be read, or if there is none.
-        ValueError: for another `group`, or a file that the CSV file lacks.
+    samples are one take: their groups become one. Raises AudioFileError naming all files that
+    cannot be read, or if there is none; ValueError for another `group`, or a file that the CSV file
+    lacks.
     """
 
     kind = "real"

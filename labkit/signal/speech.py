@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from labkit.signal.augment import clicks, fade, hum, noise
+from labkit.signal.guitar import add
 from labkit.signal.seeds import generator
 from labkit.signal.sources import Generated, filtered
 from labkit.signal.spectra import istft, stft
@@ -72,7 +73,7 @@ def speak(
     while place < seconds - 0.1:
         for _ in range(int(rng.integers(2, 7))):
             length = float(np.clip(rng.lognormal(0, 0.25) / speaker.rate_hz, 0.08, 0.4))
-            _add(out, _syllable(rng, speaker, length, sample_rate), round(place * sample_rate))
+            add(out, _syllable(rng, speaker, length, sample_rate), round(place * sample_rate))
             place += length * 0.9
         place += float(rng.uniform(0.2, 0.9))
     out = set_rms(out[None], _SPEECH_DBFS)
@@ -118,13 +119,6 @@ def _vowel(
     return fade(out, start=round(0.2 * samples), end=round(0.35 * samples))[0]
 
 
-def _add(out: np.ndarray, part: np.ndarray, start: int) -> None:
-    """Add what of `part` falls inside `out`, in place."""
-    first, stop = max(start, 0), min(start + len(part), len(out))
-    if stop > first:
-        out[first:stop] += part[first - start : stop - start]
-
-
 def pauses(audio: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
     """(start, stop) of each 0.12 s or more that lie 30 dB below the recording's level."""
     hop = max(1, sample_rate // 100)
@@ -150,12 +144,12 @@ def non_speech(rng: np.random.Generator, audio: np.ndarray, sample_rate: int) ->
         out += hum(samples, sample_rate, mains_hz=mains_hz, amplitudes=amplitudes)
     for start, stop in pauses(audio, sample_rate):
         if rng.random() < 0.6:
-            _add(out, _breath(rng, stop - start, sample_rate) * level, start)
+            add(out, _breath(rng, stop - start, sample_rate) * level, start)
         if rng.random() < 0.4:
             n = min(stop - start, sample_rate // 20)
             tick = clicks(rng, n, count=1)
             tick *= np.float32(level * db_to_amplitude(rng.uniform(-6, 12)))
-            _add(out, tick, start + int(rng.integers(0, max(1, stop - start - n))))
+            add(out, tick, start + int(rng.integers(0, max(1, stop - start - n))))
     return out[None].astype(np.float32)
 
 

@@ -25,7 +25,8 @@ def midi_to_hz(midi: ArrayLike) -> float | NDArray[np.float64]:
     return _unwrap(440.0 * 2.0 ** ((np.asarray(midi, dtype=np.float64) - 69) / 12.0))
 
 
-def _finite(audio: ArrayLike) -> NDArray[np.floating]:
+def finite(audio: ArrayLike) -> NDArray[np.floating]:
+    """The audio as an array; ValueError if it is empty, NaN or infinite."""
     array = np.asarray(audio)
     if array.size == 0:
         raise ValueError(f"audio must hold at least one sample, got shape {array.shape}")
@@ -37,13 +38,13 @@ def _finite(audio: ArrayLike) -> NDArray[np.floating]:
 
 def rms_dbfs(audio: ArrayLike) -> float:
     """The RMS level over all channels in dB; a full-scale square wave has 0, silence -inf."""
-    array = _finite(audio)
+    array = finite(audio)
     return amplitude_to_db(float(np.sqrt(np.mean(np.square(array, dtype=np.float64)))))
 
 
 def set_rms(audio: NDArray[np.floating], target_dbfs: float) -> NDArray[np.floating]:
     """The signal scaled to an RMS level by one factor, nothing clipped; silence stays silence."""
-    array = _finite(audio)
+    array = finite(audio)
     if not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"audio must be floating point, got {array.dtype}")
     level_dbfs = rms_dbfs(array)

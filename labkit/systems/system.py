@@ -41,8 +41,7 @@ class Config:
     def but(self, **changes: Any) -> Self:
         """The same config with other values: `config.but(steps=100, width=64)`.
 
-        Raises:
-            ValueError: if no record has a field of that name.
+        Raises ValueError if no record has a field of that name.
         """
         records = {name: getattr(self, name) for name in ("sound", "net", "plan")}
         for name, record in records.items():
@@ -65,25 +64,19 @@ class Config:
 
 @dataclass(frozen=True)
 class Training:
-    """What one run needs besides the network and its plan.
+    """What one run needs besides the network and its plan."""
 
-    Attributes:
-        dataset: item ``i`` depends on ``i`` alone, see `labkit.learn.training.fit`.
-        loss: (model, batch) -> (scalar to minimise, figures to log).
-        validate: figures of the model on other clips.
-        validate_every: steps between validations.
-        best: the figure of `validate` at whose minimum the weights are the best; None for the last.
-        finish: called with the trained model on the CPU, e.g. to calibrate it.
-        trained: what the loop trains instead of the model, e.g. the model with the running mean of
-            its weights; `finish` then takes the result over.
-    """
-
-    dataset: "Dataset"
-    loss: "Loss"
+    dataset: "Dataset"  # item i depends on i alone, see `labkit.learn.training.fit`
+    loss: "Loss"  # (model, batch) -> (scalar to minimise, figures to log)
+    # figures of the model on other clips
     validate: Callable[[nn.Module], dict[str, float]] | None = None
-    validate_every: int = 1000
+    validate_every: int = 1000  # steps between validations
+    # the figure of `validate` at whose minimum the weights are the best; None for the last
     best: str | None = None
+    # called with the trained model on the CPU, e.g. to calibrate it.
     finish: Callable[[nn.Module], None] | None = None
+    # what the loop trains instead of the model, e.g. the model with the running mean of its
+    # weights; `finish` then takes the result over.
     trained: nn.Module | None = None
 
 
@@ -122,6 +115,9 @@ class System:
     ) -> nn.Module:
         """Train, or continue the run that `run_dir` holds.
 
+        Raises ValueError, FloatingPointError, OSError as `labkit.learn.training.fit`;
+        CheckpointError if `start` cannot be read.
+
         Args:
             run_dir: gets checkpoints, logs and TensorBoard's files.
             data: the system's ``train.Data``; its defaults when None.
@@ -130,10 +126,6 @@ class System:
 
         Returns:
             The model in evaluation mode on the CPU.
-
-        Raises:
-            ValueError, FloatingPointError, OSError: as `labkit.learn.training.fit`.
-            CheckpointError: if `start` cannot be read.
         """
         from labkit.learn.training import fit
 
@@ -172,8 +164,7 @@ class System:
     def shipped_path(self, preset: str | None = None) -> Path:
         """Where the checkpoint of a preset (the first one that ships when None) lies.
 
-        Raises:
-            ValueError: if the preset does not ship.
+        Raises ValueError if the preset does not ship.
         """
         preset = preset or next(iter(self.checkpoints))
         if preset not in self.checkpoints:
@@ -184,8 +175,7 @@ class System:
     def load(self, path: str | Path | None = None, *, preset: str | None = None) -> nn.Module:
         """A model in evaluation mode on the CPU; the shipped one of `preset` without a path.
 
-        Raises:
-            CheckpointError: if the file is missing, damaged or another system's.
+        Raises CheckpointError if the file is missing, damaged or another system's.
         """
         path = path or self.shipped_path(preset)
         values, weights = checkpoints.read(path, system=self.name)
@@ -224,8 +214,7 @@ class System:
 def system(name: str) -> System:
     """The record of a system by its name.
 
-    Raises:
-        ValueError: if there is none of that name.
+    Raises ValueError if there is none of that name.
     """
     if name not in SYSTEMS:
         raise ValueError(f"system must be one of {', '.join(SYSTEMS)}, got {name!r}")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.learn import attention, encoders, fields, fit, flow, gradients, minimise, mobilenet
+from labkit.learn import attention, encoders, fields, fit, flow, gradients, minimise
 from labkit.learn.pool import ExampleCache
 from labkit.learn.training import Plan
 from labkit.learn.transformer import Decoder, Encoder
@@ -69,7 +69,7 @@ CASES = [
     (lambda: flow.integrate(lambda x, _: x, LINE, steps=3, solver="heun"), "solver must be one"),
     (lambda: flow_loss(torch.zeros(4)), r"target must be \(batch, values\)"),
     (lambda: fields.TokenField(3, 2, kinds=(0, 1, 0), slots=(0, 1)), "must hold 3 numbers"),
-    (lambda: mobilenet.MobileNetV2(4, width=0.0), "must be positive, got 4, 0.0 and 1"),
+    (lambda: encoders.MobileNetV2(4, width=0.0), "must be positive, got 4, 0.0 and 1"),
     (lambda: Plan(1, 8, 0.1, n_devices=3), "n_devices must divide batch_size 8, got 3"),
 ]
 

@@ -3,7 +3,7 @@
 import torch
 from torch.utils.data import Dataset
 
-from labkit.learn.proxy import fresh_proxy, imitation_loss
+from labkit.learn.gradients import fresh_proxy, imitation_loss
 from labkit.learn.training import Plan, fit
 from labkit.signal.seeds import torch_generator
 

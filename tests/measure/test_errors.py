@@ -6,8 +6,12 @@ import torch
 
 from labkit.measure import loudness, metrics
 from labkit.measure.align import align
-from labkit.measure.losses import log_spectral_distance, magnitude_distance, mr_stft
-from labkit.measure.timbre import multi_scale_spectral
+from labkit.measure.losses import (
+    log_spectral_distance,
+    magnitude_distance,
+    mr_stft,
+    multi_scale_spectral,
+)
 
 ONE, TEN = torch.zeros(1, 1, 900), np.ones(10)
 SILENT = np.zeros((1, 9), np.float32)

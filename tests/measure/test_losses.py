@@ -3,10 +3,20 @@
 import math
 
 import auraloss
+import numpy as np
 import pytest
 import torch
 
-from labkit.measure.losses import log_spectral_distance, magnitude_distance, mr_stft
+from labkit.measure.losses import (
+    log_spectral_distance,
+    magnitude_distance,
+    mr_stft,
+    multi_scale_spectral,
+    rms_cosine,
+)
+
+RATE = 44_100
+TIME = np.arange(RATE) / RATE
 
 
 @pytest.fixture
@@ -39,3 +49,44 @@ def test_mr_stft_leaves_the_level_out(pair):
     first, second = (x[0].numpy() for x in pair)
     assert mr_stft(3 * first, first, 8000) == pytest.approx(0, abs=1e-5)
     assert mr_stft(3 * first, second, 8000) == pytest.approx(mr_stft(first, second, 8000), rel=1e-5)
+
+
+def note(hz: float, phase: float = 0.0) -> np.ndarray:
+    return np.sin(2 * np.pi * hz * TIME + phase) * np.exp(-3 * TIME)
+
+
+def test_level_does_not_count_and_equal_sounds_are_at_no_distance():
+    noise = np.random.default_rng(0).standard_normal(RATE) * np.exp(-2 * TIME)
+    for distance, best in ((multi_scale_spectral, 0.0), (rms_cosine, 1.0)):
+        assert distance(note(220), note(220), RATE) == pytest.approx(best)
+        plain, quiet = (distance(scale * noise, note(220), RATE) for scale in (1.0, 0.01))
+        assert quiet == pytest.approx(plain, rel=1e-9)  # it divides out, but for rounding
+
+
+def test_phase_counts_less_than_a_semitone():
+    fade = np.minimum(TIME / 0.02, 1.0)  # without it the phase decides how the first sample clicks
+    sounds = [fade * x for x in (note(440), note(440, phase=2.0), note(440 * 2 ** (1 / 12)))]
+    turned, higher = (multi_scale_spectral(x, sounds[0], RATE) for x in sounds[1:])
+    assert turned < 0.5 * higher
+
+
+def test_envelopes_at_right_angles_and_half_way():
+    tone = np.sin(2 * np.pi * 300 * TIME)
+    half = tone * (TIME < 0.4)
+    assert rms_cosine(half, half[::-1], RATE) == pytest.approx(0.0, abs=1e-12)
+    # A quarter of the second against half of it: |a| = 1, |b| = sqrt 2, a.b = 1 in its units.
+    shares = [tone * (share > TIME) for share in (0.25, 0.5)]
+    # Frames reach across the edge.
+    assert rms_cosine(*shares, RATE) == pytest.approx(np.sqrt(0.5), abs=0.02)
+
+
+def test_a_gain_that_changes_half_way():
+    # Half of the frames differ by 20 dB in every band; one frame in fifty straddles the step.
+    noise = np.random.default_rng(1).standard_normal(RATE)
+    later = noise * np.where(TIME < 0.5, 1.0, 0.1)
+    assert multi_scale_spectral(later, noise, RATE) == pytest.approx(10.0, abs=0.6)
+
+
+def test_silence_is_far_and_finite():
+    assert rms_cosine(np.zeros(RATE), note(220), RATE) == 0.0
+    assert 0.5 < multi_scale_spectral(np.zeros(RATE), note(220), RATE) < 100

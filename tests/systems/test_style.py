@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from labkit.learn.proxy import fresh_proxy
+from labkit.learn.gradients import fresh_proxy
 from labkit.measure.metrics import relative_error_db
 from labkit.signal.files import AudioError
 from labkit.signal.seeds import generator

@@ -32,14 +32,13 @@ def _number(text: str) -> float | None:
 class Vst3Instrument:
     """A VST3 instrument.
 
+    Raises ValueError when it is an effect, or lacks some of the parameters (all are named).
+
     Args:
         where: the `.vst3` file or bundle.
         names: parameters that will be set, as pedalboard spells them; None for all.
         prepare: what becomes of the content of a `.vstpreset` file before the parameters are
             looked up, in every new instance.
-
-    Raises:
-        ValueError: when it is an effect, or lacks some of the parameters (all are named).
     """
 
     def __init__(

@@ -77,10 +77,8 @@ def stand_in_for(plugin: str) -> str:
 def find(wanted: str) -> PluginInfo:
     """The plug-in that a name, file or URI means; of several kinds the pedal, VST3, LV2, VST2.
 
-    A name that `stand_in_for` gave means pedalboard's effects with the plug-in's knobs.
-
-    Raises:
-        PluginError: if there is no such plug-in, or its kind cannot be hosted here.
+    A name that `stand_in_for` gave means pedalboard's effects with the plug-in's knobs. Raises
+    PluginError if there is no such plug-in, or its kind cannot be hosted here.
     """
     if wanted.startswith(_STAND_IN):
         return PluginInfo(wanted, "builtin", wanted.removeprefix(_STAND_IN))

@@ -55,6 +55,9 @@ def measure_latency(dry: np.ndarray, wet: np.ndarray, sample_rate: int) -> int:
 class HostedPlugin:
     """An open plug-in, whose latency and memory were measured; a context manager.
 
+    Raises ValueError for an unknown or doubly named parameter, or a value outside its range;
+    PluginError when the plug-in or its host is missing, or it crashes, hangs or is refused.
+
     Args:
         plugin: a pedal of the lab (``"compressor"``), a name that `labkit plugins` prints
             (``"ZamComp"``), a `.vst3` or VST2 file, an LV2 URI, or what `installed_plugins` found.
@@ -67,10 +70,6 @@ class HostedPlugin:
         latency_samples: at 44.1 kHz; `process` removes it.
         reset_mode: the cheapest with which renders repeat themselves as well as they can.
         repeat_error: largest difference from a fresh instance, full scale 1.
-
-    Raises:
-        ValueError: for an unknown or doubly named parameter, or a value outside its range.
-        PluginError: when the plug-in or its host is missing, or it crashes, hangs or is refused.
     """
 
     def __init__(
@@ -108,6 +107,9 @@ class HostedPlugin:
     def process(self, audio: np.ndarray, sample_rate: int, params_unit: np.ndarray) -> np.ndarray:
         """The plug-in applied, from rest, and aligned with its input.
 
+        Raises ValueError for unusable audio, or settings of another length or outside 0..1;
+        PluginError when the plug-in crashes, hangs or returns NaN.
+
         Args:
             audio: (channels, samples) float, or (samples,) for mono. A stereo plug-in plays mono on
                 both sides and returns the left one; a mono one plays channels one by one.
@@ -115,10 +117,6 @@ class HostedPlugin:
 
         Returns:
             (channels, samples) float32, a new array of the same length.
-
-        Raises:
-            ValueError: for unusable audio, or settings of another length or outside 0..1.
-            PluginError: when the plug-in crashes, hangs or returns NaN.
         """
         audio, sample_rate = check_audio(audio, sample_rate), check_rate(sample_rate)
         values = self._values(params_unit)
@@ -293,14 +291,13 @@ class Rack:
     def render(self, audio: Sequence[np.ndarray], params_unit: np.ndarray) -> np.ndarray:
         """Every sound through the row at its own setting, from rest: (n, channels, samples).
 
+        Raises ValueError for settings of another shape or outside 0..1; PluginError of the first
+        item that failed; the others are played to the end.
+
         Args:
             audio: n times (channels, samples), all of one shape.
             params_unit: (n, parameters) in 0..1, of all plug-ins, or of the first ones: then only
                 these play.
-
-        Raises:
-            ValueError: for settings of another shape or outside 0..1.
-            PluginError: of the first item that failed; the others are played to the end.
         """
         params_unit = np.asarray(params_unit, dtype=np.float64)
         if len(params_unit) != len(audio) or params_unit.shape[1] not in self._ends:

@@ -62,9 +62,8 @@ class Worker:
     def call(self, method: str, *arguments: Any) -> Any:
         """The result of a method, or the value of an attribute, of the engine.
 
-        Raises:
-            PluginError: when the engine raised, the process died, or nothing came back in time.
-                In the last two cases the process is ended and the next call starts a fresh one.
+        Raises PluginError when the engine raised, the process died, or nothing came back in time.
+        In the last two cases the process is ended and the next call starts a fresh one.
         """
         with self._lock:
             if self._process is None:

@@ -79,18 +79,12 @@ TASKS = MappingProxyType(
 
 @dataclass(frozen=True)
 class Sound:
-    """The task, its training clips and their log-mel spectrograms.
+    """The task, its training clips and their log-mel spectrograms."""
 
-    Attributes:
-        task: distortion, speech or mastering.
-        seconds: length of a training clip, > 0.25.
-        n_clips: made once, drawn again and again.
-    """
-
-    task: str = "distortion"
+    task: str = "distortion"  # distortion, speech or mastering
     sample_rate: int = 44_100
-    seconds: float = 1.0
-    n_clips: int = 500
+    seconds: float = 1.0  # length of a training clip, > 0.25
+    n_clips: int = 500  # made once, drawn again and again
     n_fft: int = 2048
     hop_length: int = 512
     n_mels: int = 64
@@ -107,25 +101,15 @@ class Sound:
 
 @dataclass(frozen=True)
 class Net:
-    """The controller, and how its gradient is estimated.
+    """The controller, and how its gradient is estimated."""
 
-    Attributes:
-        width: of the encoder.
-        embedding: length of its vector.
-        hidden: width of the layers between that and the parameters.
-        eps: SPSA's step.
-        pairs: SPSA's perturbations, averaged.
-        time_weight: of the time-domain term in the loss.
-        n_copies: of each plug-in; they share a batch.
-    """
-
-    width: float = 0.35
-    embedding: int = 64
-    hidden: int = 128
-    eps: float = 0.03
-    pairs: int = 1
-    time_weight: float = 2.0
-    n_copies: int = 2
+    width: float = 0.35  # of the encoder
+    embedding: int = 64  # length of its vector
+    hidden: int = 128  # width of the layers between that and the parameters
+    eps: float = 0.03  # SPSA's step
+    pairs: int = 1  # SPSA's perturbations, averaged
+    time_weight: float = 2.0  # of the time-domain term in the loss
+    n_copies: int = 2  # of each plug-in; they share a batch
 
 
 _PLAN = Plan(steps=700, batch_size=12, learning_rate=1.5e-3, warmup_steps=20, checkpoint_every=100)

@@ -39,16 +39,12 @@ _TS9_SETTING, _TS9_DBFS = {"drive": 0.1, "tone": 0.5, "level": 0.8}, -34.0
 
 @dataclass(frozen=True)
 class Examples:
-    """Recordings, disturbances that the task should remove, and targets, each (n, 1, samples).
-
-    Attributes:
-        groups: n names; clips of one source share one. Cached clips have none.
-    """
+    """Recordings, disturbances that the task should remove, and targets, each (n, 1, samples)."""
 
     dry: np.ndarray
     disturbance: np.ndarray | None
     target: np.ndarray
-    groups: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()  # n names; clips of one source share one. Cached clips have none.
 
     def draw(
         self, task: Task, index: int, rng: np.random.Generator
@@ -232,10 +228,8 @@ def paired_files(dry: Path, wet: Path) -> list[tuple[Path, Path]]:
 
     Names agree without the folder's own name, ``dry`` or ``wet`` at their ends: ``a.wav`` and
     ``a.flac``; ``a_dry.wav`` and ``a_wet.wav``; DAPS' ``cleanraw/f1_script1_cleanraw.wav`` and
-    ``clean/f1_script1_clean.wav``.
-
-    Raises:
-        AudioFileError: for a missing folder, or two without a pair.
+    ``clean/f1_script1_clean.wav``. Raises AudioFileError for a missing folder, or two without a
+    pair.
     """
     before, after = _files_by_name(dry, "dry", "wet"), _files_by_name(wet, "wet", "dry")
     names = sorted(before.keys() & after.keys())
@@ -275,9 +269,8 @@ def held_out(pairs: list[tuple[Path, Path]]) -> tuple[list, list]:
 def from_pairs(config: Config, pairs: list[tuple[Path, Path]], *, n: int) -> Examples:
     """`n` clips from random places of pairs of recordings; short ones end in silence.
 
-    Raises:
-        AudioFileError: for a file that cannot be read.
-        ValueError: for a pair whose lengths differ by more than a tenth of a second.
+    Raises AudioFileError for a file that cannot be read; ValueError for a pair whose lengths differ
+    by more than a tenth of a second.
     """
     rate, rng = config.sound.sample_rate, generator(config.plan.seed, "pairs")
     samples = round(config.sound.seconds * rate)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from labkit.learn.mobilenet import MobileNetV2
+from labkit.learn.encoders import MobileNetV2
 from labkit.signal.seeds import seeded
 from labkit.signal.spectra import log_mel
 from labkit.systems.blackbox.config import Config

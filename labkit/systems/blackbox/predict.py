@@ -41,17 +41,11 @@ replay(Path(__file__).with_name(facts), sys.argv[1], sys.argv[2])
 
 @dataclass(frozen=True)
 class Curve:
-    """Settings over time.
+    """Settings over time."""
 
-    Attributes:
-        names: ``"plug-in: parameter"``.
-        seconds: (n,) the middle of each hop.
-        smooth: (n, knobs) in 0..1.
-    """
-
-    names: tuple[str, ...]
-    seconds: np.ndarray
-    smooth: np.ndarray
+    names: tuple[str, ...]  # "plug-in: parameter"
+    seconds: np.ndarray  # (n,) the middle of each hop
+    smooth: np.ndarray  # (n, knobs) in 0..1
     hop_s: float
 
     def columns(self) -> dict[str, list[float]]:
@@ -119,8 +113,7 @@ def _filled(knobs: np.ndarray, start: np.ndarray) -> np.ndarray:
 def curve(model: Controller, audio: np.ndarray, sample_rate: int, *, hop_s: float = 0.5) -> Curve:
     """The settings over the course of a recording (channels, samples) of any length and rate.
 
-    Raises:
-        ValueError: for unusable audio, or a `hop_s` that is not above 0.
+    Raises ValueError for unusable audio, or a `hop_s` that is not above 0.
     """
     return _curve(model, _Array(audio, sample_rate), hop_s)
 
@@ -174,11 +167,10 @@ def enhance(
 ) -> tuple[np.ndarray, Curve]:
     """A recording through the plug-ins, whose parameters follow the curve; channels share them.
 
+    Raises ValueError as `curve`. Where a plug-in is not installed, a warning says what stands in.
+
     Returns:
         (channels, samples) float32, which may exceed full scale, and the curve.
-
-    Raises:
-        ValueError: as `curve`. Where a plug-in is not installed, a warning says what stands in.
     """
     units, said = playable(model.config.task)
     if said:
@@ -196,11 +188,9 @@ def enhance_file(
 
     Writes `target`, a 32-bit float WAV at the source's rate, turned down as a whole where its true
     peak would exceed -1 dBTP; beside it, as JSON, the facts that are returned; and a script that
-    plays any recording so without the network, see `replay`. See `enhance`.
-
-    Raises:
-        AudioFileError: for a file that cannot be read to its end.
-        ValueError: for another suffix than ``.wav``, or the source as `target`.
+    plays any recording so without the network, see `replay`. See `enhance`. Raises AudioFileError
+    for a file that cannot be read to its end; ValueError for another suffix than ``.wav``, or the
+    source as `target`.
     """
     source, target = Path(source), Path(target)
     if target.suffix.lower() != ".wav" or target.resolve() == source.resolve():

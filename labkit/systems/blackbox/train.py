@@ -28,17 +28,14 @@ _N_OUTPUT_RANGE = 256
 
 @dataclass(frozen=True)
 class Data:
-    """The sound to train on: made from seeds, unless two folders are given.
+    """The sound to train on: made from seeds, unless two folders are given."""
 
-    Attributes:
-        dry: a folder of your own recordings; any rate and number of channels, each as long as its
-            pair. From DAPS (`labkit data get daps`), for speech: daps/cleanraw.
-        wet: the folder of their targets, which may be the same: a_wet.wav or a.wav for a_dry.wav or
-            a.wav. From DAPS: daps/clean. Recordings whose names agree up to the first underscore
-            are one source, which is trained on or validated on.
-    """
-
+    # a folder of your own recordings; any rate and number of channels, each as long as its pair.
+    # From DAPS (`labkit data get daps`), for speech: daps/cleanraw.
     dry: Path | None = None
+    # the folder of their targets, which may be the same: a_wet.wav or a.wav for a_dry.wav or a.wav.
+    # From DAPS: daps/clean. Recordings whose names agree up to the first underscore are one source,
+    # which is trained on or validated on.
     wet: Path | None = None
 
     def __post_init__(self) -> None:

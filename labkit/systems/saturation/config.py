@@ -37,26 +37,20 @@ CONDITIONS = {condition.name: condition for condition in _ALL}
 
 @dataclass(frozen=True)
 class Sound:
-    """Clips and the encoder's log-mel spectrogram.
-
-    Attributes:
-        samples: length of a wet clip.
-        margin_ms: the reference is this much longer on both sides: the largest misalignment.
-        clip_seconds: length of the dry clips that examples are cut from.
-        augment_strength: of the dry signal's augmentation in training; 0 turns it off.
-        n_examples: different examples, kept on disk (10 kB each) and repeated in longer runs.
-    """
+    """Clips and the encoder's log-mel spectrogram."""
 
     sample_rate: int = 44100
-    samples: int = 65536
+    samples: int = 65536  # length of a wet clip
+    # the reference is this much longer on both sides: the largest misalignment
     margin_ms: float = 30.0
-    clip_seconds: float = 2.5
-    augment_strength: float = 0.5
+    clip_seconds: float = 2.5  # length of the dry clips that examples are cut from
+    augment_strength: float = 0.5  # of the dry signal's augmentation in training; 0 turns it off
     n_fft: int = 4096
     hop_length: int = 2048
     n_mels: int = 64
     low_hz: float = 40.0
     high_hz: float = 18000.0
+    # different examples, kept on disk (10 kB each) and repeated in longer runs
     n_examples: int = 64000
 
     def __post_init__(self) -> None:
@@ -72,25 +66,16 @@ class Sound:
 
 @dataclass(frozen=True)
 class Net:
-    """Sizes and loss.
+    """Sizes and loss."""
 
-    Attributes:
-        width: of the MobileNetV2, a factor on its channels.
-        in_channels: the spectrogram is repeated into this many channels.
-        embedding: length of the encoder's vector.
-        hidden: width of the controller's layers.
-        dropout: in the controller.
-        features: whether the controller also gets the measured features of the waves.
-        loss: of the depth: parameter, audio (multi-resolution STFT after the differentiable
-            processor) or both. The curve is always learnt from its name.
-    """
-
-    width: float = 0.5
-    in_channels: int = 1
-    embedding: int = 128
-    hidden: int = 256
-    dropout: float = 0.0
-    features: bool = True
+    width: float = 0.5  # of the MobileNetV2, a factor on its channels
+    in_channels: int = 1  # the spectrogram is repeated into this many channels
+    embedding: int = 128  # length of the encoder's vector
+    hidden: int = 256  # width of the controller's layers
+    dropout: float = 0.0  # in the controller
+    features: bool = True  # whether the controller also gets the measured features of the waves
+    # of the depth: parameter, audio (multi-resolution STFT after the differentiable processor) or
+    # both. The curve is always learnt from its name.
     loss: Literal["parameter", "audio", "both"] = "parameter"
 
 

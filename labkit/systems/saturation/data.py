@@ -151,8 +151,7 @@ def draw(
 ) -> list[Example]:
     """`n` examples on sources of one split, without augmentation; repeatable.
 
-    Raises:
-        FileNotFoundError: if `sources` is real and there are no real recordings here.
+    Raises FileNotFoundError if `sources` is real and there are no real recordings here.
     """
     sizes = {"seconds": config.sound.clip_seconds, "sample_rate": config.sound.sample_rate}
     if sources == "real":

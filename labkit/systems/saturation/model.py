@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labkit.effects.saturation import CURVES, MEMORYLESS, SPACE
-from labkit.learn.mobilenet import MobileNetV2
+from labkit.learn.encoders import MobileNetV2
 from labkit.measure.align import align_signs
 from labkit.signal.declip import filled_tops
 from labkit.signal.spectra import log_mel

@@ -24,7 +24,6 @@ _COARSE_SAMPLES = 4096
 # Without hearing anything, 80 % of the depths lie within so much.
 _ANY_DEPTH = 0.8 * (_HIGH - _LOW)
 _LEAST_SECONDS = 0.1
-_BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -147,16 +146,14 @@ def predict(
 ) -> Identification:
     """Identify the saturation of a recording, in the clip around its loudest place.
 
+    Raises AudioError if audio is too short, silent or not finite; ValueError for an unknown curve.
+
     Args:
         wet: (channels, samples) float32, any length from 0.1 s, level and channel count.
         clean: the same performance before saturation, up to a second off; polarity, level and a
             constant part of either do not matter.
         clean_rate: Hz; `sample_rate` when None.
         curve: its name if it is known.
-
-    Raises:
-        AudioError: if audio is too short, silent or not finite.
-        ValueError: for an unknown curve.
     """
     if curve is not None:
         check_curve(curve)
@@ -186,13 +183,6 @@ def predict(
 def _start(audio: np.ndarray, samples: int) -> int:
     """Where so many samples around the loudest place begin."""
     return max(0, min(int(np.abs(audio).argmax()) - samples // 2, len(audio) - samples))
-
-
-def _constant(audio: np.ndarray) -> np.float32:
-    """The constant part of a recording: what the quietest block holds more of than of sound."""
-    blocks = audio[: len(audio) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
-    quietest = blocks[blocks.std(1).argmin()]
-    return quietest.mean() if abs(quietest.mean()) > quietest.std() else np.float32(0)
 
 
 def _mono(audio: np.ndarray, sample_rate: int, target_rate: int, name: str) -> np.ndarray:

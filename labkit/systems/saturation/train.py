@@ -27,22 +27,17 @@ from labkit.systems.system import Training
 
 @dataclass(frozen=True)
 class Data:
-    """Where the training sound comes from.
+    """Where the training sound comes from."""
 
-    Attributes:
-        n_dry: dry clips of each kind; 0 makes one for every example.
-        kinds: kinds of dry sources; sampled needs a soundfont.
-        folder: a folder of recordings to train on instead of kinds.
-        groups: what recordings of the folder share that must not be split, e.g. a player: folder
-            (or folder:2), prefix (up to an underscore; or prefix:-), or a CSV file with the columns
-            file and group; each is on its own by default.
-        n_validation: clips for validation and calibration, of sources that are not trained on.
-    """
-
-    n_dry: int = 0
+    n_dry: int = 0  # dry clips of each kind; 0 makes one for every example
+    # kinds of dry sources; sampled needs a soundfont
     kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
-    folder: Path | None = None
+    folder: Path | None = None  # a folder of recordings to train on instead of kinds
+    # what recordings of the folder share that must not be split, e.g. a player: folder (or
+    # folder:2), prefix (up to an underscore; or prefix:-), or a CSV file with the columns file and
+    # group; each is on its own by default.
     groups: str | None = None
+    # clips for validation and calibration, of sources that are not trained on
     n_validation: int = 256
 
     def __post_init__(self) -> None:

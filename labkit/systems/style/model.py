@@ -43,36 +43,24 @@ GRADIENTS: tuple[Gradient, ...] = ("autodiff", "spsa", "proxy", "regression")
 
 @dataclass(frozen=True)
 class Sound:
-    """The training examples and their log-mel spectrograms.
-
-    Attributes:
-        seconds: of what is treated.
-        encoder_seconds: of either recording that the encoder gets.
-        n_examples: made once, drawn again and again.
-    """
+    """The training examples and their log-mel spectrograms."""
 
     sample_rate: int = 22_050
-    seconds: float = 1.0
-    encoder_seconds: float = 3.0
+    seconds: float = 1.0  # of what is treated
+    encoder_seconds: float = 3.0  # of either recording that the encoder gets
     n_mels: int = 64
-    n_examples: int = 4000
+    n_examples: int = 4000  # made once, drawn again and again
 
 
 @dataclass(frozen=True)
 class Net:
-    """The networks, and how their gradient passes the processor.
+    """The networks, and how their gradient passes the processor."""
 
-    Attributes:
-        width: of the networks.
-        gradient: of the sound, through the differentiable processor (``"autodiff"``), by
-            ``"spsa"`` through pedalboard, by a ``"proxy"`` network; or of the parameters themselves
-            (``"regression"``).
-        proxy_steps: of teaching the proxy.
-    """
-
-    width: int = 128
+    width: int = 128  # of the networks
+    # of the sound, through the differentiable processor ("autodiff"), by "spsa" through
+    # pedalboard, by a "proxy" network; or of the parameters themselves ("regression")
     gradient: Gradient = "autodiff"
-    proxy_steps: int = 1200
+    proxy_steps: int = 1200  # of teaching the proxy
 
     def __post_init__(self) -> None:
         if self.gradient not in GRADIENTS:
@@ -248,13 +236,12 @@ def predict(
 ) -> Transfer:
     """A recording treated like another one, which may be of anything, of any length.
 
+    Raises AudioError if audio or reference is empty, silent or not finite; ValueError for a rate
+    below 16000 Hz.
+
     Args:
         audio: (channels, samples) float; channels share the parameters.
         reference_rate: Hz; `sample_rate` when None.
-
-    Raises:
-        AudioError: if audio or reference is empty, silent or not finite.
-        ValueError: for a rate below 16000 Hz.
     """
     audio = check_audio(audio, sample_rate)
     if sample_rate < 16_000:  # the highest band lies at 5.5 kHz

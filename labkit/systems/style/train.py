@@ -10,8 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from labkit.learn.gradients import SPSA, Surrogate, black_box, each
-from labkit.learn.proxy import ProxyTCN, fresh_proxy, imitation_loss
+from labkit.learn.gradients import (
+    SPSA,
+    ProxyTCN,
+    Surrogate,
+    black_box,
+    each,
+    fresh_proxy,
+    imitation_loss,
+)
 from labkit.learn.training import Loss, Plan, fit
 from labkit.measure.losses import magnitude_distance
 from labkit.signal.seeds import generator

@@ -13,8 +13,8 @@ from labkit.effects.synths.registry import Synth, synthesizer_of
 from labkit.effects.synths.spec import NOTE, SAMPLE_RATE, VELOCITY, Knob, SynthSpec, Values
 from labkit.learn.flow import sample
 from labkit.learn.minimise import minimise
+from labkit.measure.losses import multi_scale_spectral
 from labkit.measure.loudness import loudness_lufs
-from labkit.measure.timbre import multi_scale_spectral
 from labkit.signal.files import AudioError, check_audio, read_audio, resample, to_mono, write_audio
 from labkit.signal.optional import need
 from labkit.signal.paths import new_files, replace_text, replacing

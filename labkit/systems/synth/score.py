@@ -9,8 +9,8 @@ from torch import Tensor
 
 from labkit.effects.hosts.worker import PluginError
 from labkit.effects.synths.registry import Synth, synthesizer_of
+from labkit.measure.losses import multi_scale_spectral, rms_cosine
 from labkit.measure.score import Row, row
-from labkit.measure.timbre import multi_scale_spectral, rms_cosine
 from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir
 from labkit.systems.synth import kosc

@@ -1,6 +1,8 @@
+"""The network that turns a spectrogram into one vector."""
+
 import torch
 
-from labkit.learn.mobilenet import MobileNetV2
+from labkit.learn.encoders import MobileNetV2
 
 
 def count(model):

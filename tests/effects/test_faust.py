@@ -1,0 +1,127 @@
+"""A chain as a program in Faust: complete, set as the chain is, and an LV2 plug-in that other hosts play."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from labkit.effects import faust
+from labkit.effects.chain import Chain, Step
+from labkit.effects.hosts.engines import SETTLE_SECONDS
+from labkit.effects.registry import _EFFECTS, EFFECTS
+from labkit.measure.metrics import relative_error_db
+from labkit.signal.guitar import phrase
+from labkit.signal.seeds import generator
+from labkit.signal.units import set_rms
+
+RATE = 44_100
+
+
+def setting(name, unit=0.5):
+    space = EFFECTS[name].space
+    return Step(name, space.from_unit(np.full(len(space), unit)))
+
+
+# The gain of a level step may leave its range; 0.12 s is a delay whose product in float32 rounds up.
+CHAIN = Chain(
+    (
+        Step("gain", {"gain_db": -23.456789}),
+        setting("distortion", 0.4),
+        setting("chorus", 0.37),
+        Step("delay", {"delay_seconds": 0.12, "feedback": 0.3, "mix": 0.31234567}),
+        setting("reverb", 0.61),
+        Step("gain", {"gain_db": 2.0}),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def riff():
+    riff = phrase(generator(3, "riff"), sample_rate=RATE, seconds=3.0, style="riff")
+    return np.concatenate([set_rms(riff, -6.0), set_rms(-riff, -12.0)])
+
+
+def needs(*, lv2=False):
+    if faust.missing(lv2=lv2):
+        pytest.skip(f"Faust cannot compile here: {faust.missing(lv2=lv2)}")
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_program_plays_its_chain_without_any_other_file(channels, riff):
+    needs()
+    text = faust.program(CHAIN, channels=channels)
+    assert "import(" not in text
+    assert text.startswith(f"// {CHAIN}\n")
+    wet = faust.Renderer(text)(riff[:channels], RATE)
+    assert relative_error_db(CHAIN.render(riff[:channels], RATE), wet) < -80
+
+
+def test_every_knob_is_a_slider_with_unit_range_and_setting():
+    text = faust.program(CHAIN)
+    assert 'hslider("v:1 gain/[0]gain_db [unit:dB]", -23.456789, -23.456789, 18.0, 4e-02)' in text
+    rate = setting("chorus", 0.37).params["rate_hz"]
+    label = "v:3 chorus/[0]rate_hz [unit:Hz] [scale:log]"
+    assert f'hslider("{label}", {rate!r}, 0.3, 4.0, 4e-03)' in text
+    assert text.count("hslider") == sum(len(params) for _, params in CHAIN)
+    assert "compressor" not in text  # only families that play are in it
+
+
+def test_all_pedals_fit_into_one_program_and_no_pedal_plays_straight_on(riff):
+    needs()
+    every = Chain(tuple(setting(name) for name in EFFECTS))
+    wet = faust.Renderer(faust.program(every, channels=2))(riff, RATE)
+    assert relative_error_db(every.render(riff, RATE), wet) < -60
+    np.testing.assert_array_equal(
+        faust.Renderer(faust.program(Chain(), channels=2))(riff, RATE), riff
+    )
+
+
+def test_what_cannot_be_a_program_is_refused_in_words(monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match="channels must be 1 or 2, got 3"):
+        faust.program(CHAIN, channels=3)
+    monkeypatch.setitem(
+        _EFFECTS, "mine", EFFECTS["gain"].__class__(**vars(EFFECTS["gain"]) | {"name": "mine"})
+    )
+    with pytest.raises(ValueError, match="mine has no Faust function"):
+        faust.program(Chain((Step("mine", {"gain_db": 0.0}),)))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(FileNotFoundError, match=r"apt-get install faust g\+\+"):
+        faust.build_lv2(CHAIN, tmp_path / "x.lv2")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_program_that_does_not_compile_says_why():
+    needs()
+    with pytest.raises(RuntimeError, match=r"faust failed: .*undefined symbol : nothing"):
+        faust.Renderer("process = nothing;")
+
+
+HOSTED = """
+import sys, numpy as np
+from labkit.effects.hosts.plugin import HostedPlugin
+with HostedPlugin("urn:labkit:chain/my_riff") as plugin:
+    print(len(plugin.parameters), plugin.repeatable, plugin.latency_samples)
+    default = np.array([knob.default_unit for knob in plugin.parameters])
+    np.save(sys.argv[2], plugin.process(np.load(sys.argv[1]), 44_100, default))
+"""
+
+
+def test_another_host_plays_the_lv2_as_the_chain(tmp_path, riff):
+    needs(lv2=True)
+    pytest.importorskip("dawdreamer", reason="no dawdreamer here: pip install dawdreamer")
+    # dawdreamer looks into the user's folder, and not where LV2_PATH says.
+    faust.build_lv2(CHAIN, tmp_path / ".lv2/my riff.lv2", channels=2)
+    np.save(tmp_path / "dry.npy", riff)
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    environment.pop("LV2_PATH", None)
+    command = [sys.executable, "-c", HOSTED, tmp_path / "dry.npy", tmp_path / "wet.npy"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    knobs = sum(len(params) for _, params in CHAIN)
+    assert done.stdout.split() == [str(knobs), "True", "0"]
+    # The host plays a moment of silence first, in which the chorus swings already.
+    early = round(SETTLE_SECONDS * RATE)
+    wet = CHAIN.render(np.pad(riff, ((0, 0), (early, 0))), RATE)[:, early:]
+    assert relative_error_db(wet, np.load(tmp_path / "wet.npy")) < -100
