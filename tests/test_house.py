@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from labkit.signal.optional import _PIP_NAME
+
 ROOT = Path(__file__).resolve().parents[1]
 NAMED_BY_USERS = {"jupyterlab", "torch", "torchaudio", "librosa", "matplotlib", "ipywidgets"}
 NAMED_BY_USERS |= {"pedalboard", "descript-audio-codec", "nbval"}
@@ -152,7 +154,8 @@ def test_every_library_that_is_imported_is_declared():
     missing = {
         name
         for name in libraries
-        if not declared & {owner.replace("_", "-") for owner in owners.get(name, [name])}
+        if not declared
+        & {owner.replace("_", "-") for owner in owners.get(name, [_PIP_NAME.get(name, name)])}
     }
     assert missing == set()
 

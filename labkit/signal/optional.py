@@ -8,6 +8,7 @@ _PIP_NAME = {
     "dac": "descript-audio-codec",
     "lightning_fabric": "lightning-fabric",
     "sklearn": "scikit-learn",
+    "visqol": "visqol-python",
 }
 
 

@@ -87,8 +87,8 @@ def loss_of(config: Config, codec: Codec) -> Loss:
 
     With an `ear_weight`, also the distance in the layers of a network that listens to pedals.
 
-    Source: Kumar et al. 2023, section 3.4, for the mel distance, without the discriminator; Johnson,
-        Alahi and Fei-Fei 2016, section 3, for a distance in a network's layers.
+    Source: Kumar et al. 2023, section 3.4 (mel distance), without the discriminator; Johnson, Alahi
+        and Fei-Fei 2016, section 3 (distance in a network's layers).
     """
     rate, weight = config.sound.sample_rate, config.net.ear_weight
     ear = _pedal_ear() if weight else None
