@@ -23,6 +23,7 @@ from labkit.signal.shipped import load_phrase, phrase_path
 from labkit.signal.units import rms_dbfs
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order.config import SEPARATOR
+from labkit.systems.pedal_order.model import KINDS
 from labkit.systems.system import SYSTEMS, System, system
 
 TINY = pedal_order.Config().but(
@@ -282,6 +283,21 @@ def test_chain_prints_and_saves_its_answer(capsys, tmp_path, wet_file, checkpoin
         assert f"  {step}   present " in out
     assert saved.to_code() in out
     assert not list(target.glob("*.wav"))
+
+
+def test_chain_may_say_no(capsys, tmp_path, wet_file, checkpoint):
+    model = pedal_order.load(checkpoint)
+    model.judge_out[KINDS.index("none"), -1] = 9.0
+    pedal_order.save(model, tmp_path / "no.safetensors")
+    given = ("--checkpoint", tmp_path / "no.safetensors", "--out", tmp_path)
+    assert run("chain", wet_file, "--dry", phrase_path("line"), *given) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("chain: not a guitar that I can judge   probability 1.00")
+    assert "Pedalboard" not in out
+    saved = json.loads((tmp_path / "mine.chain.json").read_text())
+    assert (saved["steps"], saved["verdict"]) == ([], "not a guitar that I can judge")
+    assert saved["no_guitar"] > 0.99
+    assert not list(tmp_path.glob("*recreated*"))
 
 
 def test_chain_with_dry_recreates_it_at_its_own_length(capsys, tmp_path, wet_file, checkpoint):
