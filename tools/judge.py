@@ -45,8 +45,8 @@ PARTS = {
     "train_1": ("train", range(6500, 9300)),
     "validation": ("validation", range(2400)),
 }
-# How often each of `KINDS` is expected beside how often it is drawn. Chosen on validation clips: the
-# fewest guitars are refused for which a pedal is named (.5 or more) in some 2.5 % of no guitars.
+# How often each of `KINDS` is expected beside how often it is drawn. Chosen on validation clips:
+# the fewest guitars are refused for which a pedal is named (.5 or more) in 2.5 % of no guitars.
 EXPECTED = {"three": 1.0, "six": 0.05, "other": 0.02, "none": 0.05}
 PLUCKED = ("guitar", "bass", "plucked")
 

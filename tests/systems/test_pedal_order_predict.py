@@ -16,7 +16,7 @@ from labkit.signal.seeds import generator
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order import SIX, THREE, Config, refine
 from labkit.systems.pedal_order.model import KINDS
-from labkit.systems.pedal_order.predict import Prediction, decode, windows
+from labkit.systems.pedal_order.predict import NO_GUITAR, OTHER_PEDAL, Prediction, decode, windows
 
 SMALL = Config().but(
     seconds=0.5,
@@ -132,23 +132,21 @@ def judging(**biases):
     ("kind", "of_three", "of_six"),
     [
         ("three", None, None),
-        ("six", "a pedal that I do not know", None),
-        ("other", "a pedal that I do not know", "a pedal that I do not know"),
-        ("none", "not a guitar that I can judge", "not a guitar that I can judge"),
+        ("six", OTHER_PEDAL, None),
+        ("other", OTHER_PEDAL, OTHER_PEDAL),
+        ("none", NO_GUITAR, NO_GUITAR),
     ],
 )
 def test_it_may_say_no(kind, of_three, of_six):
     audio = noise(1.0).astype(np.float32)
-    model = judging(**{kind: 9.0})
     for shelf, refusal in ((THREE, of_three), (SIX, of_six)):
-        found = pedal_order.predict(model, audio, RATE, shelf=shelf)
+        found = pedal_order.predict(judging(**{kind: 9.0}), audio, RATE, shelf=shelf)
         assert found.refusal == refusal
         assert found.verdict == (refusal or " -> ".join(found.chain.names))
         total = found.no_guitar + found.other_pedal + sum(share for _, share in found.alternatives)
         assert 1e-3 < total <= 1 + 1e-6  # twelve beams do not find all
         assert found.probability == max(share for _, share in found.alternatives)
-    plain = pedal_order.predict(network(0), audio, RATE)
-    assert (plain.no_guitar, plain.other_pedal, plain.refusal) == (0.0, 0.0, None)
+    assert pedal_order.predict(network(0), audio, RATE).refusal is None
 
 
 @pytest.mark.parametrize(("shelf", "row"), [(THREE, 0), (SIX, 1)])
@@ -156,13 +154,12 @@ def test_no_pedals_are_decided_apart(shelf, row):
     model = judging(three=9.0)
     model.judge_clean[row, 1] = 9.0
     found = pedal_order.predict(model, noise(1.0).astype(np.float32), RATE, shelf=shelf)
-    assert (found.chain, found.verdict) == (Chain(), "no pedals")
-    assert found.probability > 0.99
+    assert (found.chain, found.verdict, found.probability > 0.99) == (Chain(), "no pedals", True)
 
 
 def test_weights_from_before_it_judged_are_read():
-    old = {name: one for name, one in network(1).state_dict().items() if "judge" not in name}
     made = judging(none=9.0)
+    old = {name: one for name, one in network(1).state_dict().items() if "judge" not in name}
     made.load_state_dict(old)
     assert made.can_judge
     assert torch.equal(made.hints.weight, network(1).hints.weight)

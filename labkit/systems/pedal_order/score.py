@@ -14,6 +14,7 @@ from labkit.effects.chain import Chain
 from labkit.measure.metrics import calibration_error, chain_scores, macro_f1, si_sdr_db
 from labkit.measure.score import SOURCES, STRANGERS, Row, row
 from labkit.signal.behind import behind_chain
+from labkit.signal.files import AudioError
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
 from labkit.signal.sources import GeneratedMixes, Mixture, recordings
@@ -110,7 +111,7 @@ def _refusals(
         given["music and speech"] = [(clip.audio, clip.source_id) for clip in clips]
     scores = {}
     for name, pairs in given.items():
-        said, ids = [predict(model, clip, rate) for clip, _ in pairs], [one for _, one in pairs]
+        said, ids = [_said(model, clip) for clip, _ in pairs], [one for _, one in pairs]
         if name in ("dry", "wet"):
             scores[f"{name} said to be clean"] = [one.verdict == NO_PEDALS for one in said], ids
             scores[f"{name} refused"] = [one.refusal is not None for one in said], ids
@@ -118,6 +119,13 @@ def _refusals(
             named = [one.probability >= 0.5 and len(one.chain) > 0 for one in said]
             scores[f"a pedal named in {name}"] = named, ids
     return scores
+
+
+def _said(model: PedalOrderModel, clip: np.ndarray) -> Prediction:
+    try:
+        return predict(model, clip, model.config.sound.sample_rate)
+    except AudioError:  # too quiet or too short: refused
+        return Prediction(Chain(), 0.0, (((), 0.0),), no_guitar=1.0)
 
 
 def fixed_score(model: PedalOrderModel) -> dict[str, int]:
