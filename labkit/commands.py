@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from tyro.conf import Positional
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from labkit.effects.chain import Chain
 
 # Slow imports stand inside: a file that cannot be read is reported at once.
+
+_Kind = Literal["builtin", "VST3", "LV2", "VST2"]
 
 
 def chain(
@@ -436,12 +438,7 @@ def data_render_synth(
 def plugins(
     names: Positional[tuple[str, ...]] = (),
     *,
-    kinds: tuple[Literal["builtin", "VST3", "LV2", "VST2"], ...] = (
-        "builtin",
-        "VST3",
-        "LV2",
-        "VST2",
-    ),
+    kinds: tuple[_Kind, ...] = get_args(_Kind),
     check: bool = False,
     timeout_s: float = 20.0,
 ) -> int:
