@@ -52,7 +52,7 @@ def score(
         n_refined: so many of the clips are refined with their dry sound, seconds to minutes each.
         split: whatever is chosen is chosen on validation, which has no real recordings.
     """
-    sound, rows = model.config.sound, []
+    sound, rows, late = model.config.sound, [], []
     for protocol in (PROTOCOLS[name] for name in protocols):
         draw = partial(examples_for_scoring, sound, protocol, seed=seed)
         kinds = [kind for kind in ("generated", "sampled") if kind in sources] or ["generated"]
@@ -76,22 +76,22 @@ def score(
             exact["oracle"] = [_oracle(example, sound.sample_rate) for example in examples[:200]]
             f1["prior"] = macro_f1(truth, [protocol.pedals] * n, protocol.pedals)
             scores = {"exact chain": exact, "macro F1": f1, "calibration error": {"ours": stated}}
-            groups = {"exact chain": [e.source_id for e in examples]}
+            ids = [e.source_id for e in examples]
+            facts = {"protocol": protocol.name, "name": "transformer", "sources": kind}
+            facts["seed"] = seed
+            for metric, values in scores.items():
+                groups = ids if metric == "exact chain" else ["all"] * n  # no mean: no interval
+                values["reference"] = PUBLISHED.get((protocol.name, metric))
+                ours = values.pop("ours")
+                rows.append(row(ours, groups, metric=metric, beside=values, **facts))
             if n_refined:
                 pairs = list(zip(found, examples, strict=True))[:n_refined]
                 right = [_refined(*pair, protocol, sound.sample_rate) for pair in pairs]
-                groups["exact chain, dry known"] = groups["exact chain"][:n_refined]
-                scores["exact chain, dry known"] = {"ours": right}
+                late.append(row(right, ids[:n_refined], metric="exact chain, dry known", **facts))
             if model.can_judge and protocol.name == "three":
-                for metric, (values, ids) in _refusals(model, examples[:100], kind, seed).items():
-                    scores[metric], groups[metric] = {"ours": values}, ids
-            facts = {"protocol": protocol.name, "name": "transformer", "sources": kind}
-            for metric, values in scores.items():
-                values["reference"] = PUBLISHED.get((protocol.name, metric))
-                facts |= {"metric": metric, "seed": seed}
-                ids = groups.get(metric, ["all"] * n)  # one value for all clips has no interval
-                rows.append(row(values.pop("ours"), ids, beside=values, **facts))
-    return rows
+                for metric, answers in _refusals(model, examples[:100], kind, seed).items():
+                    late.append(row(*answers, metric=metric, **facts))
+    return rows + late
 
 
 def _refusals(
