@@ -37,13 +37,9 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run what follows `labkit` in the shell (the process's own arguments when None).
 
-    Args:
-        arguments: what follows `labkit` in the shell; the process's own when None.
-
-    Returns:
-        The exit status: 0; 1 after an error of one line on stderr; 130 when interrupted.
+    Returns the exit status: 0; 1 after an error of one line on stderr; 130 when interrupted.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
@@ -117,9 +113,11 @@ def train(chosen: System, arguments: Sequence[str]) -> int:
         clear(folder)
     config = replace(config, sound=given.sound, net=given.net, plan=given.plan)
     begun = time.perf_counter()
-    model = chosen.train(
-        config, folder, data=given.data, start=given.run.start, on_log=_print_figures
-    )
+
+    def on_log(row: dict[str, float]) -> None:
+        print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
+
+    model = chosen.train(config, folder, data=given.data, start=given.run.start, on_log=on_log)
     if not is_first_process():
         return 0
     target = folder / f"{chosen.name}.safetensors"
@@ -221,10 +219,6 @@ def _parse(
         args=list(arguments),
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands),
     )
-
-
-def _print_figures(row: dict[str, float]) -> None:
-    print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
 
 
 def _one_line(error: Exception) -> str:

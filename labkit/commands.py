@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from tyro.conf import Positional
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from labkit.effects.chain import Chain
 
 # Slow imports stand inside: a file that cannot be read is reported at once.
+
+_Kind = Literal["builtin", "VST3", "LV2", "VST2"]
 
 
 def chain(
@@ -27,6 +29,9 @@ def chain(
     checkpoint: Path | None = None,
 ) -> int:
     """Print the chain of pedals behind a wet recording, its settings and pedalboard code.
+
+    Or say that it has no pedals, one that is not known, or that it is no guitar: then nothing is
+    re-created, unless `--refine` finds a chain.
 
     Args:
         file: the wet recording: wav, flac, mp3, ogg or m4a; any rate, any number of channels.
@@ -49,18 +54,24 @@ def chain(
     wet, sample_rate = read_audio(file)
     dry_audio, dry_rate = read_audio(dry) if dry is not None else (None, 0)
 
+    from labkit.effects.chain import Chain
     from labkit.systems import pedal_order
 
     model = pedal_order.load(checkpoint)
     pedals = pedal_order.PROTOCOLS[shelf].pedals
     found = pedal_order.predict(model, wet, sample_rate, shelf=pedals)
-    print(f"chain: {_names(found.chain.names)}   probability {found.probability:.2f}")
-    print("" if found.chain.steps else f"  {found.chain}\n", end="")
-    for step in found.chain.steps:
+    refusal = found.refusal
+    certainty = found.no_guitar + found.other_pedal if refusal else found.probability
+    print(f"chain: {found.verdict}   probability {certainty:.2f}")
+    chosen = Chain() if refusal else found.chain
+    print("" if refusal or chosen.steps else f"  {chosen}\n", end="")
+    for step in chosen.steps:
         print(f"  {step}   present {found.presence(step.effect):.2f}")
-    for names, share in found.alternatives[1:4]:
+    for names, share in found.alternatives[0 if refusal else 1 : 4]:
         print(f"  or: {_names(names)}   {share:.2f}")
-    chosen = found.chain
+    answer = {"verdict": found.verdict, "probability": certainty}
+    answer |= {"no_guitar": found.no_guitar, "other_pedal": found.other_pedal}
+    answer |= {"summary": refusal} if refusal else {}
     level = {}
     if refine:
 
@@ -72,29 +83,32 @@ def chain(
         if refined.lag_ms:
             print(f"wet is {refined.lag_ms:.1f} ms behind dry")
         if refined.explained:
-            chosen = refined.chain
+            chosen, refusal = refined.chain, None
+            answer = {"verdict": _names(chosen.names), "si_sdr_db": refined.si_sdr_db}
             level = {"input_rms_dbfs": None}  # fitted to the dry recording as it is
             print(f"refined: {chosen}   SI-SDR {refined.si_sdr_db:.1f} dB")
         else:
             print("refined: no candidate explains the wet recording")
             print("  (other pedals, another input level, or a wet recording that starts later)")
-    if dry is not None:
+    if dry is not None and not refusal:
         chosen = pedal_order.with_levels(chosen, dry_audio, dry_rate, **level)
     elif chosen.steps:
         print("\n# for an input of -20 dBFS RMS; with --dry a gain brings yours there", end="")
-    print(f"\n{chosen.to_code()}\n")
+    print("" if refusal else f"\n{chosen.to_code()}\n")
     if out is None and dry is None and not export:
         return 0
     endings = (".chain.json", ".recreated.wav", ".dsp", ".lv2", ".card.svg", ".card.pdf")
     target, recreated, *exported = new_files(out, file.stem, *endings)
-    chosen.save(target)
+    write_json(target, {**json.loads(chosen.to_json()), **answer})
     print(f"wrote {target}")
-    if dry is not None:
+    if dry is not None and not refusal:
         write_audio(recreated, chosen.render(dry_audio, dry_rate), dry_rate)
         print(f"wrote {recreated}")
     level_dbfs = -20.0 if dry is None else rms_dbfs(dry_audio)
     played = wet if dry is None else dry_audio
-    for path in _exported(chosen, export, exported, min(len(played), 2), level_dbfs):
+    for path in _exported(
+        chosen, () if refusal else export, exported, min(len(played), 2), level_dbfs
+    ):
         print(f"wrote {path}")
     return 0
 
@@ -476,12 +490,7 @@ def data_render_synth(
 def plugins(
     names: Positional[tuple[str, ...]] = (),
     *,
-    kinds: tuple[Literal["builtin", "VST3", "LV2", "VST2"], ...] = (
-        "builtin",
-        "VST3",
-        "LV2",
-        "VST2",
-    ),
+    kinds: tuple[_Kind, ...] = get_args(_Kind),
     check: bool = False,
     timeout_s: float = 20.0,
 ) -> int:

@@ -210,11 +210,13 @@ def through_allpasses(out, sizes, lines, at, rounded_by):
         out[sample] = value
 
 
-def _empty_sides(audio: Tensor, _feedback, _damping, combs: Tensor, _allpasses) -> tuple[Tensor]:
-    return (for_kernel(audio.new_empty(len(audio), len(combs), audio.shape[-1])),)
-
-
-ROOM = Recurrence(room, room_backward, _empty_sides)
+ROOM = Recurrence(
+    room,
+    room_backward,
+    lambda audio, _feedback, _damping, combs, _allpasses: (
+        for_kernel(audio.new_empty(len(audio), len(combs), audio.shape[-1])),
+    ),
+)
 
 
 @batched

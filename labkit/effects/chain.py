@@ -46,7 +46,8 @@ class Step:
     def __post_init__(self) -> None:
         record, space = effect(self.effect), effect(self.effect).space
         bounded = self.in_range and not record.level_only
-        if bounded or set(self.params) != set(space.names) or not _finite(self.params):
+        finite = all(np.isfinite(value) for value in self.params.values())
+        if bounded or set(self.params) != set(space.names) or not finite:
             space.check(self.params)
         params = {name: float(value) for name, value in self.params.items()}
         object.__setattr__(self, "params", MappingProxyType(params))
@@ -212,10 +213,6 @@ def _code_lines(plugins: Plugins, indent: str) -> list[str]:
     return lines
 
 
-def _finite(params: Mapping[str, float]) -> bool:
-    return all(np.isfinite(value) for value in params.values())
-
-
 def _is_row(row: object) -> bool:
     match row:
         case {"effect": str(), "params": dict(params)}:
@@ -305,11 +302,9 @@ def render_chains(
 ) -> Tensor:
     """Every item of (batch, channels, samples) through its own chain, in torch.
 
-    Each launch runs one pedal on all items that wait for it at once, so chains of at most K pedals
-    out of P take at most K * P launches however many they are.
-
-    Args:
-        chains: one for every item: a `Chain`, or pairs of a pedal's name and all its knobs.
+    A chain is a `Chain`, or pairs of a pedal's name and all its knobs. Each launch runs one pedal
+    on all items that wait for it at once, so chains of at most K pedals out of P take at most K * P
+    launches however many they are.
     """
     left = [list(chain) for chain in chains]
     out = for_kernel(audio).clone()

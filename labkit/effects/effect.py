@@ -71,14 +71,9 @@ class Effect:
 
 
 def process(plugin: Any, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """A pedalboard plug-in or board on audio of any length, starting from rest.
+    """A pedalboard plug-in or board, or None for a wire, on audio of any length, from rest.
 
-    Args:
-        plugin: None returns a copy.
-        audio: (channels, samples) float, or (samples,) for mono; at least one sample, finite.
-
-    Returns:
-        (channels, samples) float32, a new array; tails beyond the end are cut.
+    Returns a new array (channels, samples) float32; tails beyond the end are cut.
     """
     audio = check_audio(audio, sample_rate)
     if plugin is None:
@@ -124,14 +119,10 @@ def process_blocks(
 ) -> Iterator[np.ndarray]:
     """What `process` makes of audio that comes in blocks (channels, samples), in constant memory.
 
-    Args:
-        board: fresh plug-ins in a row.
-        blocks: all but the last one have more samples than channels.
-
-    Returns:
-        Blocks of other sizes, as many samples in all. They equal one call of `process`, unless a
-        plug-in keeps samples back, which pedalboard loses from call to call. Such a plug-in, and a
-        pitch shift, get 2**23 samples (3 minutes) in each call, and neighbours cross-fade.
+    The plug-ins of the board are fresh; all blocks but the last one have more samples than
+    channels. Blocks of other sizes come back, as many samples in all. They equal one call of
+    `process`, unless a plug-in keeps samples back, which pedalboard loses from call to call. Such a
+    plug-in, and a pitch shift, get 2**23 samples (3 minutes) a call, and neighbours cross-fade.
     """
     for plugin in board:
         whole = isinstance(plugin, PitchShift) or _keeps_back(plugin, sample_rate)

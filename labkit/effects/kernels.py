@@ -150,16 +150,11 @@ def over_time(value: Tensor) -> Tensor:
 
 
 def batched(pedal: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Let a pedal take audio of any floating dtype, and a number for any knob.
+    """Let a pedal take audio of any floating dtype, and numbers or tensors () or (batch,) as knobs.
 
-    Args:
-        pedal: ``(audio, sample_rate, *, knobs) -> audio``, for audio (batch, channels, samples) of
-            at least float32 and knobs (batch,) of its dtype and device.
-
-    Returns:
-        The pedal for audio of any floating dtype and knobs that are numbers or tensors () or
-        (batch,). It raises TypeError for audio that is not floating point and ValueError for audio
-        of another shape, for a rate that is not positive and for a knob of another shape.
+    The pedal itself gets audio (batch, channels, samples) of at least float32 and knobs (batch,) of
+    its dtype and device. TypeError for audio that is not floating point, ValueError for audio of
+    another shape, for a rate that is not positive and for a knob of another shape.
     """
 
     @wraps(pedal)

@@ -77,16 +77,10 @@ def check_curve(name: str) -> Curve:
 def saturate(
     audio: np.ndarray, depth: float, *, curve: str = "tanh", bias: float = 0.3
 ) -> np.ndarray:
-    """A signal through one curve.
+    """Audio (..., samples), floats, through a curve of `CURVES` at a depth of 1..10.
 
-    Args:
-        audio: (..., samples) float32 or float64, full scale 1.
-        depth: 1..10.
-        curve: a name in `CURVES`.
-        bias: 0..1, of hysteresis only, see `magnetise`.
-
-    Returns:
-        The same shape and dtype, within -1..1. Hysteresis starts demagnetised in every channel.
+    The same shape and dtype come back, within -1..1. Hysteresis starts demagnetised in every
+    channel; `bias` (0..1, see `magnetise`) is for it alone.
     """
     SPACE["depth"].check(depth)
     function = check_curve(curve).apply
@@ -107,12 +101,9 @@ class TapeSaturationProcessor(nn.Module):
     def forward(
         self, audio: Tensor, depth_unit: Tensor, curve: str | Sequence[str] = "tanh"
     ) -> Tensor:
-        """Every item of a batch through its curve at its own depth.
+        """Audio (batch, channels, samples), every item through its curve at its own depth.
 
-        Args:
-            audio: (batch, channels, samples), full scale 1.
-            depth_unit: (batch,) in 0..1, which maps to `SPACE`'s depth from low to high.
-            curve: one name for all, or one for each item; without memory.
+        `depth_unit` (batch,) in 0..1 maps to `SPACE`'s depth; curves are without memory.
         """
         names = [curve] * len(audio) if isinstance(curve, str) else list(curve)
         if audio.ndim != 3 or depth_unit.shape != audio.shape[:1] or len(names) != len(audio):
@@ -139,19 +130,13 @@ def unit_of(depth: Tensor) -> Tensor:
 
 
 def magnetise(field: NDArray[np.floating], bias: float = 0.3) -> NDArray[np.float64]:
-    """The magnetisation that a field leaves on tape: Jiles and Atherton's equation.
+    """The magnetisation (samples,) in -1..1 that a field, drive times signal, leaves on tape.
 
     The equation holds no time, only the path of the field, straight from sample to sample.
     It is solved along the field by Runge and Kutta's fourth-order rule in steps of at most `STEP`,
-    which oversamples exactly where the field moves fast.
-
-    Args:
-        field: (samples,) drive times signal, finite.
-        bias: 0..1, how much of the lag the recorder's bias removes: the reversible share of the
-            magnetisation. 1 leaves a curve without memory.
-
-    Returns:
-        (samples,) within -1..1, from a demagnetised start.
+    which oversamples exactly where the field moves fast, from a demagnetised start. `bias` (0..1)
+    says how much of the lag the recorder's bias removes: the reversible share of the magnetisation;
+    1 leaves a curve without memory.
 
     Source: Jiles & Atherton 1986; in the form of Chowdhury, DAFx 2019, eq. 14 to 18. Ours
     integrates over the field instead of time, and models the bias by its effect on the lag.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,29 +103,16 @@ class PedalBoard(widgets.VBox):
 
 def _description(name: str) -> dict[str, Any]:
     """A pedal for the browser; knobs start in the middle of their scale."""
-    knobs = [
-        {
-            "name": knob.name,
-            "unit": knob.unit,
-            "low": knob.low,
-            "high": knob.high,
-            "scale": knob.scale,
-            "start": knob.from_unit(0.5),
-        }
-        for knob in effect(name).space.parameters
-    ]
-    return {"name": name, "knobs": knobs}
+    knobs = effect(name).space.parameters
+    return {"name": name, "knobs": [{**asdict(one), "start": one.from_unit(0.5)} for one in knobs]}
 
 
 class Duel(widgets.VBox):
     """A game of `n` rounds: a clip, dry and through a hidden chain; name the pedals in their order.
 
-    Two orders that sound the same count as one. A finished game is added to `output/duels.json`.
-    Without a front end, call `.answer(names)`.
-
-    Args:
-        seed: draws the clips and the chains; another seed is another game.
-        sources: "generated" or "sampled" guitars, which the network was not trained on.
+    Two orders that sound the same count as one. Another seed is another game; `sources` are
+    "generated" or "sampled" guitars, which the network was not trained on. A finished game is added
+    to `output/duels.json`. Without a front end, call `.answer(names)`.
     """
 
     def __init__(

@@ -225,9 +225,8 @@ def compare(
 ) -> None:
     """Raise `NotYet` unless the answer is as expected, within a millionth or `near`.
 
-    Args:
-        expected: an int asks for a whole number, an array for its shape; complex is allowed.
-        hints: (a wrong number, what it tells about the mistake).
+    An expected int asks for a whole number, an array for its shape; complex is allowed. `hints` are
+    pairs of a wrong number and what it tells about the mistake.
     """
     if isinstance(expected, int):
         answer = as_count(answer, case)

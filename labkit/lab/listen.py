@@ -66,14 +66,10 @@ class Players:
 def players(clips: Mapping[str, Clip], *, match: bool = True) -> Players:
     """Players side by side, equally loud, so that they differ in sound and not in level.
 
-    Each has a caption, e.g. ``dry -23.0 LUFS (shift +2.1 dB)``; as text, these are its lines.
-
-    Args:
-        clips: name -> (audio (channels, samples), sample_rate); more than two channels become one.
-        match: bring all to -23 LUFS within 0.1 LU, or lower together if a peak would exceed full
-            scale; otherwise all keep their relative level.
-
-    Raises ValueError if there are no clips, or one is empty or not finite.
+    Each has a caption, e.g. ``dry -23.0 LUFS (shift +2.1 dB)``; as text, these are its lines. Audio
+    is (channels, samples); more than two channels become one. With `match` all are brought to -23
+    LUFS within 0.1 LU, or lower together if a peak would exceed full scale; without it all keep
+    their relative level. Raises ValueError if there are no clips, or one is empty or not finite.
     """
     if not clips:
         raise ValueError("clips must hold at least one name -> (audio, sample_rate), got none")

@@ -53,12 +53,7 @@ _LEGEND_BESIDE = {"frameon": False, "fontsize": 9, "loc": "center left", "bbox_t
 
 
 class LabFigure(Figure):
-    """A figure whose axes have the style of the course; it shows itself as a small PNG.
-
-    Args:
-        alt: description in words.
-        width: in inches of 80 dots, as `height`.
-    """
+    """A figure in the style of the course, in inches of 80 dots; it shows itself as a small PNG."""
 
     def __init__(self, alt: str, *, width: float = 6.4, height: float = 2.6) -> None:
         size = (width, height)
@@ -130,12 +125,9 @@ def lines(
     log_x: bool = False,
     floors: Mapping[str, float] | None = None,
 ) -> LabFigure:
-    """Lines over one axis.
+    """Lines over one axis: name -> values at `x`, or pairs (x, values) where that is None.
 
-    Args:
-        x: positions of the values; None if each series is a pair (x, values) of its own.
-        series: name -> values.
-        floors: name -> value of a dashed horizontal line.
+    `floors` are dashed horizontal lines.
     """
     pairs = dict(series) if x is None else {name: (x, values) for name, values in series.items()}
     ends = [f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, (_, values) in pairs.items()]
@@ -218,12 +210,9 @@ def compare_spectrograms(
 ) -> LabFigure:
     """Spectrograms, at most three in a row, on one colour scale; 0 dB is a full-scale sine.
 
-    Raises ValueError if there are no clips, one is empty or not finite, or `scale` is unknown.
-
-    Args:
-        clips: name -> (audio (channels, samples), sample_rate); channels are averaged.
-        scale: ``"mel"`` or ``"linear"`` frequency.
-        range_db: how far below the loudest point the colours reach.
+    Channels are averaged. The frequency scale is "mel" or "linear"; colours reach `range_db` below
+    the loudest point. Raises ValueError if there are no clips, one is empty or not finite, or
+    `scale` is unknown.
     """
     if not clips:
         raise ValueError("clips must hold at least one name -> (audio, sample_rate), got none")

@@ -1,7 +1,7 @@
 """Results tables, made from the results files, so that no number on a page is typed by hand."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -103,15 +103,8 @@ def table(rows: Sequence[Row]) -> Table:
     header = ("task", "model", "metric", *kinds, *(_BESIDE[field] for field in beside), "n")
     body = []
     for (protocol, name, metric, unit), found in lines.items():
-        scored = [found[kind] for kind in kinds if kind in found]
-        body.append((
-            protocol,
-            name,
-            f"{metric} ({unit})" if unit else metric,
-            *(_score(found.get(kind)) for kind in kinds),
-            *(_joined([getattr(row, field) for row in scored]) for field in beside),
-            _joined([row.n for row in scored]),
-        ))  # fmt: skip
+        metric = f"{metric} ({unit})" if unit else metric
+        body.append((protocol, name, metric, *_cells(found, kinds, beside)))
     return Table(header, tuple(body))
 
 
@@ -143,15 +136,8 @@ def headlines(*, front: bool) -> Table:
             matches = fnmatchcase(row.protocol, protocol)
             if matches and (row.name, row.metric) == (name, metric) and row.sources in kinds:
                 found[row.sources] = row
-        rows = [found[kind] for kind in kinds if kind in found]
         beside = ("prior", "floor", "control", "oracle")
-        lines.append((
-            system.replace("_", " "),
-            words,
-            *(_score(found.get(kind)) for kind in kinds),
-            *(_joined([getattr(row, field) for row in rows]) for field in beside),
-            _joined([row.n for row in rows]),
-        ))  # fmt: skip
+        lines.append((system.replace("_", " "), words, *_cells(found, kinds, beside)))
     header = ("system", "task", *kinds.values(), "best constant", "floor", "shuffled", "oracle")
     return Table((*header, "n"), tuple(lines))
 
@@ -174,6 +160,13 @@ def write_headlines() -> list[Path]:
     for page in pages:
         replace_text(page, with_headlines(page.read_text(encoding="utf-8")))
     return pages
+
+
+def _cells(found: Mapping[str, Row], kinds: Iterable[str], beside: Iterable[str]) -> Iterator[str]:
+    """The cells of a line: our score for each kind of source, the baselines `beside`, and n."""
+    rows = [found[kind] for kind in kinds if kind in found]
+    yield from (_score(found.get(kind)) for kind in kinds)
+    yield from (_joined([getattr(row, field) for row in rows]) for field in (*beside, "n"))
 
 
 def _number(value: float | None) -> str:

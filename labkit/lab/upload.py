@@ -22,17 +22,12 @@ class Upload(anywidget.AnyWidget):
     """An upload button, a path box and a line of text; holds the file at `path` at first.
 
     A file travels in pieces, so its size does not matter to the server. One that cannot be read is
-    refused in words under the button; the one before stays.
-
-    Args:
-        sample_rate: resample to this rate in Hz; None keeps each file's.
+    refused in words under the button; the one before stays. Raises AudioError for the first one.
 
     Attributes:
         audio: float32 (1, samples) of the chosen file, channels averaged, at most 30 seconds.
-        sample_rate: Hz.
+        sample_rate: that of each file, or the one to which all are resampled.
         name: the file's name.
-
-    Raises AudioError if the file at `path` itself cannot be read.
     """
 
     _esm = Path(__file__).with_name("upload.js")
@@ -113,12 +108,9 @@ class Upload(anywidget.AnyWidget):
 class Recorder(anywidget.AnyWidget):
     """A record button with a level meter and a count-in.
 
-    Every take is kept as `output/recording/recording.wav`, then `recording_2.wav`, and so on.
-
-    Args:
-        on_take: called with (audio, sample_rate) after every take.
-        seconds: length of a take, 0.5 to 60; the reader may change it.
-        count_in: beats before the take begins.
+    Every take is kept as `output/recording/recording.wav`, then `recording_2.wav`, and so on, and
+    handed to `on_take` (audio, sample_rate). It has 0.5 to 60 `seconds`, which the reader may
+    change, after `count_in` beats.
 
     Attributes:
         audio: float32 (1, samples) of the last take; None before the first.

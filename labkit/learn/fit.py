@@ -69,11 +69,8 @@ def fit_chain(
 ) -> Fit:
     """The settings of a chain whose pedals and order are known.
 
-    Args:
-        dry: (channels, samples), the input of the chain, aligned with `wet`.
-        wet: the same shape, not silent.
-        names: the pedals in order; all must have a differentiable version.
-        seconds: wall time after which no round of the search begins and the current one stops.
+    `dry` and `wet` (channels, samples) are aligned, `wet` is not silent. After so many `seconds` no
+    round of the search begins and the current one stops.
 
     Source: Marquardt 1963 (steps); Allgower and Georg 1990 (continuation); Chopin 2002 (particles).
     """

@@ -151,10 +151,8 @@ def black_box(
 ) -> Tensor:
     """A black box as a layer: its output forward, an estimated gradient backward.
 
-    Args:
-        process: renders a batch; `each` makes one of a function for single items.
-        audio: (b, channels, samples); only a `Surrogate` has a gradient for it.
-        params_unit: (b, d) in 0..1.
+    For audio (b, channels, samples), of which only a `Surrogate` has a gradient, and parameters
+    (b, d) in 0..1. `each` makes a `process` out of a function for single items.
     """
     if audio.ndim < 2 or params_unit.ndim != 2 or len(audio) != len(params_unit):
         raise ValueError(

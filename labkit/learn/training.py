@@ -113,13 +113,9 @@ def fit(
             its figures are logged.
         best: the figure of `validate` that decides: the weights at its minimum are the result.
 
-    Returns:
-        Every logged row, those of earlier parts of the run included.
-
-    Raises:
-        ValueError: if `run_dir` holds a run with another `config` or with more steps, or is in use.
-        FloatingPointError: if the loss is not finite.
-        OSError: if `run_dir` cannot be written.
+    Returns every logged row, those of earlier parts of the run included. Raises ValueError if
+    `run_dir` holds a run with another `config` or with more steps, or is in use; FloatingPointError
+    if the loss is not finite; OSError if `run_dir` cannot be written.
     """
     if validate_every % log_every:
         raise ValueError(

@@ -68,16 +68,12 @@ def row(
     checkpoint: str | None = None,
     seconds: float | None = None,
 ) -> Row:
-    """One row from the scores of single clips.
+    """One row from the scores (clips,) of single clips; booleans count as 0 and 1.
 
-    Raises ValueError if a field of `beside` is unknown or a score is not finite.
-
-    Args:
-        values: (clips,) the model's scores. Booleans count as 0 and 1.
-        groups: (clips,) the source of each clip: the interval is over sources. None gives no
-            interval, for a metric that has one value for all clips (then `values` is a scalar).
-        beside: scores of others, by the field of `Row` (``"floor"``, ``"oracle"`` ...): an array
-            of clips, which is averaged, or one number.
+    The interval is over `groups` (clips,), the sources of the clips. None gives no interval, for a
+    metric that has one value for all clips (then `values` is a scalar). `beside` has the scores of
+    others by the field of `Row`: an array of clips, which is averaged, or one number. Raises
+    ValueError if a field is unknown or a score is not finite.
     """
     values = np.atleast_1d(np.asarray(values, dtype=np.float64))
     several = groups is not None and len(set(groups)) > 1
@@ -150,18 +146,10 @@ def bootstrap_interval(
     n: int = 2000,
     confidence: float = 0.95,
 ) -> tuple[float, float]:
-    """An interval for a mean, by drawing whole sources: clips of one source are not independent.
+    """An interval for the mean of (clips,), by `n` draws of whole sources: the groups (clips,).
 
-    Raises ValueError if the lengths differ, a value is not finite, or there is only one source.
-
-    Args:
-        values: (clips,) finite scores.
-        groups: (clips,) the source of each clip; at least two different ones.
-        n: number of draws.
-        confidence: in (0, 1).
-
-    Returns:
-        (low, high).
+    Clips of one source are not independent. Raises ValueError if the lengths differ, a value is not
+    finite, or there is only one source.
 
     Source: Efron & Tibshirani 1993, ch. 13 (percentile); widened for few sources as in Hesterberg,
         The American Statistician 69(4), 2015, sec. 5.3 ("expanded percentile").

@@ -61,12 +61,8 @@ def get(name: str, *, accept_licence: bool = False, files: tuple[str, ...] | Non
     Each archive has a subfolder of its name, which `AudioFolder` reads. A file that you put into
     the folder by hand is taken, and kept, when its md5 matches.
 
-    Args:
-        files: the names wanted; None is all files of the record.
-
-    Raises:
-        LicenceError: without `accept_licence`.
-        DatasetUnavailable: offline, or a wrong md5; with the name, address and place of the file.
+    `files` are the names wanted, None is all. Raises LicenceError without `accept_licence`, and
+    DatasetUnavailable offline or for a wrong md5, with the name, address and place of the file.
     """
     record = _find(records(), name, "data set")
     for file in files or ():

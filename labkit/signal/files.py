@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from numbers import Real
 from pathlib import Path
 from typing import BinaryIO
@@ -31,7 +31,6 @@ _FORMATS = {
     ".mp3": ("MP3", "MPEG_LAYER_III"),
     ".aiff": ("AIFF", "PCM_24"),
 }
-SUFFIXES = {*_FORMATS, ".aif", ".aac", ".caf", ".m4a", ".mp4", ".oga", ".weba", ".webm"}
 # Integers of 32 bits that were not scaled lie below; squares of more would overflow.
 _LOUDEST = 1e10
 # Values per read. A broken header may promise any length, so nothing is allocated from it.
@@ -235,7 +234,7 @@ def _check_kind(path: Path) -> None:
         raise AudioFileError(f"{expected} this one is empty (0 bytes)")
 
 
-class Recording:
+class Recording(AbstractContextManager):
     """An audio file, open: all of it in blocks, or pieces by place, in constant memory.
 
     libsndfile reads WAV, FLAC, MP3, Ogg, Opus, AIFF and more; what it cannot read to its end is
@@ -259,9 +258,6 @@ class Recording:
         except BaseException:
             self._stack.close()
             raise
-
-    def __enter__(self) -> "Recording":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -434,11 +430,8 @@ def read_audio(
 ) -> tuple[np.ndarray, int]:
     """Any audio file as float32 `(channels, samples)`, and its sample rate; see `Recording`.
 
-    Raises AudioFileError as `Recording`, and for more than fits into memory.
-
-    Args:
-        sample_rate: resample to this rate; None keeps the file's.
-        max_seconds: read at most this much from the start; None reads all.
+    At the file's own rate, or resampled to `sample_rate`; all of it, or `max_seconds` from the
+    start. Raises AudioFileError as `Recording`, and for more than fits into memory.
     """
     if sample_rate is not None:
         sample_rate = check_rate(sample_rate)
@@ -457,10 +450,8 @@ def write_audio(
 ) -> Path:
     """Write audio within -1 to 1 as .wav, .flac, .ogg, .opus, .mp3 or .aiff; returns the path.
 
+    `subtype` is libsndfile's sample format, e.g. ``"PCM_16"``; None is 24 bit where possible.
     Raises AudioError for audio that does not fit, AudioFileError where it is not the audio's fault.
-
-    Args:
-        subtype: libsndfile's sample format, e.g. ``"PCM_16"``; None is 24 bit where possible.
     """
     path = Path(path)
     audio = check_audio(audio, sample_rate)

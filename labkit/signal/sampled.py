@@ -5,6 +5,7 @@ recognise are left out: distortion, beating or an ensemble, tremolo or vibrato, 
 """
 
 import ctypes
+import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -350,56 +351,19 @@ class Program:
         return f"fluidr3/{self.bank:03d}-{self.number:03d}"
 
 
-# Each program as `bank:number lowest-highest name`, keys as MIDI numbers. Guitars stop at key 83:
-# from 84 on the nylon guitar (train) and the steel guitar (test) play the same sample.
-_TABLE = {
-    "train": {
-        "guitar": "0:24 40-83 nylon guitar, 8:24 55-83 ukulele, 0:26 40-83 jazz guitar, "
-        "8:26 43-81 Hawaiian guitar",
-        "bass": "0:32 28-60 acoustic bass, 0:33 28-62 fingered bass, 0:34 28-62 picked bass, "
-        "0:35 28-62 fretless bass, 0:36 28-62 slap bass, 0:37 28-62 pop bass",
-        "plucked": "0:46 36-91 harp, 0:31 40-76 guitar harmonics, 0:104 45-79 sitar, "
-        "0:106 48-79 shamisen, 0:107 48-84 koto, 0:6 36-84 harpsichord, "
-        "0:7 36-84 clavinet",
-        "keys": "0:0 28-96 grand piano, 0:1 28-96 bright piano, 0:2 34-88 electric piano, "
-        "0:4 34-88 Rhodes, 0:20 36-84 reed organ",
-        "mallet": "0:8 60-96 celesta, 0:9 72-100 glockenspiel, 0:10 60-96 music box, "
-        "0:11 53-89 vibraphone, 0:13 60-96 xylophone",
-        "bowed": "0:40 55-88 violin, 0:41 48-81 viola, 0:43 28-50 contrabass",
-        "wind": "0:22 55-84 harmonica, 0:56 54-82 trumpet, 0:59 54-82 muted trumpet, "
-        "0:64 54-82 soprano saxophone, 0:65 49-76 alto saxophone, "
-        "0:66 44-72 tenor saxophone, 0:67 37-68 baritone saxophone, 0:68 58-88 oboe, "
-        "0:73 60-94 flute, 0:74 60-91 recorder, 0:111 55-82 shenai",
-    },
-    "validation": {
-        "guitar": "0:105 48-80 banjo",
-        "mallet": "0:108 55-84 kalimba",
-        "wind": "0:57 40-70 trombone",
-    },
-    "test": {
-        "guitar": "0:25 40-83 steel guitar, 0:27 40-83 clean electric guitar, "
-        "0:28 40-76 palm-muted guitar, 16:25 55-83 mandolin",
-        "mallet": "0:12 45-91 marimba",
-        "bowed": "0:42 36-72 cello",
-        "wind": "0:71 50-86 clarinet",
-    },
-}
-
-
-def _read_table(families: dict[str, str]) -> tuple[Program, ...]:
-    found = []
-    for family, rows in families.items():
-        for row in rows.split(", "):
-            place, keys, name = row.split(maxsplit=2)
-            numbers = [int(number) for number in (*place.split(":"), *keys.split("-"))]
-            found.append(Program(numbers[0], numbers[1], name, family, numbers[2], numbers[3]))
-    return tuple(found)
-
-
 @cache
 def programs(split: str) -> tuple[Program, ...]:
     """The instruments of a split; those of validation and test are never trained on."""
-    return _read_table(_TABLE[check_split(split)])
+    # By split and family, as `bank:number lowest-highest name`, keys as MIDI numbers. Guitars stop
+    # at key 83: from 84 on the nylon (train) and the steel guitar (test) play the same sample.
+    table = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+    found = []
+    for family, rows in table[check_split(split)].items():
+        for row in rows:
+            place, keys, name = row.split(maxsplit=2)
+            (bank, number), (low, high) = place.split(":"), keys.split("-")
+            found.append(Program(int(bank), int(number), name, family, int(low), int(high)))
+    return tuple(found)
 
 
 _PHRASES = (2_000, 200, 200)  # of each program, in train, validation and test

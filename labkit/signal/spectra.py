@@ -118,10 +118,8 @@ def griffin_lim(
 ) -> Tensor:
     """Audio `(..., length)` for a magnitude spectrogram `(..., freq, frames)` whose phase is lost.
 
-    Args:
-        n_iter: projections between the magnitudes and consistent spectra.
-        momentum: 0 is the original algorithm, 0.99 the fast one; in [0, 1).
-        generator: CPU stream of the first phase.
+    `n_iter` projections between the magnitudes and consistent spectra, from a first phase drawn
+    from a CPU generator. A momentum of 0 is the original algorithm, 0.99 the fast one.
 
     Source: Griffin & Lim 1984; Perraudin, Balazs, Sondergaard, WASPAA 2013 (momentum).
     """

@@ -113,27 +113,25 @@ class System:
         start: str | Path | None = None,
         on_log: Callable[[dict[str, float]], None] | None = None,
     ) -> nn.Module:
-        """Train, or continue the run that `run_dir` holds.
+        """Train, or continue the run that `run_dir` holds; returns the model on the CPU.
 
-        Raises ValueError, FloatingPointError, OSError as `labkit.learn.training.fit`;
-        CheckpointError if `start` cannot be read.
-
-        Args:
-            run_dir: gets checkpoints, logs and TensorBoard's files.
-            data: the system's ``train.Data``; its defaults when None.
-            start: a checkpoint to begin with; random weights when None.
-            on_log: called with each logged row.
-
-        Returns:
-            The model in evaluation mode on the CPU.
+        `data` is the system's ``train.Data`` (its defaults when None), `start` a checkpoint to
+        begin with instead of random weights; `on_log` gets each logged row. Raises ValueError,
+        FloatingPointError, OSError as `labkit.learn.training.fit`; CheckpointError if `start`
+        cannot be read.
         """
         from labkit.learn.training import fit
 
         data = self.part("train:Data")() if data is None else data
         model = self.build(config)
-        settings = {**config.flat(), **_plain(asdict(data))}
+        # As JSON holds them: paths as text, tuples as lists.
+        settings = {**config.flat(), **json.loads(json.dumps(asdict(data), default=str))}
         if start is not None:
-            self._begin_from(model, start)
+            train, trained = importlib.import_module(f"{self.module}.train"), self.load(start)
+            if hasattr(train, "begin_from"):
+                train.begin_from(model, trained)
+            else:
+                checkpoints.fill(model, trained.state_dict())
             settings["start"] = checkpoints.file_hash(start)
         with self.part("train:training")(config, data, model, Path(run_dir)) as run:
             fit(
@@ -152,14 +150,6 @@ class System:
             if run.finish is not None:
                 run.finish(model)
         return model.eval()
-
-    def _begin_from(self, model: nn.Module, start: str | Path) -> None:
-        train = importlib.import_module(f"{self.module}.train")
-        trained = self.load(start)
-        if hasattr(train, "begin_from"):
-            train.begin_from(model, trained)
-        else:
-            checkpoints.fill(model, trained.state_dict())
 
     def shipped_path(self, preset: str | None = None) -> Path:
         """Where the checkpoint of a preset (the first one that ships when None) lies.
@@ -219,8 +209,3 @@ def system(name: str) -> System:
     if name not in SYSTEMS:
         raise ValueError(f"system must be one of {', '.join(SYSTEMS)}, got {name!r}")
     return importlib.import_module(SYSTEMS[name]).SYSTEM
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as JSON holds them: paths as text, tuples as lists."""
-    return json.loads(json.dumps(values, default=str))

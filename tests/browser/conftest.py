@@ -99,16 +99,22 @@ def printed_address(server, log):
     pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
 
 
-@pytest.fixture(scope="module")  # only one playwright at a time, and other modules start their own
-def browser():
+@pytest.fixture(scope="session")
+def chromium():
+    """A function (playwright, *flags) that starts this machine's Chromium."""
     names = ("chromium", "chromium-browser", "google-chrome")
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         pytest.skip("no Chromium here: apt-get install chromium")
-    flags = ["--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
-    flags += ["--no-sandbox"] if os.geteuid() == 0 else []
+    usual = ["--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
+    usual += ["--no-sandbox"] if os.geteuid() == 0 else []
+    return lambda play, *flags: play.chromium.launch(executable_path=path, args=[*usual, *flags])
+
+
+@pytest.fixture(scope="module")  # only one playwright at a time, and other modules start their own
+def browser(chromium):
     with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=flags)
+        browser = chromium(play)
         yield browser
         browser.close()
 

@@ -1,7 +1,6 @@
 """The static book, made of one small notebook: its page plays, links, shows equations, and asks no other server."""
 
 import http.server
-import os
 import re
 import shutil
 import subprocess
@@ -101,17 +100,10 @@ def test_no_link_is_broken(site):
     assert "_images/04_transformer.svg" in pages["00_page.html"]
 
 
-def test_a_page_plays_without_an_error_or_another_server(address):
-    path = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if path is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
+def test_a_page_plays_without_an_error_or_another_server(address, chromium):
     wrong = []
     with playwright.sync_playwright() as play:
-        flags = ["--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
-        flags += ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = play.chromium.launch(executable_path=path, args=flags)
+        browser = chromium(play)
         page = browser.new_page()
         page.on(
             "console",

@@ -1,8 +1,6 @@
 """The widgets in a real browser, each alone in a page: a recorded file, a dragged pedal, a switch between players."""
 
 import importlib.util
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -50,13 +48,8 @@ def sweep():
 
 
 @pytest.fixture
-def open_page(tmp_path, sweep):
+def open_page(tmp_path, sweep, chromium):
     """A function that opens a page in Chromium, with the sweep at its microphone or with none."""
-    path = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if path is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
     soundfile.write(tmp_path / "sweep.wav", sweep, RATE, subtype="PCM_16")
     fake = [
         "--use-fake-ui-for-media-stream",
@@ -67,13 +60,7 @@ def open_page(tmp_path, sweep):
         opened = []
 
         def launch(*, microphone=False):
-            flags = [
-                "--disable-gpu",
-                "--autoplay-policy=no-user-gesture-required",
-                *(fake if microphone else []),
-            ]
-            flags += ["--no-sandbox"] if os.geteuid() == 0 else []
-            opened.append(play.chromium.launch(executable_path=path, args=flags))
+            opened.append(chromium(play, *(fake if microphone else [])))
             page = opened[-1].new_page(viewport={"width": 760, "height": 600})
             page.set_default_timeout(60_000)
             return page

@@ -66,20 +66,8 @@ class Quiet(Gain):
         return audio * np.linspace(before, values[0], audio.shape[1], dtype=np.float32), 0
 
 
-class Reset(Quiet):
-    level = 0
-
-
-class Settle(Quiet):
-    level = 1
-
-
-class Reload(Quiet):
-    level = 2
-
-
-class Never(Quiet):
-    level = 3
+for level, name in enumerate(("Reset", "Settle", "Reload", "Never")):
+    globals()[name] = type(name, (Quiet,), {"level": level})
 
 
 class Stereo(Gain):

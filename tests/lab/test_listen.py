@@ -77,17 +77,10 @@ def test_without_matching_an_over_lowers_all_and_the_note_tells():
     assert shown.note == "all lowered by 6.0 dB, so that no peak is clipped"
 
 
-@pytest.mark.parametrize(
-    ("clips", "message"),
-    [
-        ({}, "clips must hold at least one"),
-        ({"x": (np.array([[np.nan]]), RATE)}, "audio must be finite, got 1 NaN"),
-        ({"x": (np.zeros((1, 0)), RATE)}, "at least one sample"),
-    ],
-)
-def test_errors(clips: dict, message: str):
-    with pytest.raises(ValueError, match=message):
-        listen.players(clips)
+def test_no_clips_and_broken_ones_are_refused():
+    for clips, message in (({}, "at least one"), ({"x": (np.array([[np.nan]]), RATE)}, "1 NaN")):
+        with pytest.raises(ValueError, match=message):
+            listen.players(clips)
 
 
 def test_wav_bytes_rounds_to_sixteen_bits():

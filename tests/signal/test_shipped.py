@@ -7,7 +7,6 @@ import pytest
 
 from labkit.signal import shipped
 from labkit.signal.paths import data_dir
-from labkit.signal.sampled import SoundFontMissingError, find_soundfont
 from labkit.signal.shipped import TAKES, load_phrase, phrase_names, phrase_path, samples_hash
 
 README = data_dir() / "phrases" / "README.md"
@@ -31,12 +30,9 @@ def test_phrases_are_short_clean_and_small():
 
 
 @pytest.mark.parametrize("name", phrase_names())
-def test_rendered_anew_they_are_the_same(name):
+def test_rendered_anew_they_are_the_same(name, request):
     if not name.startswith("generated"):
-        try:
-            find_soundfont()
-        except SoundFontMissingError as error:
-            pytest.skip(f"no soundfont: {error}")
+        request.getfixturevalue("soundfont")
     # One step of 16 bits for the rounding, another for the last bit of another platform's sine
     rendered = shipped.render_phrase(name)
     np.testing.assert_allclose(rendered, load_phrase(name)[0], atol=2 / 32768)

@@ -368,11 +368,8 @@ def test_blocks_of_a_constant_setting_render_as_one(small, monkeypatch):
 
 
 def test_a_loud_file_is_turned_down_and_its_script_plays_it_again(small, tmp_path, monkeypatch):
-    model, source, target = (
-        untrained(small(task="level")),
-        tmp_path / "in.wav",
-        tmp_path / "out.wav",
-    )
+    model = untrained(small(task="level"))
+    source, target = tmp_path / "in.wav", tmp_path / "out.wav"
     time = np.arange(3 * RATE) / RATE
     # Between its samples a sine of a quarter of the rate, at 45 degrees, is 3 dB higher than in them.
     loud = np.sin(2 * np.pi * RATE / 4 * time + np.pi / 4)[None].astype(np.float32)
@@ -515,14 +512,24 @@ def test_rules_compress_for_a_louder_reference_of_the_same_peak():
     assert np.isfinite(wet).all()
 
 
-def test_rows_stand_beside_what_they_must(small, monkeypatch):
-    """On pairs that one softer treble explains, the searches find it and an untrained network does not."""
-    clips = noise(4, 1, 2 * RATE)
-    dull = lfilter([0.6, 0.4], [1.0], clips).astype(np.float32)
-    made = data.Examples(clips, None, dull, ("a", "a", "b", "b"))
-    monkeypatch.setattr(data, "examples", lambda *_, **__: made)
-    monkeypatch.setattr(score, "_PROTOCOLS", {"pair": "pairs"})
-    monkeypatch.setattr(rules, "_N_CONSTANT", 4)
+@pytest.fixture
+def dulled(monkeypatch):
+    """A function: the score's examples become so many pairs that one softer treble explains."""
+
+    def make(n):
+        clips = noise(n, 1, 2 * RATE)
+        dull = lfilter([0.6, 0.4], [1.0], clips).astype(np.float32)
+        made = data.Examples(clips, None, dull, ("a", "b") * (n // 2))
+        monkeypatch.setattr(data, "examples", lambda *_, **__: made)
+        monkeypatch.setattr(score, "_PROTOCOLS", {"pair": "pairs"})
+        monkeypatch.setattr(rules, "_N_CONSTANT", n)
+
+    return make
+
+
+def test_rows_stand_beside_what_they_must(small, dulled):
+    """The searches find the treble and an untrained network does not."""
+    dulled(4)
     rows = score.score(untrained(small()), n=4, n_real=0, renders=60)
     left, loudness = rows
     assert (left.metric, left.n, loudness.metric) == ("MR-STFT left", 4, "loudness error")
@@ -535,14 +542,9 @@ def test_rows_stand_beside_what_they_must(small, monkeypatch):
 
 
 def test_the_first_plug_ins_are_scored_alone_and_sounds_and_curves_are_saved(
-    small, monkeypatch, tmp_path
+    small, dulled, tmp_path
 ):
-    clips = noise(2, 1, 2 * RATE)
-    dull = lfilter([0.6, 0.4], [1.0], clips).astype(np.float32)
-    made = data.Examples(clips, None, dull, ("a", "b"))
-    monkeypatch.setattr(data, "examples", lambda *_, **__: made)
-    monkeypatch.setattr(score, "_PROTOCOLS", {"pair": "pairs"})
-    monkeypatch.setattr(rules, "_N_CONSTANT", 2)
+    dulled(2)
     model, options = untrained(small()), {"n": 2, "n_real": 0, "renders": 20}
     rows = score.score(model, n_units=1, save=tmp_path / "heard", **options)
     assert rows[0].protocol == "pairs, by the first 1 of 2 plug-ins"

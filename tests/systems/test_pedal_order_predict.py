@@ -15,7 +15,8 @@ from labkit.measure.metrics import relative_error_db, si_sdr_db
 from labkit.signal.seeds import generator
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order import SIX, THREE, Config, refine
-from labkit.systems.pedal_order.predict import Prediction, decode, windows
+from labkit.systems.pedal_order.model import KINDS
+from labkit.systems.pedal_order.predict import NO_GUITAR, OTHER_PEDAL, Prediction, decode, windows
 
 SMALL = Config().but(
     seconds=0.5,
@@ -117,6 +118,51 @@ def test_any_recording_gets_a_chain(channels, rate):
     found = pedal_order.predict(network(0), audio, rate)
     assert set(found.chain.names) <= set(THREE)
     assert 0 < found.probability <= 1
+
+
+def judging(**biases):
+    """A network that hears kinds by these biases alone, and never finds a chain empty."""
+    made = copy.deepcopy(network(0))
+    made.judge_out[:, -1] = torch.tensor([biases.get(kind, 0.0) for kind in KINDS])
+    made.judge_clean[:] = torch.tensor([0.0, -9.0])
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_three", "of_six"),
+    [
+        ("three", None, None),
+        ("six", OTHER_PEDAL, None),
+        ("other", OTHER_PEDAL, OTHER_PEDAL),
+        ("none", NO_GUITAR, NO_GUITAR),
+    ],
+)
+def test_it_may_say_no(kind, of_three, of_six):
+    audio = noise(1.0).astype(np.float32)
+    for shelf, refusal in ((THREE, of_three), (SIX, of_six)):
+        found = pedal_order.predict(judging(**{kind: 9.0}), audio, RATE, shelf=shelf)
+        assert found.refusal == refusal
+        assert found.verdict == (refusal or " -> ".join(found.chain.names))
+        total = found.no_guitar + found.other_pedal + sum(share for _, share in found.alternatives)
+        assert 1e-3 < total <= 1 + 1e-6  # twelve beams do not find all
+        assert found.probability == max(share for _, share in found.alternatives)
+    assert pedal_order.predict(network(0), audio, RATE).refusal is None
+
+
+@pytest.mark.parametrize(("shelf", "row"), [(THREE, 0), (SIX, 1)])
+def test_no_pedals_are_decided_apart(shelf, row):
+    model = judging(three=9.0)
+    model.judge_clean[row, 1] = 9.0
+    found = pedal_order.predict(model, noise(1.0).astype(np.float32), RATE, shelf=shelf)
+    assert (found.chain, found.verdict, found.probability > 0.99) == (Chain(), "no pedals", True)
+
+
+def test_weights_from_before_it_judged_are_read():
+    made = judging(none=9.0)
+    old = {name: one for name, one in network(1).state_dict().items() if "judge" not in name}
+    made.load_state_dict(old)
+    assert made.can_judge
+    assert torch.equal(made.hints.weight, network(1).hints.weight)
 
 
 def test_windows_cover_the_recording_and_leave_out_silence():

@@ -5,16 +5,12 @@ import json
 
 import numpy as np
 import pytest
-import soundfile
 from torch.utils.data import default_collate
 
-from labkit.cli import main
 from labkit.effects.hosts.listing import installed_plugins
 from labkit.learn.checkpoints import file_hash
 from labkit.learn.text import has_minilm
 from labkit.measure.score import read
-from labkit.signal.files import read_audio
-from labkit.signal.shipped import phrase_path
 from labkit.systems import blackbox, pedal_order, saturation
 from labkit.systems.blackbox.data import TS9
 from labkit.systems.pedal_order.data import examples_for_scoring
@@ -23,7 +19,6 @@ from labkit.systems.saturation.data import item
 from labkit.systems.saturation.predict import predict_batch
 from labkit.systems.saturation.score import draw
 from labkit.systems.style import data
-from labkit.systems.style.model import PEAK
 from labkit.systems.style.score import mr_stft, predicted, rendered
 from labkit.systems.system import SYSTEMS, system
 
@@ -178,36 +173,3 @@ def test_style_uses_the_reference():
         distance.append(mr_stft(wet, tests.target).mean())
     # Another recording's style is an independent draw: about as far away as no treatment.
     assert distance[0] < 0.6 * distance[1]
-
-
-# The shell
-
-
-def test_enhance_plays_a_stereo_file_of_another_rate(tmp_path, capsys):
-    need_plugins("mastering")
-    time, source = np.arange(48_000) / 48_000, tmp_path / "mix.wav"
-    tones = [0.05 * np.sin(2 * np.pi * f * time) for f in (220, 330)]
-    soundfile.write(source, np.stack(tones, axis=1), 48_000)
-    folder = tmp_path / "new"  # it is not there yet
-    assert main(["enhance", str(source), "--preset", "mastering", "--out", str(folder)]) == 0
-    target = folder / "mix_mastering.wav"
-    out, rate = soundfile.read(target)
-    assert (out.shape, rate) == ((48_000, 2), 48_000)
-    assert np.sqrt((out**2).mean()) > 1.5 * np.sqrt(np.mean(np.square(tones)))  # it is louder
-    facts = json.loads(target.with_suffix(".json").read_text())
-    assert set(facts["setting"]) == set(blackbox.TASKS["mastering"].names)
-    assert main(["enhance", str(tmp_path / "none.wav"), "--preset", "mastering"]) == 1
-    assert "an audio file was expected" in capsys.readouterr().err
-
-
-def test_style_copies_a_style(tmp_path, capsys):
-    riff, strum, out = phrase_path("riff"), phrase_path("strum"), tmp_path / "out"
-    assert main(["style", str(riff), "--reference", str(strum), "--out", str(out)]) == 0
-    assert "treble_db" in capsys.readouterr().out
-    (dry, rate), (wet, wet_rate) = read_audio(riff), read_audio(out / "riff_like_strum.wav")
-    assert (wet.shape, wet_rate) == (dry.shape, rate)
-    assert np.abs(wet).max() == pytest.approx(PEAK, rel=1e-4)
-    settings = json.loads((out / "riff_like_strum.json").read_text())
-    assert len(settings["params_unit"]) == len(settings["settings"]) == 9
-    assert main(["style", "nowhere.wav", "--reference", str(riff)]) == 1
-    assert "nowhere.wav" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """Style transfer: the processor and its differentiable version, every gradient, its output."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -145,7 +147,7 @@ def test_a_proxy_is_taught_first(tmp_path):
     assert (tmp_path / "proxy" / "config.json").exists()
 
 
-def test_predict_takes_any_recording_and_its_code_is_the_sound(voice):
+def test_predict_takes_any_recording_and_its_code_is_the_sound(voice, tmp_path):
     model, stereo = style.build(SMALL).eval(), np.concatenate([voice, 0.5 * voice])
     found = style.predict(model, stereo, 44_100, reference=0.1 * voice, reference_rate=22_050)
     assert found.audio.shape == stereo.shape
@@ -154,6 +156,10 @@ def test_predict_takes_any_recording_and_its_code_is_the_sound(voice):
     names = {}
     exec(found.chain.to_code(), names)
     assert relative_error_db(found.audio, names["board"](stereo, 44_100)) < -100
+    files = [tmp_path / name for name in ("like.wav", "like.json", "like.board.py")]
+    style.write(found, 44_100, *files)
+    settings = json.loads(files[1].read_text())
+    assert len(settings["params_unit"]) == len(settings["settings"]) == 9
 
 
 def test_rows_stand_beside_what_they_must():

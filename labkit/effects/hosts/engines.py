@@ -60,13 +60,9 @@ class BuiltinEngine:
         return [f"{params[p.name]:.2f} {p.unit}" for p in self._effect.space.parameters]
 
     def render(
-        self,
-        audio: np.ndarray,
-        sample_rate: int,
-        values: np.ndarray,
-        mode: ResetMode,  # noqa: ARG002 - a new pedal has nothing to forget
+        self, audio: np.ndarray, sample_rate: int, values: np.ndarray, _mode: ResetMode
     ) -> tuple[np.ndarray, int]:
-        """See the module."""
+        """See the module. A new pedal has nothing to forget."""
         params = self._effect.space.from_unit(values)
         return self._effect.render(audio, sample_rate, **params), 0
 

@@ -30,15 +30,11 @@ def _number(text: str) -> float | None:
 
 
 class Vst3Instrument:
-    """A VST3 instrument.
+    """A VST3 instrument, from a `.vst3` file or bundle.
 
+    `names` are the parameters that will be set, as pedalboard spells them (None for all); `prepare`
+    changes the content of a `.vstpreset` file before they are looked up, in every new instance.
     Raises ValueError when it is an effect, or lacks some of the parameters (all are named).
-
-    Args:
-        where: the `.vst3` file or bundle.
-        names: parameters that will be set, as pedalboard spells them; None for all.
-        prepare: what becomes of the content of a `.vstpreset` file before the parameters are
-            looked up, in every new instance.
     """
 
     def __init__(

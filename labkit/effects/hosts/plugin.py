@@ -4,6 +4,7 @@ import copy
 import queue
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +53,7 @@ def measure_latency(dry: np.ndarray, wet: np.ndarray, sample_rate: int) -> int:
     return int(np.argmax(response >= _ONSET_SHARE * response.max())) if response.max() > 0 else 0
 
 
-class HostedPlugin:
+class HostedPlugin(AbstractContextManager):
     """An open plug-in, whose latency and memory were measured; a context manager.
 
     Raises ValueError for an unknown or doubly named parameter, or a value outside its range;
@@ -105,18 +106,12 @@ class HostedPlugin:
         return self.repeat_error <= REPEAT_TOLERANCE
 
     def process(self, audio: np.ndarray, sample_rate: int, params_unit: np.ndarray) -> np.ndarray:
-        """The plug-in applied, from rest, and aligned with its input.
+        """The plug-in applied at (parameters,) in 0..1, from rest, and aligned with its input.
 
+        A stereo plug-in plays mono on both sides and returns the left one; a mono one plays
+        channels one by one. Returns a new array (channels, samples) float32 of the same length.
         Raises ValueError for unusable audio, or settings of another length or outside 0..1;
         PluginError when the plug-in crashes, hangs or returns NaN.
-
-        Args:
-            audio: (channels, samples) float, or (samples,) for mono. A stereo plug-in plays mono on
-                both sides and returns the left one; a mono one plays channels one by one.
-            params_unit: (parameters,) in 0..1.
-
-        Returns:
-            (channels, samples) float32, a new array of the same length.
         """
         audio, sample_rate = check_audio(audio, sample_rate), check_rate(sample_rate)
         values = self._values(params_unit)
@@ -159,9 +154,6 @@ class HostedPlugin:
         other._host = self._new_host(self._host.timeout_s)
         other._latencies = {**self._latencies}
         return other
-
-    def __enter__(self) -> "HostedPlugin":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -262,7 +254,7 @@ class Unit:
     fixed: Mapping[str, float] = field(default_factory=dict)  # values of others, 0..1
 
 
-class Rack:
+class Rack(AbstractContextManager):
     """Plug-ins in a row that render a batch, shared by `workers` copies; a context manager.
 
     Raises PluginError when a plug-in is not installed or cannot be hosted.
@@ -291,13 +283,9 @@ class Rack:
     def render(self, audio: Sequence[np.ndarray], params_unit: np.ndarray) -> np.ndarray:
         """Every sound through the row at its own setting, from rest: (n, channels, samples).
 
-        Raises ValueError for settings of another shape or outside 0..1; PluginError of the first
-        item that failed; the others are played to the end.
-
-        Args:
-            audio: n times (channels, samples), all of one shape.
-            params_unit: (n, parameters) in 0..1, of all plug-ins, or of the first ones: then only
-                these play.
+        Sounds are n times (channels, samples) of one shape; settings (n, parameters) in 0..1 are of
+        all plug-ins, or of the first ones, and then only these play. Raises ValueError for other
+        settings, PluginError of the first item that failed; the others are played to the end.
         """
         params_unit = np.asarray(params_unit, dtype=np.float64)
         if len(params_unit) != len(audio) or params_unit.shape[1] not in self._ends:
@@ -329,9 +317,6 @@ class Rack:
             for plugin in row:
                 plugin.close()
         self._threads.shutdown()
-
-    def __enter__(self) -> "Rack":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -47,10 +47,8 @@ class LocalHost:
 class Worker:
     """An engine in another process, started at the first call and again after a failure.
 
-    Args:
-        engine: ``"module:Class"``, found on this process's `sys.path`.
-        where: the argument of the class.
-        timeout_s: seconds that opening, and every call, may take; > 0.
+    The engine is ``"module:Class"`` on this process's `sys.path`, `where` the argument of the
+    class; opening, and every call, may take `timeout_s`.
     """
 
     def __init__(self, engine: str, where: str, timeout_s: float) -> None:

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 from labkit.effects.hosts.listing import stand_in_for
 from labkit.effects.hosts.plugin import Rack, Unit
 from labkit.measure.loudness import TruePeakMeter
+from labkit.signal.augment import fit
 from labkit.signal.files import Recording, check_audio, resample, to_mono
 from labkit.signal.optional import need
 from labkit.signal.paths import read_text, replace_text, replacing
@@ -49,9 +50,8 @@ class Curve:
     hop_s: float
 
     def columns(self) -> dict[str, list[float]]:
-        """Every knob's curve by its name, and ``"seconds"``."""
-        times = {"seconds": self.seconds.tolist()}
-        return times | dict(zip(self.names, self.smooth.T.round(6).tolist(), strict=True))
+        """Every knob's curve by its name."""
+        return dict(zip(self.names, self.smooth.T.round(6).tolist(), strict=True))
 
     def setting(self) -> dict[str, float]:
         """One setting for the whole recording: the curve's mean."""
@@ -66,9 +66,7 @@ class _Array:
         self.channels, self.samples = self.audio.shape
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        piece = self.audio[:, max(start, 0) : stop]
-        before = min(max(0, -start), stop - start)
-        return np.pad(piece, ((0, 0), (before, stop - start - before - piece.shape[1])))
+        return fit(self.audio, stop - start, offset=start)
 
 
 @torch.no_grad()
@@ -167,10 +165,8 @@ def enhance(
 ) -> tuple[np.ndarray, Curve]:
     """A recording through the plug-ins, whose parameters follow the curve; channels share them.
 
-    Raises ValueError as `curve`. Where a plug-in is not installed, a warning says what stands in.
-
-    Returns:
-        (channels, samples) float32, which may exceed full scale, and the curve.
+    Returns (channels, samples) float32, which may exceed full scale, and the curve. Raises
+    ValueError as `curve`. Where a plug-in is not installed, a warning says what stands in.
     """
     units, said = playable(model.config.task)
     if said:
@@ -212,7 +208,7 @@ def enhance_file(
         "setting": found.setting(),
         "setting_in_units": dict(zip(found.names, shown, strict=True)),
         "hop_seconds": found.hop_s,
-        "curve": dict(zip(found.names, found.smooth.T.round(6).tolist(), strict=True)),
+        "curve": found.columns(),
         "gain_db": gain_db,
         "true_peak_dbtp": true_peak_dbtp,
         "seconds": seconds,

@@ -82,7 +82,8 @@ def score(
             if save is not None:
                 for k, sounds in enumerate(zip(dry, target, wet["ours"], strict=True)):
                     found = curve(model, dry[k], rate)
-                    data.write_example(save, f"{sources}_{k}", sounds, rate, found.columns())
+                    columns = {"seconds": found.seconds.tolist(), **found.columns()}
+                    data.write_example(save, f"{sources}_{k}", sounds, rate, columns)
             wet["floor"] = [rules.match(sound, rate, style) for sound in dry]
             before = _distances(mr_stft, dry, target, rate).mean()
             facts = {"protocol": protocol, "sources": sources, "name": "controller, 1 render"}

@@ -1,11 +1,12 @@
 """The features of a clip, and the network that reads them and writes the tokens of a chain."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from labkit.learn.encoders import ConvStem, FrameStem
 from labkit.learn.transformer import Decoder, Encoder
@@ -15,6 +16,11 @@ from labkit.systems.pedal_order.config import Config, Sound
 
 if TYPE_CHECKING:
     from labkit.systems.codec import Codec
+
+# What a clip can be: a guitar, dry or through pedals of the shelf of three; through others of the
+# six as well; through a pedal that no shelf has; or no guitar.
+KINDS = ("three", "six", "other", "none")
+_JUDGE_WIDTH = 64
 
 
 def features(wet: Tensor, sound: Sound, dry: Tensor | None = None) -> Tensor:
@@ -112,6 +118,11 @@ class PedalOrderModel(nn.Module):
         self.summary = nn.Sequential(nn.Linear(2 * net.width, net.width), nn.ReLU())
         self.hints = nn.Linear(net.width, n_pedals + n_pedals * n_pedals)
         self.advice = nn.Linear(n_pedals + n_pedals * n_pedals, net.width)
+        # `judge` and `clean`, fitted to the finished network by tools/judge.py: zeros until then.
+        n_pooled = 3 * net.width + self.hints.out_features
+        self.register_buffer("judge_in", torch.zeros(_JUDGE_WIDTH, n_pooled + 1))
+        self.register_buffer("judge_out", torch.zeros(len(KINDS), _JUDGE_WIDTH + 1))
+        self.register_buffer("judge_clean", torch.zeros(2, 2))
 
     def encode(self, clips: Tensor, shelf: Tensor) -> tuple[Tensor, Tensor]:
         """Memory (b, s, width), which the decoder attends to, and hint logits.
@@ -119,16 +130,56 @@ class PedalOrderModel(nn.Module):
         The hints (b, n_pedals, 1 + n_pedals): column 0, the pedal is present; column 1 + j, it
         comes before pedal j.
         """
-        encoded = self.encoder(self.stem(clips))
-        summary = self.summary(torch.cat([encoded.mean(1), encoded.amax(1)], dim=1))
-        hints = self.hints(summary)
+        encoded, summary, hints, _ = self._read(clips)
         extra = torch.stack([self.shelf(shelf), summary, self.advice(hints)], dim=1)
         return torch.cat([extra, encoded], dim=1), hints.view(len(clips), shelf.shape[1], -1)
+
+    def _read(self, clips: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The encoded frames, summary, hint logits, and (b, n) all that is known of a clip."""
+        encoded = self.encoder(self.stem(clips))
+        statistics = torch.cat([encoded.mean(1), encoded.amax(1)], dim=1)
+        summary = self.summary(statistics)
+        hints = self.hints(summary)
+        return encoded, summary, hints, torch.cat([statistics, summary, hints], dim=1)
+
+    def pooled(self, clips: Tensor) -> Tensor:
+        """(b, n) what `judge` knows of each clip."""
+        return self._read(clips)[3]
+
+    @property
+    def can_judge(self) -> bool:
+        """Whether `judge` and `clean` were fitted."""
+        return bool(self.judge_out.any())
+
+    def judge(self, clips: Tensor) -> dict[str, float]:
+        """The probability that a recording is of each of `KINDS`; its windows vote."""
+        hidden = F.linear(self.pooled(clips), self.judge_in[:, :-1], self.judge_in[:, -1]).relu()
+        votes = F.linear(hidden, self.judge_out[:, :-1], self.judge_out[:, -1]).log_softmax(1)
+        return dict(zip(KINDS, votes.mean(0).softmax(0).tolist(), strict=True))
+
+    def clean(self, clips: Tensor, shelf: Sequence[str], empty: float | None) -> float:
+        """The probability that no pedal of the shelf is there.
+
+        It follows `empty`, the decoder's probability of the empty chain; for None, the hints.
+        """
+        if empty is not None:
+            evidence = torch.tensor(empty).logit(1e-6)
+        else:
+            wanted = self.shelf_vector(shelf).to(clips)
+            present = self._read(clips)[2].view(len(clips), len(wanted), -1)[..., 0]
+            evidence = (F.logsigmoid(-present) * wanted).sum(1).mean()
+        slope, offset = self.judge_clean[int(empty is None)]
+        return float((slope * evidence + offset).sigmoid())
 
     def forward(self, clips: Tensor, shelf: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (b, t, n_tokens) of the token after each of `tokens` (b, t), and hint logits."""
         memory, hints = self.encode(clips, shelf)
         return self.decoder(tokens, memory), hints
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As torch's; weights of earlier versions know nothing of `judge`."""
+        head = {name: buffer for name, buffer in self.named_buffers() if "judge" in name}
+        return super().load_state_dict({**head, **state_dict}, *args, **kwargs)
 
     def shelf_vector(self, shelf: Sequence[str]) -> Tensor:
         """(n_pedals,) with 1 for every pedal on the shelf."""

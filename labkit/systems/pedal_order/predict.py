@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from labkit.effects.chain import Chain, Step, chain_space
 from labkit.learn.transformer import Cache
@@ -38,19 +37,36 @@ LEAST_SEARCH_SECONDS = 5.0
 _PEAK_DBFS = -0.01  # of what would exceed full scale
 # What is shorter or, in its loudest 50 ms, quieter than this says nothing of its chain.
 LEAST_SECONDS, LEAST_DBFS = 0.5, -70.0
-# Logarithm of the hints' probability that no pedal is there -> log-odds of the empty chain: a
-# logistic regression on validation clips, 160 of each source through the protocol "six" and 160
-# dry. The dry ones count as a sixth: as many as the chains of each length.
-_CLEAN_SLOPE, _CLEAN_OFFSET = 0.932, 2.844
+# What is said instead of a chain.
+NO_PEDALS = "no pedals"
+NO_GUITAR, OTHER_PEDAL = "not a guitar that I can judge", "a pedal that I do not know"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable order with expected knobs, its probability, and all orders, best first."""
+    """The most probable order with expected knobs, its probability, and all orders, best first.
+
+    None is right with the probabilities `no_guitar`, and `other_pedal` (one that is not on the
+    shelf).
+    """
 
     chain: Chain
     probability: float
     alternatives: tuple[tuple[Names, float], ...]
+    no_guitar: float = 0.0
+    other_pedal: float = 0.0
+
+    @property
+    def refusal(self) -> str | None:
+        """Why there is no chain to trust, where that is more likely than not."""
+        if self.no_guitar + self.other_pedal <= 0.5:
+            return None
+        return NO_GUITAR if self.no_guitar > self.other_pedal else OTHER_PEDAL
+
+    @property
+    def verdict(self) -> str:
+        """The answer in words."""
+        return self.refusal or " -> ".join(self.chain.names) or NO_PEDALS
 
     def presence(self, pedal: str) -> float:
         """The probability that a pedal is in the chain."""
@@ -98,10 +114,7 @@ def predict(
     mono = resample(mono, sample_rate, sound.sample_rate)
     clips = torch.from_numpy(windows(mono, sound.samples, most=most_windows))
     clips = features(clips, sound)
-    found = decode(model, clips, shelf)
-    if set(shelf) <= set(THREE) or not found.chain.steps:
-        return found
-    return _or_clean(model, clips, shelf, found)
+    return _judged(model, clips, shelf) if model.can_judge else decode(model, clips, shelf)
 
 
 def _check_enough(mono: np.ndarray, sample_rate: int) -> None:
@@ -124,21 +137,23 @@ def _check_enough(mono: np.ndarray, sample_rate: int) -> None:
 
 
 @torch.inference_mode()
-def _or_clean(
-    model: PedalOrderModel, clips: Tensor, shelf: Sequence[str], found: Prediction
-) -> Prediction:
-    """The prediction for a shelf whose protocol draws no empty chain, with that chain added.
+def _judged(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Prediction:
+    """`decode`, beside all else that the recording may be.
 
-    The decoder has never seen it there, but the hints tell how likely each pedal is absent.
+    Whether there is no pedal is decided apart, as likely as not beforehand: the protocols draw the
+    empty chain seldom, and never for six pedals. There the hints tell it, which know each pedal.
     """
-    wanted = model.shelf_vector(shelf)
-    present = model.encode(clips, wanted.expand(len(clips), -1))[1][..., 0]
-    absent = (logsigmoid(-present) * wanted).sum(1).mean()  # the logarithm; windows vote
-    clean = float(torch.sigmoid(_CLEAN_SLOPE * absent + _CLEAN_OFFSET))
-    others = [(names, share * (1 - clean)) for names, share in found.alternatives if names]
-    alternatives = tuple(sorted([((), clean), *others], key=lambda item: -item[1]))
-    chain = found.chain if alternatives[0][0] else Chain()
-    return Prediction(chain, alternatives[0][1], alternatives)
+    opening = start(model, clips, shelf)
+    orders = dict(_beam_search(model, opening, shelf, 12))
+    few = set(shelf) <= set(THREE)
+    empty = orders.pop((), 0.0)
+    clean = model.clean(clips, shelf, empty if few else None)
+    kinds = model.judge(clips)
+    other = kinds["other"] + (kinds["six"] if few else 0.0)
+    known = 1 - kinds["none"] - other
+    factor = known * (1 - clean) / max(1 - empty, 1e-9)
+    found = [((), known * clean), *((names, factor * share) for names, share in orders.items())]
+    return _prediction(model, opening, found, no_guitar=kinds["none"], other_pedal=other)
 
 
 def windows(audio: np.ndarray, samples: int, *, most: int) -> np.ndarray:
@@ -298,13 +313,18 @@ def decode(
     """
     if beams < 1:
         raise ValueError(f"beams must be at least 1, got {beams}")
-    tokens = model.config.net.tokens
     opening = start(model, clips, shelf)
-    found = _beam_search(model, opening, shelf, beams)
-    alternatives = tuple((tokens.decode_order(seq), float(np.exp(p))) for p, seq in found)
+    return _prediction(model, opening, _beam_search(model, opening, shelf, beams))
+
+
+def _prediction(
+    model: PedalOrderModel, opening: Cache, orders: Sequence[tuple[Names, float]], **doubts: float
+) -> Prediction:
+    """The prediction of these orders and their probabilities."""
+    alternatives = tuple(sorted(orders, key=lambda one: -one[1]))
     names, probability = alternatives[0]
     chain = chain_space(names).from_unit(_knobs(model, opening, names))
-    return Prediction(chain, probability, alternatives)
+    return Prediction(chain, probability, alternatives, **doubts)
 
 
 def start(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Cache:
@@ -342,8 +362,8 @@ def next_log_probabilities(
 
 def _beam_search(
     model: PedalOrderModel, cache: Cache, shelf: Sequence[str], beams: int
-) -> list[tuple[float, list[int]]]:
-    """(log-probability, tokens up to the separator) of the orders found, best first."""
+) -> list[tuple[Names, float]]:
+    """The orders found and their probabilities."""
     tokens = model.config.net.tokens
     complete = []
     totals = [0.0]
@@ -363,7 +383,7 @@ def _beam_search(
         totals = [total for total, _, _ in kept]
         beginnings = [sequence for _, _, sequence in kept]
         cache = _rows(cache, [row for _, row, _ in kept])
-    return sorted(complete, key=lambda item: -item[0])
+    return [(tokens.decode_order(sequence), float(np.exp(total))) for total, sequence in complete]
 
 
 def _knobs(model: PedalOrderModel, cache: Cache, names: Names) -> np.ndarray:

@@ -13,12 +13,23 @@ from scipy.fft import dct
 from labkit.effects.chain import Chain
 from labkit.measure.metrics import calibration_error, chain_scores, macro_f1, si_sdr_db
 from labkit.measure.score import SOURCES, STRANGERS, Row, row
+from labkit.signal.behind import behind_chain
+from labkit.signal.files import AudioError
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
+from labkit.signal.sources import GeneratedMixes, Mixture, recordings
+from labkit.signal.speech import GeneratedSpeech
 from labkit.systems.pedal_order.config import PROTOCOLS, Names, Protocol, Sound, canonical_names
 from labkit.systems.pedal_order.data import Example, examples_for_scoring
 from labkit.systems.pedal_order.model import PedalOrderModel
-from labkit.systems.pedal_order.predict import EXPLAINED_DB, Prediction, decode
+from labkit.systems.pedal_order.predict import (
+    EXPLAINED_DB,
+    NO_PEDALS,
+    Prediction,
+    decode,
+    predict,
+    refine,
+)
 
 # Okita and Katayose 2026 (arXiv 2604.22276): three effects in all orders, their own sampling.
 PUBLISHED = {("three", "exact chain"): 0.774, ("three", "macro F1"): 0.958}
@@ -29,6 +40,7 @@ def score(
     *,
     n: int = 300,
     n_floor: int = 2000,
+    n_refined: int = 0,
     sources: Sequence[str] = (*SOURCES, *STRANGERS),
     protocols: Sequence[str] = tuple(PROTOCOLS),
     split: Literal["test", "validation"] = "test",
@@ -37,10 +49,10 @@ def score(
     """The rows of the results table: `n` clips each; the floor learns from `n_floor` others.
 
     Args:
+        n_refined: so many of the clips are refined with their dry sound, seconds to minutes each.
         split: whatever is chosen is chosen on validation, which has no real recordings.
     """
-    sound = model.config.sound
-    rows = []
+    sound, rows, late = model.config.sound, [], []
     for protocol in (PROTOCOLS[name] for name in protocols):
         draw = partial(examples_for_scoring, sound, protocol, seed=seed)
         kinds = [kind for kind in ("generated", "sampled") if kind in sources] or ["generated"]
@@ -58,20 +70,62 @@ def score(
                 "chance": [canonical_names(protocol.sampler.order(rng)) for _ in ours],
             }
             exact = {who: chain_scores(truth, a)["exact"] for who, a in answers.items()}
-            exact["prior"] = max(Counter(truth).values()) / len(truth)
-            exact["oracle"] = [_oracle(example, sound.sample_rate) for example in examples[:200]]
             f1 = {who: macro_f1(truth, a, protocol.pedals) for who, a in answers.items()}
+            stated = calibration_error([one.probability for one in found], exact["ours"])
+            exact["prior"] = max(Counter(truth).values()) / n
+            exact["oracle"] = [_oracle(example, sound.sample_rate) for example in examples[:200]]
             f1["prior"] = macro_f1(truth, [protocol.pedals] * n, protocol.pedals)
-            stated = {"ours": calibration_error([one.probability for one in found], exact["ours"])}
-            scores = {"exact chain": exact, "macro F1": f1, "calibration error": stated}
+            scores = {"exact chain": exact, "macro F1": f1, "calibration error": {"ours": stated}}
+            ids = [e.source_id for e in examples]
             facts = {"protocol": protocol.name, "name": "transformer", "sources": kind}
+            facts["seed"] = seed
             for metric, values in scores.items():
-                # Only the first is a mean over clips, and has an interval.
-                groups = [e.source_id for e in examples] if values is exact else ["all"] * n
+                groups = ids if metric == "exact chain" else ["all"] * n  # no mean: no interval
                 values["reference"] = PUBLISHED.get((protocol.name, metric))
-                facts |= {"metric": metric, "seed": seed}
-                rows.append(row(values.pop("ours"), groups, beside=values, **facts))
-    return rows
+                ours = values.pop("ours")
+                rows.append(row(ours, groups, metric=metric, beside=values, **facts))
+            if n_refined:
+                pairs = list(zip(found, examples, strict=True))[:n_refined]
+                right = [_refined(*pair, protocol, sound.sample_rate) for pair in pairs]
+                late.append(row(right, ids[:n_refined], metric="exact chain, dry known", **facts))
+            if model.can_judge and protocol.name == "three":
+                for metric, answers in _refusals(model, examples[:100], kind, seed).items():
+                    late.append(row(*answers, metric=metric, **facts))
+    return rows + late
+
+
+def _refusals(
+    model: PedalOrderModel, examples: Sequence[Example], kind: str, seed: int
+) -> dict[str, tuple[list[bool], list[str]]]:
+    """Metric -> what was said of each clip, and its source: guitars, and what is no guitar."""
+    rate, rng = model.config.sound.sample_rate, generator(seed, "refusals", kind)
+    dry = [(e.aligned_dry, e.source_id) for e in examples]
+    if kind == "behind":
+        dry = [(behind_chain(clip, rate, rng, split="test"), name) for clip, name in dry]
+    given = {"dry": dry, "wet": [(e.wet, e.source_id) for e in examples if e.chain.steps]}
+    sizes = {"seconds": 8.0, "sample_rate": rate}
+    if kind in ("real", "generated"):
+        generated = Mixture([GeneratedSpeech(**sizes), GeneratedMixes(**sizes)])
+        source = recordings(("music", "speech"), **sizes) if kind == "real" else generated
+        clips = [source.clip(rng, "test") for _ in examples]
+        given["music and speech"] = [(clip.audio, clip.source_id) for clip in clips]
+    scores = {}
+    for name, pairs in given.items():
+        said, ids = [_said(model, clip) for clip, _ in pairs], [one for _, one in pairs]
+        if name in ("dry", "wet"):
+            scores[f"{name} said to be clean"] = [one.verdict == NO_PEDALS for one in said], ids
+            scores[f"{name} refused"] = [one.refusal is not None for one in said], ids
+        else:
+            named = [one.probability >= 0.5 and len(one.chain) > 0 for one in said]
+            scores[f"a pedal named in {name}"] = named, ids
+    return scores
+
+
+def _said(model: PedalOrderModel, clip: np.ndarray) -> Prediction:
+    try:
+        return predict(model, clip, model.config.sound.sample_rate)
+    except AudioError:  # too quiet or too short: refused
+        return Prediction(Chain(), 0.0, (((), 0.0),), no_guitar=1.0)
 
 
 def fixed_score(model: PedalOrderModel) -> dict[str, int]:
@@ -96,8 +150,7 @@ def predicted_orders(
     model: PedalOrderModel, protocol: Protocol, examples: Sequence[Example]
 ) -> list[Names]:
     """The canonical order of each example as the network predicts it."""
-    found = predictions(model, protocol, examples)
-    return [canonical_names(one.chain.names) for one in found]
+    return [canonical_names(p.chain.names) for p in predictions(model, protocol, examples)]
 
 
 def _floor(taught: list[Example], examples: list[Example], sound: Sound, seed: int) -> list[Names]:
@@ -116,6 +169,13 @@ def _floor(taught: list[Example], examples: list[Example], sound: Sound, seed: i
     model = need("sklearn.pipeline").make_pipeline(scaler, perceptron)
     model.fit(statistics(taught), [" ".join(clip.chain.names) for clip in taught])
     return [tuple(answer.split()) for answer in model.predict(statistics(examples))]
+
+
+def _refined(found: Prediction, example: Example, protocol: Protocol, sample_rate: int) -> bool:
+    """Whether order and knobs are found where the dry sound is known."""
+    wet = example.chain.render(example.dry, sample_rate)  # from rest
+    answer = refine(found, example.dry, wet, sample_rate, shelf=protocol.pedals)
+    return answer.explained and canonical_names(answer.chain.names) == example.chain.names
 
 
 def _oracle(example: Example, sample_rate: int) -> float:

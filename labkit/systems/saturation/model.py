@@ -83,15 +83,9 @@ def peak_normalised(audio: np.ndarray) -> np.ndarray:
 
 def spectrogram(audio: np.ndarray, sound: Sound) -> Tensor:
     """(samples,) -> (bands, frames): log-mel at peak 1, in units of 20 dB above -60 dB."""
-    level_db = log_mel(
-        torch.from_numpy(peak_normalised(audio)),
-        sound.sample_rate,
-        n_fft=sound.n_fft,
-        hop_length=sound.hop_length,
-        n_mels=sound.n_mels,
-        low_hz=sound.low_hz,
-        high_hz=sound.high_hz,
-    )
+    names = ("n_fft", "hop_length", "n_mels", "low_hz", "high_hz")
+    sizes = {name: getattr(sound, name) for name in names}
+    level_db = log_mel(torch.from_numpy(peak_normalised(audio)), sound.sample_rate, **sizes)
     return (level_db + 60.0) / 20.0
 
 

@@ -144,16 +144,12 @@ def predict(
     clean_rate: int | None = None,
     curve: str | None = None,
 ) -> Identification:
-    """Identify the saturation of a recording, in the clip around its loudest place.
+    """Identify the saturation of 0.1 s of sound or more, in the clip around its loudest place.
 
-    Raises AudioError if audio is too short, silent or not finite; ValueError for an unknown curve.
-
-    Args:
-        wet: (channels, samples) float32, any length from 0.1 s, level and channel count.
-        clean: the same performance before saturation, up to a second off; polarity, level and a
-            constant part of either do not matter.
-        clean_rate: Hz; `sample_rate` when None.
-        curve: its name if it is known.
+    `clean` is the same performance before saturation, up to a second off (`clean_rate` is
+    `sample_rate` when None); polarity, level and a constant part of either do not matter. `curve`
+    is its name if it is known. Raises AudioError if audio is too short, silent or not finite;
+    ValueError for an unknown curve.
     """
     if curve is not None:
         check_curve(curve)

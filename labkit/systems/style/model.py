@@ -187,15 +187,8 @@ def build(config: Config) -> StyleModel:
 
 def features(config: Config, audio: Tensor) -> Tensor:
     """(b, samples) at a peak of -12 dBFS -> log-mel (b, n_mels, frames), about -1 to 1."""
-    spectrogram = log_mel(
-        audio,
-        config.sound.sample_rate,
-        n_fft=2048,
-        hop_length=512,
-        n_mels=config.sound.n_mels,
-        low_hz=30.0,
-        floor_db=_FLOOR_DB,
-    )
+    sound = config.sound
+    spectrogram = log_mel(audio, sound.sample_rate, n_mels=sound.n_mels, floor_db=_FLOOR_DB)
     return (spectrogram - _MIDDLE_DB) / _SCALE_DB
 
 
@@ -236,12 +229,8 @@ def predict(
 ) -> Transfer:
     """A recording treated like another one, which may be of anything, of any length.
 
-    Raises AudioError if audio or reference is empty, silent or not finite; ValueError for a rate
-    below 16000 Hz.
-
-    Args:
-        audio: (channels, samples) float; channels share the parameters.
-        reference_rate: Hz; `sample_rate` when None.
+    Channels share the parameters; `reference_rate` is `sample_rate` when None. Raises AudioError if
+    audio or reference is empty, silent or not finite; ValueError for a rate below 16000 Hz.
     """
     audio = check_audio(audio, sample_rate)
     if sample_rate < 16_000:  # the highest band lies at 5.5 kHz
