@@ -3,8 +3,8 @@
     other_makers.py [--n 25]       n clips of 4 s of recorded test groups for each effect
 
 Printed: the share in which the family is named (or, for effects that no shelf has, refused as an
-unknown pedal), alone, and in the likeliest chain that is not empty, said or not. The shelf is of six. Needs `LABKIT_REAL_DATA` and the
-two programs. Settings are drawn; the seed is fixed.
+unknown pedal), alone, and in the likeliest chain that is not empty, said or not. The shelf is that
+of six. Needs `LABKIT_REAL_DATA` and the two programs. Settings are drawn; the seed is fixed.
 """
 
 import argparse
@@ -93,9 +93,7 @@ def main() -> None:
                 shares = np.mean(hits, axis=0)
                 most = ", ".join(f"{words} {k}" for words, k in said.most_common(3))
                 title = f"{program} {form.split('=')[0].split()[0]}"
-                print(
-                    f"{title:18s} named {shares[0]:.2f} alone {shares[1]:.2f}  {most}", flush=True
-                )
+                print(f"{title:18s} {shares.round(2)}  {most}", flush=True)
     print(f"all: {np.mean(everything, axis=0).round(3)}, n {len(everything)}")
 
 
