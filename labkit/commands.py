@@ -381,8 +381,8 @@ def synth(
     file: Positional[Path],
     *,
     out: Path | None = None,
-    n: int = 8,
-    refine: int = 0,
+    n: int = 16,
+    refine: int = 300,
     pitch: int | None = None,
     preset: str = "vital_simple",
     checkpoint: Path | None = None,
@@ -393,8 +393,9 @@ def synth(
     Args:
         file: a recording of one note: wav, flac, mp3 or ogg; its beginning is used.
         out: the folder; output/FILE by default.
-        n: patches to draw and play; the nearest one is kept.
-        refine: further notes to play, in which CMA-ES adjusts the best patch.
+        n: patches to draw and play; the nearest one is kept. Training notes that you rendered
+            (labkit data render-synth) are tried too.
+        refine: further notes to play, in which CMA-ES adjusts the best patch; 0 is quick.
         pitch: MIDI key, 36 to 84, where you know it; 60 is middle C.
         preset: which shipped network: vital_simple, or vital_full with twice as many settings.
         checkpoint: another checkpoint than the shipped one.

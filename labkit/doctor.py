@@ -157,6 +157,10 @@ def _optional_parts() -> list[Check]:
             apt + "zam-plugins (`enhance`, notebook 06)",
         ),
         "LV2 plug-ins": (len(lv2), apt + "guitarix-lv2 calf-plugins"),
+        "Faust": (
+            shutil.which("faust"),
+            apt + "faust g++ lv2-dev libboost-dev (`chain --export lv2`, notebook 02)",
+        ),
         "dawdreamer": (_installed("dawdreamer"), "pip install dawdreamer (hosts LV2 plug-ins)"),
         "soundfont": (
             next((place.name for place in soundfont_places() if place.is_file()), None),

@@ -172,7 +172,7 @@ WRITING = {
     "enhance": ("--preset", "speech", "--checkpoint", "CONTROLLER"),
     "style": ("--reference", "FILE"),
     "text": ("--lexicon", "--prompt", "Warm, distorted!"),
-    "synth": ("--n", "1"),
+    "synth": ("--n", "1", "--refine", "0"),
 }
 
 

@@ -59,7 +59,7 @@ COMMANDS = {
     "enhance": "FILE --preset mastering",
     "text": "FILE --seconds 1 --prompt warm,higher",
     "text, all of it": "FILE --prompt warm --lexicon",
-    "synth": "FILE --n 1 --pitch 57",
+    "synth": "FILE --n 1 --refine 0 --pitch 57",
 }
 PRESET_COMMANDS = {"text --start-from": "GOOD --prompt brighter --lexicon --start-from FILE"}
 CHECKPOINT_COMMANDS = {
@@ -68,7 +68,7 @@ CHECKPOINT_COMMANDS = {
     "style --checkpoint": "GOOD --reference GOOD --checkpoint FILE",
     "enhance --checkpoint": "GOOD --preset mastering --checkpoint FILE",
     "text --checkpoint": "GOOD --prompt warm --checkpoint FILE",
-    "synth --checkpoint": "GOOD --n 1 --checkpoint FILE",
+    "synth --checkpoint": "GOOD --n 1 --refine 0 --checkpoint FILE",
 }
 # These take seconds: they get every second one of the damaged files, and all others.
 SLOW = ("enhance", "synth")

@@ -44,7 +44,7 @@ function render({ model, el }) {
   const alert = made(root, "p");
   alert.setAttribute("role", "alert");
   const details = made(root, "details");
-  made(details, "summary", { textContent: "preset, code and Faust" });
+  made(details, "summary", { textContent: model.get("code") === undefined ? "preset" : "preset, code and Faust" });
   const json = made(details, "textarea", { spellcheck: false });
   json.setAttribute("aria-label", "the chain as JSON");
   const load = made(details, "button", { type: "button", textContent: "load this JSON" });

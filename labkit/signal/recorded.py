@@ -113,6 +113,17 @@ def recorded_groups(split: str) -> list[str]:
     return json.loads(table)[check_split(split)]
 
 
+def recorded_notes(split: str, each: int) -> list[tuple[str, Path, float]]:
+    """Group, file and key of `each` notes, or all, of every group, evenly in the order of keys."""
+    found = []
+    for group in recorded_groups(split):
+        notes = [take for take in _takes(_folder()).get(group, ()) if take.midi]
+        notes.sort(key=lambda take: (take.midi, take.file))
+        places = np.linspace(0, len(notes) - 1, min(each, len(notes))).round().astype(int)
+        found += [(group, notes[k].file, notes[k].midi) for k in places]
+    return found
+
+
 def _folder() -> Path:
     found = real_data_dir()
     if found is None or not (found / _FOLDER).is_dir():

@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from labkit.effects.chain import Chain, Step
+from labkit.effects.registry import EFFECTS
 from labkit.measure.loudness import loudness_lufs
+from labkit.measure.metrics import relative_error_db
+from labkit.signal.shipped import load_phrase
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no playwright here: pip install playwright"
@@ -100,28 +104,86 @@ def test_no_link_is_broken(site):
     assert "_images/04_transformer.svg" in pages["00_page.html"]
 
 
-def test_a_page_plays_without_an_error_or_another_server(address, chromium):
-    wrong = []
-    with playwright.sync_playwright() as play:
-        browser = chromium(play)
-        page = browser.new_page()
-        page.on(
-            "console",
-            lambda message: wrong.append(message.text) if message.type == "error" else None,
-        )
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on(
-            "request",
-            lambda r: (
-                None if r.url.startswith((address, "data:", "blob:")) else wrong.append(r.url)
-            ),
-        )
-        page.goto(address + "00_page.html")
-        page.get_by_role("button", name="play or stop").click()
-        page.wait_for_function(
-            "Number(document.querySelector('.labkit-players').dataset.seconds) > 0.3",
-            timeout=60_000,
-        )
-        assert page.locator(".labkit-players").get_attribute("data-playing") == "yes"
-        browser.close()
-    assert wrong == []
+@pytest.fixture(scope="module")
+def page(page, address):
+    """The browser's page with a list `wrong` of its errors and its requests to other servers."""
+    page.wrong = wrong = []
+    own = (address, "data:", "blob:")
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda r: None if r.url.startswith(own) else wrong.append(r.url))
+    return page
+
+
+def test_a_page_plays_without_an_error_or_another_server(page, address):
+    page.goto(address + "00_page.html")
+    page.get_by_role("button", name="play or stop").click()
+    page.wait_for_function(
+        "Number(document.querySelector('.labkit-players').dataset.seconds) > 0.3"
+    )
+    assert page.locator(".labkit-players").get_attribute("data-playing") == "yes"
+    assert page.wrong == []
+
+
+# The page with the pedals
+
+RENDER = """async ([samples, rate, steps]) =>
+    Array.from(await (await import('./_static/live/live.js')).render(samples, rate, steps))"""
+DATA = "document.querySelector('#labkit-live').dataset"
+ORDER = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
+
+
+@pytest.fixture
+def pedals(page, address, site):
+    if not (site / "play.html").is_file():
+        pytest.skip("no Faust here: apt-get install faust")
+    page.goto(address + "play.html")
+    page.wait_for_selector("#labkit-live fieldset")
+    return page
+
+
+@pytest.mark.parametrize("names", [*((name,) for name in EFFECTS), ORDER], ids="-".join)
+def test_pedals_in_the_page_play_as_labkit_does(pedals, names):
+    riff, rate = load_phrase("riff")
+    riff = riff[:, :rate]
+    spaces = {name: EFFECTS[name].space for name in names}
+    chain = Chain(tuple(Step(n, s.from_unit(np.full(len(s), 0.6))) for n, s in spaces.items()))
+    steps = [{"effect": name, "params": params} for name, params in chain]
+    wet = np.float32(pedals.evaluate(RENDER, [riff[0].tolist(), rate, steps]))[None]
+    assert relative_error_db(chain.render(riff, rate), wet) < -80
+    assert pedals.wrong == []
+
+
+def test_a_visitor_turns_knobs_and_drags_pedals_while_the_riff_plays(pedals):
+    names = (
+        "[...document.querySelectorAll('#labkit-live fieldset')].map((box) => box.dataset.effect)"
+    )
+    pedals.get_by_role("button", name="play the riff").click()
+    pedals.wait_for_function(f"Number({DATA}.seconds) > 0.5")
+    pedals.get_by_role("slider", name="distortion drive").fill("0.9")
+    assert "27.8" in pedals.locator("#labkit-live textarea").first.input_value()
+    reverb = pedals.locator("fieldset[data-effect=reverb]")
+    reverb.locator("legend").drag_to(pedals.locator("fieldset[data-effect=distortion]"))
+    assert pedals.evaluate(names) == ["compressor", "reverb", "distortion", "chorus"]
+    seconds = pedals.evaluate(f"Number({DATA}.seconds)")
+    pedals.wait_for_function(f"Number({DATA}.seconds) > {seconds} + 0.5")
+    assert -40 < pedals.evaluate(f"Number({DATA}.level)") < 0
+    assert pedals.wrong == []
+
+
+@pytest.mark.long
+def test_pedals_play_for_half_a_minute_without_a_dropout(pedals):
+    pedals.get_by_role("button", name="play the riff").click()
+    pedals.wait_for_function(f"Number({DATA}.seconds) > 30")
+    assert pedals.evaluate(f"Number({DATA}.late)") < 0.1  # the audio clock waits for late blocks
+    assert pedals.evaluate(f"Number({DATA}.dropouts)") == 0
+
+
+def test_without_faust_the_site_goes_without_the_page_and_says_so(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(ROOT / "tools/site")
+    monkeypatch.setenv("PATH", "")
+    from live import write_live
+
+    assert not write_live(tmp_path)
+    assert "apt-get install faust" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())

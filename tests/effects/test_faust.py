@@ -64,7 +64,6 @@ def test_every_knob_is_a_slider_with_unit_range_and_setting():
     rate = setting("chorus", 0.37).params["rate_hz"]
     label = "v:3 chorus/[0]rate_hz [unit:Hz] [scale:log]"
     assert f'hslider("{label}", {rate!r}, 0.3, 4.0, 4e-03)' in text
-    assert text.count("hslider") == sum(len(params) for _, params in CHAIN)
     assert "compressor" not in text  # only families that play are in it
 
 
@@ -90,9 +89,7 @@ def test_what_cannot_be_a_program_is_refused_in_words(monkeypatch, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"apt-get install faust g\+\+"):
         faust.build_lv2(CHAIN, tmp_path / "x.lv2")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_program_that_does_not_compile_says_why():
+    monkeypatch.undo()
     needs()
     with pytest.raises(RuntimeError, match=r"faust failed: .*undefined symbol : nothing"):
         faust.Renderer("process = nothing;")

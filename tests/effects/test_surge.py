@@ -257,13 +257,13 @@ def test_a_release_that_differs_is_refused_by_name(
 def test_volume_presets_and_new_instances(made: list[FakeSurge]) -> None:
     note = {"note_start": 0.125, "note_seconds": 0.25}
     engine, values = SurgeEngine("surge_simple"), patch(1) | note
-    loud, quiet = (engine.render(values, 0.5, None, db) for db in (24.0, -24.0))
+    loud, quiet = (engine.render(values, 0.5, None, {"volume_db": x}) for x in (24.0, -24.0))
     # Places of 24 and -24 dB.
     assert np.abs(loud).max() / np.abs(quiet).max() == pytest.approx(0.75 / 0.25, rel=1e-3)
-    numbers = np.frombuffer(engine.preset(values, volume_db=24.0)[-8 * len(NAMES) :])
+    numbers = np.frombuffer(engine.preset(values, "", {"volume_db": 24.0})[-8 * len(NAMES) :])
     assert numbers[NAMES.index("a_vca_gain")] == 0.75
     assert len(made) == 1
-    np.testing.assert_array_equal(engine.first_note(values, 0.5, 24.0), loud)
+    np.testing.assert_array_equal(engine.first_note(values, 0.5, {"volume_db": 24.0}), loud)
     assert len(made) == 2
 
 

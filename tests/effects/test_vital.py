@@ -47,12 +47,14 @@ def peak_hz(audio: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(
-    ("key", "transpose", "hz"), [(69.0, "0", 440.0), (57.0, "12", 440.0), (57.0, "24", 880.0)]
+    ("key", "transpose", "tuning", "hz"),
+    [(69.0, "0", 0.0, 440.0), (57.0, "24", 0.0, 880.0), (57.0, "12", -12.5, 213.74)],
 )
-def test_a_sine_has_the_pitch_of_its_key(
-    vital: Synth, key: float, transpose: str, hz: float
+def test_a_sine_has_the_pitch_of_its_key_and_tuning(
+    vital: Synth, key: float, transpose: str, tuning: float, hz: float
 ) -> None:
-    audio = vital.render(plain(note_pitch=key, osc_1_transpose=transpose), seconds=1.0)
+    values = plain(note_pitch=key, osc_1_transpose=transpose)
+    audio = vital.render(values, seconds=1.0, tuning=tuning)
     assert audio.shape == (2, SAMPLE_RATE)
     assert audio.dtype == np.float32
     assert peak_hz(audio) == pytest.approx(hz, abs=1.5)  # a bin is 1.43 Hz

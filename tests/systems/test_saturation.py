@@ -364,6 +364,14 @@ def test_predicting_takes_any_recording(pool):
         saturation.predict(model, stereo, RATE, curve="fuzz")
 
 
+def test_a_constant_part_of_a_wet_recording_is_taken_away(pool):
+    model = build(SMALL).eval()
+    wet = one(pool, CONDITIONS["level"]).wet[None]
+    found = [saturation.predict(model, wet + np.float32(offset), RATE) for offset in (0.4, -0.7)]
+    assert found[0].depth == pytest.approx(found[1].depth, rel=1e-4)
+    assert found[0].depth == pytest.approx(saturation.predict(model, wet, RATE).depth, rel=0.02)
+
+
 def test_a_pair_is_cut_where_the_clean_signal_is_loudest():
     """Clipping makes all loud places alike; the depth counts from the highest clean peak."""
     t = np.arange(4 * RATE) / RATE

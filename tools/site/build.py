@@ -16,6 +16,7 @@ from pathlib import Path
 
 import nbformat
 import soundfile
+from live import write_live
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,7 +104,8 @@ def write_sources(notebooks, source, *, run):
     readme = re.sub(r"\((?:\.?/)?notebooks/(\d\d_\w+)\.ipynb\)", r"(\1.ipynb)", readme)
     readme = re.sub(r"\[([^\]]+)\]\((?!http|#|\d\d_|data/pictures)[^)]+\)", r"\1", readme)
     solutions = [f"solutions/{path.stem}" for path in sorted(source.glob("solutions/*.ipynb"))]
-    parts = {"Notebooks": list(counts), "Solutions": solutions, "labkit": ROOMS}
+    play = ["play"] if write_live(source) else []
+    parts = {"Notebooks": list(counts), "Play": play, "Solutions": solutions, "labkit": ROOMS}
     for caption, pages in parts.items():
         lines = ["", "```{toctree}", ":hidden:", f":caption: {caption}", *pages, "```", ""]
         readme += "\n".join(lines) if pages else ""

@@ -71,14 +71,15 @@ class Synth:
         *,
         seconds: float = 2.0,
         phases: np.ndarray | None = None,
-        volume_db: float = 0.0,
+        **setting: float,
     ) -> np.ndarray:
         """The note of a patch.
 
         Args:
             values: a patch of `spec`.
             phases: (3,) in 0..1, where Vital's oscillators start; 0 when None. Surge ignores them.
-            volume_db: relative to the synthesizer's own volume, -48 to 12.
+            setting: of the whole patch: `volume_db`, relative to the synthesizer's own, -48 to 12,
+                and `tuning` in semitones, -36 to 36; both are 0 by default.
 
         Returns:
             (2, samples) float32 at 44.1 kHz.
@@ -88,21 +89,17 @@ class Synth:
             PluginError: if the synthesizer crashed or hung.
         """
         self._check(values, seconds)
-        return self._worker.call("render", dict(values), seconds, phases, volume_db)
+        return self._worker.call("render", dict(values), seconds, phases, setting)
 
-    def first_note(
-        self, values: Values, *, seconds: float = 2.0, volume_db: float = 0.0
-    ) -> np.ndarray:
-        """The note as a new instance with the preset plays it; otherwise as `render`."""
+    def first_note(self, values: Values, *, seconds: float = 2.0, **setting: float) -> np.ndarray:
+        """The note as a new instance with the preset plays it; `setting` and errors as `render`."""
         self._check(values, seconds)
-        return self._worker.call("first_note", dict(values), seconds, volume_db)
+        return self._worker.call("first_note", dict(values), seconds, setting)
 
-    def preset(
-        self, values: Values, *, name: str = "labkit", volume_db: float = 0.0
-    ) -> str | bytes:
-        """The content of a preset file that the synthesizer opens; errors as `render`."""
+    def preset(self, values: Values, *, name: str = "labkit", **setting: float) -> str | bytes:
+        """The content of a preset file that the synthesizer opens, with volume_db and tuning."""
         self._check(values, 1.0)
-        return self._worker.call("preset", dict(values), name, volume_db)
+        return self._worker.call("preset", dict(values), name, setting)
 
     def play(self, preset: str, values: Values, *, seconds: float = 2.0) -> np.ndarray:
         """Anybody's preset of Vital in a new instance, with key and length from `values`."""

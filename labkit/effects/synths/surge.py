@@ -7,6 +7,7 @@ the same twice; Surge's noise has no seed.
 
 import re
 import struct
+from types import MappingProxyType
 
 import numpy as np
 
@@ -101,13 +102,18 @@ def start() -> dict[str, float | str]:
     return patch
 
 
-def controls_of(values: Values, volume_db: float = 0.0) -> dict[str, float | str]:
+def controls_of(
+    values: Values, volume_db: float = 0.0, tuning: float = 0.0
+) -> dict[str, float | str]:
     """Surge's parameters for a patch: name -> the host's number in 0..1 or the shown word.
 
-    The volume, -48..48 dB, is that of the amplifier behind the filters.
+    The volume, -48..48 dB, is that of the amplifier behind the filters. The tuning in semitones is
+    the scene's octave, -3..3, and its pitch, -7..7 semitones.
     """
+    octave = int(np.clip(round(tuning / 12), -3, 3))
     patch = {name: value for name, value in values.items() if name not in NOTE}
     patch["a_vca_gain"] = float((np.clip(volume_db, -48.0, 48.0) + 48.0) / 96.0)
+    patch |= {"a_octave": str(octave), "a_pitch": 0.5 + (tuning - 12 * octave) / 14}
     return start() | patch
 
 
@@ -188,10 +194,10 @@ class SurgeEngine:
         values: Values,
         seconds: float = 2.0,
         phases: np.ndarray | None = None,  # noqa: ARG002 - no parameter sets a start phase
-        volume_db: float = 0.0,
+        setting: Values = MappingProxyType({}),
     ) -> np.ndarray:
         """The note of a patch, (2, samples)."""
-        patch = controls_of(values, volume_db)
+        patch = controls_of(values, **setting)
         key, begin, held = (
             round(float(values["note_pitch"])),
             *map(float, (values[x] for x in NOTE[1:])),
@@ -199,14 +205,14 @@ class SurgeEngine:
         note = {"sample_rate": SAMPLE_RATE, "velocity": VELOCITY, "start": begin}
         return self._instrument.play(patch, key, held, seconds, **note)
 
-    def first_note(self, values: Values, seconds: float, volume_db: float) -> np.ndarray:
+    def first_note(self, values: Values, seconds: float, setting: Values) -> np.ndarray:
         """The note of a patch in a new instance."""
         self.restart()
-        return self.render(values, seconds, None, volume_db)
+        return self.render(values, seconds, None, setting)
 
-    def preset(self, values: Values, name: str = "labkit", volume_db: float = 0.0) -> bytes:  # noqa: ARG002
+    def preset(self, values: Values, _name: str, setting: Values) -> bytes:
         """The content of a `.vstpreset` file, which has no place for a name."""
-        self._instrument.settle(controls_of(values, volume_db), SAMPLE_RATE)
+        self._instrument.settle(controls_of(values, **setting), SAMPLE_RATE)
         return self._instrument.state()
 
     def restart(self) -> None:

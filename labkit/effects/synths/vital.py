@@ -7,6 +7,7 @@ In Vital's own presets they start anywhere. Chorus and reverb run free either wa
 import base64
 import json
 from functools import cache
+from types import MappingProxyType
 
 import numpy as np
 
@@ -233,9 +234,13 @@ def _base64(values: np.ndarray) -> str:
     return base64.b64encode(values.tobytes()).decode()
 
 
-def controls_of(values: Values, phases: np.ndarray | None = None) -> dict[str, float]:
-    """Vital's controls for a patch, in their own units; `phases` as `registry.Synth.render`."""
+def controls_of(
+    values: Values, phases: np.ndarray | None = None, tuning: float = 0.0
+) -> dict[str, float]:
+    """Vital's controls for a patch, in their own units; arguments as `registry.Synth.render`."""
     settings: dict[str, float] = {f"osc_{k}_on": 0.0 for k in range(1, N_OSCILLATORS + 1)}
+    settings["voice_transpose"] = float(round(tuning))
+    settings["voice_tune"] = tuning - round(tuning)
     for k, phase in enumerate(np.zeros(N_OSCILLATORS) if phases is None else phases, start=1):
         settings[f"osc_{k}_phase"] = float(phase)
     for name, value in values.items():
@@ -287,27 +292,33 @@ class VitalEngine:
         values: Values,
         seconds: float = 2.0,
         phases: np.ndarray | None = None,
-        volume_db: float = 0.0,
+        setting: Values = MappingProxyType({}),
     ) -> np.ndarray:
         """The note of a patch, (2, samples)."""
-        self._set(values, phases, volume_db)
+        self._set(values, phases, **setting)
         return _note(self._synth, values, seconds)
 
-    def first_note(self, values: Values, seconds: float, volume_db: float) -> np.ndarray:
+    def first_note(self, values: Values, seconds: float, setting: Values) -> np.ndarray:
         """The note of a patch in a new synthesizer."""
-        return self.play(self.preset(values, volume_db=volume_db), values, seconds)
+        return self.play(self.preset(values, "labkit", setting), values, seconds)
 
-    def preset(self, values: Values, name: str = "labkit", volume_db: float = 0.0) -> str:
+    def preset(self, values: Values, name: str, setting: Values) -> str:
         """The text of a `.vital` file."""
-        self._set(values, None, volume_db)
+        self._set(values, None, **setting)
         return _named(json.loads(self._synth.to_json()), name)
 
     def play(self, preset: str, values: Values, seconds: float = 2.0) -> np.ndarray:
         """A `.vital` file's text in a new synthesizer; ValueError if Vital does not read it."""
         return _note(_loaded(preset), values, seconds)
 
-    def _set(self, values: Values, phases: np.ndarray | None, volume_db: float) -> None:
-        settings = self._rest | controls_of(values, phases)
+    def _set(
+        self,
+        values: Values,
+        phases: np.ndarray | None,
+        volume_db: float = 0.0,
+        tuning: float = 0.0,
+    ) -> None:
+        settings = self._rest | controls_of(values, phases, tuning)
         lingers = any(settings.get(switch) for switch in _LINGERING)
         if lingers and self._lingering:
             # What the last note left in the delay lines must not sound in this one.

@@ -24,6 +24,7 @@ _COARSE_SAMPLES = 4096
 # Without hearing anything, 80 % of the depths lie within so much.
 _ANY_DEPTH = 0.8 * (_HIGH - _LOW)
 _LEAST_SECONDS = 0.1
+_LARGEST_MEAN = 0.15  # beside its RMS: one of 300 validation clips has more
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,8 @@ def predict(
     rate = sound.sample_rate
     wet = _mono(wet, sample_rate, rate, "wet")
     if clean is None:
+        if abs(wet.mean()) > _LARGEST_MEAN * wet.std():
+            wet = wet - wet.mean()
         return identify(
             model, [(_cut(wet, _start(wet, sound.samples), sound.samples), None)], curve
         )[0]

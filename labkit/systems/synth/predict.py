@@ -4,13 +4,16 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from labkit.effects.synths.registry import Synth, synthesizer_of
-from labkit.effects.synths.spec import NOTE, SAMPLE_RATE, VELOCITY, Knob, SynthSpec, Values
+from labkit.effects.synths.spec import NOTE, SAMPLE_RATE, VELOCITY, SynthSpec, Values
 from labkit.learn.flow import sample
 from labkit.learn.minimise import minimise
 from labkit.measure.losses import multi_scale_spectral
@@ -21,13 +24,19 @@ from labkit.signal.paths import new_files, replace_text, replacing
 from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.units import db_to_amplitude
 from labkit.systems.synth.model import SynthModel, mono, note_features
+from labkit.systems.synth.pitch import Pitch, pitch_of, played_key
+from labkit.systems.synth.render import Notes, default_folder, read_notes
 
 _GUIDANCE, _STEPS = 2.0, 12
+# Training notes that are played.
+N_BEST = 8
 # Distance of a silent patch, larger than that of any sound.
 _SILENT = 100.0
 _ONSET_DB = -40.0
-# Other keys to try, in semitones: the network finds the timbre more surely than the octave.
-_STEPS_TO_KEYS = (*range(-12, 0), *range(1, 13))
+# A recording of which pYIN is less certain has no pitch here.
+_CERTAIN = 0.1
+# An error in semitones that is left, and what one of a semitone or more costs, in dB.
+_IN_TUNE, _OUT_OF_TUNE = 0.03, 4.0
 
 
 @dataclass(frozen=True)
@@ -36,17 +45,24 @@ class Match:
 
     Attributes:
         volume_db: of the synthesizer, so that it is as loud as the sound.
+        tuning: of the preset, in semitones, so that its key sounds at the recording's pitch.
         audio: (2, samples), the patch played.
         distance: MSS between the two, dB.
-        tried: MSS of every ranked patch, in the order of drawing; the regressor's is the last.
+        tried: MSS of every ranked patch, and up to 4 dB if it is out of tune: those of the flow,
+            the regressor's, the neighbours'.
+        heard: the recording's pitch.
+        off: what the patch is out of tune, in semitones; None if the recording has no pitch.
     """
 
     spec: SynthSpec
     values: dict[str, float | str]
     volume_db: float
+    tuning: float
     audio: np.ndarray
     distance: float
     tried: tuple[float, ...]
+    heard: Pitch
+    off: float | None
 
 
 @torch.no_grad()
@@ -65,6 +81,23 @@ def propose(
     options = {"steps": _STEPS, "solver": "midpoint", "guidance": _GUIDANCE, "rng": rng}
     drawn = sample(model.field, condition, n_samples=n, **options)
     return drawn.numpy(), model.regressor(condition).numpy()
+
+
+def nearest_notes(
+    model: SynthModel, notes: Notes, mels: np.ndarray, lines: np.ndarray
+) -> np.ndarray:
+    """(b, N_BEST): the notes with the nearest features in standard deviations, nearest first."""
+    encoder = model.encoder
+
+    def flat(mels: np.ndarray, lines: np.ndarray) -> Tensor:
+        mel = (torch.from_numpy(mels) - encoder.mel_mean[:, None]) / encoder.mel_deviation[:, None]
+        line = (torch.from_numpy(lines) - encoder.lines_mean) / encoder.lines_deviation
+        # Both weigh the same.
+        parts = [x.flatten(1).float() / x[0].numel() ** 0.5 for x in (mel, line)]
+        return torch.cat(parts, dim=1)
+
+    distances = torch.cdist(flat(mels, lines), flat(notes.mel, notes.lines))
+    return distances.argsort(dim=1, stable=True)[:, :N_BEST].numpy()
 
 
 def patch_of(spec: SynthSpec, code: np.ndarray) -> dict[str, float | str]:
@@ -105,19 +138,21 @@ def predict(
     sample_rate: int,
     *,
     synth: Synth,
-    n: int = 8,
-    refine: int = 0,
+    n: int = 16,
+    refine: int = 300,
     pitch: int | None = None,
+    notes: Notes | None = None,
     seed: int = 0,
 ) -> Match:
-    """A patch whose note sounds like a recording.
+    """A patch whose note sounds like a recording, in tune with it.
 
     Args:
         audio: (channels, samples) float32, any level.
-        n: draws of the flow. Each is played, and the regressor's patch too; the nearest is played
-            at the keys around its own if `pitch` is not given.
-        refine: more notes to play, for CMA-ES on the knobs of the best patch.
-        pitch: MIDI key, 36 to 84, if it is known.
+        n: draws of the flow. Each is played, the regressor's patch and the neighbours' too.
+        refine: more notes to play, for CMA-ES on the nearest patch.
+        pitch: MIDI key, 36 to 84, if it is known; else that of the recording is measured, and where
+            it has none the network's is played.
+        notes: training notes: the patches of the nearest eight are tried.
 
     Raises:
         AudioError: if audio is empty, silent or not finite.
@@ -129,37 +164,78 @@ def predict(
     if n < 1 or refine < 0:
         raise ValueError(f"n must be at least 1 and refine at least 0, got {n} and {refine}")
     spec, seconds = model.config.sound.spec, model.config.sound.seconds
+    knob = spec["note_pitch"]
     if pitch is not None:
-        spec["note_pitch"].check(float(pitch))
+        knob.check(float(pitch))
     target = prepare(audio, sample_rate, seconds)
+    heard = pitch_of(target, near=pitch)
+    wanted = heard.key if heard.certainty >= _CERTAIN else pitch
 
-    def cost(values: Values) -> float:
-        return distance(mono(synth.render(values, seconds=seconds))[0], target)
+    def play(values: Values, tuning: float) -> np.ndarray:
+        return mono(synth.render(values, seconds=seconds, tuning=tuning))[0]
 
-    mel, lines = note_features(target[None])
-    drawn, plain = propose(model, mel[None], lines[None], n=n, seed=seed)
-    patches = [patch_of(spec, code) for code in (*drawn[0], plain[0])]
-    if pitch is not None:
-        patches = [values | {"note_pitch": float(pitch)} for values in patches]
-    tried = tuple(cost(values) for values in patches)
-    best, lowest = patches[int(np.argmin(tried))], min(tried)
-    knob, key = spec["note_pitch"], float(best["note_pitch"])
-    others = [key + step for step in _STEPS_TO_KEYS if knob.low <= key + step <= knob.high]
-    for values in [{**best, "note_pitch": other} for other in others if pitch is None]:
-        found = cost(values)
-        if found < lowest:
-            best, lowest = values, found
+    def cost(values: Values, tuning: float, plays: int = 1) -> tuple[float, Values, float]:
+        if wanted is None:
+            return distance(play(values, tuning), target), values, tuning
+        sound, tuning, off = in_tune(partial(play, values), wanted, tuning, plays=plays)
+        penalty = _OUT_OF_TUNE * min(abs(off), 1.0) if math.isfinite(off) else 0.0
+        return distance(sound, target) + penalty, values, tuning
+
+    mel, lines = (x[None] for x in note_features(target[None]))
+    drawn, plain = propose(model, mel, lines, n=n, seed=seed)
+    codes = [*drawn[0], plain[0]]
+    if notes is not None:
+        codes += [*notes.parameters[nearest_notes(model, notes, mel, lines)[0]]]
+    patches = [patch_of(spec, code) for code in codes]
+    if wanted is not None:
+        key = round(wanted) if pitch is None else pitch
+        octaves = math.ceil(max(knob.low - key, 0) / 12) - math.ceil(max(key - knob.high, 0) / 12)
+        patches = [values | {"note_pitch": float(key + 12 * octaves)} for values in patches]
+    tried = [cost(values, 0.0, plays=2) for values in patches]
+    _, best, tuning = min(tried, key=itemgetter(0))
     if refine:
-        best = refined(spec, best, cost, renders=refine, seed=seed)
-    loudness = [
-        loudness_lufs(x, SAMPLE_RATE)
-        for x in (target[None], mono(synth.render(best, seconds=seconds)))
-    ]
+        best = refined(spec, best, lambda x: cost(x, tuning)[0], renders=refine, seed=seed)
+
+    def first(tuning: float) -> np.ndarray:
+        """A synthesizer's first note begins slightly differently from its later ones."""
+        return mono(synth.first_note(best, seconds=seconds, tuning=tuning))[0]
+
+    off = None
+    if wanted is not None:
+        options = {"plays": 4, "key_of": lambda sound: pitch_of(sound).key}
+        _, tuning, off = in_tune(first, wanted, tuning, **options)
+    loudness = [loudness_lufs(x[None], SAMPLE_RATE) for x in (target, first(tuning))]
     missing_db = loudness[0] - loudness[1]
     volume_db = float(np.clip(missing_db, -70.0, 12.0)) if math.isfinite(missing_db) else 0.0
-    # A synthesizer's first note begins slightly differently from its later ones.
-    played = synth.first_note(best, seconds=seconds, volume_db=volume_db)
-    return Match(spec, best, volume_db, played, distance(mono(played)[0], target), tried)
+    played = synth.first_note(best, seconds=seconds, volume_db=volume_db, tuning=tuning)
+    facts = {"volume_db": volume_db, "tuning": tuning, "audio": played, "heard": heard, "off": off}
+    away = distance(mono(played)[0], target)
+    return Match(spec, best, distance=away, tried=tuple(one[0] for one in tried), **facts)
+
+
+def in_tune(
+    play: Callable[[float], np.ndarray],
+    wanted: float,
+    tuning: float = 0.0,
+    *,
+    plays: int = 2,
+    key_of: Callable[[np.ndarray], float] = played_key,
+) -> tuple[np.ndarray, float, float]:
+    """A patch played at the tuning that brings it to a key: sound, tuning, error in semitones.
+
+    `play` gives (samples,) at a tuning. The pitch is measured and corrected while that helps.
+    """
+    sound, off = None, math.inf
+    for _ in range(plays):
+        found = play(tuning)
+        error = key_of(found) - wanted
+        if sound is not None and not abs(error) < abs(off):
+            break
+        sound, kept, off = found, tuning, error
+        if not abs(off) > _IN_TUNE:  # or silent: its error is NaN
+            break
+        tuning = float(np.clip(tuning - off, -36.0, 36.0))
+    return sound, kept, off
 
 
 def distance(estimate: np.ndarray, target: np.ndarray) -> float:
@@ -172,30 +248,23 @@ def distance(estimate: np.ndarray, target: np.ndarray) -> float:
 def refined(
     spec: SynthSpec, values: Values, cost: Callable[[Values], float], *, renders: int, seed: int = 0
 ) -> dict[str, float | str]:
-    """The best patch that CMA-ES finds around one in `renders` notes; key and choices stay."""
-    active = spec.active(values)
+    """The best patch that CMA-ES finds around one in `renders` notes; the key stays."""
     code = spec.encode(values).astype(np.float64)
-    free = [
-        spec.columns[field.name].start
-        for field in spec.fields
-        if isinstance(field, Knob)
-        and active[field.name]
-        and values[field.name] != field.point
-        and field.name != "note_pitch"
-    ]
+    # Choices and switches move too: 7.5 dB in 300 notes, without them 7.9 (validation).
+    free = np.delete(np.arange(spec.size), spec.columns["note_pitch"])
 
     def patch(point: np.ndarray) -> dict[str, float | str]:
         changed = code.copy()
         changed[free] = point
-        return spec.decode(changed)
+        return patch_of(spec, changed)
 
     found = minimise(
         lambda points: [cost(patch(point)) for point in points],
         code[free],
         evaluations=renders,
         rng=generator(seed, "synth", "cma"),
-        spread=0.3,  # standard deviations of a knob
-        population=8,
+        spread=0.5,  # standard deviations of a knob
+        population=16,
         bounded=False,
     )
     return patch(found.point)
@@ -205,8 +274,8 @@ def match_file(
     file: Path,
     *,
     out: Path | None = None,
-    n: int = 8,
-    refine: int = 0,
+    n: int = 16,
+    refine: int = 300,
     pitch: int | None = None,
     preset: str = "vital_simple",
     checkpoint: Path | None = None,
@@ -214,15 +283,20 @@ def match_file(
 ) -> tuple[Match, list[Path]]:
     """`predict` for a file, written by `write_match` to `out` (see `new_files`).
 
-    `checkpoint` replaces the shipped network of `preset` and names its own synthesizer. Errors as
-    `predict`, CheckpointError, and ImportError or PluginError without the synthesizer.
+    `checkpoint` replaces the shipped network of `preset` and names its own synthesizer. Training
+    notes are tried where `labkit data render-synth` left them. Errors as `predict`,
+    CheckpointError, and ImportError or PluginError without the synthesizer.
     """
     from labkit.systems.synth import SYSTEM
 
     audio, sample_rate = read_audio(file)
     model = SYSTEM.load(checkpoint, preset=preset)
+    try:
+        notes = read_notes(default_folder(model.config.sound.parameters), "train")
+    except ValueError:  # none were rendered, or not yet all
+        notes = None
     with Synth(model.config.sound.spec) as synth:
-        options = {"n": n, "refine": refine, "pitch": pitch, "seed": seed}
+        options = {"n": n, "refine": refine, "pitch": pitch, "notes": notes, "seed": seed}
         match = predict(model, audio, sample_rate, synth=synth, **options)
         return match, write_match(match, out, name=Path(file).stem, synth=synth)
 
@@ -230,14 +304,31 @@ def match_file(
 def describe(match: Match, files: list[Path]) -> str:
     """A match in words: note, distance, the audible settings, the files."""
     note = "key {note_pitch:.0f} for {note_seconds:.2f} s".format(**match.values)
-    tried = ", ".join(f"{value:.1f}" for value in match.tried[:-1])
-    lines = [f"{note}; {match.distance:.1f} dB (MSS) away", f"drawn patches: {tried} dB"]
+    tried = ", ".join(f"{value:.1f}" for value in match.tried)
+    lines = [f"{note}; {match.distance:.1f} dB (MSS) away", *_of_pitch(match)]
+    lines.append(f"patches before refining: {tried} dB")
     active = match.spec.active(match.values)
     for name, value in match.values.items():
         if active[name]:
             shown = value if isinstance(value, str) else format(value, ".3g")
             lines.append(f"  {name:28s} {shown}")
     return "\n".join([*lines, *(f"wrote {path}" for path in files)])
+
+
+def _of_pitch(match: Match) -> list[str]:
+    """What there is to say of a match's pitch."""
+    knob, key = match.spec["note_pitch"], match.heard.key
+    if match.off is None:
+        return ["warning: the recording has no clear pitch: the key is a guess; --pitch sets it"]
+    lines = [f"tuned by {match.tuning:+.2f} semitones, out of tune by {match.off:+.2f}"]
+    if not knob.low - 0.5 <= key <= knob.high + 0.5:
+        lines.append(
+            f"warning: it sounds at key {key:.1f}, outside the keys {knob.low:.0f} to "
+            f"{knob.high:.0f}: key and preset are moved by octaves"
+        )
+    if not abs(match.off) <= 0.25:
+        lines.append("warning: the patch does not sound at the recording's pitch")
+    return lines
 
 
 def write_match(match: Match, folder: Path | None, *, name: str, synth: Synth) -> list[Path]:
@@ -248,11 +339,12 @@ def write_match(match: Match, folder: Path | None, *, name: str, synth: Synth) -
     values = match.values
     endings = (synthesizer_of(match.spec.name).suffix, ".mid", ".json", ".wav", ".params.npy")
     files = new_files(folder, name, *endings)
-    preset = synth.preset(values, name=name, volume_db=match.volume_db)
+    setting = {"volume_db": match.volume_db, "tuning": match.tuning}
+    preset = synth.preset(values, name=name, **setting)
     with replacing(files[0]) as temporary:
         temporary.write_bytes(preset.encode() if isinstance(preset, str) else preset)
     write_note(files[1], *(float(values.get(name, 0.0)) for name in NOTE))
-    facts = {"set": match.spec.name, "values": values, "volume_db": match.volume_db}
+    facts = {"set": match.spec.name, "values": values, **setting}
     replace_text(files[2], json.dumps({**facts, "mss_db": match.distance}, indent=1) + "\n")
     write_audio(files[3], match.audio / max(1.0, float(np.abs(match.audio).max())), SAMPLE_RATE)
     with replacing(files[4]) as temporary:

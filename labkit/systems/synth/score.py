@@ -2,24 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from labkit.effects.hosts.worker import PluginError
 from labkit.effects.synths.registry import Synth, synthesizer_of
 from labkit.measure.losses import multi_scale_spectral, rms_cosine
 from labkit.measure.score import Row, row
 from labkit.signal.files import read_audio
+from labkit.signal.optional import need
 from labkit.signal.paths import real_data_dir
+from labkit.signal.recorded import recorded_notes
 from labkit.systems.synth import kosc
 from labkit.systems.synth.config import KOSC
 from labkit.systems.synth.model import SAMPLE_RATE, SynthModel, mono, note_features
-from labkit.systems.synth.predict import distance, patch_of, prepare, propose
+from labkit.systems.synth.pitch import pitch_of
+from labkit.systems.synth.predict import (
+    N_BEST,
+    distance,
+    nearest_notes,
+    patch_of,
+    predict,
+    prepare,
+    propose,
+)
 from labkit.systems.synth.render import Notes, default_folder, draw, read_notes
 
-N_BEST = 8
 # Where and how long other people's presets are played.
 _PRESET_NOTE = {"note_pitch": 60.0, "note_seconds": 0.7}
 _BESIDE = {"prior": "mean patch", "floor": "nearest neighbour", "oracle": "oracle"}
@@ -28,21 +37,45 @@ _CONTROLS = {
     "8 neighbours, best kept": "shuffled sound",
     "regression": "shuffled sound",
     "flow, best of 8": "shuffled sound, best of 8",
+    "labkit synth": "shuffled sound, best of 8",
 }
-# A note to match: its source, (samples,) at 44.1 kHz, and the encoded patch or None.
-Sound = tuple[str, np.ndarray, np.ndarray | None]
+# Semitones from the recording's key within which a note is in tune; notes of each instrument.
+_IN_TUNE, _EACH = 0.25, 20
+
+
+class Sound(NamedTuple):
+    """A note to match.
+
+    Attributes:
+        audio: (samples,) at 44.1 kHz.
+        code: the encoded patch, if there is one.
+        key: of a recording, with its fraction.
+    """
+
+    name: str
+    audio: np.ndarray
+    code: np.ndarray | None = None
+    key: float | None = None
+
+
 # Model -> metric -> value of each sound.
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 def score(
-    model: SynthModel, *, n: int = 48, seed: int = 1, folder: Path | None = None
+    model: SynthModel,
+    *,
+    n: int = 48,
+    seed: int = 1,
+    folder: Path | None = None,
+    refine: int = 300,
 ) -> list[Row]:
     """The distance of matches on held-out notes, other people's presets and recorded notes.
 
     Args:
         n: held-out notes.
         folder: of the data set, for held-out notes and neighbours; the usual one when None.
+        refine: notes that CMA-ES plays for each recording in the row of `labkit synth`.
     """
     sound = model.config.sound
     if sound.parameters == KOSC:
@@ -58,9 +91,9 @@ def score(
     found = []
     with Synth(sound.spec) as synth:
         for sources, sounds in _sounds(model, synth, folder, n).items():
-            scores = judge(model, sounds, synth, notes, seed=seed)
+            scores = judge(model, sounds, synth, notes, seed=seed, refine=refine)
             facts = {"protocol": protocol, "sources": sources, "seed": seed}
-            found += rows(scores, [name for name, *_ in sounds], **facts)
+            found += rows(scores, [sound.name for sound in sounds], **facts)
     return found
 
 
@@ -68,7 +101,7 @@ def rows(scores: Scores, names: Sequence[str], **facts: object) -> list[Row]:
     """One row for every model and metric, with an interval over the sounds."""
     found = []
     for way, control in _CONTROLS.items():
-        for metric, values in scores[way].items():
+        for metric, values in scores.get(way, {}).items():
             others = {**_BESIDE, "control": control}
             figures = {f: scores[x][metric] for f, x in others.items() if x in scores}
             # Hayes et al. 2025, Surge XT with 92 parameters: only the cosine can be compared.
@@ -81,12 +114,12 @@ def rows(scores: Scores, names: Sequence[str], **facts: object) -> list[Row]:
 def _sounds(model: SynthModel, synth: Synth, folder: Path, n: int) -> dict[str, list[Sound]]:
     """Notes of the test split, other people's presets, and recordings, if they are here."""
     sound = model.config.sound
-    found: dict[str, list[Sound]] = {"generated": [], "sampled": [], "real": []}
+    found: dict[str, list[Sound]] = {x: [] for x in ("generated", "sampled", "real", "recorded")}
     notes = read_notes(folder, "test", n=n)
     for k, code in enumerate(notes.parameters):
         patch = sound.spec.decode(code)
         audio = synth.render(patch, seconds=sound.seconds, phases=notes.phases[k])
-        found["generated"].append((f"test {k}", mono(audio)[0], code))
+        found["generated"].append(Sound(f"test {k}", mono(audio)[0], code))
     real = real_data_dir() or Path("nowhere")
     suffix = synthesizer_of(sound.parameters).suffix
     for file in sorted((real / "synth_presets" / suffix[1:]).glob(f"*{suffix}")):
@@ -95,24 +128,38 @@ def _sounds(model: SynthModel, synth: Synth, folder: Path, n: int) -> dict[str, 
         except PluginError:  # not every preset can be read
             continue
         if np.abs(audio).max() > 1e-4:
-            found["sampled"].append((file.stem, mono(audio)[0], None))
-    for file in sorted((real / "notes").glob("*")):
-        if file.suffix in (".flac", ".wav"):
-            target = prepare(*read_audio(file), sound.seconds)
-            found["real"].append((file.stem, target, None))
+            found["sampled"].append(Sound(file.stem, mono(audio)[0]))
+    for file in sorted((real / "notes").glob("*.flac")):
+        word = file.stem.split("_")[-1]  # a MIDI key or the name of a note
+        key = int(word) if word.isdigit() else need("librosa").note_to_midi(word)
+        found["real"].append(
+            Sound(file.stem, prepare(*read_audio(file), sound.seconds), key=float(key))
+        )
+    if (real / "train_audio").is_dir():
+        for group, file, key in recorded_notes("test", _EACH):
+            found["recorded"].append(
+                Sound(group, prepare(*read_audio(file), sound.seconds), key=key)
+            )
     return {sources: sounds for sources, sounds in found.items() if sounds}
 
 
 def judge(
-    model: SynthModel, sounds: Sequence[Sound], synth: Synth, notes: Notes, *, seed: int = 1
+    model: SynthModel,
+    sounds: Sequence[Sound],
+    synth: Synth,
+    notes: Notes,
+    *,
+    seed: int = 1,
+    refine: int = 300,
 ) -> Scores:
-    """The distances of every model's answer to at least two sounds.
+    """The distances of every model's answer to at least two sounds, and whether it is in tune.
 
     Args:
         notes: the training split, for neighbours and the mean patch.
+        refine: of `predict`, which answers recordings alone.
     """
     spec, seconds = model.config.sound.spec, model.config.sound.seconds
-    mels, lines = _features([target for _, target, _ in sounds])
+    mels, lines = _features([sound.audio for sound in sounds])
     drawn, plain = propose(model, mels, lines, n=N_BEST, seed=seed)
     near = notes.parameters[nearest_notes(model, notes, mels, lines)]
     found: dict[str, dict[str, list[float]]] = {}
@@ -124,7 +171,7 @@ def judge(
         return min(played, key=lambda audio: distance(audio, target))
 
     mean = play(notes.parameters.mean(0)[None])[0]
-    for k, (_, target, code) in enumerate(sounds):
+    for k, (_, target, code, key) in enumerate(sounds):
         answers = {"mean patch": mean, "regression": play(plain[[k]])[0]}
         if code is not None:
             answers["oracle"] = play(code[None])[0]
@@ -136,8 +183,16 @@ def judge(
             "shuffled sound": shuffled[0],
             "shuffled sound, best of 8": best(shuffled, target),
         }
+        if key is not None:
+            options = {"synth": synth, "notes": notes, "refine": refine}
+            answers["labkit synth"] = mono(
+                predict(model, target[None], SAMPLE_RATE, **options).audio
+            )[0]
         for way, audio in answers.items():
             values = found.setdefault(way, {"MSS": [], "RMS cosine": []})
+            if key is not None:
+                near = abs(pitch_of(audio).key - key) <= _IN_TUNE
+                values.setdefault("in tune", []).append(near)
             values["MSS"].append(multi_scale_spectral(audio, target, SAMPLE_RATE))
             values["RMS cosine"].append(rms_cosine(audio, target, SAMPLE_RATE))
     return found
@@ -146,23 +201,6 @@ def judge(
 def _features(sounds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     found = [note_features(sound[None]) for sound in sounds]
     return np.stack([one.mel for one in found]), np.stack([one.lines for one in found])
-
-
-def nearest_notes(
-    model: SynthModel, notes: Notes, mels: np.ndarray, lines: np.ndarray
-) -> np.ndarray:
-    """(b, N_BEST): the notes with the nearest features in standard deviations, nearest first."""
-    encoder = model.encoder
-
-    def flat(mels: np.ndarray, lines: np.ndarray) -> Tensor:
-        mel = (torch.from_numpy(mels) - encoder.mel_mean[:, None]) / encoder.mel_deviation[:, None]
-        line = (torch.from_numpy(lines) - encoder.lines_mean) / encoder.lines_deviation
-        # Both weigh the same.
-        parts = [x.flatten(1).float() / x[0].numel() ** 0.5 for x in (mel, line)]
-        return torch.cat(parts, dim=1)
-
-    distances = torch.cdist(flat(mels, lines), flat(notes.mel, notes.lines))
-    return distances.argsort(dim=1, stable=True)[:, :N_BEST].numpy()
 
 
 def fixed_score(model: SynthModel) -> dict[str, float]:
