@@ -52,6 +52,8 @@ FAULTS = (
 COMMANDS = {
     "chain": "FILE",
     "chain --dry": "GOOD --dry FILE",
+    "match": "GOOD FILE --renders 20 --no-grey-box",
+    "match, dry": "FILE GOOD --renders 20 --no-grey-box",
     "saturation": "FILE --clean GOOD",
     "saturation --clean": "GOOD --clean FILE",
     "style": "FILE --reference GOOD",
