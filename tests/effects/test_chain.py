@@ -1,15 +1,18 @@
 """One chain: rendered, printed, saved, put into canonical order, searched as a unit cube."""
 
+import itertools
 import json
 import pickle
+from collections import Counter
 from types import MappingProxyType
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from labkit.effects import registry
-from labkit.effects.chain import NO_PEDALS, Chain, ChainSpace, Step
+from labkit.effects.chain import NO_PEDALS, Chain, ChainSpace, Step, launches, render_chains
 from labkit.effects.effect import Effect, commutes
 from labkit.effects.kernels import batched, over_time
 from labkit.effects.parameters import space
@@ -261,3 +264,135 @@ def test_a_registered_pedal_of_ones_own_plays_in_a_chain_like_any_other(monkeypa
     assert "pedalboard has no folder" in Chain((PEAK, own)).to_code()
     with pytest.raises(ValueError, match="name must be a new one, got 'gain'"):
         registry.register(EFFECTS["gain"])
+
+
+# Random chains
+
+
+THREE = ("chorus", "distortion", "reverb")
+FIVE = ("compressor", "distortion", "chorus", "phaser", "reverb")
+PRIORS = ("subsets", "shuffled")
+
+
+def orders(sampler: ChainSampler, n: int = 6000) -> Counter[tuple[str, ...]]:
+    rng = generator(0, "orders")
+    return Counter(sampler.order(rng) for _ in range(n))
+
+
+def assert_distributed(counts: Counter, expected: dict[tuple[str, ...], float]) -> None:
+    assert set(counts) <= set(expected)
+    assert sum(expected.values()) == pytest.approx(1)
+    given = [counts[key] for key in expected]
+    wanted = [counts.total() * share for share in expected.values()]
+    # One run in ten thousand would fail by chance; the seeds are fixed.
+    assert stats.chisquare(given, wanted).pvalue > 1e-4
+
+
+@pytest.mark.parametrize(("longest", "number"), [(2, 10), (3, 16)])
+def test_subsets_up_to_a_length_are_equally_likely(longest, number):
+    every = [order for k in range(longest + 1) for order in itertools.permutations(THREE, k)]
+    assert len(every) == number
+    counts = orders(ChainSampler(THREE, max_length=longest))
+    assert_distributed(counts, dict.fromkeys(every, 1 / number))
+
+
+@pytest.mark.parametrize("longest", [2, 3])
+def test_shuffled_draws_a_length_then_an_order(longest):
+    expected = {}
+    for k in range(1, longest + 1):
+        every = list(itertools.permutations(THREE, k))
+        expected |= dict.fromkeys(every, 1 / longest / len(every))
+    assert_distributed(orders(ChainSampler(THREE, "shuffled", longest)), expected)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_samples_are_repeatable_chains_within_their_ranges(prior):
+    sampler = ChainSampler(FIVE, prior)
+    one, other = ([sampler.sample(generator(5, "c", k)) for k in range(20)] for _ in range(2))
+    assert one == other
+    assert len({str(chain) for chain in one if len(chain)}) > 10
+    assert all(type(name) is str for chain in one for name in chain.names)
+
+
+@pytest.mark.parametrize(
+    ("pedals", "prior", "longest", "message"),
+    [
+        ((), "subsets", None, r"pedals must be distinct and not empty, got \(\)"),
+        (("gain",), "uniform", None, "prior must be one of .*'shuffled'.*'uniform'"),
+        (THREE, "subsets", 4, r"max_length must lie in 1\.\.3, got 4"),
+    ],
+)
+def test_errors(pedals, prior, longest, message):
+    with pytest.raises(ValueError, match=message):
+        ChainSampler(pedals, prior, longest)
+    with pytest.raises(KeyError, match="no effect called 'wah'"):
+        ChainSampler((*pedals, "wah"), prior, longest)
+
+
+# Batches of chains
+
+
+PEDALS = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
+
+
+def drawn_chains(n: int, purpose: str, longest: int = 5) -> list[Chain]:
+    sampler = ChainSampler(PEDALS, "shuffled", longest)
+    return [sampler.sample(generator(0, purpose, k)) for k in range(n)]
+
+
+def clips(n: int) -> torch.Tensor:
+    rng = generator(0, "parity signals")
+    guitar = set_rms(phrase(rng, sample_rate=RATE, seconds=0.3, style="strum"), -20.0)
+    shifted = [(1 - 0.1 * k) * np.roll(guitar, 501 * k, axis=1) for k in range(n)]
+    return torch.from_numpy(np.stack(shifted))
+
+
+def test_a_batch_is_its_items_one_by_one_and_both_are_pedalboard():
+    audio, chains = clips(6), [*drawn_chains(5, "batch"), Chain()]
+    before = audio.clone()
+    together = render_chains(audio, RATE, chains)
+    for k, chain in enumerate(chains):
+        alone = render_chains(audio[k : k + 1], RATE, [chain])[0]
+        # threads may slice the lanes otherwise
+        torch.testing.assert_close(together[k], alone, atol=1e-6, rtol=0)
+        # A distortion of up to 30 dB raises what the phaser's -60 dB bound leaves; measured, the
+        # worst is far below.
+        assert relative_error_db(chain.render(audio[k].numpy(), RATE), alone) < -50.0, str(chain)
+    assert torch.equal(audio, before)
+    assert torch.equal(together[5], audio[5])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sound_in_half_precision_leaves_the_knobs_alone(dtype):
+    delay = ("delay", {"delay_seconds": 0.0123, "feedback": 0.3, "mix": 0.5})
+    steps = [delay, ("lowpass", {"cutoff_frequency_hz": 900.0})]
+    wet = render_chains(clips(2).to(dtype), RATE, [steps, steps])
+    assert wet.dtype == dtype
+    # The rounding of the sound, three times: a step of bfloat16 is 2^-8. A delay some samples off
+    # leaves 0 dB.
+    assert relative_error_db(render_chains(clips(2), RATE, [steps, steps]), wet.float()) < -40.0
+
+
+@pytest.mark.parametrize(
+    ("orders", "n_launches"),
+    [
+        ([], 0),
+        ([(), ()], 0),
+        ([("delay", "reverb")] * 4, 2),
+        ([("delay", "reverb"), ("reverb", "delay")], 3),
+        ([("chorus", "delay", "reverb"), ("delay", "reverb"), ("reverb",)], 3),
+        # The few that begin like the second and go on like the first must not wait for both.
+        ([("delay",) * 3] * 3 + [("reverb",) * 3] * 2 + [("reverb", "delay", "delay")], 6),
+    ],
+)
+def test_pedals_wait_for_each_other(orders, n_launches):
+    plan = launches(orders)
+    assert len(plan) == n_launches
+    for item, order in enumerate(orders):
+        assert tuple(name for name, items in plan if item in items) == tuple(order)
+
+
+def test_hundreds_of_chains_take_few_launches():
+    orders = [chain.names for chain in drawn_chains(256, "many")]
+    # positions times pedals, against some 770 pedals one by one
+    assert len(launches(orders)) <= 5 * len(PEDALS)
