@@ -145,7 +145,7 @@ def test_it_may_say_no(kind, of_three, of_six):
         assert found.verdict == (refusal or " -> ".join(found.chain.names))
         total = found.no_guitar + found.other_pedal + sum(share for _, share in found.alternatives)
         assert 1e-3 < total <= 1 + 1e-6  # twelve beams do not find all
-        assert found.probability == max(share for _, share in found.alternatives)
+        assert (found.chain.names, found.probability) == found.alternatives[0]
     assert pedal_order.predict(network(0), audio, RATE).refusal is None
 
 
@@ -155,6 +155,11 @@ def test_no_pedals_are_decided_apart(shelf, row):
     model.judge_clean[row, 1] = 9.0
     found = pedal_order.predict(model, noise(1.0).astype(np.float32), RATE, shelf=shelf)
     assert (found.chain, found.verdict, found.probability > 0.99) == (Chain(), "no pedals", True)
+    model.judge_clean[row, 1] = -0.1  # likelier than any chain, but not than all chains together
+    found = pedal_order.predict(model, noise(1.0).astype(np.float32), RATE, shelf=shelf)
+    assert found.chain.names
+    assert found.alternatives[1][0] == ()
+    assert found.alternatives[1][1] > found.probability
 
 
 def test_weights_from_before_it_judged_are_read():

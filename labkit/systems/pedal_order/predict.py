@@ -153,6 +153,9 @@ def _judged(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Pred
     known = 1 - kinds["none"] - other
     factor = known * (1 - clean) / max(1 - empty, 1e-9)
     found = [((), known * clean), *((names, factor * share) for names, share in orders.items())]
+    found.sort(key=lambda one: -one[1])
+    if clean <= 0.5 and not found[0][0]:  # likelier than each chain, not than all of them
+        found[:2] = found[1], found[0]
     return _prediction(model, opening, found, no_guitar=kinds["none"], other_pedal=other)
 
 
@@ -320,11 +323,10 @@ def decode(
 def _prediction(
     model: PedalOrderModel, opening: Cache, orders: Sequence[tuple[Names, float]], **doubts: float
 ) -> Prediction:
-    """The prediction of these orders and their probabilities."""
-    alternatives = tuple(sorted(orders, key=lambda one: -one[1]))
-    names, probability = alternatives[0]
+    """The prediction of these orders, the best first, and their probabilities."""
+    names, probability = orders[0]
     chain = chain_space(names).from_unit(_knobs(model, opening, names))
-    return Prediction(chain, probability, alternatives, **doubts)
+    return Prediction(chain, probability, tuple(orders), **doubts)
 
 
 def start(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Cache:
@@ -363,7 +365,7 @@ def next_log_probabilities(
 def _beam_search(
     model: PedalOrderModel, cache: Cache, shelf: Sequence[str], beams: int
 ) -> list[tuple[Names, float]]:
-    """The orders found and their probabilities."""
+    """The orders found and their probabilities, best first."""
     tokens = model.config.net.tokens
     complete = []
     totals = [0.0]
@@ -383,6 +385,7 @@ def _beam_search(
         totals = [total for total, _, _ in kept]
         beginnings = [sequence for _, _, sequence in kept]
         cache = _rows(cache, [row for _, row, _ in kept])
+    complete.sort(key=lambda item: -item[0])
     return [(tokens.decode_order(sequence), float(np.exp(total))) for total, sequence in complete]
 
 
