@@ -293,7 +293,7 @@ def test_the_pitch_of_a_note_is_neither_an_octave_off_nor_a_semitone(key: float,
 class Detuned:
     """A synthesizer that plays a saw, 3.3 semitones too high."""
 
-    def render(self, values: dict, *, seconds: float, tuning: float, **_: float) -> np.ndarray:
+    def render(self, values: dict, *, seconds: float, tuning: float = 0, **_: float) -> np.ndarray:
         assert seconds == 1.5
         return np.stack([tone(values["note_pitch"] + tuning + 3.3, SAW)] * 2)
 
@@ -383,6 +383,19 @@ def test_judging_by_hand():
     assert (first.metric, first.unit, first.floor, first.oracle) == ("MSS", "dB", 0.0, 0.0)
     assert first.prior == pytest.approx(np.mean(scores["mean patch"]["MSS"]))
     assert first.control == pytest.approx(np.mean(scores["shuffled sound"]["MSS"]))
+
+
+def test_recordings_are_matched_in_tune_and_judged_by_their_key():
+    codes = np.stack([SIMPLE.encode(patch(k)) for k in range(2)])
+    sounds = [Sound(str(key), tone(key, SAW), key=key) for key in (50.0, 57.4)]
+    heard = [note_features(sound.audio[None]) for sound in sounds]
+    notes = Notes(codes, *(np.stack(x) for x in zip(*heard, strict=True)), np.zeros((2, 3)))
+    scores = judge(build(TINY).eval(), sounds, Detuned(), notes, refine=0)
+    assert scores["labkit synth"]["in tune"] == [1.0, 1.0]
+    assert scores["mean patch"]["in tune"] == [0.0, 0.0]
+    found = rows(scores, ["a", "b"], protocol="p", sources="recorded", seed=0)
+    (ours,) = (row for row in found if (row.name, row.metric) == ("labkit synth", "in tune"))
+    assert (ours.ours, ours.prior) == (1.0, 0.0)
 
 
 # Data sets

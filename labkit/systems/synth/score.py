@@ -132,14 +132,12 @@ def _sounds(model: SynthModel, synth: Synth, folder: Path, n: int) -> dict[str, 
     for file in sorted((real / "notes").glob("*.flac")):
         word = file.stem.split("_")[-1]  # a MIDI key or the name of a note
         key = int(word) if word.isdigit() else need("librosa").note_to_midi(word)
-        found["real"].append(
-            Sound(file.stem, prepare(*read_audio(file), sound.seconds), key=float(key))
-        )
+        audio = prepare(*read_audio(file), sound.seconds)
+        found["real"].append(Sound(file.stem, audio, key=float(key)))
     if (real / "train_audio").is_dir():
         for group, file, key in recorded_notes("test", _EACH):
-            found["recorded"].append(
-                Sound(group, prepare(*read_audio(file), sound.seconds), key=key)
-            )
+            audio = prepare(*read_audio(file), sound.seconds)
+            found["recorded"].append(Sound(group, audio, key=key))
     return {sources: sounds for sources, sounds in found.items() if sounds}
 
 
@@ -185,14 +183,13 @@ def judge(
         }
         if key is not None:
             options = {"synth": synth, "notes": notes, "refine": refine}
-            answers["labkit synth"] = mono(
-                predict(model, target[None], SAMPLE_RATE, **options).audio
-            )[0]
+            match = predict(model, target[None], SAMPLE_RATE, **options)
+            answers["labkit synth"] = mono(match.audio)[0]
         for way, audio in answers.items():
             values = found.setdefault(way, {"MSS": [], "RMS cosine": []})
             if key is not None:
-                near = abs(pitch_of(audio).key - key) <= _IN_TUNE
-                values.setdefault("in tune", []).append(near)
+                off = abs(pitch_of(audio).key - key)
+                values.setdefault("in tune", []).append(float(off <= _IN_TUNE))
             values["MSS"].append(multi_scale_spectral(audio, target, SAMPLE_RATE))
             values["RMS cosine"].append(rms_cosine(audio, target, SAMPLE_RATE))
     return found
