@@ -11,6 +11,10 @@ from labkit.effects.hosts.listing import installed_plugins
 from labkit.learn.checkpoints import file_hash
 from labkit.learn.text import has_minilm
 from labkit.measure.score import read
+from labkit.signal.seeds import generator
+from labkit.signal.shipped import TAKES, load_phrase
+from labkit.signal.sources import GeneratedMixes
+from labkit.signal.speech import GeneratedSpeech
 from labkit.systems import blackbox, pedal_order, saturation
 from labkit.systems.blackbox.data import TS9
 from labkit.systems.pedal_order.data import examples_for_scoring
@@ -134,6 +138,16 @@ def test_six_pedals_can_be_none():
     # On 150 others: all and 2 %. Of 24 at 2 %, four or more happen once in a thousand times.
     assert dry > 0.85
     assert wet < 4 / 24
+
+
+def test_pedal_order_refuses_what_is_no_guitar():
+    model = load("pedal_order")
+    sources = [GeneratedSpeech(seconds=4.0), GeneratedMixes(seconds=4.0)]
+    clips = [source.clip(generator(k, "none"), "test").audio for source in sources for k in (1, 2)]
+    said = [pedal_order.predict(model, clip, 44_100).verdict for clip in clips]
+    assert said.count("not a guitar that I can judge") >= 3
+    said = {pedal_order.predict(model, *load_phrase(name)).verdict for name in TAKES}
+    assert said == {"no pedals"}
 
 
 def depths(condition, sources, n, seed):
