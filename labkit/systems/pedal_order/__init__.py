@@ -13,7 +13,7 @@ SYSTEM = System(
     },
     build=build,
     module=__name__,
-    checkpoints={"base": "pedal_order"},
+    checkpoints={"base": "pedal_order", "codes": "pedal_order_codes"},
 )
 load = SYSTEM.load
 save = SYSTEM.save
