@@ -26,6 +26,8 @@ from labkit.systems.text.preset import BANDS_HZ, SPACES, Preset
 # Read where they lie; they do not ship.
 FILES = ("audealize_eqdescriptors.json", "socialfx_reverb.csv")
 MIN_CONTRIBUTORS, MIN_LISTENERS, N_FOLDS = 5, 15, 4
+# From so many contributors on, people's settings correct the lexicon.
+MIN_TRUSTED = 10
 _TEMPLATES = ("{}", "make it sound {}", "a {} sound")
 # One standard deviation of people's curves, which have no level, in dB.
 DB_PER_UNIT = 6.0

@@ -12,7 +12,7 @@ from labkit.measure.score import Row, row
 from labkit.signal.seeds import generator
 from labkit.systems.text import data
 from labkit.systems.text.config import Config
-from labkit.systems.text.grammar import parse, stem, wanted_eq_db
+from labkit.systems.text.grammar import STRENGTH, parse, stem, wanted_eq_db
 from labkit.systems.text.model import TextToEffects, build, encode_prompts
 from labkit.systems.text.train import fit_first_guess, loss_of, shape_of
 
@@ -80,7 +80,9 @@ def baselines() -> dict[str, np.ndarray]:
     return {
         "flat": np.zeros_like(truth),
         "mean": (truth.sum(0) - truth) / (len(truth) - 1),
-        "lexicon alone": np.array([wanted_eq_db(parse(w.word)) for w in words]) / data.DB_PER_UNIT,
+        # As it was written: not shrunk by `STRENGTH`.
+        "lexicon alone": np.array([wanted_eq_db(parse(w.word)) for w in words])
+        / (STRENGTH * data.DB_PER_UNIT),
         "nearest curve": truth[distance.argmin(1)],
     }
 
