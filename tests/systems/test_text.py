@@ -16,7 +16,7 @@ from labkit.systems import text
 from labkit.systems.text import Config, Preset, build
 from labkit.systems.text import model as network
 from labkit.systems.text.data import TARGETS
-from labkit.systems.text.grammar import parse, preset_of, stem, vocabulary
+from labkit.systems.text.grammar import parse, preset_of, stem
 from labkit.systems.text.predict import render_file, variations
 from labkit.systems.text.preset import BAND, BANDS_HZ, START, TYPES, Band, curve_db
 from labkit.systems.text.train import fit_first_guess, loss_of
@@ -106,7 +106,9 @@ def test_a_spoilt_preset_is_refused(spoil):
 
 
 def test_the_printed_code_builds_the_same_board_to_the_last_bit():
-    pedals = text.predict(None, noise(0.5), RATE, "slow phaser, chorus, slapback, -3 dB").preset.pedals
+    pedals = text.predict(
+        None, noise(0.5), RATE, "slow phaser, chorus, slapback, -3 dB"
+    ).preset.pedals
     audio, preset = noise(0.5, 2), replace(everything_on(), pedals=pedals)
     assert Preset.from_json(preset.to_json()) == preset
     # The chain plays the same but for the pitch, the pre-delay and the echoes.
@@ -114,9 +116,7 @@ def test_the_printed_code_builds_the_same_board_to_the_last_bit():
     plain = replace(preset, pitch={"semitones": 0.0}, reverb=plain)
     chain = plain.chain(RATE)
     assert chain.names[-5:] == ("phaser", "chorus", "delay", "reverb", "gain")
-    np.testing.assert_allclose(
-        chain.render(audio, RATE), plain.board(RATE)(audio, RATE), atol=1e-6
-    )
+    np.testing.assert_allclose(chain.render(audio, RATE), plain.board(RATE)(audio, RATE), atol=1e-6)
     scope = {}
     exec(preset.to_code(RATE), scope)
     assert np.array_equal(scope["board"](audio, RATE), preset.board(RATE)(audio, RATE))

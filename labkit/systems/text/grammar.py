@@ -162,33 +162,13 @@ def _base(word: str) -> tuple[str, bool] | None:
 # Text to tokens
 
 _N = r"([-+]?\d+(?:\.\d+)?)"
-_COUNTS = dict(
-    zip(
-        [
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-        ],
-        range(1, 13),
-    )
-)
+_SMALL = "one two three four five six seven eight nine ten eleven twelve"
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_COUNTS = {word: float(k) for k, word in enumerate(_SMALL.split(), start=1)}
+_COUNTS |= {word: 10.0 * k for k, word in enumerate(_TENS.split(), start=2)}
 _COUNTS |= {"a": 1, "an": 1, "a couple of": 2, "a few": 3, "half a": 0.5, "half an": 0.5}
-_COUNTS |= dict(
-    zip(
-        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"],
-        range(20, 100, 10),
-    )
-)
-_UNIT = r"(?:db|decibel|hz|hertz|khz|kilohertz|percent|%|ms|millisec|sec|semi|half|whole|octave|cent|tone)"
+_UNIT = r"(?:db|decibel|hz|hertz|khz|percent|%|ms|millisec|sec|semi|half|whole|octave|cent|tone)"
+_STRETCH, _NOTES = "(dotted |triplet )?", "(?:[- ]notes?)?( triplets?)?"
 # Kind of a quantity, its pattern, and what one unit is worth.
 _QUANTITIES = [
     (kind, re.compile(pattern), scale)
@@ -210,8 +190,8 @@ _QUANTITIES = [
         ("semitones", rf"{_N}? ?octaves?\b(?!-)", 12),
         ("semitones", rf"{_N} ?(?:cents?|ct)\b", 0.01),
         ("interval", r"(?:perfect )?(minor[- ]third|major[- ]third|fourth|fifth|tritone)\b", 1),
-        ("beats", r"(dotted |triplet )?(quarter|eighth|sixteenth|8th|16th|1/4|1/8|1/16)\b(?:[- ]notes?)?( triplets?)?", 1),
-        ("beats", r"(dotted |triplet )?(half|1/2)[- ]notes?\b( triplets?)?", 1),
+        ("beats", rf"{_STRETCH}(quarter|eighth|sixteenth|8th|16th|1/4|1/8|1/16)\b{_NOTES}", 1),
+        ("beats", rf"{_STRETCH}(half|1/2)[- ]notes?\b( triplets?)?", 1),
         ("number", rf"{_N}(?!\w|-[a-z])", 1),
     )
 ]  # fmt: skip
@@ -313,10 +293,13 @@ def _quantity(kind: str, found: re.Match, scale: float) -> _Token:
 
 _SUBJECT = r"(?:(?:my|the|this|that|these|those|our) [a-z]+(?: [a-z]+)?|it|this|that|everything)"
 _CLAUSE = r"(?:^|(?<=[,.;:!?] )|(?<=\bbut )|(?<=\bbecause )|(?<=\band )|(?<=\bi think ))"
-_ADVERBS = r"(?:(?:just|so|really|very|pretty|rather|quite|kind of|sort of|a bit|a little|way|now|still|all) )*"
+_ADVERBS = (
+    "(?:(?:just|so|really|very|pretty|rather|quite|kind of|sort of|a bit|a little|way|still) )*"
+)
 _COMPLAINT = re.compile(
     rf"{_CLAUSE}{_SUBJECT} ?(?:'s|is|are|sounds|sound|feels|seems|comes out|came out|"
-    rf"(?P<no>isn't|aren't|doesn't sound)) {_ADVERBS}(?P<not>not )?{_ADVERBS}(?P<like>like (?:an? |the )?)?"
+    rf"(?P<no>isn't|aren't|doesn't sound)) {_ADVERBS}(?P<not>not )?{_ADVERBS}"
+    rf"(?P<like>like (?:an? |the )?)?"
     rf"(?!too |more |less |an? |the |for |in )(?=[a-z])(?![a-z]+ enough)"
 )
 _BARE_COMPLAINT = re.compile(r"^(?:sounds?|feels?) (?:like (?:an? |the )?)?(?!too )")
@@ -326,7 +309,7 @@ _REQUEST = re.compile(
 
 
 def _complaints(text: str) -> str:
-    """ "It sounds like a cave, make it dry": what is complained of becomes "less"."""
+    """What is complained of becomes "less": "it sounds like a cave, make it dry"."""
 
     def less(found: re.Match) -> str:
         if "like" in found[0] and not _REQUEST.search(text, found.end()):
@@ -468,7 +451,7 @@ def _frames(tokens: Sequence[_Token]) -> list[_Frame]:
     frames, before = [_Frame()], None
     for token in tokens:
         now, counted = frames[-1], sum(t.kind not in ("word", "mark") for t in frames[-1].tokens)
-        verb = token.kind == "word" and _verb(token.text)
+        verb = token.kind == "word" and token.text not in _UP | _DOWN and _verb(token.text)
         starts = verb or (token.kind == "word" and token.text in nouns)
         # "350 ms delay with 40 % feedback": the knob follows its amount.
         follows = counted > 1 and before.kind not in ("word", "mark") and token.text in _KNOBS
@@ -550,7 +533,7 @@ class _Figures:
         for token in tokens:
             token.used = True
 
-    def put(self, frame: _Frame, said: str, effect: str, **options: Any) -> None:
+    def put(self, said: str, effect: str, **options: Any) -> None:
         """A figure within the ranges of its knobs, or a refusal in words."""
         space = SPACES.get(effect) or PEDALS.get(effect)
         for name, value in options.get("knobs", {}).items() if not options.get("relative") else ():
@@ -571,11 +554,11 @@ class _Figures:
         names = {"pitch", "transpose", "transposed", "tune", "detune", "key", "shift"}
         self.use([t for t in frame.tokens if t is token or t.text in names])
         self.use([t for t in frame.tokens if _verb(t.text) or t.text in _UP | _DOWN])
-        self.put(frame, f"pitch {size:+g} semitones", "pitch", knobs={"semitones": size})
+        self.put(f"pitch {size:+g} semitones", "pitch", knobs={"semitones": size})
 
-    def _ratio(self, frame: _Frame, token: _Token) -> None:
+    def _ratio(self, _frame: _Frame, token: _Token) -> None:
         self.use([token])
-        self.put(frame, f"ratio {token.value:g}:1", "compressor", knobs={"ratio": token.value})
+        self.put(f"ratio {token.value:g}:1", "compressor", knobs={"ratio": token.value})
 
     def _beats(self, frame: _Frame, token: _Token) -> None:
         tempos = [t for other in self.frames for t in other.tokens if t.kind == "bpm"]
@@ -596,7 +579,7 @@ class _Figures:
     def _delay_of(self, frame: _Frame, seconds: float, said: str) -> None:
         self.use([t for t in frame.tokens if t.text in ("echo", "echoes", "delay")])
         knobs = {"delay_seconds": seconds}
-        self.put(frame, f"delay {1000 * seconds:.0f} ms ({said})", "delay", knobs=knobs)
+        self.put(f"delay {1000 * seconds:.0f} ms ({said})", "delay", knobs=knobs)
 
     def _seconds(self, frame: _Frame, token: _Token) -> None:
         knob = frame.word(
@@ -613,9 +596,9 @@ class _Figures:
                 told = f"reverb of {seconds:g} s: it reaches {low:.1f} to {high:.0f} s"
                 self.missed.append(f"{told}, so it is left out")
             else:
-                self.put(frame, f"reverb {seconds:g} s", "reverb", knobs={"room_size": size})
+                self.put(f"reverb {seconds:g} s", "reverb", knobs={"room_size": size})
         elif name.endswith("_ms"):
-            self.put(frame, f"{knob} {1000 * seconds:g} ms", effect, knobs={name: 1000 * seconds})
+            self.put(f"{knob} {1000 * seconds:g} ms", effect, knobs={name: 1000 * seconds})
         elif effect == "delay" or not effect:
             self._delay_of(frame, seconds, token.text)
         else:
@@ -628,7 +611,7 @@ class _Figures:
             owner, name = _KNOBS[knob]
             owner = effect if effect in PEDALS and name in PEDALS[effect].names else owner
             self.use([token, *(t for t in frame.tokens if t.text == knob)])
-            self.put(frame, f"{owner} {knob} {token.text}", owner, knobs={name: token.value})
+            self.put(f"{owner} {knob} {token.text}", owner, knobs={name: token.value})
             return
         named = next((t for t in frame.tokens if t.kind == "word" and _base(t.text)), None)
         is_word = named and not frame.effect and knob is None
@@ -651,9 +634,9 @@ class _Figures:
         if relative and frame.sign < 0:
             self.use([t for t in frame.tokens if t.kind == "word"])
             knobs = {name: 1 - token.value}
-            self.put(frame, f"{effect} {token.text} less", effect, knobs=knobs, relative=True)
+            self.put(f"{effect} {token.text} less", effect, knobs=knobs, relative=True)
         else:
-            self.put(frame, f"{effect} {token.text}", effect, knobs={name: value})
+            self.put(f"{effect} {token.text}", effect, knobs={name: value})
 
     def _hz(self, frame: _Frame, token: _Token) -> None:
         shape = _FILTERS.get(frame.word(_FILTERS) or "", "")
@@ -668,7 +651,7 @@ class _Figures:
         if knobs:
             self.use([token, *(t for t in frame.tokens if t.text in ("rate", "speed"))])
             (pedal,) = knobs
-            self.put(frame, f"{pedal} at {token.text}", pedal, knobs={"rate_hz": token.value})
+            self.put(f"{pedal} at {token.text}", pedal, knobs={"rate_hz": token.value})
             return
         if not shape and edge and frame.sign < 0 and gain is None:
             shape = "lowpass" if upper else "highpass"
@@ -709,7 +692,7 @@ class _Figures:
             )
             self.use(frame.tokens)
             return
-        self.put(frame, f"{amount:+g} dB at {_hz_text(token)}" + (f" ({shape})" if shape else ""),
+        self.put(f"{amount:+g} dB at {_hz_text(token)}" + (f" ({shape})" if shape else ""),
                  "eq", bands=(band,), at_hz=at_hz.get(kind, centre))  # fmt: skip
         self.use([t for t in frame.tokens if t.kind != "mark"])
 
@@ -719,12 +702,12 @@ class _Figures:
         bands: list[Band] = []
         for kind, hz in (("highpass", low), ("lowpass", high)):
             if shape in (kind, "both"):
-                # Each pole has -3 dB at its frequency: a bell leaves -3 dB of all, as Butterworth's.
+                # Each pole has -3 dB at its frequency; a bell leaves -3 dB of all, as Butterworth.
                 bands += [Band(kind, hz, 0.0, 0.7)] * poles
                 bands += [Band("bell", hz, 3.0 * (poles - 1), 0.8)] * (poles > 1)
         named = {"lowpass": f"low-pass {high:g} Hz", "highpass": f"high-pass {low:g} Hz"}
         said = named.get(shape, f"band-pass {low:g} to {high:g} Hz")
-        self.put(frame, f"{said}, {6 * poles} dB an octave", "eq", bands=tuple(bands))
+        self.put(f"{said}, {6 * poles} dB an octave", "eq", bands=tuple(bands))
         known = [t for t in frame.tokens if t.kind == "word" and not _base(t.text)]
         self.use([t for t in frame.tokens if t.kind not in ("word", "mark")] + known)
 
@@ -748,13 +731,13 @@ class _Figures:
         if knob == "threshold":
             self.use([t for t in frame.tokens if t.text == knob])
             value = -abs(token.value)
-            self.put(frame, f"threshold {value:g} dB", "compressor", knobs={"threshold_db": value})
+            self.put(f"threshold {value:g} dB", "compressor", knobs={"threshold_db": value})
         elif effect == "distortion":
-            self.put(frame, f"drive {amount:g} dB", "distortion", knobs={"drive_db": amount})
+            self.put(f"drive {amount:g} dB", "distortion", knobs={"drive_db": amount})
         elif effect in ("reverb", "delay") and amount <= 0:
             share = 10 ** (amount / 20)
             name = "wet" if effect == "reverb" else "mix"
-            self.put(frame, f"{effect} {amount:g} dB", effect, knobs={name: share})
+            self.put(f"{effect} {amount:g} dB", effect, knobs={name: share})
         elif band:
             kind, hz, q, at_hz = words()["bands"][words()["band_names"][band]]
             said = f"{amount:+g} dB of {band}"
@@ -762,12 +745,12 @@ class _Figures:
                 self.missed.append(f"{said}: a band reaches 18 dB either way, so it is left out")
             else:
                 bands = (Band(kind, float(hz), amount, q),)
-                self.put(frame, said, "eq", bands=bands, at_hz=float(at_hz))
+                self.put(said, "eq", bands=bands, at_hz=float(at_hz))
             self.use([t for t in frame.tokens if t.kind != "mark"])
         else:
             self.use([t for t in frame.tokens if t.text in _LEVELS or _verb(t.text)])
             self.use([t for t in frame.tokens if t.text in _UP | _DOWN])
-            self.put(frame, f"level {amount:+g} dB", "gain", knobs={"gain_db": amount})
+            self.put(f"level {amount:+g} dB", "gain", knobs={"gain_db": amount})
 
     def _number(self, frame: _Frame, token: _Token) -> None:
         shape, knob = frame.word(_FILTERS), frame.word(_KNOBS)
