@@ -807,14 +807,18 @@ def read(prompt: str, *, names: bool = True) -> Reading:
     text = _complaints(text)
     for pattern, plain in words()["idioms"]:
         text = pattern.sub(plain, text)
+    heard: dict[str, str] = {}  # the names of sounds
     for k, recipe in enumerate(words()["recipes"] if names else ()):
-        text = re.sub(rf"\b(?:{recipe['names']})(?![\w-])", f"@{k}", text)
+        pattern = re.compile(rf"\b(?:{recipe['names']})(?![\w-])")
+        if found := pattern.search(text):
+            heard[f"@{k}"] = found[0]
+            text = pattern.sub(f"@{k}", text)
     tokens = _tokens(text)
     figures = _Figures(_frames(tokens))
     figures.run()
     if not re.search(r"[^\W\d_]", prompt) and not figures.found:
         raise ValueError(f"prompt must hold words, got {prompt!r}")
-    said = _Words([t for t in tokens if not t.used])
+    said = _Words([t for t in tokens if not t.used], heard)
     said.run()
     told = [(figure.said, "figure") for figure in figures.found]
     # What is stated stands above what a named sound brings.
@@ -842,6 +846,7 @@ class _Words:
     """What holds for the words that are still to come, and what was found."""
 
     tokens: list[_Token]
+    heard: Mapping[str, str]
     items: list[Item] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     plan: list[tuple[str, str]] = field(default_factory=list)
@@ -867,7 +872,7 @@ class _Words:
             elif token.kind != "word":
                 continue
             elif word.startswith("@"):
-                self.recipe(words()["recipes"][int(word[1:])])
+                self.recipe(words()["recipes"][int(word[1:])], self.heard[word])
             elif word in small["not"]:
                 self.end_list()
                 self.negated = True
@@ -906,8 +911,7 @@ class _Words:
         self.plan += [(entry[0], _told(item)) for item in self.items[place:]]
         self.direction = 0
 
-    def recipe(self, recipe: Mapping[str, str]) -> None:
-        name = recipe["names"].split("|")[0].replace("?", "").replace("(:", "").strip("()")
+    def recipe(self, recipe: Mapping[str, str], name: str) -> None:
         if self.negated or self.direction < 0:
             self.missed.append(f"{name}: a named sound cannot be taken away")
             return
