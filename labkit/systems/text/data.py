@@ -21,11 +21,16 @@ from labkit.signal.shipped import load_phrase, phrase_names
 from labkit.systems.text.config import Config
 from labkit.systems.text.grammar import parse, preset_of, stem, vocabulary
 from labkit.systems.text.model import encode_prompts, spectrogram
-from labkit.systems.text.preset import BANDS_HZ, SPACES, Preset
+from labkit.systems.text.preset import BANDS_HZ, SPACES, Band, Preset, response_db
 
 # Read where they lie; they do not ship.
 FILES = ("audealize_eqdescriptors.json", "socialfx_reverb.csv")
 MIN_CONTRIBUTORS, MIN_LISTENERS, N_FOLDS = 5, 15, 4
+# From so many contributors on, people's settings correct the lexicon.
+MIN_TRUSTED = 10
+# Names of presets that say nothing of their sound.
+_JUNK = {"bastard", "boost", "drum 1", "jammy", "kickclean", "love, thick, honks", "re27", "test1"}
+_JUNK |= {"time"}
 _TEMPLATES = ("{}", "make it sound {}", "a {} sound")
 # One standard deviation of people's curves, which have no level, in dB.
 DB_PER_UNIT = 6.0
@@ -109,6 +114,30 @@ def room_words() -> tuple[Word, ...]:
         for word, units in sorted(agreed.items())
         if len(units) >= MIN_LISTENERS
     )
+
+
+@cache
+def studio_words() -> dict[str, np.ndarray]:
+    """Word -> (n, 40) dB, n >= 2: equalisers that people saved in a studio with that word (SAFE).
+
+    Half of the corpus, on which nothing is trained. Raises as `eq_words`.
+    """
+    found = defaultdict(list)
+    names = ("low_shelf", "b1", "b2", "b3", "high_shelf")
+    for row in csv.DictReader(_read("safe_equaliser_half.csv").splitlines()):
+        kinds = ("low_shelf", "bell", "bell", "bell", "high_shelf")
+        bands = [
+            Band(
+                kind,
+                float(np.clip(float(row[f"{name}_hz"]), 20, 18000)),
+                float(row[f"{name}_gain_db"]),
+                float(np.clip(float(row.get(f"{name}_q") or 0.71), 0.3, 6)),
+            )
+            for kind, name in zip(kinds, names, strict=True)
+        ]
+        found[row["descriptor"].strip().lower()].append(response_db(bands, np.array(BANDS_HZ)))
+    kept = {word: np.array(curves) for word, curves in sorted(found.items()) if len(curves) > 1}
+    return {word: curves for word, curves in kept.items() if word not in _JUNK}
 
 
 def _listed(words: str) -> set[str]:

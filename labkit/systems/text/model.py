@@ -13,13 +13,11 @@ from labkit.learn import text as encoders
 from labkit.signal.files import check_audio, to_mono
 from labkit.signal.spectra import log_mel
 from labkit.systems.text.config import SENTENCE_WIDTHS, Config, Sound
-from labkit.systems.text.grammar import ANCHORS_HZ, Meaning, parse, vocabulary
+from labkit.systems.text.grammar import ANCHORS_HZ, Meaning, lexicon, parse
 from labkit.systems.text.preset import BAND, SPACES, START, TYPES, Band, Preset, curve_db
 
 MAX_PIECES, MAX_HINTS, HINT_WIDTH = 16, 4, 21
 N_ANCHORS = len(ANCHORS_HZ)
-# Places in a hint: whether it asks for a room, and its signed degree.
-HINT_ROOM, HINT_DEGREE = 6, 18
 # Units of a hint's curve are 4 dB, so that all entries of a hint are of order 1.
 HINT_DB = 4.0
 # Width of the first guess's radial basis functions, over a curve's six anchors.
@@ -67,8 +65,8 @@ def encode(texts: Sequence[str], sentences: str) -> encoders.Encoded:
 @cache
 def _lexicon_vectors(sentences: str) -> tuple[Tensor, np.ndarray]:
     """The sentence vector of every entry, and its hint."""
-    words = [word.replace("-", " ") for word in vocabulary()]
-    hints = [hint_vector(meaning, 1.0, known=False) for meaning in vocabulary().values()]
+    words = [word.replace("-", " ") for word in lexicon()]
+    hints = [hint_vector(meaning, 1.0, known=False) for meaning in lexicon().values()]
     return encode(words, sentences).sentence, np.array(hints)
 
 
@@ -273,16 +271,6 @@ class TextToEffects(nn.Module):
         """(b, 5) dB: the first guess of the gains, a smooth function of the curve asked for."""
         return self.first_gains(nearness(asked_curve(batch), self.centres))
 
-    def guess_bands(self, batch: Mapping[str, Tensor], row: int) -> tuple[Band, ...]:
-        """The first guess for one item of the batch, each hint by itself times its degree."""
-        hints = batch["hints"][row][batch["hints_mask"][row]]
-        degree = hints[:, HINT_DEGREE, None]
-        curves = hints[:, :N_ANCHORS] / torch.where(degree.abs() < 0.05, 1.0, degree)
-        gains = F.linear(nearness(curves.float(), self.centres), self.first_gains.weight) * degree
-        total = self.first_gains.bias + gains.sum(0) / max(1, len(hints)) ** 0.5
-        flat = Preset().eq
-        return tuple(band.louder(db) for band, db in zip(flat, total.tolist(), strict=True))
-
 
 def room_features(batch: Mapping[str, Tensor]) -> Tensor:
     """(b, 405): the sentence as one vector of length 1, and the sum of the hints."""
@@ -303,7 +291,7 @@ def nearness(curves: Tensor, centres: Tensor) -> Tensor:
 
 def lexicon_curves() -> Tensor:
     """(n, 6): the different curves of the lexicon, in units of 4 dB."""
-    curves = {meaning.eq_db for meaning in vocabulary().values() if meaning.has_tone}
+    curves = {meaning.eq_db for meaning in lexicon().values() if meaning.has_tone}
     return torch.tensor(sorted(curves), dtype=torch.float32) / HINT_DB
 
 

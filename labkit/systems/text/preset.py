@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -12,21 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.effects.chain import Plugins, build_board, pedalboard_code
+from labkit.effects.chain import Chain, Plugins, Step, build_board, pedalboard_code
 from labkit.effects.parameters import Parameter, space
+from labkit.effects.registry import effect
 from labkit.signal.paths import read_text, replace_text
 from labkit.signal.units import amplitude_to_db
 
 VERSION = 1
-# Type of a band -> its class in pedalboard.
-BAND_PLUGINS = {
-    "low_shelf": "LowShelfFilter",
-    "bell": "PeakFilter",
-    "high_shelf": "HighShelfFilter",
-    "lowpass": "LowpassFilter",
-    "highpass": "HighpassFilter",
-}
-TYPES = tuple(BAND_PLUGINS)
+TYPES = ("low_shelf", "bell", "high_shelf", "lowpass", "highpass")
 BAND = space(frequency_hz=(20.0, 18000.0, "log"), gain_db=(-18.0, 18.0), q=(0.3, 6.0, "log"))
 SPACES = {
     "pitch": space(semitones=(-12.0, 12.0)),
@@ -45,12 +38,41 @@ SPACES = {
         wet=(0.0, 0.9),
     ),
 }
+# Pedals that a preset may have besides, in the order of the signal: the gate stands before the
+# equaliser, the last two behind the room.
+PEDALS = {
+    "noise_gate": space(
+        threshold_db=(-80.0, 0.0),
+        ratio=(1.0, 20.0, "log"),
+        attack_ms=(0.5, 100.0, "log"),
+        release_ms=(20.0, 1000.0, "log"),
+    ),
+    "bitcrush": space(bit_depth=(1.0, 16.0)),
+    "phaser": space(
+        rate_hz=(0.01, 20.0, "log"),
+        depth=(0.0, 1.0),
+        centre_frequency_hz=(50.0, 8000.0, "log"),
+        feedback=(0.0, 0.9),
+        mix=(0.0, 1.0),
+    ),
+    "chorus": space(
+        rate_hz=(0.01, 20.0, "log"),
+        depth=(0.0, 1.0),
+        centre_delay_ms=(1.0, 50.0),
+        feedback=(0.0, 0.9),
+        mix=(0.0, 1.0),
+    ),
+    "delay": space(delay_seconds=(0.001, 3.0, "log"), feedback=(0.0, 0.95), mix=(0.0, 1.0)),
+    "limiter": space(threshold_db=(-60.0, 0.0), release_ms=(20.0, 1000.0, "log")),
+    "gain": space(gain_db=(-60.0, 24.0)),
+}
 _NEUTRAL = {
     "pitch": (0.0,),
     "distortion": (0.0, 0.0),
     "compressor": (0.0, 1.0, 10.0, 100.0),
     "reverb": (0.5, 10.0, 1.0, 0.5, 0.0),
 }
+_ENDS = ("noise_gate",), ("limiter", "gain")
 # The knob that makes each effect stronger.
 _STRENGTH = {"pitch": "semitones", "distortion": "drive_db", "compressor": "ratio", "reverb": "wet"}
 # The five bands of a preset that changes nothing: type, Hz, Q.
@@ -67,7 +89,7 @@ BANDS_HZ = (
     1875, 2126, 2406, 2719, 3070, 3462, 3901, 4392, 4941, 5556, 6244, 7014, 7875, 8839, 9917, 11124,
     12474, 13984, 15675, 17566, 19682,
 )  # fmt: skip
-_DESIGN_RATE = 44100
+_DESIGN_RATE, _MAX_BANDS = 44100, 64
 
 
 def responses_db(frequency_hz: Tensor, gain_db: Tensor, q: Tensor, at_hz: Tensor) -> Tensor:
@@ -92,12 +114,18 @@ def responses_db(frequency_hz: Tensor, gain_db: Tensor, q: Tensor, at_hz: Tensor
     return 10 * torch.log10(power.clamp_min(1e-12))
 
 
-def curve_db(frequency_hz: Tensor, gain_db: Tensor, q: Tensor, shares: Tensor) -> Tensor:
+def curve_db(
+    frequency_hz: Tensor,
+    gain_db: Tensor,
+    q: Tensor,
+    shares: Tensor,
+    at_hz: Tensor | Sequence[float] = BANDS_HZ,
+) -> Tensor:
     """(..., 40) dB at `BANDS_HZ`: bands (..., bands) in series, each a mixture of types in dB.
 
     The `shares` of the types, (..., bands, 5), are one-hot for an equaliser that can be built.
     """
-    at_hz = torch.tensor(BANDS_HZ, dtype=gain_db.dtype, device=gain_db.device)
+    at_hz = torch.as_tensor(at_hz, dtype=gain_db.dtype, device=gain_db.device)
     return (responses_db(frequency_hz, gain_db, q, at_hz) * shares[..., None]).sum((-3, -2))
 
 
@@ -157,15 +185,23 @@ class Band:
         moved = end * (self.frequency_hz / end) ** strength
         return replace(self, frequency_hz=clipped(knob, moved))
 
-    def plugins(self, sample_rate: int) -> Plugins:
-        """The filter, or nothing where it does nothing or lies too high for the rate."""
+    def steps(self, sample_rate: int) -> list[tuple[str, dict[str, float]]]:
+        """The filter as a pedal, or nothing where it does nothing or lies too high for the rate."""
         if self.frequency_hz > 0.45 * sample_rate:
             return []
-        arguments = {"cutoff_frequency_hz": self.frequency_hz}
+        params = {"cutoff_frequency_hz": self.frequency_hz}
         if not self.type.endswith("pass"):
-            arguments |= {"gain_db": self.gain_db, "q": self.q}
-        heard = abs(arguments.get("gain_db", 1.0)) >= 0.05
-        return [(BAND_PLUGINS[self.type], arguments)] if heard else []
+            params |= {"gain_db": self.gain_db, "q": self.q}
+        heard = abs(params.get("gain_db", 1.0)) >= 0.05
+        return [("peak" if self.type == "bell" else self.type, params)] if heard else []
+
+
+def response_db(bands: Sequence[Band], at_hz: np.ndarray) -> np.ndarray:
+    """(m,) dB: the gain of bands in series at (m,) frequencies in Hz."""
+    columns = [[getattr(band, name) for band in bands] for name in BAND.names]
+    shares = torch.eye(len(TYPES)).double()[[TYPES.index(band.type) for band in bands]]
+    knobs = torch.tensor(columns).double()
+    return curve_db(*knobs, shares, torch.from_numpy(np.asarray(at_hz, float))).numpy()
 
 
 def _neutral(name: str) -> Any:
@@ -177,8 +213,12 @@ def _neutral(name: str) -> Any:
 class Preset:
     """Settings of all effects in physical units, knob -> value; the default changes nothing.
 
+    Attributes:
+        eq: the five bands that words move, then those that a sentence stated.
+        pedals: those of `PEDALS` that are on.
+
     Raises:
-        ValueError: for a missing or unknown knob, or one outside `SPACES`.
+        ValueError: for a missing or unknown knob, or one outside `SPACES` and `PEDALS`.
     """
 
     eq: tuple[Band, ...] = tuple(Band(kind, hz, 0.0, q) for kind, hz, q in START)
@@ -186,18 +226,23 @@ class Preset:
     distortion: Mapping[str, float] = _neutral("distortion")
     compressor: Mapping[str, float] = _neutral("compressor")
     reverb: Mapping[str, float] = _neutral("reverb")
+    pedals: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.eq) != len(START):
-            raise ValueError(f"eq must hold {len(START)} bands, got {len(self.eq)}")
-        for name in SPACES:
-            SPACES[name].check(getattr(self, name))
+        if not len(START) <= len(self.eq) <= _MAX_BANDS:
+            raise ValueError(f"eq must hold {len(START)} to {_MAX_BANDS} bands, got {len(self.eq)}")
+        if unknown := self.pedals.keys() - PEDALS.keys():
+            raise ValueError(f"pedals must be of {', '.join(PEDALS)}, got {sorted(unknown)}")
+        for name, params in self.settings().items():
+            (SPACES | PEDALS)[name].check(params)
+
+    def settings(self) -> dict[str, Mapping[str, float]]:
+        """Effect -> knobs, of all but the equaliser; the pedals that are on come last."""
+        return {name: getattr(self, name) for name in SPACES} | dict(self.pedals)
 
     def eq_curve_db(self) -> np.ndarray:
         """(40,) dB: the equaliser's gain at `BANDS_HZ`."""
-        columns = [[getattr(band, name) for band in self.eq] for name in BAND.names]
-        shares = torch.eye(len(TYPES)).double()[[TYPES.index(band.type) for band in self.eq]]
-        return curve_db(*torch.tensor(columns).double(), shares).numpy()
+        return response_db(self.eq, np.array(BANDS_HZ))
 
     @property
     def tilt_db(self) -> float:
@@ -214,12 +259,16 @@ class Preset:
             params = getattr(self, name)
             value = params[knob] ** strength if knob == "ratio" else params[knob] * strength
             changed[name] = {**params, knob: clipped(SPACES[name][knob], value)}
-        return Preset(tuple(band.scaled(strength) for band in self.eq), **changed)
+        pedals = {name: dict(params) for name, params in self.pedals.items()}
+        for name, params in pedals.items():
+            for knob in {"mix", "gain_db"} & params.keys():
+                params[knob] = clipped(PEDALS[name][knob], params[knob] * strength)
+        return Preset(tuple(band.scaled(strength) for band in self.eq), **changed, pedals=pedals)
 
     def to_json(self) -> str:
         """JSON text with a version."""
         eq = [{"type": band.type, **band.params} for band in self.eq]
-        settings = {name: dict(getattr(self, name)) for name in SPACES}
+        settings = {name: dict(params) for name, params in self.settings().items()}
         return json.dumps({"version": VERSION, "eq": eq, **settings}, indent=2)
 
     @classmethod
@@ -230,10 +279,10 @@ class Preset:
             if found.pop("version") != VERSION:
                 raise ValueError("another version")
             eq = tuple(Band(**band) for band in found.pop("eq"))
-            if set(found) != set(SPACES):
-                raise ValueError(f"effects must be {sorted(SPACES)}, got {sorted(found)}")
             knobs = {n: {k: float(v) for k, v in params.items()} for n, params in found.items()}
-            return cls(eq, **knobs)
+            if set(SPACES) - set(found):
+                raise ValueError(f"effects must be {sorted(SPACES)}, got {sorted(found)}")
+            return cls(eq, **{name: knobs.pop(name) for name in SPACES}, pedals=knobs)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"a preset of version {VERSION} was expected, got {text[:60]!r} ({error})"
@@ -250,22 +299,34 @@ class Preset:
 
     def plugins(self, sample_rate: int) -> Plugins:
         """The plug-ins of pedalboard with their arguments; effects that do nothing are left out."""
-        semitones, drive_db = self.pitch["semitones"], self.distortion["drive_db"]
-        plugins: Plugins = []
-        if abs(semitones) > 0.01:
-            plugins.append(("PitchShift", {"semitones": semitones}))
-        for band in self.eq:
-            plugins += band.plugins(sample_rate)
+        semitones = self.pitch["semitones"]
+        plugins: Plugins = [("PitchShift", {"semitones": semitones})] if semitones else []
+        for name, params in self.chain(sample_rate):
+            record = effect(name)
+            played = (record.plugin, record.arguments(params))
+            plugins.append(("Mix", _room_paths(self.reverb)) if name == "reverb" else played)
+        return plugins
+
+    def chain(self, sample_rate: int) -> Chain:
+        """The pedals as a chain, like those of `labkit chain` and of the pedal board.
+
+        It lacks the pitch shift, and the pre-delay and the echoes of the room.
+        """
+        steps = [step for band in self.eq for step in band.steps(sample_rate)]
         # The compressor comes first: its threshold counts from the level of the recording.
         if self.compressor["ratio"] > 1.01:
-            plugins.append(("Compressor", dict(self.compressor)))
-        if drive_db > 0.05:
-            plugins.append(("Distortion", {"drive_db": drive_db}))
+            steps.append(("compressor", self.compressor))
+        if (drive_db := self.distortion["drive_db"]) > 0.05:
+            steps.append(("distortion", {"drive_db": drive_db}))
             hz, gain_db = min(1500.0, 0.2 * sample_rate), 9.0 * self.distortion["colour"]
-            plugins += Band("high_shelf", hz, gain_db, 0.7).plugins(sample_rate)
-        if self.reverb["wet"] > 0.005:
-            plugins.append(("Mix", _room_paths(self.reverb)))
-        return plugins
+            steps += Band("high_shelf", hz, gain_db, 0.7).steps(sample_rate)
+        pedals = [(name, self.pedals[name]) for name in PEDALS if name in self.pedals]
+        first, last = ([step for step in pedals if step[0] in ends] for ends in _ENDS)
+        steps = first + steps + [step for step in pedals if step not in first + last]
+        if (wet := self.reverb["wet"]) > 0.005:
+            room = {name: self.reverb[name] for name in ("room_size", "damping")}
+            steps.append(("reverb", {**room, "mix": wet}))
+        return Chain(tuple(Step(name, params, in_range=False) for name, params in steps + last))
 
     def board(self, sample_rate: int) -> Any:
         """A fresh `pedalboard.Pedalboard`."""
@@ -281,8 +342,8 @@ class Preset:
             f"eq          {b.type} {b.frequency_hz:.0f} Hz {b.gain_db:+.1f} dB, Q {b.q:.2f}"
             for b in self.eq
         ]
-        for name in SPACES:
-            knobs = ", ".join(f"{knob} {value:.3g}" for knob, value in getattr(self, name).items())
+        for name, params in self.settings().items():
+            knobs = ", ".join(f"{knob} {value:.3g}" for knob, value in params.items())
             lines.append(f"{name:12s}{knobs}")
         return "\n".join(lines)
 

@@ -12,11 +12,13 @@ from labkit.measure.score import Row, row
 from labkit.signal.seeds import generator
 from labkit.systems.text import data
 from labkit.systems.text.config import Config
-from labkit.systems.text.grammar import parse, stem, wanted_eq_db
+from labkit.systems.text.grammar import STRENGTH, parse, stem, wanted_eq_db
 from labkit.systems.text.model import TextToEffects, build, encode_prompts
+from labkit.systems.text.predict import predict
 from labkit.systems.text.train import fit_first_guess, loss_of, shape_of
 
 PROTOCOL = f"EQ curve of a word never seen, words with {data.MIN_CONTRIBUTORS} contributors or more"
+CORPUS = "EQ curve of a word of another corpus, which studios saved (SAFE)"
 SEEN = "EQ curve of a word seen in training, a sound never heard"
 # Small and short: one network for each fold of the words.
 _SIZES = {"width": 32, "batch_size": 48, "steps": 60, "learning_rate": 1e-3, "hint_noise": 0.15}
@@ -49,6 +51,43 @@ def score(model: TextToEffects, *, seed: int = 1) -> list[Row]:
             make(errors(found["network"]), name="network", protocol=PROTOCOL, beside=beside),
             make(errors(seen), name="network", protocol=SEEN),
         ]
+    return [*rows, *corpora(model)]
+
+
+def corpora(model: TextToEffects) -> list[Row]:
+    """Answers for the words of another corpus, `data.studio_words`: correlation and RMSE.
+
+    The correlation is over the words that an answer knows, the RMSE in standard deviations of the
+    corpus' own words. Half of a word's people against the other half is the ceiling. No rows where
+    the corpus is not here.
+    """
+    if data.find("safe_equaliser_half.csv") is None:
+        return []
+    found = data.studio_words()
+    names, truth = list(found), np.array([curves.mean(0) for curves in found.values()])
+    truth -= truth.mean(1, keepdims=True)
+    sound = 0.1 * generator(1, "studio words").standard_normal((1, 44100)).astype(np.float32)
+    bare = [data.Word(word, truth[0], 1.0, 1) for word in names]
+    answers = {
+        "flat": np.zeros_like(truth),
+        "lexicon": [predict(None, sound, 44100, w).preset.eq_curve_db() for w in names],
+        "ours": [predict(model, sound, 44100, w).preset.eq_curve_db() for w in names],
+        "network": data.DB_PER_UNIT * answer(model, bare),
+    }
+    about = {"protocol": CORPUS, "sources": "real", "seed": 1}
+    pairs = {"people's other half": [(c[::2].mean(0), c[1::2].mean(0)) for c in found.values()]}
+    rows = []
+    for name, curves in answers.items():
+        curves = np.array(curves) - np.mean(curves, axis=1, keepdims=True)
+        pairs[name] = list(zip(curves, truth, strict=True))
+        error = np.sqrt(np.square((curves - truth) / truth.std(0, ddof=1)).mean(1))
+        rows.append(row(error, names, name=name, metric="RMSE, standardised", unit="", **about))
+    for name, curves in pairs.items():
+        known = [k for k, pair in enumerate(curves) if min(c.std() for c in pair) > 0.1]
+        likeness = np.array([np.corrcoef(*curves[k])[0, 1] for k in known])
+        groups = [names[k] for k in known]
+        if known:
+            rows.append(row(likeness, groups, name=name, metric="correlation", unit="", **about))
     return rows
 
 
@@ -80,7 +119,9 @@ def baselines() -> dict[str, np.ndarray]:
     return {
         "flat": np.zeros_like(truth),
         "mean": (truth.sum(0) - truth) / (len(truth) - 1),
-        "lexicon alone": np.array([wanted_eq_db(parse(w.word)) for w in words]) / data.DB_PER_UNIT,
+        # As it was written: not shrunk by `STRENGTH`.
+        "lexicon alone": np.array([wanted_eq_db(parse(w.word)) for w in words])
+        / (STRENGTH * data.DB_PER_UNIT),
         "nearest curve": truth[distance.argmin(1)],
     }
 

@@ -12,7 +12,16 @@ from torch import Tensor, nn
 from labkit.learn.training import Loss
 from labkit.systems.system import Training
 from labkit.systems.text.config import Config
-from labkit.systems.text.data import DB_PER_UNIT, Examples, band_spread, examples, sounds, table_of
+from labkit.systems.text.data import (
+    DB_PER_UNIT,
+    MIN_TRUSTED,
+    Examples,
+    band_spread,
+    eq_words,
+    examples,
+    sounds,
+    table_of,
+)
 from labkit.systems.text.grammar import stem
 from labkit.systems.text.model import TextToEffects, asked_curve, nearness, room_features
 from labkit.systems.text.preset import SPACES, fitted_gains_db
@@ -45,7 +54,8 @@ def training(
     """
     rows = examples(config, without=frozenset(map(stem, data.without)))
     taught = {stem(word) for row in rows if "curve" in row.targets for word in row.words}
-    model.config = config.but(taught=tuple(sorted(taught)))
+    many = {stem(word.word) for word in eq_words() if word.n >= MIN_TRUSTED} & taught
+    model.config = config.but(taught=tuple(sorted(taught)), trusted=tuple(sorted(many)))
     table = table_of(rows, config.net.sentences)
     fit_first_guess(model, table)
     dataset = Examples(config, table, sounds(config, "train", data.n_sounds))
