@@ -86,7 +86,9 @@ def test_it_scores_again_what_its_card_says(name, preset, request):
 def test_the_tables_say_that_controllers_beat_rules_and_another_clips_setting():
     """A constant that is sought by MR-STFT alone comes near or below ours, but at a wrong level."""
     for row in read("blackbox") + [row for row in read("style") if row.name != "rules"]:
-        if row.metric.startswith("MR-STFT"):
+        if row.protocol.startswith("match"):
+            assert row.ours < 0.55  # of what doing nothing leaves
+        elif row.metric.startswith("MR-STFT"):
             assert row.ours < row.floor
             assert row.ours < row.control or row.sources == "real"
         else:
