@@ -56,7 +56,8 @@ def program(chain: Chain, *, channels: int = 1) -> str:
 
 def _family(record: Effect) -> Path:
     """The file that holds a pedal's Faust function."""
-    file = FOLDER / f"{record.differentiable.__module__.split('.')[-1]}.lib"
+    module = record.differentiable.__module__ or ""  # a reader's function may have none
+    file = FOLDER / f"{module.split('.')[-1]}.lib"
     if not file.is_file() or not _defines(file.read_text(encoding="utf-8"), record.name):
         raise ValueError(f"{record.name} has no Faust function in {FOLDER.name}/*.lib")
     return file
