@@ -65,7 +65,8 @@ def test_a_user_without_rights_serves_with_a_token_and_keeps_data(dockerfile):
 def test_its_packages_are_those_that_ci_installs(dockerfile):
     install = next(rest for _, rest in dockerfile if "apt-get install" in rest)
     wanted = re.search(r"--no-install-recommends +(.+?) +&&", install)[1].split()
-    listed = re.search(r"packages=\((.*?)\)", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    listed = re.search(r"packages=\((.*?)\)", script, re.DOTALL)
     assert set(wanted) <= set(listed[1].split())
 
 

@@ -29,6 +29,7 @@ from labkit.systems.system import SYSTEMS, system
 SHIPPED = [(name, preset) for name in SYSTEMS for preset in system(name).checkpoints]
 MOST_PARAMETERS = {
     "codec": 6_000_000,
+    "pedal_order": 5_000_000,
     "saturation": 1_000_000,
     "blackbox": 500_000,
     "style": 500_000,
