@@ -134,8 +134,15 @@ class Chain:
         return Chain(tuple(steps))
 
     def to_json(self) -> str:
-        """JSON text: a summary for people, and the steps, a list of {"effect", "params"}."""
-        rows = [{"effect": name, "params": params} for name, params in self]
+        """JSON text: a summary for people, and the steps, a list of {"effect", "params"}.
+
+        A step whose knobs need not lie in their ranges says ``"in_range": false``.
+        """
+        rows = [
+            {"effect": step.effect, "params": dict(step.params)}
+            | ({} if step.in_range else {"in_range": False})
+            for step in self.steps
+        ]
         return json.dumps({"summary": str(self), "steps": rows}, indent=2)
 
     @classmethod
@@ -144,7 +151,8 @@ class Chain:
         try:
             match json.loads(text):
                 case [*rows] | {"steps": [*rows]} if all(map(_is_row, rows)):
-                    return cls(tuple(Step(row["effect"], row["params"]) for row in rows))
+                    steps = [(r["effect"], r["params"], r.get("in_range", True)) for r in rows]
+                    return cls(tuple(Step(*step) for step in steps))
         except (json.JSONDecodeError, RecursionError):
             pass
         raise ValueError(f'a chain is a JSON list of {{"effect", "params"}}, got {text[:60]!r}')
@@ -216,7 +224,8 @@ def _code_lines(plugins: Plugins, indent: str) -> list[str]:
 def _is_row(row: object) -> bool:
     match row:
         case {"effect": str(), "params": dict(params)}:
-            return all(type(value) in (int, float) for value in params.values())
+            numbers = all(type(value) in (int, float) for value in params.values())
+            return numbers and type(row.get("in_range", True)) is bool
     return False
 
 

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import torch
 
+from labkit.effects.chain import Chain
 from labkit.learn.text import Encoded
 from labkit.measure.loudness import loudness_lufs
 from labkit.signal.seeds import generator
@@ -115,6 +116,7 @@ def test_the_printed_code_builds_the_same_board_to_the_last_bit():
     plain = dict(preset.reverb, pre_delay_ms=0.0, diffusion=1.0)
     plain = replace(preset, pitch={"semitones": 0.0}, reverb=plain)
     chain = plain.chain(RATE)
+    assert Chain.from_json(chain.to_json()) == chain  # knobs beyond the ranges of a search, too
     assert chain.names[-5:] == ("phaser", "chorus", "delay", "reverb", "gain")
     np.testing.assert_allclose(chain.render(audio, RATE), plain.board(RATE)(audio, RATE), atol=1e-6)
     scope = {}

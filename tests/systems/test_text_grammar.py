@@ -89,6 +89,7 @@ STATED = """
     pitch up by .5 semitones: pitch 0.5 | 50 cents flat: pitch -0.5 | up a fifth: pitch 7
     down two and a half semitones: pitch -2.5 | tune down a half step: pitch -1
     \u22123 semitones: pitch -3 | a whole step down: pitch -2 | 12 cents sharp: pitch 0.12
+    pitch it down 2 semitones and 30 cents: pitch -2.3 | up 1 semitone and 20 cents: pitch 1.2
     pitch down two octaves: pitch 0, not reaches | pitch up 40 semitones: pitch 0, not reaches
     50 % reverb: wet 0.5 | reverb at 30%: wet 0.3 | a big hall reverb, 40%: wet 0.4
     compress at 4:1: ratio 4 | compression ratio of 6: ratio 6 | ratio 30:1: ratio 1, not 20

@@ -550,6 +550,9 @@ class _Figures:
 
     def _semitones(self, frame: _Frame, token: _Token) -> None:
         down = frame.sign < 0 or token.value < 0 or bool(frame.word(("detune", "detuned")))
+        before = self.found[-1] if self.found else None
+        if not frame.sign and token.text[:1] not in "+-" and before and before.effect == "pitch":
+            down = before.knobs["semitones"] < 0  # "down two semitones and 30 cents"
         size = -abs(token.value) if down else token.value
         names = {"pitch", "transpose", "transposed", "tune", "detune", "key", "shift"}
         self.use([t for t in frame.tokens if t is token or t.text in names])
