@@ -255,6 +255,8 @@ def summary(prompt: str, found: Prediction, written: Sequence[Rendered]) -> str:
         told += f", corrected by people, whose curve has correlation {found.agreement:+.2f} with it"
     lines.append(f"answered by {told}")
     lines += [f"not done    {what}" for what in found.reading.missed]
+    if found.preset.pitch["semitones"]:
+        lines.append("chain       without the shift of pitch, which is no pedal; the code has it")
     for one in written:
         lufs = f"{one.dry_lufs:.1f} LUFS in, {one.wet_lufs:.1f} out, shifted {one.shift_db:+.1f} dB"
         lines += ["", f"{one.path.name}  {lufs}", one.preset.summary()]
