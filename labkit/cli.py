@@ -29,7 +29,8 @@ examples:
   labkit text riff.wav --prompt "warm and spacious"
   labkit enhance talk.wav --preset speech          or distortion, or mastering
   labkit style voice.wav --reference radio.wav     equalised and compressed like the reference
-  labkit synth note.wav --refine 200               a preset of the synthesizer Vital
+  labkit synth note.wav                            a preset of the synthesizer Vital
+  labkit match dry.wav wet.wav                     your own pedal as a chain with knobs
   labkit train pedal_order --steps 500 --run-dir runs/mine
   labkit evaluate pedal_order --n 200
   labkit results pedal_order                       the results table that ships

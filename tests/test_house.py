@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from labkit.signal.optional import _PIP_NAME
+from labkit.signal.optional import PIP_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMED_BY_USERS = {"jupyterlab", "torch", "torchaudio", "librosa", "matplotlib", "ipywidgets"}
@@ -118,12 +118,12 @@ def docstring_lines(path):
 def test_the_house_does_not_grow():
     """The aim is 18 000 lines of package and 10 500 of tests (see LOG); these are what there is."""
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES)
-    assert lines <= 25_434
+    assert lines <= 25_408
     assert len(MODULES) <= 133
     assert sum(map(docstring_lines, MODULES)) <= 0.15 * lines
     # Wrong answers to exercises belong to the course, and are counted apart.
     tests = {*(ROOT / "tests").rglob("*.py")} - {*(ROOT / "tests/lab/banks").glob("*.py")}
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in tests) <= 14_318
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in tests) <= 14_319
 
 
 def imported(path):
@@ -155,7 +155,7 @@ def test_every_library_that_is_imported_is_declared():
         name
         for name in libraries
         if not declared
-        & {owner.replace("_", "-") for owner in owners.get(name, [_PIP_NAME.get(name, name)])}
+        & {owner.replace("_", "-") for owner in owners.get(name, [PIP_NAMES.get(name, name)])}
     }
     assert missing == set()
 

@@ -3,7 +3,7 @@
 import importlib
 from types import ModuleType
 
-_PIP_NAME = {
+PIP_NAMES = {
     "fluidsynth": "pyfluidsynth",
     "dac": "descript-audio-codec",
     "lightning_fabric": "lightning-fabric",
@@ -22,7 +22,7 @@ def need(module: str) -> ModuleType:
     except ModuleNotFoundError as error:
         # torch.utils.tensorboard exists, and what it lacks is tensorboard.
         missing = (error.name or module).split(".")[0]
-        package = _PIP_NAME.get(missing, missing)
+        package = PIP_NAMES.get(missing, missing)
         raise ModuleNotFoundError(
             f"{module} is needed here and not installed: pip install {package}"
         ) from error

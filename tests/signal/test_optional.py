@@ -18,7 +18,7 @@ def test_the_command_names_a_package_that_the_lock_or_an_extra_pins():
     assert len(modules) > 15
     pins = (ROOT / "requirements.lock").read_text() + (ROOT / "pyproject.toml").read_text()
     pinned = set(re.findall(r"^ *\"?([\w.-]+)==", pins, re.MULTILINE))
-    packages = {optional._PIP_NAME.get(module, module).replace("_", "-") for module in modules}
+    packages = {optional.PIP_NAMES.get(module, module).replace("_", "-") for module in modules}
     assert packages <= pinned
 
 

@@ -85,7 +85,9 @@ def test_round_trip_keeps_shape_at_any_rate(small, sample_rate, samples):
     assert torch.equal(codes[2:3], small.encode(audio[1:, :1], sample_rate))
     one, two = (small.decode(codes[:, :k], samples) for k in (1, 2))
     assert not torch.equal(one, two)
-    assert torch.equal(small.round_trip(audio, RATE, 1), small.round_trip(audio, RATE, 1))
+    if sample_rate == RATE:
+        first = small.decode(codes[:, :1], samples).view(audio.shape)
+        assert torch.equal(small.round_trip(audio, RATE, 1), first)
     assert small.latents(audio, sample_rate).shape == (4, 24, frames)
 
 
@@ -262,7 +264,6 @@ def test_the_linear_codec_is_a_codec_and_training_moves_every_tensor(tmp_path, c
     config = SMALL.but(steps=1, learning_rate=0.0)
     again = SYSTEM.train(config, tmp_path / "again", data=GUITARS, start=start)
     saved = load(start)
-    assert torch.equal(saved.encode(clips, RATE), load(start).encode(clips, RATE))
     assert torch.equal(saved.mel_head.weight, again.mel_head.weight)
     apart = (saved.network.quantizer.words - again.network.quantizer.words).abs().mean()
     assert apart < 0.1 * saved.network.quantizer.words.abs().mean()

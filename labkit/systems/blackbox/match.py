@@ -35,10 +35,9 @@ RACKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 _RATE, _INPUT_DBFS, _BLOCK_SECONDS, _MOST_BLOCKS = 44_100, -20.0, 0.5, 6
 # Pedals delay a sound too; recordings may be further apart.
 _PEDALS_SECONDS, _MOST_LAG_SECONDS = 0.001, 1.0
-# More left over on held-out sound than this share of what doing nothing leaves: no match. Chosen on
-# pairs that labkit renders, see tests.
-EXPLAINED = 0.75
-LEAST_LIKENESS = 0.1  # of one performance, by correlation; three drives of EGFxSet have .23 to .74
+# More left over on held-out sound than this share of what doing nothing leaves: no match. Set above
+# the worst of six pairs of EGFxSet (.64); likeness, by correlation, below the least of them (.23).
+EXPLAINED, LEAST_LIKENESS = 0.75, 0.1
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def match(
         grey_box: fit the Wiener-Hammerstein model too.
 
     Raises:
-        AudioError: if a recording is silent, not finite, or less than a second overlaps.
+        AudioError: if a recording is silent, not finite, or less than 1.5 s overlap.
 
     Source: Hansen 2016 (CMA-ES); Eichas and Zoelzer 2016 (Wiener-Hammerstein guitar amplifiers).
     """
@@ -105,8 +104,9 @@ def match(
             f"at least {3 * _BLOCK_SECONDS} s of both recordings must overlap, "
             f"got {len(wet) / _RATE:.2f} s"
         )
+    wet_dbfs = rms_dbfs(wet[None])
     wet = set_rms(wet[None] * np.float32(-1.0 if likeness < 0 else 1.0), _INPUT_DBFS)
-    level_dbfs = rms_dbfs(dry[None])
+    dry_dbfs = rms_dbfs(dry[None])
     dry = set_rms(dry[None], _INPUT_DBFS)
     held_out = range(2, n_blocks, 3)
     others = [k for k in range(n_blocks) if k not in held_out]
@@ -125,7 +125,7 @@ def match(
         return mr_stft(_blocks(out, held_out)[0], _blocks(wet, held_out)[0], _RATE)
 
     out = chain.render(dry, _RATE)
-    before, after = _INPUT_DBFS - level_dbfs, rms_dbfs(pair[0][None]) - rms_dbfs(out)
+    before, after = _INPUT_DBFS - dry_dbfs, wet_dbfs - rms_dbfs(out)
     gains = [Step("gain", {"gain_db": gain_db}) for gain_db in (before, after)]
     return Match(
         chain=Chain((gains[0], *chain.steps, gains[1])),

@@ -38,7 +38,6 @@ class Net:
         quantizer_dropout: share of a batch that is decoded from a random number of codebooks.
         mel_codebooks: the first codebooks, from which the log-mel spectrogram is read off in
             training, so that they say what does not depend on the phase.
-        ear_weight: of a distance between what the shipped pedal-order network makes of both sounds.
     """
 
     hop_length: int = 512
@@ -49,7 +48,6 @@ class Net:
     codebook_size: int = 1024
     quantizer_dropout: float = 0.5
     mel_codebooks: int = 2
-    ear_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.mel_codebooks <= self.n_codebooks:

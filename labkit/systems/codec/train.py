@@ -1,6 +1,6 @@
 """Training the codec: guitars, most of them through pedals."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,13 +85,9 @@ class Clips(Dataset):
 def loss_of(config: Config, codec: Codec) -> Loss:
     """Mel distance, error of the bent MDCT, what the first codebooks say, and commitment.
 
-    With an `ear_weight`, also the distance in the layers of a network that listens to pedals.
-
-    Source: Kumar et al. 2023, section 3.4 (mel distance), without the discriminator; Johnson, Alahi
-        and Fei-Fei 2016, section 3 (distance in a network's layers).
+    Source: Kumar et al. 2023, section 3.4 (mel distance), without the discriminator.
     """
-    rate, weight = config.sound.sample_rate, config.net.ear_weight
-    ear = _pedal_ear() if weight else None
+    rate = config.sound.sample_rate
 
     def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         target = batch["audio"]
@@ -104,30 +100,9 @@ def loss_of(config: Config, codec: Codec) -> Loss:
             "first": _FIRST * (out["mel"] - _levels(config, target)).abs().mean(),
             "commitment": _COMMITMENT * out["commitment"],
         }
-        if ear is not None:
-            parts["ear"] = weight * ear(estimate, target)
         return sum(parts.values()), {name: part.item() for name, part in parts.items()}
 
     return loss
-
-
-def _pedal_ear() -> Callable[[Tensor, Tensor], Tensor]:
-    """How far two sounds are apart in the log-mel spectrogram and encoder of pedal order."""
-    from labkit.systems import pedal_order
-    from labkit.systems.pedal_order.model import features
-
-    network = pedal_order.load().requires_grad_(False)
-
-    def layers(audio: Tensor) -> tuple[Tensor, Tensor]:
-        bands = features(audio[:, 0], network.config.sound)
-        return bands, network.encoder(network.stem(bands))
-
-    def distance(estimate: Tensor, target: Tensor) -> Tensor:
-        ours, theirs = layers(estimate), layers(target)
-        apart = [(x - y).abs().mean() / y.abs().mean() for x, y in zip(ours, theirs, strict=True)]
-        return sum(apart)
-
-    return distance
 
 
 @torch.no_grad()

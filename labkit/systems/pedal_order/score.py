@@ -134,7 +134,7 @@ def _said(model: PedalOrderModel, clip: np.ndarray) -> Prediction:
 def fixed_score(model: PedalOrderModel) -> dict[str, int]:
     """How many of 48 fixed chains on generated guitars are named exactly, by protocol."""
     sound, right = model.config.sound, {}
-    for name in sorted({"three", "six"} & set(sound.protocols), reverse=True):
+    for name in (one for one in ("three", "six") if one in sound.protocols):
         examples = examples_for_scoring(sound, PROTOCOLS[name], "generated", 48, seed=11)
         found = predicted_orders(model, PROTOCOLS[name], examples)
         right[name] = sum(e.chain.names == f for e, f in zip(examples, found, strict=True))
