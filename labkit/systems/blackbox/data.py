@@ -1,4 +1,4 @@
-"""Pairs for the three tasks, made from seeds, and folders of recordings before and after."""
+"""Pairs for the three tasks, made of recordings and from seeds; folders of before and after."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -8,92 +8,160 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.signal import lfilter
 
 from labkit.effects.effect import process
 from labkit.effects.hosts.plugin import HostedPlugin
 from labkit.learn.pool import ExampleCache
-from labkit.measure.loudness import loudness_lufs
 from labkit.signal.files import AudioFileError, check_audio, read_audio
 from labkit.signal.optional import need
+from labkit.signal.packaged import Packaged
 from labkit.signal.paths import cache_dir, new_files, replace_text
-from labkit.signal.pool import check_split
+from labkit.signal.pool import Source, check_split
+from labkit.signal.recorded import RecordedGuitars
 from labkit.signal.seeds import generator
-from labkit.signal.sources import Generated, GeneratedGuitars, GeneratedMixes, recordings
-from labkit.signal.speech import Speaker, non_speech, speak
-from labkit.signal.units import db_to_amplitude, set_rms
-from labkit.systems.blackbox.config import Config, Task
+from labkit.signal.sources import Generated, GeneratedGuitars, GeneratedMixes, Mixture, recordings
+from labkit.signal.speech import GeneratedSpeech, Speaker, non_speech, speak
+from labkit.signal.units import db_to_amplitude, rms_dbfs, set_rms
+from labkit.systems.blackbox.config import BANDS, GAIN_RANGE_DB, MASTER_RANGE_DB, NO_GAIN, Config
 
 # Raise it when what the seeds make changes: cached clips are made anew.
-_VERSION = 3
-GUITAR_DBFS, MIX_DBFS, MASTER_LUFS = -20.0, -20.0, -14.0
-TEST_SECONDS = 2.0
-# Kind and level of the real recordings.
-_REAL = {"distortion": ("guitar_di", -20), "speech": ("speech", -22), "mastering": ("music", -20)}
-# Dry, target and source of each recording.
-Tests = tuple[Sequence[np.ndarray], Sequence[np.ndarray], Sequence[str]]
+_VERSION = 4
+TEST_SECONDS = 3.0
+# Of the recordings, before a level is drawn, in dB of full scale (RMS).
+_DBFS = {"distortion": -20.0, "speech": -22.0, "mastering": -16.0}
+# Dry, target, source and answer of each recording.
+Tests = tuple[Sequence[np.ndarray], Sequence[np.ndarray], Sequence[str], Sequence[np.ndarray]]
 _AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
 # The target of *distortion*: guitarix's model of a TS9, at a level between clean and distorted.
 TS9 = "http://guitarix.sourceforge.net/plugins/gxts9#ts9sim"
 _TS9_SETTING, _TS9_DBFS = {"drive": 0.1, "tone": 0.5, "level": 0.8}, -34.0
+# Bands are drawn within a third of an octave of the equaliser's, with the Q of its bells.
+_OCTAVES, _Q = 1 / 3, 0.7
+# A gate opens so far above the disturbance, which has peaks.
+_GATE_ABOVE_DB = 9.0
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Recordings, disturbances that the task should remove, and targets, each (n, 1, samples)."""
+    """Recordings, what disturbs them, and targets, each (n, 1, samples)."""
 
-    dry: np.ndarray
+    sound: np.ndarray
     disturbance: np.ndarray | None
-    target: np.ndarray
+    target: np.ndarray | None  # None: the recordings themselves
     groups: tuple[str, ...] = ()  # n names; clips of one source share one. Cached clips have none.
+    drawn: bool = True  # False for pairs of a user: their level alone is drawn
 
     def draw(
-        self, task: Task, index: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """One example at a random level and disturbance: dry and target, (1, samples) float32."""
-        level = _gain(rng.uniform(*task.level_db))
-        dry = self.dry[index].astype(np.float32)
-        target = self.target[index].astype(np.float32)
-        if self.disturbance is not None:
-            dry = dry + self.disturbance[index].astype(np.float32) * _gain(rng.uniform(-3, 6))
-        return dry * level, target * level if task.level_moves_target else target
+        self, config: Config, index: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One example: dry sound and target (1, samples) float32, answer (knobs,); see `spoilt`."""
+        sound, noise, target = (
+            None if clips is None else clips[index].astype(np.float32)
+            for clips in (self.sound, self.disturbance, self.target)
+        )
+        return spoilt(config, sound, rng, noise=noise, target=target, drawn=self.drawn)
 
 
 def _gain(db: float) -> np.float32:
     return np.float32(db_to_amplitude(db))
 
 
+def spoilt(
+    config: Config,
+    sound: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    noise: np.ndarray | None = None,
+    target: np.ndarray | None = None,
+    drawn: bool = True,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the task's plug-ins get for a recording (1, samples), their target, and the answer.
+
+    The dry sound has noise, other dynamics, another equaliser and another level, as far as the task
+    draws them; one in five has none of it but the level. The answer (knobs,) is the setting that
+    undoes what was drawn, NaN for knobs of which the draw says nothing.
+    """
+    task, rate = config.task, config.sound.sample_rate
+    level_db = float(rng.uniform(*task.level_db))
+    strength = float(rng.uniform(0.3, 1.0) if rng.random() < 0.8 else 0.0) if drawn else 0.0
+    known = {"gain: gain_db": 0.5 - level_db / 36, "ZamEQ2: master_gain_db": 0.5}
+    if not task.level_moves_target:
+        known["ZamEQ2: master_gain_db"] -= level_db / MASTER_RANGE_DB
+    parts = [sound if not task.expansion else expanded(sound, strength * task.expansion, rate)]
+    if task.noise_db and noise is not None:
+        parts.append(noise * _gain(rng.uniform(*task.noise_db)) * np.float32(strength > 0))
+    dry = np.concatenate(parts)
+    if task.colour_db:
+        gains_db = strength * rng.uniform(-task.colour_db, task.colour_db, len(BANDS))
+        dry = coloured(dry, gains_db, rng, rate)
+        for band, gain_db in zip(BANDS, gains_db, strict=True):
+            known[f"ZamEQ2: boost_cut_{band}_db"] = NO_GAIN - gain_db / GAIN_RANGE_DB
+    dry = dry * _gain(level_db)
+    if len(dry) > 1:
+        threshold_db = max(rms_dbfs(dry[1:]), -90.0) + _GATE_ABOVE_DB
+        known["ZamGate: threshold_db"] = 1 + threshold_db / 60
+    target = sound if target is None else target
+    target = target * _gain(level_db) if task.level_moves_target else target
+    answer = np.array([known.get(name, np.nan) if drawn else np.nan for name in task.names])
+    return dry.sum(0, keepdims=True), target, np.clip(answer, 0.02, 0.98).astype(np.float32)
+
+
+def coloured(
+    audio: np.ndarray, gains_db: np.ndarray, rng: np.random.Generator, sample_rate: int
+) -> np.ndarray:
+    """Through two shelves and two bells near the equaliser's bands, (channels, samples)."""
+    board = need("pedalboard")
+    kinds = {"l": board.LowShelfFilter, "h": board.HighShelfFilter}
+    plugins = []
+    for (band, (middle_hz, _)), gain_db in zip(BANDS.items(), gains_db, strict=True):
+        hz = float(middle_hz * 2 ** rng.uniform(-_OCTAVES, _OCTAVES))
+        plugins.append(kinds.get(band, board.PeakFilter)(hz, float(gain_db), _Q))
+    return process(board.Pedalboard(plugins), np.ascontiguousarray(audio), sample_rate)
+
+
+def expanded(audio: np.ndarray, more: float, sample_rate: int) -> np.ndarray:
+    """Dynamics grown by a share, at the old RMS, by at most 12 dB: what a compressor undoes."""
+    pole = np.exp(-1 / (0.05 * sample_rate))
+    power = lfilter([1 - pole], [1, -pole], np.square(audio, dtype=np.float64)) + 1e-9
+    gain = np.clip((power / power.mean()) ** (more / 2), 0.25, 4.0)
+    return set_rms(audio * gain, rms_dbfs(audio)).astype(np.float32)
+
+
 def examples(
     config: Config, split: str, seed: int, *, n: int, seconds: float | None = None
 ) -> Examples:
-    """Pairs of the task from the sources of a split; example `i` does not depend on `n`.
+    """Clips of the task from the sources of a split; clip `i` does not depend on `n`.
 
     Raises PluginError where the plug-in that makes the targets is not installed.
     """
     make = _maker(config, split, seed, config.sound.seconds if seconds is None else seconds)
-    dry, disturbance, target, groups = zip(*map(make, range(n)), strict=True)
-    disturbance = None if disturbance[0] is None else np.stack(disturbance)
-    return Examples(np.stack(dry), disturbance, np.stack(target), groups)
+    *sounds, groups = zip(*map(make, range(n)), strict=True)
+    return Examples(*(None if clips[0] is None else np.stack(clips) for clips in sounds), groups)
 
 
 def _maker(config: Config, split: str, seed: int, seconds: float) -> Callable[[int], tuple]:
-    """Number -> dry, disturbance, target, name of the source."""
-    check_split(split)
-    task, rate = config.sound.task, config.sound.sample_rate
-    source = _SOURCES[task](seconds=seconds, sample_rate=rate)
+    """Number -> recording, disturbance, target, name of the source."""
+    source = _source(config, check_split(split), seconds)
 
     def make(number: int) -> tuple:
-        rng = generator(seed, "blackbox", task, split, number)
-        clip = source.clip(rng, split)
-        sound = clip.audio
-        if task == "distortion":
-            # A phrase that begins with silence has nothing to distort.
-            while np.sqrt(np.mean(sound[:, : sound.shape[1] // 2] ** 2)) <= 1e-4:
-                clip = source.clip(rng, split)
-                sound = clip.audio
-            sound = set_rms(sound, GUITAR_DBFS).astype(np.float32)
-        return *made_from(sound, task, rng, rate), clip.source_id
+        rng = generator(seed, "blackbox", config.sound.task, split, number)
+        return _material(config, source, split, rng)
 
     return make
+
+
+def _material(config: Config, source: Source, split: str, rng: np.random.Generator) -> tuple:
+    """A recording at the task's level, its disturbance, its target, and its source."""
+    task, rate = config.sound.task, config.sound.sample_rate
+    clip = source.clip(rng, split)
+    # A clip that begins with silence has nothing to treat.
+    while rms_dbfs(clip.audio[:, : clip.audio.shape[1] // 2]) < -80:
+        clip = source.clip(rng, split)
+    sound = set_rms(clip.audio, _DBFS[task]).astype(np.float32)
+    noise = non_speech(rng, sound, rate) if task == "speech" else None
+    target = distorted(sound, rate) if task == "distortion" else None
+    return sound, noise, target, clip.source_id
 
 
 class Speech(Generated):
@@ -106,42 +174,60 @@ class Speech(Generated):
         return speak(rng, speaker, seconds=self.seconds, sample_rate=self.sample_rate)
 
 
-_SOURCES = {"distortion": GeneratedGuitars, "speech": Speech, "mastering": GeneratedMixes}
+_GENERATED = {
+    "distortion": GeneratedGuitars,
+    "speech": lambda **sizes: Mixture([Speech(**sizes), GeneratedSpeech(**sizes)]),
+    "mastering": GeneratedMixes,
+}
+_RECORDED = {
+    "distortion": RecordedGuitars,
+    "speech": lambda **sizes: Packaged("speech", **sizes),
+    "mastering": lambda **sizes: Packaged("music", **sizes),
+}
+# Of `real_data_dir()`, all for tests.
+_FOLDERS = {"distortion": "guitar_di", "speech": "speech", "mastering": "music"}
 
 
-def made_from(
-    sound: np.ndarray, task: str, rng: np.random.Generator, sample_rate: int
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """A recording (1, samples) as the task's dry sound, disturbance (or None) and target."""
-    if task == "distortion":
-        return sound, None, distorted(sound, sample_rate)
-    if task == "speech":
-        return sound, non_speech(rng, sound, sample_rate), sound
-    return miscoloured(rng, sound, sample_rate), None, mastered(sound, sample_rate)
+def _recorded(config: Config, split: str, seconds: float) -> Source | None:
+    """Recordings of a split, where they are installed and wanted."""
+    sound = config.sound
+    try:
+        found = _RECORDED[sound.task](seconds=seconds, sample_rate=sound.sample_rate)
+        return found if sound.real_share and found.groups(split) else None
+    except FileNotFoundError:
+        return None
+
+
+def _source(config: Config, split: str, seconds: float) -> Source:
+    """Generated clips and recordings of a split; generated ones alone where there are no others."""
+    sound = config.sound
+    generated = _GENERATED[sound.task](seconds=seconds, sample_rate=sound.sample_rate)
+    recorded = _recorded(config, split, seconds)
+    if recorded is None:
+        return generated
+    return Mixture([generated, recorded], [1 - sound.real_share, sound.real_share])
 
 
 def generated_tests(config: Config, *, n: int, seed: int) -> Tests:
-    """Clips of sources that are not trained on, at random levels."""
-    made = examples(config, "test", seed, n=n, seconds=TEST_SECONDS)
+    """Clips of sources that are not trained on, spoilt."""
+    made = examples(config.but(real_share=0.0), "test", seed, n=n, seconds=TEST_SECONDS)
     rng = generator(seed, "blackbox test", config.sound.task)
-    dry, target = zip(*(made.draw(config.task, k, rng) for k in range(n)), strict=True)
-    return dry, target, made.groups
+    dry, target, answers = zip(*(made.draw(config, k, rng) for k in range(n)), strict=True)
+    return dry, target, made.groups, answers
 
 
 def real_tests(config: Config, *, n: int, seed: int) -> Tests:
-    """The same made of real recordings. Raises FileNotFoundError if there are none here."""
-    task, rate = config.sound.task, config.sound.sample_rate
-    kind, dbfs = _REAL[task]
-    source = recordings((kind,), seconds=TEST_SECONDS, sample_rate=rate)
+    """The same made of recordings. Raises FileNotFoundError if there are none here."""
+    task = config.sound.task
+    sizes = {"seconds": TEST_SECONDS, "sample_rate": config.sound.sample_rate}
+    recorded = _recorded(config.but(real_share=1.0), "test", TEST_SECONDS)
+    sources = [recordings((_FOLDERS[task],), **sizes), recorded]
+    source = Mixture([source for source in sources if source is not None])
     rng, items = generator(seed, "blackbox real", task), []
     for _ in range(n):
-        clip = source.clip(rng, "test")
-        level = np.float32(db_to_amplitude(rng.uniform(*config.task.level_db)))
-        sound = set_rms(clip.audio, dbfs).astype(np.float32)
-        dry, disturbance, target = made_from(sound, task, rng, rate)
-        dry = dry if disturbance is None else dry + disturbance
-        target = target * level if config.task.level_moves_target else target
-        items.append((dry * level, target, clip.source_id))
+        sound, noise, target, name = _material(config, source, "test", rng)
+        dry, target, answer = spoilt(config, sound, rng, noise=noise, target=target)
+        items.append((dry, target, name, answer))
     return tuple(zip(*items, strict=True))
 
 
@@ -171,56 +257,25 @@ def distorted(dry: np.ndarray, sample_rate: int) -> np.ndarray:
     return _ts9().process(placed, sample_rate, np.array([*_TS9_SETTING.values()]))
 
 
-def miscoloured(rng: np.random.Generator, mix: np.ndarray, sample_rate: int) -> np.ndarray:
-    """The mix with wrong shelves and a wrong bell (up to 8 dB), as from a bad room, at -20 dBFS."""
-    board = need("pedalboard")
-    plugins = [
-        board.LowShelfFilter(float(rng.uniform(90, 250)), float(rng.uniform(-8, 8)), 0.7),
-        board.PeakFilter(
-            float(np.exp(rng.uniform(np.log(250), np.log(4000)))), float(rng.uniform(-7, 7)), 0.8
-        ),
-        board.HighShelfFilter(float(rng.uniform(3000, 8000)), float(rng.uniform(-8, 5)), 0.7),
-    ]
-    coloured = process(board.Pedalboard(plugins), mix, sample_rate)
-    return set_rms(coloured, MIX_DBFS).astype(np.float32)
-
-
-def mastered(mix: np.ndarray, sample_rate: int) -> np.ndarray:
-    """The mix (channels, samples) through the hidden chain, at about -14 LUFS, float32."""
-    board = need("pedalboard")
-    compressed = [
-        board.HighpassFilter(28.0),
-        board.LowShelfFilter(95.0, 2.0, 0.7),
-        board.PeakFilter(330.0, -2.5, 0.8),
-        board.HighShelfFilter(7500.0, 3.5, 0.7),
-        board.Compressor(threshold_db=-24.0, ratio=2.5, attack_ms=15.0, release_ms=120.0),
-    ]
-    limiter = board.Limiter(threshold_db=-1.0, release_ms=100.0)
-    out = mix * _gain(-20.0 - loudness_lufs(mix, sample_rate))
-    out = process(board.Pedalboard(compressed), out, sample_rate)
-    # The limiter adds 4.75 dB of its own.
-    out = out * _gain(MASTER_LUFS - 4.75 - loudness_lufs(out, sample_rate))
-    return process(limiter, out, sample_rate)
-
-
 def cached(config: Config, split: str, *, n: int) -> Examples:
     """`examples` of the plan's seed, kept in the cache folder in half precision."""
     sound, seed = config.sound, config.plan.seed
-    sizes = f"{n}x{sound.seconds:g}s-{sound.sample_rate}"
+    share = 0.0 if _recorded(config, split, sound.seconds) is None else sound.real_share
+    sizes = f"{n}x{sound.seconds:g}s-{sound.sample_rate}-real{share:g}"
     folder = cache_dir() / "blackbox" / f"{sound.task}-{split}-{sizes}-seed{seed}-{_VERSION}"
-    names = ("dry", "disturbance", "target") if sound.task == "speech" else ("dry", "target")
+    fields = {"speech": ("sound", "disturbance"), "distortion": ("sound", "target")}
+    names = fields.get(sound.task, ("sound",))
     shape = (1, round(sound.seconds * sound.sample_rate))
     store = ExampleCache(folder, n, dict.fromkeys(names, shape))
     made = _maker(config, split, seed, sound.seconds)
 
     def make(number: int) -> dict[str, torch.Tensor]:
-        dry, disturbance, target, _ = made(number)
-        sounds = {"dry": dry, "disturbance": disturbance, "target": target}
+        sounds = dict(zip(("sound", "disturbance", "target"), made(number), strict=False))
         return {name: torch.from_numpy(sounds[name]) for name in names}
 
     clips = [store.get(number, make) for number in range(n)]
     stacked = {name: torch.stack([clip[name] for clip in clips]).numpy() for name in names}
-    return Examples(stacked["dry"], stacked.get("disturbance"), stacked["target"])
+    return Examples(stacked["sound"], stacked.get("disturbance"), stacked.get("target"))
 
 
 def paired_files(dry: Path, wet: Path) -> list[tuple[Path, Path]]:
@@ -287,4 +342,5 @@ def from_pairs(config: Config, pairs: list[tuple[Path, Path]], *, n: int) -> Exa
             start = int(rng.integers(max(1, sounds.shape[-1] - samples + 1)))
             part = sounds[..., start : start + samples]
             clips[:, k, :, : part.shape[-1]] = part
-    return Examples(clips[0], None, clips[1], tuple(source_of(pairs[k]) for k in chosen))
+    groups = tuple(source_of(pairs[k]) for k in chosen)
+    return Examples(clips[0], None, clips[1], groups, drawn=False)

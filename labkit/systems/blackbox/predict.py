@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from labkit.effects.hosts.listing import stand_in_for
 from labkit.effects.hosts.plugin import Rack, Unit
-from labkit.measure.loudness import TruePeakMeter
+from labkit.measure.loudness import LoudnessMeter, TruePeakMeter
 from labkit.signal.augment import fit
 from labkit.signal.files import Recording, check_audio, resample, to_mono
 from labkit.signal.optional import need
@@ -178,15 +178,20 @@ def enhance(
 
 
 def enhance_file(
-    model: Controller, source: str | Path, target: str | Path, *, hop_s: float = 0.5
+    model: Controller,
+    source: str | Path,
+    target: str | Path,
+    *,
+    hop_s: float = 0.5,
+    lufs: float | None = None,
 ) -> dict[str, Any]:
     """A file of any length through the plug-ins, in constant memory but for the curve.
 
-    Writes `target`, a 32-bit float WAV at the source's rate, turned down as a whole where its true
-    peak would exceed -1 dBTP; beside it, as JSON, the facts that are returned; and a script that
-    plays any recording so without the network, see `replay`. See `enhance`. Raises AudioFileError
-    for a file that cannot be read to its end; ValueError for another suffix than ``.wav``, or the
-    source as `target`.
+    Writes `target`, a 32-bit float WAV at the source's rate, turned as a whole to a loudness if one
+    is given, and down where its true peak would exceed -1 dBTP; beside it, as JSON, the facts that
+    are returned; and a script that plays any recording so without the network, see `replay`. See
+    `enhance`. Raises AudioFileError for a file that cannot be read to its end; ValueError for
+    another suffix than ``.wav``, or the source as `target`.
     """
     source, target = Path(source), Path(target)
     if target.suffix.lower() != ".wav" or target.resolve() == source.resolve():
@@ -197,7 +202,7 @@ def enhance_file(
     with Recording(source).survey() as sound:
         found = _curve(model, sound, hop_s)
         with _rack(units, config) as rack:
-            gain_db, true_peak_dbtp = _play(rack, sound, found, target)
+            gain_db, true_peak_dbtp, loudness = _play(rack, sound, found, target, lufs=lufs)
             shown = rack.shown(found.smooth.mean(0))
         seconds = sound.samples / sound.sample_rate
     facts = {
@@ -211,6 +216,7 @@ def enhance_file(
         "curve": found.columns(),
         "gain_db": gain_db,
         "true_peak_dbtp": true_peak_dbtp,
+        "loudness_lufs": loudness,
         "seconds": seconds,
     }
     replace_text(target.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")
@@ -236,27 +242,39 @@ def replay(facts: str | Path, source: str | Path, target: str | Path) -> None:
 
 
 def _play(
-    rack: Rack, sound: Recording | _Array, found: Curve, target: Path, gain_db: float | None = None
-) -> tuple[float, float]:
-    """Write the recording through the plug-ins; returns the gain and the true peak behind it.
+    rack: Rack,
+    sound: Recording | _Array,
+    found: Curve,
+    target: Path,
+    gain_db: float | None = None,
+    *,
+    lufs: float | None = None,
+) -> tuple[float, float, float]:
+    """Write the recording through the plug-ins; returns the gain, true peak and loudness behind it.
 
-    The gain is what brings the true peak to the ceiling, if that is lower, where it is None.
+    Where it is None, the gain is what brings the loudness to `lufs`, if that is given, and the true
+    peak to the ceiling, if that is lower.
     """
-    soundfile, meter = need("soundfile"), TruePeakMeter(sound.sample_rate, sound.channels)
-    sizes = {"samplerate": sound.sample_rate, "channels": sound.channels, "subtype": "FLOAT"}
+    soundfile, rate, channels = need("soundfile"), sound.sample_rate, sound.channels
+    meters = TruePeakMeter(rate, channels), LoudnessMeter(rate, channels)
+    sizes = {"samplerate": rate, "channels": channels, "subtype": "FLOAT"}
     with replacing(target) as temporary:
         with soundfile.SoundFile(temporary, "w", **sizes) as file:
             for block in _blocks(rack, sound, found):
-                meter.feed(block)
+                for meter in meters:
+                    meter.feed(block)
                 file.write(block.T)
-        meter.feed(block[:, :0], last=True)
-        gain_db = min(0.0, _CEILING_DBTP - meter.dbtp()) if gain_db is None else gain_db
+        meters[0].feed(block[:, :0], last=True)
+        peak_dbtp, loudness = meters[0].dbtp(), meters[1].lufs()
+        if gain_db is None:
+            wanted_db = 0.0 if lufs is None or loudness == -np.inf else lufs - loudness
+            gain_db = min(wanted_db, _CEILING_DBTP - peak_dbtp)
         if gain_db:
-            _turn_down(temporary, gain_db)
-    return gain_db, meter.dbtp() + gain_db
+            _scale(temporary, gain_db)
+    return gain_db, peak_dbtp + gain_db, max(loudness + gain_db, -70.0)
 
 
-def _turn_down(path: Path, gain_db: float) -> None:
+def _scale(path: Path, gain_db: float) -> None:
     """Scale a file in its place."""
     with need("soundfile").SoundFile(path, "r+") as file:
         for start in range(0, file.frames, _N_SCALED_TOGETHER):

@@ -3,15 +3,16 @@
 Source: Steinmetz, Bryan and Reiss 2022, section 4. Ours has pedalboard's compressor.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+import torch
 from scipy import signal
 
 from labkit.effects.effect import process
 from labkit.effects.hosts.plugin import Rack
 from labkit.learn.minimise import minimise
-from labkit.measure.losses import mr_stft
+from labkit.measure.align import aligned_distance
 from labkit.measure.loudness import loudness_lufs, peak_db
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
@@ -20,7 +21,7 @@ from labkit.systems.blackbox import data
 from labkit.systems.blackbox.config import Config
 
 _N_FFT, _SMOOTH_BINS, _N_TAPS = 65_536, 1025, 63
-_N_CONSTANT, _SPREAD = 12, 0.2
+_N_CONSTANT, _SPREAD = 24, 0.1
 _STEP_DB, _N_STEPS, _TOLERANCE_LU = 0.5, 120, 0.05
 
 # Average power per bin in dB, loudness in LUFS, peak in dBFS.
@@ -82,25 +83,49 @@ def searched(
 ) -> np.ndarray:
     """The setting (knobs,) at which dry sounds come nearest to their targets, by CMA-ES.
 
-    Near is the metric of the results table, MR-STFT, averaged over the pairs.
+    Near is what controllers are trained by, `aligned_distance`, averaged over the pairs.
     """
 
     def cost(settings: np.ndarray) -> np.ndarray:
         costs = []
         for dry, target in pairs:
-            wet = rack.render([dry] * len(settings), settings)
-            costs.append([mr_stft(audio, target, rack.sample_rate) for audio in wet])
+            wet = torch.from_numpy(rack.render([dry] * len(settings), settings))
+            goal = torch.from_numpy(target).expand_as(wet)
+            costs.append(aligned_distance(wet, goal).numpy())
         return np.mean(costs, axis=0)
 
     return minimise(cost, start, evaluations=renders, rng=rng, spread=_SPREAD).point
 
 
-def best_constant(
-    config: Config, rack: Rack, setting: Callable[[np.ndarray], np.ndarray], renders: int
-) -> np.ndarray:
-    """One setting for all, searched on training clips from the controller's own mean."""
-    made = data.examples(config, "train", config.plan.seed + 1, n=_N_CONSTANT)
+def best_constant(config: Config, rack: Rack, start: np.ndarray, renders: int) -> np.ndarray:
+    """One setting (knobs,) for all, searched on training clips."""
+    made = data.examples(config, "train", config.plan.seed, n=_N_CONSTANT)
     rng = generator(config.plan.seed, "best constant", config.sound.task)
-    pairs = [made.draw(config.task, k, rng) for k in range(_N_CONSTANT)]
-    mean = np.mean([setting(dry) for dry, _ in pairs], axis=0)
-    return searched(pairs, rack, mean, renders, rng)
+    pairs = [made.draw(config, k, rng)[:2] for k in range(_N_CONSTANT)]
+    return searched(pairs, rack, start, renders, rng)
+
+
+def known_or(answer: np.ndarray, setting: np.ndarray) -> np.ndarray:
+    """The answer (knobs,) that a draw knows, and another setting where it knows nothing."""
+    return np.where(np.isfinite(answer), answer, setting)
+
+
+def headroom(config: Config, rack: Rack, clips: data.Examples, renders: int) -> dict[str, float]:
+    """What listening can gain: the best constant's distance, and one setting for each clip's.
+
+    ``headroom`` is the share of the constant's distance that the oracle does without. Below .2 a
+    task teaches nobody to listen.
+    """
+    constant = best_constant(config, rack, config.task.start, 6 * renders)
+    rng = generator(config.plan.seed, "headroom")
+    found = {"nothing": [], "constant": [], "oracle": []}
+    for k in range(len(clips.sound)):
+        dry, target, answer = clips.draw(config, k, rng)
+        own = searched([(dry, target)], rack, known_or(answer, constant), renders, rng)
+        wet = rack.render([dry, dry], np.stack([constant, own]))
+        sounds = torch.from_numpy(np.stack([dry, *wet]))
+        distances = aligned_distance(sounds, torch.from_numpy(target).expand_as(sounds))
+        for name, distance in zip(found, distances.tolist(), strict=True):
+            found[name].append(distance)
+    means = {name: float(np.mean(distances)) for name, distances in found.items()}
+    return means | {"headroom": 1 - means["oracle"] / means["constant"]}

@@ -1,4 +1,7 @@
-"""Training a controller through real plug-ins: SPSA gives the gradient, the row grows in stages."""
+"""Training a controller: first it imitates settings known from the draw, then it hears itself.
+
+Through the real plug-ins SPSA gives the gradient, and the row grows in stages.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -16,19 +19,24 @@ from labkit.learn.gradients import SPSA, black_box
 from labkit.learn.training import Loss
 from labkit.measure.align import aligned_distance
 from labkit.signal.seeds import generator
+from labkit.systems.blackbox import rules
 from labkit.systems.blackbox.config import Config
 from labkit.systems.blackbox.data import Examples, cached, from_pairs, held_out, paired_files
 from labkit.systems.blackbox.model import Controller
 from labkit.systems.system import Training
 
 _N_VALIDATION = 32
-_VALIDATE_EVERY = 140
+_VALIDATE_EVERY = 100
 _N_OUTPUT_RANGE = 256
+_HEADROOM_RENDERS = 100
+_TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+# The squared error of a knob, 0..1, in the size of the distances: .1 of a knob's range costs .5.
+_IMITATION_WEIGHT = 50.0
 
 
 @dataclass(frozen=True)
 class Data:
-    """The sound to train on: made from seeds, unless two folders are given."""
+    """The sound to train on: the task's, unless two folders are given."""
 
     # a folder of your own recordings; any rate and number of channels, each as long as its pair.
     # From DAPS (`labkit data get daps`), for speech: daps/cleanraw.
@@ -37,6 +45,8 @@ class Data:
     # From DAPS: daps/clean. Recordings whose names agree up to the first underscore are one source,
     # which is trained on or validated on.
     wet: Path | None = None
+    # before training, print what listening can gain on so many validation clips; takes minutes
+    headroom: int = 0
 
     def __post_init__(self) -> None:
         if (self.dry is None) != (self.wet is None):
@@ -65,9 +75,10 @@ class DrawnExamples(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = generator(self.config.plan.seed, "dress", index)
         k = int(rng.integers(len(self.clips.dry)))
-        dry, target = self.clips.draw(self.config.task, k, rng)
-        sounds = {"dry": torch.from_numpy(dry), "target": torch.from_numpy(target)}
-        return {**sounds, "index": torch.tensor(index)}
+        made = map(torch.from_numpy, self.clips.draw(self.config, k, rng))
+        return dict(zip(("dry", "target", "answer"), made, strict=True)) | {
+            "index": torch.tensor(index)
+        }
 
 
 def loss_of(
@@ -75,20 +86,28 @@ def loss_of(
 ) -> Loss:
     """The distance from the target at which the rack ends, set by the controller.
 
-    `note` gets each step's number and its estimated gradient, (batch, knobs that play).
+    In the first part of the steps it is the distance from the answers that are known instead, and
+    nothing is rendered. `note` gets each later step's number and its estimated gradient, (batch,
+    knobs that play).
     """
     net, plan = config.net, config.plan
     estimator = SPSA(net.eps, net.pairs)
 
     def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         first = int(batch["index"][0])
-        units = config.units_playing(first // plan.batch_size)
-        knobs = model(batch["dry"])[:, : sum(len(unit.knobs) for unit in units)].clamp(0, 1)
+        step = first // plan.batch_size
+        units, knobs = config.units_playing(step), model(batch["dry"])
+        if not units:
+            known = batch["answer"].isfinite()
+            error = (knobs - batch["answer"].nan_to_num()).square() * known
+            error = _IMITATION_WEIGHT * error.sum() / known.sum().clamp(min=1)
+            return error, {"train/imitation": error.item()}
+        knobs = knobs[:, : sum(len(unit.knobs) for unit in units)].clamp(0, 1)
         if note is not None and knobs.requires_grad:
-            knobs.register_hook(lambda gradient: note(first // plan.batch_size, gradient))
+            knobs.register_hook(lambda gradient: note(step, gradient))
         rng = generator(plan.seed, "tosses", first)
         wet = black_box(rack.render, batch["dry"], knobs, estimator, rng)
-        distance = aligned_distance(wet, batch["target"], time_weight=net.time_weight).mean()
+        distance = aligned_distance(wet, batch["target"]).mean()
         figures = {
             "train/distance": distance.item(),
             "train/units": float(len(units)),
@@ -99,21 +118,37 @@ def loss_of(
     return loss
 
 
-def validation(
-    config: Config, clips: Examples, rack: Rack
-) -> Callable[[nn.Module], dict[str, float]]:
-    """``val/left``: the distance on validation clips, over that of the dry sound."""
-    rng = generator(config.plan.seed, "blackbox validation")
-    pairs = [clips.draw(config.task, k, rng) for k in range(len(clips.dry))]
-    dry, target = (torch.from_numpy(np.stack(side)) for side in zip(*pairs, strict=True))
-    before = aligned_distance(dry, target).mean()
+class Validation:
+    """Distances on validation clips, over that of the dry sound."""
+
+    def __init__(self, config: Config, clips: Examples, rack: Rack) -> None:
+        rng = generator(config.plan.seed, "blackbox validation")
+        drawn = [clips.draw(config, k, rng)[:2] for k in range(len(clips.sound))]
+        self.dry, self.target = (
+            torch.from_numpy(np.stack(side)) for side in zip(*drawn, strict=True)
+        )
+        self.rack, self.before = rack, aligned_distance(self.dry, self.target).mean()
+
+    def left(self, knobs: Tensor) -> float:
+        """The share that is left at settings (clips, knobs)."""
+        wet = torch.from_numpy(self.rack.render(self.dry.numpy(), knobs.double().numpy()))
+        return float(aligned_distance(wet, self.target).mean() / self.before)
 
     @torch.no_grad()
-    def validate(model: nn.Module) -> dict[str, float]:
-        wet = torch.from_numpy(rack.render(dry.numpy(), model(dry).double().numpy()))
-        return {"val/left": float(aligned_distance(wet, target).mean() / before)}
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """``val/left``; the same at another clip's setting, and at the mean setting."""
+        knobs = model(self.dry)
+        others = {"another": knobs.roll(1, 0), "mean": knobs.mean(0).expand_as(knobs)}
+        figures = {"val/left": self.left(knobs)}
+        return figures | {f"val/{name}": self.left(other) for name, other in others.items()}
 
-    return validate
+    @torch.no_grad()
+    def set_trust(self, model: Controller) -> None:
+        """Answers keep the share of their way from the mean setting that leaves the least here."""
+        knobs, left = model(self.dry), {}
+        for trust in _TRUSTS:
+            left[trust] = self.left(model.mean_setting.lerp(knobs, trust))
+        model.trust.fill_(min(left, key=left.get))
 
 
 @contextmanager
@@ -125,15 +160,12 @@ def training(
 ) -> Iterator[Training]:
     """What a run needs. Raises PluginError where a plug-in is not installed.
 
-    `run_dir` gets `gradients.jsonl`: for every step the gradient of the loss by each knob, as if
-    the batch shared it. A step that ran again after an interruption stands there twice.
+    `run_dir` gets `gradients.jsonl`: for every step through the plug-ins the gradient of the loss
+    by each knob, as if the batch shared it. A step that ran again after an interruption stands
+    there twice.
     """
     clips, held = data.clips(config)
     dataset = DrawnExamples(config, clips)
-
-    def finish(trained: Controller) -> None:
-        n = min(_N_OUTPUT_RANGE, len(dataset))
-        trained.set_output_range(torch.stack([dataset[k]["dry"] for k in range(n)]))
 
     def note(step: int, gradient: Tensor) -> None:
         columns = dict(zip(config.task.names, gradient.sum(0).tolist(), strict=False))
@@ -141,6 +173,21 @@ def training(
             file.write(json.dumps({"step": step, **columns}) + "\n")
 
     with Rack(config.task.units, config.sound.sample_rate, workers=config.net.n_copies) as rack:
-        validate = validation(config, held, rack)
-        loss = loss_of(config, rack, note=note)
-        yield Training(dataset, loss, validate, validate_every=_VALIDATE_EVERY, finish=finish)
+        if data.headroom:
+            some = cached(config, "validation", n=data.headroom)
+            print(rules.headroom(config, rack, some, _HEADROOM_RENDERS))
+        validate = Validation(config, held, rack)
+
+        def finish(trained: Controller) -> None:
+            n = min(_N_OUTPUT_RANGE, len(dataset))
+            trained.set_output_range(torch.stack([dataset[k]["dry"] for k in range(n)]))
+            validate.set_trust(trained)
+
+        yield Training(
+            dataset,
+            loss_of(config, rack, note=note),
+            validate,
+            validate_every=_VALIDATE_EVERY,
+            best="val/left",
+            finish=finish,
+        )
