@@ -47,6 +47,10 @@ def _multiband(threshold: float) -> Unit:
     return Unit("ZaMultiComp", {f"threshold_{k}_db": threshold for k in (1, 2, 3)}, fixed)
 
 
+# About the medians over recordings for training; treble that a telephone has lost is not counted.
+_SPEECH, _MUSIC = (-18.0, -3.0, -13.0, -20.0), (-5.0, -7.0, -14.0, -24.0)
+
+
 @dataclass(frozen=True)
 class Task:
     """Plug-ins in a row, how they are trained, and what is done to a recording for them to undo."""
@@ -55,7 +59,9 @@ class Task:
     stages: tuple[int, ...]  # how many units play in each part of a progressive training
     level_db: tuple[float, float]  # range of the recording's level in training
     level_moves_target: bool = False  # the target follows that level
-    colour_db: float = 0.0  # the most that an equaliser adds to a band, or takes off
+    # what an engineer brings the equaliser's bands nearer to: levels in dB of the whole level
+    balance_db: tuple[float, float, float, float] | None = None
+    colour_db: float = 0.0  # the most that an equaliser adds to a band before, or takes off
     expansion: float = 0.0  # the most that the dynamics grow: 0.5 makes 20 dB of them 30
     noise_db: tuple[float, float] | None = None  # range of the disturbance's level
 
@@ -78,6 +84,7 @@ TASKS = MappingProxyType(
             (1, 2),
             (-12.0, 6.0),
             level_moves_target=True,
+            balance_db=_SPEECH,
             colour_db=15.0,
             noise_db=(-20.0, 6.0),
         ),
@@ -85,6 +92,7 @@ TASKS = MappingProxyType(
             (_equaliser("master_gain_db"), _multiband(0.9), _LIMITER),
             (1, 2, 3),
             (-10.0, 8.0),
+            balance_db=_MUSIC,
             colour_db=15.0,
             expansion=0.5,
         ),

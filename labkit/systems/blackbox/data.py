@@ -38,6 +38,9 @@ TS9 = "http://guitarix.sourceforge.net/plugins/gxts9#ts9sim"
 _TS9_SETTING, _TS9_DBFS = {"drive": 0.1, "tone": 0.5, "level": 0.8}, -34.0
 # Bands are drawn within a third of an octave of the equaliser's, with the Q of its bells.
 _OCTAVES, _Q = 1 / 3, 0.7
+# What an engineer measures for each band, the share of what is missing that he adds, and the most.
+_BANDS_HZ = ((20, 160), (350, 950), (1000, 2900), (4200, 16_000))
+_SHARE, _MOST_DB = 0.6, 9.0
 # A gate opens so far above the disturbance, which has peaks.
 _GATE_ABOVE_DB = 9.0
 
@@ -78,46 +81,67 @@ def spoilt(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the task's plug-ins get for a recording (1, samples), their target, and the answer.
 
-    The dry sound has noise, other dynamics, another equaliser and another level, as far as the task
-    draws them; one in five has none of it but the level. The answer (knobs,) is the setting that
-    undoes what was drawn, NaN for knobs of which the draw says nothing.
+    The dry sound has noise, other dynamics, another colour and another level, as far as the task
+    draws them; one in five has nothing but the level. Where the task has a balance, the target is
+    the sound of that colour, without noise and with its own dynamics, as an engineer has it who
+    brings its bands nearer to the balance. The answer (knobs,) is the engineer's setting, NaN for
+    knobs of which nothing is known.
     """
     task, rate = config.task, config.sound.sample_rate
     level_db = float(rng.uniform(*task.level_db))
-    strength = float(rng.uniform(0.3, 1.0) if rng.random() < 0.8 else 0.0) if drawn else 0.0
-    known = {"gain: gain_db": 0.5 - level_db / 36, "ZamEQ2: master_gain_db": 0.5}
-    if not task.level_moves_target:
-        known["ZamEQ2: master_gain_db"] -= level_db / MASTER_RANGE_DB
-    parts = [sound if not task.expansion else expanded(sound, strength * task.expansion, rate)]
-    if task.noise_db and noise is not None:
-        parts.append(noise * _gain(rng.uniform(*task.noise_db)) * np.float32(strength > 0))
-    dry = np.concatenate(parts)
-    if task.colour_db:
+    known = {"gain: gain_db": 0.5 - level_db / 36}
+    dry, target = sound, sound if target is None else target
+    if drawn and task.balance_db is not None:
+        strength = float(rng.uniform(0.5, 1.0) if rng.random() < 0.8 else 0.0)
+        parts = [sound, expanded(sound, strength * task.expansion, rate)]
+        if noise is not None:
+            noise_db = float(rng.uniform(*task.noise_db)) if strength else -np.inf
+            parts.append(noise * _gain(noise_db))
         gains_db = strength * rng.uniform(-task.colour_db, task.colour_db, len(BANDS))
-        dry = coloured(dry, gains_db, rng, rate)
+        octaves = rng.uniform(-_OCTAVES, _OCTAVES, len(BANDS))
+        parts = equalised(np.concatenate(parts), gains_db, rate, octaves)
+        clean, dry = parts[:1], parts[1:].sum(0, keepdims=True)
+        gains_db = engineer(clean, task.balance_db, rate)
+        target = equalised(clean, gains_db, rate)
         for band, gain_db in zip(BANDS, gains_db, strict=True):
-            known[f"ZamEQ2: boost_cut_{band}_db"] = NO_GAIN - gain_db / GAIN_RANGE_DB
-    dry = dry * _gain(level_db)
-    if len(dry) > 1:
-        threshold_db = max(rms_dbfs(dry[1:]), -90.0) + _GATE_ABOVE_DB
-        known["ZamGate: threshold_db"] = 1 + threshold_db / 60
-    target = sound if target is None else target
+            known[f"ZamEQ2: boost_cut_{band}_db"] = NO_GAIN + gain_db / GAIN_RANGE_DB
+        if not task.level_moves_target:
+            missing_db = _DBFS[config.sound.task] - rms_dbfs(target)
+            target = target * _gain(missing_db)
+            known["ZamEQ2: master_gain_db"] = 0.5 + (missing_db - level_db) / MASTER_RANGE_DB
+        if noise is not None:
+            threshold_db = max(rms_dbfs(parts[2:]), -90.0) + level_db + _GATE_ABOVE_DB
+            known["ZamGate: threshold_db"] = 1 + threshold_db / 60
     target = target * _gain(level_db) if task.level_moves_target else target
     answer = np.array([known.get(name, np.nan) if drawn else np.nan for name in task.names])
-    return dry.sum(0, keepdims=True), target, np.clip(answer, 0.02, 0.98).astype(np.float32)
+    return dry * _gain(level_db), target, np.clip(answer, 0.02, 0.98).astype(np.float32)
 
 
-def coloured(
-    audio: np.ndarray, gains_db: np.ndarray, rng: np.random.Generator, sample_rate: int
+def equalised(
+    audio: np.ndarray, gains_db: Sequence[float], sample_rate: int, octaves: Sequence[float] = ()
 ) -> np.ndarray:
-    """Through two shelves and two bells near the equaliser's bands, (channels, samples)."""
+    """Through two shelves and two bells at the equaliser's bands, or so many octaves above them."""
     board = need("pedalboard")
     kinds = {"l": board.LowShelfFilter, "h": board.HighShelfFilter}
     plugins = []
-    for (band, (middle_hz, _)), gain_db in zip(BANDS.items(), gains_db, strict=True):
-        hz = float(middle_hz * 2 ** rng.uniform(-_OCTAVES, _OCTAVES))
-        plugins.append(kinds.get(band, board.PeakFilter)(hz, float(gain_db), _Q))
+    for k, (band, (middle_hz, _)) in enumerate(BANDS.items()):
+        hz = float(middle_hz * 2 ** (octaves[k] if len(octaves) else 0.0))
+        plugins.append(kinds.get(band, board.PeakFilter)(hz, float(gains_db[k]), _Q))
     return process(board.Pedalboard(plugins), np.ascontiguousarray(audio), sample_rate)
+
+
+def band_levels_db(audio: np.ndarray, sample_rate: int) -> np.ndarray:
+    """(4,): a sound's level (1, samples) in the equaliser's bands, in dB of its whole level."""
+    power = np.square(np.abs(np.fft.rfft(audio[0])))
+    hz = np.fft.rfftfreq(audio.shape[1], 1 / sample_rate)
+    parts = [power[(hz >= low_hz) & (hz < high_hz)].sum() for low_hz, high_hz in _BANDS_HZ]
+    return 10 * np.log10(np.array(parts) / power.sum() + 1e-9)
+
+
+def engineer(audio: np.ndarray, balance_db: Sequence[float], sample_rate: int) -> np.ndarray:
+    """(4,): gains in dB that bring a sound's bands by a part of the way to a balance."""
+    missing_db = np.asarray(balance_db) - band_levels_db(audio, sample_rate)
+    return np.clip(_SHARE * missing_db, -_MOST_DB, _MOST_DB)
 
 
 def expanded(audio: np.ndarray, more: float, sample_rate: int) -> np.ndarray:

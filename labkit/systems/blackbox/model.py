@@ -16,10 +16,10 @@ _QUANTILES = (0.1, 0.5, 0.9)
 class Controller(nn.Module):
     """Audio -> parameters in 0..1.
 
-    Beside the encoder's vector stand statistics: level, crest and three quantiles of every band's
-    level. Normalised averages lose levels, and thresholds are levels. A linear map of the
-    statistics is added to what the layers say: an equaliser's gains are nearly one. The last bias
-    starts at the plug-ins' defaults.
+    Beside the encoder's vector stand statistics: level, crest, and the mean power and three
+    quantiles of every band. Normalised averages lose levels, and thresholds are levels. A linear
+    map of the statistics is added to what the layers say: an equaliser's gains are nearly one. The
+    last bias starts at the plug-ins' defaults.
 
     Source: Ramírez et al., ICASSP 2021, section 3.1 (log-mel, MobileNetV2, sigmoid).
     """
@@ -27,7 +27,7 @@ class Controller(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        net, n_statistics = config.net, 2 + len(_QUANTILES) * config.sound.n_mels
+        net, n_statistics = config.net, 2 + (1 + len(_QUANTILES)) * config.sound.n_mels
         self.encoder = MobileNetV2(net.embedding, width=net.width)
         start = torch.from_numpy(config.task.start).float()
         self.head = nn.Sequential(
@@ -57,13 +57,14 @@ class Controller(nn.Module):
         return log_mel(mono, rate, high_hz=high_hz, floor_db=_FLOOR_DB, **sizes) / 30 + 1.5
 
     def statistics(self, audio: Tensor, spectrogram: Tensor) -> Tensor:
-        """(b, 2 + 3 n_mels): level and crest in units of 30 dB, quantiles of every band's level."""
+        """(b, 2 + 4 n_mels): level, crest, mean and quantiles of every band, in units of 30 dB."""
         power = audio.square().mean((1, 2)).clamp(min=1e-9)
         peak = audio.abs().amax((1, 2)).square().clamp(min=1e-9)
         decibels = torch.stack([10 * power.log10() + 20, 10 * (peak / power).log10() - 12], dim=1)
         quantiles = torch.tensor(_QUANTILES, dtype=spectrogram.dtype)
         levels = torch.quantile(spectrogram, quantiles, dim=2).permute(1, 0, 2).flatten(1)
-        return torch.cat([decibels / 30, levels], dim=1)
+        mean = (10 ** (3 * spectrogram)).mean(2).log10() / 3
+        return torch.cat([decibels / 30, mean, levels], dim=1)
 
     def forward(self, audio: Tensor) -> Tensor:
         """(b, channels, samples) -> (b, knobs) in 0..1; in evaluation mode, in the output range."""
