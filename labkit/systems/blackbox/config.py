@@ -85,7 +85,7 @@ TASKS = MappingProxyType(
             (-12.0, 6.0),
             level_moves_target=True,
             balance_db=_SPEECH,
-            colour_db=15.0,
+            colour_db=20.0,
             noise_db=(-20.0, 6.0),
         ),
         "mastering": Task(
@@ -161,4 +161,11 @@ class Config(system.Config):
         return self.task.units[:n]
 
 
-PRESETS = MappingProxyType({task: Config().but(task=task) for task in TASKS})
+PRESETS = MappingProxyType(
+    {
+        # Of its knobs the draw knows one: there is little to imitate.
+        "distortion": Config().but(steps=900, imitation=0.2),
+        "speech": Config().but(task="speech", steps=1300),
+        "mastering": Config().but(task="mastering"),
+    }
+)

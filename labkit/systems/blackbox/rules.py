@@ -21,7 +21,7 @@ from labkit.systems.blackbox import data
 from labkit.systems.blackbox.config import Config
 
 _N_FFT, _SMOOTH_BINS, _N_TAPS = 65_536, 1025, 63
-_N_CONSTANT, _SPREAD = 24, 0.1
+_N_CONSTANT, _SPREAD = 12, 0.1
 _STEP_DB, _N_STEPS, _TOLERANCE_LU = 0.5, 120, 0.05
 
 # Average power per bin in dB, loudness in LUFS, peak in dBFS.

@@ -74,7 +74,7 @@ class DrawnExamples(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = generator(self.config.plan.seed, "dress", index)
-        k = int(rng.integers(len(self.clips.dry)))
+        k = int(rng.integers(len(self.clips.sound)))
         made = map(torch.from_numpy, self.clips.draw(self.config, k, rng))
         return dict(zip(("dry", "target", "answer"), made, strict=True)) | {
             "index": torch.tensor(index)
