@@ -164,8 +164,8 @@ class Config(system.Config):
 PRESETS = MappingProxyType(
     {
         # Of its knobs the draw knows one: there is little to imitate.
-        "distortion": Config().but(steps=900, imitation=0.2),
-        "speech": Config().but(task="speech", steps=1300),
+        "distortion": Config().but(steps=700, imitation=0.2),
+        "speech": Config().but(task="speech", steps=1100),
         "mastering": Config().but(task="mastering"),
     }
 )
