@@ -165,7 +165,7 @@ PRESETS = MappingProxyType(
     {
         # Of its knobs the draw knows one: there is little to imitate.
         "distortion": Config().but(steps=700, imitation=0.2),
-        "speech": Config().but(task="speech", steps=1100),
+        "speech": Config().but(task="speech", steps=900),
         "mastering": Config().but(task="mastering"),
     }
 )

@@ -34,7 +34,7 @@ def score(
     n: int = 12,
     n_real: int = 16,
     seed: int = 1,
-    renders: int = 100,
+    renders: int = 60,
     n_units: int | None = None,
     notes: tuple[str, ...] = ("2", "3"),
     save: Path | None = None,
