@@ -305,29 +305,28 @@ def test_examples_are_kept_in_the_cache(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("task", ["speech", "mastering"])
-def test_the_answer_undoes_what_was_drawn_and_some_recordings_are_left_as_they_are(task):
+def test_the_answer_is_the_engineers_setting_and_some_recordings_keep_their_colour(task):
     """By the lab's own stand-ins for the plug-ins, so everywhere."""
     settings = SYSTEM.presets[task]
     rate = settings.sound.sample_rate
     quiet = 0.01 * noise(1, rate, seed=1) if task == "speech" else None
-    draws = [
-        data.spoilt(settings, bursts(0, 1.0, rate), generator(k, "draws"), noise=quiet)
-        for k in range(20)
-    ]
+    sound = bursts(0, 1.0, rate)
+    draws = [data.spoilt(settings, sound, generator(k, "draws"), noise=quiet) for k in range(20)]
     known = np.isfinite(draws[0][2])
     names = [name for name, there in zip(settings.task.names, known, strict=True) if there]
     assert {f"ZamEQ2: boost_cut_{band}_db" for band in "l12h"} <= set(names)
-    settings_found = np.stack([rules.known_or(d[2], settings.task.start) for d in draws])
+    answers = np.stack([rules.known_or(draw[2], settings.task.start) for draw in draws])
     units = [Unit(f"built-in for {u.plugin}", u.knobs, u.fixed) for u in settings.task.units]
     with Rack(units, rate) as rack:
-        wet = rack.render([dry for dry, *_ in draws], settings_found)
+        wet = rack.render([dry for dry, *_ in draws], answers)
     left, before = (
         np.array([mr_stft(sound, d[1], rate) for sound, d in zip(sounds, draws, strict=True)])
         for sounds in (wet, [d[0] for d in draws])
     )
-    alike = before < 0.02
-    assert 1 <= alike.sum() <= 8  # one in five is expected
-    assert left[~alike].mean() < 0.7 * before[~alike].mean()
+    assert left.mean() < 0.6 * before.mean()
+    # One in five keeps its colour and noise: its level alone is another.
+    alike = [np.corrcoef(dry[0], sound[0])[0, 1] > 0.9999 for dry, *_ in draws]
+    assert 1 <= sum(alike) <= 8
 
 
 def test_dynamics_grow_at_the_same_level():
@@ -337,7 +336,7 @@ def test_dynamics_grow_at_the_same_level():
     ratio = [
         np.log(np.quantile(np.abs(x), 0.95) / np.quantile(np.abs(x), 0.2)) for x in (sound, grown)
     ]
-    assert ratio[1] > 1.2 * ratio[0]
+    assert ratio[1] > 1.1 * ratio[0]
     np.testing.assert_allclose(data.expanded(sound, 0.0, RATE), sound, atol=1e-6)
 
 
