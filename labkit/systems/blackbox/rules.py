@@ -77,13 +77,14 @@ def match(audio: np.ndarray, sample_rate: int, style: Style) -> np.ndarray:
 def searched(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]],
     rack: Rack,
-    start: np.ndarray,
+    starts: np.ndarray,
     renders: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """The setting (knobs,) at which dry sounds come nearest to their targets, by CMA-ES.
 
-    Near is what controllers are trained by, `aligned_distance`, averaged over the pairs.
+    It begins at the best of `starts` (k, knobs). Near is what controllers are trained by,
+    `aligned_distance`, averaged over the pairs.
     """
 
     def cost(settings: np.ndarray) -> np.ndarray:
@@ -94,7 +95,9 @@ def searched(
             costs.append(aligned_distance(wet, goal).numpy())
         return np.mean(costs, axis=0)
 
-    return minimise(cost, start, evaluations=renders, rng=rng, spread=_SPREAD).point
+    losses = cost(starts)
+    first = {"start": starts[losses.argmin()], "start_loss": float(losses.min())}
+    return minimise(cost, **first, evaluations=renders, rng=rng, spread=_SPREAD).point
 
 
 def best_constant(config: Config, rack: Rack, start: np.ndarray, renders: int) -> np.ndarray:
@@ -102,7 +105,7 @@ def best_constant(config: Config, rack: Rack, start: np.ndarray, renders: int) -
     made = data.examples(config, "train", config.plan.seed, n=_N_CONSTANT)
     rng = generator(config.plan.seed, "best constant", config.sound.task)
     pairs = [made.draw(config, k, rng)[:2] for k in range(_N_CONSTANT)]
-    return searched(pairs, rack, start, renders, rng)
+    return searched(pairs, rack, start[None], renders, rng)
 
 
 def known_or(answer: np.ndarray, setting: np.ndarray) -> np.ndarray:
@@ -121,7 +124,8 @@ def headroom(config: Config, rack: Rack, clips: data.Examples, renders: int) -> 
     found = {"nothing": [], "constant": [], "oracle": []}
     for k in range(len(clips.sound)):
         dry, target, answer = clips.draw(config, k, rng)
-        own = searched([(dry, target)], rack, known_or(answer, constant), renders, rng)
+        starts = known_or(answer, constant)[None]
+        own = searched([(dry, target)], rack, starts, renders, rng)
         wet = rack.render([dry, dry], np.stack([constant, own]))
         sounds = torch.from_numpy(np.stack([dry, *wet]))
         distances = aligned_distance(sounds, torch.from_numpy(target).expand_as(sounds))

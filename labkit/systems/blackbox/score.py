@@ -47,8 +47,8 @@ def score(
 
     Args:
         n_real: real recordings; left out where there are none here.
-        renders: of CMA-ES for each recording, from what the draw knows of the answer; the best
-            constant setting may take six times as many.
+        renders: of CMA-ES for each recording, from our answer or what the draw knows of the right
+            one; the best constant setting may take six times as many.
         n_units: so many plug-ins play, the first ones of the chain; all by default.
         notes: of EGFxSet's pairs for `match`, with the task distortion; 0 and 1 were chosen on.
         save: a folder for every recording's dry, target and wet sound and the curves of its knobs.
@@ -81,8 +81,8 @@ def score(
             settings |= {"control": np.roll(ours, -1, axis=0), "oracle": np.empty_like(ours)}
             for k, pair in enumerate(zip(dry, target, strict=True)):
                 rng = generator(seed, "search", "cma", k)
-                start = rules.known_or(answers[k][:knobs], constant)
-                settings["oracle"][k] = rules.searched([pair], rack, start, renders, rng)
+                starts = np.stack([rules.known_or(answers[k][:knobs], constant), ours[k]])
+                settings["oracle"][k] = rules.searched([pair], rack, starts, renders, rng)
             wet = {name: rack.render(dry, found) for name, found in settings.items()}
             if save is not None:
                 for k, sounds in enumerate(zip(dry, target, wet["ours"], strict=True)):
