@@ -26,7 +26,7 @@ def _equaliser(*more: str) -> Unit:
 _GAIN, _DISTORTION = Unit("gain", {"gain_db": 0.5}), Unit("distortion", {"drive_db": 0.1})
 _GATE = Unit(
     "ZamGate",
-    {"threshold_db": 0.2, "max_gate_close_db": 0.6},
+    {"threshold_db": 0.2, "max_gate_close_db": 0.4},
     {"attack_ms": 0.004, "release_ms": 0.2, "makeup_db": 0.5},
 )
 # A compressor of 20:1 that attacks in 0.1 ms. ZamGEQ31 and ZaMaximX2 would be the mastering
@@ -61,6 +61,7 @@ class Task:
     level_moves_target: bool = False  # the target follows that level
     # what an engineer brings the equaliser's bands nearer to: levels in dB of the whole level
     balance_db: tuple[float, float, float, float] | None = None
+    absent_db: float = -90.0  # he leaves a lower band as it is: a telephone has no treble
     colour_db: float = 0.0  # the most that an equaliser adds to a band before, or takes off
     expansion: float = 0.0  # the most that the dynamics grow: 0.5 makes 20 dB of them 30
     noise_db: tuple[float, float] | None = None  # range of the disturbance's level
@@ -81,12 +82,13 @@ TASKS = MappingProxyType(
         "distortion": Task((_GAIN, _DISTORTION, _equaliser()), (2, 3), (-15.0, 15.0)),
         "speech": Task(
             (_GATE, _equaliser()),
-            (1, 2),
+            (2,),
             (-12.0, 6.0),
             level_moves_target=True,
             balance_db=_SPEECH,
+            absent_db=-36.0,
             colour_db=20.0,
-            noise_db=(-20.0, 6.0),
+            noise_db=(-30.0, 0.0),
         ),
         "mastering": Task(
             (_equaliser("master_gain_db"), _multiband(0.9), _LIMITER),
@@ -165,7 +167,7 @@ PRESETS = MappingProxyType(
     {
         # Of its knobs the draw knows one: there is little to imitate.
         "distortion": Config().but(steps=700, imitation=0.2),
-        "speech": Config().but(task="speech", steps=900),
+        "speech": Config().but(task="speech", steps=600),
         "mastering": Config().but(task="mastering"),
     }
 )

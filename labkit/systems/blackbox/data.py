@@ -101,7 +101,7 @@ def spoilt(
         octaves = rng.uniform(-_OCTAVES, _OCTAVES, len(BANDS))
         parts = equalised(np.concatenate(parts), gains_db, rate, octaves)
         clean, dry = parts[:1], parts[1:].sum(0, keepdims=True)
-        gains_db = engineer(clean, task.balance_db, rate)
+        gains_db = engineer(clean, task.balance_db, rate, absent_db=task.absent_db)
         target = equalised(clean, gains_db, rate)
         for band, gain_db in zip(BANDS, gains_db, strict=True):
             known[f"ZamEQ2: boost_cut_{band}_db"] = NO_GAIN + gain_db / GAIN_RANGE_DB
@@ -138,9 +138,12 @@ def band_levels_db(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     return 10 * np.log10(np.array(parts) / power.sum() + 1e-9)
 
 
-def engineer(audio: np.ndarray, balance_db: Sequence[float], sample_rate: int) -> np.ndarray:
+def engineer(
+    audio: np.ndarray, balance_db: Sequence[float], sample_rate: int, *, absent_db: float = -90.0
+) -> np.ndarray:
     """(4,): gains in dB that bring a sound's bands by a part of the way to a balance."""
-    missing_db = np.asarray(balance_db) - band_levels_db(audio, sample_rate)
+    levels_db = band_levels_db(audio, sample_rate)
+    missing_db = np.where(levels_db > absent_db, np.asarray(balance_db) - levels_db, 0.0)
     return np.clip(_SHARE * missing_db, -_MOST_DB, _MOST_DB)
 
 
