@@ -35,23 +35,6 @@ def test_written_rows_come_back_equal(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["rows"][0]["checkpoint"] == "a.st"
 
 
-def test_a_failed_write_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = score.write("x", [ROW], path=tmp_path / "x.json")
-    with pytest.raises(AttributeError):
-        score.write("x", [dataclasses.replace(ROW, name=object())], path=path)  # type: ignore[arg-type]
-    monkeypatch.setattr("os.replace", _fail)
-    with pytest.raises(OSError, match="disk"):
-        score.write("x", [], path=path)
-    assert score.read("x", path=path) == [ROW]
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def _fail(*_: object) -> None:
-    raise OSError("disk full")
-
-
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run `labkit evaluate nothing`"):
         score.read("nothing", path=tmp_path / "nothing.json")
@@ -93,16 +76,6 @@ def test_the_bootstrap_over_sources_covers_and_the_one_over_clips_does_not(group
     over_sources, over_clips = _coverage(groups)
     assert abs(over_sources - 0.95) < 0.04  # 3 binomial standard errors of 300 repeats: 0.038
     assert over_clips < 0.75
-
-
-def test_bootstrap_repeats_with_its_seed_and_ignores_order() -> None:
-    values, groups = generator(0, "v").normal(size=50), np.repeat(np.arange(10), 5)
-    once = score.bootstrap_interval(values, groups, seed=1)
-    assert once == score.bootstrap_interval(values, groups, seed=1)
-    assert once != score.bootstrap_interval(values, groups, seed=2)
-    assert once == pytest.approx(
-        score.bootstrap_interval(values[::-1], groups[::-1], seed=1), abs=1e-12
-    )
 
 
 def test_a_row_holds_means_interval_and_what_stands_beside() -> None:
