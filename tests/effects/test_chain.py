@@ -24,6 +24,7 @@ from labkit.signal.seeds import generator
 from labkit.signal.units import db_to_amplitude, set_rms
 
 RATE = 44_100
+THREE = ("chorus", "distortion", "reverb")
 SAMPLER = ChainSampler(tuple(EFFECTS), "shuffled", max_length=6)
 DRIVE = Step("distortion", {"drive_db": 20.0})
 PEAK = Step("peak", {"cutoff_frequency_hz": 1000.0, "gain_db": 6.0, "q": 1.0})
@@ -85,22 +86,6 @@ def test_input_referred_moves_what_stands_before_the_drive():
     lowest = Chain((DRIVE,)).input_referred(-60.0).steps[0].params["drive_db"]
     assert lowest == effect("distortion").space["drive_db"].low
     assert Chain((DRIVE, REVERB)).input_referred(0.0) == Chain((DRIVE, REVERB))
-    with pytest.raises(ValueError, match="limiter has no knob that makes up for the level"):
-        Chain((Step("limiter", {"threshold_db": -20.0, "release_ms": 100.0}),)).input_referred(1.0)
-
-
-@pytest.mark.parametrize(
-    ("audio", "rate", "message"),
-    [
-        (np.zeros((1, 2, 3), np.float32), RATE, r"\(channels, samples\) .*got \(1, 2, 3\)"),
-        (np.full((1, 5), np.nan, np.float32), RATE, "finite, got 5 NaN or infinite of 5 samples"),
-        (np.zeros((1, 5), np.float32), 0, "sample_rate must be a whole number of Hz from 2000"),
-    ],
-)
-def test_bad_audio_is_refused(audio, rate, message):
-    for steps in ((), (DRIVE, PEAK)):
-        with pytest.raises(ValueError, match=message):
-            Chain(steps).render(audio, rate)
 
 
 # Text
@@ -126,48 +111,50 @@ def test_json_round_trip(draw, tmp_path):
     assert Chain.from_json("[]") == Chain.from_json(Chain().to_json()) == Chain()
 
 
-def test_a_level_may_be_of_any_size():
-    chain = Chain((Step("gain", {"gain_db": 41.0}),))
-    assert Chain.from_json(chain.to_json()) == chain
-    np.testing.assert_allclose(chain.render(0.01 * guitar(), RATE), 1.122018 * guitar(), rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "3",
-        "{}",
-        "[1]",
-        '[{"effect": "gain"}]',
-        '[{"effect": ["gain"], "params": {"gain_db": 1}}]',
-        '[{"effect": "gain", "params": [1]}]',
-        '[{"effect": "gain", "params": {"gain_db": "loud"}}]',
-        '[{"effect": "gain", "params": {"gain_db": true}}]',
-        "[" * 100_000,
-    ],
-    ids=lambda text: text[:50] or "empty",
+BROKEN = (
+    "",
+    "3",
+    "{}",
+    "[1]",
+    '[{"effect": "gain"}]',
+    '[{"effect": ["gain"], "params": {"gain_db": 1}}]',
+    '[{"effect": "gain", "params": [1]}]',
+    '[{"effect": "gain", "params": {"gain_db": "loud"}}]',
+    '[{"effect": "gain", "params": {"gain_db": true}}]',
+    "[" * 100_000,
 )
+
+
+@pytest.mark.parametrize("text", BROKEN, ids=lambda text: text[:50] or "empty")
 def test_broken_json_is_refused(text):
     with pytest.raises(ValueError, match=r'a chain is a JSON list of \{"effect", "params"\}, got'):
         Chain.from_json(text)
 
 
-def test_json_of_impossible_chains_is_refused():
-    with pytest.raises(KeyError, match="no effect called 'fuzz'; there are compressor, distortion"):
-        Chain.from_json('[{"effect": "fuzz", "params": {}}]')
-    with pytest.raises(ValueError, match=r"gain_db must lie in .* got nan"):
-        Chain.from_json('[{"effect": "gain", "params": {"gain_db": NaN}}]')
+SILENCE = np.zeros((1, 5), np.float32)
+NAN = SILENCE + np.float32(np.nan)
+FUZZ = '[{"effect": "fuzz", "params": {}}]'
+NAN_DB = '[{"effect": "gain", "params": {"gain_db": NaN}}]'
+LIMITER = Step("limiter", {"threshold_db": -20.0, "release_ms": 100.0})
+WRONG = [
+    (lambda: Chain().render(SILENCE[None], RATE), r"\(channels, samples\) .*\(1, 1, 5\)"),
+    (lambda: Chain((DRIVE, PEAK)).render(NAN, RATE), "got 5 NaN or infinite of 5"),
+    (lambda: Chain().render(SILENCE, 0), "a whole number of Hz from 2000"),
+    (lambda: Chain.from_json(FUZZ), "no effect called 'fuzz'; there are compressor, distortion"),
+    (lambda: Chain.from_json(NAN_DB), r"gain_db must lie in .* got nan"),
+    (lambda: Step("distortion", {"drive_db": 31}), r"drive_db must lie in \[8, 30\] dB, got 31"),
+    (lambda: Chain((LIMITER,)).input_referred(1.0), "limiter has no knob that makes up for the le"),
+    (lambda: ChainSampler(()), r"pedals must be distinct and not empty, got \(\)"),
+    (lambda: ChainSampler(("gain",), "uniform"), "prior must be one of .*'shuffled'.*'uniform'"),
+    (lambda: ChainSampler(THREE, "subsets", 4), r"max_length must lie in 1\.\.3, got 4"),
+    (lambda: ChainSampler((*THREE, "wah")), "no effect called 'wah'"),
+]
 
 
-def test_a_step_is_checked_and_frozen():
-    with pytest.raises(ValueError, match=r"drive_db must lie in \[8, 30\] dB, got 31"):
-        Step("distortion", {"drive_db": 31})
-    params = {"drive_db": 10}
-    step = Step("distortion", params)
-    params["drive_db"] = 30
-    assert step.params == {"drive_db": 10.0}
-    assert isinstance(step.params, MappingProxyType)
+@pytest.mark.parametrize(("call", "message"), WRONG)
+def test_wrong_arguments_are_named(call, message):
+    with pytest.raises((ValueError, KeyError), match=message):
+        call()
 
 
 @pytest.mark.parametrize("draw", range(6))
@@ -205,14 +192,6 @@ def test_canonical_orders_by_hand():
     # peak may leave the echoes that stand after the drive, but not pass the drive
     ordered = Chain((REVERB, DRIVE, REVERB, PEAK)).canonical().names
     assert ordered == ("reverb", "distortion", "peak", "reverb")
-
-
-def test_equal_pedals_are_kept_apart_by_their_settings():
-    loud, soft = (Step("gain", {"gain_db": gain_db}) for gain_db in (6.0, -6.0))
-    assert Chain((loud, soft)).canonical() == Chain((soft, loud)).canonical() == Chain((soft, loud))
-    hard = Step("distortion", {"drive_db": 30.0})
-    assert Chain((hard, DRIVE)).canonical() == Chain((hard, DRIVE))  # two drives do not commute
-    assert len(Chain((PEAK, PEAK, DRIVE, PEAK)).canonical()) == 4
 
 
 @pytest.mark.parametrize("draw", range(30))
@@ -271,11 +250,6 @@ def test_a_registered_pedal_of_ones_own_plays_in_a_chain_like_any_other(monkeypa
 # Random chains
 
 
-THREE = ("chorus", "distortion", "reverb")
-FIVE = ("compressor", "distortion", "chorus", "phaser", "reverb")
-PRIORS = ("subsets", "shuffled")
-
-
 def orders(sampler: ChainSampler, n: int = 6000) -> Counter[tuple[str, ...]]:
     rng = generator(0, "orders")
     return Counter(sampler.order(rng) for _ in range(n))
@@ -290,14 +264,6 @@ def assert_distributed(counts: Counter, expected: dict[tuple[str, ...], float]) 
     assert stats.chisquare(given, wanted).pvalue > 1e-4
 
 
-@pytest.mark.parametrize(("longest", "number"), [(2, 10), (3, 16)])
-def test_subsets_up_to_a_length_are_equally_likely(longest, number):
-    every = [order for k in range(longest + 1) for order in itertools.permutations(THREE, k)]
-    assert len(every) == number
-    counts = orders(ChainSampler(THREE, max_length=longest))
-    assert_distributed(counts, dict.fromkeys(every, 1 / number))
-
-
 @pytest.mark.parametrize("longest", [2, 3])
 def test_shuffled_draws_a_length_then_an_order(longest):
     expected = {}
@@ -305,30 +271,6 @@ def test_shuffled_draws_a_length_then_an_order(longest):
         every = list(itertools.permutations(THREE, k))
         expected |= dict.fromkeys(every, 1 / longest / len(every))
     assert_distributed(orders(ChainSampler(THREE, "shuffled", longest)), expected)
-
-
-@pytest.mark.parametrize("prior", PRIORS)
-def test_samples_are_repeatable_chains_within_their_ranges(prior):
-    sampler = ChainSampler(FIVE, prior)
-    one, other = ([sampler.sample(generator(5, "c", k)) for k in range(20)] for _ in range(2))
-    assert one == other
-    assert len({str(chain) for chain in one if len(chain)}) > 10
-    assert all(type(name) is str for chain in one for name in chain.names)
-
-
-@pytest.mark.parametrize(
-    ("pedals", "prior", "longest", "message"),
-    [
-        ((), "subsets", None, r"pedals must be distinct and not empty, got \(\)"),
-        (("gain",), "uniform", None, "prior must be one of .*'shuffled'.*'uniform'"),
-        (THREE, "subsets", 4, r"max_length must lie in 1\.\.3, got 4"),
-    ],
-)
-def test_errors(pedals, prior, longest, message):
-    with pytest.raises(ValueError, match=message):
-        ChainSampler(pedals, prior, longest)
-    with pytest.raises(KeyError, match="no effect called 'wah'"):
-        ChainSampler((*pedals, "wah"), prior, longest)
 
 
 # Batches of chains
@@ -392,9 +334,3 @@ def test_pedals_wait_for_each_other(orders, n_launches):
     assert len(plan) == n_launches
     for item, order in enumerate(orders):
         assert tuple(name for name, items in plan if item in items) == tuple(order)
-
-
-def test_hundreds_of_chains_take_few_launches():
-    orders = [chain.names for chain in drawn_chains(256, "many")]
-    # positions times pedals, against some 770 pedals one by one
-    assert len(launches(orders)) <= 5 * len(PEDALS)

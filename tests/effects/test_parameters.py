@@ -58,12 +58,6 @@ def test_bins_by_hand():
         assert SPACE.to_bins({"drive_db": drive_db, "cutoff_hz": cutoff_hz}, 4) == bins
 
 
-def test_rounding_at_the_ends_is_forgiven_and_clipped():
-    assert LINEAR.to_unit(30.0 + 1e-6) == 1.0
-    assert LINEAR.to_unit(10.0 - 1e-6) == 0.0
-    assert LOG.from_unit(1.0) == 10_000.0
-
-
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -81,12 +75,3 @@ def test_rounding_at_the_ends_is_forgiven_and_clipped():
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call()
-
-
-def test_samples_are_uniform_on_the_knobs_scale():
-    rng = generator(0, "space")
-    units = np.array([SPACE.to_unit(SPACE.sample(rng)) for _ in range(4000)])
-    counts = np.array([np.histogram(column, bins=10, range=(0, 1))[0] for column in units.T])
-    # chi-square over ten cells of 400: 27.9 is the 0.999 quantile at 9 degrees of freedom
-    assert (((counts - 400) ** 2 / 400).sum(axis=1) < 27.9).all()
-    assert abs(np.corrcoef(units.T)[0, 1]) < 0.05
