@@ -1,6 +1,5 @@
 """Pedal order: tokens and grammar, protocols, examples, front ends, loss, training, exam."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -30,7 +29,7 @@ from labkit.systems.pedal_order.data import (
     targets,
     vary,
 )
-from labkit.systems.pedal_order.train import Data, dry_pools, hint_loss, sequence_loss
+from labkit.systems.pedal_order.train import Data, dry_pools, sequence_loss
 
 SMALL = Config().but(
     seconds=1.0,
@@ -107,21 +106,6 @@ def test_the_tokens_of_a_known_chain():
     assert TOKENS.encode(Chain()) == [START, SEPARATOR, END]
 
 
-def test_fixed_knobs_stay_and_the_others_are_drawn():
-    rng = generator(0, "knobs")
-
-    def choruses(protocol):
-        chains = [PROTOCOLS[protocol].draw(rng) for _ in range(60)]
-        return [s.params for chain in chains for s in chain.steps if s.effect == "chorus"]
-
-    three = choruses("three")
-    kept = ("rate_hz", "depth", "centre_delay_ms", "feedback")
-    assert {tuple(p[name] for name in kept) for p in three} == {(1.0, 0.25, 7.0, 0.0)}
-    assert len({p["mix"] for p in three}) == len(three)
-    wide = choruses("wide")
-    assert len({p["depth"] for p in wide}) == len(wide)
-
-
 def test_the_prior_is_enumerated():
     """Three pedals: 16 equal chains. Six: a Monte-Carlo estimate of one chain agrees."""
     three = PROTOCOLS["three"]
@@ -188,31 +172,6 @@ def test_the_cache_keeps_what_was_rendered_and_later_rounds_vary_it(pool, tmp_pa
     assert rounds[1] != rounds[2]
     same = rounds[1].index(rounds[0][0])
     assert not torch.equal(cached[0]["features"], cached[6 + same]["features"])
-
-
-def test_variation_tilts_and_masks_one_stripe_each_way():
-    sound = SMALL.but(mask=0.25, tilt_db=6.0).sound
-    for seed in range(20):
-        clip = torch.ones(32, 44)
-        vary(clip, sound, generator(seed))
-        masked = clip == 0
-        assert masked.all(1).sum() <= 8
-        assert masked.all(0).sum() <= 11
-        kept = clip[~masked.all(1)][:, ~masked.all(0)]
-        assert (kept[:, :1] == kept).all()
-        # 6 dB in units of 20 dB.
-        assert (kept - 1).abs().max() <= 0.3 + 1e-6
-
-
-def test_the_wet_sound_is_the_chain_on_the_dry_sound(pool):
-    for index in range(6):
-        rng = generator(0, "t", index)
-        chain = PROTOCOLS["six"].draw(rng)
-        example = render(SOUND, pool.clip(index), chain, rng)
-        assert example.wet.shape == example.aligned_dry.shape == (1, SOUND.samples)
-        assert np.array_equal(example.apply(example.chain, RATE), example.wet)
-        level = 10 * np.log10(np.mean(np.square(example.dry, dtype=np.float64)))
-        assert level == pytest.approx(-20.0, abs=0.01)
 
 
 def test_batches_of_torch_pedals_equal_the_examples(pool, device):
@@ -307,29 +266,6 @@ def test_masked_codes_have_a_code_of_their_own():
     assert (masked[changed] == 32).all()  # no tilt: codes are not levels
 
 
-def test_dry_frames_come_before_wet_frames(pool):
-    both = Examples(DRY, [pool], training=False)[0]["features"]
-    wet = Examples(SMALL, [pool], training=False)[0]["features"]
-    half = both.shape[1] // 2
-    torch.testing.assert_close(both[:, half:], wet)
-    assert not torch.equal(both[:, :half], wet)
-
-
-def test_hints_are_scored_by_hand():
-    """Two pedals of three, the second first; logits 0: 3 ln 2 for presence, ln 2 for the pair."""
-    place = torch.tensor([[1, 0, -1]])
-    shelf = torch.ones(1, 3)
-    zero = torch.zeros(1, 3, 4)
-    assert hint_loss(zero, place, shelf).item() == pytest.approx(4 * np.log(2), rel=1e-6)
-    without = torch.tensor([[1.0, 1.0, 0.0]])  # a pedal that is not on the shelf is not scored
-    assert hint_loss(zero, place, without).item() == pytest.approx(3 * np.log(2), rel=1e-6)
-    sure = zero.clone()
-    sure[0, :, 0] = torch.tensor([30.0, 30.0, -30.0])
-    sure[0, 1, 1] = 30.0  # pedal 1 before pedal 0
-    sure[0, 0, 2] = -30.0
-    assert hint_loss(sure, place, shelf).item() == pytest.approx(0.0, abs=1e-6)
-
-
 def test_a_folder_of_ones_own_is_a_source_beside_the_others(tmp_path):
     folder = tmp_path / "own"
     folder.mkdir()
@@ -412,20 +348,6 @@ def test_what_is_chosen_is_chosen_on_instruments_of_validation(small):
     assert {example.source_id.removeprefix("recorded/") for example in heard} <= named
     assert [one.chain for one in heard] == [one.chain for one in coded]
     assert not all(np.array_equal(a.wet, b.wet) for a, b in zip(heard, coded, strict=True))
-
-
-def test_the_oracle_cannot_tell_orders_that_sound_alike(pool):
-    from labkit.systems.pedal_order.score import _oracle
-
-    drive = Step("distortion", {"drive_db": 25.0})
-    delay = Step("delay", {"delay_seconds": 0.2, "feedback": 0.4, "mix": 0.5})
-    audible = render(SOUND, pool.clip(0), Chain((drive, delay)), generator(0))
-    assert _oracle(audible, RATE) == 1.0
-    settings = {"threshold_db": -20.0, "ratio": 2.0, "attack_ms": 80.0, "release_ms": 40.0}
-    inert = Chain((Step("compressor", settings), delay))
-    dry = audible.dry * np.float32(1e-3)
-    wet = inert.render(dry, RATE)[:, -SOUND.samples :]
-    assert _oracle(replace(audible, dry=dry, chain=inert, wet=wet), RATE) == 0.5
 
 
 @pytest.mark.parametrize(

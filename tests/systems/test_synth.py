@@ -20,7 +20,7 @@ from labkit.cli import main
 from labkit.effects.synths.registry import Synth
 from labkit.effects.synths.vital import FULL, SIMPLE
 from labkit.measure.loudness import loudness_lufs
-from labkit.signal.files import AudioError, write_audio
+from labkit.signal.files import AudioError
 from labkit.signal.seeds import generator
 from labkit.systems.synth import SYSTEM, Match, build, describe, predict, write_match
 from labkit.systems.synth.model import N_LINES, N_MELS, mono, n_frames, note_features
@@ -39,7 +39,7 @@ from labkit.systems.synth.render import (
     write_shard,
 )
 from labkit.systems.synth.score import Sound, judge, rows
-from labkit.systems.synth.train import Data, Examples, exchanges, varied
+from labkit.systems.synth.train import Data, exchanges, varied
 
 TINY = SYSTEM.presets["vital_simple"].but(
     channels=(8, 8, 16, 16),
@@ -67,13 +67,6 @@ def patch(seed: int) -> dict[str, float | str]:
 
 def noise() -> np.ndarray:
     return 0.1 * np.random.default_rng(0).standard_normal((2, 66_150)).astype(np.float32)
-
-
-def note_file(folder: Path) -> Path:
-    time_s = np.arange(44_100) / 44_100
-    sine = 0.3 * np.sin(2 * np.pi * 220 * time_s)[None].astype(np.float32)
-    write_audio(folder / "note.wav", sine, 44_100)
-    return folder / "note.wav"
 
 
 @pytest.fixture(scope="module")
@@ -161,40 +154,6 @@ def test_a_transposed_spectrogram_is_that_of_the_transposed_patch(vital: Synth):
         errors.append([np.abs(x - true).mean() for x in (mel, plain.mel)])
     changed_error, unchanged_error = np.mean(errors, 0)
     assert changed_error < 0.6 * unchanged_error
-
-
-def test_in_the_full_set_rates_slow_down_too_and_keytrack_moves_the_cutoff_by_itself():
-    middle = {field.name: field.rest for field in FULL.fields}
-    middle |= {"note_pitch": 60.0, "note_seconds": 0.5, "sample_level": 0.0, "osc_1_level": 0.65}
-    on = {"filter_1_type": "low 24", "filter_1_keytrack": 0.5, "wah": 0.2, "delay_dry_wet": 0.25}
-    values, seen = FULL.settle(middle | on), set()
-    numbers = [name for name in FULL.names if not isinstance(values[name], str)]
-    for seed in range(20):
-        given = np.zeros((64, 65)), np.zeros(312), values, FULL
-        changed = varied(*given, np.random.default_rng(seed))[2]
-        moved = {name: changed[name] - values[name] for name in numbers}
-        slower = np.log2(changed["note_seconds"] / values["note_seconds"])
-        # A step of the grid is 90 / 4096; that of rates 5 / 4096, and that of the seconds.
-        assert moved["filter_1_cutoff"] == pytest.approx(moved["note_pitch"] / 2, abs=0.02)
-        for name in ("lfo_2_frequency", "delay_frequency"):
-            assert moved[name] == pytest.approx(-slower, abs=0.003)
-        seen.add((moved["note_pitch"] != 0, abs(slower) > 0.01))
-    assert (True, True) in seen
-
-
-def test_examples_depend_on_their_number_alone(tmp_path: Path):
-    config = RenderConfig(n_train=8, n_validation=1, n_test=1, shard_size=8)
-    filled(tmp_path, config)
-    made = [Examples(read_notes(tmp_path, "train"), TINY, 100) for _ in range(2)]
-    assert len(made[0]) == 100
-    made[0][3]
-    for name, tensor in made[0][17].items():
-        np.testing.assert_array_equal(tensor, made[1][17][name])
-    kinds = [
-        len({tuple(made[0][k]["parameters"].tolist()) for k in range(first, first + 8)})
-        for first in (0, 8)
-    ]
-    assert kinds == [8, 8]
 
 
 def test_equal_oscillators_stand_in_every_order():
@@ -341,16 +300,6 @@ def test_the_files_of_a_match_open_again(match: Match, vital: Synth, tmp_path: P
     assert json.loads(files[2].read_text())["values"] == match.values
     assert SIMPLE.decode(np.load(files[4])) == match.values
     assert len(list((tmp_path / "deep").iterdir())) == 5
-
-
-def test_the_command_writes_a_preset(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    pytest.importorskip("vita", reason="the package vita is not installed")
-    SYSTEM.save(build(TINY).eval(), tmp_path / "m.safetensors")
-    given = ["--checkpoint", str(tmp_path / "m.safetensors"), "--n", "1", "--refine", "0"]
-    assert main(["synth", str(note_file(tmp_path)), *given, "--out", str(tmp_path / "out")]) == 0
-    assert "dB (MSS) away" in capsys.readouterr().out
-    names = {file.suffix for file in (tmp_path / "out").iterdir()}
-    assert names == {".vital", ".mid", ".json", ".wav", ".npy"}
 
 
 # The score
