@@ -331,19 +331,14 @@ def test_latency_ends_where_the_response_begins():
     assert measure_latency(dry, 0 * dry, RATE) == 0
 
 
-@pytest.mark.parametrize("name", ["Reset", "Settle", "Reload"])
-def test_the_cheapest_way_to_forget_is_found(opened, name):
+@pytest.mark.parametrize("name", ["Reset", "Settle", "Reload", "Never"])
+def test_the_cheapest_way_to_forget_is_found_or_that_there_is_none(opened, name):
     plugin = opened(name)
-    assert (plugin.reset_mode, plugin.repeatable) == (name.lower(), True)
+    assert plugin.repeatable == (name != "Never")
+    assert plugin.reset_mode == ("reload" if name == "Never" else name.lower())
     first = played(plugin, 0.3)
     played(plugin, 0.9)
-    np.testing.assert_array_equal(played(plugin, 0.3), first)
-
-
-def test_the_probe_finds_what_is_wrong(opened):
-    never = opened("Never")
-    assert not never.repeatable
-    assert never.repeat_error > 0.01
+    assert np.array_equal(played(plugin, 0.3), first) == plugin.repeatable
 
 
 def test_channels_are_adapted_to_the_plug_in(opened):
@@ -384,14 +379,6 @@ def test_a_rack_keeps_order_and_every_setting():
     np.testing.assert_allclose(wet, audio * settings[..., None], atol=1e-7)
     assert len({process.pid for process in processes}) == 2
     assert all(process.poll() is not None for process in processes)
-
-
-@pytest.mark.usefixtures("fakes")
-def test_one_bad_item_does_not_spoil_the_rack():
-    with Rack([Unit("Gain", {"gain": 1.0, "trouble": 0.0})], RATE, workers=2) as rack:
-        with pytest.raises(PluginError, match="crashed"):
-            rack.render([riff()] * 3, np.array([[1.0, 0.0], [1.0, 2 / 3], [1.0, 0.0]]))
-        assert len(rack.render([riff()] * 3, np.array([[1.0, 0.0]] * 3))) == 3
 
 
 def test_a_rack_plays_part_of_its_row():

@@ -56,22 +56,3 @@ def test_bins_by_hand():
         (30.0, 10_000.0, [3, 3]),  # the top end belongs to the last bin
     ]:
         assert SPACE.to_bins({"drive_db": drive_db, "cutoff_hz": cutoff_hz}, 4) == bins
-
-
-@pytest.mark.parametrize(
-    ("call", "error", "message"),
-    [
-        (lambda: LINEAR.check(30.001), ValueError, r"drive_db must lie in \[10, 30\] dB, got 30"),
-        (lambda: LINEAR.to_unit(float("nan")), ValueError, r"must lie in \[10, 30\] dB, got nan"),
-        (lambda: LOG.from_unit(1.01), ValueError, r"cutoff_hz: a unit value lies in \[0, 1\], got"),
-        (lambda: Parameter("x", "", 1.0, 1.0), ValueError, "x: low must be below high, got 1.0"),
-        (lambda: Parameter("x", "", 0.0, 1.0, "log"), ValueError, "a log scale needs low > 0"),
-        (lambda: ParameterSpace((LINEAR, LINEAR)), ValueError, "parameter names must be unique"),
-        (lambda: SPACE.check({"drive_db": 20.0}), ValueError, r"\], got \['drive_db'\]"),
-        (lambda: SPACE.from_unit(np.zeros(3)), ValueError, "must hold 2 values, got 3"),
-        (lambda: SPACE["gain_db"], KeyError, r"no parameter 'gain_db'; there are \('drive_db'"),
-    ],
-)
-def test_errors(call, error, message):
-    with pytest.raises(error, match=message):
-        call()

@@ -46,23 +46,6 @@ def test_any_vector_is_a_patch(numbers: list[float]) -> None:
     assert SIMPLE.decode(SIMPLE.encode(values)) == values
 
 
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (lambda: SMALL.encode({"level": 1.0}), "kind"),
-        (
-            lambda: SMALL.encode({"level": 1.0, "kind": "loud", "cutoff": 20.0}),
-            "one of off, low, high",
-        ),
-        (lambda: SMALL.encode({"level": 3.0, "kind": "low", "cutoff": 20.0}), "level must lie in"),
-        (lambda: SMALL.decode(np.zeros(3)), "6 finite numbers"),
-    ],
-)
-def test_bad_sets_and_patches_are_named(make, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        make()
-
-
 @pytest.mark.parametrize("spec", EVERY_SET.values(), ids=EVERY_SET)
 def test_shares_and_points_of_every_set_are_possible(spec: SynthSpec) -> None:
     assert len(set(spec.names)) == len(spec.names)

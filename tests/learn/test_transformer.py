@@ -56,15 +56,6 @@ def test_latent_attention_that_compresses_nothing_is_multi_head():
     torch.testing.assert_close(latent(x, source), plain(x, source), atol=1e-6, rtol=1e-5)
 
 
-def test_absorbed_projections_change_nothing():
-    """Reading among the short vectors is reading among the keys and values that they stand for."""
-    torch.manual_seed(0)
-    latent, x = LatentAttention(32, 4), torch.randn(2, 6, 32)
-    read = latent.read(x, latent.remember(x), causal=True)
-    torch.testing.assert_close(read, latent(x, x, causal=True), atol=1e-6, rtol=1e-5)
-    assert latent.remember(x).shape == (2, 6, 8)
-
-
 @EVERY_KIND
 def test_step_by_step_gives_the_logits_of_the_whole(kind, device):
     """One token or several at a time, two sources read by three rows each."""

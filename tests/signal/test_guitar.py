@@ -28,11 +28,13 @@ def _measured_hz(audio, expected_hz):
 def test_the_first_partial_is_in_tune_from_e2_to_e6(inharmonicity):
     model = GuitarModel(inharmonicity=(inharmonicity,) * 6)
     errors = []
-    for midi in range(40, 89):
+    for midi in range(40, 89, 4):
         expected = midi_to_hz(midi)
         audio = pluck(expected, sample_rate=SAMPLE_RATE, seconds=1.5, model=model)[0]
         errors.append(abs(cents(_measured_hz(audio, expected), expected)))
-    assert max(errors) < 3.0, f"worst {max(errors):.2f} cents at MIDI {40 + int(np.argmax(errors))}"
+    assert max(errors) < 3.0, (
+        f"worst {max(errors):.2f} cents at MIDI {40 + 4 * int(np.argmax(errors))}"
+    )
 
 
 @pytest.mark.parametrize("decay_seconds", [0.4, 8.0])

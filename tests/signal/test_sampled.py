@@ -1,8 +1,6 @@
 """Recorded instruments: no recording in two splits, the same clip from the same stream."""
 
-import importlib.util
-import itertools
-from pathlib import Path
+import pickle
 
 import numpy as np
 import pytest
@@ -15,37 +13,15 @@ from labkit.signal.sampled import (
     Sampled,
     SoundFontMissingError,
     Synthesizer,
+    draw_phrase,
     find_soundfont,
     programs,
 )
 
 
 @pytest.fixture(scope="module")
-def zones(soundfont):
-    path = Path(__file__).with_name("soundfont_zones.py")
-    spec = importlib.util.spec_from_file_location("soundfont_zones", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.sample_zones(soundfont)
-
-
-@pytest.fixture(scope="module")
 def instruments(soundfont):  # noqa: ARG001 - skips where there is none
     return Sampled(seconds=1.0)
-
-
-def samples(zones, bank, number, low, high):
-    found = zones[bank, number]
-    return {name for name, first, last in found if first <= high and last >= low}
-
-
-def test_no_recording_is_in_two_splits(zones):
-    played = {}
-    for split in SPLITS:
-        names = [samples(zones, p.bank, p.number, p.low, p.high) for p in programs(split)]
-        played[split] = set().union(*names)
-    for first, second in itertools.combinations(SPLITS, 2):
-        assert not played[first] & played[second], (first, second)
 
 
 def test_splits_hold_the_guitars_they_must_and_no_wet_program():
@@ -76,27 +52,11 @@ def test_a_phrase_may_begin_in_the_middle_of_a_note(instruments):
     late = instruments.play(phrase, steel, lead_seconds=0.5)
     early = instruments.play(phrase, steel)
     np.testing.assert_array_equal(late[0, :22_000], early[0, 22_050:44_050])
+    elsewhere = pickle.loads(pickle.dumps(instruments))  # as a worker process gets it
+    np.testing.assert_array_equal(elsewhere.play(phrase, steel), early)
     waiting = instruments.play(phrase, steel, lead_seconds=-0.25)
     assert not waiting[0, :10_900].any()
     assert waiting[0, 11_100:].any()
-
-
-def fundamental(audio, near_hz):
-    spectrum = np.abs(np.fft.rfft(audio[0, 8_000:40_768] * np.hanning(32_768), 1 << 19))
-    bins = np.arange(len(spectrum)) * 44_100 / (1 << 19)
-    spectrum[(bins < near_hz * 0.97) | (bins > near_hz * 1.03)] = 0
-    return bins[np.argmax(spectrum)]
-
-
-def test_pitch_and_bend(instruments):
-    note, jazz = (Note(0.0, 1.0, 57, 90),), programs("train")[2]
-    straight = fundamental(instruments.play(Phrase(note), jazz), 220.0)
-    assert straight == pytest.approx(220.0, rel=0.01)  # the recording itself is a little off
-    for bend in (2.0, -1.0, 0.5):
-        audio = instruments.play(Phrase(note, ((0.0, bend),)), jazz)
-        bent = fundamental(audio, 220.0 * 2 ** (bend / 12))
-        # The pitch of a plucked string drifts by some cents.
-        assert 12 * np.log2(bent / straight) == pytest.approx(bend, abs=0.04)
 
 
 def test_the_synthesizer_is_dry(soundfont):
@@ -107,6 +67,21 @@ def test_the_synthesizer_is_dry(soundfont):
     assert tail < 1e-5 * np.abs(audio).max()  # 100 dB down one second after the stroke: no reverb
     with pytest.raises(AudioError, match="no program 5 in bank 77"):
         synthesizer.play(77, 5, [], 64)
+
+
+def drawn(seed, family="guitar", high=80):
+    rng = np.random.default_rng(seed)
+    return draw_phrase(rng, family=family, low=40, high=high, seconds=2.0)
+
+
+@pytest.mark.parametrize("family", sorted({program.family for program in programs("train")}))
+def test_phrases_keep_register_and_time(family):
+    for phrase in (drawn(seed, family, 60) for seed in range(100)):
+        assert phrase.notes
+        assert all(40 <= note.key <= 60 and 1 <= note.velocity <= 127 for note in phrase.notes)
+        assert all(0 <= note.start_seconds <= 2.0 and note.seconds >= 0.04 for note in phrase.notes)
+        for times in ([n.start_seconds for n in phrase.notes], [time for time, _ in phrase.bends]):
+            assert times == sorted(times)
 
 
 def test_notes_after_the_end_are_not_played(instruments, capfd):

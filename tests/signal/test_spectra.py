@@ -2,8 +2,6 @@
 
 import math
 
-import librosa
-import numpy as np
 import pytest
 import torch
 
@@ -33,14 +31,6 @@ def test_round_trip_is_exact(dtype, tolerance, samples):
     back = spectra.istft(stft(audio), hop_length=HOP, length=samples)
     assert (back.shape, back.dtype) == (audio.shape, dtype)
     assert (back - audio).abs().max() < tolerance
-
-
-def test_mel_filters_equal_librosas():
-    ours = spectra._mel_filters(44100, 2048, 64, 30.0, 16000.0)
-    theirs = librosa.filters.mel(
-        sr=44100, n_fft=2048, n_mels=64, fmin=30.0, fmax=16000.0, htk=True, norm=None
-    )
-    assert np.abs(ours.numpy() - theirs).max() < 2e-4  # torchaudio builds them in float32
 
 
 def test_log_mel_is_in_db_of_full_scale():

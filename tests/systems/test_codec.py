@@ -8,8 +8,6 @@ import pytest
 import torch
 
 from labkit.learn.checkpoints import CheckpointError, file_hash
-from labkit.learn.encoders import CodeEmbedding
-from labkit.learn.quantizer import ResidualQuantizer
 from labkit.measure.losses import mel_distance_db
 from labkit.signal.optional import need
 from labkit.signal.seeds import torch_generator
@@ -117,24 +115,6 @@ def test_wrong_arguments_are_named(small, case):
         call(small)
 
 
-def test_codes_are_names(small):
-    """Renamed codewords with renamed vectors change nothing; one added to every code does."""
-    embedding = CodeEmbedding(3, 32, 10)
-    codes = small.encode(noise(1, 1, 2000), RATE) % 31
-    out = embedding(codes)
-    assert out.shape == (1, codes.shape[2], 10)
-    names = torch.randperm(32, generator=torch_generator(0, "names"))
-    renamed = CodeEmbedding(3, 32, 10)
-    with torch.no_grad():
-        renamed.table.weight.view(3, 32, 10)[:, names] = embedding.table.weight.view(3, 32, 10)
-    assert torch.allclose(renamed(names[codes]), out, atol=1e-6)
-    assert not torch.allclose(embedding(codes + 1), out, atol=0.1)
-    assert embedding(codes[:, :2]).shape == out.shape
-    for wrong in (codes.float(), codes + 32):
-        with pytest.raises(ValueError, match="codes must be"):
-            embedding(wrong)
-
-
 def test_a_weights_file_from_elsewhere_is_not_opened(tmp_path, payload):
     """The loader of descript-audio-codec runs what a file of torch.package asks for."""
     path = str(tmp_path / "weights.pth")
@@ -181,20 +161,6 @@ def test_a_file_as_descript_publishes_it_is_read(tmp_path, monkeypatch):
 
 
 # Training
-
-
-def test_the_gradient_goes_straight_through_and_dropout_leaves_a_prefix():
-    quantizer = ResidualQuantizer(4, 16, 3, dropout=1.0).train()
-    frames = noise(1, 200, 3)[0]
-    torch.manual_seed(0)
-    quantizer.begin(frames)
-    latents = frames.T[None].repeat(30, 1, 1).requires_grad_()
-    sums, codes, _ = quantizer(latents)
-    (3 * sums).sum().backward()
-    assert torch.equal(latents.grad, torch.full_like(latents, 3.0))
-    prefixes = torch.stack([quantizer.sums(codes[:1, :k])[0] for k in range(1, 5)])
-    apart = (sums[:, None] - prefixes).abs().mean((2, 3))
-    assert set(apart.argmin(1).tolist()) == {0, 1, 2, 3}
 
 
 def test_the_linear_codec_is_a_codec_and_training_moves_every_tensor(tmp_path, clips):
