@@ -297,6 +297,19 @@ def test_the_process_ends_with_the_plug_in(opened):
     assert process.poll() is not None
 
 
+def test_an_interrupt_leaves_no_answer_behind(opened, monkeypatch):
+    plugin = opened("Reset")
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("labkit.effects.hosts.worker.receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            played(plugin, 0.1)
+    np.testing.assert_array_equal(played(plugin, 1.0, audio=riff(seed=3)), riff(seed=3))
+
+
 # What is measured
 
 
@@ -335,7 +348,7 @@ def test_latency_ends_where_the_response_begins():
 def test_the_cheapest_way_to_forget_is_found_or_that_there_is_none(opened, name):
     plugin = opened(name)
     assert plugin.repeatable == (name != "Never")
-    assert plugin.reset_mode == ("reload" if name == "Never" else name.lower())
+    assert plugin.reset_mode == (name.lower() if plugin.repeatable else "reset")
     first = played(plugin, 0.3)
     played(plugin, 0.9)
     assert np.array_equal(played(plugin, 0.3), first) == plugin.repeatable

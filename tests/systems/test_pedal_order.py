@@ -1,5 +1,6 @@
 """Pedal order: tokens and grammar, protocols, examples, front ends, loss, training, exam."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
