@@ -137,7 +137,9 @@ class FakeSurge:
 
     @property
     def preset_data(self) -> bytes:
-        return self._preset + np.array([self.parameters[x].raw_value for x in NAMES]).tobytes()
+        knobs = self.parameters
+        values = [knobs[name].raw_value for name in NAMES if name in knobs]
+        return self._preset + np.array(values).tobytes()
 
     @preset_data.setter
     def preset_data(self, preset: bytes) -> None:
@@ -219,6 +221,16 @@ def test_every_value_reaches_its_parameter(made: list[FakeSurge]) -> None:
         begin, held = values["note_start"], values["note_seconds"]
         assert made[0].notes[-1] == (values["note_pitch"], 102, begin, begin + held)
     assert len(made) == 1
+
+
+@pytest.mark.usefixtures("made")
+def test_a_release_that_differs_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WORDS, "a_filter_1_type", "Off|Lowpass 12")
+    with pytest.raises(ValueError, match="a_filter_1_type never shows 'LP 12 dB'; it shows Off, "):
+        SurgeEngine("surge_simple")
+    monkeypatch.setitem(globals(), "MODERN", CLASSIC)
+    with pytest.raises(ValueError, match=r"has 154 parameters, but not these 12 of .*_1_sawtooth"):
+        SurgeEngine("surge_simple")
 
 
 def test_volume_presets_and_new_instances(made: list[FakeSurge]) -> None:
