@@ -12,7 +12,6 @@ from labkit.signal.augment import augment
 from labkit.signal.guitar import phrase
 from labkit.signal.seeds import generator
 
-pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed")
 RATE, PEDALS = 44_100, ("compressor", "distortion", "chorus", "phaser", "reverb")
 
 
