@@ -217,7 +217,7 @@ def test_a_second_candidate_wins_when_it_explains_the_sound(pair):
     assert found.chain.steps[1].params["drive_db"] == pytest.approx(26.0, abs=0.01)
 
 
-@pytest.mark.parametrize("lag", [0, 300, 9_000])
+@pytest.mark.parametrize("lag", [0, 9_000])
 def test_where_no_candidate_explains_the_sound_it_is_aligned_and_the_shelf_is_searched(pair, lag):
     dry, wet = pair
     wrong = ("distortion", "lowpass")
