@@ -493,8 +493,8 @@ def data_render_synth(
     from labkit.systems.synth.render import RenderConfig, default_folder, render
 
     folder = out or default_folder(preset)
-    if n < 3:
-        raise ValueError(f"--n must be at least 3, a note for each split, got {n}")
+    if not 3 <= n <= 10_000_000:
+        raise ValueError(f"--n must lie in 3 (a note for each split) to 10000000, got {n}")
     kept = max(1, min(512, n // 8))
     seconds = PRESETS.get(preset, Config()).sound.seconds
     config = RenderConfig(preset, seconds, n_train=n - 2 * kept, n_validation=kept, n_test=kept)

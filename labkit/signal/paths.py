@@ -97,6 +97,11 @@ def named(path: Path, *others: Path) -> Iterator[None]:
             reason = os.strerror(error.errno)
             raise OSError(f"{path}: cannot be written ({reason})") from error
         raise
+    except RuntimeError as error:
+        # libsndfile does not pass on which error of the system it met.
+        if type(error).__module__ == "soundfile" and getattr(error, "code", None) == 2:
+            raise OSError(f"{path}: cannot be written (is the disk full?)") from error
+        raise
 
 
 def _sweep(folder: Path) -> None:
@@ -175,7 +180,7 @@ def new_files(folder: Path | None, name: str, *endings: str) -> list[Path]:
     for number in itertools.count(1):
         stem = name if number == 1 else f"{name}_{number}"
         paths = [folder / f"{stem}{ending}" for ending in endings]
-        if _is_claimed(paths[0]) and not any(map(os.path.lexists, paths)):
+        if _is_claimed(folder / stem) and not any(map(os.path.lexists, paths)):
             check_writable(paths[0])
             return paths
 

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from labkit.signal.files import write_audio
 from labkit.signal.paths import alone, check_writable, new_files, replace_text, replacing
 
 
@@ -91,6 +93,8 @@ def test_a_full_disk_and_a_folder_that_takes_no_files_are_one_line_and_the_old_f
     try:
         with pytest.raises(OSError, match=r"a\.txt: cannot be written \(File too large\)$"):
             replace_text(path, "x" * 10_000)
+        with pytest.raises(OSError, match=r"a\.wav: cannot be written \(is the disk full\?\)$"):
+            write_audio(tmp_path / "a.wav", np.zeros((1, 50_000), np.float32), 44_100)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     full = pytest.raises(OSError, match=r"a\.txt: cannot be written \(No space left on device\)$")

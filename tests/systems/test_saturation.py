@@ -372,6 +372,42 @@ def test_a_constant_part_of_a_wet_recording_is_taken_away(pool):
     assert found[0].depth == pytest.approx(saturation.predict(model, wet, RATE).depth, rel=0.02)
 
 
+@pytest.fixture(scope="module")
+def performance():
+    """Two seconds of smooth noise (1, samples) of peak 1, twice: the second is another one."""
+    noise = generator(0, "performance").normal(size=(2, 1, 2 * RATE + 199))
+    smooth = [np.convolve(one[0], np.hanning(200), "valid")[None] for one in noise]
+    return [(one / np.abs(one).max()).astype(np.float32) for one in smooth]
+
+
+def test_a_pair_is_aligned_and_its_curve_found_at_any_level_polarity_and_offset(performance):
+    clean = performance[0]
+    wet = 0.05 - 0.4 * saturate(clean, 6.0, curve="arctan")
+    wet = np.concatenate([np.zeros((1, 4800)), wet], axis=1).astype(np.float32)
+    found = saturation.predict(build(SMALL).eval(), wet, RATE, clean=clean)
+    assert found.answer == ("arctan", pytest.approx(6.0, rel=0.02))
+    assert found.pair.lag_ms == pytest.approx(300.0, abs=0.1)
+    assert found.pair.likeness < -0.5
+    assert found.verdict.startswith("arctan, depth ")
+
+
+@pytest.mark.parametrize(
+    ("effect", "words"),
+    [
+        (lambda clean, _: 0.5 * clean, "no curve explains this"),
+        (lambda clean, _: 0.4 * clean + 0.5 * np.roll(clean, 2000), "no curve explains this"),
+        (lambda clean, _: np.pad(clean, ((0, 0), (20_000, 0))), "not aligned: within 1 s"),
+        (lambda _, other: np.tanh(4 * other), "not aligned"),
+    ],
+    ids=["a straight line", "an echo", "1.25 s late", "another performance"],
+)
+def test_what_no_curve_explains_has_no_answer(effect, words, performance):
+    clean, other = performance
+    found = saturation.predict(build(SMALL).eval(), effect(clean, other), RATE, clean=clean)
+    assert found.answer is None
+    assert found.verdict.startswith(words)
+
+
 def test_a_pair_is_cut_where_the_clean_signal_is_loudest():
     """Clipping makes all loud places alike; the depth counts from the highest clean peak."""
     t = np.arange(4 * RATE) / RATE
