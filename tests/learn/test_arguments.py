@@ -70,7 +70,7 @@ CASES = [
     (lambda: flow_loss(torch.zeros(4)), r"target must be \(batch, values\)"),
     (lambda: fields.TokenField(3, 2, kinds=(0, 1, 0), slots=(0, 1)), "must hold 3 numbers"),
     (
-        lambda: encoders.CodeEmbedding(3, 32, 8)(LINE),
+        lambda: encoders.CodeEmbedding(3, 32, 8)(LINE[None]),
         "codes must be integers in 0..31, got torch.fl",
     ),
     (lambda: encoders.MobileNetV2(4, width=0.0), "must be positive, got 4, 0.0 and 1"),
