@@ -1,17 +1,14 @@
 """The commands of `labkit` that need no training: each function is one, its arguments are flags."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from tyro.conf import Positional
 
 from labkit.signal.paths import new_files, replace_text
-
-if TYPE_CHECKING:
-    from labkit.effects.chain import Chain
 
 # Slow imports stand inside: a file that cannot be read is reported at once.
 
@@ -24,7 +21,7 @@ def chain(
     dry: Path | None = None,
     refine: bool = False,
     shelf: Literal["three", "six"] = "three",
-    export: tuple[Literal["faust", "lv2", "card"], ...] = (),
+    export: tuple[Literal["faust", "lv2", "vst3", "card"], ...] = (),
     out: Path | None = None,
     checkpoint: Path | None = None,
 ) -> int:
@@ -40,8 +37,8 @@ def chain(
             of all. The dry one must be as it entered the chain.
         shelf: the pedals that may occur: three (chorus, distortion, reverb), or six (compressor,
             phaser and delay too).
-        export: write the chain as a program in Faust, as an LV2 plug-in (which needs Faust and a
-            compiler), as a card with the knobs' positions on a clock (SVG and PDF).
+        export: write the chain as a program in Faust, as an LV2 or VST3 plug-in (which need Faust
+            and a compiler), as a card with the knobs' positions on a clock (SVG and PDF).
         out: folder for the chain and the recreated recording; output/FILE by default. Without
             out, dry and export nothing is written.
         checkpoint: another checkpoint than the shipped one.
@@ -97,18 +94,20 @@ def chain(
     print("" if refusal else f"\n{chosen.to_code()}\n")
     if out is None and dry is None and not export:
         return 0
-    endings = (".chain.json", ".recreated.wav", ".dsp", ".lv2", ".card.svg", ".card.pdf")
-    target, recreated, *exported = new_files(out, file.stem, *endings)
+    from labkit.lab.export import ENDINGS
+    from labkit.lab.export import export as exported
+
+    kinds = () if refusal else export
+    endings = [ending for kind in kinds for ending in ENDINGS[kind]]
+    target, recreated, *paths = new_files(out, file.stem, ".chain.json", ".recreated.wav", *endings)
     write_json(target, {**json.loads(chosen.to_json()), **answer})
     print(f"wrote {target}")
     if dry is not None and not refusal:
         write_audio(recreated, chosen.render(dry_audio, dry_rate), dry_rate)
         print(f"wrote {recreated}")
     level_dbfs = -20.0 if dry is None else rms_dbfs(dry_audio)
-    played = wet if dry is None else dry_audio
-    for path in _exported(
-        chosen, () if refusal else export, exported, min(len(played), 2), level_dbfs
-    ):
+    channels = min(len(wet if dry is None else dry_audio), 2)
+    for path in exported(chosen, paths, channels=channels, input_dbfs=level_dbfs):
         print(f"wrote {path}")
     return 0
 
@@ -163,28 +162,6 @@ def match(
     for path in files:
         print(f"wrote {path}")
     return 0
-
-
-def _exported(
-    chain: "Chain", kinds: tuple[str, ...], paths: list[Path], channels: int, level_dbfs: float
-) -> Iterator[Path]:
-    """Write the kinds wanted of a program, a bundle and cards, for an input of this level."""
-    program, bundle, *cards = paths
-    if "faust" in kinds or "lv2" in kinds:
-        from labkit.effects import faust
-
-        if "faust" in kinds:
-            replace_text(program, faust.program(chain, channels=channels))
-            yield program
-        if "lv2" in kinds:
-            faust.build_lv2(chain, bundle, channels=channels)
-            yield bundle
-    if "card" in kinds:
-        from labkit.lab.plots import chain_card
-
-        for card in cards:
-            chain_card(chain, level_dbfs).save(card)
-            yield card
 
 
 def saturation(

@@ -55,6 +55,10 @@ function render({ model, el }) {
     texts[name] = made(details, "textarea", { readOnly: true, title: label });
     texts[name].setAttribute("aria-label", label);
   }
+  for (const kind of model.get("kinds") ?? []) { // what Python writes
+    const write = made(details, "button", { type: "button", textContent: `write ${kind}` });
+    write.addEventListener("click", () => { alert.textContent = "writing ..."; model.send({ export: kind }); });
+  }
   let dragged = null;
 
   const steps = () => structuredClone(model.get("steps"));
