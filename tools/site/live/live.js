@@ -12,24 +12,26 @@ async function modules() {
   return Object.fromEntries(await Promise.all(entries));
 }
 
-// A node that plays the chain [{effect, params}] on one channel; post another chain to its port.
+// A node that plays the chain [{effect, params}] in stereo; post another chain to its port.
 export async function chainNode(context, steps) {
   await context.audioWorklet.addModule(here("worklet.js"));
   return new AudioWorkletNode(context, "labkit-chain", {
     processorOptions: { pedals: await modules(), steps },
-    channelCount: 1, channelCountMode: "explicit", outputChannelCount: [1],
+    channelCount: 2, channelCountMode: "explicit", outputChannelCount: [2],
   });
 }
 
-// What a chain makes of samples, faster than real time.
-export async function render(samples, rate, steps) {
-  const context = new OfflineAudioContext(1, samples.length, rate);
-  const buffer = new AudioBuffer({ length: samples.length, sampleRate: rate });
-  buffer.copyToChannel(Float32Array.from(samples), 0);
+// What a chain makes of sound (a list of samples for each channel), faster than real time.
+export async function render(sound, rate, steps) {
+  const [{ length }] = sound;
+  const context = new OfflineAudioContext(2, length, rate);
+  const buffer = new AudioBuffer({ length, sampleRate: rate, numberOfChannels: sound.length });
+  sound.forEach((samples, k) => buffer.copyToChannel(Float32Array.from(samples), k));
   const source = new AudioBufferSourceNode(context, { buffer });
   source.connect(await chainNode(context, steps)).connect(context.destination);
   source.start();
-  return (await context.startRendering()).getChannelData(0);
+  const wet = await context.startRendering();
+  return [0, 1].map((k) => wet.getChannelData(k));
 }
 
 function modelOf(shelf, steps, onChange) { // what board.js asks of a widget's model
