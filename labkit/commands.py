@@ -112,6 +112,35 @@ def chain(
     return 0
 
 
+def export(
+    chain: Positional[Path],
+    kinds: Positional[tuple[Literal["faust", "lv2", "vst3", "card"], ...]],
+    *,
+    channels: Literal[1, 2] = 2,
+    out: Path | None = None,
+) -> int:
+    """Write a saved chain as a program in Faust, as a plug-in for a DAW, as a card.
+
+    Args:
+        chain: a .chain.json, as `chain`, `match` and the pedal board write it.
+        kinds: faust, lv2, vst3 (plug-ins need Faust and a compiler), card (SVG and PDF).
+        channels: of the program and the plug-in.
+        out: folder for the files; output/CHAIN by default.
+    """
+    from labkit.effects.chain import Chain
+    from labkit.lab.export import ENDINGS
+    from labkit.lab.export import export as exported
+
+    if not kinds:
+        raise ValueError(f"kinds must name at least one of {', '.join(ENDINGS)}, got none")
+    found = Chain.load(chain)
+    endings = [ending for kind in kinds for ending in ENDINGS[kind]]
+    paths = new_files(out, chain.name.removesuffix(".json").removesuffix(".chain"), *endings)
+    for path in exported(found, paths, channels=channels):
+        print(f"wrote {path}")
+    return 0
+
+
 def match(
     dry: Positional[Path],
     wet: Positional[Path],
@@ -557,6 +586,7 @@ def _names(names: tuple[str, ...]) -> str:
 
 COMMANDS = {
     "chain": chain,
+    "export": export,
     "match": match,
     "saturation": saturation,
     "enhance": enhance,
