@@ -80,9 +80,11 @@ async function show(root) {
   let [context, node, meter, volume, source] = [];
   const model = modelOf(shelf, steps, (on) => node?.port.postMessage(on));
   const made = (parent, tag, fields) => parent.appendChild(Object.assign(document.createElement(tag), fields));
-  const bar = made(root, "p", {});
-  const status = made(root, "p", { role: "status", textContent: "stopped" });
-  board.render({ model, el: made(root, "div", {}) });
+  board.render({ model, el: root });
+  const box = root.querySelector(".labkit-board");
+  const bar = made(box, "div", { className: "bar" });
+  const status = made(box, "p", { role: "status", textContent: "stopped" });
+  box.prepend(bar, status);
 
   async function play(open) {
     stop();
@@ -131,9 +133,10 @@ async function show(root) {
     const level = 10 * Math.log10(block.reduce((sum, x) => sum + x * x, 1e-12) / block.length);
     const played = context.currentTime - root.dataset.clock;
     const late = (performance.now() - root.dataset.from) / 1000 - played;
-    const dropouts = (context.playbackStats ?? context.playoutStats)?.underrunEvents ?? 0; // where a browser counts them
+    const dropouts = (context.playbackStats ?? context.playoutStats)?.underrunEvents; // where a browser counts them
     Object.assign(root.dataset, { seconds: played, late, level, dropouts });
-    status.textContent = `input ${level.toFixed(0)} dBFS RMS (pedals are set for -20); latency ${(1000 * (context.baseLatency + (context.outputLatency || 0))).toFixed(0)} ms`;
+    status.textContent = `input ${level.toFixed(0)} dBFS RMS (pedals are set for -20); latency ${(1000 * (context.baseLatency + (context.outputLatency || 0))).toFixed(0)} ms`
+      + (dropouts === undefined ? "" : `; dropouts ${dropouts}`);
   }, 200);
 }
 
