@@ -26,7 +26,6 @@ from labkit.signal.paths import replacing
 
 FOLDER = Path(__file__).with_name("faust")
 _ROOTS = [Path("/usr"), Path("/usr/local"), Path("/opt/homebrew")]
-_DPF = "share/dpf/distrho"
 # Kind of plug-in -> Debian's packages that it needs -> what is taken from them.
 _NEEDED = {
     "": {},
@@ -34,7 +33,7 @@ _NEEDED = {
         "lv2-dev": "include/lv2/lv2plug.in/ns/lv2core/lv2.h",
         "libboost-dev": "include/boost/version.hpp",
     },
-    ".vst3": {"dpf-source": f"{_DPF}/DistrhoPluginMain.cpp"},
+    ".vst3": {"dpf-source": "share/dpf/distrho/DistrhoPluginMain.cpp"},
 }
 
 
@@ -97,7 +96,7 @@ def missing(kind: Literal["", ".lv2", ".vst3"] = "") -> str:
 
 
 def _installed(file: str) -> Path | None:
-    return next((root / file for root in _ROOTS if (root / file).exists()), None)
+    return next((root / file for root in _ROOTS if (root / file).is_file()), None)
 
 
 class Renderer:
@@ -174,11 +173,11 @@ def _build_lv2(source: Path, values: Iterable[float]) -> None:
 def _build_vst3(source: Path, binary: Path, channels: int) -> None:
     _run(["faust", "-a", FOLDER / "vst3.cpp", source.name, "-o", "chain.cpp"], source.parent)
     binary.parent.mkdir(parents=True)
-    framework, name = _installed(_DPF), source.stem
+    name, framework = source.stem, _installed(_NEEDED[".vst3"]["dpf-source"])
     facts = {"NAME": f'"{name}"', "CHANNELS": channels, "ID": zlib.crc32(name.encode())}
     command = ["g++", "-O2", "-std=gnu++17", "-shared", "-fPIC", "-fvisibility=hidden"]
     command += ["-DDISTRHO_PLUGIN_TARGET_VST3", *(f"-DCHAIN_{k}={v}" for k, v in facts.items())]
-    command += [f"-I{FOLDER}", f"-I{framework}", "chain.cpp", framework / "DistrhoPluginMain.cpp"]
+    command += [f"-I{FOLDER}", f"-I{framework.parent}", "chain.cpp", framework]
     _run([*command, "-o", binary], source.parent)
 
 

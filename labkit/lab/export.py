@@ -20,8 +20,11 @@ ENDINGS: dict[Kind, tuple[str, ...]] = {
 def export(
     chain: Chain, paths: Iterable[Path], *, channels: int, input_dbfs: float = -20.0
 ) -> Iterator[Path]:
-    """Write what each path's ending says, and yield it then. A card names the input's RMS level."""
-    for path in paths:
+    """Write what each path's ending says, and yield it then. A card names the input's RMS level.
+
+    Plug-ins come first, because a compiler may fail.
+    """
+    for path in sorted(paths, key=lambda path: path.suffix not in (".lv2", ".vst3")):
         if path.suffix == ".dsp":
             replace_text(path, faust.program(chain, channels=channels))
         elif path.suffix in (".lv2", ".vst3"):
