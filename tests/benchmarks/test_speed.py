@@ -6,18 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from labkit.effects import faust
 from labkit.effects.chain import Chain, Step, render_chains
-from labkit.effects.registry import effect
-from labkit.effects.synths.registry import Synth
-from labkit.effects.synths.vital import SIMPLE
+from labkit.effects.registry import EFFECTS, effect
 from labkit.signal.augment import augment
 from labkit.signal.guitar import phrase
-from labkit.signal.sampled import Sampled, SoundFontMissingError, find_soundfont
 from labkit.signal.seeds import generator
-from labkit.systems.synth.model import note_features
 
-pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed")
 RATE, PEDALS = 44_100, ("compressor", "distortion", "chorus", "phaser", "reverb")
+MIDDLE = {name: one.space.from_unit([0.5] * len(one.space)) for name, one in EFFECTS.items()}
 
 
 def mean_seconds(benchmark):
@@ -36,17 +33,6 @@ def test_augment_two_seconds(benchmark):
     audio = rng.uniform(-0.5, 0.5, (1, round(2.5 * RATE))).astype(np.float32)
     benchmark(augment, audio, RATE, rng)
     assert mean_seconds(benchmark) < 0.006
-
-
-def test_sixty_sampled_clips_a_second(benchmark):
-    try:
-        find_soundfont()
-    except SoundFontMissingError as error:
-        pytest.skip(f"no soundfont: {error}")
-    instruments, rng = Sampled(seconds=2.5), np.random.default_rng(0)
-    instruments.clip(rng, "train")
-    benchmark(lambda: instruments.clip(rng, "train"))
-    assert mean_seconds(benchmark) < 1 / 30
 
 
 @pytest.mark.parametrize("kind", ["pedalboard", "torch", "torch with gradients"])
@@ -69,14 +55,16 @@ def test_five_pedals_on_a_second_of_noise(benchmark, device, kind):
     benchmark.pedantic(render, rounds=3, warmup_rounds=1)
 
 
-def test_notes_of_vital_with_their_features(benchmark):
-    pytest.importorskip("vita", reason="the package vita is not installed")
-    patches = itertools.cycle([SIMPLE.draw(generator(seed, "speed")) for seed in range(40)])
-    with Synth(SIMPLE) as synth:
-
-        def one():
-            audio = synth.render(next(patches), seconds=2.0)
-            if abs(audio).max() > 0.05:  # quieter ones have no loudness
-                note_features(audio)
-
-        benchmark.pedantic(one, rounds=40, iterations=1, warmup_rounds=5)
+@pytest.mark.parametrize("kind", ["pedalboard", "VST3"])
+def test_six_pedals_on_ten_seconds_of_stereo_noise_in_one_host(benchmark, kind, tmp_path):
+    pedalboard = pytest.importorskip("pedalboard", reason="pedalboard is not installed")
+    chain = Chain(tuple(Step(name, MIDDLE[name]) for name in (*PEDALS, "delay")))
+    noise = generator(1, "speed audio").standard_normal((2, 10 * RATE), dtype=np.float32)
+    if kind == "VST3":
+        if faust.missing(".vst3"):
+            pytest.skip(f"no VST3 can be built here: {faust.missing('.vst3')}")
+        faust.build_plugin(chain, tmp_path / "six.vst3", channels=2)
+        play = pedalboard.VST3Plugin(str(tmp_path / "six.vst3"))
+    else:
+        play = pedalboard.Pedalboard([effect(name).build(params) for name, params in chain])
+    benchmark.pedantic(play, (0.1 * noise, RATE), rounds=5, warmup_rounds=1)
