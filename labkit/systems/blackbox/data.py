@@ -26,10 +26,11 @@ from labkit.signal.units import db_to_amplitude, rms_dbfs, set_rms
 from labkit.systems.blackbox.config import BANDS, GAIN_RANGE_DB, MASTER_RANGE_DB, NO_GAIN, Config
 
 # Raise it when what the seeds make changes: cached clips are made anew.
-_VERSION = 4
+_VERSION = 5
 TEST_SECONDS = 3.0
 # Of the recordings, before a level is drawn, in dB of full scale (RMS).
 _DBFS = {"distortion": -20.0, "speech": -22.0, "mastering": -16.0}
+_FLOOR_DBFS = -70.0
 # Dry, target, source and answer of each recording.
 Tests = tuple[Sequence[np.ndarray], Sequence[np.ndarray], Sequence[str], Sequence[np.ndarray]]
 _AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
@@ -187,6 +188,9 @@ def _material(config: Config, source: Source, split: str, rng: np.random.Generat
         clip = source.clip(rng, split)
     sound = set_rms(clip.audio, _DBFS[task]).astype(np.float32)
     noise = non_speech(rng, sound, rate) if task == "speech" else None
+    if task == "speech":  # digital silence has no logarithm: every recording has a floor
+        floor = _gain(_FLOOR_DBFS) * rng.standard_normal(sound.shape).astype(np.float32)
+        sound = sound + floor
     target = distorted(sound, rate) if task == "distortion" else None
     return sound, noise, target, clip.source_id
 
