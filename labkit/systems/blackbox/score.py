@@ -130,15 +130,15 @@ def _matched(notes: Iterable[str], seed: int) -> list[Row]:
 
 
 def fixed_score(model: Controller, *, n: int = 6) -> dict[str, float]:
-    """MR-STFT over that of the dry sound, on fixed clips, by the controller and at the start."""
+    """Distance over that of the dry sound, on fixed clips, by the controller and at the start."""
     config, rate = model.config, model.config.sound.sample_rate
     dry, target, *_ = data.generated_tests(config, n=n, seed=7)
     settings = {
         "controller": np.stack([curve(model, sound, rate).smooth.mean(0) for sound in dry]),
         "start": np.tile(config.task.start, (n, 1)),
     }
-    before = _distances(mr_stft, dry, target, rate).mean()
+    before = _distances(_distance, dry, target, rate).mean()
     with Rack(config.task.units, rate) as rack:
         wet = {name: rack.render(dry, setting) for name, setting in settings.items()}
-    left = {name: _distances(mr_stft, x, target, rate).mean() / before for name, x in wet.items()}
+    left = {name: _distances(_distance, x, target, rate).mean() / before for name, x in wet.items()}
     return {name: round(float(value), 4) for name, value in left.items()}
