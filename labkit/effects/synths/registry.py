@@ -18,18 +18,14 @@ def _need_vital() -> None:
 
 
 class Synthesizer(NamedTuple):
-    """A synthesizer that can be matched.
-
-    Attributes:
-        suffix: of its preset files.
-        engine: the class that plays it in this process, built from the name of a set.
-        needed: raises ImportError or PluginError, with advice, if it is not installed.
-    """
+    """A synthesizer that can be matched."""
 
     title: str
-    suffix: str
+    suffix: str  # of its preset files
     sets: dict[str, SynthSpec]
+    # the class that plays it in this process, built from the name of a set
     engine: Callable[[str], Any]
+    # raises ImportError or PluginError, with advice, if it is not installed
     needed: Callable[[], object]
 
 

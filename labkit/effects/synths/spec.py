@@ -16,20 +16,15 @@ Values = Mapping[str, float | str]
 
 @dataclass(frozen=True)
 class Knob:
-    """A number from `low` to `high` on a grid of `steps`, in the synthesizer's own unit.
-
-    Attributes:
-        point: one more value outside the range, often 0 for "off".
-        point_share: how often the point is drawn.
-        gate: another field; while that is at its point, this one is inaudible and rests.
-    """
+    """A number from `low` to `high` on a grid of `steps`, in the synthesizer's own unit."""
 
     name: str
     low: float
     high: float
     steps: int = 4096
-    point: float | None = None
-    point_share: float = 0.0
+    point: float | None = None  # one more value outside the range, often 0 for "off"
+    point_share: float = 0.0  # how often the point is drawn
+    # another field; while that is at its point, this one is inaudible and rests
     gate: str | None = None
 
     @property

@@ -42,25 +42,21 @@ MIN_PROBABILITY = 0.5
 
 @dataclass(frozen=True)
 class Data:
-    """Where the training sound comes from.
+    """Where the training sound comes from."""
 
-    Attributes:
-        kinds: dry sources, drawn evenly, a name may occur twice; sampled needs a soundfont,
-            recorded the recordings of instruments.
-        n_dry: dry clips of each kind, used again and again; 0 makes a new clip for every example.
-        folder: your own dry recordings, one more source beside kinds.
-        groups: what recordings of the folder share that must not be split, e.g. a player: folder
-            (or folder:2), prefix (up to an underscore; or prefix:-), or a CSV file with the columns
-            file and group; each is on its own by default.
-        unlabelled: a folder of wet recordings with unknown chains, one chain for each file. The
-            network that the run starts from names their chains, and half of every batch trains on
-            the confident ones. Give a trained network as start, and a tenth of the learning rate.
-    """
-
+    # dry sources, drawn evenly, a name may occur twice; sampled needs a soundfont, recorded the
+    # recordings of instruments
     kinds: tuple[Literal["generated", "sampled", "recorded"], ...] = ("generated", "sampled")
+    # dry clips of each kind, used again and again; 0 makes a new clip for every example
     n_dry: int = 0
-    folder: Path | None = None
+    folder: Path | None = None  # your own dry recordings, one more source beside kinds
+    # what recordings of the folder share that must not be split, e.g. a player: folder (or
+    # folder:2), prefix (up to an underscore; or prefix:-), or a CSV file with the columns file and
+    # group; each is on its own by default.
     groups: str | None = None
+    # a folder of wet recordings with unknown chains, one chain for each file. The network that the
+    # run starts from names their chains, and half of every batch trains on the confident ones. Give
+    # a trained network as start, and a tenth of the learning rate.
     unlabelled: Path | None = None
 
     def __post_init__(self) -> None:

@@ -31,15 +31,10 @@ _N_MOMENTS = 4
 
 
 class Features(NamedTuple):
-    """Of a note at `LEVEL_LUFS`, in dB.
+    """Of a note at `LEVEL_LUFS`, in dB."""
 
-    Attributes:
-        mel: (N_MELS, frames) float16 log-mel.
-        lines: (N_LINES,) float16 mean power in each third of a semitone.
-    """
-
-    mel: np.ndarray
-    lines: np.ndarray
+    mel: np.ndarray  # (N_MELS, frames) float16 log-mel
+    lines: np.ndarray  # (N_LINES,) float16 mean power in each third of a semitone
 
 
 def n_frames(seconds: float) -> int:

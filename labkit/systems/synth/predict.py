@@ -41,27 +41,19 @@ _IN_TUNE, _OUT_OF_TUNE = 0.03, 4.0
 
 @dataclass(frozen=True)
 class Match:
-    """A patch for a sound.
-
-    Attributes:
-        volume_db: of the synthesizer, so that it is as loud as the sound.
-        tuning: of the preset, in semitones, so that its key sounds at the recording's pitch.
-        audio: (2, samples), the patch played.
-        distance: MSS between the two, dB.
-        tried: MSS of every ranked patch, and up to 4 dB if it is out of tune: those of the flow,
-            the regressor's, the neighbours'.
-        heard: the recording's pitch.
-        off: what the patch is out of tune, in semitones; None if the recording has no pitch.
-    """
+    """A patch for a sound."""
 
     spec: SynthSpec
     values: dict[str, float | str]
-    volume_db: float
-    tuning: float
-    audio: np.ndarray
-    distance: float
+    volume_db: float  # of the synthesizer, so that it is as loud as the sound
+    tuning: float  # of the preset, in semitones, so that its key sounds at the recording's pitch
+    audio: np.ndarray  # (2, samples), the patch played
+    distance: float  # MSS between the two, dB
+    # MSS of every ranked patch, and up to 4 dB if it is out of tune: those of the flow, the
+    # regressor's, the neighbours'
     tried: tuple[float, ...]
-    heard: Pitch
+    heard: Pitch  # the recording's pitch
+    # what the patch is out of tune, in semitones; None if the recording has no pitch
     off: float | None
 
 

@@ -31,23 +31,14 @@ _USER_BLOCK = 512
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """What a data set holds.
+    """What a data set holds."""
 
-    Attributes:
-        parameters: name of the parameter set.
-        seconds: length of every note's sound.
-        n_train: notes of the training split.
-        n_validation: notes of the validation split.
-        n_test: notes of the test split.
-        shard_size: notes of a file; rendering resumes file by file.
-    """
-
-    parameters: str = "vital_simple"
-    seconds: float = 1.5
-    n_train: int = 20_480
-    n_validation: int = 512
-    n_test: int = 512
-    shard_size: int = 128
+    parameters: str = "vital_simple"  # name of the parameter set
+    seconds: float = 1.5  # length of every note's sound
+    n_train: int = 20_480  # notes of the training split
+    n_validation: int = 512  # notes of the validation split
+    n_test: int = 512  # notes of the test split
+    shard_size: int = 128  # notes of a file; rendering resumes file by file
 
     def __post_init__(self) -> None:
         synthesizer_of(self.parameters)
@@ -94,19 +85,12 @@ def jobs(config: RenderConfig) -> list[Job]:
 
 
 class Notes(NamedTuple):
-    """Rendered notes: the columns of a file, one row a note.
+    """Rendered notes: the columns of a file, one row a note."""
 
-    Attributes:
-        parameters: (n, size), the encoded patches.
-        mel: (n, N_MELS, frames) float16, see `model.Features`.
-        lines: (n, N_LINES) float16, likewise.
-        phases: (n, 3), where the oscillators started.
-    """
-
-    parameters: np.ndarray
-    mel: np.ndarray
-    lines: np.ndarray
-    phases: np.ndarray
+    parameters: np.ndarray  # (n, size), the encoded patches
+    mel: np.ndarray  # (n, N_MELS, frames) float16, see `model.Features`
+    lines: np.ndarray  # (n, N_LINES) float16, likewise
+    phases: np.ndarray  # (n, 3), where the oscillators started
 
 
 def _columns(config: RenderConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
