@@ -455,16 +455,6 @@ def data_get(
     return 0
 
 
-def data_make() -> int:
-    """Make the phrases in data/ again, from their seeds."""
-    from labkit.signal import shipped
-    from labkit.signal.paths import data_dir
-
-    for name, digest in shipped.make_phrases(data_dir() / "phrases").items():
-        print(f"{name}  {digest}")
-    return 0
-
-
 def data_render_synth(
     *,
     preset: str = "vital_simple",
@@ -540,19 +530,10 @@ def plugins(
     return status
 
 
-def results(system: Annotated[str | None, Positional] = None, *, readme: bool = False) -> int:
-    """Print the results tables that ship.
-
-    Args:
-        system: one of them only.
-        readme: write the main figures into README.md and data/README.md instead.
-    """
+def results(system: Annotated[str | None, Positional] = None) -> int:
+    """Print the results tables that ship, of one system or of all."""
     from labkit.lab import results as pages
 
-    if readme:
-        for page in pages.write_headlines():
-            print(f"wrote {page}")
-        return 0
     for name, table in pages.tables(system).items():
         print(f"{name}\n\n{table}\n")
     return 0
@@ -588,7 +569,6 @@ COMMANDS = {
     "synth": synth,
     "data list": data_list,
     "data get": data_get,
-    "data make": data_make,
     "data render-synth": data_render_synth,
     "plugins": plugins,
     "results": results,
