@@ -312,11 +312,7 @@ class VitalEngine:
         return _note(_loaded(preset), values, seconds)
 
     def _set(
-        self,
-        values: Values,
-        phases: np.ndarray | None,
-        volume_db: float = 0.0,
-        tuning: float = 0.0,
+        self, values: Values, phases: np.ndarray | None, volume_db: float = 0.0, tuning: float = 0.0
     ) -> None:
         settings = self._rest | controls_of(values, phases, tuning)
         lingers = any(settings.get(switch) for switch in _LINGERING)

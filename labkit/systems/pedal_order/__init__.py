@@ -7,10 +7,7 @@ from labkit.systems.system import System
 
 SYSTEM = System(
     name="pedal_order",
-    presets={
-        "base": Config(),
-        "codes": Config().but(front_end="codes", protocols=("three",)),
-    },
+    presets={"base": Config(), "codes": Config().but(front_end="codes", protocols=("three",))},
     build=build,
     module=__name__,
     checkpoints={"base": "pedal_order", "codes": "pedal_order_codes"},

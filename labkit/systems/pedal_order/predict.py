@@ -303,11 +303,7 @@ def _lags(wet: np.ndarray, dry: np.ndarray, sample_rate: int) -> list[int]:
 
 @torch.inference_mode()
 def decode(
-    model: PedalOrderModel,
-    clips: Tensor,
-    shelf: Sequence[str],
-    *,
-    beams: int = 12,
+    model: PedalOrderModel, clips: Tensor, shelf: Sequence[str], *, beams: int = 12
 ) -> Prediction:
     """The chain behind one recording, by beam search over the tokens that the grammar allows.
 
@@ -340,10 +336,7 @@ def start(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Cache:
 
 
 def next_log_probabilities(
-    model: PedalOrderModel,
-    cache: Cache,
-    unread: Sequence[Sequence[int]],
-    masks: np.ndarray,
+    model: PedalOrderModel, cache: Cache, unread: Sequence[Sequence[int]], masks: np.ndarray
 ) -> tuple[np.ndarray, Cache]:
     """Log-probabilities (n, n_tokens) of the next tokens of n sequences, and the longer cache.
 

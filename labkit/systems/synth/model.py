@@ -99,9 +99,7 @@ class Encoder(nn.Module):
             n_flat = self.convolutions(mel).shape[1]
         self.from_mel = nn.Linear(n_flat, net.hidden)
         self.from_lines = nn.Sequential(
-            nn.Linear(N_LINES + _N_KEYS, net.hidden),
-            nn.GELU(),
-            nn.Linear(net.hidden, net.hidden),
+            nn.Linear(N_LINES + _N_KEYS, net.hidden), nn.GELU(), nn.Linear(net.hidden, net.hidden)
         )
         self.register_buffer("comb", _comb(), persistent=False)
         self.join = nn.Sequential(

@@ -59,12 +59,7 @@ class Match:
 
 @torch.no_grad()
 def propose(
-    model: SynthModel,
-    mel: np.ndarray,
-    lines: np.ndarray,
-    *,
-    n: int,
-    seed: int = 0,
+    model: SynthModel, mel: np.ndarray, lines: np.ndarray, *, n: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Encoded patches for a batch of `note_features`: (b, n, size) drawn, (b, size) regressed."""
     given = [torch.from_numpy(np.asarray(x, dtype=np.float32)) for x in (mel, lines)]

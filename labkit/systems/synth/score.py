@@ -57,12 +57,7 @@ Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 def score(
-    model: SynthModel,
-    *,
-    n: int = 48,
-    seed: int = 1,
-    folder: Path | None = None,
-    refine: int = 300,
+    model: SynthModel, *, n: int = 48, seed: int = 1, folder: Path | None = None, refine: int = 300
 ) -> list[Row]:
     """The distance of matches on held-out notes, other people's presets and recorded notes.
 
