@@ -1,8 +1,10 @@
 """A patch: named knobs and choices, drawn from a seed, encoded as a vector and decoded exactly."""
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -198,6 +200,27 @@ class SynthSpec:
                 f"vector must hold {self.size} finite numbers, got shape {vector.shape}"
             )
         return self.settle({f.name: f.decode(vector[self.columns[f.name]]) for f in self.fields})
+
+
+def _field(row: Mapping[str, str]) -> Field:
+    """A row of the table of parameter sets."""
+    name, gate = row["field"], row["gate"] or None
+    if row["words"]:
+        pairs = [pair.split(":") for pair in row["words"].split("|")]
+        return Choice(name, tuple(w for w, _ in pairs), tuple(float(p) for _, p in pairs), gate)
+    ends = float(row["low"]), float(row["high"])
+    point = float(row["off"]) if row["off"] else None
+    return Knob(name, *ends, int(row["steps"] or 4096), point, float(row["share"] or 0), gate)
+
+
+def read_sets(synthesizer: str) -> dict[str, SynthSpec]:
+    """The parameter sets of "vital" or "surge" by name, from `sets.csv`."""
+    found: dict[str, list[Field]] = {}
+    with open(Path(__file__).with_name("sets.csv"), newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(line for line in file if not line.startswith("#")):
+            if row["set"].startswith(f"{synthesizer}_"):
+                found.setdefault(row["set"], []).append(_field(row))
+    return {name: SynthSpec(name, tuple(fields)) for name, fields in found.items()}
 
 
 def _standard(value: float, share: float) -> float:
