@@ -14,18 +14,3 @@ SYSTEM = System(
 )
 load = SYSTEM.load
 save = SYSTEM.save
-
-__all__ = [
-    "PROTOCOLS",
-    "SIX",
-    "SYSTEM",
-    "THREE",
-    "Config",
-    "build",
-    "load",
-    "predict",
-    "recreate",
-    "refine",
-    "save",
-    "with_levels",
-]

@@ -14,16 +14,3 @@ SYSTEM = System(
 )
 load = SYSTEM.load
 save = SYSTEM.save
-
-__all__ = [
-    "SYSTEM",
-    "Config",
-    "Match",
-    "build",
-    "describe",
-    "load",
-    "match_file",
-    "predict",
-    "save",
-    "write_match",
-]
