@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from labkit.effects.chain import Chain
 
 # Slow imports stand inside: a file that cannot be read is reported at once.
-
-_Kind = Literal["builtin", "VST3", "LV2", "VST2"]
 
 
 def chain(
@@ -461,7 +459,6 @@ def data_render_synth(
     out: Path | None = None,
     n: int = 21_504,
     workers: int = 2,
-    scheduler: str | None = None,
 ) -> int:
     """Render notes of a synthesizer to train on; the same folder again continues.
 
@@ -469,8 +466,7 @@ def data_render_synth(
         preset: vital_simple, vital_full or surge_simple.
         out: the folder; one in the cache by default.
         n: number of notes; an eighth, but at most 512, are for validation, and as many for test.
-        workers: processes of a local dask cluster.
-        scheduler: address of a dask scheduler to use instead, e.g. tcp://host:8786.
+        workers: processes of a dask cluster.
     """
     from labkit.systems.synth.config import PRESETS, Config
     from labkit.systems.synth.render import RenderConfig, default_folder, render
@@ -481,25 +477,17 @@ def data_render_synth(
     kept = max(1, min(512, n // 8))
     seconds = PRESETS.get(preset, Config()).sound.seconds
     config = RenderConfig(preset, seconds, n_train=n - 2 * kept, n_validation=kept, n_test=kept)
-    rendered = render(config, folder, workers=workers, scheduler=scheduler)
+    rendered = render(config, folder, workers=workers)
     print(f"{rendered} notes rendered; {config.n_train} to train on in {folder}")
     return 0
 
 
-def plugins(
-    names: Positional[tuple[str, ...]] = (),
-    *,
-    kinds: tuple[_Kind, ...] = get_args(_Kind),
-    check: bool = False,
-    timeout_s: float = 20.0,
-) -> int:
+def plugins(names: Positional[tuple[str, ...]] = (), *, check: bool = False) -> int:
     """List the plug-ins that can be hosted, or show the knobs of some.
 
     Args:
         names: plug-ins to open, by name, file or URI; all are listed when none is named.
-        kinds: the kinds to list.
         check: open every listed plug-in in its own process and print what was measured.
-        timeout_s: seconds that a plug-in may take to open and to answer.
     """
     from labkit.effects.hosts.listing import installed_plugins
     from labkit.effects.hosts.plugin import HostedPlugin
@@ -507,26 +495,20 @@ def plugins(
 
     status = 0
     for name in names:
-        with HostedPlugin(name, timeout_s=timeout_s) as plugin:
+        with HostedPlugin(name) as plugin:
             print(f"{plugin.name} ({plugin.info.kind}, {plugin.info.where}): {plugin.facts()}")
             for knob in plugin.parameters:
                 span = f"{knob.low} to {knob.high}"
                 print(f"  {knob.name:26s} {span}   default {knob.default_unit:.3f} of 0..1")
-    if names:
-        return 0
-    for info in installed_plugins():
-        if info.kind not in kinds:
-            continue
+    for info in installed_plugins() if not names else ():
         note = info.why_not and f"not usable: {info.why_not}"
         if check and not info.why_not:
             try:
-                source = info.name if info.kind == "builtin" else info.where
-                with HostedPlugin(source, timeout_s=timeout_s) as plugin:
+                with HostedPlugin(info) as plugin:
                     note = plugin.facts()
             except PluginError as error:
                 note, status = str(error), 1
-        line = f"{info.kind:8s} {info.name:26s} {info.where}   {note}"
-        print(line.rstrip(), flush=True)
+        print(f"{info.kind:8s} {info.name:26s} {info.where}   {note}".rstrip(), flush=True)
     return status
 
 
