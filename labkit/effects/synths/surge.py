@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from labkit.effects.hosts.instrument import Vst3Instrument
+from labkit.effects.hosts.engines import Vst3Instrument
 from labkit.effects.hosts.listing import find
 from labkit.effects.hosts.worker import PluginError
 from labkit.effects.synths.spec import NOTE, SAMPLE_RATE, VELOCITY, Values, read_sets
