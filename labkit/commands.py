@@ -1,7 +1,7 @@
 """The commands of `labkit` that need no training: each function is one, its arguments are flags."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -98,17 +98,13 @@ def chain(
     endings = (".chain.json", ".recreated.wav", ".dsp", ".lv2", ".card.svg", ".card.pdf")
     target, recreated, *exported = new_files(out, file.stem, *endings)
     write_json(target, {**json.loads(chosen.to_json()), **answer})
-    print(f"wrote {target}")
+    _wrote([target])
     if dry is not None and not refusal:
         write_audio(recreated, chosen.render(dry_audio, dry_rate), dry_rate)
-        print(f"wrote {recreated}")
+        _wrote([recreated])
     level_dbfs = -20.0 if dry is None else rms_dbfs(dry_audio)
-    played = wet if dry is None else dry_audio
-    for path in _exported(
-        chosen, () if refusal else export, exported, min(len(played), 2), level_dbfs
-    ):
-        print(f"wrote {path}")
-    return 0
+    channels = min(len(wet if dry is None else dry_audio), 2)
+    return _wrote(_exported(chosen, () if refusal else export, exported, channels, level_dbfs))
 
 
 def match(
@@ -158,9 +154,7 @@ def match(
     found.chain.save(files[0])
     replace_text(files[1], found.chain.to_code() + "\n")
     write_audio(files[2], found.chain.render(dry_audio, dry_rate), dry_rate)
-    for path in files:
-        print(f"wrote {path}")
-    return 0
+    return _wrote(files)
 
 
 def _exported(
@@ -241,7 +235,7 @@ def saturation(
     if out is not None:
         (target,) = new_files(out, file.stem, ".saturation.json")
         write_json(target, answer)
-        print(f"wrote {target}")
+        _wrote([target])
     return 0
 
 
@@ -278,9 +272,7 @@ def enhance(
         print(f"  {name:32s} {value:>12s}")
     lowered = f", turned down by {-facts['gain_db']:.1f} dB" if facts["gain_db"] else ""
     print(f"{facts['seconds']:.1f} s, true peak {facts['true_peak_dbtp']:.1f} dBTP{lowered}")
-    for path in files:
-        print(f"wrote {path}")
-    return 0
+    return _wrote(files)
 
 
 def style(
@@ -317,9 +309,7 @@ def style(
     name = f"{file.stem}_like_{reference.stem}"
     files = new_files(out, name, ".wav", ".json", ".board.py")
     system.write(found, sample_rate, *files)
-    for path in files:
-        print(f"wrote {path}")
-    return 0
+    return _wrote(files)
 
 
 def text(
@@ -530,6 +520,13 @@ def doctor(*, table: bool = False) -> int:
     from labkit.doctor import doctor as examine
 
     return 0 if examine(table=table) else 1
+
+
+def _wrote(files: Iterable[Path]) -> int:
+    """Say what was written; returns the exit status of a command that ends here."""
+    for path in files:
+        print(f"wrote {path}")
+    return 0
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

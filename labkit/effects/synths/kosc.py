@@ -20,10 +20,8 @@ def render(
 ) -> Tensor:
     """The sound (b, n_samples) of every setting (b, k, 3) in 0..1, with a gradient to it.
 
-    It is the mean of the oscillators, each from phase 0.
-
-    Raises:
-        ValueError: for another shape, values outside 0..1, or a rate below 16 kHz.
+    It is the mean of the oscillators, each from phase 0. Raises ValueError for another shape,
+    values outside 0..1, or a rate below 16 kHz.
 
     Source: the task of Hayes et al. 2025 (ISMIR); the edges are rounded as in Välimäki and
         Huovilainen 2007 (polyBLEP).

@@ -191,8 +191,7 @@ class SynthSpec:
     def decode(self, vector: np.ndarray) -> dict[str, float | str]:
         """The nearest settled patch; the inverse of `encode` for settled patches.
 
-        Raises:
-            ValueError: if `vector` is not (size,) or not finite.
+        Raises ValueError if `vector` is not (size,) or not finite.
         """
         vector = np.asarray(vector, dtype=np.float64)
         if vector.shape != (self.size,) or not np.isfinite(vector).all():

@@ -127,9 +127,8 @@ def find_surge() -> str:
 class SurgeEngine:
     """Surge XT in this process, for workers; see `registry.Synth` for the methods.
 
-    Raises:
-        ValueError: if this release of Surge XT lacks a parameter or a word of the set, or does not
-            keep the routes of its LFOs.
+    Raises ValueError if this release of Surge XT lacks a parameter or a word of the set, or does
+    not keep the routes of its LFOs.
     """
 
     def __init__(self, parameters: str) -> None:

@@ -48,10 +48,9 @@ def mono(audio: np.ndarray) -> np.ndarray:
 
 
 def note_features(audio: np.ndarray, loudness: float | None = None) -> Features:
-    """Features of a note (channels, samples) at 44.1 kHz; `loudness` in LUFS, if it is known.
+    """Features of a note (channels, samples) at 44.1 kHz; ValueError if it is silent.
 
-    Raises:
-        ValueError: if the note is silent.
+    `loudness` in LUFS, if it is known.
     """
     single = mono(audio)
     loudness = loudness_lufs(single, SAMPLE_RATE) if loudness is None else loudness

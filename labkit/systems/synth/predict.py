@@ -141,10 +141,8 @@ def predict(
             it has none the network's is played.
         notes: training notes: the patches of the nearest eight are tried.
 
-    Raises:
-        AudioError: if audio is empty, silent or not finite.
-        ValueError: if `n` < 1, `refine` < 0, or pitch is out of range.
-        PluginError: if the synthesizer crashed or hung.
+    Raises AudioError if audio is empty, silent or not finite; ValueError if `n` < 1, `refine` < 0,
+    or pitch is out of range; PluginError if the synthesizer crashed or hung.
 
     Source: ranking by re-synthesis as in Hayes et al. 2025; Hansen 2016 (CMA-ES).
     """

@@ -244,14 +244,9 @@ def _note(job: Job, engine: Any, index: int) -> Notes:
 def render(config: RenderConfig, folder: str | Path, *, workers: int = 2) -> int:
     """Render what is missing of a data set by a local dask cluster; returns how many notes.
 
-    Args:
-        folder: of the files. It may hold a smaller set.
-        workers: processes, >= 1.
-
-    Raises:
-        ValueError: if the folder holds another data set or is in use, or workers < 1.
-        RuntimeError: if the synthesizer killed its process again and again on one file.
-        ImportError, PluginError: if it is not installed.
+    `folder` may hold a smaller set; `workers` are processes. Raises ValueError if the folder holds
+    another data set or is in use; RuntimeError if the synthesizer killed its process again and
+    again on one file; ImportError or PluginError if it is not installed.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
