@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 
 from labkit.effects import registry
-from labkit.effects.chain import NO_PEDALS, Chain, ChainSpace, Step, launches, render_chains
+from labkit.effects.chain import NO_PEDALS, Chain, ChainSpace, Step, render_chains
 from labkit.effects.effect import Effect, commutes
 from labkit.effects.kernels import batched, over_time
 from labkit.effects.parameters import space
@@ -373,28 +373,3 @@ def test_sound_in_half_precision_leaves_the_knobs_alone(dtype):
     # The rounding of the sound, three times: a step of bfloat16 is 2^-8. A delay some samples off
     # leaves 0 dB.
     assert relative_error_db(render_chains(clips(2), RATE, [steps, steps]), wet.float()) < -40.0
-
-
-@pytest.mark.parametrize(
-    ("orders", "n_launches"),
-    [
-        ([], 0),
-        ([(), ()], 0),
-        ([("delay", "reverb")] * 4, 2),
-        ([("delay", "reverb"), ("reverb", "delay")], 3),
-        ([("chorus", "delay", "reverb"), ("delay", "reverb"), ("reverb",)], 3),
-        # The few that begin like the second and go on like the first must not wait for both.
-        ([("delay",) * 3] * 3 + [("reverb",) * 3] * 2 + [("reverb", "delay", "delay")], 6),
-    ],
-)
-def test_pedals_wait_for_each_other(orders, n_launches):
-    plan = launches(orders)
-    assert len(plan) == n_launches
-    for item, order in enumerate(orders):
-        assert tuple(name for name, items in plan if item in items) == tuple(order)
-
-
-def test_hundreds_of_chains_take_few_launches():
-    orders = [chain.names for chain in drawn_chains(256, "many")]
-    # positions times pedals, against some 770 pedals one by one
-    assert len(launches(orders)) <= 5 * len(PEDALS)

@@ -25,10 +25,8 @@ from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.sources import AudioFolder
 from labkit.systems.pedal_order.config import PAD, PROTOCOLS, SEPARATOR, SIX, Config
 from labkit.systems.pedal_order.data import (
-    DryExamples,
     Examples,
     examples_for_scoring,
-    render_batch,
     targets,
     vary,
 )
@@ -138,12 +136,8 @@ def begin_with_bands(stem: FrameStem, frames: Tensor, bands: Tensor) -> None:
 def training(
     config: Config, data: Data, model: PedalOrderModel, run_dir: Path
 ) -> Iterator[Training]:
-    """Batches rendered anew by torch pedals on a CUDA device; elsewhere, by pedalboard, once."""
-    pools = dry_pools(config, data)
-    if torch.cuda.is_available() and data.unlabelled is None:
-        yield Training(DryExamples(config, pools), rendered_loss)
-        return
-    dataset: Dataset = Examples(config, pools, cache=run_dir / "cache")
+    """Examples that are rendered once; beside them, recordings without labels where there are."""
+    dataset: Dataset = Examples(config, dry_pools(config, data), cache=run_dir / "cache")
     if data.unlabelled is not None:
         dataset = MixedExamples(dataset, pseudo_labels(model.eval(), data.unlabelled))
     yield Training(dataset, sequence_loss)
@@ -169,11 +163,6 @@ def sequence_loss(model: PedalOrderModel, batch: Batch) -> tuple[Tensor, dict[st
     loss = order + net.knob_weight * knobs + net.hint_weight * hint
     figures = {"order_nats": order.item(), "knob_nats": knobs.item(), "hint_nats": hint.item()}
     return loss, figures
-
-
-def rendered_loss(model: PedalOrderModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-    """`sequence_loss` of a batch of `DryExamples`, rendered on the device where it lies."""
-    return sequence_loss(model, render_batch(model.config, batch))
 
 
 def hint_loss(hints: Tensor, place: Tensor, shelf: Tensor) -> Tensor:
