@@ -397,18 +397,18 @@ def synth(
         checkpoint: another checkpoint than the shipped one.
         seed: of the draws.
     """
+    from labkit.signal.files import read_audio
+
+    audio, sample_rate = read_audio(file)
+
     from labkit.systems import synth as system
 
-    match, files = system.match_file(
-        file,
-        out=out,
-        n=n,
-        refine=refine,
-        pitch=pitch,
-        preset=preset,
-        checkpoint=checkpoint,
-        seed=seed,
-    )
+    model = system.load(checkpoint, preset=preset)
+    options = {"n": n, "refine": refine, "pitch": pitch, "seed": seed}
+    options["notes"] = system.notes_here(model)
+    with system.Synth(model.config.sound.spec) as player:
+        match = system.predict(model, audio, sample_rate, synth=player, **options)
+        files = system.write_match(match, out, name=file.stem, synth=player)
     print(system.describe(match, files))
     return 0
 
@@ -435,11 +435,7 @@ def data_get(
     """
     from labkit.signal import datasets
 
-    try:
-        print(datasets.get(name, accept_licence=accept_licence, files=files or None))
-    except datasets.LicenceError as error:
-        message = str(error).replace("pass accept_licence=True", "add --accept-licence")
-        raise ValueError(message) from None
+    print(datasets.get(name, accept_licence=accept_licence, files=files or None))
     return 0
 
 

@@ -18,7 +18,7 @@ from labkit.learn.flow import sample
 from labkit.learn.minimise import minimise
 from labkit.measure.losses import multi_scale_spectral
 from labkit.measure.loudness import loudness_lufs
-from labkit.signal.files import AudioError, check_audio, read_audio, resample, to_mono, write_audio
+from labkit.signal.files import AudioError, check_audio, resample, to_mono, write_audio
 from labkit.signal.optional import need
 from labkit.signal.paths import new_files, replace_text, replacing
 from labkit.signal.seeds import generator, torch_generator
@@ -255,35 +255,12 @@ def refined(
     return patch(found.point)
 
 
-def match_file(
-    file: Path,
-    *,
-    out: Path | None = None,
-    n: int = 16,
-    refine: int = 300,
-    pitch: int | None = None,
-    preset: str = "vital_simple",
-    checkpoint: Path | None = None,
-    seed: int = 0,
-) -> tuple[Match, list[Path]]:
-    """`predict` for a file, written by `write_match` to `out` (see `new_files`).
-
-    `checkpoint` replaces the shipped network of `preset` and names its own synthesizer. Training
-    notes are tried where `labkit data render-synth` left them. Errors as `predict`,
-    CheckpointError, and ImportError or PluginError without the synthesizer.
-    """
-    from labkit.systems.synth import SYSTEM
-
-    audio, sample_rate = read_audio(file)
-    model = SYSTEM.load(checkpoint, preset=preset)
+def notes_here(model: SynthModel) -> Notes | None:
+    """The training notes, where `labkit data render-synth` left them."""
     try:
-        notes = read_notes(default_folder(model.config.sound.parameters), "train")
+        return read_notes(default_folder(model.config.sound.parameters), "train")
     except ValueError:  # none were rendered, or not yet all
-        notes = None
-    with Synth(model.config.sound.spec) as synth:
-        options = {"n": n, "refine": refine, "pitch": pitch, "notes": notes, "seed": seed}
-        match = predict(model, audio, sample_rate, synth=synth, **options)
-        return match, write_match(match, out, name=Path(file).stem, synth=synth)
+        return None
 
 
 def describe(match: Match, files: list[Path]) -> str:
