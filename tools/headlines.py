@@ -29,7 +29,10 @@ _BEGIN, _END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
 def headlines(*, front: bool) -> Table:
-    """The main figures of every system; `front` keeps one row for each system."""
+    """The main figures of every system; `front` keeps one row a system, two decimals.
+
+    Where a baseline differs between the sources, the front page shows the range of its figures.
+    """
     lines = []
     kinds = {"generated": "generated", "real": "real", "recorded": "players never seen"}
     for number in FRONT if front else range(len(HEADLINES)):
@@ -40,8 +43,9 @@ def headlines(*, front: bool) -> Table:
             if matches and (row.name, row.metric) == (name, metric) and row.sources in kinds:
                 found[row.sources] = row
         beside = ("prior", "floor", "control", "oracle")
-        lines.append((system.replace("_", " "), words, *cells(found, kinds, beside)))
-    header = ("system", "task", *kinds.values(), "best constant", "floor", "shuffled", "oracle")
+        lines.append((system.replace("_", " "), words, *cells(found, kinds, beside, short=front)))
+    ours = (f"ours, {name}" for name in kinds.values())
+    header = ("system", "task", *ours, "best constant", "floor", "shuffled", "oracle")
     return Table((*header, "n"), tuple(lines))
 
 
