@@ -156,7 +156,6 @@ class Chain:
         raise ValueError(f'a chain is a JSON list of {{"effect", "params"}}, got {text[:60]!r}')
 
     def save(self, path: str | Path) -> None:
-        """Write `to_json()`."""
         replace_text(Path(path), self.to_json() + "\n")
 
     @classmethod

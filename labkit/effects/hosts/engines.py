@@ -57,7 +57,6 @@ class BuiltinEngine:
         )
 
     def shown(self, values: np.ndarray) -> list[str]:
-        """See the module."""
         params = self._effect.space.from_unit(values)
         return [f"{params[p.name]:.2f} {p.unit}" for p in self._effect.space.parameters]
 
@@ -93,14 +92,12 @@ class Vst3Engine:
             raise ValueError("it takes neither one channel nor two")
 
     def shown(self, values: np.ndarray) -> list[str]:
-        """See the module."""
         knobs = zip(self._parameters.values(), values.tolist(), strict=True)
         return [_display(p.get_text_for_raw_value(value), p.label) for p, value in knobs]
 
     def render(
         self, audio: np.ndarray, sample_rate: int, values: np.ndarray, mode: ResetMode
     ) -> tuple[np.ndarray, int]:
-        """See the module."""
         if mode == "reload":
             self._load()
         for parameter, value in zip(self._parameters.values(), values, strict=True):
@@ -155,7 +152,6 @@ class DawdreamerEngine:
         self.parameters = tuple(found.values())
 
     def shown(self, values: np.ndarray) -> list[str]:
-        """See the module."""
         for index, value in zip(self._indices, values.tolist(), strict=True):
             self._plugin.set_parameter(index, value)
         rows = self._plugin.get_parameters_description()

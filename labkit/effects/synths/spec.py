@@ -44,7 +44,6 @@ class Knob:
         return self.low + (self.high - self.low) * step / self.steps
 
     def step(self, value: float) -> int:
-        """The nearest step of the grid."""
         return round((value - self.low) / (self.high - self.low) * self.steps)
 
     def draw(self, rng: np.random.Generator) -> float:
@@ -70,7 +69,6 @@ class Knob:
         return [unit] if self.point is None else [unit, _standard(is_point, self.point_share)]
 
     def decode(self, code: np.ndarray) -> float:
-        """The nearest value."""
         if self.point is not None and code[1] > _standard(0.5, self.point_share):
             return self.point
         step = round(float(code[0]) / np.sqrt(12) * self.steps) + self.steps // 2
@@ -138,7 +136,6 @@ class SynthSpec:
 
     @cached_property
     def size(self) -> int:
-        """Length of the vector."""
         return sum(field.size for field in self.fields)
 
     @cached_property

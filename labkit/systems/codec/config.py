@@ -62,16 +62,13 @@ class Config(system.Config):
 
     @property
     def hop_length(self) -> int:
-        """Samples per frame."""
         return self.net.hop_length
 
     @property
     def frames_per_second(self) -> float:
-        """Frames of codes per second."""
         return self.sound.sample_rate / self.hop_length
 
     @property
     def bits_per_second(self) -> float:
-        """Bits per second of plain codes."""
         bits = self.net.n_codebooks * math.log2(self.net.codebook_size)
         return bits * self.frames_per_second

@@ -104,7 +104,6 @@ class ChainTokens:
 
     @property
     def n_tokens(self) -> int:
-        """Size of the vocabulary."""
         return self._first_bin + self.n_bins
 
     @property
@@ -229,12 +228,10 @@ class Sound:
 
     @property
     def samples(self) -> int:
-        """Length of a clip."""
         return round(self.seconds * self.sample_rate)
 
     @property
     def preroll_samples(self) -> int:
-        """Length of the longest pre-roll."""
         return round(self.preroll_seconds * self.sample_rate)
 
 

@@ -66,7 +66,6 @@ class Prediction:
 
     @property
     def verdict(self) -> str:
-        """The answer in words."""
         return self.refusal or " -> ".join(self.chain.names) or NO_PEDALS
 
     def presence(self, pedal: str) -> float:

@@ -193,7 +193,6 @@ class Examples(Dataset):
         return self.config.plan.steps * self.config.plan.batch_size
 
     def example(self, index: int) -> Example:
-        """Example `index` as sound."""
         rng = generator(self.seed, "saturation example", index)
         pool = self.pools[rng.integers(len(self.pools))]
         condition = self.condition or draw_condition(rng)

@@ -26,7 +26,6 @@ class Sound:
 
     @property
     def spec(self) -> SynthSpec:
-        """The parameter set of a synthesizer."""
         return SETS[self.parameters]
 
 

@@ -47,11 +47,9 @@ class RenderConfig:
 
     @property
     def spec(self) -> SynthSpec:
-        """The parameter set."""
         return SETS[self.parameters]
 
     def count(self, split: Split) -> int:
-        """Notes of a split."""
         return getattr(self, f"n_{split}")
 
 
