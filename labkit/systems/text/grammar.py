@@ -478,7 +478,7 @@ class _Figures:
     effect: str = ""  # the last one that was named
 
     def run(self) -> None:
-        for frame, after in zip(self.frames, [*self.frames[1:], None], strict=True):
+        for frame, after in zip(self.frames, [*self.frames, None][1:], strict=True):
             # "100 Hz and 5 kHz by 3 dB", "bass and treble up 3 dB": the amount is of both.
             about = (
                 frame.get("hz") or (frame.band and frame.sign == 0) or (frame.band and frame.sign)
