@@ -7,16 +7,9 @@ import pytest
 
 from labkit.signal.seeds import generator
 from labkit.systems.text import Preset
-from labkit.systems.text.grammar import (
-    parse,
-    preset_of,
-    read,
-    vocabulary,
-    wanted_eq_db,
-    with_figures,
-    words,
-)
+from labkit.systems.text.grammar import parse, read, vocabulary, words
 from labkit.systems.text.preset import BANDS_HZ
+from labkit.systems.text.settings import preset_of, wanted_eq_db, with_figures
 
 # Figure and sign -> sentences of a second author. LOG.md tells how many were right at first.
 SENTENCES = {
