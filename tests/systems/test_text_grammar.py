@@ -7,7 +7,8 @@ import pytest
 
 from labkit.signal.seeds import generator
 from labkit.systems.text import Preset
-from labkit.systems.text.grammar import parse, read, vocabulary, words
+from labkit.systems.text.grammar import parse, read
+from labkit.systems.text.lexicon import vocabulary, words
 from labkit.systems.text.preset import BANDS_HZ
 from labkit.systems.text.settings import preset_of, wanted_eq_db, with_figures
 

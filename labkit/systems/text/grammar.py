@@ -5,51 +5,20 @@ Its tables (patterns, idioms, pedals, named sounds and where they come from) are
 
 import math
 import re
-import tomllib
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
+from labkit.systems.text.lexicon import Item, entry_of, mended, verb, vocabulary, way, words
 from labkit.systems.text.preset import BAND, PEDALS, SPACES, Band, clipped
 
-# The lexicon gives equaliser gains at these frequencies.
-ANCHORS_HZ = (60.0, 200.0, 600.0, 2000.0, 5000.0, 12000.0)
 _MAX_DEGREE = 2.5  # however often "very" is written
 _UNSAID_DB = 4.0  # of "boost 3 kHz", which says no amount
 _BELL_Q = 2.0  # of a bell whose width is not said: an octave away 1 dB is left of 6
+_COLOUR_DB = 10.0  # of drive, below which a word is a colour rather than a distortion
 _COMB_S = 0.0306  # mean length of the reverb's comb filters
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """What a word asks for; zeros and None ask for nothing. Units as in `lexicon.txt`."""
-
-    eq_db: tuple[float, ...] = (0.0,) * len(ANCHORS_HZ)
-    room: tuple[float, ...] | None = None
-    compressor: tuple[float, ...] | None = None
-    semitones: float = 0.0
-    drive_db: float = 0.0
-    colour: float = 0.0
-
-    @property
-    def has_tone(self) -> bool:
-        """Whether it asks for the equaliser."""
-        return any(self.eq_db)
-
-
-@dataclass(frozen=True)
-class Item:
-    """One word that a sentence asks for."""
-
-    word: str
-    meaning: Meaning
-    weight: float = 1.0  # signed degree; below 0 asks for the opposite
-    relative: bool = False  # moves the present settings ("brighter"), or names a sound ("bright")
-    off: bool = False  # the effect must go ("no reverb")
 
 
 @dataclass(frozen=True)
@@ -74,104 +43,6 @@ class Reading:
     missed: tuple[str, ...]  # what cannot be done, and why
 
 
-@cache
-def words() -> dict[str, Any]:
-    """The tables of `words.toml`: texts of many words as sets of them, patterns compiled."""
-    told = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
-    told |= {name: frozenset(text.split()) for name, text in told.pop("small").items()}
-    for name in ("degrees", "counts", "band_names", "spellings", "not_here"):
-        told[name] = {w: key for key, names in told[name].items() for w in names.split()}
-    told["pedal_names"] = {w: p for p, row in told["pedals"].items() for w in row["names"].split()}
-    for name in ("degrees", "counts"):
-        told[name] = {word.replace("-", " "): float(x) for word, x in told[name].items()}
-    for name in ("plain", "idioms"):
-        lines = [line.split(" => ") for line in told[name]["rules"].strip().splitlines()]
-        told[name] = [(re.compile(old), new.replace("~", " ")) for old, new in lines]
-    number = r"([-+]?\d+(?:\.\d+)?)"
-    told["quantities"]["kinds"] = [
-        (kind, re.compile(re.sub("^N|(?<=[?])N", lambda _: number, pattern)), scale)
-        for kind, pattern, scale in told["quantities"]["kinds"]
-    ]
-    told["recipes"] = [
-        row | {"names": re.compile(rf"\b(?:{row['names']})(?![\w-])")} for row in told["recipes"]
-    ]
-    told["complaints"] = {name: re.compile(text) for name, text in told["complaints"].items()}
-    return told
-
-
-@cache
-def vocabulary() -> dict[str, Meaning]:
-    """Word -> what it asks for: `lexicon`, and the timbres of `words.toml`."""
-    later = {
-        word: Meaning(tuple(map(float, eq_db)))
-        for names, eq_db in words()["timbres"].items()
-        for word in names.split()
-    }
-    driven = {word: replace(later[word], drive_db=12.0, colour=0.2) for word in words()["driven"]}
-    return later | driven | lexicon()
-
-
-@cache
-def lexicon() -> dict[str, Meaning]:
-    """Word -> what it asks for, from `lexicon.txt`; words of a compound are joined by hyphens."""
-    facts: dict[str, dict[str, Any]] = {}
-    for line in Path(__file__).with_name("lexicon.txt").read_text().splitlines():
-        if line.startswith("["):
-            fields = line.strip("[]").split()
-        elif line and not line.startswith("#"):
-            names, numbers = line.split(":")
-            values = tuple(map(float, numbers.split()))
-            for word in names.split():
-                known = facts.setdefault(word, {})
-                # One field holds all numbers of a line, or each field holds one.
-                found = zip(fields, values if len(fields) == len(values) else [values], strict=True)
-                known.update({name: value for name, value in found if name not in known})
-    return {word: Meaning(**known) for word, known in facts.items()}
-
-
-def stem(word: str) -> str:
-    """The word without a common ending: bright, brighter and brightness have one stem."""
-    return re.sub(r"(ing|ed|er|est|ness|ful|ous|y|s|e)$", "", word.lower())
-
-
-def _without(word: str, endings: str) -> Iterator[str]:
-    """The word without the endings that it has; "ier:y" puts a y there, and "bigg" is "big"."""
-    for ending, _, put in (told.partition(":") for told in endings.split()):
-        if word.endswith(ending):
-            plain = word.removesuffix(ending) + put
-            yield plain
-            if len(plain) > 3 and plain[-1] == plain[-2]:
-                yield plain[:-1]
-
-
-@cache
-def _base(word: str) -> tuple[str, bool] | None:
-    """The entry behind a word, and whether it is a comparative ("brighter", "brighten")."""
-    known = vocabulary()
-    if word not in words()["not_comparative"]:
-        for plain in _without(word, "er er:e ier:y en"):
-            if plain in known:
-                return plain, True
-    for plain in _without(word, ": s iness:y ness ly ish :y est iest:y y ed"):
-        if len(plain) > 2 and plain in known:
-            return plain, False
-    return None
-
-
-@cache
-def _verb(word: str) -> int:
-    """1 for boost, boosting and boosted, -1 for cut and the like, else 0."""
-    for plain in _without(word, ": s ing ing:e ed ed:e"):
-        if plain in words()["more"] or plain in words()["less"]:
-            return 1 if plain in words()["more"] else -1
-    return 0
-
-
-def _way(word: str) -> int:
-    """1 for a word that says more or up, -1 for one that says less or down, else 0."""
-    return _verb(word) or (word in words()["up"]) - (word in words()["down"])
-
-
 # Text to tokens
 
 _WORD = re.compile(r"@\d+|[^\W_][\w'/]*(?:-[\w']+)*")
@@ -191,7 +62,7 @@ class _Token:
 
     @property
     def way(self) -> int:
-        return _way(self.text) if self.kind == "word" else 0
+        return way(self.text) if self.kind == "word" else 0
 
 
 def _normal(prompt: str) -> str:
@@ -227,8 +98,8 @@ def _tokens(text: str) -> list[_Token]:
                 break
         else:
             match = _WORD.match(text, place)
-            for word in _parts(match[0], joined) if match else ():
-                if found and f"{found[-1].text}-{word}" in joined:
+            for word in map(mended, _parts(match[0], joined) if match else ()):
+                if found and found[-1].kind == "word" and f"{found[-1].text}-{word}" in joined:
                     found[-1].text = f"{found[-1].text}-{word}"
                 else:
                     found.append(_Token(word))
@@ -240,7 +111,8 @@ def _tokens(text: str) -> list[_Token]:
 
 def _parts(word: str, joined: Collection[str]) -> list[str]:
     word = words()["spellings"].get(word, word)
-    return [word] if word in joined or _base(word) else [part for part in word.split("-") if part]
+    whole = word in joined or entry_of(word)
+    return [word] if whole else list(filter(None, word.split("-")))
 
 
 def _quantity(kind: str, found: re.Match, scale: float) -> _Token:
@@ -263,9 +135,7 @@ def _complaints(text: str) -> str:
     """What is complained of becomes "less": "it sounds like a cave, make it dry"."""
     told = words()["complaints"]
     text = told["of"].sub(lambda f: "more " if f["no"] or f["not"] else "less ", text)
-    if told["request"].search(text.partition(" ")[2]):
-        text = told["bare"].sub("less ", text)
-    return text
+    return told["bare"].sub("less ", text)
 
 
 # Quantities to figures
@@ -315,18 +185,16 @@ class _Frame:
     def effect(self) -> str:
         """The effect that is named, in `SPACES` or `PEDALS`, or ""."""
         for token in self.tokens:
-            entry = _base(token.text) if token.kind == "word" else None
-            meaning = vocabulary()[entry[0]] if entry else Meaning()
+            entry = entry_of(token.text) if token.kind == "word" else None
+            meaning = vocabulary()[entry[0]] if entry else None
             if pedal := words()["pedal_names"].get(token.text):
                 return pedal
             if token.text == "echo" and self.get("seconds", "beats"):
                 return "delay"
-            if meaning.room and not meaning.has_tone:
-                return "reverb"
-            if entry and (entry[0] in words()["drive"] or entry[0] == "distorted"):
+            if token.text == "drive" or (entry and entry[0] in words()["drive"]):
                 return "distortion"
-            if meaning.compressor and not meaning.has_tone:
-                return "compressor"
+            if meaning and not meaning.has_tone and (meaning.room or meaning.compressor):
+                return "reverb" if meaning.room else "compressor"
         return ""
 
     def complete(self) -> bool:
@@ -336,22 +204,45 @@ class _Frame:
         amount = self.get("db", "share", "ratio", "seconds", "bpm")
         return bool(amount and (self.get("hz") or self.band or self.effect or self.knob))
 
+    def takes(self, after: "_Frame") -> bool:
+        """Whether the next part is about this one: "low shelf, 100 Hz, down 4 dB, Q 2"."""
+        told = words()
+        kinds = {t.kind for t in after.tokens if t.is_quantity}
+        if not after.join or not kinds or any(map(self.get, kinds)) or after.word(told["levels"]):
+            return False
+        if after.band or after.effect or after.knob or after.shape or after.get("semitones"):
+            return False
+        if after.get("hz"):
+            return bool(self.shape) and not any(t.is_quantity for t in self.tokens)
+        about = self.shape or self.get("hz") or (self.band and self.way)
+        return bool(about and (after.get("db", "slope") or after.word(("q",))))
+
 
 def _frames(tokens: Sequence[_Token]) -> list[_Frame]:
     """Parts with at most one quantity of a kind each."""
+    for place, token in enumerate(tokens):
+        # "80 Hz +3", "low shelf +3 at 120", "bass +3": a signed number beside these is in dB.
+        near = [t for t in tokens[max(0, place - 2) : place + 3] if t is not token]
+        about = (t.kind == "hz" or t.value >= 20 or t.text in words()["band_names"] for t in near)
+        if token.kind == "number" and token.text[0] in "+-" and any(about):
+            token.kind = "db"
     told = words()
     nouns = {*told["band_names"], *told["pedal_names"], *told["filters"], *told["knobs"]}
     nouns |= {"compressor", "compression", "reverb"}
     frames, before = [_Frame()], None
-    for token in tokens:
+    for place, token in enumerate(tokens):
         now, counted = frames[-1], sum(t.is_quantity for t in frames[-1].tokens)
         verb = token.kind == "word" and token.text not in told["up"] | told["down"] and token.way
         starts = verb or (token.kind == "word" and token.text in nouns)
         # "350 ms delay with 40 % feedback": the knob follows its amount.
-        follows = counted > 1 and before.is_quantity and token.text in told["knobs"]
+        ahead = [t for t in tokens[place + 1 : place + 3] if t.text not in ("of", "at", "to")][:1]
+        q_next = any(t.text == "q" for t in tokens[place + 1 : place + 3])
+        last = counted > 1 or not any(t.is_quantity for t in ahead)
+        follows = last and token.text in told["knobs"] and before and before.is_quantity
         about = verb or now.band or now.effect or now.knob
         repeated = token.is_quantity and token.kind != "slope" and now.get(token.kind)
-        parts = token.text in told["separators"] or (token.text == "with" and now.complete())
+        last_word = token.text == "with" and now.complete() and not q_next
+        parts = token.text in told["separators"] or last_word
         if parts and not token.is_quantity:
             frames.append(_Frame(join=token.text in told["joins"]))
         elif repeated or (starts and about and now.complete() and not follows):
@@ -359,7 +250,13 @@ def _frames(tokens: Sequence[_Token]) -> list[_Frame]:
         else:
             now.tokens.append(token)
         before = token
-    return [frame for frame in frames if frame.tokens]
+    whole: list[_Frame] = []
+    for frame in frames:
+        if whole and whole[-1].takes(frame):
+            whole[-1].tokens += frame.tokens
+        elif frame.tokens:
+            whole.append(frame)
+    return whole
 
 
 def _share_amounts(frames: Sequence[_Frame]) -> None:
@@ -375,7 +272,7 @@ def _share_amounts(frames: Sequence[_Frame]) -> None:
             given = before.get("db")
             if given and not (frame.get("db") or frame.shape or frame.effect):
                 frame.tokens.append(replace(given))
-            frame.tokens += [t for t in before.tokens if t.kind == "word" and _verb(t.text)]
+            frame.tokens += [t for t in before.tokens if t.kind == "word" and verb(t.text)]
 
 
 _KINDS = ("semitones", "ratio", "beats", "bpm", "seconds", "share", "hz", "db", "number")
@@ -403,6 +300,9 @@ class _Figures:
             self.missed.append(f"{said}: is not asked for, so nothing is done")
             self.use(frame.tokens)
             return
+        if frame.word(words()["not_here"].keys() - words()["widths"]) and not frame.way:
+            self.use(quantities)  # of an effect that is refused
+            return
         if frame.shape in ("lowpass", "highpass") and not quantities and not frame.negated:
             hz = 5000.0 if frame.shape == "lowpass" else 100.0
             self.missed.append(f"{frame.shape}: no frequency is said, so {hz:g} Hz is taken")
@@ -422,14 +322,16 @@ class _Figures:
             knob = space[name]
             if not knob.low - 1e-9 <= value <= knob.high + 1e-9:
                 ends = f"{knob.low:g} to {knob.high:g} {knob.unit}".strip()
-                self.missed.append(f"{said}: {effect} {name} reaches {ends}, so it is left out")
+                told = f"beyond the limit, {effect} {name} reaches {ends}, so it is left out"
+                self.missed.append(f"{said}: {told}")
                 return
         self.found.append(Figure(said, effect, knobs, relative=relative))
 
     def put_band(self, said: str, kind: str, hz: float, gain_db: float, q: float, at_hz: float):
         """A band whose gain is met at a frequency, or a refusal in words."""
         if abs(gain_db) > BAND["gain_db"].high:
-            self.missed.append(f"{said}: a band reaches 18 dB either way, so it is left out")
+            told = "beyond the limit, a band reaches 18 dB either way, so it is left out"
+            self.missed.append(f"{said}: {told}")
         else:
             self.found.append(Figure(said, "eq", {}, (Band(kind, hz, gain_db, q),), at_hz))
 
@@ -449,6 +351,7 @@ class _Figures:
 
     def _beats(self, frame: _Frame, token: _Token) -> None:
         tempos = [t for other in self.frames for t in other.tokens if t.kind == "bpm"]
+        tempos += [t for t in frame.tokens if t.kind == "number" and 40 <= t.value <= 240]
         bpm = tempos[0].value if tempos else 120.0
         if not tempos:
             self.missed.append(f"{token.text}: no tempo is given, so 120 bpm is taken")
@@ -457,10 +360,13 @@ class _Figures:
         self._delay_of(frame, seconds, f"{token.text} at {bpm:g} bpm")
 
     def _bpm(self, frame: _Frame, token: _Token) -> None:
-        notes = [t for other in self.frames for t in other.tokens if t.kind == "beats"]
-        if not notes and "delay" in (frame.effect, self.effect):
-            self.use([token])
+        if any(t.kind == "beats" for other in self.frames for t in other.tokens):
+            return
+        self.use([token])
+        if "delay" in (frame.effect, self.effect):
             self._delay_of(frame, 60 / max(token.value, 1e-3), f"a quarter at {token.value:g} bpm")
+        else:
+            self.missed.append(f"{token.text}: a preset does not change the tempo")
 
     def _delay_of(self, frame: _Frame, seconds: float, said: str) -> None:
         self.use(frame.words(("echo", "echoes", "delay")))
@@ -498,18 +404,17 @@ class _Figures:
             return
         mixed = "mix" if effect in PEDALS and "mix" in PEDALS[effect].names else ""
         name = {"reverb": "wet", "distortion": "drive_db"}.get(effect, mixed)
-        named = not frame.effect and not knob and any(_base(t.text) for t in frame.tokens)
+        named = not frame.effect and not knob and any(entry_of(t.text) for t in frame.tokens)
         if named or not name:  # "50 % brighter": a degree
             token.kind = "degree"
             if named:
                 frame.tokens.remove(token)
             return
-        self.use([token, *frame.words(("mix", "wet"))])
+        self.use([token, *frame.words(("mix", "wet", "drive"))])
         if frame.way < 0:
             self.use([t for t in frame.tokens if t.kind == "word"])
-            self.put(
-                f"{effect} {token.text} less", effect, relative=True, **{name: 1 - token.value}
-            )
+            knobs = {name: 1 - token.value}
+            self.put(f"{effect} {token.text} less", effect, relative=True, **knobs)
         else:
             high = SPACES[effect][name].high if name == "drive_db" else 1.0
             self.put(f"{effect} {token.text}", effect, **{name: token.value * high})
@@ -528,8 +433,13 @@ class _Figures:
             self.missed.append(f"{token.text}: bands lie between 20 and 18000 Hz")
             self.use(frame.tokens)
             return
-        if not shape and edge and frame.way < 0 and gain is None:
-            shape = "lowpass" if upper else "highpass"
+        band = words()["band_names"].get(frame.band)
+        if not shape and frame.way < 0 and gain is None:
+            # "cut below 100 Hz", "cut the lows at 100 Hz"
+            if upper or (not edge and band in ("treble", "air") and low >= 2000):
+                shape = "lowpass"
+            elif edge or (band in ("bass", "sub") and high <= 400):
+                shape = "highpass"
         elif shape in ("", "shelf") and edge and gain is not None:
             shape = "high_shelf" if upper else "low_shelf"
         elif shape == "shelf":
@@ -544,15 +454,14 @@ class _Figures:
             degree = words()["degrees"].get(frame.word(words()["degrees"]), 1.0)
             amount = (-1 if frame.negated else frame.way) * _UNSAID_DB * degree
         if amount is None:
-            told = f"{token.text}: by how much is not said, as in +4 dB at {token.text}"
-            self.missed.append(told)
             self.use([token])
+            self.missed.append(f"{token.text}: by how much is not said, as in +4 dB at {low:g} Hz")
             return
         centre, q = math.sqrt(low * high), 6.0 if shape == "notch" else _BELL_Q
-        if high > low:
-            q = clipped(BAND["q"], centre / (high - low))
+        q = words()["widths"].get(frame.word(words()["widths"]), q)
         if (said_q := frame.get("number")) and frame.word(("q",)):
-            q = clipped(BAND["q"], said_q.value)
+            q = said_q.value
+        q = clipped(BAND["q"], centre / (high - low) if high > low else q)
         at_hz = {"low_shelf": max(20.0, centre / 4), "high_shelf": min(18000.0, 4 * centre)}
         said = f"{amount:+g} dB at {low:g}" + (f" to {high:g} Hz" if token.other else " Hz")
         said += f" ({shape})" if shape else ""
@@ -577,8 +486,10 @@ class _Figures:
         named = {"lowpass": f"low-pass {high:g} Hz", "highpass": f"high-pass {low:g} Hz"}
         said = named.get(shape, f"band-pass {low:g} to {high:g} Hz")
         self.found.append(Figure(f"{said}, {6 * poles} dB an octave", "eq", {}, tuple(bands)))
-        plain = [t for t in frame.tokens if t.kind == "word" and not _base(t.text)]
-        self.use([*plain, *(t for t in frame.tokens if t.is_quantity)])
+        told = {*words()["band_names"], *words()["widths"], *words()["upper"], *words()["lower"]}
+        for token in frame.tokens:
+            plain = token.kind == "word" and not entry_of(token.text)
+            token.used |= plain or token.is_quantity or token.text in told or token.way != 0
 
     def _amount(self, frame: _Frame, gain: _Token | None) -> float | None:
         """The gain in dB that a frame states, or a plain number beside a verb."""
@@ -597,11 +508,12 @@ class _Figures:
             self._hz(frame, numbers[0])
             return
         effect, band, amount = frame.effect, frame.band, self._amount(frame, token)
-        if frame.knob == "threshold":
+        if frame.knob == "threshold" or effect in ("limiter", "noise_gate"):
             self.use(frame.words(("threshold",)))
-            value = -abs(token.value)
-            self.put(f"threshold {value:g} dB", "compressor", threshold_db=value)
+            of, value = effect if effect in PEDALS else "compressor", -abs(token.value)
+            self.put(f"{of} threshold {value:g} dB", of, threshold_db=value)
         elif effect == "distortion":
+            self.use(frame.words(("drive",)))
             self.put(f"drive {amount:g} dB", "distortion", drive_db=amount)
         elif effect in ("reverb", "delay") and amount <= 0:
             name = "wet" if effect == "reverb" else "mix"
@@ -622,6 +534,10 @@ class _Figures:
             self._hz(frame, token)
         elif knob == "ratio":
             self._ratio(frame, token)
+        elif knob == "repeats" and token.value >= 1:
+            self.use([token, *frame.words((knob,))])
+            said = f"delay {token.value:g} repeats"  # the last one 20 dB down
+            self.put(said, "delay", feedback=0.1 ** (1 / token.value))
         elif is_time or (frame.effect == "delay" and token.value >= 20):
             token.value /= 1000
             self._seconds(frame, token)
@@ -676,6 +592,8 @@ def read(prompt: str, *, names: bool = True) -> Reading:
     found = (*said.figures, *figures.found)
     missed = (*figures.missed, *said.missed)
     items = tuple(dict.fromkeys(said.items))
+    if not (told or said.plan or missed):
+        missed = ("no word says how it should sound, as warmer or +3 dB at 2 kHz would",)
     return Reading(items, found, (*told, *said.plan), tuple(dict.fromkeys(missed)))
 
 
@@ -713,7 +631,7 @@ class _Words:
         told = words()
         before = None  # the last entry, while it may still be turned, as in "bass cut"
         for place, token in enumerate(self.tokens):
-            word, entry, ahead = token.text, _base(token.text), self.tokens[place + 1 :]
+            word, entry, ahead = token.text, entry_of(token.text), self.tokens[place + 1 :]
             now = None
             if word in told["ends"] or word in (",", "and"):
                 in_list = word == "," and _closes_a_list(ahead)
@@ -732,26 +650,46 @@ class _Words:
                 self.degree = min(_MAX_DEGREE, self.degree * told["degrees"][word])
             elif word in told["speeds"]:
                 self.speed = told["speeds"][word]
+            elif word in ("attack", "release") and self.speed != 1:
+                self.time(word)
+            elif entry and not entry[1] and entry[0] in told["strengths"] and _effect_next(ahead):
+                self.degree *= told["strengths"][entry[0]]
             elif before and self.may_turn(word) and not _names_next(ahead):
-                self.turn(before, _way(word))
-            elif _verb(word) and (entry is None or word in ("lower", "soften")):
+                self.turn(before, way(word))
+            elif verb(word) and (entry is None or word in ("lower", "soften")):
                 self.end_list()
-                self.direction = _verb(word)
+                self.direction = verb(word)
             elif word in told["pedal_names"]:
                 self.pedal(told["pedal_names"][word])
+            elif before and word in told["parts"] and self.is_about(before):
+                self.plan.append((word, "what that is about"))
             elif entry is not None:
                 now = len(self.items), entry, self.degree
-                self.ask(word, *entry)
+                self.ask(word, *entry, colours=_effect_next(ahead))
             elif word in told["not_here"]:
                 self.missed.append(f"{told['not_here'][word]}: a preset has no such effect")
             elif word not in told["filler"] | told["up"] | told["down"]:
                 self.plan.append((word, "not understood"))
-            before = now or (before if word in told["degrees"] else None)
+            kept = word in told["degrees"] or word in ("the", "my")
+            before = now or (before if kept else None)
 
     def may_turn(self, word: str) -> bool:
         """Whether a word may turn the one before it, as in "bass cut" and "treble up"."""
         free = self.direction == 0 and not self.negated
-        return free and (_verb(word) != 0 or word in ("up", "down", "out", "off"))
+        return free and (verb(word) != 0 or word in ("up", "down", "out", "off"))
+
+    def is_about(self, before: tuple) -> bool:
+        """Whether a band is what the timbre before it is about, as in "a tight low end"."""
+        timbre = before[1][0]
+        is_timbre = vocabulary()[timbre].has_tone and timbre not in words()["parts"]
+        return is_timbre and self.direction == 0 and not self.negated
+
+    def time(self, name: str) -> None:
+        """A fast or slow attack or release: a quarter of what is usual, or four times as long."""
+        ms = {"attack": 10.0, "release": 100.0}[name] / self.speed**2
+        self.figures.append(Figure(f"{name} {ms:g} ms", "compressor", {f"{name}_ms": ms}))
+        self.plan.append((self.figures[-1].said, "figure"))
+        self.speed = 1.0
 
     def turn(self, before: tuple, direction: int) -> None:
         place, entry, degree = before
@@ -761,6 +699,8 @@ class _Words:
         self.direction = 0
 
     def recipe(self, recipe: Mapping[str, Any], name: str) -> None:
+        if name in dict(self.plan):
+            return
         if self.negated or self.direction < 0:
             self.missed.append(f"{name}: a named sound cannot be taken away")
             return
@@ -796,9 +736,14 @@ class _Words:
         if self.listed:
             self.separate(listed=False)
 
-    def ask(self, said: str, word: str, comparative: bool) -> None:
-        """Add the item of an entry, and the one that a move towards it takes away."""
+    def ask(self, said: str, word: str, comparative: bool, *, colours: bool = False) -> None:
+        """Add the item of an entry, and the one that a move towards it takes away.
+
+        A word that `colours` the effect behind it, as in "vintage plate", drives nothing.
+        """
         known = vocabulary()
+        if colours and known[word].has_tone and known[word].drive_db < _COLOUR_DB:
+            known = {**known, word: replace(known[word], drive_db=0.0)}
         effect = not known[word].has_tone or word in words()["drive"]
         degree = self.degree
         if comparative or effect != self.effect:
@@ -813,12 +758,8 @@ class _Words:
         if relative and (other := words()["opposites"].get(word)):
             asked.append(Item(other, known[other], -item.weight, relative=True))
         self.items += asked
-        self.plan += [(said, _told(item)) for item in asked]
+        self.plan += [(said, item.told) for item in asked]
         self.degree, self.listed, self.effect = 1.0, False, effect
-
-
-def _told(item: Item) -> str:
-    return "off" if item.off else f"{item.word} {item.weight:+.1f}{' more' * item.relative}"
 
 
 def _names_next(ahead: Sequence[_Token]) -> bool:
@@ -827,11 +768,19 @@ def _names_next(ahead: Sequence[_Token]) -> bool:
     for token in ahead:
         if token.kind != "word" or token.text in told["separators"]:
             return False
-        if _base(token.text) or token.text in told["pedal_names"]:
-            return True
-        if token.text not in told["filler"] and token.text not in told["degrees"]:
-            return False
+        is_name = entry_of(token.text) or token.text in told["pedal_names"]
+        if is_name or not (token.text in told["filler"] or token.text in told["degrees"]):
+            return bool(is_name)
     return False
+
+
+def _effect_next(ahead: Sequence[_Token]) -> bool:
+    """Whether the next word is an effect without a tone of its own."""
+    if not ahead or ahead[0].kind != "word":
+        return False
+    entry = entry_of(ahead[0].text)
+    effect = entry and (not vocabulary()[entry[0]].has_tone or entry[0] in words()["drive"])
+    return bool(effect) or ahead[0].text in words()["pedal_names"]
 
 
 def _closes_a_list(ahead: Sequence[_Token]) -> bool:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from labkit.systems.text.grammar import ANCHORS_HZ, Figure, Item, vocabulary, words
+from labkit.systems.text.grammar import Figure
+from labkit.systems.text.lexicon import ANCHORS_HZ, Item, vocabulary, words
 from labkit.systems.text.preset import (
     BANDS_HZ,
     PEDALS,
@@ -46,8 +47,10 @@ def preset_of(
     A compressor's threshold counts from `level_db`, the RMS of the audio in dBFS.
     """
     if current is not None:
-        sizes = {False: 1.0, True: _RELATIVE_STEP}
-        items = [replace(item, weight=sizes[item.relative] * item.weight) for item in items]
+        # More treble is a whole step, as the bands of a desk are moved; brighter is less.
+        small = [i.relative and i.word not in words()["band_names"] for i in items]
+        sizes = [_RELATIVE_STEP if is_small else 1.0 for is_small in small]
+        items = [replace(i, weight=k * i.weight) for i, k in zip(items, sizes, strict=True)]
     current = current or Preset()
     gains = fitted_gains_db(wanted_eq_db(items))
     semitones = sum(item.weight * item.meaning.semitones for item in items)
