@@ -121,7 +121,7 @@ def _quantity(kind: str, found: re.Match, scale: float) -> _Token:
     if kind == "interval":
         return _Token(found[0], "semitones", words()["pitch_names"][found[1].replace(" ", "-")])
     if kind == "beats":
-        stretch = 1.5 if found[1] == "dotted " else 2 / 3 if found[1] or found[3] else 1.0
+        stretch = 1.5 if "dotted" in found[0] else 2 / 3 if "triplet" in found[0] else 1.0
         return _Token(found[0], kind, words()["beats"][found[2]] * stretch)
     value = float(found[1] or 1) * scale
     if kind == "range":
@@ -487,8 +487,9 @@ class _Figures:
         said = named.get(shape, f"band-pass {low:g} to {high:g} Hz")
         self.found.append(Figure(f"{said}, {6 * poles} dB an octave", "eq", {}, tuple(bands)))
         told = {*words()["band_names"], *words()["widths"], *words()["upper"], *words()["lower"]}
+        cut = frame.way < 0 and not frame.effect  # the word for what is cut asks for nothing more
         for token in frame.tokens:
-            plain = token.kind == "word" and not entry_of(token.text)
+            plain = token.kind == "word" and (cut or not entry_of(token.text))
             token.used |= plain or token.is_quantity or token.text in told or token.way != 0
 
     def _amount(self, frame: _Frame, gain: _Token | None) -> float | None:
