@@ -126,7 +126,10 @@ def tables(system: str | None = None) -> dict[str, Table]:
 
 
 def headlines(*, front: bool) -> Table:
-    """The main figures of every system; `front` keeps one row for each system."""
+    """The main figures of every system; `front` keeps one row a system, two decimals.
+
+    Where a baseline differs between the sources, the front page shows the range of its figures.
+    """
     lines = []
     kinds = {"generated": "generated", "real": "real", "recorded": "players never seen"}
     for number in _FRONT if front else range(len(HEADLINES)):
@@ -137,8 +140,9 @@ def headlines(*, front: bool) -> Table:
             if matches and (row.name, row.metric) == (name, metric) and row.sources in kinds:
                 found[row.sources] = row
         beside = ("prior", "floor", "control", "oracle")
-        lines.append((system.replace("_", " "), words, *_cells(found, kinds, beside)))
-    header = ("system", "task", *kinds.values(), "best constant", "floor", "shuffled", "oracle")
+        lines.append((system.replace("_", " "), words, *_cells(found, kinds, beside, short=front)))
+    ours = (f"ours, {name}" for name in kinds.values())
+    header = ("system", "task", *ours, "best constant", "floor", "shuffled", "oracle")
     return Table((*header, "n"), tuple(lines))
 
 
@@ -162,29 +166,34 @@ def write_headlines() -> list[Path]:
     return pages
 
 
-def _cells(found: Mapping[str, Row], kinds: Iterable[str], beside: Iterable[str]) -> Iterator[str]:
+def _cells(
+    found: Mapping[str, Row], kinds: Iterable[str], beside: Iterable[str], *, short: bool = False
+) -> Iterator[str]:
     """The cells of a line: our score for each kind of source, the baselines `beside`, and n."""
     rows = [found[kind] for kind in kinds if kind in found]
-    yield from (_score(found.get(kind)) for kind in kinds)
-    yield from (_joined([getattr(row, field) for row in rows]) for field in (*beside, "n"))
+    yield from (_score(found.get(kind), short) for kind in kinds)
+    yield from (_joined([getattr(row, field) for row in rows], short) for field in (*beside, "n"))
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | None, short: bool) -> str:
     if value is None:
         return "–"
     if isinstance(value, int):
         return str(value)
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return f"{value:.{2 if short else 3}f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def _score(row: Row | None) -> str:
+def _score(row: Row | None, short: bool) -> str:
     if row is None:
         return "–"
-    if row.low is None or row.high is None:
-        return _number(row.ours)
-    return f"{_number(row.ours)} [{_number(row.low)}, {_number(row.high)}]"
+    figures = [_number(value, short) for value in (row.ours, row.low, row.high)]
+    return "{} [{}, {}]".format(*figures) if "–" not in figures else figures[0]
 
 
-def _joined(values: Sequence[float | None]) -> str:
-    texts = [_number(value) for value in values]
-    return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
+def _joined(values: Sequence[float | None], short: bool) -> str:
+    """One figure for each source, or their range; a figure that all share stands there once."""
+    known = [value for value in values if value is not None]
+    if short and known:
+        values = [min(known), max(known)]
+    texts = [_number(value, short) for value in values]
+    return texts[0] if len(set(texts)) == 1 else (" to " if short else " / ").join(texts)

@@ -397,6 +397,26 @@ def test_the_exam_of_an_untrained_network(small, tmp_path, monkeypatch):
     assert 0 <= found["six", "calibration error"].ours <= 1
 
 
+def test_the_windows_of_longer_clips_vote(small, monkeypatch, tmp_path):
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    seconds = 2.5 * SMALL.sound.seconds
+    size = {"n": 6, "sources": ("generated",), "protocols": ("three",)}
+    (row,) = SYSTEM.score(small, **size, seconds=seconds)
+    assert (row.metric, row.n) == (f"exact chain, {seconds:g} s", 6)
+    longer = replace(small.config.sound, seconds=seconds)
+    examples = examples_for_scoring(longer, PROTOCOLS["three"], "generated", 6, seed=1)
+    said = [
+        canonical_names(
+            pedal_order.predict(small, e.wet, small.config.sound.sample_rate).chain.names
+        )
+        for e in examples
+    ]
+    right = [e.chain.names == names for e, names in zip(examples, said, strict=True)]
+    assert row.ours == np.mean(right)
+    with pytest.raises(ValueError, match="seconds must be above"):
+        SYSTEM.score(small, **size, seconds=SMALL.sound.seconds)
+
+
 @pytest.mark.usefixtures("real_data")
 def test_what_is_chosen_is_chosen_on_instruments_of_validation(small):
     size = {"n": 8, "n_floor": 48, "protocols": ("three",), "split": "validation"}

@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -21,7 +22,7 @@ from labkit.signal.sources import GeneratedMixes, Mixture, recordings
 from labkit.signal.speech import GeneratedSpeech
 from labkit.systems.pedal_order.config import PROTOCOLS, Names, Protocol, Sound, canonical_names
 from labkit.systems.pedal_order.data import Example, examples_for_scoring
-from labkit.systems.pedal_order.model import PedalOrderModel
+from labkit.systems.pedal_order.model import PedalOrderModel, features
 from labkit.systems.pedal_order.predict import (
     EXPLAINED_DB,
     NO_PEDALS,
@@ -29,6 +30,7 @@ from labkit.systems.pedal_order.predict import (
     decode,
     predict,
     refine,
+    windows,
 )
 
 # Okita and Katayose 2026 (arXiv 2604.22276): three effects in all orders, their own sampling.
@@ -44,6 +46,7 @@ def score(
     sources: Sequence[str] = (*SOURCES, *STRANGERS),
     protocols: Sequence[str] = tuple(PROTOCOLS),
     split: Literal["test", "validation"] = "test",
+    seconds: float | None = None,
     seed: int = 1,
 ) -> list[Row]:
     """The rows of the results table: `n` clips each; the floor learns from `n_floor` others.
@@ -52,15 +55,26 @@ def score(
         n_refined: so many of the clips are refined with their dry sound, seconds to minutes each.
         protocols: the tasks; those that the network was not trained on are left out.
         split: whatever is chosen is chosen on validation, which has no real recordings.
+        seconds: of longer clips, whose windows vote: then this makes one row of exact chains for
+            each protocol and kind of source.
+
+    Raises ValueError where `seconds` are not more than the network reads at once.
     """
     sound, rows, late = model.config.sound, [], []
     reads = "" if sound.front_end == "mel" else f" on {sound.front_end}"
     trained = [name for name in protocols if name in sound.protocols]
+    sources = [one for one in sources if split == "test" or one != "real"]
+    if seconds is not None:
+        return [
+            _long(model, PROTOCOLS[name], kind, n, split, seconds, seed)
+            for name in trained
+            for kind in sources
+        ]
     for protocol in (PROTOCOLS[name] for name in trained):
         draw = partial(examples_for_scoring, sound, protocol, seed=seed)
         kinds = [kind for kind in ("generated", "sampled") if kind in sources] or ["generated"]
         taught = [e for kind in kinds for e in draw(kind, n=n_floor // 2, split="train")]
-        for kind in (one for one in sources if split == "test" or one != "real"):
+        for kind in sources:
             examples = draw(kind, n=n, split=split)
             truth = [example.chain.names for example in examples]
             found = predictions(model, protocol, examples)
@@ -95,6 +109,32 @@ def score(
                 for metric, answers in _refusals(model, examples[:100], kind, seed).items():
                     late.append(row(*answers, metric=metric, **facts))
     return rows + late
+
+
+def _long(
+    model: PedalOrderModel,
+    protocol: Protocol,
+    kind: str,
+    n: int,
+    split: str,
+    seconds: float,
+    seed: int,
+) -> Row:
+    """Exact chains of clips that are longer than what the network reads at once."""
+    sound = model.config.sound
+    if not seconds > sound.seconds:
+        raise ValueError(f"seconds must be above {sound.seconds:g}, got {seconds:g}")
+    longer = replace(sound, seconds=seconds)
+    examples = examples_for_scoring(longer, protocol, kind, n, seed=seed, split=split)
+    truth = [example.chain.names for example in examples]
+    ours = predicted_orders(model, protocol, examples)
+    order = generator(seed, "controls", protocol.name, kind).permutation(n)
+    exact = chain_scores(truth, ours)["exact"]
+    beside = {"control": chain_scores(truth, [ours[i] for i in order])["exact"]}
+    beside["prior"] = max(Counter(truth).values()) / n
+    facts = {"protocol": protocol.name, "name": "transformer", "sources": kind, "seed": seed}
+    metric = f"exact chain, {seconds:g} s"
+    return row(exact, [e.source_id for e in examples], metric=metric, beside=beside, **facts)
 
 
 def _refusals(
@@ -144,9 +184,16 @@ def fixed_score(model: PedalOrderModel) -> dict[str, int]:
 def predictions(
     model: PedalOrderModel, protocol: Protocol, examples: Sequence[Example]
 ) -> list[Prediction]:
-    """What the network says of each example."""
-    clips = [example.features(model.config.sound)[None] for example in examples]
-    return [decode(model, clip, protocol.pedals, beams=6) for clip in clips]
+    """What the network says of each example; the windows of a longer one vote."""
+    sound, found = model.config.sound, []
+    for example in examples:
+        if example.wet.shape[1] > sound.samples:
+            parts = windows(example.wet, sound.samples, most=8)
+            clips = features(torch.from_numpy(parts), sound)
+        else:
+            clips = example.features(sound)[None]
+        found.append(decode(model, clips, protocol.pedals, beams=6))
+    return found
 
 
 def predicted_orders(
