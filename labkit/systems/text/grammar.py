@@ -384,8 +384,8 @@ class _Figures:
             if low <= seconds <= high:
                 self.put(f"reverb {seconds:g} s", "reverb", room_size=size)
             else:
-                told = f"reverb of {seconds:g} s: it reaches {low:.1f} to {high:.0f} s"
-                self.missed.append(f"{told}, so it is left out")
+                told = f"beyond the limit, reverb reaches {low:.1f} to {high:.0f} s"
+                self.missed.append(f"{seconds:g} s: {told}, so it is left out")
         elif name:
             self.put(f"{knob} {1000 * seconds:g} ms", effect, **{name: 1000 * seconds})
         elif effect in ("delay", ""):
@@ -430,7 +430,7 @@ class _Figures:
             self.put(f"{of} at {token.text}", of, rate_hz=low)
             return
         if not 20 <= low <= high <= 18000:
-            self.missed.append(f"{token.text}: bands lie between 20 and 18000 Hz")
+            self.missed.append(f"{token.text}: beyond the limits of a band, 20 and 18000 Hz")
             self.use(frame.tokens)
             return
         band = words()["band_names"].get(frame.band)
@@ -542,7 +542,7 @@ class _Figures:
         elif is_time or (frame.effect == "delay" and token.value >= 20):
             token.value /= 1000
             self._seconds(frame, token)
-        elif knob == "threshold":
+        elif knob == "threshold" or (frame.band and frame.way and abs(token.value) <= 18):
             self._db(frame, token)
         elif frame.word(("pitch", "transpose", "transposed")) and abs(token.value) <= 24:
             self._semitones(frame, token)
@@ -662,13 +662,17 @@ class _Words:
                 self.direction = verb(word)
             elif word in told["pedal_names"]:
                 self.pedal(told["pedal_names"][word])
+            elif word in ("echo", "echoes") and self.direction >= 0 and not self.negated:
+                self.pedal("delay")  # to take an echo away is to take the room's
             elif before and word in told["parts"] and self.is_about(before):
                 self.plan.append((word, "what that is about"))
             elif entry is not None:
                 now = len(self.items), entry, self.degree
                 self.ask(word, *entry, colours=_effect_next(ahead))
             elif word in told["not_here"]:
-                self.missed.append(f"{told['not_here'][word]}: a preset has no such effect")
+                name = told["not_here"][word]
+                named = word if word == name else f"{word} ({name})"
+                self.missed.append(f"{named}: a preset has no such effect")
             elif word not in told["filler"] | told["up"] | told["down"]:
                 self.plan.append((word, "not understood"))
             kept = word in told["degrees"] or word in ("the", "my")
