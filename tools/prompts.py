@@ -14,8 +14,7 @@ The list has the columns id, prompt, check, right; the checks of a prompt are jo
     notopposite(check)          anything but the contrary
 
 White noise goes through the equaliser and the gain; the curve is the ratio of the power spectra.
-What the other effects do is read from their settings. "Opposite" counts what moves the other way
-by 1 dB or more, or the other way in pitch. Printed: what is not right, and the counts.
+What other effects do is read from their settings. "Opposite" is the other way by 1 dB, or in pitch.
 """
 
 import argparse
@@ -31,7 +30,6 @@ from scipy.signal import welch
 from labkit.effects.chain import Chain
 from labkit.signal.seeds import generator
 from labkit.systems import text
-from labkit.systems.text import Preset
 
 RATE = 44_100
 RIGHT, WRONG, OPPOSITE = "right", "wrong", "opposite"
@@ -43,7 +41,7 @@ EFFECTS = {"comp": "compressor", "drive": "distortion", "tape": "distortion"}
 class Heard:
     """What a preset does to white noise, and what the answer says that it does not do."""
 
-    preset: Preset
+    preset: text.Preset
     chain: Chain
     hz: np.ndarray
     gain_db: np.ndarray
@@ -61,9 +59,9 @@ def heard(model: text.TextToEffects | None, prompt: str, noise: np.ndarray) -> H
         found = text.predict(model, noise, RATE, prompt)
         preset, said = found.preset, " ".join(found.reading.missed)
     except ValueError as error:
-        preset, said = Preset(), str(error)
+        preset, said = text.Preset(), str(error)
     level = {name: knobs for name, knobs in preset.pedals.items() if name == "gain"}
-    wet = Preset(preset.eq, pedals=level).board(RATE)(noise, RATE)
+    wet = text.Preset(preset.eq, pedals=level).board(RATE)(noise, RATE)
     hz, power = welch(np.concatenate([noise, wet]), RATE, nperseg=8192)
     gain_db = 10 * np.log10(power[1, 1:] / power[0, 1:])
     return Heard(preset, preset.chain(RATE), hz[1:], gain_db, said.lower())
@@ -112,7 +110,7 @@ def verdict(check: str, of: Heard) -> str:
             is_on = EFFECTS.get(name, name) in of.chain.names
             return RIGHT if is_on == (state == "on") else WRONG
         case "refused", _:
-            return RIGHT if of.preset == Preset() and of.said else WRONG
+            return RIGHT if of.preset == text.Preset() and of.said else WRONG
         case "says", [word]:
             return RIGHT if word.lower() in of.said else WRONG
     raise ValueError(f"check must be one of those that --help lists, got {check!r}")
