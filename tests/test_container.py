@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from labkit.effects import faust
+
 ROOT = Path(__file__).resolve().parents[1]
 FIRST = "notebooks/00_start_here.ipynb"
 
@@ -62,12 +64,18 @@ def test_a_user_without_rights_serves_with_a_token_and_keeps_data(dockerfile):
     assert "data:/data" in service["volumes"]
 
 
-def test_its_packages_are_those_that_ci_installs(dockerfile):
+def test_its_packages_are_those_that_ci_installs_and_that_exports_need(dockerfile, monkeypatch):
     install = next(rest for _, rest in dockerfile if "apt-get install" in rest)
     wanted = re.search(r"--no-install-recommends +(.+?) +&&", install)[1].split()
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     listed = re.search(r"packages=\((.*?)\)", script, re.DOTALL)
     assert set(wanted) <= set(listed[1].split())
+    with monkeypatch.context() as bare:  # a machine without Faust, compiler and headers
+        bare.setattr(Path, "is_file", lambda _: False)
+        bare.setenv("PATH", "")
+        needed = faust.missing(lv2=True).removeprefix("apt-get install ").split()
+    assert len(needed) == 4
+    assert set(needed) <= set(wanted)
 
 
 def test_the_devcontainer_opens_notebook_00():

@@ -131,7 +131,10 @@ def read(system: str, *, path: Path | None = None) -> list[Row]:
             f"no results for {system!r} at {path}: run `labkit evaluate {system}`"
         )
     known = {field.name for field in fields(Row)}
-    rows = json.loads(path.read_text())["rows"]
+    try:
+        rows = [{**row} for row in json.loads(path.read_bytes())["rows"]]
+    except (ValueError, TypeError, LookupError) as error:
+        raise ValueError(f"{path} holds no results ({error})") from error
     for row in rows:
         if set(row) != known:
             raise ValueError(f"{path.name}: fields differ from Row's: {sorted(set(row) ^ known)}")

@@ -41,6 +41,8 @@ _MOST_VALUES = 1 << 26
 _STREAMED = [range(0x7FFFEE00, 0x80001000), range(0xFFFFEE00, 1 << 32), range(1 << 63, 1 << 64)]
 # No file is that long: a libsndfile that says so has guessed.
 _GUESSED = 1 << 33
+# A stream of Ogg may end so much before its last page says, and is whole.
+_OGG_TAIL_S = 0.2
 _AFTER_DATA = (b"", b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"PEAK", b"JUNK")
 _FFMPEG_BYTES = 1 << 32
 _FFMPEG_READS = "aac,ac3,amr,ape,asf,flac,matroska,mov,mp3,ogg,wav,wv"
@@ -347,7 +349,19 @@ class Recording(AbstractContextManager):
             return sum(block.shape[1] for block in self.blocks())
 
         self.samples = self._to_its_end(count)
+        if self._kind == "OGG" and self.samples != self._promised:
+            self._unpack()
         return self
+
+    def _unpack(self) -> None:
+        """Read from now on a decoded copy: libsndfile misses places where an Ogg miscounts them."""
+        soundfile = need("soundfile")
+        copy = Path(self._stack.enter_context(tempfile.TemporaryDirectory())) / "decoded.wav"
+        layout = (self.sample_rate, self.channels, "FLOAT")
+        with soundfile.SoundFile(copy, "w", *layout, format="RF64") as file:
+            for block in self.blocks():
+                file.write(block.T)
+        self._look_at(copy)
 
     def whole(self, max_seconds: float | None = None) -> np.ndarray:
         """All of it, or its beginning, as one array, if that fits into memory."""
@@ -403,13 +417,15 @@ class Recording(AbstractContextManager):
             re.MULTILINE,
         )
         declared, present = (int(sizes[1]), int(sizes[2])) if sizes else (0, 0)
-        page = raw.near(raw.real_size - (1 << 17)).rpartition(b"OggS")[2]  # the last one of an Ogg
-        if missing > 0:
+        if self._kind == "OGG":
+            promise = self._fault_of_ogg(raw, file.extra_info)
+            # Some count samples before time 0, or have pages behind the one that is marked last.
+            if not promise and missing > _OGG_TAIL_S * self.sample_rate:
+                raise _OtherDecoderError(f"{self._promised} samples promised, an end at {read}")
+        elif missing > 0:
             promise = f"its header promises {self._promised} samples and {read} could be read"
         elif declared > present and not any(declared in lengths for lengths in _STREAMED):
             promise = f"its header promises {declared} bytes and {present} are there"
-        elif self._kind == "OGG" and (len(page) < 23 + sum(page[22 : 23 + (page[22:] or b"0")[0]])):
-            promise = "its last page is incomplete"
         if promise:
             raise self._error(f"the file is truncated, {promise}; copy or export it again")
         if not read:
@@ -419,6 +435,16 @@ class Recording(AbstractContextManager):
             self._kind == "OGG" and b"OggS" in more
         ):
             raise _OtherDecoderError(f"several streams, the first one of {read} samples")
+
+    @staticmethod
+    def _fault_of_ogg(raw: _Bytes, log: str) -> str:
+        """What shows that pages of an Ogg are gone: inside by the decoder's log, or at its end."""
+        page = raw.near(raw.real_size - (1 << 17)).rpartition(b"OggS")[2]
+        if "reports a hole" in log:
+            return "pages inside it are lost or damaged"
+        if len(page) < 23 + sum(page[22 : 23 + (page[22:] or b"0")[0]]):
+            return "its last page is incomplete"
+        return "" if page[1] & 4 else "its last page is not marked as the end"
 
 
 def read_audio(

@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import fcntl
+import functools
+import hashlib
 import itertools
 import os
 import platform
@@ -95,6 +97,11 @@ def named(path: Path, *others: Path) -> Iterator[None]:
             reason = os.strerror(error.errno)
             raise OSError(f"{path}: cannot be written ({reason})") from error
         raise
+    except RuntimeError as error:
+        # libsndfile does not pass on which error of the system it met.
+        if type(error).__module__ == "soundfile" and getattr(error, "code", None) == 2:
+            raise OSError(f"{path}: cannot be written (is the disk full?)") from error
+        raise
 
 
 def _sweep(folder: Path) -> None:
@@ -162,13 +169,48 @@ def replace_text(path: Path, text: str) -> None:
 def new_files(folder: Path | None, name: str, *endings: str) -> list[Path]:
     """Paths NAME + ending in a folder (`output/NAME` when None), of which none exists yet.
 
-    So no output replaces an input or an earlier result: where one of the files exists, all get a
-    number (NAME_2, NAME_3, ...). What no file system takes in `name` becomes an underscore.
+    So no output replaces an input or an earlier result: where one of the files exists, or another
+    process got the same answer, all get a number (NAME_2, NAME_3, ...). What no file system takes
+    in `name` becomes an underscore. OSError if nothing can be written there.
     """
-    name = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]+', "_", name).strip(" .")[:60] or "sound"
+    name = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]+', "_", name).strip(" .")[:60]
+    # A file system takes 255 bytes, of which endings and temporary names need some.
+    name = os.fsencode(name)[:120].decode(errors="ignore").strip(" .") or "sound"
     folder = Path("output") / name if folder is None else Path(folder)
     for number in itertools.count(1):
         stem = name if number == 1 else f"{name}_{number}"
         paths = [folder / f"{stem}{ending}" for ending in endings]
-        if not any(map(os.path.lexists, paths)):
+        if _is_claimed(folder / stem) and not any(map(os.path.lexists, paths)):
+            check_writable(paths[0])
             return paths
+
+
+def check_writable(path: Path) -> None:
+    """An OSError naming `path` if it is a folder, or no file can be made there."""
+    folder = next(one for one in path.absolute().parents if os.path.lexists(one))
+    if path.is_dir() or not folder.is_dir():
+        reason = "it is a folder" if path.is_dir() else f"{folder} is not a folder"
+        raise OSError(f"{path}: cannot be written ({reason})")
+    if not os.access(folder, os.W_OK):
+        raise OSError(f"{path}: cannot be written (no permission for {folder})")
+
+
+def _is_claimed(path: Path) -> bool:
+    """Whether this process got the path for itself, until it ends; True where there are no locks.
+
+    A claim is the lock of one byte of a file in the cache, so nothing is left of it.
+    """
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(path))).digest()
+    with contextlib.suppress(OSError):
+        locks = _locks()
+        try:
+            fcntl.lockf(locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int.from_bytes(digest[:7], "big"))
+        except (BlockingIOError, PermissionError):
+            return False
+    return True
+
+
+@functools.cache
+def _locks() -> int:
+    # It stays open: to close it would give up all claims.
+    return os.open(cache_dir() / "claims.lock", os.O_RDWR | os.O_CREAT, 0o600)

@@ -8,13 +8,9 @@ import torch
 
 from labkit.effects.chain import Chain, Step, render_chains
 from labkit.effects.registry import effect
-from labkit.effects.synths.registry import Synth
-from labkit.effects.synths.vital import SIMPLE
 from labkit.signal.augment import augment
 from labkit.signal.guitar import phrase
-from labkit.signal.sampled import Sampled, SoundFontMissingError, find_soundfont
 from labkit.signal.seeds import generator
-from labkit.systems.synth.model import note_features
 
 pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed")
 RATE, PEDALS = 44_100, ("compressor", "distortion", "chorus", "phaser", "reverb")
@@ -38,17 +34,6 @@ def test_augment_two_seconds(benchmark):
     assert mean_seconds(benchmark) < 0.006
 
 
-def test_sixty_sampled_clips_a_second(benchmark):
-    try:
-        find_soundfont()
-    except SoundFontMissingError as error:
-        pytest.skip(f"no soundfont: {error}")
-    instruments, rng = Sampled(seconds=2.5), np.random.default_rng(0)
-    instruments.clip(rng, "train")
-    benchmark(lambda: instruments.clip(rng, "train"))
-    assert mean_seconds(benchmark) < 1 / 30
-
-
 @pytest.mark.parametrize("kind", ["pedalboard", "torch", "torch with gradients"])
 def test_five_pedals_on_a_second_of_noise(benchmark, device, kind):
     chains = []
@@ -67,16 +52,3 @@ def test_five_pedals_on_a_second_of_noise(benchmark, device, kind):
         return wet.item()
 
     benchmark.pedantic(render, rounds=3, warmup_rounds=1)
-
-
-def test_notes_of_vital_with_their_features(benchmark):
-    pytest.importorskip("vita", reason="the package vita is not installed")
-    patches = itertools.cycle([SIMPLE.draw(generator(seed, "speed")) for seed in range(40)])
-    with Synth(SIMPLE) as synth:
-
-        def one():
-            audio = synth.render(next(patches), seconds=2.0)
-            if abs(audio).max() > 0.05:  # quieter ones have no loudness
-                note_features(audio)
-
-        benchmark.pedantic(one, rounds=40, iterations=1, warmup_rounds=5)

@@ -1,15 +1,12 @@
 """One chain: rendered, printed, saved, put into canonical order, searched as a unit cube."""
 
-import itertools
 import json
 import pickle
-from collections import Counter
 from types import MappingProxyType
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 from labkit.effects import registry
 from labkit.effects.chain import NO_PEDALS, Chain, ChainSpace, Step, launches, render_chains
@@ -64,6 +61,7 @@ def test_the_empty_chain_is_a_copy_of_the_clean_sound():
     assert not np.shares_memory(out, audio)
     assert (str(Chain()), len(Chain()), Chain().names) == (NO_PEDALS, 0, ())
     assert Chain().canonical() == Chain()
+    assert Chain().to_code().startswith(f"# {NO_PEDALS}\n")
 
 
 @pytest.mark.parametrize(
@@ -73,34 +71,6 @@ def test_input_referred_sounds_as_the_hotter_input_does(steps):
     hot = Chain(steps).render(guitar() * np.float32(db_to_amplitude(6.0)), RATE)
     assert si_sdr_db(hot, Chain(steps).input_referred(6.0).render(guitar(), RATE)) > 90
     assert DELAY in steps[:1] or si_sdr_db(hot, rendered(*steps)) < 40
-
-
-def test_input_referred_moves_what_stands_before_the_drive():
-    moved = Chain((SQUEEZE, DRIVE, SQUEEZE)).input_referred(-4.0).steps
-    assert [dict(step.params) for step in moved] == [
-        {**SQUEEZE.params, "threshold_db": -31.0},
-        {"drive_db": 16.0},
-        dict(SQUEEZE.params),
-    ]
-    lowest = Chain((DRIVE,)).input_referred(-60.0).steps[0].params["drive_db"]
-    assert lowest == effect("distortion").space["drive_db"].low
-    assert Chain((DRIVE, REVERB)).input_referred(0.0) == Chain((DRIVE, REVERB))
-    with pytest.raises(ValueError, match="limiter has no knob that makes up for the level"):
-        Chain((Step("limiter", {"threshold_db": -20.0, "release_ms": 100.0}),)).input_referred(1.0)
-
-
-@pytest.mark.parametrize(
-    ("audio", "rate", "message"),
-    [
-        (np.zeros((1, 2, 3), np.float32), RATE, r"\(channels, samples\) .*got \(1, 2, 3\)"),
-        (np.full((1, 5), np.nan, np.float32), RATE, "finite, got 5 NaN or infinite of 5 samples"),
-        (np.zeros((1, 5), np.float32), 0, "sample_rate must be a whole number of Hz from 2000"),
-    ],
-)
-def test_bad_audio_is_refused(audio, rate, message):
-    for steps in ((), (DRIVE, PEAK)):
-        with pytest.raises(ValueError, match=message):
-            Chain(steps).render(audio, rate)
 
 
 # Text
@@ -126,48 +96,24 @@ def test_json_round_trip(draw, tmp_path):
     assert Chain.from_json("[]") == Chain.from_json(Chain().to_json()) == Chain()
 
 
-def test_a_level_may_be_of_any_size():
-    chain = Chain((Step("gain", {"gain_db": 41.0}),))
-    assert Chain.from_json(chain.to_json()) == chain
-    np.testing.assert_allclose(chain.render(0.01 * guitar(), RATE), 1.122018 * guitar(), rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "3",
-        "{}",
-        "[1]",
-        '[{"effect": "gain"}]',
-        '[{"effect": ["gain"], "params": {"gain_db": 1}}]',
-        '[{"effect": "gain", "params": [1]}]',
-        '[{"effect": "gain", "params": {"gain_db": "loud"}}]',
-        '[{"effect": "gain", "params": {"gain_db": true}}]',
-        "[" * 100_000,
-    ],
-    ids=lambda text: text[:50] or "empty",
+BROKEN = (
+    "",
+    "3",
+    "{}",
+    "[1]",
+    '[{"effect": "gain"}]',
+    '[{"effect": ["gain"], "params": {"gain_db": 1}}]',
+    '[{"effect": "gain", "params": [1]}]',
+    '[{"effect": "gain", "params": {"gain_db": "loud"}}]',
+    '[{"effect": "gain", "params": {"gain_db": true}}]',
+    "[" * 100_000,
 )
+
+
+@pytest.mark.parametrize("text", BROKEN, ids=lambda text: text[:50] or "empty")
 def test_broken_json_is_refused(text):
     with pytest.raises(ValueError, match=r'a chain is a JSON list of \{"effect", "params"\}, got'):
         Chain.from_json(text)
-
-
-def test_json_of_impossible_chains_is_refused():
-    with pytest.raises(KeyError, match="no effect called 'fuzz'; there are compressor, distortion"):
-        Chain.from_json('[{"effect": "fuzz", "params": {}}]')
-    with pytest.raises(ValueError, match=r"gain_db must lie in .* got nan"):
-        Chain.from_json('[{"effect": "gain", "params": {"gain_db": NaN}}]')
-
-
-def test_a_step_is_checked_and_frozen():
-    with pytest.raises(ValueError, match=r"drive_db must lie in \[8, 30\] dB, got 31"):
-        Step("distortion", {"drive_db": 31})
-    params = {"drive_db": 10}
-    step = Step("distortion", params)
-    params["drive_db"] = 30
-    assert step.params == {"drive_db": 10.0}
-    assert isinstance(step.params, MappingProxyType)
 
 
 @pytest.mark.parametrize("draw", range(6))
@@ -180,22 +126,6 @@ def test_the_printed_code_renders_the_same_samples(draw):
     assert "labkit" not in code
 
 
-def test_the_printed_code_by_hand():
-    assert Chain((DRIVE, DELAY, DRIVE)).to_code().splitlines() == [
-        "from pedalboard import Pedalboard, Delay, Distortion",
-        "",
-        "board = Pedalboard([",
-        "    Distortion(drive_db=20.0),",
-        "    Delay(delay_seconds=0.25, feedback=0.3, mix=0.4),",
-        "    Distortion(drive_db=20.0),",
-        "])",
-    ]
-    assert Chain().to_code().splitlines()[:2] == [
-        f"# {NO_PEDALS}",
-        "from pedalboard import Pedalboard",
-    ]
-
-
 # Canonical order
 
 
@@ -205,14 +135,6 @@ def test_canonical_orders_by_hand():
     # peak may leave the echoes that stand after the drive, but not pass the drive
     ordered = Chain((REVERB, DRIVE, REVERB, PEAK)).canonical().names
     assert ordered == ("reverb", "distortion", "peak", "reverb")
-
-
-def test_equal_pedals_are_kept_apart_by_their_settings():
-    loud, soft = (Step("gain", {"gain_db": gain_db}) for gain_db in (6.0, -6.0))
-    assert Chain((loud, soft)).canonical() == Chain((soft, loud)).canonical() == Chain((soft, loud))
-    hard = Step("distortion", {"drive_db": 30.0})
-    assert Chain((hard, DRIVE)).canonical() == Chain((hard, DRIVE))  # two drives do not commute
-    assert len(Chain((PEAK, PEAK, DRIVE, PEAK)).canonical()) == 4
 
 
 @pytest.mark.parametrize("draw", range(30))
@@ -268,69 +190,6 @@ def test_a_registered_pedal_of_ones_own_plays_in_a_chain_like_any_other(monkeypa
         registry.register(EFFECTS["gain"])
 
 
-# Random chains
-
-
-THREE = ("chorus", "distortion", "reverb")
-FIVE = ("compressor", "distortion", "chorus", "phaser", "reverb")
-PRIORS = ("subsets", "shuffled")
-
-
-def orders(sampler: ChainSampler, n: int = 6000) -> Counter[tuple[str, ...]]:
-    rng = generator(0, "orders")
-    return Counter(sampler.order(rng) for _ in range(n))
-
-
-def assert_distributed(counts: Counter, expected: dict[tuple[str, ...], float]) -> None:
-    assert set(counts) <= set(expected)
-    assert sum(expected.values()) == pytest.approx(1)
-    given = [counts[key] for key in expected]
-    wanted = [counts.total() * share for share in expected.values()]
-    # One run in ten thousand would fail by chance; the seeds are fixed.
-    assert stats.chisquare(given, wanted).pvalue > 1e-4
-
-
-@pytest.mark.parametrize(("longest", "number"), [(2, 10), (3, 16)])
-def test_subsets_up_to_a_length_are_equally_likely(longest, number):
-    every = [order for k in range(longest + 1) for order in itertools.permutations(THREE, k)]
-    assert len(every) == number
-    counts = orders(ChainSampler(THREE, max_length=longest))
-    assert_distributed(counts, dict.fromkeys(every, 1 / number))
-
-
-@pytest.mark.parametrize("longest", [2, 3])
-def test_shuffled_draws_a_length_then_an_order(longest):
-    expected = {}
-    for k in range(1, longest + 1):
-        every = list(itertools.permutations(THREE, k))
-        expected |= dict.fromkeys(every, 1 / longest / len(every))
-    assert_distributed(orders(ChainSampler(THREE, "shuffled", longest)), expected)
-
-
-@pytest.mark.parametrize("prior", PRIORS)
-def test_samples_are_repeatable_chains_within_their_ranges(prior):
-    sampler = ChainSampler(FIVE, prior)
-    one, other = ([sampler.sample(generator(5, "c", k)) for k in range(20)] for _ in range(2))
-    assert one == other
-    assert len({str(chain) for chain in one if len(chain)}) > 10
-    assert all(type(name) is str for chain in one for name in chain.names)
-
-
-@pytest.mark.parametrize(
-    ("pedals", "prior", "longest", "message"),
-    [
-        ((), "subsets", None, r"pedals must be distinct and not empty, got \(\)"),
-        (("gain",), "uniform", None, "prior must be one of .*'shuffled'.*'uniform'"),
-        (THREE, "subsets", 4, r"max_length must lie in 1\.\.3, got 4"),
-    ],
-)
-def test_errors(pedals, prior, longest, message):
-    with pytest.raises(ValueError, match=message):
-        ChainSampler(pedals, prior, longest)
-    with pytest.raises(KeyError, match="no effect called 'wah'"):
-        ChainSampler((*pedals, "wah"), prior, longest)
-
-
 # Batches of chains
 
 
@@ -364,17 +223,6 @@ def test_a_batch_is_its_items_one_by_one_and_both_are_pedalboard():
     assert torch.equal(together[5], audio[5])
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_sound_in_half_precision_leaves_the_knobs_alone(dtype):
-    delay = ("delay", {"delay_seconds": 0.0123, "feedback": 0.3, "mix": 0.5})
-    steps = [delay, ("lowpass", {"cutoff_frequency_hz": 900.0})]
-    wet = render_chains(clips(2).to(dtype), RATE, [steps, steps])
-    assert wet.dtype == dtype
-    # The rounding of the sound, three times: a step of bfloat16 is 2^-8. A delay some samples off
-    # leaves 0 dB.
-    assert relative_error_db(render_chains(clips(2), RATE, [steps, steps]), wet.float()) < -40.0
-
-
 @pytest.mark.parametrize(
     ("orders", "n_launches"),
     [
@@ -392,9 +240,3 @@ def test_pedals_wait_for_each_other(orders, n_launches):
     assert len(plan) == n_launches
     for item, order in enumerate(orders):
         assert tuple(name for name, items in plan if item in items) == tuple(order)
-
-
-def test_hundreds_of_chains_take_few_launches():
-    orders = [chain.names for chain in drawn_chains(256, "many")]
-    # positions times pedals, against some 770 pedals one by one
-    assert len(launches(orders)) <= 5 * len(PEDALS)

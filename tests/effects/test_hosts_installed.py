@@ -88,12 +88,6 @@ def test_a_plug_in_that_does_not_forget_is_found():
         assert plugin.repeat_error < 1e-2
 
 
-def test_a_file_that_is_no_vst3(tmp_path):
-    (tmp_path / "letter.vst3").write_text("Dear reader")
-    with pytest.raises(PluginError, match="VST3 plug-in letter: "):
-        HostedPlugin(str(tmp_path / "letter.vst3"))
-
-
 # LV2 and VST2
 
 
@@ -120,11 +114,6 @@ def test_one_compressor_in_three_formats_sounds_alike():
             wet[kind] = played(plugin, tone(-3), *setting)
     for kind in ("LV2", "VST2"):  # the formats round parameters differently
         np.testing.assert_allclose(wet[kind], wet["VST3"], atol=1e-4)
-
-
-def test_an_lv2_synthesiser_is_refused():
-    with pytest.raises(PluginError, match="takes 0 channels of audio and gives 2: no effect"):
-        HostedPlugin(installed("Organ", "LV2"))
 
 
 # Finding them
@@ -174,11 +163,3 @@ def test_a_name_a_file_or_a_uri_finds_it(folders, monkeypatch):
     assert find("compressor").kind == "builtin"
     with pytest.raises(PluginError, match="no plug-in 'urn:maker:Cold' here"):
         find("urn:maker:Cold")
-
-
-@pytest.mark.usefixtures("folders")
-def test_a_host_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name != "dawdreamer")
-    with pytest.raises(PluginError, match="Warm cannot be hosted: dawdreamer is not installed"):
-        find("Warm")
-    assert {info.kind for info in installed_plugins() if info.why_not} == {"LV2", "VST2"}

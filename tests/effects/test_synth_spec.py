@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from labkit.effects.synths.registry import SETS as EVERY_SET
 from labkit.effects.synths.spec import Choice, Knob, SynthSpec
-from labkit.effects.synths.vital import SETS, SIMPLE
+from labkit.effects.synths.vital import SIMPLE
 from labkit.signal.seeds import generator
 
 SMALL = SynthSpec(
@@ -39,57 +39,11 @@ def test_a_vector_by_hand() -> None:
     )
 
 
-def test_what_is_not_heard_rests() -> None:
-    assert SMALL.settle({"level": 0.0, "kind": "low", "cutoff": 35.0}) == {
-        "level": 0.0,
-        "kind": "off",
-        "cutoff": 30.0,
-    }
-    assert SMALL.settle({"level": 1.0, "kind": "off", "cutoff": 35.0})["cutoff"] == 30.0
-    assert SMALL.active({"level": 1.0, "kind": "low", "cutoff": 35.0}) == {
-        "level": True,
-        "kind": True,
-        "cutoff": True,
-    }
-
-
 @given(numbers=st.lists(st.floats(-50, 50), min_size=SIMPLE.size, max_size=SIMPLE.size))
 def test_any_vector_is_a_patch(numbers: list[float]) -> None:
     values = SIMPLE.decode(np.array(numbers))
     SIMPLE.check(values)
     assert SIMPLE.decode(SIMPLE.encode(values)) == values
-
-
-@pytest.mark.parametrize("spec", SETS.values(), ids=SETS)
-def test_free_fields_have_about_unit_variance(spec: SynthSpec) -> None:
-    codes = np.stack([spec.encode(spec.draw(generator(k, "patch"))) for k in range(1500)])
-    free = [
-        column
-        for f in spec.fields
-        if f.gate is None
-        for column in range(*spec.columns[f.name].indices(10**6))
-    ]
-    # A point mass of .8 takes that share of the variance of the value beside it.
-    assert (codes[:, free].std(0) > 0.4).all()
-    assert (codes[:, free].std(0) < 1.15).all()
-    assert (np.abs(codes[:, free].mean(0)) < 0.12).all()  # 4 standard errors of 1500 draws
-
-
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (lambda: SMALL.encode({"level": 1.0}), "kind"),
-        (
-            lambda: SMALL.encode({"level": 1.0, "kind": "loud", "cutoff": 20.0}),
-            "one of off, low, high",
-        ),
-        (lambda: SMALL.encode({"level": 3.0, "kind": "low", "cutoff": 20.0}), "level must lie in"),
-        (lambda: SMALL.decode(np.zeros(3)), "6 finite numbers"),
-    ],
-)
-def test_bad_sets_and_patches_are_named(make, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        make()
 
 
 @pytest.mark.parametrize("spec", EVERY_SET.values(), ids=EVERY_SET)

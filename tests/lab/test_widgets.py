@@ -10,7 +10,6 @@ from labkit.lab.budget import budget, claim, pick
 from labkit.lab.listen import wav_bytes
 from labkit.lab.progress import Progress, progress
 from labkit.lab.upload import Upload
-from labkit.signal.files import AudioFileError
 
 RATE = 22050
 
@@ -95,11 +94,6 @@ def test_what_is_not_audio_is_refused_in_words(default, content):
         widget.take(path)
         assert widget.refused
         assert widget.status.endswith(". Still using riff.wav.")
-
-
-def test_a_missing_default_is_an_error(tmp_path):
-    with pytest.raises(AudioFileError, match=r"none\.wav"):
-        Upload(tmp_path / "none.wav")
 
 
 def test_the_dial_picks_and_refuses(monkeypatch):

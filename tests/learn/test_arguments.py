@@ -69,6 +69,10 @@ CASES = [
     (lambda: flow.integrate(lambda x, _: x, LINE, steps=3, solver="heun"), "solver must be one"),
     (lambda: flow_loss(torch.zeros(4)), r"target must be \(batch, values\)"),
     (lambda: fields.TokenField(3, 2, kinds=(0, 1, 0), slots=(0, 1)), "must hold 3 numbers"),
+    (
+        lambda: encoders.CodeEmbedding(3, 32, 8)(LINE[None]),
+        "codes must be integers in 0..31, got torch.fl",
+    ),
     (lambda: encoders.MobileNetV2(4, width=0.0), "must be positive, got 4, 0.0 and 1"),
     (lambda: Plan(1, 8, 0.1, n_devices=3), "n_devices must divide batch_size 8, got 3"),
 ]

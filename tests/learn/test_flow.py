@@ -45,13 +45,6 @@ def spiral_end(x):
     return torch.stack([end.real, end.imag], 1)
 
 
-def test_rk4_meets_a_closed_form():
-    start = torch.randn(7, 2, generator=rng("spiral")).double()
-    path = integrate(spiral, start, steps=10, solver="rk4")
-    assert path.shape == (11, 7, 2)
-    torch.testing.assert_close(path[-1], spiral_end(start), atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("midpoint", 2), ("rk4", 4)])
 def test_every_solver_has_its_order(solver, order):
     start = torch.tensor([[1.0, -0.5]]).double()
@@ -84,34 +77,6 @@ def test_guidance_has_its_limits_exactly(field):
         )
 
 
-@every_field
-def test_the_token_that_stands_for_no_condition_is_trained(field):
-    target = torch.randn(64, 9, generator=rng("target")).double()
-    condition = torch.randn(64, 5, generator=rng("c")).double()
-    for drop, trained in ((0.5, True), (0.0, False)):
-        field.zero_grad()
-        flow_loss(field, target, condition, rng("loss"), drop=drop).backward()
-        assert bool(field.conditioning.null.grad.abs().max() > 0) is trained
-
-
-def test_exchanged_slots_exchange_velocities():
-    perceptron, field = fields()
-    x, time = (
-        torch.randn(4, 9, generator=rng("x")).double(),
-        torch.rand(4, generator=rng("t")).double(),
-    )
-    condition = torch.randn(4, 5, generator=rng("c")).double()
-    swapped = torch.tensor([3, 4, 5, 6, 7, 8, 0, 1, 2])
-    ours = field(x, time, condition)
-    torch.testing.assert_close(
-        field(x[:, swapped], time, condition), ours[:, swapped], atol=1e-9, rtol=0
-    )
-    assert (ours[:, swapped] - ours).abs().max() > 1e-2
-    unlike = perceptron(x[:, swapped], time, condition)
-    unlike = unlike - perceptron(x, time, condition)[:, swapped]
-    assert unlike.abs().max() > 1e-3
-
-
 def test_pairing_is_the_cheapest_of_all():
     noise, target = (
         torch.randn(6, 3, generator=rng("noise")),
@@ -124,19 +89,6 @@ def test_pairing_is_the_cheapest_of_all():
     paired = pair(noise, target)
     assert (paired - target).square().sum().item() == pytest.approx(min(costs), rel=1e-5)
     assert sorted(paired.tolist()) == sorted(noise.tolist())
-
-
-def test_the_loss_of_the_right_field_is_nothing():
-    """All targets are one point: the field (target - x) / (1 - t) is the straight way there."""
-    point = torch.tensor([0.3, -0.2])
-
-    def right(x, time, _condition, _kept):
-        return (point - x) / (1 - time[:, None])
-
-    target = point.expand(256, 2)
-    # Float32, divided by 1 - t, which is seldom below 1/256.
-    assert flow_loss(right, target, None, rng("loss")).item() < 1e-6
-    assert flow_loss(lambda x, *_: torch.zeros_like(x), target, None, rng("loss")).item() > 0.5
 
 
 def train_two_modes(pairing, steps=250):

@@ -144,56 +144,7 @@ def test_a_surrogate_gives_its_gradient_to_audio_and_parameters_and_the_box_its_
     np.testing.assert_allclose(audio.grad, 0.5 * own.grad, rtol=1e-9)
 
 
-def test_a_box_inside_a_network_trains_it():
-    """The layer finds a gain of .7 through a box: the loss falls more than a hundredfold."""
-    audio, _ = batch()
-    wanted = torch.from_numpy(box(audio.numpy(), np.tile([0.7, 0.5], (3, 1))))
-    logits = torch.zeros(3, 2, dtype=torch.float64, requires_grad=True)
-    optimizer, draws, losses = torch.optim.Adam([logits], lr=0.1), rng(), []
-    for _ in range(150):
-        out = black_box(box, audio, torch.sigmoid(logits), SPSA(), draws)
-        value = (out - wanted).square().mean()
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        losses.append(value.item())
-    assert losses[-1] < 0.01 * losses[0]
-
-
-def test_cosine():
-    a, b = torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[1.0, 1.0], [1.0, 0.0]])
-    assert cosine(a, b).tolist() == pytest.approx([0.5**0.5, 0.0])
-
-
 # A network that imitates an effect
-
-
-def test_nothing_before_the_impulse_and_parameters_matter():
-    proxy = fresh_proxy(2, 0)
-    # As begun, it is a wire.
-    torch.nn.init.normal_(proxy.leave.weight, generator=torch.manual_seed(0))
-    audio = torch.zeros(2, 1, 3000)
-    params = torch.tensor([[0.2, 0.8], [0.9, 0.8]])
-    with torch.no_grad():
-        silent = proxy(audio, params)
-        audio[:, :, 2000] = 1.0
-        out = proxy(audio, params)
-    moved = (out - silent).abs()
-    assert not moved[..., :2000].any()
-    assert moved[..., 2000].min() > 1e-3
-    assert (out[0] - out[1]).abs().max() > 1e-3
-
-
-def test_each_channel_is_alone_and_seeds_are_kept():
-    proxy, again = fresh_proxy(1, 0), fresh_proxy(1, 0)
-    audio = torch.randn(2, 2, 500, generator=torch.manual_seed(0))
-    params = torch.tensor([[0.1], [0.7]])
-    with torch.no_grad():
-        torch.testing.assert_close(proxy(audio, params), audio)
-        for one in (proxy, again):
-            one.leave.weight.fill_(0.1)
-        both = proxy(audio, params)
-        torch.testing.assert_close(both[:, 1:], again(audio[:, 1:], params))
 
 
 class Gain(Dataset):

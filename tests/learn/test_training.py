@@ -224,12 +224,6 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_steps_before(tmp_p
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 10
 
 
-def test_the_rate_rises_stays_and_falls():
-    plan = Plan(steps=100, batch_size=1, learning_rate=1.0, warmup_steps=10, decay_share=0.2)
-    assert [plan.rate(s) for s in (0, 4, 9, 50, 80)] == pytest.approx([0.1, 0.5, 1.0, 1.0, 1.0])
-    assert [plan.rate(s) for s in (90, 99)] == pytest.approx([0.5, 0.05])
-
-
 def undropped(norm=False):
     torch.manual_seed(0)
     return nn.Sequential(

@@ -61,13 +61,7 @@ def test_level_does_not_count_and_equal_sounds_are_at_no_distance():
         assert distance(note(220), note(220), RATE) == pytest.approx(best)
         plain, quiet = (distance(scale * noise, note(220), RATE) for scale in (1.0, 0.01))
         assert quiet == pytest.approx(plain, rel=1e-9)  # it divides out, but for rounding
-
-
-def test_phase_counts_less_than_a_semitone():
-    fade = np.minimum(TIME / 0.02, 1.0)  # without it the phase decides how the first sample clicks
-    sounds = [fade * x for x in (note(440), note(440, phase=2.0), note(440 * 2 ** (1 / 12)))]
-    turned, higher = (multi_scale_spectral(x, sounds[0], RATE) for x in sounds[1:])
-    assert turned < 0.5 * higher
+    assert 0.5 < multi_scale_spectral(np.zeros(RATE), note(220), RATE) < 100
 
 
 def test_envelopes_at_right_angles_and_half_way():
@@ -78,15 +72,3 @@ def test_envelopes_at_right_angles_and_half_way():
     shares = [tone * (share > TIME) for share in (0.25, 0.5)]
     # Frames reach across the edge.
     assert rms_cosine(*shares, RATE) == pytest.approx(np.sqrt(0.5), abs=0.02)
-
-
-def test_a_gain_that_changes_half_way():
-    # Half of the frames differ by 20 dB in every band; one frame in fifty straddles the step.
-    noise = np.random.default_rng(1).standard_normal(RATE)
-    later = noise * np.where(TIME < 0.5, 1.0, 0.1)
-    assert multi_scale_spectral(later, noise, RATE) == pytest.approx(10.0, abs=0.6)
-
-
-def test_silence_is_far_and_finite():
-    assert rms_cosine(np.zeros(RATE), note(220), RATE) == 0.0
-    assert 0.5 < multi_scale_spectral(np.zeros(RATE), note(220), RATE) < 100

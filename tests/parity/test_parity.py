@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.effects import faust
-from labkit.effects.ambience import delay, reverb
 from labkit.effects.chain import Chain, Step
 from labkit.effects.effect import process
 from labkit.effects.registry import EFFECTS
@@ -121,69 +120,7 @@ def test_a_small_state_is_dropped_where_pedalboard_drops_it(name, setting_at) ->
     assert not wet[..., 8192:].any()
 
 
-def test_parity_of_a_room_down_to_nothing() -> None:
-    # A small room, 60 dB down, then another 60 dB: only pedalboard's rounding is left.
-    audio = np.zeros((1, 2, 4 * RATE), np.float32)
-    audio[..., 0] = 1e-3
-    setting = {"room_size": 0.2, "damping": 0.9, "mix": 0.6}
-    tail = slice(RATE // 2, None)
-    wet = render("reverb", audio[0], RATE, setting)[:, tail]
-    assert 0 < np.abs(wet).max() < 1e-6
-    wet_hat = reverb(torch.from_numpy(audio), RATE, **setting)[0, :, tail].numpy()
-    assert relative_error_db(1e6 * wet, 1e6 * wet_hat) <= LIMIT_DB["reverb"]
-
-
-@pytest.mark.parametrize("name", ["chorus", "phaser"])
-def test_the_roundings_of_the_phase_are_part_of_the_sound(name, clips, setting_at) -> None:
-    # In float64 the LFO keeps its rate, and after some seconds is where pedalboard's is not.
-    noise = np.tile(clips(RATE)[1:2], 12)
-    knobs = {**setting_at(name), "rate_hz": 0.7}
-    wet = render(name, noise[0], RATE, knobs)
-    single, double = (
-        EFFECTS[name].differentiable(torch.from_numpy(noise).to(dtype), RATE, **knobs)[0]
-        for dtype in (torch.float32, torch.float64)
-    )
-    assert relative_error_db(wet, single) <= LIMIT_DB[name]
-    assert relative_error_db(wet, double) > -60.0
-
-
-# Closed forms
-
-
-def test_a_delay_cuts_off_the_fraction_of_a_sample_in_float32() -> None:
-    # 0.12 s are 5292 samples, but the nearest float32 is less.
-    for dtype in (torch.float32, torch.float64):
-        impulse = torch.zeros(1, 1, 6000, dtype=dtype)
-        impulse[..., 0] = 1
-        wet = delay(impulse, RATE, delay_seconds=0.12, feedback=0.0, mix=1.0)
-        assert wet[0, 0].nonzero().tolist() == [[5291]]
-
-
 # Laws
-
-
-@every_pedal
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
-def test_shape_dtype_and_input_are_kept(name, dtype, setting_at) -> None:
-    pedal, knobs = EFFECTS[name].differentiable, setting_at(name)
-    for shape in [(1, 1, 1), (3, 2, 1), (2, 1, 2), (2, 2, 2000)]:
-        audio = (0.5 * torch.randn(shape, generator=torch.Generator().manual_seed(0))).to(dtype)
-        before = audio.clone()
-        wet = pedal(audio, RATE, **knobs)
-        assert (wet.shape, wet.dtype) == (shape, dtype)
-        assert torch.equal(audio, before)
-        assert torch.equal(pedal(audio, RATE, **knobs), wet)
-
-
-@pytest.mark.parametrize("name", ["chorus", "phaser"])
-def test_a_long_decay_does_not_stay_subnormal(name, setting_at) -> None:
-    audio = torch.zeros(1, 1, 5 * RATE)
-    audio[..., 0] = 1
-    wet = EFFECTS[name].differentiable(audio, RATE, **{**setting_at(name), "mix": 1.0})
-    assert wet[..., : RATE // 10].any()
-    assert not wet[..., -RATE:].any()
-    # The phaser's last states, taken for silence, pass through six stages; else thousands follow.
-    assert ((wet != 0) & (wet.abs() < torch.finfo(wet.dtype).tiny)).sum() < 50
 
 
 @every_pedal

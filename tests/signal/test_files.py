@@ -143,6 +143,83 @@ def test_a_cut_file_is_refused_and_its_decoder_is_silent(tmp_path, kind, capfd):
     assert capfd.readouterr().err == ""
 
 
+def ogg_pages(data):
+    """The pages of an Ogg file, each as its own bytes."""
+    pages = [b"OggS" + page for page in data.split(b"OggS")[1:]]
+    assert all(len(page) == 27 + page[26] + sum(page[27 : 27 + page[26]]) for page in pages)
+    return pages
+
+
+def ogg_page(page, *, earlier=0, end=False):
+    """A page with its granule position moved, or marked as the last one, and its checksum."""
+    (position,) = struct.unpack_from("<q", page, 6)
+    flags = page[5] | 4 * end
+    head = page[:5] + struct.pack("<Bq", flags, position and position - earlier) + page[14:22]
+    page, checksum = head + bytes(4) + page[26:], 0
+    for byte in page:
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = (checksum << 1) ^ (0x104C11DB7 if checksum >> 31 else 0)
+    return page[:22] + struct.pack("<I", checksum) + page[26:]
+
+
+@pytest.fixture(scope="module")
+def vorbis(tmp_path_factory):
+    """Eight seconds of noise, (1, samples) as decoded, and the pages of its file."""
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 64_000))
+    path = write_audio(tmp_path_factory.mktemp("ogg") / "a.ogg", noise, 8_000)
+    return read_audio(path)[0], ogg_pages(path.read_bytes())
+
+
+def test_an_ogg_that_begins_before_time_0_is_the_same_in_pieces_and_as_a_whole(tmp_path):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 100_000))
+    pages = ogg_pages(write_audio(tmp_path / "a.ogg", noise, 44_100).read_bytes())
+    first = max(struct.unpack_from("<q", page, 6)[0] for page in pages[:3])
+    moved = b"".join(ogg_page(page, earlier=first + 104) for page in pages)
+    (tmp_path / "a.ogg").write_bytes(moved)
+    whole, _ = read_audio(tmp_path / "a.ogg")
+    assert 90_000 < whole.shape[1] < noise.shape[1]
+    with Recording(tmp_path / "a.ogg").survey() as recording:
+        for place in range(0, whole.shape[1] - 3_000, 5_000):
+            piece = recording.read(place, place + 3_000)
+            np.testing.assert_allclose(piece, whole[:, place : place + 3_000], atol=1e-6)
+
+
+def test_pages_behind_the_end_mark_of_an_ogg_are_no_cut_unless_they_are_many(
+    tmp_path, vorbis, monkeypatch
+):
+    audio, pages = vorbis
+    (tmp_path / "few.ogg").write_bytes(
+        b"".join([*pages[:-2], ogg_page(pages[-2], end=True), pages[-1]])
+    )
+    back, _ = read_audio(tmp_path / "few.ogg")
+    assert 0 < audio.shape[1] - back.shape[1] < 4_000
+    np.testing.assert_allclose(back, audio[:, : back.shape[1]], atol=1e-6)
+    (tmp_path / "many.ogg").write_bytes(
+        b"".join([*pages[:4], ogg_page(pages[4], end=True), *pages[5:]])
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(AudioFileError, match=r"many\.ogg.* samples promised, an end at .* ffmpeg"):
+        read_audio(tmp_path / "many.ogg")
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_without_some_of_its_pages_is_refused(tmp_path, subtype):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8 * 48_000)
+    soundfile.write(tmp_path / "a.ogg", noise, 48_000, subtype, format="OGG")
+    pages = ogg_pages((tmp_path / "a.ogg").read_bytes())
+    hit = pages[5][:-9] + bytes([pages[5][-9] ^ 1]) + pages[5][-8:]
+    for kept, message in (
+        ([*pages[:5], *pages[6:]], "pages inside it are lost or damaged"),
+        ([*pages[:5], hit, *pages[6:]], "pages inside it are lost or damaged"),
+        (pages[:-1], "its last page is not marked as the end"),
+    ):
+        (tmp_path / "a.ogg").write_bytes(b"".join(kept))
+        for use in (read_audio, lambda path: Recording(path).survey()):
+            with pytest.raises(AudioFileError, match=message):
+                use(tmp_path / "a.ogg")
+
+
 @pytest.mark.parametrize(
     "length", [0, 0x7FFFF000, 0x7FFFEFFA, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFF000]
 )

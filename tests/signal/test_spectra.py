@@ -2,8 +2,6 @@
 
 import math
 
-import librosa
-import numpy as np
 import pytest
 import torch
 
@@ -35,37 +33,12 @@ def test_round_trip_is_exact(dtype, tolerance, samples):
     assert (back - audio).abs().max() < tolerance
 
 
-def test_parseval():
-    audio = torch.nn.functional.pad(noise(1, 1, 4000), (N_FFT, N_FFT))
-    power = spectra.power(stft(audio))
-    two_sided = power[..., 1:-1, :].sum() * 2 + power[..., [0, -1], :].sum()
-    # At hops of n_fft / 4 the squared Hann windows add up to 3/8 n_fft / hop.
-    energy = two_sided / N_FFT / (0.375 * N_FFT / HOP)
-    assert abs(float(energy / audio.square().sum()) - 1) < 1e-12
-
-
-def test_mel_filters_equal_librosas():
-    ours = spectra._mel_filters(44100, 2048, 64, 30.0, 16000.0)
-    theirs = librosa.filters.mel(
-        sr=44100, n_fft=2048, n_mels=64, fmin=30.0, fmax=16000.0, htk=True, norm=None
-    )
-    assert np.abs(ours.numpy() - theirs).max() < 2e-4  # torchaudio builds them in float32
-
-
 def test_log_mel_is_in_db_of_full_scale():
     tone = torch.sin(2 * math.pi * 1000 * torch.arange(44100, dtype=torch.float64) / 44100)
     loud, soft = (spectra.log_mel(gain * tone, 44100)[..., 40].max() for gain in (1, 0.1))
     # The main lobe is split over bands, and a sine's noise bandwidth adds 1.76 dB.
     assert float(loud) == pytest.approx(0.0, abs=2.0)
     assert float(loud - soft) == pytest.approx(20.0, abs=1e-6)
-
-
-def test_log_mel_of_silence_is_the_floor_with_a_finite_gradient():
-    audio = torch.zeros(1, 1, 4000, requires_grad=True)
-    bands = spectra.log_mel(audio, 44100, floor_db=-80.0)
-    assert torch.equal(bands, torch.full((1, 1, 96, 8), -80.0))
-    bands.sum().backward()
-    assert torch.isfinite(audio.grad).all()
 
 
 def test_griffin_lim_finds_a_consistent_phase():

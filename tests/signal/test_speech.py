@@ -27,15 +27,6 @@ def test_a_voice_repeats_itself_and_no_other(make):
     assert np.abs(make(0) - make(1)).max() > 0.05
 
 
-def test_pauses_are_where_the_silence_is():
-    sound = 0.1 * generator(0, "burst").standard_normal((1, RATE)).astype(np.float32)
-    sound[:, 8000:14_000] = 0
-    sound[:, 18_000:18_500] = 0  # too short for a pause
-    ((start, stop),) = pauses(sound, RATE)
-    assert start == pytest.approx(8000, abs=700)  # frames are 10 ms, smoothed over 3
-    assert stop == pytest.approx(14_000, abs=700)
-
-
 def test_the_disturbance_lies_below_the_speech_and_fills_its_pauses():
     for seed in range(6):
         clean = spoken(seed)
@@ -56,13 +47,3 @@ def test_babble_has_the_level_and_rhythm_of_speech(sample_rate):
     level = np.sqrt(np.mean(audio[0, : 200 * frame].reshape(200, frame) ** 2, axis=1))
     loud, soft = np.quantile(level, (0.95, 0.05))
     assert 20 * np.log10(loud / soft) > 15  # syllables and closures; a steady tone has 0 dB
-
-
-def test_the_pitch_of_babble_is_the_voices():
-    voice = Voice(120.0, 1.0, -6.0, -60.0, 0.3, 0.0, -80.0)
-    audio = utterance(generator(0, "pitch"), voice, sample_rate=RATE, seconds=3.0)[0]
-    # The cube restores a fundamental that the throat weakens.
-    spectrum = np.abs(np.fft.rfft(audio * audio**2)) ** 2
-    hz = np.fft.rfftfreq(len(audio), 1 / RATE)
-    between_harmonics = spectrum[(hz > 145) & (hz < 215)].max()
-    assert spectrum[(hz > 108) & (hz < 132)].max() > 10 * between_harmonics

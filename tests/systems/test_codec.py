@@ -8,15 +8,13 @@ import pytest
 import torch
 
 from labkit.learn.checkpoints import CheckpointError, file_hash
-from labkit.learn.encoders import CodeEmbedding
-from labkit.learn.quantizer import ResidualQuantizer
 from labkit.measure.losses import mel_distance_db
 from labkit.signal.optional import need
 from labkit.signal.seeds import torch_generator
 from labkit.systems.codec import SYSTEM, Config, build, load, model, official, save
 from labkit.systems.codec.model import MDCT, descript
-from labkit.systems.codec.score import mel_griffin_lim, opus, score, visqol_mos
-from labkit.systems.codec.train import Clips, Data, begin_linear, loss_of
+from labkit.systems.codec.score import opus, score, visqol_mos
+from labkit.systems.codec.train import Clips, Data, begin_linear
 
 RATE = 22_050
 SMALL = Config().but(
@@ -91,16 +89,6 @@ def test_round_trip_keeps_shape_at_any_rate(small, sample_rate, samples):
     assert small.latents(audio, sample_rate).shape == (4, 24, frames)
 
 
-def test_codes_of_a_piece_with_context_are_those_of_the_whole(small, clips):
-    """So a long recording can be coded in pieces."""
-    audio, context = clips[:1, :, : 64 * 60], 1 + sum(SMALL.net.dilations)
-    whole, piece = small.encode(audio, RATE), small.encode(audio[..., 64 * 20 :], RATE)
-    assert torch.equal(piece[..., context:], whole[..., 20 + context :])
-    latents = small.latents(audio[..., 64 * 20 :], RATE) - small.latents(audio, RATE)[..., 20:]
-    assert latents[..., :context].any()
-    assert not latents[..., context:].any()
-
-
 def test_the_quantiser_is_a_residual_one(small):
     """Each codeword is the nearest to what the codebooks before it left over."""
     left = small.latents(noise(1, 1, 3200), RATE)[0].T
@@ -125,24 +113,6 @@ def test_wrong_arguments_are_named(small, case):
     call, words = WRONG[case]
     with pytest.raises(ValueError, match=words):
         call(small)
-
-
-def test_codes_are_names(small):
-    """Renamed codewords with renamed vectors change nothing; one added to every code does."""
-    embedding = CodeEmbedding(3, 32, 10)
-    codes = small.encode(noise(1, 1, 2000), RATE) % 31
-    out = embedding(codes)
-    assert out.shape == (1, codes.shape[2], 10)
-    names = torch.randperm(32, generator=torch_generator(0, "names"))
-    renamed = CodeEmbedding(3, 32, 10)
-    with torch.no_grad():
-        renamed.table.weight.view(3, 32, 10)[:, names] = embedding.table.weight.view(3, 32, 10)
-    assert torch.allclose(renamed(names[codes]), out, atol=1e-6)
-    assert not torch.allclose(embedding(codes + 1), out, atol=0.1)
-    assert embedding(codes[:, :2]).shape == out.shape
-    for wrong in (codes.float(), codes + 32):
-        with pytest.raises(ValueError, match="codes must be"):
-            embedding(wrong)
 
 
 def test_a_weights_file_from_elsewhere_is_not_opened(tmp_path, payload):
@@ -193,57 +163,6 @@ def test_a_file_as_descript_publishes_it_is_read(tmp_path, monkeypatch):
 # Training
 
 
-def test_codewords_follow_their_frames_and_idle_ones_are_placed_on_frames():
-    quantizer = ResidualQuantizer(1, 3, 2).train()
-    quantizer.words[0] = torch.tensor([[0.0, 0.0], [10.0, 0.0], [99.0, 99.0]])
-    quantizer.counts[0] = torch.tensor([1.0, 1.0, 0.05])
-    frames = torch.tensor([[1.0, 0.0], [9.0, 2.0]])
-    _, codes, distance = quantizer(frames.T[None])
-    assert codes.tolist() == [[[0, 1]]]
-    # The running sum of the first is 0.99 * 0 + 0.01 * 1, of a count of 1.
-    assert quantizer.words[0, 0].tolist() == pytest.approx([0.01, 0.0])
-    assert quantizer.words[0, 1].tolist() == pytest.approx([9.99, 0.02])
-    assert any(torch.equal(quantizer.words[0, 2], frame) for frame in frames)
-    assert distance > 0
-    before = quantizer.words.clone()
-    quantizer.eval()(frames.T[None])
-    assert torch.equal(quantizer.words, before)
-
-
-def test_the_gradient_goes_straight_through_and_dropout_leaves_a_prefix():
-    quantizer = ResidualQuantizer(4, 16, 3, dropout=1.0).train()
-    frames = noise(1, 200, 3)[0]
-    torch.manual_seed(0)
-    quantizer.begin(frames)
-    latents = frames.T[None].repeat(30, 1, 1).requires_grad_()
-    sums, codes, _ = quantizer(latents)
-    (3 * sums).sum().backward()
-    assert torch.equal(latents.grad, torch.full_like(latents, 3.0))
-    prefixes = torch.stack([quantizer.sums(codes[:1, :k])[0] for k in range(1, 5)])
-    apart = (sums[:, None] - prefixes).abs().mean((2, 3))
-    assert set(apart.argmin(1).tolist()) == {0, 1, 2, 3}
-
-
-def test_codebooks_by_k_means_each_leave_less():
-    quantizer, frames = ResidualQuantizer(4, 16, 3).eval(), noise(1, 400, 3)[0]
-    torch.manual_seed(0)
-    quantizer.begin(frames)
-    codes = quantizer.codes(frames.T[None])
-    left = [(quantizer.sums(codes[:, :k])[0].T - frames).norm() for k in range(1, 5)]
-    assert all(after < 0.8 * before for before, after in itertools.pairwise(left))
-
-
-def test_a_perfect_copy_costs_nothing_but_its_codes(small):
-    target = noise(2, 1, 4096)
-
-    def perfect(audio):
-        return {**small(audio), "audio": audio.clone()}
-
-    value, figures = loss_of(SMALL, small)(perfect, {"audio": target})
-    assert figures["mel"] == figures["wave"] == 0
-    assert value.item() == pytest.approx(figures["first"] + figures["commitment"])
-
-
 def test_the_linear_codec_is_a_codec_and_training_moves_every_tensor(tmp_path, clips):
     def distance(codec):
         return float(mel_distance_db(codec.round_trip(clips, RATE), clips, RATE).mean())
@@ -270,16 +189,6 @@ def test_the_linear_codec_is_a_codec_and_training_moves_every_tensor(tmp_path, c
 
 
 # The exam
-
-
-def test_a_coded_spectrogram_keeps_the_pitch_region_and_the_level():
-    at = torch.arange(RATE) / RATE
-    tone = 0.2 * torch.sin(2 * math.pi * 1000.0 * at)[None]
-    out = mel_griffin_lim(tone, RATE, 8000.0)
-    assert out.shape == tone.shape
-    assert int(torch.fft.rfft(out[0]).abs().argmax()) == pytest.approx(1000, rel=0.15)
-    assert float(out.square().mean().sqrt()) == pytest.approx(0.1414, rel=0.5)
-    assert torch.equal(out, mel_griffin_lim(tone, RATE, 8000.0))
 
 
 def test_the_exam_tells_a_clip_from_another(small):

@@ -61,7 +61,11 @@ def test_another_performance_is_no_match(pair):
 
 def test_wrong_pairs_are_named(pair):
     dry, wet, rate = pair
-    for given, words in (((dry, 0 * wet), "must both hold sound"), ((dry, wet[:, :9000]), "1.5 s")):
+    for given, words in (
+        ((dry, 0 * wet), "must both hold sound"),
+        ((dry, wet[:, :9000]), "1.5 s"),
+        ((dry, -0.5 * dry), "got the same sound"),
+    ):
         with pytest.raises(AudioError, match=words):
             match(*given, rate)
 

@@ -15,7 +15,7 @@ from labkit.signal.speech import Voice, utterance
 from labkit.systems import style
 from labkit.systems.style import data, score
 from labkit.systems.style.model import GRADIENTS, NAMES, PEAK, at_peak, differentiable, render
-from labkit.systems.style.train import loss_of, treated
+from labkit.systems.style.train import loss_of
 
 SMALL = style.Config().but(
     n_mels=32,
@@ -76,31 +76,6 @@ def predicted(audio, reference, rate=22_050):
     return style.predict(style.build(SMALL), audio, rate, reference=reference)
 
 
-def test_both_halves_are_treated_alike_and_the_same_again():
-    one, again = (data.examples(SMALL, ["voices"], "test", 3, n=2, seconds=0.5) for _ in range(2))
-    assert np.array_equal(one.target, again.target)
-    assert np.array_equal(render(one.plain[1][None], 22_050, one.truth[1])[0], one.target[1])
-    assert not np.array_equal(one.reference, one.target)
-    groups = data.source("voices", 1.0, 22_050).groups("test")
-    assert set(one.groups) <= set(groups)
-
-
-def test_an_example_of_training_is_its_piece_treated(batch):
-    for plain, target, truth in zip(batch["plain"], batch["target"], batch["truth"], strict=True):
-        # Both are kept in half precision.
-        wet = render(plain.numpy(), 22_050, truth.double().numpy())
-        assert wet == pytest.approx(target.numpy(), abs=2e-3)
-
-
-def test_it_begins_in_the_middle_whatever_the_sound_and_the_gradient(batch):
-    model = style.build(SMALL)
-    found = model(batch["plain_features"], batch["reference_features"][..., :10])
-    assert found.detach().numpy() == pytest.approx(0.5)
-    other = style.build(SMALL.but(gradient="spsa"))
-    pairs = zip(model.parameters(), other.parameters(), strict=True)
-    assert all(torch.equal(a, b) for a, b in pairs)
-
-
 @pytest.mark.parametrize("gradient", GRADIENTS)
 def test_every_tensor_learns_by_every_gradient(gradient, batch):
     settings = SMALL.but(gradient=gradient)
@@ -115,20 +90,6 @@ def test_every_tensor_learns_by_every_gradient(gradient, batch):
     assert [name for name, grad in grads.items() if grad is None or not grad.abs().sum() > 0] == []
 
 
-def test_spsa_is_autodiff_on_average(batch):
-    params = torch.full((4, 9), 0.4, requires_grad=True)
-    found = {}
-    for gradient, n in {"autodiff": 1, "spsa": 60}.items():
-        settings, total = SMALL.but(gradient=gradient), torch.zeros_like(params)
-        for index in range(n):
-            wet = treated(settings, {**batch, "index": torch.tensor([index])}, params)
-            error = (wet - batch["target"]).square().sum()
-            total += torch.autograd.grad(error, params)[0]
-        found[gradient] = total
-    # 60 pairs for 9 parameters: sqrt(60 / (60 + 8)) = .94 on average, for each of four items.
-    assert torch.cosine_similarity(found["spsa"], found["autodiff"]).min() > 0.75
-
-
 def test_it_learns_and_its_file_gives_it_back(tmp_path):
     settings = SMALL.but(steps=140, batch_size=8, learning_rate=3e-3, warmup_steps=5)
     rows = []
@@ -140,11 +101,6 @@ def test_it_learns_and_its_file_gives_it_back(tmp_path):
     assert all(torch.equal(a, b) for a, b in pairs)
     style.save(model, tmp_path / "style.safetensors")
     assert style.load(tmp_path / "style.safetensors").config == settings
-
-
-def test_a_proxy_is_taught_first(tmp_path):
-    style.SYSTEM.train(SMALL.but(gradient="proxy", steps=2), tmp_path)
-    assert (tmp_path / "proxy" / "config.json").exists()
 
 
 def test_predict_takes_any_recording_and_its_code_is_the_sound(voice, tmp_path):

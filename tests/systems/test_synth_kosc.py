@@ -9,7 +9,6 @@ from labkit.systems.synth import SYSTEM, build
 from labkit.systems.synth.kosc import (
     N_MAP,
     log_spectral_distance,
-    ranked,
     true_map,
 )
 
@@ -37,25 +36,6 @@ def test_the_map_does_not_depend_on_the_order():
     drawn = true_map(torch.tensor([[[0.5, 1.0, 1.0]]]))[0].unflatten(0, (2, -1))
     assert abs(drawn[0].argmax().item() / (N_MAP - 1) - 0.5) < 0.01
     torch.testing.assert_close(drawn[0], drawn[1])
-
-
-def test_without_a_condition_nothing_of_it_is_used():
-    built = build(TINY).field.eval()
-    x, time = torch.randn(2, 9, generator=rng("x")), torch.rand(2, generator=rng("time"))
-    kept = torch.tensor([False, True])
-    conditions = [torch.rand(2, 2 * N_MAP, generator=rng("c", i)) for i in range(2)]
-    first, second = (built(x, time, condition, kept) for condition in conditions)
-    assert torch.equal(first[0], second[0])
-    assert not torch.equal(first[1], second[1])
-    torch.testing.assert_close(first[:1], built(x[:1], time[:1], None))
-
-
-def test_ranking_exchanges_parts_of_the_noise_and_no_more():
-    noise, target = (torch.randn(40, 12, generator=rng(name)) for name in ("noise", "target"))
-    own, goal = ranked(noise, target).unflatten(1, (4, 3)), target.unflatten(1, (4, 3))
-    assert torch.equal(own[..., 0].argsort(1), goal[..., 0].argsort(1))
-    for row, before in zip(own, noise.unflatten(1, (4, 3)), strict=True):
-        assert sorted(map(tuple, row.tolist())) == sorted(map(tuple, before.tolist()))
 
 
 def test_it_learns_on_a_handful():

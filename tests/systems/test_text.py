@@ -242,9 +242,11 @@ def test_what_a_peak_leaves_room_for_is_as_loud_as_it_was(tmp_path):
         (lambda _: Preset().scaled(3), r"strength must lie in \[0, 2\], got 3"),
         (lambda _: Band("notch", 100.0, 0.0, 1.0), "type must be one of low_shelf"),
         (lambda _: parse("123 !"), "prompt must hold words, got '123 !'"),
+        (lambda _: parse(""), "prompt must hold words, got ''"),
         (lambda _: variations(Preset(), 17), r"n must lie in 1\.\.16, got 17"),
         (lambda _: Config().but(sentences="bert"), "sentences must be one of minilm, mpnet"),
         (lambda path: text.process_file(None, path, "warm", seconds=-1), "seconds must be above"),
+        (lambda _: text.check_request(float("inf"), 1), "seconds must be above 0, got inf"),
         (lambda path: render_file(Preset(), __file__, path), "audio expected"),
     ],
 )

@@ -86,7 +86,8 @@ def match(
         grey_box: fit the Wiener-Hammerstein model too.
 
     Raises:
-        AudioError: if a recording is silent, not finite, or less than 1.5 s overlap.
+        AudioError: if a recording is silent, not finite, or less than 1.5 s overlap, or if both
+            are the same sound.
 
     Source: Hansen 2016 (CMA-ES); Eichas and Zoelzer 2016 (Wiener-Hammerstein guitar amplifiers).
     """
@@ -108,6 +109,8 @@ def match(
     wet = set_rms(wet[None] * np.float32(-1.0 if likeness < 0 else 1.0), _INPUT_DBFS)
     dry_dbfs = rms_dbfs(dry[None])
     dry = set_rms(dry[None], _INPUT_DBFS)
+    if mr_stft(wet, dry, _RATE) < 1e-3:
+        raise AudioError("wet must differ from dry by more than its level, got the same sound")
     held_out = range(2, n_blocks, 3)
     others = [k for k in range(n_blocks) if k not in held_out]
     spread = np.linspace(0, len(others) - 1, min(_MOST_BLOCKS, len(others)))

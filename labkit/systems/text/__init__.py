@@ -6,7 +6,7 @@ from labkit.learn.text import has_minilm
 from labkit.systems.system import System
 from labkit.systems.text.config import Config
 from labkit.systems.text.model import TextToEffects, build
-from labkit.systems.text.predict import predict, process_file, summary
+from labkit.systems.text.predict import check_request, predict, process_file, summary
 from labkit.systems.text.preset import Preset
 
 SYSTEM = System(
@@ -27,4 +27,4 @@ def load_if_possible(path: str | Path | None = None) -> TextToEffects | None:
 
 
 __all__ = ["SYSTEM", "Config", "Preset", "build", "load", "load_if_possible"]
-__all__ += ["predict", "process_file", "save", "summary"]
+__all__ += ["check_request", "predict", "process_file", "save", "summary"]

@@ -113,10 +113,17 @@ def _is_trusted(model: TextToEffects, word: str) -> bool:
     return stem(word) in model.config.net.trusted
 
 
-def variations(preset: Preset, n: int, *, seed: int = 0) -> list[Preset]:
-    """The preset and n - 1 others (n is 1 to 16): the knobs of what is on, moved at random."""
+def check_request(seconds: float | None, n: int) -> None:
+    """A ValueError if not so many seconds, or candidates, can be rendered."""
+    if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
+        raise ValueError(f"seconds must be above 0, got {seconds}")
     if not 1 <= n <= 16:
         raise ValueError(f"n must lie in 1..16, got {n}")
+
+
+def variations(preset: Preset, n: int, *, seed: int = 0) -> list[Preset]:
+    """The preset and n - 1 others (n is 1 to 16): the knobs of what is on, moved at random."""
+    check_request(None, n)
     found, neutral = [preset], Preset()
     for k in range(1, n):
         rng = generator(seed, "variation", k)
@@ -224,8 +231,7 @@ def process_file(
     The first one is the answer of `predict` to the file's first half minute. Arguments and errors
     as `predict`, `variations` and `render_file`; `seconds` of the source are rendered, or all.
     """
-    if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
-        raise ValueError(f"seconds must be above 0, got {seconds}")
+    check_request(seconds, n)
     audio, rate = read_audio(source, max_seconds=min(seconds or math.inf, _MAX_INPUT_SECONDS))
     found = predict(model, audio, rate, prompt, current=current, strength=strength)
     name = re.sub(r"[^a-z0-9]+", "_", prompt.lower()).strip("_")[:48].rstrip("_")
