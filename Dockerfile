@@ -6,7 +6,7 @@ FROM python:3.11-slim-bookworm
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
         make ffmpeg libfluidsynth3 fluid-soundfont-gm zam-plugins guitarix-lv2 calf-plugins \
-        faust g++ lv2-dev libboost-dev \
+        faust g++ lv2-dev libboost-dev dpf-source \
     && rm -rf /var/lib/apt/lists/*
 
 RUN useradd --create-home --shell /bin/bash learner \

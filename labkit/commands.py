@@ -1,17 +1,14 @@
 """The commands of `labkit` that need no training: each function is one, its arguments are flags."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from tyro.conf import Positional
 
 from labkit.signal.paths import new_files, replace_text
-
-if TYPE_CHECKING:
-    from labkit.effects.chain import Chain
 
 # Slow imports stand inside: a file that cannot be read is reported at once.
 
@@ -24,7 +21,7 @@ def chain(
     dry: Path | None = None,
     refine: bool = False,
     shelf: Literal["three", "six"] = "three",
-    export: tuple[Literal["faust", "lv2", "card"], ...] = (),
+    export: tuple[Literal["faust", "lv2", "vst3", "card"], ...] = (),
     out: Path | None = None,
     checkpoint: Path | None = None,
 ) -> int:
@@ -40,8 +37,8 @@ def chain(
             of all. The dry one must be as it entered the chain.
         shelf: the pedals that may occur: three (chorus, distortion, reverb), or six (compressor,
             phaser and delay too).
-        export: write the chain as a program in Faust, as an LV2 plug-in (which needs Faust and a
-            compiler), as a card with the knobs' positions on a clock (SVG and PDF).
+        export: write the chain as a program in Faust, as an LV2 or VST3 plug-in (which need Faust
+            and a compiler), as a card with the knobs' positions on a clock (SVG and PDF).
         out: folder for the chain and the recreated recording; output/FILE by default. Without
             out, dry and export nothing is written.
         checkpoint: another checkpoint than the shipped one.
@@ -54,16 +51,18 @@ def chain(
     wet, sample_rate = read_audio(file)
     dry_audio, dry_rate = read_audio(dry) if dry is not None else (None, 0)
     writes = out is not None or dry is not None or bool(export)
-    endings = (".chain.json", ".recreated.wav", ".dsp", ".lv2", ".card.svg", ".card.pdf")
-    files = new_files(out, file.stem, *endings) if writes else []
-    if "lv2" in export:
-        from labkit.effects import faust
 
-        if install := faust.missing(lv2=True):
-            raise FileNotFoundError(f"--export lv2 compiles the chain: {install}")
-
+    from labkit.effects import faust
     from labkit.effects.chain import Chain
+    from labkit.lab.export import ENDINGS
+    from labkit.lab.export import export as exported
     from labkit.systems import pedal_order
+
+    endings = [ending for kind in export for ending in ENDINGS[kind]]
+    files = new_files(out, file.stem, ".chain.json", ".recreated.wav", *endings) if writes else []
+    for kind in ("lv2", "vst3"):
+        if kind in export and (install := faust.missing(f".{kind}")):
+            raise FileNotFoundError(f"--export {kind} compiles the chain: {install}")
 
     model = pedal_order.load(checkpoint)
     pedals = pedal_order.PROTOCOLS[shelf].pedals
@@ -105,17 +104,46 @@ def chain(
     print("" if refusal else f"\n{chosen.to_code()}\n")
     if not writes:
         return 0
-    target, recreated, *exported = files
+    target, recreated, *paths = files
     level_dbfs = -20.0 if dry is None else rms_dbfs(dry_audio)
-    played = wet if dry is None else dry_audio
-    kinds = () if refusal else export
-    for path in _exported(chosen, kinds, exported, min(len(played), 2), level_dbfs):
+    channels = min(len(wet if dry is None else dry_audio), 2)
+    wanted = () if refusal else paths
+    for path in exported(chosen, wanted, channels=channels, input_dbfs=level_dbfs):
         print(f"wrote {path}")
     write_json(target, {**json.loads(chosen.to_json()), **answer})
     print(f"wrote {target}")
     if dry is not None and not refusal:
         write_audio(recreated, chosen.render(dry_audio, dry_rate), dry_rate)
         print(f"wrote {recreated}")
+    return 0
+
+
+def export(
+    chain: Positional[Path],
+    kinds: Positional[tuple[Literal["faust", "lv2", "vst3", "card"], ...]],
+    *,
+    channels: Literal[1, 2] = 2,
+    out: Path | None = None,
+) -> int:
+    """Write a saved chain as a program in Faust, as a plug-in for a DAW, as a card.
+
+    Args:
+        chain: a .chain.json, as `chain`, `match` and the pedal board write it.
+        kinds: faust, lv2, vst3 (plug-ins need Faust and a compiler), card (SVG and PDF).
+        channels: of the program and the plug-in.
+        out: folder for the files; output/CHAIN by default.
+    """
+    from labkit.effects.chain import Chain
+    from labkit.lab.export import ENDINGS
+    from labkit.lab.export import export as exported
+
+    if not kinds:
+        raise ValueError(f"kinds must name at least one of {', '.join(ENDINGS)}, got none")
+    found = Chain.load(chain)
+    endings = [ending for kind in kinds for ending in ENDINGS[kind]]
+    paths = new_files(out, chain.name.removesuffix(".json").removesuffix(".chain"), *endings)
+    for path in exported(found, paths, channels=channels):
+        print(f"wrote {path}")
     return 0
 
 
@@ -169,28 +197,6 @@ def match(
     for path in files:
         print(f"wrote {path}")
     return 0
-
-
-def _exported(
-    chain: "Chain", kinds: tuple[str, ...], paths: list[Path], channels: int, level_dbfs: float
-) -> Iterator[Path]:
-    """Write the kinds wanted of a program, a bundle and cards, for an input of this level."""
-    program, bundle, *cards = paths
-    if "faust" in kinds or "lv2" in kinds:
-        from labkit.effects import faust
-
-        if "lv2" in kinds:  # first, because a compiler may fail
-            faust.build_lv2(chain, bundle, channels=channels)
-            yield bundle
-        if "faust" in kinds:
-            replace_text(program, faust.program(chain, channels=channels))
-            yield program
-    if "card" in kinds:
-        from labkit.lab.plots import chain_card
-
-        for card in cards:
-            chain_card(chain, level_dbfs).save(card)
-            yield card
 
 
 def saturation(
@@ -587,6 +593,7 @@ def _names(names: tuple[str, ...]) -> str:
 
 COMMANDS = {
     "chain": chain,
+    "export": export,
     "match": match,
     "saturation": saturation,
     "enhance": enhance,

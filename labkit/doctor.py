@@ -159,7 +159,7 @@ def _optional_parts() -> list[Check]:
         "LV2 plug-ins": (len(lv2), apt + "guitarix-lv2 calf-plugins"),
         "Faust": (
             shutil.which("faust"),
-            apt + "faust g++ lv2-dev libboost-dev (`chain --export lv2`, notebook 02)",
+            apt + "faust g++ lv2-dev libboost-dev dpf-source (`labkit export`, notebook 02)",
         ),
         "dawdreamer": (_installed("dawdreamer"), "pip install dawdreamer (hosts LV2 plug-ins)"),
         "soundfont": (

@@ -318,6 +318,20 @@ def test_chain_with_dry_recreates_it_at_its_own_length(capsys, tmp_path, wet_fil
     assert (names[0], len([name for name in names if name != "gain"])) == ("gain", 5)
 
 
+def test_a_saved_chain_is_written_for_other_places_and_nothing_is_replaced(tmp_path, capsys):
+    chain = Chain((Step("gain", {"gain_db": 3.0}), Step("gain", {"gain_db": 3.0})))
+    saved = tmp_path / "two.chain.json"
+    chain.save(saved)
+    for stem in ("two", "two_2"):
+        assert run("export", saved, "faust", "card", "--channels", "1", "--out", tmp_path) == 0
+        files = [tmp_path / f"{stem}.{kind}" for kind in ("dsp", "card.svg", "card.pdf")]
+        assert capsys.readouterr().out.splitlines() == [f"wrote {path}" for path in files]
+        assert files[0].read_text() == program(chain)
+    assert "kinds must name at least one of faust, lv2" in fails(capsys, "export", saved)
+    saved.write_text('[{"effect": "pitch_shift", "params": {}}]')
+    assert "no effect called 'pitch_shift'" in fails(capsys, "export", saved, "lv2")
+
+
 def test_predicting_a_chain_loads_few_modules(tmp_path, wet_file, checkpoint):
     """The product must not import the exam: at most 40 modules of labkit."""
     code = (

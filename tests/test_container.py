@@ -73,9 +73,10 @@ def test_its_packages_are_those_that_ci_installs_and_that_exports_need(dockerfil
     with monkeypatch.context() as bare:  # a machine without Faust, compiler and headers
         bare.setattr(Path, "is_file", lambda _: False)
         bare.setenv("PATH", "")
-        needed = faust.missing(lv2=True).removeprefix("apt-get install ").split()
-    assert len(needed) == 4
-    assert set(needed) <= set(wanted)
+        installs = (faust.missing(".lv2") + " " + faust.missing(".vst3")).split()
+    needed = set(installs) - {"apt-get", "install"}
+    assert len(needed) == 5
+    assert needed <= set(wanted)
 
 
 def test_the_devcontainer_opens_notebook_00():

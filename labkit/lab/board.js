@@ -2,8 +2,8 @@
 const STYLE = `
 .labkit-board { padding: .5em; border: 1px solid #8886; border-radius: 6px; max-width: 64em; }
 .labkit-board .row, .labkit-board .bar { display: flex; flex-wrap: wrap; gap: .6em; align-items: flex-start; }
-.labkit-board .bar { align-items: center; margin-top: .6em; }
-.labkit-board fieldset { border: 1px solid #8888; border-radius: 6px; min-width: 11em; max-width: 14em; margin: 0; padding: .4em .6em; }
+.labkit-board .bar { align-items: center; margin: .6em 0; }
+.labkit-board fieldset { border: 1px solid #8888; border-radius: 6px; width: 14em; max-width: 100%; box-sizing: border-box; margin: 0; padding: .4em .6em; }
 .labkit-board fieldset.off { opacity: .5; }
 .labkit-board fieldset.over { outline: 3px dashed #e69f00; }
 .labkit-board legend { font-weight: bold; cursor: grab; padding: 0 .3em; }
@@ -54,6 +54,10 @@ function render({ model, el }) {
     if (model.get(name) === undefined) { delete texts[name]; continue; }
     texts[name] = made(details, "textarea", { readOnly: true, title: label });
     texts[name].setAttribute("aria-label", label);
+  }
+  for (const kind of model.get("kinds") ?? []) { // what Python writes
+    const write = made(details, "button", { type: "button", textContent: `write ${kind}` });
+    write.addEventListener("click", () => { alert.textContent = "writing ..."; model.send({ export: kind }); });
   }
   let dragged = null;
 

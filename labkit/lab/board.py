@@ -15,8 +15,9 @@ import traitlets
 from labkit.effects.chain import Chain, Step
 from labkit.effects.faust import program
 from labkit.effects.registry import EFFECTS, effect
+from labkit.lab.export import ENDINGS, Kind, export
 from labkit.lab.listen import LivePlayer
-from labkit.signal.paths import replace_text
+from labkit.signal.paths import new_files, replace_text
 from labkit.signal.units import set_rms
 from labkit.systems.pedal_order.config import PROTOCOLS, Names, canonical_names
 
@@ -37,6 +38,7 @@ class _Pedals(anywidget.AnyWidget):
     json = traitlets.Unicode().tag(sync=True)
     code = traitlets.Unicode().tag(sync=True)
     faust = traitlets.Unicode().tag(sync=True)
+    kinds = traitlets.List(list(ENDINGS)).tag(sync=True)  # what a chain is exported to
     message = traitlets.Unicode().tag(sync=True)
 
 
@@ -44,7 +46,7 @@ class PedalBoard(widgets.VBox):
     """A board of pedals over a player that follows it.
 
     `audio` (channels, samples) enters the first pedal at an RMS of -20 dBFS; what comes out plays
-    at -23 LUFS. Without a front end, set `.chain`.
+    at -23 LUFS. Without a front end, set `.chain` and call `.export`.
     """
 
     def __init__(self, audio: np.ndarray, sample_rate: int, chain: Chain | None = None) -> None:
@@ -53,7 +55,7 @@ class PedalBoard(widgets.VBox):
         self.player = LivePlayer(self._dry, sample_rate, name="board")
         super().__init__([self.pedals, self.player])
         self.pedals.observe(lambda _: self._follow(), "steps")
-        self.pedals.on_msg(self._load)
+        self.pedals.on_msg(self._hear)
         self.chain = chain or Chain()
 
     @property
@@ -73,6 +75,22 @@ class PedalBoard(widgets.VBox):
         """What the board makes of its input, (channels, samples)."""
         return self.chain.render(self._dry, self.sample_rate)
 
+    def export(self, *kinds: Kind, out: Path | None = None) -> list[Path]:
+        """Write the chain into a folder, `output/board` by default; returns the new files.
+
+        Raises ValueError for an unknown kind, FileNotFoundError where no plug-in can be built.
+        """
+        if unknown := [kind for kind in kinds if kind not in ENDINGS]:
+            raise ValueError(f"kinds must be among {', '.join(ENDINGS)}, got {unknown[0]!r}")
+        endings = [ending for kind in kinds for ending in ENDINGS[kind]]
+        paths = new_files(out, "board", *endings)
+        level = {"channels": self._channels, "input_dbfs": INPUT_DBFS}
+        return list(export(self.chain, paths, **level))
+
+    @property
+    def _channels(self) -> int:
+        return min(len(self._dry), 2)
+
     def _follow(self) -> None:
         """Render the steps; a step that is not a pedal with its knobs is refused in words."""
         try:
@@ -86,15 +104,19 @@ class PedalBoard(widgets.VBox):
             self.pedals.json = chain.to_json()
             self.pedals.code = chain.to_code()
             try:
-                self.pedals.faust = program(chain, channels=min(len(self._dry), 2))
+                self.pedals.faust = program(chain, channels=self._channels)
             except ValueError as error:  # a pedal of the reader's own
                 self.pedals.faust = f"// {error}"
 
-    def _load(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
+    def _hear(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
         try:
-            self.chain = Chain.from_json(str(content.get("load", "")))
-            self.pedals.send({"loaded": True})
-        except ValueError as error:
+            if "export" in content:
+                written = self.export(content["export"])
+                self.pedals.message = f"wrote {', '.join(map(str, written))}"
+            else:
+                self.chain = Chain.from_json(str(content.get("load", "")))
+                self.pedals.send({"loaded": True})
+        except (ValueError, OSError, RuntimeError) as error:
             self.pedals.message = str(error)
 
     def __repr__(self) -> str:

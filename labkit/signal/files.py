@@ -45,7 +45,7 @@ _GUESSED = 1 << 33
 _OGG_TAIL_S = 0.2
 _AFTER_DATA = (b"", b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"PEAK", b"JUNK")
 _FFMPEG_BYTES = 1 << 32
-_FFMPEG_READS = "aac,ac3,amr,ape,asf,flac,matroska,mov,mp3,ogg,wav,wv"
+_FFMPEG_READS = "aac,ac3,amr,ape,asf,flac,g722,matroska,mov,mp3,ogg,wav,wv"
 _FFMPEG_CUT = re.compile("partial file|prematurely|Input buffer exhausted")
 
 

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from labkit.effects import faust
 from labkit.effects.chain import Chain, Step, render_chains
-from labkit.effects.registry import effect
+from labkit.effects.registry import EFFECTS, effect
 from labkit.signal.augment import augment
 from labkit.signal.guitar import phrase
 from labkit.signal.seeds import generator
 
-pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed")
 RATE, PEDALS = 44_100, ("compressor", "distortion", "chorus", "phaser", "reverb")
+MIDDLE = {name: one.space.from_unit([0.5] * len(one.space)) for name, one in EFFECTS.items()}
 
 
 def mean_seconds(benchmark):
@@ -52,3 +53,18 @@ def test_five_pedals_on_a_second_of_noise(benchmark, device, kind):
         return wet.item()
 
     benchmark.pedantic(render, rounds=3, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("kind", ["pedalboard", "VST3"])
+def test_six_pedals_on_ten_seconds_of_stereo_noise_in_one_host(benchmark, kind, tmp_path):
+    pedalboard = pytest.importorskip("pedalboard", reason="pedalboard is not installed")
+    chain = Chain(tuple(Step(name, MIDDLE[name]) for name in (*PEDALS, "delay")))
+    noise = generator(1, "speed audio").standard_normal((2, 10 * RATE), dtype=np.float32)
+    if kind == "VST3":
+        if faust.missing(".vst3"):
+            pytest.skip(f"no VST3 can be built here: {faust.missing('.vst3')}")
+        faust.build_plugin(chain, tmp_path / "six.vst3", channels=2)
+        play = pedalboard.VST3Plugin(str(tmp_path / "six.vst3"))
+    else:
+        play = pedalboard.Pedalboard([effect(name).build(params) for name, params in chain])
+    benchmark.pedantic(play, (0.1 * noise, RATE), rounds=5, warmup_rounds=1)

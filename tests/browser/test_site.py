@@ -1,6 +1,7 @@
 """The static book, made of one small notebook: its page plays, links, shows equations, and asks no other server."""
 
 import http.server
+import os
 import re
 import shutil
 import subprocess
@@ -127,8 +128,55 @@ def test_a_page_plays_without_an_error_or_another_server(page, address):
 
 # The page with the pedals
 
-RENDER = """async ([samples, rate, steps]) =>
-    Array.from(await (await import('./_static/live/live.js')).render(samples, rate, steps))"""
+RENDER = """async ([sound, rate, steps]) =>
+    (await (await import('./_static/live/live.js')).render(sound, rate, steps)).map((side) => Array.from(side))"""
+# Plays the riff through a chain in real time and records each block. What the chain makes of the
+# same sound offline must be equal to the last sample; counted are blocks that never came, how late
+# the sound's clock is, and the blocks that the output wanted before they were there.
+LIVE = """async ([seconds, steps]) => {
+    const { chainNode, render } = await import('./_static/live/live.js');
+    const recorder = `registerProcessor('recorder', class extends AudioWorkletProcessor {
+        process([input], [output]) {
+            this.port.postMessage([currentFrame, input.map((side) => side.slice())]);
+            input.forEach((side, k) => output[k].set(side));
+            return true;
+        }
+    });`;
+    const context = new AudioContext({ latencyHint: 'interactive' });
+    await context.suspend();
+    await context.audioWorklet.addModule(URL.createObjectURL(new Blob([recorder], { type: 'text/javascript' })));
+    const file = await (await fetch('./_static/live/riff.flac')).arrayBuffer();
+    const riff = await context.decodeAudioData(file);
+    const source = new AudioBufferSourceNode(context, { buffer: riff, loop: true });
+    const tape = new AudioWorkletNode(context, 'recorder', { outputChannelCount: [2] });
+    const blocks = [];
+    source.connect(await chainNode(context, steps)).connect(tape).connect(context.destination);
+    source.start();
+    const counted = () => (context.playbackStats ?? context.playoutStats)?.underrunEvents ?? null;
+    const length = Math.ceil(seconds * context.sampleRate / 128) * 128;
+    const done = new Promise((finish) => {
+        tape.port.onmessage = ({ data }) => blocks.push(data) * 128 >= length && finish();
+    });
+    const underruns = counted();
+    await context.resume();
+    const [wall, clock] = [performance.now(), context.currentTime];
+    await done;
+    const late = (performance.now() - wall) / 1000 - (context.currentTime - clock);
+    await context.suspend();
+    const [one] = [riff.getChannelData(0)];
+    const sound = Float32Array.from({ length }, (_, k) => one[k % one.length]);
+    const offline = performance.now();
+    const wanted = await render([sound], context.sampleRate, steps);
+    const offlineSeconds = (performance.now() - offline) / 1000;
+    let [wrong, power] = [0, 0];
+    blocks.slice(0, length / 128).forEach(([, sides], n) => sides.forEach((side, k) => side.forEach((x, i) => {
+        wrong += (x - wanted[k][128 * n + i]) ** 2;
+        power += x * x;
+    })));
+    const missing = (blocks.at(-1)[0] - blocks[0][0]) / 128 + 1 - blocks.length;
+    return { seconds: length / context.sampleRate, missing, late, underruns: counted() === null ? null : counted() - underruns,
+        null_db: 10 * Math.log10(wrong / power + 1e-30), level_db: 10 * Math.log10(power / length / 2), offlineSeconds };
+}"""
 DATA = "document.querySelector('#labkit-live').dataset"
 ORDER = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
 
@@ -149,8 +197,11 @@ def test_pedals_in_the_page_play_as_labkit_does(pedals, names):
     spaces = {name: EFFECTS[name].space for name in names}
     chain = Chain(tuple(Step(n, s.from_unit(np.full(len(s), 0.6))) for n, s in spaces.items()))
     steps = [{"effect": name, "params": params} for name, params in chain]
-    wet = np.float32(pedals.evaluate(RENDER, [riff[0].tolist(), rate, steps]))[None]
-    assert relative_error_db(chain.render(riff, rate), wet) < -80
+    stereo = np.concatenate([riff, 0.5 * riff[:, ::-1]])
+    wet = np.float32(pedals.evaluate(RENDER, [stereo.tolist(), rate, steps]))
+    null_db = relative_error_db(chain.render(stereo, rate), wet)
+    print(f"null test of {' '.join(names)}: {null_db:.0f} dB")
+    assert null_db < -80
     assert pedals.wrong == []
 
 
@@ -171,14 +222,29 @@ def test_a_visitor_turns_knobs_and_drags_pedals_while_the_riff_plays(pedals):
     assert pedals.wrong == []
 
 
-@pytest.mark.long
-def test_pedals_play_for_half_a_minute_without_a_dropout(pedals):
-    pedals.get_by_role("button", name="play the riff").click()
-    pedals.wait_for_function(f"Number({DATA}.seconds) > 1")
-    late, dropouts = (float(pedals.evaluate(f"{DATA}.{name}")) for name in ("late", "dropouts"))
-    pedals.wait_for_function(f"Number({DATA}.seconds) > 31")
-    assert float(pedals.evaluate(f"{DATA}.late")) < late + 0.1  # the clock waits for late blocks
-    assert float(pedals.evaluate(f"{DATA}.dropouts")) == dropouts
+@pytest.mark.parametrize("seconds", [3, pytest.param(30, marks=pytest.mark.long)])
+def test_pedals_play_live_without_a_dropout(pedals, seconds):
+    steps = []
+    for name in ORDER:
+        space = EFFECTS[name].space
+        steps.append({"effect": name, "params": space.from_unit([0.6] * len(space))})
+    idle = os.getloadavg()[0] < 0.75 * os.cpu_count()
+    bare = pedals.evaluate(LIVE, [seconds, []])  # what this machine drops with no pedal at all
+    live = pedals.evaluate(LIVE, [seconds, steps])
+    for label, one in (("no pedal", bare), (f"{len(steps)} pedals", live)):
+        print(
+            f"{label}, {one['seconds']:.1f} s: {one['missing']} blocks missing, underruns "
+            f"{one['underruns']}, clock {1000 * one['late']:.0f} ms late, live against offline "
+            f"{one['null_db']:.0f} dB, {1000 * one['offlineSeconds'] / one['seconds']:.1f} ms a second"
+        )
+    assert live["level_db"] > -40
+    assert live["missing"] == 0
+    assert live["null_db"] < -120
+    if idle:  # else other programs take the time
+        assert not live["underruns"]
+        assert live["late"] < 0.1
+    else:
+        print("underruns are printed only: other programs use this machine")
 
 
 def test_without_faust_the_site_goes_without_the_page_and_says_so(monkeypatch, tmp_path, capsys):

@@ -1,11 +1,13 @@
 """The pedal board renders what is on screen; a game scores you and the network on the same chains."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from labkit.effects.chain import Chain, Step
+from labkit.effects.faust import program
 from labkit.effects.registry import effect
 from labkit.lab.board import INPUT_DBFS, Duel, PedalBoard
 from labkit.signal.units import set_rms
@@ -38,10 +40,10 @@ def test_it_renders_the_pedals_that_are_on_in_their_order(board):
 
 def test_a_preset_is_loaded_and_a_bad_one_is_refused_in_words(board):
     chain = Chain((LOW, DRIVE))
-    board._load(None, {"load": chain.to_json()}, None)
+    board._hear(None, {"load": chain.to_json()}, None)
     assert board.chain == chain
     sound = bytes(board.player.media)
-    board._load(None, {"load": "{"}, None)
+    board._hear(None, {"load": "{"}, None)
     assert board.pedals.message
     board.pedals.steps = [{"effect": "distortion", "params": {"drive_db": 1e9}, "on": True}]
     assert "drive_db" in board.pedals.message
@@ -49,6 +51,23 @@ def test_a_preset_is_loaded_and_a_bad_one_is_refused_in_words(board):
     board.pedals.steps = []
     assert board.pedals.message == ""
     assert board.chain == Chain()
+
+
+def test_it_is_written_as_a_program_and_a_card_and_never_over_another(board, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("board", "board_2"):
+        board._hear(None, {"export": "faust"}, None)  # as its button sends it
+        path = Path("output/board") / f"{name}.dsp"
+        assert board.pedals.message == f"wrote {path}"
+        assert path.read_text() == program(board.chain)
+    card, _ = board.export("card", out=tmp_path)
+    assert card == tmp_path / "board.card.svg"
+    assert "input: -20 dBFS RMS" in card.read_text()
+    with pytest.raises(ValueError, match="kinds must be among faust, lv2, vst3, card, got 'vst2'"):
+        board.export("vst2")
+    monkeypatch.setenv("PATH", "")
+    board._hear(None, {"export": "vst3"}, None)
+    assert "apt-get install faust" in board.pedals.message
 
 
 def test_a_game_scores_both_and_is_kept_beside_earlier_ones(tmp_path, monkeypatch):

@@ -160,6 +160,23 @@ def test_a_training_cell_that_is_run_again_goes_on(path):
     )
 
 
+@pytest.mark.parametrize("number", ["04", "05", "06", "07"])
+def test_tensorboard_opens_before_what_it_shows_is_trained(number):
+    (path,) = FOLDER.glob(f"{number}_*.ipynb")
+    cells = sources(read(path), "code")
+    opened = [k for k, source in enumerate(cells) if re.search(r"\bboard\.launch\(", source)]
+    trained = [k for k, s in enumerate(cells) if re.search(r"\bSYSTEM\.train\(|SummaryWriter\(", s)]
+    assert opened
+    assert trained
+    assert opened[0] < trained[0]
+
+
+@pytest.mark.parametrize("number", ["00", "05", "06", "07", "08"])
+def test_own_recordings_can_be_given(number):
+    (path,) = FOLDER.glob(f"{number}_*.ipynb")
+    assert any("Upload(" in source for source in sources(read(path), "code"))
+
+
 def is_defined(function):
     """Whether a module holds this function or class, or a package exports it; without an import."""
     *folders, name = function.split(".")

@@ -113,6 +113,15 @@ def test_what_libsndfile_cannot_read_goes_through_ffmpeg(tmp_path, monkeypatch, 
 
 
 @FFMPEG
+def test_a_telephone_prompt_which_has_no_header_is_known_by_its_name(tmp_path):
+    path = write_audio(tmp_path / "a.wav", sine(440, 16_000, 1.0), 16_000)
+    by_ffmpeg(path, tmp_path / "a.g722")
+    audio, rate = read_audio(tmp_path / "a.g722")
+    assert (audio.shape[0], rate) == (1, 16_000)
+    assert audio.shape[1] == pytest.approx(16_000, abs=100)
+
+
+@FFMPEG
 @pytest.mark.parametrize("suffix", [".mp3", ".ogg", ".opus", ".flac"])
 def test_streams_one_after_the_other_in_a_file_are_all_read(tmp_path, suffix):
     """A radio's recording; FLAC is streamed here, that is without its length."""

@@ -185,13 +185,14 @@ def tones(monkeypatch):
 
 
 @pytest.mark.usefixtures("tones")
-def test_a_stopped_run_on_ones_own_sounds_ends_where_an_unbroken_one_does(tmp_path):
+@pytest.mark.parametrize("own", [False, True])
+def test_a_stopped_run_ends_where_an_unbroken_one_does(own, tmp_path):
     folder = tmp_path / "own"
     folder.mkdir()
     for k in range(8):
         tone = Tones().clip(generator(k, "tone"), "train").audio
         write_audio(folder / f"tone{k}.wav", tone, RATE)
-    data = Data(folder=folder, n_validation=6)
+    data = Data(folder=folder if own else None, n_validation=6)
 
     def run(name, on_log=None, **changes):
         config = SMALL.but(steps=21, **changes)
@@ -268,6 +269,7 @@ def test_a_pair_is_explained_wherever_it_lies_or_it_is_said_why_not(pool):
         found = saturation.predict(model, wet, RATE, clean=clean)
         assert found.answer is None
         assert found.verdict.startswith(verdict)
+    assert found.refined == (found.curve, found.depth)  # the network's: no fit is near
 
 
 NOISE = generator(0, "noise").standard_normal((1, RATE)).astype(np.float32)

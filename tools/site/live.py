@@ -48,9 +48,9 @@ def compiled(name, folder):
     from labkit.effects.registry import effect
 
     space = effect(name).space
-    step = Step(name, space.from_unit([0.5] * len(space)))
+    chain = Chain((Step(name, space.from_unit([0.5] * len(space))),))
     with tempfile.TemporaryDirectory() as place:
-        (Path(place) / "pedal.dsp").write_text(program(Chain((step,))), encoding="utf-8")
+        (Path(place) / "pedal.dsp").write_text(program(chain, channels=2), encoding="utf-8")
         # What decays must not become subnormal, which is a hundred times slower.
         command = ["faust", "-lang", "wasm", "-ftz", "2", "pedal.dsp", "-o", "pedal.wasm"]
         subprocess.run(command, cwd=place, check=True)

@@ -12,24 +12,26 @@ async function modules() {
   return Object.fromEntries(await Promise.all(entries));
 }
 
-// A node that plays the chain [{effect, params}] on one channel; post another chain to its port.
+// A node that plays the chain [{effect, params}] in stereo; post another chain to its port.
 export async function chainNode(context, steps) {
   await context.audioWorklet.addModule(here("worklet.js"));
   return new AudioWorkletNode(context, "labkit-chain", {
     processorOptions: { pedals: await modules(), steps },
-    channelCount: 1, channelCountMode: "explicit", outputChannelCount: [1],
+    channelCount: 2, channelCountMode: "explicit", outputChannelCount: [2],
   });
 }
 
-// What a chain makes of samples, faster than real time.
-export async function render(samples, rate, steps) {
-  const context = new OfflineAudioContext(1, samples.length, rate);
-  const buffer = new AudioBuffer({ length: samples.length, sampleRate: rate });
-  buffer.copyToChannel(Float32Array.from(samples), 0);
+// What a chain makes of sound (a list of samples for each channel), faster than real time.
+export async function render(sound, rate, steps) {
+  const [{ length }] = sound;
+  const context = new OfflineAudioContext(2, length, rate);
+  const buffer = new AudioBuffer({ length, sampleRate: rate, numberOfChannels: sound.length });
+  sound.forEach((samples, k) => buffer.copyToChannel(Float32Array.from(samples), k));
   const source = new AudioBufferSourceNode(context, { buffer });
   source.connect(await chainNode(context, steps)).connect(context.destination);
   source.start();
-  return (await context.startRendering()).getChannelData(0);
+  const wet = await context.startRendering();
+  return [0, 1].map((k) => wet.getChannelData(k));
 }
 
 function modelOf(shelf, steps, onChange) { // what board.js asks of a widget's model
@@ -78,9 +80,11 @@ async function show(root) {
   let [context, node, meter, volume, source] = [];
   const model = modelOf(shelf, steps, (on) => node?.port.postMessage(on));
   const made = (parent, tag, fields) => parent.appendChild(Object.assign(document.createElement(tag), fields));
-  const bar = made(root, "p", {});
-  const status = made(root, "p", { role: "status", textContent: "stopped" });
-  board.render({ model, el: made(root, "div", {}) });
+  board.render({ model, el: root });
+  const box = root.querySelector(".labkit-board");
+  const bar = made(box, "div", { className: "bar" });
+  const status = made(box, "p", { role: "status", textContent: "stopped" });
+  box.prepend(bar, status);
 
   async function play(open) {
     stop();
@@ -129,9 +133,10 @@ async function show(root) {
     const level = 10 * Math.log10(block.reduce((sum, x) => sum + x * x, 1e-12) / block.length);
     const played = context.currentTime - root.dataset.clock;
     const late = (performance.now() - root.dataset.from) / 1000 - played;
-    const dropouts = (context.playbackStats ?? context.playoutStats)?.underrunEvents ?? 0; // where a browser counts them
+    const dropouts = (context.playbackStats ?? context.playoutStats)?.underrunEvents; // where a browser counts them
     Object.assign(root.dataset, { seconds: played, late, level, dropouts });
-    status.textContent = `input ${level.toFixed(0)} dBFS RMS (pedals are set for -20); latency ${(1000 * (context.baseLatency + (context.outputLatency || 0))).toFixed(0)} ms`;
+    status.textContent = `input ${level.toFixed(0)} dBFS RMS (pedals are set for -20); latency ${(1000 * (context.baseLatency + (context.outputLatency || 0))).toFixed(0)} ms`
+      + (dropouts === undefined ? "" : `; dropouts ${dropouts}`);
   }, 200);
 }
 

@@ -1,27 +1,30 @@
-// Plays a chain of pedals, each a WebAssembly module that Faust made, on one channel of audio.
+// Plays a chain of pedals, each a WebAssembly module that Faust made, on two channels of audio.
+const MOST = 2048; // samples of a block, at most
+
 class Pedal {
   constructor({ module, size, sliders }) {
     const functions = WebAssembly.Module.imports(module).map(({ name }) => [name, Math[name.slice(1, -1)]]); // _powf
     this.wasm = new WebAssembly.Instance(module, { env: Object.fromEntries(functions) }).exports;
     this.sliders = sliders; // knob -> its place
     this.wasm.init(0, sampleRate);
-    // Behind the state (`size` bytes): where the input is, where the output is, input, output.
-    const [places, most] = [Math.ceil(size / 4), 2048];
+    // Behind the state (`size` bytes): where two inputs and two outputs are, and then these four.
+    this.places = 4 * Math.ceil(size / 4);
+    const starts = [0, 1, 2, 3].map((k) => this.places + 16 + 4 * k * MOST);
     const { buffer } = this.wasm.memory;
-    new Int32Array(buffer).set([4 * (places + 2), 4 * (places + 2 + most)], places);
-    [this.from, this.to] = [4 * places, 4 * (places + 1)];
-    this.input = new Float32Array(buffer, 4 * (places + 2), most);
-    this.output = new Float32Array(buffer, 4 * (places + 2 + most), most);
+    new Int32Array(buffer, this.places).set(starts);
+    [this.inputs, this.outputs] = [starts.slice(0, 2), starts.slice(2)].map(
+      (pair) => pair.map((start) => new Float32Array(buffer, start, MOST)));
   }
 
   turn(params) {
     for (const [knob, value] of Object.entries(params)) this.wasm.setParamValue(0, this.sliders[knob], value);
   }
 
-  play(block) {
-    this.input.set(block);
-    this.wasm.compute(0, block.length, this.from, this.to);
-    return this.output.subarray(0, block.length);
+  play(channels) {
+    channels.forEach((channel, k) => this.inputs[k].set(channel));
+    const samples = channels[0].length;
+    this.wasm.compute(0, samples, this.places, this.places + 8);
+    return this.outputs.map((channel) => channel.subarray(0, samples));
   }
 }
 
@@ -45,10 +48,10 @@ registerProcessor("labkit-chain", class extends AudioWorkletProcessor {
     });
   }
 
-  process([[input]], [[output]]) {
-    let block = input ?? new Float32Array(output.length);
-    for (const { pedal } of this.chain) block = pedal.play(block);
-    output.set(block);
+  process([input], [output]) {
+    let channels = input.length ? input : output; // which is silent so far
+    for (const { pedal } of this.chain) channels = pedal.play(channels);
+    output.forEach((channel, k) => channel.set(channels[k]));
     return true;
   }
 });
