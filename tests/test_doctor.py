@@ -64,6 +64,15 @@ def test_the_report_of_this_machine_forgets_nothing():
     assert expected | (direct - {"torch", "torchaudio"}) <= set(names)
 
 
+def test_a_part_that_cannot_be_examined_is_bad(monkeypatch):
+    def broken():
+        raise PermissionError("no entry")
+
+    monkeypatch.setattr(doctor, "_optional_parts", broken)
+    line = Check("examination", "no entry", "bad", "follow the message on the left")
+    assert line in doctor.report()
+
+
 def test_one_line_tells_that_all_is_there_and_more_what_is_not(monkeypatch, capsys):
     bad, fine = (
         Check("long name", "gone", "bad", "get it"),

@@ -13,7 +13,6 @@ from labkit.signal.augment import augment
 from labkit.signal.guitar import phrase
 from labkit.signal.seeds import generator
 
-pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed")
 RATE, PEDALS = 44_100, ("compressor", "distortion", "chorus", "phaser", "reverb")
 MIDDLE = {name: one.space.from_unit([0.5] * len(one.space)) for name, one in EFFECTS.items()}
 

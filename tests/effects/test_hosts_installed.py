@@ -163,3 +163,11 @@ def test_a_name_a_file_or_a_uri_finds_it(folders, monkeypatch):
     assert find("compressor").kind == "builtin"
     with pytest.raises(PluginError, match="no plug-in 'urn:maker:Cold' here"):
         find("urn:maker:Cold")
+
+
+@pytest.mark.usefixtures("folders")
+def test_a_host_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name != "dawdreamer")
+    with pytest.raises(PluginError, match="Warm cannot be hosted: dawdreamer is not installed"):
+        find("Warm")
+    assert {info.kind for info in installed_plugins() if info.why_not} == {"LV2", "VST2"}

@@ -14,6 +14,8 @@ from labkit.effects.synths.registry import Synth
 from labkit.effects.synths.spec import NOTE
 from labkit.effects.synths.surge import SIMPLE, SurgeEngine, find_surge, routed, start
 from labkit.signal.seeds import generator
+from labkit.systems.synth.predict import patch_of
+from labkit.systems.synth.train import exchanges, varied
 
 # The parameters of scene A that matter here, and of the whole, as pedalboard shows them of Surge XT 1.3.
 CLASSIC = "shape width_1 width_2 sub_mix sync"
@@ -255,6 +257,22 @@ def test_without_surge_the_error_says_how_to_get_it(
             PluginError, match=r"Surge XT is needed here as VST3.*install it, with its.*VST3_PATH"
         ):
             ask()
-    pytest.importorskip("pedalboard", reason="the package pedalboard is not installed")
     (tmp_path / "Maker" / "Surge XT.vst3").mkdir(parents=True)
     assert find_surge() == str(tmp_path / "Maker" / "Surge XT.vst3")
+
+
+def test_the_system_takes_the_set() -> None:
+    """A silent patch gets its loudest source, oscillators change places, and no knob is moved that is not known."""
+    values = SIMPLE.settle(patch(5) | {"a_lfo_3_amplitude": 0.25, "a_lfo_4_amplitude": 0.75})
+    order = exchanges(SIMPLE)[2]  # the first two oscillators change places
+    exchanged = SIMPLE.decode(SIMPLE.encode(values)[order])
+    assert exchanged["a_osc_2_volume"] == values["a_osc_1_volume"]
+    assert exchanged["a_lfo_4_amplitude"] == 0.25  # LFO 4 moves oscillator 2
+    off = {name: 0.0 for name in SIMPLE.names if name.endswith("_volume")}
+    code = SIMPLE.encode(SIMPLE.settle(values | off))
+    for k in (1, 2, 3):  # below the range, the third one least
+        code[SIMPLE.columns[f"a_osc_{k}_volume"]] -= 1.0 / k
+    sounding = patch_of(SIMPLE, code)
+    assert [name for name in off if sounding[name] != 0] == ["a_osc_3_volume"]
+    mel, lines = np.zeros((64, 10), np.float32), np.zeros(312, np.float32)
+    assert varied(mel, lines, values, SIMPLE, np.random.default_rng(0))[2] == values

@@ -47,6 +47,16 @@ def test_players_are_matched_in_what_is_played():
     assert "<wet>" not in shown._repr_html_()
 
 
+def test_all_go_lower_together_and_the_note_tells():
+    click = np.zeros((1, RATE), dtype=np.float32)
+    click[0, ::5000] = 1.0
+    shown = listen.players({"click": (click, RATE), "sine": (sine(0.1), RATE)})
+    assert shown.note.startswith("all at -")
+    assert shown.note in str(shown)
+    click, tone = (loudness_lufs(audio.T, RATE) for audio in sounds(shown))
+    assert click == pytest.approx(tone, abs=0.1)
+
+
 def test_without_matching_an_over_lowers_all_and_the_note_tells():
     shown = listen.players({"soft": (sine(0.5), RATE), "over": (sine(2.0), RATE)}, match=False)
     soft, over = sounds(shown)

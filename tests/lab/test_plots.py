@@ -7,6 +7,7 @@ import pytest
 from matplotlib import get_backend, rcParams
 from PIL import Image
 
+from labkit.effects.chain import Chain, Step
 from labkit.lab import plots
 from labkit.signal.seeds import generator
 
@@ -98,6 +99,18 @@ def test_a_chain_diagram_is_text_with_units():
     assert "<b>&lt;own&gt;</b><br>rate 0.5 Hz" in shown._repr_html_()
     nothing = "no pedals (the recording sounds as the dry one does)"
     assert str(plots.chain_diagram([])) == f"Pedal chain: input -> {nothing} -> output"
+
+
+def test_a_card_shows_knobs_as_a_clock_does(tmp_path):
+    # A third of -36 to -15 dB; a gain beyond its range stops at the end.
+    steps = Step("clipping", {"threshold_db": -29.0}), Step("gain", {"gain_db": 30.0})
+    card = plots.chain_card(Chain(steps), -14.2)
+    words = [text.get_text() for text in card.axes[0].texts]
+    assert words[:2] == ["1. clipping", "threshold -29 dB\n10:30"]
+    assert words[3] == "gain 30 dB\n5:00"
+    card.save(tmp_path / "card.svg")
+    assert "input: -14 dBFS RMS" in (tmp_path / "card.svg").read_text()
+    assert "no pedals" in plots.chain_card(Chain()).axes[0].texts[0].get_text()
 
 
 def test_what_matplotlib_draws_black_is_legible_on_a_dark_page():

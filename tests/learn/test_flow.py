@@ -77,6 +77,24 @@ def test_guidance_has_its_limits_exactly(field):
         )
 
 
+def test_exchanged_slots_exchange_velocities():
+    perceptron, field = fields()
+    x, time = (
+        torch.randn(4, 9, generator=rng("x")).double(),
+        torch.rand(4, generator=rng("t")).double(),
+    )
+    condition = torch.randn(4, 5, generator=rng("c")).double()
+    swapped = torch.tensor([3, 4, 5, 6, 7, 8, 0, 1, 2])
+    ours = field(x, time, condition)
+    torch.testing.assert_close(
+        field(x[:, swapped], time, condition), ours[:, swapped], atol=1e-9, rtol=0
+    )
+    assert (ours[:, swapped] - ours).abs().max() > 1e-2
+    unlike = perceptron(x[:, swapped], time, condition)
+    unlike = unlike - perceptron(x, time, condition)[:, swapped]
+    assert unlike.abs().max() > 1e-3
+
+
 def test_pairing_is_the_cheapest_of_all():
     noise, target = (
         torch.randn(6, 3, generator=rng("noise")),

@@ -51,6 +51,18 @@ def test_matched_clips_are_equally_loud_to_a_tenth():
         assert audio == pytest.approx(before * 10 ** (shift_db / 20), abs=1e-6)
 
 
+def test_a_peak_in_the_way_lowers_all_together():
+    click = np.zeros((1, RATE), dtype=np.float32)
+    click[0, ::12000] = 0.9
+    matched, reached = loudness.match_all(
+        {"click": (click, RATE), "sine": (sine(amplitude=0.01), RATE)}
+    )
+    assert reached < -24
+    assert np.abs(matched["click"][0]).max() == pytest.approx(1.0, abs=1e-6)
+    for name in matched:
+        assert loudness.loudness_lufs(matched[name][0], RATE) == pytest.approx(reached, abs=0.1)
+
+
 def test_low_frequency_effects_do_not_count():
     """A 5.1 recording is as loud as its other five channels, which pyloudnorm measures."""
     audio = generator(0, "surround").normal(0, 0.05, (6, 2 * RATE))

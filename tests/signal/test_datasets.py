@@ -7,12 +7,11 @@ import tarfile
 import threading
 import zipfile
 
+import pooch
 import pytest
 
 from labkit.signal import datasets
 from labkit.signal.datasets import DatasetUnavailable, LicenceError, get
-
-pooch = pytest.importorskip("pooch")
 
 
 def zipped():

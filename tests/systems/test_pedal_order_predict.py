@@ -16,7 +16,7 @@ from labkit.signal.seeds import generator
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order import SIX, THREE, Config, refine
 from labkit.systems.pedal_order.model import KINDS
-from labkit.systems.pedal_order.predict import NO_GUITAR, OTHER_PEDAL, Prediction, decode
+from labkit.systems.pedal_order.predict import NO_GUITAR, OTHER_PEDAL, Prediction, decode, windows
 
 SMALL = Config().but(
     seconds=0.5,
@@ -162,6 +162,14 @@ def test_no_pedals_are_decided_apart(shelf, row):
     assert found.alternatives[1][1] > found.probability
 
 
+def test_windows_cover_the_recording_and_leave_out_silence():
+    audio = np.concatenate([np.zeros((1, 40)), np.ones((1, 60))], axis=1).astype("f")
+    cut = windows(audio, 10, most=8)
+    assert cut.shape[1] == 10
+    assert (np.abs(cut).max(1) > 0).all()
+    assert windows(np.ones((1, 4), "f"), 10, most=8).shape == (1, 10)
+
+
 def test_recreate_plays_the_chain_at_the_trained_level():
     audio = np.random.default_rng(0).normal(0, 0.003, (2, 30_000)).astype(np.float32)
     wet = pedal_order.recreate(TRUTH, audio, RATE)
@@ -209,7 +217,7 @@ def test_a_second_candidate_wins_when_it_explains_the_sound(pair):
     assert found.chain.steps[1].params["drive_db"] == pytest.approx(26.0, abs=0.01)
 
 
-@pytest.mark.parametrize("lag", [0, 300, 9_000])
+@pytest.mark.parametrize("lag", [0, 9_000])
 def test_where_no_candidate_explains_the_sound_it_is_aligned_and_the_shelf_is_searched(pair, lag):
     dry, wet = pair
     wrong = ("distortion", "lowpass")

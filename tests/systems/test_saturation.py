@@ -191,13 +191,14 @@ def tones(monkeypatch):
 
 
 @pytest.mark.usefixtures("tones")
-def test_a_stopped_run_on_ones_own_sounds_ends_where_an_unbroken_one_does(tmp_path):
+@pytest.mark.parametrize("own", [False, True])
+def test_a_stopped_run_ends_where_an_unbroken_one_does(own, tmp_path):
     folder = tmp_path / "own"
     folder.mkdir()
     for k in range(8):
         tone = Tones().clip(generator(k, "tone"), "train").audio
         write_audio(folder / f"tone{k}.wav", tone, RATE)
-    data = Data(folder=folder, n_validation=6)
+    data = Data(folder=folder if own else None, n_validation=6)
 
     def run(name, on_log=None, **changes):
         config = SMALL.but(steps=21, **changes)
@@ -269,10 +270,12 @@ def test_a_pair_is_explained_wherever_it_lies_or_it_is_said_why_not(pool):
     assert found.answer == ("cubic", pytest.approx(5.0, rel=0.02))
     assert found.pair.lag_ms == pytest.approx(200, abs=0.1)
     line = np.round(1e4 * clean) / 2e4  # half the sound, rounded as a file rounds it
-    for wet, verdict in ((line, "no curve explains"), (noise, "not aligned")):
+    no_curve = "no curve explains"
+    for wet, verdict in ((line, no_curve), (clean / 2, no_curve), (noise, "not aligned")):
         found = saturation.predict(model, wet, RATE, clean=clean)
         assert found.answer is None
         assert found.verdict.startswith(verdict)
+    assert found.refined == (found.curve, found.depth)  # the network's: no fit is near
 
 
 NOISE = generator(0, "noise").standard_normal((1, RATE)).astype(np.float32)

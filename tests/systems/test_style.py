@@ -76,6 +76,13 @@ def predicted(audio, reference, rate=22_050):
     return style.predict(style.build(SMALL), audio, rate, reference=reference)
 
 
+def test_an_example_of_training_is_its_piece_treated(batch):
+    for plain, target, truth in zip(batch["plain"], batch["target"], batch["truth"], strict=True):
+        # Both are kept in half precision.
+        wet = render(plain.numpy(), 22_050, truth.double().numpy())
+        assert wet == pytest.approx(target.numpy(), abs=2e-3)
+
+
 @pytest.mark.parametrize("gradient", GRADIENTS)
 def test_every_tensor_learns_by_every_gradient(gradient, batch):
     settings = SMALL.but(gradient=gradient)
@@ -101,6 +108,11 @@ def test_it_learns_and_its_file_gives_it_back(tmp_path):
     assert all(torch.equal(a, b) for a, b in pairs)
     style.save(model, tmp_path / "style.safetensors")
     assert style.load(tmp_path / "style.safetensors").config == settings
+
+
+def test_a_proxy_is_taught_first(tmp_path):
+    style.SYSTEM.train(SMALL.but(gradient="proxy", steps=2), tmp_path)
+    assert (tmp_path / "proxy" / "config.json").exists()
 
 
 def test_predict_takes_any_recording_and_its_code_is_the_sound(voice, tmp_path):

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from mido import MidiFile
 
 from labkit.cli import main
 from labkit.effects.synths.registry import Synth
@@ -257,11 +258,10 @@ def test_a_match_is_as_loud_as_the_sound_and_the_best_that_was_tried(match: Matc
 
 
 def test_the_files_of_a_match_open_again(match: Match, vital: Synth, tmp_path: Path):
-    mido = pytest.importorskip("mido", reason="the package mido is not installed")
     files = write_match(match, tmp_path / "deep", name="mine", synth=vital)
     played = vital.play(files[0].read_text(), match.values, seconds=1.5)
     np.testing.assert_allclose(played, match.audio, atol=1e-5)
-    notes = [m for m in mido.MidiFile(files[1]).tracks[0] if not m.is_meta]
+    notes = [m for m in MidiFile(files[1]).tracks[0] if not m.is_meta]
     assert [(m.type, m.note) for m in notes] == [("note_on", 50), ("note_off", 50)]
     # 960 ticks a second.
     assert notes[1].time / 960 == pytest.approx(match.values["note_seconds"], abs=1e-3)
@@ -334,7 +334,6 @@ def filled(folder: Path, config: RenderConfig) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("vita", reason="the package vita is not installed")
-    pytest.importorskip("distributed", reason="the package distributed is not installed")
     out = tmp_path_factory.mktemp("whole")
     assert render(SMALL, out, workers=1) == 10
     return out

@@ -38,6 +38,17 @@ def test_the_map_does_not_depend_on_the_order():
     torch.testing.assert_close(drawn[0], drawn[1])
 
 
+def test_without_a_condition_nothing_of_it_is_used():
+    built = build(TINY).field.eval()
+    x, time = torch.randn(2, 9, generator=rng("x")), torch.rand(2, generator=rng("time"))
+    kept = torch.tensor([False, True])
+    conditions = [torch.rand(2, 2 * N_MAP, generator=rng("c", i)) for i in range(2)]
+    first, second = (built(x, time, condition, kept) for condition in conditions)
+    assert torch.equal(first[0], second[0])
+    assert not torch.equal(first[1], second[1])
+    torch.testing.assert_close(first[:1], built(x[:1], time[:1], None))
+
+
 def test_it_learns_on_a_handful():
     """60 steps on 32 sounds: below the loss of a constant answer, and every tensor moves."""
     model = build(TINY.but(n_oscillators=2, width=48, n_layers=2)).train()

@@ -17,6 +17,8 @@ _LOW, _HIGH = SPACE["depth"].low, SPACE["depth"].high
 # generated pairs: `tests/systems/test_saturation.py` draws others and holds them.
 MOST_LEFT, MOST_OF_LINE, LEAST_LIKENESS = 0.2, 0.7, 0.2
 MAX_LAG_SECONDS, _ALIGNED_SECONDS = 1.0, 10.0
+# Less than this is rounding: the wet recording is the clean one at another level.
+_LEAST_OF_LINE = 1e-9
 LEAD, EDGE = 2048, 64  # clean samples before and behind those that are compared
 _LOGS = (math.log(_LOW), math.log(_HIGH))
 _N_GRID, _GRID_SAMPLES, _MEMORY_SAMPLES = 16, 8192, 16384
@@ -44,8 +46,8 @@ class Pair:
 
     @property
     def bar(self) -> float:
-        """The share that the best curve must stay below."""
-        return min(MOST_LEFT, MOST_OF_LINE * self.line)
+        """The share that the best curve must stay below; 0 where a straight line leaves nothing."""
+        return 0.0 if self.line < _LEAST_OF_LINE else min(MOST_LEFT, MOST_OF_LINE * self.line)
 
     @property
     def explained(self) -> bool:
