@@ -70,10 +70,10 @@ notebooks-laptop: setup ## run every notebook as a laptop does, where each claim
 	LAB_BUDGET=laptop $(BIN)/python -m pytest $(NBVAL:300=1800) $(PARALLEL) --durations=0 $(NOTEBOOKS) | tee runs/notebooks-laptop.log
 
 data: setup ## rebuild what data/ ships, from seeds
-	$(BIN)/labkit data make
+	$(BIN)/python tools/phrases.py
 
 results: setup ## write the main figures of data/results into README and data/README
-	$(BIN)/labkit results --readme
+	$(BIN)/python tools/headlines.py
 
 pictures: setup ## make README's pictures: notebook 00 as it scrolls by, and one of its figures
 	$(BIN)/python tools/pictures.py notebooks/00_start_here.ipynb "compare_spectrograms(clips)" data/pictures/spectrograms.png

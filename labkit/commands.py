@@ -1,18 +1,16 @@
 """The commands of `labkit` that need no training: each function is one, its arguments are flags."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional
 
 from labkit.signal.paths import new_files, replace_text
 
 # Slow imports stand inside: a file that cannot be read is reported at once.
-
-_Kind = Literal["builtin", "VST3", "LV2", "VST2"]
 
 
 def chain(
@@ -108,13 +106,12 @@ def chain(
     level_dbfs = -20.0 if dry is None else rms_dbfs(dry_audio)
     channels = min(len(wet if dry is None else dry_audio), 2)
     wanted = () if refusal else paths
-    for path in exported(chosen, wanted, channels=channels, input_dbfs=level_dbfs):
-        print(f"wrote {path}")
+    _wrote(exported(chosen, wanted, channels=channels, input_dbfs=level_dbfs))
     write_json(target, {**json.loads(chosen.to_json()), **answer})
-    print(f"wrote {target}")
+    _wrote([target])
     if dry is not None and not refusal:
         write_audio(recreated, chosen.render(dry_audio, dry_rate), dry_rate)
-        print(f"wrote {recreated}")
+        _wrote([recreated])
     return 0
 
 
@@ -142,9 +139,7 @@ def export(
     found = Chain.load(chain)
     endings = [ending for kind in kinds for ending in ENDINGS[kind]]
     paths = new_files(out, chain.name.removesuffix(".json").removesuffix(".chain"), *endings)
-    for path in exported(found, paths, channels=channels):
-        print(f"wrote {path}")
-    return 0
+    return _wrote(exported(found, paths, channels=channels))
 
 
 def match(
@@ -194,9 +189,7 @@ def match(
     found.chain.save(files[0])
     replace_text(files[1], found.chain.to_code() + "\n")
     write_audio(files[2], found.chain.render(dry_audio, dry_rate), dry_rate)
-    for path in files:
-        print(f"wrote {path}")
-    return 0
+    return _wrote(files)
 
 
 def saturation(
@@ -255,7 +248,7 @@ def saturation(
     if out is not None:
         (target,) = new_files(out, file.stem, ".saturation.json")
         write_json(target, answer)
-        print(f"wrote {target}")
+        _wrote([target])
     return 0
 
 
@@ -297,9 +290,7 @@ def enhance(
         f"{facts['seconds']:.1f} s, {facts['loudness_lufs']:.1f} LUFS, "
         f"true peak {facts['true_peak_dbtp']:.1f} dBTP{turned}"
     )
-    for path in files:
-        print(f"wrote {path}")
-    return 0
+    return _wrote(files)
 
 
 def style(
@@ -336,9 +327,7 @@ def style(
     name = f"{file.stem}_like_{reference.stem}"
     files = new_files(out, name, ".wav", ".json", ".board.py")
     system.write(found, sample_rate, *files)
-    for path in files:
-        print(f"wrote {path}")
-    return 0
+    return _wrote(files)
 
 
 def text(
@@ -427,18 +416,18 @@ def synth(
         checkpoint: another checkpoint than the shipped one.
         seed: of the draws.
     """
+    from labkit.signal.files import read_audio
+
+    audio, sample_rate = read_audio(file)
+
     from labkit.systems import synth as system
 
-    match, files = system.match_file(
-        file,
-        out=out,
-        n=n,
-        refine=refine,
-        pitch=pitch,
-        preset=preset,
-        checkpoint=checkpoint,
-        seed=seed,
-    )
+    model = system.load(checkpoint, preset=preset)
+    options = {"n": n, "refine": refine, "pitch": pitch, "seed": seed}
+    options["notes"] = system.notes_here(model)
+    with system.Synth(model.config.sound.spec) as player:
+        match = system.predict(model, audio, sample_rate, synth=player, **options)
+        files = system.write_match(match, out, name=file.stem, synth=player)
     print(system.describe(match, files))
     return 0
 
@@ -465,21 +454,7 @@ def data_get(
     """
     from labkit.signal import datasets
 
-    try:
-        print(datasets.get(name, accept_licence=accept_licence, files=files or None))
-    except datasets.LicenceError as error:
-        message = str(error).replace("pass accept_licence=True", "add --accept-licence")
-        raise ValueError(message) from None
-    return 0
-
-
-def data_make() -> int:
-    """Make the phrases in data/ again, from their seeds."""
-    from labkit.signal import shipped
-    from labkit.signal.paths import data_dir
-
-    for name, digest in shipped.make_phrases(data_dir() / "phrases").items():
-        print(f"{name}  {digest}")
+    print(datasets.get(name, accept_licence=accept_licence, files=files or None))
     return 0
 
 
@@ -489,7 +464,6 @@ def data_render_synth(
     out: Path | None = None,
     n: int = 21_504,
     workers: int = 2,
-    scheduler: str | None = None,
 ) -> int:
     """Render notes of a synthesizer to train on; the same folder again continues.
 
@@ -497,8 +471,7 @@ def data_render_synth(
         preset: vital_simple, vital_full or surge_simple.
         out: the folder; one in the cache by default.
         n: number of notes; an eighth, but at most 512, are for validation, and as many for test.
-        workers: processes of a local dask cluster.
-        scheduler: address of a dask scheduler to use instead, e.g. tcp://host:8786.
+        workers: processes of a dask cluster.
     """
     from labkit.systems.synth.config import PRESETS, Config
     from labkit.systems.synth.render import RenderConfig, default_folder, render
@@ -509,25 +482,17 @@ def data_render_synth(
     kept = max(1, min(512, n // 8))
     seconds = PRESETS.get(preset, Config()).sound.seconds
     config = RenderConfig(preset, seconds, n_train=n - 2 * kept, n_validation=kept, n_test=kept)
-    rendered = render(config, folder, workers=workers, scheduler=scheduler)
+    rendered = render(config, folder, workers=workers)
     print(f"{rendered} notes rendered; {config.n_train} to train on in {folder}")
     return 0
 
 
-def plugins(
-    names: Positional[tuple[str, ...]] = (),
-    *,
-    kinds: tuple[_Kind, ...] = get_args(_Kind),
-    check: bool = False,
-    timeout_s: float = 20.0,
-) -> int:
+def plugins(names: Positional[tuple[str, ...]] = (), *, check: bool = False) -> int:
     """List the plug-ins that can be hosted, or show the knobs of some.
 
     Args:
         names: plug-ins to open, by name, file or URI; all are listed when none is named.
-        kinds: the kinds to list.
         check: open every listed plug-in in its own process and print what was measured.
-        timeout_s: seconds that a plug-in may take to open and to answer.
     """
     from labkit.effects.hosts.listing import installed_plugins
     from labkit.effects.hosts.plugin import HostedPlugin
@@ -535,42 +500,27 @@ def plugins(
 
     status = 0
     for name in names:
-        with HostedPlugin(name, timeout_s=timeout_s) as plugin:
+        with HostedPlugin(name) as plugin:
             print(f"{plugin.name} ({plugin.info.kind}, {plugin.info.where}): {plugin.facts()}")
             for knob in plugin.parameters:
                 span = f"{knob.low} to {knob.high}"
                 print(f"  {knob.name:26s} {span}   default {knob.default_unit:.3f} of 0..1")
-    if names:
-        return 0
-    for info in installed_plugins():
-        if info.kind not in kinds:
-            continue
+    for info in installed_plugins() if not names else ():
         note = info.why_not and f"not usable: {info.why_not}"
         if check and not info.why_not:
             try:
-                source = info.name if info.kind == "builtin" else info.where
-                with HostedPlugin(source, timeout_s=timeout_s) as plugin:
+                with HostedPlugin(info) as plugin:
                     note = plugin.facts()
             except PluginError as error:
                 note, status = str(error), 1
-        line = f"{info.kind:8s} {info.name:26s} {info.where}   {note}"
-        print(line.rstrip(), flush=True)
+        print(f"{info.kind:8s} {info.name:26s} {info.where}   {note}".rstrip(), flush=True)
     return status
 
 
-def results(system: Annotated[str | None, Positional] = None, *, readme: bool = False) -> int:
-    """Print the results tables that ship.
-
-    Args:
-        system: one of them only.
-        readme: write the main figures into README.md and data/README.md instead.
-    """
+def results(system: Annotated[str | None, Positional] = None) -> int:
+    """Print the results tables that ship, of one system or of all."""
     from labkit.lab import results as pages
 
-    if readme:
-        for page in pages.write_headlines():
-            print(f"wrote {page}")
-        return 0
     for name, table in pages.tables(system).items():
         print(f"{name}\n\n{table}\n")
     return 0
@@ -585,6 +535,13 @@ def doctor(*, table: bool = False) -> int:
     from labkit.doctor import doctor as examine
 
     return 0 if examine(table=table) else 1
+
+
+def _wrote(files: Iterable[Path]) -> int:
+    """Say what was written; returns the exit status of a command that ends here."""
+    for path in files:
+        print(f"wrote {path}")
+    return 0
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -607,7 +564,6 @@ COMMANDS = {
     "synth": synth,
     "data list": data_list,
     "data get": data_get,
-    "data make": data_make,
     "data render-synth": data_render_synth,
     "plugins": plugins,
     "results": results,

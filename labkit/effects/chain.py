@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -15,7 +14,6 @@ import torch
 from torch import Tensor
 
 from labkit.effects.effect import Board, PitchShift, commutes, process
-from labkit.effects.kernels import for_kernel
 from labkit.effects.parameters import ParameterSpace
 from labkit.effects.registry import effect
 from labkit.signal.optional import need
@@ -158,7 +156,6 @@ class Chain:
         raise ValueError(f'a chain is a JSON list of {{"effect", "params"}}, got {text[:60]!r}')
 
     def save(self, path: str | Path) -> None:
-        """Write `to_json()`."""
         replace_text(Path(path), self.to_json() + "\n")
 
     @classmethod
@@ -311,40 +308,11 @@ def render_chains(
 ) -> Tensor:
     """Every item of (batch, channels, samples) through its own chain, in torch.
 
-    A chain is a `Chain`, or pairs of a pedal's name and all its knobs. Each launch runs one pedal
-    on all items that wait for it at once, so chains of at most K pedals out of P take at most K * P
-    launches however many they are.
+    A chain is a `Chain`, or pairs of a pedal's name and all its knobs.
     """
-    left = [list(chain) for chain in chains]
-    out = for_kernel(audio).clone()
-    # In half precision a delay would be dozens of samples off.
-    dtype = torch.promote_types(audio.dtype, torch.float32)
-    for name, items in launches([[name for name, _ in steps] for steps in left]):
-        rows = [left[item].pop(0)[1] for item in items]
-        knobs = {
-            knob: torch.tensor([row[knob] for row in rows], dtype=dtype, device=audio.device)
-            for knob in effect(name).space.names
-        }
-        index = torch.tensor(items, device=audio.device)
-        wet = effect(name).differentiable(out[index], sample_rate, **knobs)
-        out = wet if len(items) == len(audio) else out.index_copy(0, index, wet)
-    return out
-
-
-def launches(orders: Sequence[Sequence[str]]) -> list[tuple[str, list[int]]]:
-    """(pedal, items) pairs that run the pedals of every item in its order.
-
-    Of the pedals that the longest remaining orders wait for, the one that most items wait for comes
-    next; by the number of waiting items alone, a few could wait for long.
-    """
-    left = [list(order) for order in orders]
-    plan = []
-    while any(left):
-        waiting, longest = Counter(order[0] for order in left if order), max(map(len, left))
-        wanted = sorted({order[0] for order in left if len(order) == longest})
-        name = max(wanted, key=waiting.__getitem__)
-        items = [i for i, order in enumerate(left) if order and order[0] == name]
-        for item in items:
-            left[item].pop(0)
-        plan.append((name, items))
-    return plan
+    wet = []
+    for item, chain in zip(audio.split(1), chains, strict=True):
+        for name, knobs in chain:
+            item = effect(name).differentiable(item, sample_rate, **knobs)
+        wet.append(item)
+    return torch.cat(wet)

@@ -168,34 +168,24 @@ def hint(name: str) -> None:
     print(f"hint {step + 1} of 3: {facts()[name].hints[step]}")
 
 
-class Progress:
-    """A table of all exercises: which are solved here, how hard each is, and how long it takes."""
+def progress() -> Table:
+    """All exercises: which are solved here, how hard each is, how long it takes.
 
-    def __init__(self) -> None:
-        solved = _solved()
-        self.rows = [
-            (name, one.title, "★" * one.stars, f"{one.minutes} min", solved.get(name, ""))
-            for name, one in facts().items()
-        ]
-        self.n_solved = sum(bool(row[-1]) for row in self.rows)
-
-    def __repr__(self) -> str:
-        rows = [f"{row[0]}  {row[2]:3s}  {row[1]:34s} {row[4] or '-'}" for row in self.rows]
-        return "\n".join([f"{self.n_solved} of {len(rows)} exercises solved", *rows])
-
-    def _repr_html_(self) -> str:
-        table = Table(("No.", "Exercise", "Level", "Time", "Solved"), tuple(self.rows))
-        return f"<p>{self.n_solved} of {len(self.rows)} exercises solved</p>{table._repr_html_()}"
-
-
-def progress() -> Progress:
-    """The table of all exercises; once all are solved, a certificate beside their record."""
-    table = Progress()
-    if table.n_solved == len(table.rows):
+    Once all are solved, a certificate is written beside their record.
+    """
+    solved = _solved()
+    rows = tuple(
+        (name, one.title, "★" * one.stars, f"{one.minutes} min", solved.get(name, ""))
+        for name, one in facts().items()
+    )
+    table, n = Table(("No.", "Exercise", "Level", "Time", "Solved"), rows), len(rows)
+    n_solved = sum(bool(row[-1]) for row in rows)
+    print(f"{n_solved} of {n} exercises solved")
+    if n_solved == n:
         page = _SOLVED.with_name("certificate.html")
-        last = max(row[-1] for row in table.rows)
-        words = f"<h1>Neural audio effects</h1><p>Every exercise of the course solved, {last}.</p>"
-        replace_text(page, f"<!doctype html><meta charset=utf-8>{words}{table._repr_html_()}\n")
+        words = f"Every exercise of the course solved, {max(row[-1] for row in rows)}."
+        head = f"<!doctype html><meta charset=utf-8><h1>Neural audio effects</h1><p>{words}</p>"
+        replace_text(page, f"{head}{table._repr_html_()}\n")
         print(f"all solved: {page} is your certificate")
     return table
 

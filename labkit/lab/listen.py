@@ -7,7 +7,6 @@ import base64
 import html
 import io
 import math
-import wave
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -174,13 +173,16 @@ def abx(a: np.ndarray, b: np.ndarray, sample_rate: int, *, seed: int | None = No
 
 def wav_bytes(audio: np.ndarray, sample_rate: int) -> bytes:
     """A 16-bit WAV file of audio (channels, samples); samples beyond full scale are clipped."""
-    samples = np.round(np.clip(as_channels(audio), -1.0, 1.0) * 32767).astype("<i2")
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(samples.shape[0])
-        file.setsampwidth(2)
-        file.setframerate(sample_rate)
-        file.writeframes(samples.T.tobytes())
+    samples = np.round(np.clip(as_channels(audio), -1.0, 1.0) * 32767).astype(np.int16)
+    return _encoded(samples, sample_rate, "WAV", "PCM_16")
+
+
+def _encoded(audio: np.ndarray, sample_rate: int, kind: str, subtype: str) -> bytes:
+    buffer, layout = io.BytesIO(), {"format": kind, "subtype": subtype}
+    with need("soundfile").SoundFile(buffer, "w", sample_rate, len(audio), **layout) as file:
+        # In blocks: libsndfile's Vorbis encoder overflows its stack on minutes at once.
+        for start in range(0, audio.shape[1], _BLOCK):
+            file.write(audio.T[start : start + _BLOCK])
     return buffer.getvalue()
 
 
@@ -192,18 +194,10 @@ def _switch() -> str:
 
 def _data_url(audio: np.ndarray, sample_rate: int) -> str:
     """The clip as a `data:` address: WAV, or Ogg where it is long."""
-    if audio.shape[1] <= _LONG_SECONDS * sample_rate:
-        kind = "wav"
-        media = wav_bytes(audio, sample_rate)
-    else:
-        kind = "ogg"
-        buffer = io.BytesIO()
-        options = {"format": "OGG", "subtype": "VORBIS"}
-        with need("soundfile").SoundFile(buffer, "w", sample_rate, len(audio), **options) as file:
-            # In blocks: libsndfile's Vorbis encoder overflows its stack on minutes at once.
-            for start in range(0, audio.shape[1], _BLOCK):
-                file.write(audio.T[start : start + _BLOCK])
-        media = buffer.getvalue()
+    kind, media = "wav", None
+    if audio.shape[1] > _LONG_SECONDS * sample_rate:
+        kind, media = "ogg", _encoded(audio, sample_rate, "OGG", "VORBIS")
+    media = media or wav_bytes(audio, sample_rate)
     return f"data:audio/{kind};base64,{base64.b64encode(media).decode()}"
 
 

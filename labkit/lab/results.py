@@ -3,11 +3,8 @@
 import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path
 
 from labkit.measure.score import SOURCES, STRANGERS, Row, read, results_path
-from labkit.signal.paths import data_dir, replace_text
 
 _BESIDE = {
     "chance": "chance",
@@ -17,27 +14,6 @@ _BESIDE = {
     "oracle": "oracle",
     "reference": "published",
 }
-
-# The rows of README.md and data/README.md: (system, protocol, model, metric, in words). A star in
-# a protocol stands for any text; "less" marks a score where less is better.
-HEADLINES = [
-    tuple(line.split(" | "))
-    for line in """\
-pedal_order | three | transformer | exact chain | chains of 3 pedals, order right
-pedal_order | six | transformer | exact chain | chains of 6 pedals, order right
-saturation | wet only | network | depth error | depth 1 to 10 from wet sound, error; less
-blackbox | distortion* | controller, 1 render | MR-STFT left | distortion, distance left; less
-blackbox | speech* | controller, 1 render | distance left | speech, distance left (to -80 dB); less
-blackbox | mastering* | controller, 1 render | MR-STFT left | mastering, distance left; less
-style | treat A like B, real speech | autodiff | MR-STFT | MR-STFT to the target; less
-synth | Vital, 30* | flow, best of 8 | MSS | 30 settings of Vital, MSS in dB; less
-synth | Vital, 69* | flow, best of 8 | MSS | 69 settings of Vital, MSS in dB; less
-text | EQ curve of a word never seen* | network | RMSE, standardised | EQ of a new word, RMSE; less
-codec | through pedals* | our codec | mel distance | mel distance in dB; less""".splitlines()
-]
-# Those that README.md shows: one for each of the five systems, and the codec.
-_FRONT = (0, 2, 5, 7, 9, 10)
-_BEGIN, _END = "<!-- results:begin -->", "<!-- results:end -->"
 
 # On a narrow page every row becomes a paragraph, and every cell carries the name of its column.
 _STYLE = """
@@ -104,7 +80,7 @@ def table(rows: Sequence[Row]) -> Table:
     body = []
     for (protocol, name, metric, unit), found in lines.items():
         metric = f"{metric} ({unit})" if unit else metric
-        body.append((protocol, name, metric, *_cells(found, kinds, beside)))
+        body.append((protocol, name, metric, *cells(found, kinds, beside)))
     return Table(header, tuple(body))
 
 
@@ -125,48 +101,7 @@ def tables(system: str | None = None) -> dict[str, Table]:
     return {name: table(read(name)) for name in ([system] if system else found)}
 
 
-def headlines(*, front: bool) -> Table:
-    """The main figures of every system; `front` keeps one row a system, two decimals.
-
-    Where a baseline differs between the sources, the front page shows the range of its figures.
-    """
-    lines = []
-    kinds = {"generated": "generated", "real": "real", "recorded": "players never seen"}
-    for number in _FRONT if front else range(len(HEADLINES)):
-        system, protocol, name, metric, words = HEADLINES[number]
-        found = {}
-        for row in read(system):
-            matches = fnmatchcase(row.protocol, protocol)
-            if matches and (row.name, row.metric) == (name, metric) and row.sources in kinds:
-                found[row.sources] = row
-        beside = ("prior", "floor", "control", "oracle")
-        lines.append((system.replace("_", " "), words, *_cells(found, kinds, beside, short=front)))
-    ours = (f"ours, {name}" for name in kinds.values())
-    header = ("system", "task", *ours, "best constant", "floor", "shuffled", "oracle")
-    return Table((*header, "n"), tuple(lines))
-
-
-def with_headlines(page: str) -> str:
-    """The text of a page with its table between the two marks made anew.
-
-    Raises ValueError if the page does not hold both marks once, in this order.
-    """
-    if page.count(_BEGIN) != 1 or page.count(_END) != 1 or page.index(_BEGIN) > page.index(_END):
-        raise ValueError(f"page must hold {_BEGIN} and {_END} once each, in this order")
-    before, rest = page.split(_BEGIN)
-    front = "git clone" in before  # README.md shows fewer rows than data/README.md
-    return f"{before}{_BEGIN}\n{headlines(front=front)}\n{_END}{rest.split(_END)[1]}"
-
-
-def write_headlines() -> list[Path]:
-    """Write the main figures into README.md and data/README.md; returns the pages."""
-    pages = [data_dir().parent / "README.md", data_dir() / "README.md"]
-    for page in pages:
-        replace_text(page, with_headlines(page.read_text(encoding="utf-8")))
-    return pages
-
-
-def _cells(
+def cells(
     found: Mapping[str, Row], kinds: Iterable[str], beside: Iterable[str], *, short: bool = False
 ) -> Iterator[str]:
     """The cells of a line: our score for each kind of source, the baselines `beside`, and n."""

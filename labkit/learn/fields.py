@@ -154,7 +154,6 @@ class TokenField(nn.Module):
     def forward(
         self, x: Tensor, time: Tensor, condition: Tensor | None = None, kept: Tensor | None = None
     ) -> Tensor:
-        """As `MLPField.forward`."""
         context = self.conditioning(time, condition, kept)
         vectors = self.embed(x[..., None] * self.scale[self.kinds] + self.offset[self.kinds])
         tokens = self.assignment @ vectors

@@ -293,13 +293,7 @@ class _Search:
         return float(errors[0]), unit[0]
 
     def _evolve(
-        self,
-        unit: Tensor,
-        moved: Tensor,
-        samples: int,
-        ahead: int,
-        n: int,
-        rng: torch.Generator,
+        self, unit: Tensor, moved: Tensor, samples: int, ahead: int, n: int, rng: torch.Generator
     ) -> tuple[Tensor, Tensor, int]:
         """Where steps fail: offspring and delays over a part, halved until it is explained.
 

@@ -72,7 +72,6 @@ class CentralDifferences(Estimator):
         _check("eps", self.eps)
 
     def estimate(self, point: Point, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
-        """See `Estimator`."""
         steps = self.eps * np.eye(point.at.shape[1])[:, None]
         return (point.gains(steps) / np.einsum("kbk->kb", point.moves(steps))).T
 
@@ -92,7 +91,6 @@ class SPSA(Estimator):
         _check("eps", self.eps, self.pairs)
 
     def estimate(self, point: Point, rng: np.random.Generator) -> np.ndarray:
-        """See `Estimator`."""
         return self.along(point, 2.0 * rng.integers(0, 2, (self.pairs, *point.at.shape)) - 1.0)
 
     def along(self, point: Point, signs: np.ndarray) -> np.ndarray:
@@ -117,7 +115,6 @@ class GaussianSmoothing(Estimator):
         _check("sigma", self.sigma, self.draws)
 
     def estimate(self, point: Point, rng: np.random.Generator) -> np.ndarray:
-        """See `Estimator`."""
         both = self.antithetic
         steps = self.sigma * rng.standard_normal((self.draws, *point.at.shape))
         moved = point.moves(steps, both=both)

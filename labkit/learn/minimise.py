@@ -60,7 +60,6 @@ def minimise(
     spread: float = 0.3,
     population: int | None = None,
     bounded: bool = True,
-    start_loss: float | None = None,
 ) -> Found:
     """Search from `start` (n,) until `evaluations` or `seconds` are spent.
 
@@ -71,7 +70,6 @@ def minimise(
         spread: standard deviation of the first generation.
         population: points per generation; 4 + 3 log(n) when None.
         bounded: whether points stay within 0..1.
-        start_loss: the loss of `start` where it is known; it is not evaluated then.
 
     Source: Kingma and Ba 2015; Spall 1992; Hansen 2016.
     """
@@ -86,10 +84,7 @@ def minimise(
     elif method == "spsa":
         _descend(search, start, learning_rate, rng)
     else:
-        if start_loss is None:
-            search.evaluate(start[None])
-        else:
-            search.best = start_loss, start
+        search.evaluate(start[None])
         options = {"bounds": [0, 1]} if bounded else {}
         options["popsize"] = population or 4 + int(3 * np.log(len(start)))
         _evolve(search, start, rng, spread, options)

@@ -58,22 +58,18 @@ def row(
     values: ArrayLike,
     groups: Sequence[object] | None,
     *,
-    protocol: str,
-    name: str,
-    sources: str,
-    metric: str,
     seed: int,
     unit: str = "",
     beside: Mapping[str, ArrayLike | None] | None = None,
-    checkpoint: str | None = None,
-    seconds: float | None = None,
+    **facts: str,
 ) -> Row:
     """One row from the scores (clips,) of single clips; booleans count as 0 and 1.
 
     The interval is over `groups` (clips,), the sources of the clips. None gives no interval, for a
     metric that has one value for all clips (then `values` is a scalar). `beside` has the scores of
-    others by the field of `Row`: an array of clips, which is averaged, or one number. Raises
-    ValueError if a field is unknown or a score is not finite.
+    others by the field of `Row`: an array of clips, which is averaged, or one number. `facts` are
+    protocol, name, sources and metric. Raises ValueError if a field is unknown or a score is not
+    finite.
     """
     values = np.atleast_1d(np.asarray(values, dtype=np.float64))
     several = groups is not None and len(set(groups)) > 1
@@ -83,21 +79,8 @@ def row(
         if field not in BESIDE:
             raise ValueError(f"beside must name fields among {', '.join(BESIDE)}, got {field!r}")
         others[field] = None if scores is None else float(np.mean(np.asarray(scores, dtype=float)))
-    return Row(
-        protocol=protocol,
-        name=name,
-        sources=sources,
-        metric=metric,
-        unit=unit,
-        ours=float(values.mean()),
-        low=low,
-        high=high,
-        n=len(values) if groups is None else len(groups),
-        seed=seed,
-        seconds=seconds,
-        checkpoint=checkpoint,
-        **others,
-    )
+    n, ours = len(values if groups is None else groups), float(values.mean())
+    return Row(ours=ours, low=low, high=high, n=n, seed=seed, unit=unit, **facts, **others)
 
 
 def results_path(system: str) -> Path:
@@ -147,9 +130,8 @@ def bootstrap_interval(
     *,
     seed: int,
     n: int = 2000,
-    confidence: float = 0.95,
 ) -> tuple[float, float]:
-    """An interval for the mean of (clips,), by `n` draws of whole sources: the groups (clips,).
+    """A 95 % interval for the mean of (clips,), by `n` draws of whole sources: the groups (clips,).
 
     Clips of one source are not independent. Raises ValueError if the lengths differ, a value is not
     finite, or there is only one source.
@@ -173,7 +155,7 @@ def bootstrap_interval(
     means = np.bincount(index, values)[draws].sum(1) / counts[draws].sum(1)
     # The t quantile takes the place of the normal one: with few sources the percentile is too
     # narrow.
-    t = stats.t.ppf((1 - confidence) / 2, size - 1)
+    t = stats.t.ppf((1 - 0.95) / 2, size - 1)
     tail = stats.norm.cdf(np.sqrt(size / (size - 1)) * t)
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

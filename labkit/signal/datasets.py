@@ -74,7 +74,8 @@ def get(name: str, *, accept_licence: bool = False, files: tuple[str, ...] | Non
     if "NC" in record.licence:
         terms += " Warning: no commercial use, and nothing derived from it may be published."
     if not accept_licence:
-        raise LicenceError(f"{terms} Read the licence, then pass accept_licence=True.")
+        how = "add --accept-licence, or in Python accept_licence=True"
+        raise LicenceError(f"{terms} Read the licence, then {how}.")
     print(terms)
     folder = cache_dir() / "datasets" / record.name
     for file in files or record.files:

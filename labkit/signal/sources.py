@@ -217,7 +217,6 @@ class AudioFolder:
         return [f"file/{self.path.name}/{group}" for group in self._splits[check_split(split)]]
 
     def files(self, split: str) -> list[Path]:
-        """The files of a split."""
         return [file for files in self._splits[check_split(split)].values() for file in files]
 
     def clip(self, rng: np.random.Generator, split: str) -> Clip:

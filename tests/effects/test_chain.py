@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from labkit.effects import registry
-from labkit.effects.chain import NO_PEDALS, Chain, ChainSpace, Step, launches, render_chains
+from labkit.effects.chain import NO_PEDALS, Chain, ChainSpace, Step, render_chains
 from labkit.effects.effect import Effect, commutes
 from labkit.effects.kernels import batched, over_time
 from labkit.effects.parameters import space
@@ -221,22 +221,3 @@ def test_a_batch_is_its_items_one_by_one_and_both_are_pedalboard():
         assert relative_error_db(chain.render(audio[k].numpy(), RATE), alone) < -50.0, str(chain)
     assert torch.equal(audio, before)
     assert torch.equal(together[5], audio[5])
-
-
-@pytest.mark.parametrize(
-    ("orders", "n_launches"),
-    [
-        ([], 0),
-        ([(), ()], 0),
-        ([("delay", "reverb")] * 4, 2),
-        ([("delay", "reverb"), ("reverb", "delay")], 3),
-        ([("chorus", "delay", "reverb"), ("delay", "reverb"), ("reverb",)], 3),
-        # The few that begin like the second and go on like the first must not wait for both.
-        ([("delay",) * 3] * 3 + [("reverb",) * 3] * 2 + [("reverb", "delay", "delay")], 6),
-    ],
-)
-def test_pedals_wait_for_each_other(orders, n_launches):
-    plan = launches(orders)
-    assert len(plan) == n_launches
-    for item, order in enumerate(orders):
-        assert tuple(name for name, items in plan if item in items) == tuple(order)

@@ -42,7 +42,7 @@ def reed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def host(reed: str) -> Iterator[Worker]:
-    worker = Worker("labkit.effects.hosts.instrument:Vst3Instrument", reed, 60)
+    worker = Worker("labkit.effects.hosts.engines:Vst3Instrument", reed, 60)
     yield worker
     worker.close()
 
@@ -83,7 +83,7 @@ def test_a_state_brings_a_sound_back(host: Worker, reed: str) -> None:
     audio = host.call("play", settings, 60, 0.3, 0.5)
     state = host.call("state")
     assert state[:4] == b"VST3"
-    with_fresh = Worker("labkit.effects.hosts.instrument:Vst3Instrument", reed, 60)
+    with_fresh = Worker("labkit.effects.hosts.engines:Vst3Instrument", reed, 60)
     with_fresh.call("load", state)
     np.testing.assert_allclose(with_fresh.call("play", {}, 60, 0.3, 0.5), audio, atol=1e-6)
     with pytest.raises(PluginError, match="does not read this preset"):

@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from labkit.effects.hosts import instrument
+from labkit.effects.hosts import engines
 from labkit.effects.hosts.worker import PluginError
 from labkit.effects.synths import surge
 from labkit.effects.synths.registry import Synth
@@ -157,7 +157,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[FakeSurge]:
         found.append(FakeSurge(where))
         return found[-1]
 
-    monkeypatch.setattr(instrument, "need", lambda _: types.SimpleNamespace(VST3Plugin=make))
+    monkeypatch.setattr(engines, "need", lambda _: types.SimpleNamespace(VST3Plugin=make))
     monkeypatch.setattr(surge, "find_surge", lambda: "/a/Surge XT.vst3")
     return found
 

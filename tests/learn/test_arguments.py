@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from labkit.learn import attention, encoders, fields, fit, flow, gradients, minimise
-from labkit.learn.pool import ExampleCache
 from labkit.learn.training import Plan
 from labkit.learn.transformer import Decoder, Encoder
 from labkit.signal.seeds import generator, torch_generator
@@ -36,11 +35,6 @@ def fit_chain(dry=DRY, names=("gain",)):
 def search(**options):
     rng = generator(0)
     return minimise.minimise(lambda x: x.sum(1), np.zeros(2), rng=rng, **options)
-
-
-def cache(folder):
-    ExampleCache(folder, 5, {"x": (2, 3)})
-    return ExampleCache(folder, 6, {"x": (2, 3)})
 
 
 CASES = [
@@ -82,8 +76,3 @@ CASES = [
 def test_wrong_arguments_are_named(call, words):
     with pytest.raises((ValueError, KeyError), match=words):
         call()
-
-
-def test_a_cache_of_another_shape_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"shape \(5, 2, 3\), expected \(6, 2, 3\)"):
-        cache(tmp_path)

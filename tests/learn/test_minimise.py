@@ -50,12 +50,6 @@ def test_the_budget_is_kept_and_the_start_is_never_beaten_by_the_result(method):
     assert search(method=method, seconds=0.0).evaluations == 1
 
 
-def test_a_known_start_is_not_evaluated_again():
-    found = search(start_loss=-1.0, evaluations=50, population=8)
-    assert found.evaluations == 48
-    assert found.loss == -1.0
-
-
 def test_the_same_generator_gives_the_same_search_and_numpys_own_is_left_alone():
     np.random.seed(5)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002

@@ -2,7 +2,6 @@
 
 import pickle
 
-import numpy as np
 import pytest
 import torch
 
@@ -49,12 +48,25 @@ def test_an_example_is_made_once(tmp_path):
     assert made == [1, 2]
 
 
-@pytest.mark.parametrize("file", ["checksums", "features", "target"])
-def test_an_example_written_in_part_or_damaged_does_not_count(tmp_path, file):
+@pytest.mark.parametrize("place", ["first field", "second field", "checksum", "the end"])
+def test_an_example_written_in_part_or_damaged_does_not_count(tmp_path, place):
     cache = ExampleCache(tmp_path, 2, SHAPES)
-    cache.write(0, example(1.0))
-    cache.write(1, example(0.0))  # zeros, as an empty file holds them, count once they are written
-    assert ExampleCache(tmp_path, 2, SHAPES).read(1) is not None
-    values = np.load(tmp_path / f"{file}.npy", mmap_mode="r+")
-    values.reshape(2, -1)[0, -1] = 0
-    assert ExampleCache(tmp_path, 2, SHAPES).read(0) is None
+    cache.write(0, example(0.0))  # zeros, as an empty file holds them, count once they are written
+    cache.write(1, example(1.0))
+    content = bytearray(cache.path.read_bytes())
+    size = len(content) // 2
+    if place == "the end":
+        content = content[:-1]
+    else:
+        content[size + {"first field": 3, "second field": 12, "checksum": size - 1}[place]] ^= 1
+    cache.path.write_bytes(content)
+    found = ExampleCache(tmp_path, 2, SHAPES)
+    assert found.read(0) is not None
+    assert found.read(1) is None
+
+
+def test_examples_of_other_shapes_or_another_number_have_another_file(tmp_path):
+    ExampleCache(tmp_path, 2, SHAPES).write(0, example(1.0))
+    assert ExampleCache(tmp_path, 3, SHAPES).read(0) is None
+    assert ExampleCache(tmp_path, 2, {"features": (3, 2), "target": (1,)}).read(0) is None
+    assert ExampleCache(tmp_path, 2, SHAPES).read(0) is not None

@@ -425,10 +425,6 @@ def _damaged_config(folder: Path) -> None:
     render(SMALL, folder)
 
 
-def _wrong_shape(folder: Path) -> None:
-    write_shard(folder / "x.h5", jobs(RenderConfig())[0], some_notes(RenderConfig(), 4))
-
-
 @pytest.mark.parametrize(
     ("act", "message"),
     [
@@ -437,7 +433,6 @@ def _wrong_shape(folder: Path) -> None:
         (lambda _: predict(build(TINY), noise(), 44_100, synth=None, pitch=20), "note_pitch must"),
         (lambda _: note_features(0 * noise()), "audio must not be silent"),
         (lambda _: RenderConfig(n_train=0), "n_train must be positive"),
-        (_wrong_shape, "parameters must have shape"),
         (lambda folder: render(SMALL, folder, workers=0), "workers must be at least 1"),
         (_damaged, r"\.h5 is damaged.*: continue with `labkit data render-synth`"),
         (_damaged_config, r"config\.json describes no data set .*delete it and continue"),

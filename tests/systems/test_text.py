@@ -17,9 +17,11 @@ from labkit.systems import text
 from labkit.systems.text import Config, Preset, build
 from labkit.systems.text import model as network
 from labkit.systems.text.data import TARGETS
-from labkit.systems.text.grammar import parse, preset_of, stem
+from labkit.systems.text.grammar import parse
+from labkit.systems.text.lexicon import stem
 from labkit.systems.text.predict import render_file, variations
 from labkit.systems.text.preset import BAND, BANDS_HZ, START, TYPES, Band, curve_db
+from labkit.systems.text.settings import preset_of
 from labkit.systems.text.train import fit_first_guess, loss_of
 
 predict_module = importlib.import_module("labkit.systems.text.predict")

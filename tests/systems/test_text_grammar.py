@@ -1,23 +1,20 @@
 """Sentences of a second author, and how lists, degrees and numbers are read."""
 
+import importlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from labkit.signal.seeds import generator
 from labkit.systems.text import Preset
-from labkit.systems.text.grammar import (
-    parse,
-    preset_of,
-    read,
-    vocabulary,
-    wanted_eq_db,
-    with_figures,
-    words,
-)
+from labkit.systems.text.grammar import parse, read
+from labkit.systems.text.lexicon import vocabulary, words
 from labkit.systems.text.preset import BANDS_HZ
+from labkit.systems.text.settings import preset_of, wanted_eq_db, with_figures
 
+ROOT = Path(__file__).parents[2]
 # Figure and sign -> sentences of a second author. LOG.md tells how many were right at first.
 SENTENCES = {
     ("tilt", 1): """
@@ -194,6 +191,17 @@ def test_a_cave_that_is_complained_of_is_not_added():
     for prompt in ("my voice sounds like I'm in a cave, make it dry", "sounds like a cave, dry it"):
         assert set_by(prompt).reverb["wet"] == 0
     assert set_by("make it sound like a cave").reverb["wet"] > 0.2
+
+
+def test_prompts_of_another_author_are_right_and_never_the_opposite(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    prompts = importlib.import_module("prompts")
+    found = list(prompts.judged(ROOT / "tests" / "systems" / "prompts.csv", None))
+    assert len(found) == 100
+    # A preset has neither a tremolo nor a stereo width; it says so.
+    assert {row["id"] for row, _, failed, _ in found if failed} == {"D069", "D070"}
+    assert all("a preset has no such effect" in said for _, _, failed, said in found if failed)
+    assert all(worst != prompts.OPPOSITE for _, worst, _, _ in found)
 
 
 def test_every_recipe_is_read_whole():

@@ -14,7 +14,7 @@ from labkit.signal.shipped import load_phrase
 from labkit.systems import text
 from labkit.systems.text import Config, Preset, data
 from labkit.systems.text import score as exam
-from labkit.systems.text.grammar import stem
+from labkit.systems.text.lexicon import stem
 from labkit.systems.text.train import Data
 
 needs_minilm = pytest.mark.skipif(

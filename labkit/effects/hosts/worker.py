@@ -37,7 +37,6 @@ class LocalHost:
         self._engine, self.timeout_s = _make(engine, where), timeout_s
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """As `Worker.call`."""
         return _ask(self._engine, method, arguments)
 
     def close(self) -> None:

@@ -11,26 +11,17 @@ from torch import Tensor
 from labkit.effects.parameters import space
 
 # A waveform of 0 is a sine, 0.5 a square, 1 a saw; between them they are mixed.
-SPACE = space(
-    frequency_hz=(20.0, 4000.0),
-    amplitude=(0.0, 1.0),
-    waveform=(0.0, 1.0),
-)
+SPACE = space(frequency_hz=(20.0, 4000.0), amplitude=(0.0, 1.0), waveform=(0.0, 1.0))
 SAMPLE_RATE, N_SAMPLES = 44_100, 1024
 
 
 def render(
-    params_unit: Tensor,
-    *,
-    sample_rate: int = SAMPLE_RATE,
-    n_samples: int = N_SAMPLES,
+    params_unit: Tensor, *, sample_rate: int = SAMPLE_RATE, n_samples: int = N_SAMPLES
 ) -> Tensor:
     """The sound (b, n_samples) of every setting (b, k, 3) in 0..1, with a gradient to it.
 
-    It is the mean of the oscillators, each from phase 0.
-
-    Raises:
-        ValueError: for another shape, values outside 0..1, or a rate below 16 kHz.
+    It is the mean of the oscillators, each from phase 0. Raises ValueError for another shape,
+    values outside 0..1, or a rate below 16 kHz.
 
     Source: the task of Hayes et al. 2025 (ISMIR); the edges are rounded as in Välimäki and
         Huovilainen 2007 (polyBLEP).

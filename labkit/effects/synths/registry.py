@@ -11,6 +11,8 @@ from labkit.effects.synths import surge, vital
 from labkit.effects.synths.spec import NOTE, SynthSpec, Values
 from labkit.signal.optional import need
 
+_TIMEOUT_S = 120.0  # of the start and of each call
+
 
 def _need_vital() -> None:
     if find_spec("vita") is None:  # not imported: it may change this process's float mode
@@ -18,18 +20,14 @@ def _need_vital() -> None:
 
 
 class Synthesizer(NamedTuple):
-    """A synthesizer that can be matched.
-
-    Attributes:
-        suffix: of its preset files.
-        engine: the class that plays it in this process, built from the name of a set.
-        needed: raises ImportError or PluginError, with advice, if it is not installed.
-    """
+    """A synthesizer that can be matched."""
 
     title: str
-    suffix: str
+    suffix: str  # of its preset files
     sets: dict[str, SynthSpec]
+    # the class that plays it in this process, built from the name of a set
     engine: Callable[[str], Any]
+    # raises ImportError or PluginError, with advice, if it is not installed
     needed: Callable[[], object]
 
 
@@ -51,19 +49,16 @@ def synthesizer_of(parameters: str) -> Synthesizer:
 class Synth:
     """A synthesizer in a process of its own, which may crash or hang. A context manager.
 
-    `timeout_s` limits the start and each call.
-
-    Raises:
-        ValueError: if `spec` is not one of `SETS`.
-        ImportError, PluginError: if the synthesizer is not installed.
+    Raises ValueError if `spec` is not one of `SETS`; ImportError or PluginError if the synthesizer
+    is not installed.
     """
 
-    def __init__(self, spec: SynthSpec, *, timeout_s: float = 120.0) -> None:
+    def __init__(self, spec: SynthSpec) -> None:
         synthesizer = synthesizer_of(spec.name)
         synthesizer.needed()
         self.spec = spec
         engine = synthesizer.engine
-        self._worker = Worker(f"{engine.__module__}:{engine.__name__}", spec.name, timeout_s)
+        self._worker = Worker(f"{engine.__module__}:{engine.__name__}", spec.name, _TIMEOUT_S)
 
     def render(
         self,
@@ -73,7 +68,7 @@ class Synth:
         phases: np.ndarray | None = None,
         **setting: float,
     ) -> np.ndarray:
-        """The note of a patch.
+        """The note of a patch: (2, samples) float32 at 44.1 kHz.
 
         Args:
             values: a patch of `spec`.
@@ -81,12 +76,8 @@ class Synth:
             setting: of the whole patch: `volume_db`, relative to the synthesizer's own, -48 to 12,
                 and `tuning` in semitones, -36 to 36; both are 0 by default.
 
-        Returns:
-            (2, samples) float32 at 44.1 kHz.
-
-        Raises:
-            ValueError: if `values` is no patch of the set, or `seconds` is not positive.
-            PluginError: if the synthesizer crashed or hung.
+        Raises ValueError if `values` is no patch of the set, or `seconds` is not positive;
+        PluginError if the synthesizer crashed or hung.
         """
         self._check(values, seconds)
         return self._worker.call("render", dict(values), seconds, phases, setting)

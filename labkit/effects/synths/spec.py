@@ -1,8 +1,10 @@
 """A patch: named knobs and choices, drawn from a seed, encoded as a vector and decoded exactly."""
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -16,20 +18,15 @@ Values = Mapping[str, float | str]
 
 @dataclass(frozen=True)
 class Knob:
-    """A number from `low` to `high` on a grid of `steps`, in the synthesizer's own unit.
-
-    Attributes:
-        point: one more value outside the range, often 0 for "off".
-        point_share: how often the point is drawn.
-        gate: another field; while that is at its point, this one is inaudible and rests.
-    """
+    """A number from `low` to `high` on a grid of `steps`, in the synthesizer's own unit."""
 
     name: str
     low: float
     high: float
     steps: int = 4096
-    point: float | None = None
-    point_share: float = 0.0
+    point: float | None = None  # one more value outside the range, often 0 for "off"
+    point_share: float = 0.0  # how often the point is drawn
+    # another field; while that is at its point, this one is inaudible and rests
     gate: str | None = None
 
     @property
@@ -47,7 +44,6 @@ class Knob:
         return self.low + (self.high - self.low) * step / self.steps
 
     def step(self, value: float) -> int:
-        """The nearest step of the grid."""
         return round((value - self.low) / (self.high - self.low) * self.steps)
 
     def draw(self, rng: np.random.Generator) -> float:
@@ -73,7 +69,6 @@ class Knob:
         return [unit] if self.point is None else [unit, _standard(is_point, self.point_share)]
 
     def decode(self, code: np.ndarray) -> float:
-        """The nearest value."""
         if self.point is not None and code[1] > _standard(0.5, self.point_share):
             return self.point
         step = round(float(code[0]) / np.sqrt(12) * self.steps) + self.steps // 2
@@ -141,7 +136,6 @@ class SynthSpec:
 
     @cached_property
     def size(self) -> int:
-        """Length of the vector."""
         return sum(field.size for field in self.fields)
 
     @cached_property
@@ -194,8 +188,7 @@ class SynthSpec:
     def decode(self, vector: np.ndarray) -> dict[str, float | str]:
         """The nearest settled patch; the inverse of `encode` for settled patches.
 
-        Raises:
-            ValueError: if `vector` is not (size,) or not finite.
+        Raises ValueError if `vector` is not (size,) or not finite.
         """
         vector = np.asarray(vector, dtype=np.float64)
         if vector.shape != (self.size,) or not np.isfinite(vector).all():
@@ -203,6 +196,27 @@ class SynthSpec:
                 f"vector must hold {self.size} finite numbers, got shape {vector.shape}"
             )
         return self.settle({f.name: f.decode(vector[self.columns[f.name]]) for f in self.fields})
+
+
+def _field(row: Mapping[str, str]) -> Field:
+    """A row of the table of parameter sets."""
+    name, gate = row["field"], row["gate"] or None
+    if row["words"]:
+        pairs = [pair.split(":") for pair in row["words"].split("|")]
+        return Choice(name, tuple(w for w, _ in pairs), tuple(float(p) for _, p in pairs), gate)
+    ends = float(row["low"]), float(row["high"])
+    point = float(row["off"]) if row["off"] else None
+    return Knob(name, *ends, int(row["steps"] or 4096), point, float(row["share"] or 0), gate)
+
+
+def read_sets(synthesizer: str) -> dict[str, SynthSpec]:
+    """The parameter sets of "vital" or "surge" by name, from `sets.csv`."""
+    found: dict[str, list[Field]] = {}
+    with open(Path(__file__).with_name("sets.csv"), newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(line for line in file if not line.startswith("#")):
+            if row["set"].startswith(f"{synthesizer}_"):
+                found.setdefault(row["set"], []).append(_field(row))
+    return {name: SynthSpec(name, tuple(fields)) for name, fields in found.items()}
 
 
 def _standard(value: float, share: float) -> float:

@@ -11,62 +11,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from labkit.effects.hosts.instrument import Vst3Instrument
+from labkit.effects.hosts.engines import Vst3Instrument
 from labkit.effects.hosts.listing import find
 from labkit.effects.hosts.worker import PluginError
-from labkit.effects.synths.spec import NOTE, SAMPLE_RATE, VELOCITY, Field, Knob, SynthSpec, Values
+from labkit.effects.synths.spec import NOTE, SAMPLE_RATE, VELOCITY, Values, read_sets
 
 PLUGIN = "Surge XT"
-_LONGEST = 0.77  # about 4 s
-
-
-def _oscillator(k: int) -> tuple[Field, ...]:
-    """A Modern oscillator, whose width LFO k + 2 moves."""
-    waves = ("sawtooth", "pulse", "triangle", "width", "sync", "volume")
-    pitch = Knob(f"a_osc_{k}_pitch", 0.0, 1.0, point=0.5, point_share=0.5)
-    return (pitch, *(Knob(f"a_osc_{k}_{name}", 0.0, 1.0) for name in waves))
-
-
-def _envelope(name: str, *others: str, gate: str | None = None) -> tuple[Field, ...]:
-    """Times up to 4 s, the level that is held, and other knobs."""
-    highest = dict.fromkeys(("attack", "decay", "release"), _LONGEST)
-    highest |= {"hold": _LONGEST} if gate else {}
-    highest |= dict.fromkeys(("sustain", *others), 1.0)
-    return tuple(Knob(f"a_{name}_{x}", 0.0, high, gate=gate) for x, high in highest.items())
-
-
-def _lfo(k: int) -> tuple[Field, ...]:
-    """The last one is an envelope: it has no phase and no rate."""
-    amplitude = f"a_lfo_{k}_amplitude"
-    others = ("deform",) if k == 6 else ("deform", "phase", "rate")
-    envelope = _envelope(f"lfo_{k}", *others, gate=amplitude)
-    return (Knob(amplitude, 0.0, 1.0, point=0.0, point_share=0.67), *envelope)
-
-
-def _filter(k: int) -> tuple[Field, ...]:
-    knobs = ("cutoff", "feg_mod_amount", "resonance")
-    return tuple(Knob(f"a_filter_{k}_{name}", 0.0, 1.0) for name in knobs)
-
-
-# The 92 parameters and their ranges are those of Hayes et al. 2025 (Surge XT, Simple). Here a note
-# has a start and a length, there a start and an end; what is behind an LFO without amplitude rests.
-SIMPLE = SynthSpec(
-    "surge_simple",
-    (
-        *_envelope("amp_eg"),
-        *_filter(1),
-        *_filter(2),
-        *_envelope("filter_eg"),
-        Knob("a_highpass", 0.0, 1.0, point=0.0, point_share=0.5),
-        Knob("a_noise_volume", 0.0, 1.0, point=0.0, point_share=0.67),
-        *(field for k in (1, 2, 3) for field in _oscillator(k)),
-        *(field for k in range(1, 7) for field in _lfo(k)),
-        Knob("note_pitch", 48.0, 72.0, steps=24),
-        Knob("note_start", 0.0, 2.0),
-        Knob("note_seconds", 0.05, 2.0),
-    ),
-)
-SETS = {SIMPLE.name: SIMPLE}
+SETS = read_sets("surge")
+SIMPLE = SETS["surge_simple"]
 
 # What a host cannot set, in Surge's own patch: Modern oscillators, an envelope as LFO 6, and what
 # each LFO (source 17 to 22) moves how far.
@@ -175,9 +127,8 @@ def find_surge() -> str:
 class SurgeEngine:
     """Surge XT in this process, for workers; see `registry.Synth` for the methods.
 
-    Raises:
-        ValueError: if this release of Surge XT lacks a parameter or a word of the set, or does not
-            keep the routes of its LFOs.
+    Raises ValueError if this release of Surge XT lacks a parameter or a word of the set, or does
+    not keep the routes of its LFOs.
     """
 
     def __init__(self, parameters: str) -> None:

@@ -11,16 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from labkit.effects.synths.spec import (
-    NOTE,
-    SAMPLE_RATE,
-    VELOCITY,
-    Choice,
-    Field,
-    Knob,
-    SynthSpec,
-    Values,
-)
+from labkit.effects.synths.spec import NOTE, SAMPLE_RATE, VELOCITY, Values, read_sets
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
 
@@ -58,115 +49,8 @@ _SWITCHES = {
 }
 
 
-def _off(name: str, low: float, high: float, share: float, gate: str | None = None) -> Knob:
-    """A knob that is exactly 0 at a share of the patches."""
-    return Knob(name, low, high, point=0.0, point_share=share, gate=gate)
-
-
-def _oscillator(k: int) -> tuple[Field, ...]:
-    level, transpose, voices = (f"osc_{k}_{x}" for x in ("level", "transpose", "unison_voices"))
-    return (
-        _off(level, 0.3, 1.0, 0.3),
-        Knob(f"osc_{k}_wave_frame", 0.0, 256.0, gate=level),
-        Choice(transpose, ("0", "-12", "7", "12", "24"), (0.4, 0.2, 0.1, 0.2, 0.1), gate=level),
-        _off(f"osc_{k}_tune", 0.03, 0.3, 0.4, gate=level),
-        Choice(voices, ("1", "3", "5", "7"), (0.55, 0.15, 0.15, 0.15), gate=level),
-        Knob(f"osc_{k}_unison_detune", 0.5, 6.0, gate=voices),
-    )
-
-
-def _waveshaping(k: int) -> tuple[Field, ...]:
-    """How the full set bends an oscillator's wave."""
-    level, bend, morph = (
-        f"osc_{k}_{x}" for x in ("level", "distortion_type", "spectral_morph_type")
-    )
-    shares = (0.4, *(0.1,) * 6)
-    return (
-        Choice(bend, _PHASE_BENDS, shares, gate=level),
-        Knob(f"osc_{k}_distortion_amount", 0.0, 1.0, gate=bend),
-        Choice(morph, tuple(_MORPHS), shares, gate=level),
-        Knob(f"osc_{k}_spectral_morph_amount", 0.0, 1.0, gate=morph),
-        Knob(f"osc_{k}_pan", -1.0, 1.0, gate=level),
-    )
-
-
-def _envelope(k: int, gate: str | None = None) -> tuple[Field, ...]:
-    """Attack up to 0.8 s, decay and release up to 2 s: the knobs are fourth roots of s."""
-    return (
-        Knob(f"env_{k}_attack", 0.05, 0.95, gate=gate),
-        Knob(f"env_{k}_decay", 0.3, 1.19, gate=gate),
-        Knob(f"env_{k}_sustain", 0.0, 1.0, gate=gate),
-        *((Knob(f"env_{k}_release", 0.2, 1.0, gate=gate),) if k == 1 else ()),
-    )
-
-
-def _filter(*shares: float) -> tuple[Field, ...]:
-    """Shares of off and of the first words of `_FILTERS`."""
-    gate = "filter_1_type"
-    return (
-        Choice(gate, ("off", *_FILTERS)[: len(shares)], shares),
-        Knob("filter_1_cutoff", 30.0, 120.0, gate=gate),
-        Knob("filter_1_resonance", 0.0, 0.85, gate=gate),
-        _off("filter_1_env", 0.05, 0.6, 0.35, gate=gate),
-    )
-
-
-_NOISE = _off("sample_level", 0.1, 0.7, 0.65)
-_DRIVE = _off("distortion_drive", 2.0, 24.0, 0.65)
-_CHORUS = _off("chorus_dry_wet", 0.1, 0.5, 0.7)
-_REVERB_AND_NOTE = (
-    _off("reverb_dry_wet", 0.05, 0.5, 0.7),
-    Knob("reverb_decay_time", -1.5, 1.5, gate="reverb_dry_wet"),
-    Knob("note_pitch", 36.0, 84.0, steps=48),
-    Knob("note_seconds", 0.15, 1.0),
-)
-
-SIMPLE = SynthSpec(
-    "vital_simple",
-    (
-        *_oscillator(1),
-        *_oscillator(2),
-        _NOISE,
-        *_filter(0.15, 0.25, 0.3, 0.15, 0.15),
-        *_envelope(1),
-        *_envelope(2, gate="filter_1_env"),
-        _DRIVE,
-        _CHORUS,
-        *_REVERB_AND_NOTE,
-    ),
-)
-FULL = SynthSpec(
-    "vital_full",
-    (
-        *(field for k in (1, 2, 3) for field in (*_oscillator(k), *_waveshaping(k))),
-        _NOISE,
-        Knob("sample_transpose", -24.0, 24.0, steps=48, gate="sample_level"),
-        *_filter(0.1, 0.2, 0.25, 0.15, 0.1, 0.1, 0.1),
-        Knob("filter_1_drive", 0.0, 15.0, gate="filter_1_type"),
-        Knob("filter_1_keytrack", -1.0, 1.0, gate="filter_1_type"),
-        *_envelope(1),
-        Knob("env_1_attack_power", -8.0, 8.0),
-        Knob("env_1_decay_power", -8.0, 8.0),
-        *_envelope(2, gate="filter_1_env"),
-        _off("vibrato", 0.01, 0.3, 0.6),
-        Knob("lfo_1_frequency", 0.5, 4.0, gate="vibrato"),
-        _off("wah", 0.02, 0.4, 0.6, gate="filter_1_type"),
-        Knob("lfo_2_frequency", -1.0, 4.0, gate="wah"),
-        _DRIVE,
-        Choice("distortion_type", tuple(_DRIVES), (0.4, 0.2, 0.2, 0.2), "distortion_drive"),
-        _CHORUS,
-        Knob("chorus_frequency", -4.0, 2.0, gate="chorus_dry_wet"),
-        Knob("chorus_mod_depth", 0.0, 1.0, gate="chorus_dry_wet"),
-        _off("phaser_dry_wet", 0.2, 1.0, 0.8),
-        Knob("phaser_frequency", -4.0, 2.0, gate="phaser_dry_wet"),
-        Knob("phaser_feedback", 0.0, 0.9, gate="phaser_dry_wet"),
-        _off("delay_dry_wet", 0.05, 0.5, 0.75),
-        Knob("delay_frequency", 1.0, 5.0, gate="delay_dry_wet"),
-        Knob("delay_feedback", 0.0, 0.7, gate="delay_dry_wet"),
-        *_REVERB_AND_NOTE,
-    ),
-)
-SETS = {spec.name: spec for spec in (SIMPLE, FULL)}
+SETS = read_sets("vital")
+SIMPLE, FULL = SETS["vital_simple"], SETS["vital_full"]
 
 
 @cache
@@ -312,11 +196,7 @@ class VitalEngine:
         return _note(_loaded(preset), values, seconds)
 
     def _set(
-        self,
-        values: Values,
-        phases: np.ndarray | None,
-        volume_db: float = 0.0,
-        tuning: float = 0.0,
+        self, values: Values, phases: np.ndarray | None, volume_db: float = 0.0, tuning: float = 0.0
     ) -> None:
         settings = self._rest | controls_of(values, phases, tuning)
         lingers = any(settings.get(switch) for switch in _LINGERING)

@@ -13,5 +13,3 @@ SYSTEM = System(
 )
 load = SYSTEM.load
 save = SYSTEM.save
-
-__all__ = ["SYSTEM", "Codec", "Config", "build", "load", "official", "save"]

@@ -9,44 +9,29 @@ from labkit.systems import system
 
 @dataclass(frozen=True)
 class Sound:
-    """The clips of training.
+    """The clips of training."""
 
-    Attributes:
-        sample_rate: of the codec.
-        clip_seconds: length of a clip when it goes through the pedals.
-        seconds: length of the piece of it that is coded, in whole frames.
-        wet_share: share of the clips that go through one to six random pedals.
-    """
-
-    sample_rate: int = 44_100
-    clip_seconds: float = 2.5
-    seconds: float = 1.0
-    wet_share: float = 0.7
+    sample_rate: int = 44_100  # of the codec
+    clip_seconds: float = 2.5  # length of a clip when it goes through the pedals
+    seconds: float = 1.0  # length of the piece of it that is coded, in whole frames
+    wet_share: float = 0.7  # share of the clips that go through one to six random pedals
 
 
 @dataclass(frozen=True)
 class Net:
-    """The network.
+    """The network."""
 
-    Attributes:
-        hop_length: samples per frame; the window of the transform has twice as many.
-        width: channels of the encoder's and decoder's blocks.
-        latent_dim: channels of a frame before quantisation.
-        dilations: of the blocks of the encoder, and of those of the decoder.
-        n_codebooks: stages of the residual quantiser.
-        codebook_size: codewords in each.
-        quantizer_dropout: share of a batch that is decoded from a random number of codebooks.
-        mel_codebooks: the first codebooks, from which the log-mel spectrogram is read off in
-            training, so that they say what does not depend on the phase.
-    """
-
-    hop_length: int = 512
-    width: int = 384
-    latent_dim: int = 96
+    hop_length: int = 512  # samples per frame; the window of the transform has twice as many
+    width: int = 384  # channels of the encoder's and decoder's blocks
+    latent_dim: int = 96  # channels of a frame before quantisation
+    # of the blocks of the encoder, and of those of the decoder
     dilations: tuple[int, ...] = (1, 3, 9)
-    n_codebooks: int = 8
-    codebook_size: int = 1024
+    n_codebooks: int = 8  # stages of the residual quantiser
+    codebook_size: int = 1024  # codewords in each
+    # share of a batch that is decoded from a random number of codebooks
     quantizer_dropout: float = 0.5
+    # the first codebooks, from which the log-mel spectrogram is read off in training, so that they
+    # say what does not depend on the phase
     mel_codebooks: int = 2
 
     def __post_init__(self) -> None:
@@ -77,16 +62,13 @@ class Config(system.Config):
 
     @property
     def hop_length(self) -> int:
-        """Samples per frame."""
         return self.net.hop_length
 
     @property
     def frames_per_second(self) -> float:
-        """Frames of codes per second."""
         return self.sound.sample_rate / self.hop_length
 
     @property
     def bits_per_second(self) -> float:
-        """Bits per second of plain codes."""
         bits = self.net.n_codebooks * math.log2(self.net.codebook_size)
         return bits * self.frames_per_second

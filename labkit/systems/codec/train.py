@@ -36,15 +36,11 @@ _LEVEL_SCALE = 3.0
 
 @dataclass(frozen=True)
 class Data:
-    """Where the training sound comes from.
+    """Where the training sound comes from."""
 
-    Attributes:
-        kinds: kinds of dry sources; sampled needs a soundfont, recorded needs recordings.
-        n_clips: dry clips of each kind, made once; 0 makes each clip anew.
-    """
-
+    # kinds of dry sources; sampled needs a soundfont, recorded needs recordings
     kinds: tuple[Literal["generated", "sampled", "recorded"], ...] = ("generated", "sampled")
-    n_clips: int = 800
+    n_clips: int = 800  # dry clips of each kind, made once; 0 makes each clip anew
 
 
 class Clips(Dataset):

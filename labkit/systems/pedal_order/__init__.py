@@ -7,28 +7,10 @@ from labkit.systems.system import System
 
 SYSTEM = System(
     name="pedal_order",
-    presets={
-        "base": Config(),
-        "codes": Config().but(front_end="codes", protocols=("three",)),
-    },
+    presets={"base": Config(), "codes": Config().but(front_end="codes", protocols=("three",))},
     build=build,
     module=__name__,
     checkpoints={"base": "pedal_order", "codes": "pedal_order_codes"},
 )
 load = SYSTEM.load
 save = SYSTEM.save
-
-__all__ = [
-    "PROTOCOLS",
-    "SIX",
-    "SYSTEM",
-    "THREE",
-    "Config",
-    "build",
-    "load",
-    "predict",
-    "recreate",
-    "refine",
-    "save",
-    "with_levels",
-]

@@ -104,7 +104,6 @@ class ChainTokens:
 
     @property
     def n_tokens(self) -> int:
-        """Size of the vocabulary."""
         return self._first_bin + self.n_bins
 
     @property
@@ -186,47 +185,36 @@ class ChainTokens:
 
 @dataclass(frozen=True)
 class Sound:
-    """What the network receives.
+    """What the network receives."""
 
-    Attributes:
-        protocols: names in `PROTOCOLS`; each example draws one evenly, a name may occur twice.
-        sample_rate: Hz.
-        seconds: length of a clip.
-        preroll_seconds: longest time that the chain has been running when the clip starts.
-        input_rms_dbfs: level at which the dry sound enters the chain: drive is relative to it.
-        input_jitter_db: half-width of a uniform change of that level, in training. The labels are
-            the knobs that do the same at `input_rms_dbfs`.
-        augment_strength: of the dry sound's augmentation in training, 0 to 1.
-        behind_share: of training examples that pass a cabinet, a room, coding or the like after
-            the chain, 0 to 1.
-        front_end: log-mel spectrogram, or the codes or latents of the shipped codec.
-        use_dry: give the network the dry clip too.
-        n_fft, hop_length, n_mels, low_hz, high_hz: of the log-mel spectrogram.
-        mask: largest share of bands, and of frames, that training masks in one stripe each.
-        tilt_db: half-width of a random spectral tilt over all bands, in training.
-        n_examples: different examples; a longer training repeats them in another order.
-        first_example: number of the first one, to continue a training with new examples.
-    """
-
+    # names in `PROTOCOLS`; each example draws one evenly, a name may occur twice
     protocols: tuple[str, ...] = ("six", "six", "three", "wide", "six")
-    sample_rate: int = 44100
-    seconds: float = 2.0
+    sample_rate: int = 44100  # Hz
+    seconds: float = 2.0  # length of a clip
+    # longest time that the chain has been running when the clip starts
     preroll_seconds: float = 0.5
+    # level at which the dry sound enters the chain: drive is relative to it
     input_rms_dbfs: float = -20.0
+    # half-width of a uniform change of that level, in training. The labels are the knobs that do
+    # the same at `input_rms_dbfs`.
     input_jitter_db: float = 12.0
-    augment_strength: float = 1.0
+    augment_strength: float = 1.0  # of the dry sound's augmentation in training, 0 to 1
+    # of training examples that pass a cabinet, a room, coding or the like after the chain, 0 to 1
     behind_share: float = 0.0
+    # log-mel spectrogram, or the codes or latents of the shipped codec
     front_end: Literal["mel", "codes", "latents"] = "mel"
-    use_dry: bool = False
+    use_dry: bool = False  # give the network the dry clip too
+    # the next five: of the log-mel spectrogram
     n_fft: int = 4096
     hop_length: int = 1024
     n_mels: int = 128
     low_hz: float = 40.0
     high_hz: float = 14000.0
+    # largest share of bands, and of frames, that training masks in one stripe each
     mask: float = 0.05
-    tilt_db: float = 3.0
-    n_examples: int = 256000
-    first_example: int = 0
+    tilt_db: float = 3.0  # half-width of a random spectral tilt over all bands, in training
+    n_examples: int = 256000  # different examples; a longer training repeats them in another order
+    first_example: int = 0  # number of the first one, to continue a training with new examples
 
     def __post_init__(self) -> None:
         unknown = set(self.protocols) - set(PROTOCOLS)
@@ -240,35 +228,27 @@ class Sound:
 
     @property
     def samples(self) -> int:
-        """Length of a clip."""
         return round(self.seconds * self.sample_rate)
 
     @property
     def preroll_samples(self) -> int:
-        """Length of the longest pre-roll."""
         return round(self.preroll_seconds * self.sample_rate)
 
 
 @dataclass(frozen=True)
 class Net:
-    """The network's sizes and the weights of its loss.
+    """The network's sizes and the weights of its loss."""
 
-    Attributes:
-        n_bins: cells per knob.
-        width, n_heads, encoder_layers, decoder_layers, channels, dropout: of transformer and stem.
-        knob_weight: weight of a knob token's loss beside an order token's.
-        hint_weight: weight of the auxiliary loss, see `PedalOrderModel`.
-    """
-
-    n_bins: int = 16
+    n_bins: int = 16  # cells per knob
+    # the next six: of transformer and stem
     width: int = 192
     n_heads: int = 4
     encoder_layers: int = 2
     decoder_layers: int = 3
     channels: tuple[int, ...] = (16, 32, 64, 112, 160)
     dropout: float = 0.0
-    knob_weight: float = 0.05
-    hint_weight: float = 1.0
+    knob_weight: float = 0.05  # weight of a knob token's loss beside an order token's
+    hint_weight: float = 1.0  # weight of the auxiliary loss, see `PedalOrderModel`
 
     @property
     def tokens(self) -> ChainTokens:

@@ -1,6 +1,6 @@
 """Examples of pedal order: a dry clip, a random chain, and the features of what comes out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from labkit.effects.chain import Chain, render_chains
-from labkit.effects.registry import effect
+from labkit.effects.chain import Chain
 from labkit.learn.pool import ExampleCache, number_of
 from labkit.signal.augment import augment
 from labkit.signal.behind import behind_chain
@@ -20,10 +19,8 @@ from labkit.signal.seeds import generator
 from labkit.signal.sources import recordings
 from labkit.signal.units import set_rms
 from labkit.systems.pedal_order.config import (
-    MAX_PEDALS,
     PAD,
     PROTOCOLS,
-    SIX,
     Config,
     Protocol,
     Sound,
@@ -31,7 +28,6 @@ from labkit.systems.pedal_order.config import (
 from labkit.systems.pedal_order.model import feature_shape, features, mask_value
 
 REAL_FOLDERS = ("guitar_di", "guitar_acoustic")
-_MOST_KNOBS = max(len(effect(name).space) for name in SIX)
 
 
 @dataclass(frozen=True)
@@ -181,12 +177,12 @@ class Examples(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         config = self.config
         draw = self.draw(index)
-        found = self._cache.read(draw.number) if self._cache else None
-        if found is None:
+
+        def made(_number: int) -> dict[str, Tensor]:
             # Exact for codes too: float16 holds whole numbers up to 2048.
-            found = {"features": self._render(draw).features(config.sound).half()}
-            if self._cache:
-                self._cache.write(draw.number, found)
+            return {"features": self._render(draw).features(config.sound).half()}
+
+        found = self._cache.get(draw.number, made) if self._cache else made(draw.number)
         clip = found["features"].float()
         if self.training:
             vary(clip, config.sound, generator(config.plan.seed, "variation", index))
@@ -209,59 +205,6 @@ class Examples(Dataset):
     def _render(self, draw: _Draw) -> Example:
         given = {"training": self.training, "shift_db": draw.shift_db}
         return render(self.config.sound, draw.clip, draw.chain, draw.rng, **given)
-
-
-class DryExamples(Examples):
-    """The same examples before their chains: a GPU renders a batch of them with `render_batch`."""
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """`dry` (pre-roll + samples,) padded, `start`, `chain`, `index`, and the `targets`."""
-        sound = self.config.sound
-        draw = self.draw(index)
-        given = {"training": self.training, "shift_db": draw.shift_db}
-        dry, start = prepare(sound, draw.clip, draw.rng, **given)
-        padded = torch.zeros(sound.samples + sound.preroll_samples)
-        padded[: dry.shape[1]] = torch.from_numpy(dry[0])
-        return {
-            "dry": padded,
-            "start": torch.tensor(start),
-            "chain": chain_to_tensor(draw.chain),
-            "index": torch.tensor(index),
-            **targets(self.config, draw.label, draw.protocol.pedals),
-        }
-
-
-def chain_to_tensor(chain: Chain) -> Tensor:
-    """(MAX_PEDALS, 1 + most knobs): each pedal's place in `SIX` or -1, then its knobs, then 0."""
-    numbers = torch.zeros(MAX_PEDALS, 1 + _MOST_KNOBS)
-    numbers[:, 0] = -1
-    for row, step in zip(numbers, chain.steps, strict=False):
-        values = [step.params[knob] for knob in effect(step.effect).space.names]
-        row[: 1 + len(values)] = torch.tensor([SIX.index(step.effect), *values])
-    return numbers
-
-
-def chain_from_tensor(numbers: Tensor) -> list[tuple[str, dict[str, float]]]:
-    """The pedals and knobs (float32) of `chain_to_tensor`."""
-    steps = []
-    for place, *values in numbers.tolist():
-        if place >= 0:
-            name = SIX[int(place)]
-            steps.append((name, dict(zip(effect(name).space.names, values, strict=False))))
-    return steps
-
-
-@torch.no_grad()
-def render_batch(config: Config, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A batch of `Examples` from one of `DryExamples`, rendered by torch pedals on its device."""
-    sound = config.sound
-    chains = [chain_from_tensor(numbers) for numbers in batch["chain"].cpu()]
-    wet = render_chains(batch["dry"][:, None], sound.sample_rate, chains)[:, 0]
-    kept = torch.arange(sound.samples, device=wet.device) + batch["start"][:, None]
-    clips = features(wet.gather(1, kept), sound, batch["dry"].gather(1, kept)).half().float()
-    for clip, index in zip(clips, batch["index"].tolist(), strict=True):
-        vary(clip, sound, generator(config.plan.seed, "variation", index))
-    return {"features": clips, **{name: batch[name] for name in ("tokens", "shelf", "place")}}
 
 
 def vary(clip: Tensor, sound: Sound, rng: np.random.Generator) -> None:

@@ -1,8 +1,8 @@
 """The features of a clip, and the network that reads them and writes the tokens of a chain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -175,11 +175,6 @@ class PedalOrderModel(nn.Module):
         """Logits (b, t, n_tokens) of the token after each of `tokens` (b, t), and hint logits."""
         memory, hints = self.encode(clips, shelf)
         return self.decoder(tokens, memory), hints
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As torch's; weights of earlier versions know nothing of `judge`."""
-        head = {name: buffer for name, buffer in self.named_buffers() if "judge" in name}
-        return super().load_state_dict({**head, **state_dict}, *args, **kwargs)
 
     def shelf_vector(self, shelf: Sequence[str]) -> Tensor:
         """(n_pedals,) with 1 for every pedal on the shelf."""

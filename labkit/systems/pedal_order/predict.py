@@ -32,8 +32,9 @@ QUIET_DB = 30.0
 EXPLAINED_DB = 30.0
 # A lag up to this may be a pedal's own; one at which both are less alike than this is none.
 PEDALS_MS, LEAST_LIKENESS = 60.0, 0.2
-# Wall time that each order of a search over a shelf gets at least.
-LEAST_SEARCH_SECONDS = 5.0
+# Wall time of a search over a shelf at most, and of each order at least.
+SHELF_SECONDS, LEAST_SEARCH_SECONDS = 300.0, 5.0
+MOST_WINDOWS = 8  # of a recording
 _PEAK_DBFS = -0.01  # of what would exceed full scale
 # What is shorter or, in its loudest 50 ms, quieter than this says nothing of its chain.
 LEAST_SECONDS, LEAST_DBFS = 0.5, -70.0
@@ -65,7 +66,6 @@ class Prediction:
 
     @property
     def verdict(self) -> str:
-        """The answer in words."""
         return self.refusal or " -> ".join(self.chain.names) or NO_PEDALS
 
     def presence(self, pedal: str) -> float:
@@ -97,7 +97,6 @@ def predict(
     sample_rate: int,
     *,
     shelf: Sequence[str] = THREE,
-    most_windows: int = 8,
 ) -> Prediction:
     """The chain of pedals behind a wet recording: its windows vote, see `decode`.
 
@@ -105,14 +104,13 @@ def predict(
         audio: (channels, samples) float32, any length, level and channel count.
         shelf: pedals that may occur; the shipped model knows `THREE` and `SIX`.
 
-    Raises:
-        AudioError: if the audio is empty, too short, too quiet or not finite.
+    Raises AudioError if the audio is empty, too short, too quiet or not finite.
     """
     sound = model.config.sound
     mono = to_mono(check_audio(audio, sample_rate))
     _check_enough(mono, sample_rate)
     mono = resample(mono, sample_rate, sound.sample_rate)
-    clips = torch.from_numpy(windows(mono, sound.samples, most=most_windows))
+    clips = torch.from_numpy(windows(mono, sound.samples, most=MOST_WINDOWS))
     clips = features(clips, sound)
     return _judged(model, clips, shelf) if model.can_judge else decode(model, clips, shelf)
 
@@ -211,7 +209,6 @@ def refine(
     candidates: int = 4,
     seconds: float = 120.0,
     shelf: Sequence[str] = (),
-    shelf_seconds: float = 300.0,
     method: Literal["gradient", "cma"] = "gradient",
     seed: int = 0,
     on_order: Callable[[Names, float], None] | None = None,
@@ -227,7 +224,7 @@ def refine(
         dry_rate: sample rate of `dry`; that of `wet` when None.
         clip_seconds: length that is compared, from the start; 2 s hold every echo and oscillation.
         seconds: wall time for `candidates`; each gets an even share of it.
-        shelf: the pedals of a search over all orders, in at most `shelf_seconds`; none by default.
+        shelf: the pedals of a search over all orders, in at most `SHELF_SECONDS`; none by default.
         method: `fit_chain`, or `fit_chain_cma` as Okita and Katayose 2026.
         on_order: called with each order that was tried, and its SI-SDR in dB.
     """
@@ -271,7 +268,7 @@ def refine(
         known = {names: -share for names, share in prediction.alternatives}
         others = sorted(_orders(shelf) - set(likely), key=lambda o: (len(o), known.get(o, 0.0), o))
         best_lag = max(found, key=lambda one: one[0])[2] if found else 0
-        attempt(others, best_lag, shelf_seconds, LEAST_SEARCH_SECONDS)
+        attempt(others, best_lag, SHELF_SECONDS, LEAST_SEARCH_SECONDS)
     if not found:
         raise ValueError(f"wet must not be silent in its first {n} samples")
     best, chain, lag = max(found, key=lambda one: one[0])
@@ -303,11 +300,7 @@ def _lags(wet: np.ndarray, dry: np.ndarray, sample_rate: int) -> list[int]:
 
 @torch.inference_mode()
 def decode(
-    model: PedalOrderModel,
-    clips: Tensor,
-    shelf: Sequence[str],
-    *,
-    beams: int = 12,
+    model: PedalOrderModel, clips: Tensor, shelf: Sequence[str], *, beams: int = 12
 ) -> Prediction:
     """The chain behind one recording, by beam search over the tokens that the grammar allows.
 
@@ -340,10 +333,7 @@ def start(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Cache:
 
 
 def next_log_probabilities(
-    model: PedalOrderModel,
-    cache: Cache,
-    unread: Sequence[Sequence[int]],
-    masks: np.ndarray,
+    model: PedalOrderModel, cache: Cache, unread: Sequence[Sequence[int]], masks: np.ndarray
 ) -> tuple[np.ndarray, Cache]:
     """Log-probabilities (n, n_tokens) of the next tokens of n sequences, and the longer cache.
 

@@ -25,10 +25,8 @@ from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.sources import AudioFolder
 from labkit.systems.pedal_order.config import PAD, PROTOCOLS, SEPARATOR, SIX, Config
 from labkit.systems.pedal_order.data import (
-    DryExamples,
     Examples,
     examples_for_scoring,
-    render_batch,
     targets,
     vary,
 )
@@ -42,25 +40,21 @@ MIN_PROBABILITY = 0.5
 
 @dataclass(frozen=True)
 class Data:
-    """Where the training sound comes from.
+    """Where the training sound comes from."""
 
-    Attributes:
-        kinds: dry sources, drawn evenly, a name may occur twice; sampled needs a soundfont,
-            recorded the recordings of instruments.
-        n_dry: dry clips of each kind, used again and again; 0 makes a new clip for every example.
-        folder: your own dry recordings, one more source beside kinds.
-        groups: what recordings of the folder share that must not be split, e.g. a player: folder
-            (or folder:2), prefix (up to an underscore; or prefix:-), or a CSV file with the columns
-            file and group; each is on its own by default.
-        unlabelled: a folder of wet recordings with unknown chains, one chain for each file. The
-            network that the run starts from names their chains, and half of every batch trains on
-            the confident ones. Give a trained network as start, and a tenth of the learning rate.
-    """
-
+    # dry sources, drawn evenly, a name may occur twice; sampled needs a soundfont, recorded the
+    # recordings of instruments
     kinds: tuple[Literal["generated", "sampled", "recorded"], ...] = ("generated", "sampled")
+    # dry clips of each kind, used again and again; 0 makes a new clip for every example
     n_dry: int = 0
-    folder: Path | None = None
+    folder: Path | None = None  # your own dry recordings, one more source beside kinds
+    # what recordings of the folder share that must not be split, e.g. a player: folder (or
+    # folder:2), prefix (up to an underscore; or prefix:-), or a CSV file with the columns file and
+    # group; each is on its own by default.
     groups: str | None = None
+    # a folder of wet recordings with unknown chains, one chain for each file. The network that the
+    # run starts from names their chains, and half of every batch trains on the confident ones. Give
+    # a trained network as start, and a tenth of the learning rate.
     unlabelled: Path | None = None
 
     def __post_init__(self) -> None:
@@ -142,12 +136,8 @@ def begin_with_bands(stem: FrameStem, frames: Tensor, bands: Tensor) -> None:
 def training(
     config: Config, data: Data, model: PedalOrderModel, run_dir: Path
 ) -> Iterator[Training]:
-    """Batches rendered anew by torch pedals on a CUDA device; elsewhere, by pedalboard, once."""
-    pools = dry_pools(config, data)
-    if torch.cuda.is_available() and data.unlabelled is None:
-        yield Training(DryExamples(config, pools), rendered_loss)
-        return
-    dataset: Dataset = Examples(config, pools, cache=run_dir / "cache")
+    """Examples that are rendered once; beside them, recordings without labels where there are."""
+    dataset: Dataset = Examples(config, dry_pools(config, data), cache=run_dir / "cache")
     if data.unlabelled is not None:
         dataset = MixedExamples(dataset, pseudo_labels(model.eval(), data.unlabelled))
     yield Training(dataset, sequence_loss)
@@ -173,11 +163,6 @@ def sequence_loss(model: PedalOrderModel, batch: Batch) -> tuple[Tensor, dict[st
     loss = order + net.knob_weight * knobs + net.hint_weight * hint
     figures = {"order_nats": order.item(), "knob_nats": knobs.item(), "hint_nats": hint.item()}
     return loss, figures
-
-
-def rendered_loss(model: PedalOrderModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-    """`sequence_loss` of a batch of `DryExamples`, rendered on the device where it lies."""
-    return sequence_loss(model, render_batch(model.config, batch))
 
 
 def hint_loss(hints: Tensor, place: Tensor, shelf: Tensor) -> Tensor:

@@ -14,16 +14,3 @@ SYSTEM = System(
 )
 load = SYSTEM.load
 save = SYSTEM.save
-
-__all__ = [
-    "BIG",
-    "CONDITIONS",
-    "LIGHT",
-    "SYSTEM",
-    "Config",
-    "build",
-    "load",
-    "predict",
-    "save",
-    "summary",
-]

@@ -80,7 +80,6 @@ class Example:
     clean: np.ndarray  # (samples,), what went into the curve, aligned with `wet`; peak 1
     depth: float  # 1..10
     curve: str
-    wet_amplitude: float  # factor on the curve's output
     source_id: str
 
 
@@ -109,13 +108,13 @@ def render(
     curve = condition.curves[int(rng.integers(len(condition.curves)))]
     # Two margins more at the start: the state of a curve with memory has settled.
     wet = saturate(audio[start - 2 * margin : stop], depth, curve=curve)[2 * margin :]
-    wet, wet_amplitude = _disturb(wet, condition, sound, rng)
+    wet = _disturb(wet, condition, sound, rng)
     most = round(condition.shift_ms * sound.sample_rate / 1000)
     shift = int(rng.integers(-most, most + 1))
     reference = None
     if condition.paired:
         reference = audio[start + shift - margin : stop + shift + margin]
-    return Example(reference, wet, audio[start:stop], depth, curve, wet_amplitude, clip.source_id)
+    return Example(reference, wet, audio[start:stop], depth, curve, clip.source_id)
 
 
 def _random_start(audio: np.ndarray, sound: Sound, rng: np.random.Generator) -> int:
@@ -131,10 +130,9 @@ def _random_start(audio: np.ndarray, sound: Sound, rng: np.random.Generator) -> 
 
 def _disturb(
     wet: np.ndarray, condition: Condition, sound: Sound, rng: np.random.Generator
-) -> tuple[np.ndarray, float]:
-    """The wet signal with level, noise, codec and 16 bits; and its amplitude."""
-    amplitude = db_to_amplitude(rng.uniform(-24, -3))
-    wet = wet * np.float32(amplitude)
+) -> np.ndarray:
+    """The wet signal with level, noise, codec and 16 bits."""
+    wet = wet * np.float32(db_to_amplitude(rng.uniform(-24, -3)))
     if condition.snr_db is not None:
         noise_rms = float(np.sqrt(np.mean(np.square(wet)))) * db_to_amplitude(-condition.snr_db)
         wet = wet + (noise_rms * rng.standard_normal(len(wet))).astype(np.float32)
@@ -143,7 +141,7 @@ def _disturb(
         codec = pedalboard.MP3Compressor(vbr_quality=float(rng.uniform(2, 9)))
         wet = pedalboard.Pedalboard([codec])(wet[None], sound.sample_rate)[0]
     wet = np.round(np.clip(wet, -1, 1) * 32767) / 32767
-    return wet.astype(np.float32), amplitude
+    return wet.astype(np.float32)
 
 
 def draw(
@@ -195,7 +193,6 @@ class Examples(Dataset):
         return self.config.plan.steps * self.config.plan.batch_size
 
     def example(self, index: int) -> Example:
-        """Example `index` as sound."""
         rng = generator(self.seed, "saturation example", index)
         pool = self.pools[rng.integers(len(self.pools))]
         condition = self.condition or draw_condition(rng)

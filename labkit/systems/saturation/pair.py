@@ -56,7 +56,6 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """The answer in a sentence."""
         best = self.fits[0]
         left = f"{best.residual:.2%} of the wet energy is left over, by a straight line "
         left += f"{self.line:.2%}; the bar is {self.bar:.2%}"

@@ -78,9 +78,7 @@ def predict_batch(model: SaturationModel, inputs: Mapping[str, torch.Tensor]) ->
 
 
 def identify(
-    model: SaturationModel,
-    clips: Sequence[tuple[np.ndarray, np.ndarray | None]],
-    curve: str | None,
+    model: SaturationModel, clips: Sequence[tuple[np.ndarray, np.ndarray | None]], curve: str | None
 ) -> list[Identification]:
     """The curve (or the given one) and depth of clips (wet, reference), see `network_inputs`."""
     inputs = default_collate([network_inputs(model.config, *clip) for clip in clips])

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import default_collate
 
 from labkit.effects.saturation import MEMORYLESS, TapeSaturationProcessor, unit_of
-from labkit.learn.training import Loss, is_first_process
+from labkit.learn.training import Loss
 from labkit.signal.optional import need
 from labkit.signal.pool import dry_pool
 from labkit.signal.sources import AudioFolder
@@ -75,8 +75,6 @@ def training(config: Config, data: Data, _model: nn.Module, run_dir: Path) -> It
 
     def finish(model: nn.Module) -> None:
         calibrate(model, batch)
-        if is_first_process():
-            write_sounds(model, validation, batch, run_dir / "sounds")
 
     every = 20 * max(1, config.plan.steps // 320)  # a multiple of the steps between log rows
     yield Training(dataset, loss_of(config), validate, every, "val/depth_nats", finish)
@@ -164,24 +162,3 @@ def calibrate(model: SaturationModel, batch: Mapping[str, Tensor]) -> float:
     ratio = (error * torch.exp(-prediction.log_spread)).mean()
     model.spread_factor.fill_(float(ratio.clamp(0.1, 10.0)))
     return float(model.spread_factor)
-
-
-def write_sounds(
-    model: SaturationModel, dataset: Examples, batch: Mapping[str, Tensor], folder: Path, n: int = 3
-) -> None:
-    """For TensorBoard: clean, wet and re-created sound of `n` examples, and all errors."""
-    writer = need("torch.utils.tensorboard").SummaryWriter(folder)
-    predicted = predict_batch(model, batch).of(batch["curve"])
-    writer.add_histogram("val/log_depth_error", predicted - batch["log_depth"])
-    names = [CURVE_NAMES[i] for i in batch["curve"].tolist()]
-    for i in [i for i, name in enumerate(names) if name in MEMORYLESS][:n]:
-        example = dataset.example(i)
-        depth = predicted[i].exp()
-        clean = torch.from_numpy(example.clean)[None, None]
-        wet = torch.from_numpy(example.wet) / example.wet_amplitude
-        recreated = TapeSaturationProcessor()(clean, unit_of(depth)[None], example.curve)
-        title = f"{i}_{example.curve}_{example.depth:.2f}_predicted_{depth:.2f}"
-        sounds = {"clean": clean[0], "wet": wet.clamp(-1, 1)[None], "recreated": recreated[0]}
-        for name, sound in sounds.items():
-            writer.add_audio(f"{title}/{name}", sound, sample_rate=model.config.sound.sample_rate)
-    writer.close()

@@ -21,5 +21,3 @@ SYSTEM = System(
     checkpoints={"autodiff": "style"},
 )
 load, save = SYSTEM.load, SYSTEM.save
-
-__all__ = ["SYSTEM", "Config", "Transfer", "build", "load", "predict", "save", "write"]

@@ -126,7 +126,6 @@ class DrawnExamples(Dataset):
             self.example(number)
 
     def example(self, number: int) -> dict[str, Tensor]:
-        """One of the set."""
         kept = self._store.get(number, self._made)
         return {name: tensor.float() for name, tensor in kept.items()}
 

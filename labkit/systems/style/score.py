@@ -56,11 +56,7 @@ def by_rules(tests: Examples, sample_rate: int) -> np.ndarray:
 
 
 def score(
-    model: style.StyleModel,
-    *,
-    n: int = 40,
-    kinds: Sequence[str] = (),
-    seed: int = 1,
+    model: style.StyleModel, *, n: int = 40, kinds: Sequence[str] = (), seed: int = 1
 ) -> list[Row]:
     """MR-STFT from the wanted sound, for each kind of recordings; rules have own rows.
 

@@ -2,7 +2,7 @@
 
 from labkit.systems.synth.config import PRESETS, Config
 from labkit.systems.synth.model import build
-from labkit.systems.synth.predict import Match, describe, match_file, predict, write_match
+from labkit.systems.synth.predict import Match, Synth, describe, notes_here, predict, write_match
 from labkit.systems.system import System
 
 SYSTEM = System(
@@ -14,16 +14,3 @@ SYSTEM = System(
 )
 load = SYSTEM.load
 save = SYSTEM.save
-
-__all__ = [
-    "SYSTEM",
-    "Config",
-    "Match",
-    "build",
-    "describe",
-    "load",
-    "match_file",
-    "predict",
-    "save",
-    "write_match",
-]

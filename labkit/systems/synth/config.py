@@ -13,17 +13,11 @@ KOSC = "kosc"
 
 @dataclass(frozen=True)
 class Sound:
-    """What the network hears.
+    """What the network hears."""
 
-    Attributes:
-        parameters: name of the parameter set: one of a synthesizer, or kosc.
-        seconds: length of the note that the network receives; that of the data set.
-        n_oscillators: of kosc.
-    """
-
-    parameters: str = "vital_simple"
-    seconds: float = 1.5
-    n_oscillators: int = 2
+    parameters: str = "vital_simple"  # name of the parameter set: one of a synthesizer, or kosc
+    seconds: float = 1.5  # length of the note that the network receives; that of the data set
+    n_oscillators: int = 2  # of kosc
 
     def __post_init__(self) -> None:
         if self.parameters not in (*SETS, KOSC):
@@ -32,31 +26,21 @@ class Sound:
 
     @property
     def spec(self) -> SynthSpec:
-        """The parameter set of a synthesizer."""
         return SETS[self.parameters]
 
 
 @dataclass(frozen=True)
 class Net:
-    """The network: an encoder of the note, a flow that draws patches, and a regressor.
+    """The network: an encoder of the note, a flow that draws patches, and a regressor."""
 
-    Attributes:
-        channels: of the encoder's convolutions.
-        hidden: width of the encoder's other layers.
-        condition: length of the encoded note.
-        width: of the field's and the regressor's layers; the field of kosc has a third of it.
-        n_layers: of the field.
-        dropout: on the encoded note.
-        averaging: share of the running mean of the weights that stays at a step.
-    """
-
-    channels: tuple[int, ...] = (24, 48, 96, 128)
-    hidden: int = 192
-    condition: int = 192
+    channels: tuple[int, ...] = (24, 48, 96, 128)  # of the encoder's convolutions
+    hidden: int = 192  # width of the encoder's other layers
+    condition: int = 192  # length of the encoded note
+    # of the field's and the regressor's layers; the field of kosc has a third of it
     width: int = 192
-    n_layers: int = 3
-    dropout: float = 0.2
-    averaging: float = 0.99
+    n_layers: int = 3  # of the field
+    dropout: float = 0.2  # on the encoded note
+    averaging: float = 0.99  # share of the running mean of the weights that stays at a step
 
 
 def _plan(**changes: int | float) -> Plan:

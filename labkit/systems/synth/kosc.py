@@ -99,7 +99,6 @@ class Encoder(nn.Module):
         self.layers = Regressor(2 * N_MAP, 2 * 2 * _N_FILTERS, width=width, n_layers=2)
 
     def forward(self, magnitude: Tensor) -> Tensor:
-        """The map."""
         parts = []
         for power, filters in zip(_POWERS, self.filters, strict=True):
             part = (magnitude + 1e-7).pow(power) @ filters

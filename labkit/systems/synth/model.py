@@ -31,15 +31,10 @@ _N_MOMENTS = 4
 
 
 class Features(NamedTuple):
-    """Of a note at `LEVEL_LUFS`, in dB.
+    """Of a note at `LEVEL_LUFS`, in dB."""
 
-    Attributes:
-        mel: (N_MELS, frames) float16 log-mel.
-        lines: (N_LINES,) float16 mean power in each third of a semitone.
-    """
-
-    mel: np.ndarray
-    lines: np.ndarray
+    mel: np.ndarray  # (N_MELS, frames) float16 log-mel
+    lines: np.ndarray  # (N_LINES,) float16 mean power in each third of a semitone
 
 
 def n_frames(seconds: float) -> int:
@@ -53,10 +48,9 @@ def mono(audio: np.ndarray) -> np.ndarray:
 
 
 def note_features(audio: np.ndarray, loudness: float | None = None) -> Features:
-    """Features of a note (channels, samples) at 44.1 kHz; `loudness` in LUFS, if it is known.
+    """Features of a note (channels, samples) at 44.1 kHz; ValueError if it is silent.
 
-    Raises:
-        ValueError: if the note is silent.
+    `loudness` in LUFS, if it is known.
     """
     single = mono(audio)
     loudness = loudness_lufs(single, SAMPLE_RATE) if loudness is None else loudness
@@ -104,9 +98,7 @@ class Encoder(nn.Module):
             n_flat = self.convolutions(mel).shape[1]
         self.from_mel = nn.Linear(n_flat, net.hidden)
         self.from_lines = nn.Sequential(
-            nn.Linear(N_LINES + _N_KEYS, net.hidden),
-            nn.GELU(),
-            nn.Linear(net.hidden, net.hidden),
+            nn.Linear(N_LINES + _N_KEYS, net.hidden), nn.GELU(), nn.Linear(net.hidden, net.hidden)
         )
         self.register_buffer("comb", _comb(), persistent=False)
         self.join = nn.Sequential(

@@ -18,15 +18,11 @@ _QUIET_DB = -25.0
 
 
 class Pitch(NamedTuple):
-    """The pitch of a note.
+    """The pitch of a note."""
 
-    Attributes:
-        key: MIDI key with its fraction.
-        certainty: pYIN's probability that there is a pitch, weighted by power: below .02 for
-            noise, above .2 for plucked notes, even damped ones.
-    """
-
-    key: float
+    key: float  # MIDI key with its fraction
+    # pYIN's probability that there is a pitch, weighted by power: below .02 for noise, above .2 for
+    # plucked notes, even damped ones
     certainty: float
 
 

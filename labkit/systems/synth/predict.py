@@ -18,7 +18,7 @@ from labkit.learn.flow import sample
 from labkit.learn.minimise import minimise
 from labkit.measure.losses import multi_scale_spectral
 from labkit.measure.loudness import loudness_lufs
-from labkit.signal.files import AudioError, check_audio, read_audio, resample, to_mono, write_audio
+from labkit.signal.files import AudioError, check_audio, resample, to_mono, write_audio
 from labkit.signal.optional import need
 from labkit.signal.paths import new_files, replace_text, replacing
 from labkit.signal.seeds import generator, torch_generator
@@ -41,38 +41,25 @@ _IN_TUNE, _OUT_OF_TUNE = 0.03, 4.0
 
 @dataclass(frozen=True)
 class Match:
-    """A patch for a sound.
-
-    Attributes:
-        volume_db: of the synthesizer, so that it is as loud as the sound.
-        tuning: of the preset, in semitones, so that its key sounds at the recording's pitch.
-        audio: (2, samples), the patch played.
-        distance: MSS between the two, dB.
-        tried: MSS of every ranked patch, and up to 4 dB if it is out of tune: those of the flow,
-            the regressor's, the neighbours'.
-        heard: the recording's pitch.
-        off: what the patch is out of tune, in semitones; None if the recording has no pitch.
-    """
+    """A patch for a sound."""
 
     spec: SynthSpec
     values: dict[str, float | str]
-    volume_db: float
-    tuning: float
-    audio: np.ndarray
-    distance: float
+    volume_db: float  # of the synthesizer, so that it is as loud as the sound
+    tuning: float  # of the preset, in semitones, so that its key sounds at the recording's pitch
+    audio: np.ndarray  # (2, samples), the patch played
+    distance: float  # MSS between the two, dB
+    # MSS of every ranked patch, and up to 4 dB if it is out of tune: those of the flow, the
+    # regressor's, the neighbours'
     tried: tuple[float, ...]
-    heard: Pitch
+    heard: Pitch  # the recording's pitch
+    # what the patch is out of tune, in semitones; None if the recording has no pitch
     off: float | None
 
 
 @torch.no_grad()
 def propose(
-    model: SynthModel,
-    mel: np.ndarray,
-    lines: np.ndarray,
-    *,
-    n: int,
-    seed: int = 0,
+    model: SynthModel, mel: np.ndarray, lines: np.ndarray, *, n: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Encoded patches for a batch of `note_features`: (b, n, size) drawn, (b, size) regressed."""
     given = [torch.from_numpy(np.asarray(x, dtype=np.float32)) for x in (mel, lines)]
@@ -154,10 +141,8 @@ def predict(
             it has none the network's is played.
         notes: training notes: the patches of the nearest eight are tried.
 
-    Raises:
-        AudioError: if audio is empty, silent or not finite.
-        ValueError: if `n` < 1, `refine` < 0, or pitch is out of range.
-        PluginError: if the synthesizer crashed or hung.
+    Raises AudioError if audio is empty, silent or not finite; ValueError if `n` < 1, `refine` < 0,
+    or pitch is out of range; PluginError if the synthesizer crashed or hung.
 
     Source: ranking by re-synthesis as in Hayes et al. 2025; Hansen 2016 (CMA-ES).
     """
@@ -270,35 +255,12 @@ def refined(
     return patch(found.point)
 
 
-def match_file(
-    file: Path,
-    *,
-    out: Path | None = None,
-    n: int = 16,
-    refine: int = 300,
-    pitch: int | None = None,
-    preset: str = "vital_simple",
-    checkpoint: Path | None = None,
-    seed: int = 0,
-) -> tuple[Match, list[Path]]:
-    """`predict` for a file, written by `write_match` to `out` (see `new_files`).
-
-    `checkpoint` replaces the shipped network of `preset` and names its own synthesizer. Training
-    notes are tried where `labkit data render-synth` left them. Errors as `predict`,
-    CheckpointError, and ImportError or PluginError without the synthesizer.
-    """
-    from labkit.systems.synth import SYSTEM
-
-    audio, sample_rate = read_audio(file)
-    model = SYSTEM.load(checkpoint, preset=preset)
+def notes_here(model: SynthModel) -> Notes | None:
+    """The training notes, where `labkit data render-synth` left them."""
     try:
-        notes = read_notes(default_folder(model.config.sound.parameters), "train")
+        return read_notes(default_folder(model.config.sound.parameters), "train")
     except ValueError:  # none were rendered, or not yet all
-        notes = None
-    with Synth(model.config.sound.spec) as synth:
-        options = {"n": n, "refine": refine, "pitch": pitch, "notes": notes, "seed": seed}
-        match = predict(model, audio, sample_rate, synth=synth, **options)
-        return match, write_match(match, out, name=Path(file).stem, synth=synth)
+        return None
 
 
 def describe(match: Match, files: list[Path]) -> str:

@@ -1,6 +1,5 @@
 """Data sets of notes with the patches that made them: HDF5 files, written by dask."""
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -31,23 +30,14 @@ _USER_BLOCK = 512
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """What a data set holds.
+    """What a data set holds."""
 
-    Attributes:
-        parameters: name of the parameter set.
-        seconds: length of every note's sound.
-        n_train: notes of the training split.
-        n_validation: notes of the validation split.
-        n_test: notes of the test split.
-        shard_size: notes of a file; rendering resumes file by file.
-    """
-
-    parameters: str = "vital_simple"
-    seconds: float = 1.5
-    n_train: int = 20_480
-    n_validation: int = 512
-    n_test: int = 512
-    shard_size: int = 128
+    parameters: str = "vital_simple"  # name of the parameter set
+    seconds: float = 1.5  # length of every note's sound
+    n_train: int = 20_480  # notes of the training split
+    n_validation: int = 512  # notes of the validation split
+    n_test: int = 512  # notes of the test split
+    shard_size: int = 128  # notes of a file; rendering resumes file by file
 
     def __post_init__(self) -> None:
         synthesizer_of(self.parameters)
@@ -57,11 +47,9 @@ class RenderConfig:
 
     @property
     def spec(self) -> SynthSpec:
-        """The parameter set."""
         return SETS[self.parameters]
 
     def count(self, split: Split) -> int:
-        """Notes of a split."""
         return getattr(self, f"n_{split}")
 
 
@@ -94,19 +82,12 @@ def jobs(config: RenderConfig) -> list[Job]:
 
 
 class Notes(NamedTuple):
-    """Rendered notes: the columns of a file, one row a note.
+    """Rendered notes: the columns of a file, one row a note."""
 
-    Attributes:
-        parameters: (n, size), the encoded patches.
-        mel: (n, N_MELS, frames) float16, see `model.Features`.
-        lines: (n, N_LINES) float16, likewise.
-        phases: (n, 3), where the oscillators started.
-    """
-
-    parameters: np.ndarray
-    mel: np.ndarray
-    lines: np.ndarray
-    phases: np.ndarray
+    parameters: np.ndarray  # (n, size), the encoded patches
+    mel: np.ndarray  # (n, N_MELS, frames) float16, see `model.Features`
+    lines: np.ndarray  # (n, N_LINES) float16, likewise
+    phases: np.ndarray  # (n, 3), where the oscillators started
 
 
 def _columns(config: RenderConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -129,10 +110,7 @@ def _column(file: Any, name: str, kind: str, shape: tuple[int, ...]) -> np.ndarr
 
 
 def write_shard(path: Path, job: Job, notes: Notes) -> None:
-    """Write a file of a data set; the same notes give the same bytes.
-
-    Raises ValueError if a column has another shape than the data set's.
-    """
+    """Write a file of a data set; the same notes give the same bytes."""
     n, config = job.stop - job.start, job.config
     # Not lzf: h5py does not clear its hash table, so it may encode equal rows differently.
     packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
@@ -141,10 +119,8 @@ def write_shard(path: Path, job: Job, notes: Notes) -> None:
             file.attrs["config"] = json.dumps(_lasting(config), sort_keys=True)
             file.attrs["names"] = list(config.spec.names)
             for name, (kind, shape) in _columns(config).items():
-                data = np.asarray(getattr(notes, name), dtype=kind)
-                if data.shape != (n, *shape):
-                    raise ValueError(f"{name} must have shape {(n, *shape)}, got {data.shape}")
-                file.create_dataset(name, data=data, chunks=(min(32, n), *shape), **packing)
+                data, chunks = getattr(notes, name), (min(32, n), *shape)
+                file.create_dataset(name, (n, *shape), kind, data, chunks=chunks, **packing)
                 # Beside other threads h5py closes a column late: its chunk would lie elsewhere.
                 file.flush()
         content = temporary.read_bytes()[_USER_BLOCK:]
@@ -263,20 +239,12 @@ def _note(job: Job, engine: Any, index: int) -> Notes:
     raise RuntimeError(f"{_MOST_DRAWS} patches in a row below {_FLOOR_LUFS} LUFS, at {where}")
 
 
-def render(
-    config: RenderConfig, folder: str | Path, *, workers: int = 2, scheduler: str | None = None
-) -> int:
-    """Render what is missing of a data set; returns how many notes that were.
+def render(config: RenderConfig, folder: str | Path, *, workers: int = 2) -> int:
+    """Render what is missing of a data set by a local dask cluster; returns how many notes.
 
-    Args:
-        folder: of the files; every worker must reach it. It may hold a smaller set.
-        workers: processes of a local cluster, >= 1.
-        scheduler: address of a dask scheduler that already runs, e.g. ``"tcp://host:8786"``.
-
-    Raises:
-        ValueError: if the folder holds another data set or is in use, or workers < 1.
-        RuntimeError: if the synthesizer killed its process again and again on one file.
-        ImportError, PluginError: if it is not installed.
+    `folder` may hold a smaller set; `workers` are processes. Raises ValueError if the folder holds
+    another data set or is in use; RuntimeError if the synthesizer killed its process again and
+    again on one file; ImportError or PluginError if it is not installed.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
@@ -287,23 +255,20 @@ def render(
     with alone(folder):
         claim(folder, config)
         missing = [job for job in jobs(config) if not _is_there(job, folder)]
-        return _render_missing(missing, folder, workers, scheduler) if missing else 0
+        return _render_missing(missing, folder, workers) if missing else 0
 
 
-def _render_missing(missing: list[Job], folder: Path, workers: int, scheduler: str | None) -> int:
+def _render_missing(missing: list[Job], folder: Path, workers: int) -> int:
     from tqdm import tqdm
 
     distributed = need("distributed")
-    total = sum(job.stop - job.start for job in missing)
-    with contextlib.ExitStack() as stack:
-        if scheduler is None:
-            options = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.ERROR}
-            scheduler = stack.enter_context(
-                distributed.LocalCluster(n_workers=workers, threads_per_worker=1, **options)
-            )
-        client = stack.enter_context(distributed.Client(scheduler))
-        progress = stack.enter_context(tqdm(total=total, unit=" notes"))
-        where = str(folder.resolve())
+    options = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.ERROR}
+    total, where = sum(job.stop - job.start for job in missing), str(folder.resolve())
+    with (
+        distributed.LocalCluster(n_workers=workers, threads_per_worker=1, **options) as cluster,
+        distributed.Client(cluster) as client,
+        tqdm(total=total, unit=" notes") as progress,
+    ):
         futures = [client.submit(render_job, job, where, pure=False, retries=1) for job in missing]
         for future in distributed.as_completed(futures):
             try:

@@ -44,18 +44,12 @@ _IN_TUNE, _EACH = 0.25, 20
 
 
 class Sound(NamedTuple):
-    """A note to match.
-
-    Attributes:
-        audio: (samples,) at 44.1 kHz.
-        code: the encoded patch, if there is one.
-        key: of a recording, with its fraction.
-    """
+    """A note to match."""
 
     name: str
-    audio: np.ndarray
-    code: np.ndarray | None = None
-    key: float | None = None
+    audio: np.ndarray  # (samples,) at 44.1 kHz
+    code: np.ndarray | None = None  # the encoded patch, if there is one
+    key: float | None = None  # of a recording, with its fraction
 
 
 # Model -> metric -> value of each sound.
@@ -63,12 +57,7 @@ Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 def score(
-    model: SynthModel,
-    *,
-    n: int = 48,
-    seed: int = 1,
-    folder: Path | None = None,
-    refine: int = 300,
+    model: SynthModel, *, n: int = 48, seed: int = 1, folder: Path | None = None, refine: int = 300
 ) -> list[Row]:
     """The distance of matches on held-out notes, other people's presets and recorded notes.
 

@@ -34,13 +34,10 @@ _RATES = ("lfo_1_frequency", "lfo_2_frequency", "delay_frequency")  # in octaves
 
 @dataclass(frozen=True)
 class Data:
-    """Where the training notes come from.
+    """Where the training notes come from."""
 
-    Attributes:
-        folder: the data set that `labkit data render-synth` made; the usual folder of the parameter
-            set when None. The notes of kosc are made while training.
-    """
-
+    # the data set that `labkit data render-synth` made; the usual folder of the parameter set when
+    # None. The notes of kosc are made while training.
     folder: Path | None = None
 
 

@@ -1,67 +1,24 @@
-"""A sentence as settings: figures with units, words of the lexicon, pedals and named sounds."""
+"""A sentence as what it asks for: words of the lexicon, and figures with units.
+
+Its tables (patterns, idioms, pedals, named sounds and where they come from) are `words.toml`.
+"""
 
 import math
 import re
-import tomllib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from pathlib import Path
+from itertools import pairwise
 from typing import Any
 
-import numpy as np
+from labkit.systems.text.lexicon import Item, entry_of, mended, verb, vocabulary, way, words
+from labkit.systems.text.preset import BAND, PEDALS, SPACES, Band, clipped
 
-from labkit.systems.text.preset import (
-    BAND,
-    BANDS_HZ,
-    PEDALS,
-    SPACES,
-    Band,
-    Preset,
-    clipped,
-    fitted_gains_db,
-    response_db,
-)
-
-# The lexicon gives equaliser gains at these frequencies.
-ANCHORS_HZ = (60.0, 200.0, 600.0, 2000.0, 5000.0, 12000.0)
-_RELATIVE_STEP = 0.6  # of "more" and of comparatives, in the unit of a whole word
 _MAX_DEGREE = 2.5  # however often "very" is written
-_MAX_EQ_DB = 14.0
-# The lexicon exaggerates, by as much as two corpora of people's settings say.
-STRENGTH = 0.6
 _UNSAID_DB = 4.0  # of "boost 3 kHz", which says no amount
 _BELL_Q = 2.0  # of a bell whose width is not said: an octave away 1 dB is left of 6
+_COLOUR_DB = 10.0  # of drive, below which a word is a colour rather than a distortion
 _COMB_S = 0.0306  # mean length of the reverb's comb filters
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """What a word asks for; zeros and None ask for nothing. Units as in `lexicon.txt`."""
-
-    eq_db: tuple[float, ...] = (0.0,) * len(ANCHORS_HZ)
-    room: tuple[float, ...] | None = None
-    compressor: tuple[float, ...] | None = None
-    semitones: float = 0.0
-    drive_db: float = 0.0
-    colour: float = 0.0
-
-    @property
-    def has_tone(self) -> bool:
-        """Whether it asks for the equaliser."""
-        return any(self.eq_db)
-
-
-@dataclass(frozen=True)
-class Item:
-    """One word that a sentence asks for."""
-
-    word: str
-    meaning: Meaning
-    weight: float = 1.0  # signed degree; below 0 asks for the opposite
-    relative: bool = False  # moves the present settings ("brighter"), or names a sound ("bright")
-    off: bool = False  # the effect must go ("no reverb")
 
 
 @dataclass(frozen=True)
@@ -86,193 +43,76 @@ class Reading:
     missed: tuple[str, ...]  # what cannot be done, and why
 
 
-@cache
-def words() -> dict[str, Any]:
-    """The tables of `words.toml`; a text of many words is a set of them."""
-    told = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
-    small = {name: frozenset(text.split()) for name, text in told["small"].items()}
-    lines = [line.split(" => ") for line in told["idioms"]["rules"].strip().splitlines()]
-    return told | {
-        "small": small,
-        "idioms": [(re.compile(old), new.replace("~", " ")) for old, new in lines],
-        "degrees": {w: float(x) for x, names in told["degrees"].items() for w in names.split()},
-        "band_names": {
-            w: band for band, names in told["band_names"].items() for w in names.split()
-        },
-        "pedal_names": {w: p for p, row in told["pedals"].items() for w in row["names"].split()},
-        "not_here": {w: name for name, names in told["not_here"].items() for w in names.split()},
-    }
-
-
-@cache
-def vocabulary() -> dict[str, Meaning]:
-    """Word -> what it asks for: `lexicon`, and the timbres of `words.toml`."""
-    later = {
-        word: Meaning(tuple(map(float, eq_db)))
-        for names, eq_db in words()["timbres"].items()
-        for word in names.split()
-    }
-    drives = {"rock": 12.0, "punk": 12.0}
-    later |= {word: replace(later[word], drive_db=db, colour=0.2) for word, db in drives.items()}
-    return later | lexicon()
-
-
-@cache
-def lexicon() -> dict[str, Meaning]:
-    """Word -> what it asks for, from `lexicon.txt`; words of a compound are joined by hyphens."""
-    facts: dict[str, dict[str, Any]] = {}
-    for line in Path(__file__).with_name("lexicon.txt").read_text().splitlines():
-        if line.startswith("["):
-            fields = line.strip("[]").split()
-        elif line and not line.startswith("#"):
-            names, numbers = line.split(":")
-            values = tuple(map(float, numbers.split()))
-            for word in names.split():
-                known = facts.setdefault(word, {})
-                # One field holds all numbers of a line, or each field holds one.
-                found = zip(fields, values if len(fields) == len(values) else [values], strict=True)
-                known.update({name: value for name, value in found if name not in known})
-    return {word: Meaning(**known) for word, known in facts.items()}
-
-
-def stem(word: str) -> str:
-    """The word without a common ending: bright, brighter and brightness have one stem."""
-    return re.sub(r"(ing|ed|er|est|ness|ful|ous|y|s|e)$", "", word.lower())
-
-
-@cache
-def _base(word: str) -> tuple[str, bool] | None:
-    """The entry behind a word, and whether it is a comparative ("brighter", "brighten")."""
-    known = vocabulary()
-    comparative = word.endswith(("er", "en")) and word not in ("chamber", "over", "open", "even")
-    for ending, put in (("er", ""), ("er", "e"), ("ier", "y"), ("en", "")) if comparative else ():
-        plain = word.removesuffix(ending) + put
-        single = plain[:-1] if len(plain) > 2 and plain[-1] == plain[-2] else plain
-        for tried in (plain, single):
-            if word.endswith(ending) and tried in known:
-                return tried, True
-    endings = ("", ""), ("s", ""), ("iness", "y"), ("ness", ""), ("ly", ""), ("ish", "")
-    for ending, put in (*endings, ("", "y"), ("est", ""), ("iest", "y"), ("y", ""), ("ed", "")):
-        tried = word.removesuffix(ending) + put
-        if len(tried) > 2 and word.endswith(ending) and tried in known:
-            return tried, False
-    return None
-
-
 # Text to tokens
 
-_N = r"([-+]?\d+(?:\.\d+)?)"
-_SMALL = "one two three four five six seven eight nine ten eleven twelve"
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_COUNTS = {word: float(k) for k, word in enumerate(_SMALL.split(), start=1)}
-_COUNTS |= {word: 10.0 * k for k, word in enumerate(_TENS.split(), start=2)}
-_COUNTS |= {"a": 1, "an": 1, "a couple of": 2, "a few": 3, "half a": 0.5, "half an": 0.5}
-_UNIT = r"(?:db|decibel|hz|hertz|khz|percent|%|ms|millisec|sec|semi|half|whole|octave|cent|tone)"
-_STRETCH, _NOTES = "(dotted |triplet )?", "(?:[- ]notes?)?( triplets?)?"
-# Kind of a quantity, its pattern, and what one unit is worth.
-_QUANTITIES = [
-    (kind, re.compile(pattern), scale)
-    for kind, pattern, scale in (
-        ("era", r"(?:19)?[5-9]0'?s\b", 1),
-        ("ratio", r"(\d+(?:\.\d+)?) ?(?::|to) ?1\b", 1),
-        ("slope", rf"{_N} ?(?:db|decibels?) ?(?:/|per|an?) ?oct\w*", 1),
-        ("range", rf"{_N} ?(k?)(?:hz)? ?(?:-|to) ?(\d+(?:\.\d+)?) ?(khz|k|hz|hertz)\b", 1),
-        ("hz", rf"{_N} ?(?:khz|k|kilohertz|kiloherz)\b", 1000),
-        ("hz", rf"{_N} ?(?:hz|hertz|herz|cycles)\b", 1),
-        ("db", rf"{_N} ?(?:dbs?|decibels?)\b", 1),
-        ("share", rf"{_N} ?(?:%|percent\b|per cent\b)", 0.01),
-        ("seconds", rf"{_N} ?(?:ms|msecs?|millis\w*)\b", 0.001),
-        ("seconds", rf"{_N} ?(?:s|secs?|seconds?)\b", 1),
-        ("bpm", rf"(?:tempo (?:of )?)?{_N} ?bpm\b", 1),
-        ("semitones", rf"{_N}? ?(?:semitones?|semis?|st|half[- ]?(?:steps?|tones?))\b", 1),
-        ("semitones", rf"{_N}? ?(?:whole[- ]?(?:steps?|tones?))\b", 2),
-        ("semitones", rf"{_N}? ?quarter[- ]?tones?\b", 0.5),
-        ("semitones", rf"{_N}? ?octaves?\b(?!-)", 12),
-        ("semitones", rf"{_N} ?(?:cents?|ct)\b", 0.01),
-        ("interval", r"(?:perfect )?(minor[- ]third|major[- ]third|fourth|fifth|tritone)\b", 1),
-        ("beats", rf"{_STRETCH}(quarter|eighth|sixteenth|8th|16th|1/4|1/8|1/16)\b{_NOTES}", 1),
-        ("beats", rf"{_STRETCH}(half|1/2)[- ]notes?\b( triplets?)?", 1),
-        ("number", rf"{_N}(?!\w|-[a-z])", 1),
-    )
-]  # fmt: skip
-_BEATS = {"half": 2.0, "quarter": 1.0, "eighth": 0.5, "sixteenth": 0.25}
-_BEATS |= {"1/2": 2.0, "1/4": 1.0, "1/8": 0.5, "1/16": 0.25, "8th": 0.5, "16th": 0.25}
 _WORD = re.compile(r"@\d+|[^\W_][\w'/]*(?:-[\w']+)*")
 
 
 @dataclass
 class _Token:
     text: str
-    kind: str = "word"  # or "mark", or a kind of `_QUANTITIES`
+    kind: str = "word"  # or "mark", or a kind of quantity
     value: float = 0.0
     other: float = 0.0  # the upper end of a range
     used: bool = False  # by a figure
 
+    @property
+    def is_quantity(self) -> bool:
+        return self.kind not in ("word", "mark")
+
+    @property
+    def way(self) -> int:
+        return way(self.text) if self.kind == "word" else 0
+
 
 def _normal(prompt: str) -> str:
     """Lower case, plain signs, decimals with a point, counts of units as numbers, no emoji."""
-    text = unicodedata.normalize("NFKC", prompt).lower().replace("kilohertz", "khz")
-    text = re.sub("[\u2212\u2010-\u2013\ufe63](?= ?\\d)", "-", text)
-    text = re.sub("[\u2012-\u2015]", " , ", text)
-    text = text.replace("\u2019", "'").replace("`", "'").replace("@", " at ").replace("&", " and ")
-    text = re.sub(r"\bw/o\b", "without", text)
-    text = re.sub(r"\bw/", "with ", text)
-    text = re.sub("[\u2192|()\\[\\]]", " , ", text)
-    kept = (c if c.isalnum() or c in " '-+.,;:!?%/" else " " for c in text)
-    text = " ".join("".join(kept).split())
-    text = re.sub(r"(\d),(?=\d{3}(?!\d))", r"\1", text)  # 1,000
-    text = re.sub(r"(\d),(?=\d)", r"\1.", text)  # 2,5
-    text = re.sub(r"(?<![\d.])\.(?=\d)", "0.", text)
-    text = re.sub(r"\bhalf (?:a )?(?:step|tone)\b", "1 semitone", text)
-    text = re.sub(r"\bbetween ([\d.]+ ?(?:k|hz|khz)?) and (?=\d)", r"\1 to ", text)
-    text = re.sub(r"(?<!and )\ba half[- ](?=step|tone|semitone)", "half-", text)
+    text = unicodedata.normalize("NFKC", prompt).lower()
+    *signs, minus, plus, spaced = words()["plain"]
+    for pattern, plain in signs:
+        text = pattern.sub(plain, text).strip()
+    counts = words()["counts"]
 
     def counted(found: re.Match) -> str:
-        return f"{_COUNTS[found[1]] + (0.5 if found[2] else 0):g} "
+        return f"{counts[found[1]] + (0.5 if found[2] else 0):g} "
 
-    names = "|".join(sorted(_COUNTS, key=len, reverse=True))
-    text = re.sub(rf"\b({names})( and a half)?[- ](?={_UNIT})", counted, text)
-    text = re.sub(r"\b(?:minus|negative) (?=\d)", "-", text)
-    text = re.sub(r"\bplus (?=\d)", "+", text)
-    text = re.sub(r"(^|[a-z:,] )([-+]) (?=\d)", r"\1\2", text)
+    names = "|".join(sorted(counts, key=len, reverse=True))
+    units = words()["quantities"]["units"]
+    text = re.sub(rf"\b({names})( and a half)?[- ](?=(?:{units}))", counted, text)
+    for pattern, plain in (minus, plus, spaced):
+        text = pattern.sub(plain, text)
     return text
 
 
 def _tokens(text: str) -> list[_Token]:
     """Quantities, words (those of a known compound joined by a hyphen) and marks."""
-    found: list[_Token] = []
-    told, known = words(), vocabulary()
-    joined = {*known, *told["band_names"], *told["pedal_names"], *told["not_here"]}
-    joined |= {"low-pass", "high-pass", "band-pass", "low-shelf", "high-shelf", "pre-delay"}
-    place = 0
+    told, found, place = words(), [], 0
+    joined = {*vocabulary(), *told["band_names"], *told["pedal_names"], *told["not_here"]}
+    joined |= {*told["filters"], *told["knobs"]}
     while place < len(text):
-        for kind, pattern, scale in _QUANTITIES:
-            at_start = place == 0 or not text[place - 1].isalnum()
-            if at_start and (match := pattern.match(text, place)):
+        at_start = place == 0 or not text[place - 1].isalnum()
+        for kind, pattern, scale in told["quantities"]["kinds"] if at_start else ():
+            if match := pattern.match(text, place):
                 found.append(_quantity(kind, match, scale))
                 place = match.end()
                 break
         else:
-            if match := _WORD.match(text, place):
-                for word in _parts(match[0], joined):
-                    if found and f"{found[-1].text}-{word}" in joined:
-                        found[-1].text = f"{found[-1].text}-{word}"
-                    else:
-                        found.append(_Token(word))
-                place = match.end()
-            else:
-                if text[place] in ",;:.!?":
-                    found.append(_Token(text[place], "mark"))
-                place += 1
+            match = _WORD.match(text, place)
+            for word in map(mended, _parts(match[0], joined) if match else ()):
+                if found and found[-1].kind == "word" and f"{found[-1].text}-{word}" in joined:
+                    found[-1].text = f"{found[-1].text}-{word}"
+                else:
+                    found.append(_Token(word))
+            if not match and text[place] in ",;:.!?":
+                found.append(_Token(text[place], "mark"))
+            place = match.end() if match else place + 1
     return found
 
 
-def _parts(word: str, joined: set[str]) -> list[str]:
-    plain = {"lowpass": "low-pass", "lpf": "low-pass", "lp": "low-pass", "bandpass": "band-pass"}
-    plain |= {"highpass": "high-pass", "hipass": "high-pass", "hpf": "high-pass", "hp": "high-pass"}
-    plain |= {"hi-pass": "high-pass", "lopass": "low-pass", "predelay": "pre-delay"}
-    word = plain.get(word, word)
-    return [word] if word in joined or _base(word) else [part for part in word.split("-") if part]
+def _parts(word: str, joined: Collection[str]) -> list[str]:
+    word = words()["spellings"].get(word, word)
+    whole = word in joined or entry_of(word)
+    return [word] if whole else list(filter(None, word.split("-")))
 
 
 def _quantity(kind: str, found: re.Match, scale: float) -> _Token:
@@ -281,8 +121,8 @@ def _quantity(kind: str, found: re.Match, scale: float) -> _Token:
     if kind == "interval":
         return _Token(found[0], "semitones", words()["pitch_names"][found[1].replace(" ", "-")])
     if kind == "beats":
-        stretch = 1.5 if found[1] == "dotted " else 2 / 3 if found[1] or found[3] else 1.0
-        return _Token(found[0], kind, _BEATS[found[2]] * stretch)
+        stretch = 1.5 if "dotted" in found[0] else 2 / 3 if "triplet" in found[0] else 1.0
+        return _Token(found[0], kind, words()["beats"][found[2]] * stretch)
     value = float(found[1] or 1) * scale
     if kind == "range":
         upper = 1000 if found[4].startswith("k") else 1
@@ -291,102 +131,14 @@ def _quantity(kind: str, found: re.Match, scale: float) -> _Token:
     return _Token(found[0], kind, value)
 
 
-_SUBJECT = r"(?:(?:my|the|this|that|these|those|our) [a-z]+(?: [a-z]+)?|it|this|that|everything)"
-_CLAUSE = r"(?:^|(?<=[,.;:!?] )|(?<=\bbut )|(?<=\bbecause )|(?<=\band )|(?<=\bi think ))"
-_ADVERBS = (
-    "(?:(?:just|so|really|very|pretty|rather|quite|kind of|sort of|a bit|a little|way|still) )*"
-)
-_COMPLAINT = re.compile(
-    rf"{_CLAUSE}{_SUBJECT} ?(?:'s|is|are|sounds|sound|feels|seems|comes out|came out|"
-    rf"(?P<no>isn't|aren't|doesn't sound)) {_ADVERBS}(?P<not>not )?{_ADVERBS}"
-    rf"(?P<like>like (?:an? |the )?)?"
-    rf"(?!too |more |less |an? |the |for |in )(?=[a-z])(?![a-z]+ enough)"
-)
-_BARE_COMPLAINT = re.compile(r"^(?:sounds?|feels?) (?:like (?:an? |the )?)?(?!too )")
-_REQUEST = re.compile(
-    r"[,.;:!?]|\b(?:but|make|fix|please|want|need|remove|clean|dry|help|less|more|add)\b"
-)
-
-
 def _complaints(text: str) -> str:
     """What is complained of becomes "less": "it sounds like a cave, make it dry"."""
-
-    def less(found: re.Match) -> str:
-        if "like" in found[0] and not _REQUEST.search(text, found.end()):
-            return found[0]
-        no = "no" in found.groupdict() and (found["no"] or found["not"])
-        return "more " if no else "less "
-
-    text = _COMPLAINT.sub(less, text)
-    if _REQUEST.search(text.partition(" ")[2]):
-        text = _BARE_COMPLAINT.sub("less ", text)
-    return text
+    told = words()["complaints"]
+    text = told["of"].sub(lambda f: "more " if f["no"] or f["not"] else "less ", text)
+    return told["bare"].sub("less ", text)
 
 
 # Quantities to figures
-
-_UP = frozenset(["up", "higher", "louder", "above", "upwards", "hotter"])
-_DOWN = frozenset(
-    [
-        "down",
-        "lower",
-        "quieter",
-        "softer",
-        "below",
-        "off",
-        "back",
-        "deeper",
-        "under",
-        "flat",
-        "flatter",
-        "downwards",
-        "out",
-    ]
-)
-_JOINS = frozenset([",", "and", "or"])
-_SEPARATORS = _JOINS | frozenset(
-    [";", ".", "!", "?", "but", "then", "yet", "plus", "also", "with", "while"]
-) - {"with"}
-_KNOBS = {
-    "threshold": ("compressor", "threshold_db"), "attack": ("compressor", "attack_ms"),
-    "release": ("compressor", "release_ms"), "ratio": ("compressor", "ratio"),
-    "mix": ("", "mix"), "wet": ("", "mix"), "feedback": ("delay", "feedback"),
-    "repeats": ("delay", "feedback"), "rate": ("chorus", "rate_hz"), "speed": ("chorus", "rate_hz"),
-    "depth": ("chorus", "depth"), "pre-delay": ("reverb", "pre_delay_ms"),
-    "decay": ("reverb", "room_size"), "rt60": ("reverb", "room_size"),
-    "tail": ("reverb", "room_size"), "size": ("reverb", "room_size"),
-    "damping": ("reverb", "damping"), "drive": ("distortion", "drive_db"),
-}  # fmt: skip
-_FILTERS = {"low-pass": "lowpass", "high-pass": "highpass", "band-pass": "both", "notch": "notch"}
-_FILTERS |= {"hum": "notch", "shelf": "shelf", "low-shelf": "low_shelf", "high-shelf": "high_shelf"}
-_LEVELS = frozenset(
-    [
-        "volume",
-        "level",
-        "output",
-        "loudness",
-        "gain",
-        "louder",
-        "quieter",
-        "softer",
-        "overall",
-        "everything",
-        "it",
-    ]
-)
-
-
-def _verb(word: str) -> int:
-    """1 for boost, boosting and boosted, -1 for cut and the like, else 0."""
-    small = words()["small"]
-    for ending, put in (("", ""), ("s", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e")):
-        plain = word.removesuffix(ending) + put
-        single = plain[:-1] if len(plain) > 3 and plain[-1] == plain[-2] else plain
-        if word.endswith(ending):
-            for tried in (plain, single):
-                if tried in small["more"] or tried in small["less"]:
-                    return 1 if tried in small["more"] else -1
-    return 0
 
 
 @dataclass
@@ -396,76 +148,136 @@ class _Frame:
     tokens: list[_Token] = field(default_factory=list)
     join: bool = False  # whether a comma or "and" stands before it
 
-    def get(self, kind: str) -> _Token | None:
-        return next((t for t in self.tokens if t.kind == kind and not t.used), None)
+    def get(self, *kinds: str) -> _Token | None:
+        return next((t for t in self.tokens if t.kind in kinds and not t.used), None)
 
-    def word(self, names: Any) -> str | None:
-        return next((t.text for t in self.tokens if t.kind == "word" and t.text in names), None)
+    def words(self, names: Collection[str]) -> list[_Token]:
+        return [t for t in self.tokens if t.kind == "word" and t.text in names]
+
+    def word(self, names: Collection[str]) -> str:
+        """The first of these words, or ""."""
+        return next((t.text for t in self.words(names)), "")
 
     @property
-    def sign(self) -> int:
+    def way(self) -> int:
         """-1 where a word says less or down, 1 where one says more or up, else 0."""
-        found = [t.text for t in self.tokens if t.kind == "word"]
-        if any(_verb(w) < 0 or w in _DOWN for w in found):
-            return -1
-        return int(any(_verb(w) > 0 or w in _UP for w in found))
+        ways = {t.way for t in self.tokens}
+        return -1 if -1 in ways else int(1 in ways)
 
     @property
     def negated(self) -> bool:
-        return bool(self.word(words()["small"]["not"]))
+        return bool(self.word(words()["not"]))
 
     @property
-    def band(self) -> str | None:
+    def band(self) -> str:
         return self.word(words()["band_names"])
+
+    @property
+    def shape(self) -> str:
+        """The kind of filter that is named, or ""."""
+        return words()["filters"].get(self.word(words()["filters"]), "")
+
+    @property
+    def knob(self) -> str:
+        return self.word(words()["knobs"])
 
     @property
     def effect(self) -> str:
         """The effect that is named, in `SPACES` or `PEDALS`, or ""."""
         for token in self.tokens:
-            entry = _base(token.text) if token.kind == "word" else None
-            meaning = vocabulary()[entry[0]] if entry else Meaning()
+            entry = entry_of(token.text) if token.kind == "word" else None
+            meaning = vocabulary()[entry[0]] if entry else None
             if pedal := words()["pedal_names"].get(token.text):
                 return pedal
-            if token.text == "echo" and (self.get("seconds") or self.get("beats")):
+            if token.text == "echo" and self.get("seconds", "beats"):
                 return "delay"
-            if meaning.room and not meaning.has_tone:
-                return "reverb"
-            if entry and (entry[0] in words()["small"]["drive"] or entry[0] == "distorted"):
+            if token.text == "drive" or (entry and entry[0] in words()["drive"]):
                 return "distortion"
-            if meaning.compressor and not meaning.has_tone:
-                return "compressor"
+            if meaning and not meaning.has_tone and (meaning.room or meaning.compressor):
+                return "reverb" if meaning.room else "compressor"
         return ""
 
     def complete(self) -> bool:
         """Whether an amount has found what it is an amount of."""
-        amount = any(map(self.get, ("db", "share", "ratio", "semitones", "seconds", "bpm")))
-        about = self.get("hz") or self.band or self.effect or self.word(_KNOBS)
-        passes = self.word(("low-pass", "high-pass", "band-pass"))
-        return bool((amount and about) or (self.get("hz") and passes) or self.get("semitones"))
+        if self.get("semitones") or (self.get("hz") and self.shape.endswith(("pass", "both"))):
+            return True
+        amount = self.get("db", "share", "ratio", "seconds", "bpm")
+        return bool(amount and (self.get("hz") or self.band or self.effect or self.knob))
+
+    def takes(self, after: "_Frame") -> bool:
+        """Whether the next part is about this one: "low shelf, 100 Hz, down 4 dB, Q 2"."""
+        told = words()
+        kinds = {t.kind for t in after.tokens if t.is_quantity}
+        if not after.join or not kinds or any(map(self.get, kinds)) or after.word(told["levels"]):
+            return False
+        if after.band or after.effect or after.knob or after.shape or after.get("semitones"):
+            return False
+        if after.get("hz"):
+            return bool(self.shape) and not any(t.is_quantity for t in self.tokens)
+        about = self.shape or self.get("hz") or (self.band and self.way)
+        return bool(about and (after.get("db", "slope") or after.word(("q",))))
 
 
 def _frames(tokens: Sequence[_Token]) -> list[_Frame]:
     """Parts with at most one quantity of a kind each."""
-    nouns = {*words()["band_names"], *words()["pedal_names"], *_FILTERS, *_KNOBS}
+    for place, token in enumerate(tokens):
+        # "80 Hz +3", "low shelf +3 at 120", "bass +3": a signed number beside these is in dB.
+        near = [t for t in tokens[max(0, place - 2) : place + 3] if t is not token]
+        about = (t.kind == "hz" or t.value >= 20 or t.text in words()["band_names"] for t in near)
+        if token.kind == "number" and token.text[0] in "+-" and any(about):
+            token.kind = "db"
+    told = words()
+    nouns = {*told["band_names"], *told["pedal_names"], *told["filters"], *told["knobs"]}
     nouns |= {"compressor", "compression", "reverb"}
     frames, before = [_Frame()], None
-    for token in tokens:
-        now, counted = frames[-1], sum(t.kind not in ("word", "mark") for t in frames[-1].tokens)
-        verb = token.kind == "word" and token.text not in _UP | _DOWN and _verb(token.text)
+    for place, token in enumerate(tokens):
+        now, counted = frames[-1], sum(t.is_quantity for t in frames[-1].tokens)
+        verb = token.kind == "word" and token.text not in told["up"] | told["down"] and token.way
         starts = verb or (token.kind == "word" and token.text in nouns)
         # "350 ms delay with 40 % feedback": the knob follows its amount.
-        follows = counted > 1 and before.kind not in ("word", "mark") and token.text in _KNOBS
-        about = verb or now.band or now.effect or now.word(_KNOBS)
-        repeated = token.kind not in ("word", "mark", "slope") and now.get(token.kind)
-        parts = token.text in _SEPARATORS or (token.text == "with" and now.complete())
-        if parts and token.kind in ("word", "mark"):
-            frames.append(_Frame(join=token.text in _JOINS))
+        ahead = [t for t in tokens[place + 1 : place + 3] if t.text not in ("of", "at", "to")][:1]
+        q_next = any(t.text == "q" for t in tokens[place + 1 : place + 3])
+        last = counted > 1 or not any(t.is_quantity for t in ahead)
+        follows = last and token.text in told["knobs"] and before and before.is_quantity
+        about = verb or now.band or now.effect or now.knob
+        same = now.get(token.kind) if token.is_quantity and token.kind != "slope" else None
+        # "250 down 3": hertz, then decibels
+        repeated = same and not (same.kind == "number" and same.value >= 20 > abs(token.value))
+        last_word = token.text == "with" and now.complete() and not q_next
+        parts = token.text in told["separators"] or last_word
+        if parts and not token.is_quantity:
+            frames.append(_Frame(join=token.text in told["joins"]))
         elif repeated or (starts and about and now.complete() and not follows):
             frames.append(_Frame([token], join=True))
         else:
             now.tokens.append(token)
         before = token
-    return [frame for frame in frames if frame.tokens]
+    whole: list[_Frame] = []
+    for frame in frames:
+        if whole and whole[-1].takes(frame):
+            whole[-1].tokens += frame.tokens
+        elif frame.tokens:
+            whole.append(frame)
+    return whole
+
+
+def _share_amounts(frames: Sequence[_Frame]) -> None:
+    """Amounts that stand once for two: "100 Hz and 5 kHz by 3 dB", "+3 dB at 100 Hz and 5 kHz"."""
+    for frame, after in pairwise(frames):
+        given = after.get("db") if after.join and not frame.get("db") else None
+        alike = (frame.get("hz") or frame.band) and (after.get("hz") or after.band)
+        if given and alike and not frame.shape and not (after.way and frame.way):
+            frame.tokens.append(replace(given))
+            frame.tokens += [t for t in after.tokens if t.way]
+    for before, frame in pairwise(frames):
+        if frame.join and frame.get("hz") and not frame.way:
+            given = before.get("db")
+            if given and not (frame.get("db") or frame.shape or frame.effect):
+                frame.tokens.append(replace(given))
+            frame.tokens += [t for t in before.tokens if t.kind == "word" and verb(t.text)]
+
+
+_KINDS = ("semitones", "ratio", "beats", "bpm", "seconds", "share", "hz", "db", "number")
 
 
 @dataclass
@@ -478,187 +290,159 @@ class _Figures:
     effect: str = ""  # the last one that was named
 
     def run(self) -> None:
-        for frame, after in zip(self.frames, [*self.frames, None][1:], strict=True):
-            # "100 Hz and 5 kHz by 3 dB", "bass and treble up 3 dB": the amount is of both.
-            about = (
-                frame.get("hz") or (frame.band and frame.sign == 0) or (frame.band and frame.sign)
-            )
-            if about and after and after.join and after.get("db") and not frame.get("db"):
-                same_sort = bool(after.get("hz") or after.band)
-                if same_sort and not frame.word(_FILTERS) and not (after.sign and frame.sign):
-                    given = after.get("db")
-                    frame.tokens.append(_Token(given.text, "db", given.value))
-                    frame.tokens += [
-                        t for t in after.tokens if _verb(t.text) or t.text in _UP | _DOWN
-                    ]
-        before = None
+        _share_amounts(self.frames)
         for frame in self.frames:
-            if before and frame.join and frame.get("hz") and not frame.sign:
-                given = next((t for t in before.tokens if t.kind == "db"), None)
-                if given and not frame.get("db") and not frame.word(_FILTERS) and not frame.effect:
-                    frame.tokens.append(_Token(given.text, "db", given.value))
-                frame.tokens += [t for t in before.tokens if t.kind == "word" and _verb(t.text)]
             self.read(frame)
-            before = frame
 
     def read(self, frame: _Frame) -> None:
         self.effect = frame.effect or self.effect
-        quantities = [t for t in frame.tokens if t.kind not in ("word", "mark") and not t.used]
-        if frame.negated and quantities and (frame.sign or frame.get("db")):
+        quantities = [t for t in frame.tokens if t.is_quantity and not t.used]
+        if frame.negated and quantities and (frame.way or frame.get("db")):
             said = " ".join(t.text for t in frame.tokens)
             self.missed.append(f"{said}: is not asked for, so nothing is done")
             self.use(frame.tokens)
             return
-        shape = _FILTERS.get(frame.word(_FILTERS) or "", "")
-        if shape in ("lowpass", "highpass") and not quantities and not frame.negated:
-            hz = 5000.0 if shape == "lowpass" else 100.0
-            self.missed.append(f"{shape}: no frequency is said, so {hz:g} Hz is taken")
-            self._pass(frame, shape, hz, hz)
-        for kind in (
-            "semitones",
-            "ratio",
-            "beats",
-            "bpm",
-            "seconds",
-            "share",
-            "hz",
-            "db",
-            "number",
-        ):
-            token = frame.get(kind)
-            if token and not token.used:
+        if frame.word(words()["not_here"].keys() - words()["widths"]) and not frame.way:
+            self.use(quantities)  # of an effect that is refused
+            return
+        if frame.shape in ("lowpass", "highpass") and not quantities and not frame.negated:
+            hz = 5000.0 if frame.shape == "lowpass" else 100.0
+            self.missed.append(f"{frame.shape}: no frequency is said, so {hz:g} Hz is taken")
+            self._pass(frame, frame.shape, hz, hz)
+        for kind in _KINDS:
+            if token := frame.get(kind):
                 getattr(self, f"_{kind}")(frame, token)
 
     def use(self, tokens: Sequence[_Token]) -> None:
         for token in tokens:
             token.used = True
 
-    def put(self, said: str, effect: str, **options: Any) -> None:
-        """A figure within the ranges of its knobs, or a refusal in words."""
-        space = SPACES.get(effect) or PEDALS.get(effect)
-        for name, value in options.get("knobs", {}).items() if not options.get("relative") else ():
+    def put(self, said: str, effect: str, *, relative: bool = False, **knobs: float) -> None:
+        """Settings within the ranges of their knobs, or a refusal in words."""
+        space = SPACES.get(effect) or PEDALS[effect]
+        for name, value in {} if relative else knobs.items():
             knob = space[name]
             if not knob.low - 1e-9 <= value <= knob.high + 1e-9:
                 ends = f"{knob.low:g} to {knob.high:g} {knob.unit}".strip()
-                self.missed.append(f"{said}: {effect} {name} reaches {ends}, so it is left out")
+                told = f"beyond the limit, {effect} {name} reaches {ends}, so it is left out"
+                self.missed.append(f"{said}: {told}")
                 return
-        for band in options.get("bands", ()):
-            if abs(band.gain_db) > BAND["gain_db"].high:
-                self.missed.append(f"{said}: a band reaches 18 dB either way, so it is left out")
-                return
-        self.found.append(Figure(said, effect, **{"knobs": {}} | options))
+        self.found.append(Figure(said, effect, knobs, relative=relative))
+
+    def put_band(self, said: str, kind: str, hz: float, gain_db: float, q: float, at_hz: float):
+        """A band whose gain is met at a frequency, or a refusal in words."""
+        if abs(gain_db) > BAND["gain_db"].high:
+            told = "beyond the limit, a band reaches 18 dB either way, so it is left out"
+            self.missed.append(f"{said}: {told}")
+        else:
+            self.found.append(Figure(said, "eq", {}, (Band(kind, hz, gain_db, q),), at_hz))
 
     def _semitones(self, frame: _Frame, token: _Token) -> None:
-        down = frame.sign < 0 or token.value < 0 or bool(frame.word(("detune", "detuned")))
+        down = frame.way < 0 or token.value < 0 or bool(frame.word(("detune", "detuned")))
         before = self.found[-1] if self.found else None
-        if not frame.sign and token.text[:1] not in "+-" and before and before.effect == "pitch":
+        if not frame.way and token.text[:1] not in "+-" and before and before.effect == "pitch":
             down = before.knobs["semitones"] < 0  # "down two semitones and 30 cents"
         size = -abs(token.value) if down else token.value
-        names = {"pitch", "transpose", "transposed", "tune", "detune", "key", "shift"}
-        self.use([t for t in frame.tokens if t is token or t.text in names])
-        self.use([t for t in frame.tokens if _verb(t.text) or t.text in _UP | _DOWN])
-        self.put(f"pitch {size:+g} semitones", "pitch", knobs={"semitones": size})
+        names = words()["pitches"]
+        self.use([t for t in frame.tokens if t is token or t.text in names or t.way])
+        self.put(f"pitch {size:+g} semitones", "pitch", semitones=size)
 
     def _ratio(self, _frame: _Frame, token: _Token) -> None:
         self.use([token])
-        self.put(f"ratio {token.value:g}:1", "compressor", knobs={"ratio": token.value})
+        self.put(f"ratio {token.value:g}:1", "compressor", ratio=token.value)
 
     def _beats(self, frame: _Frame, token: _Token) -> None:
         tempos = [t for other in self.frames for t in other.tokens if t.kind == "bpm"]
+        tempos += [t for t in frame.tokens if t.kind == "number" and 40 <= t.value <= 240]
         bpm = tempos[0].value if tempos else 120.0
         if not tempos:
             self.missed.append(f"{token.text}: no tempo is given, so 120 bpm is taken")
         self.use([token, *tempos])
-        self._delay_of(
-            frame, max(60 / max(bpm, 1e-3) * token.value, 0.0), f"{token.text} at {bpm:g} bpm"
-        )
+        seconds = max(60 / max(bpm, 1e-3) * token.value, 0.0)
+        self._delay_of(frame, seconds, f"{token.text} at {bpm:g} bpm")
 
     def _bpm(self, frame: _Frame, token: _Token) -> None:
-        notes = [t for other in self.frames for t in other.tokens if t.kind == "beats"]
-        if not notes and "delay" in (frame.effect, self.effect):
-            self.use([token])
+        if any(t.kind == "beats" for other in self.frames for t in other.tokens):
+            return
+        self.use([token])
+        if "delay" in (frame.effect, self.effect):
             self._delay_of(frame, 60 / max(token.value, 1e-3), f"a quarter at {token.value:g} bpm")
+        else:
+            self.missed.append(f"{token.text}: a preset does not change the tempo")
 
     def _delay_of(self, frame: _Frame, seconds: float, said: str) -> None:
-        self.use([t for t in frame.tokens if t.text in ("echo", "echoes", "delay")])
-        knobs = {"delay_seconds": seconds}
-        self.put(f"delay {1000 * seconds:.0f} ms ({said})", "delay", knobs=knobs)
+        self.use(frame.words(("echo", "echoes", "delay")))
+        self.put(f"delay {1000 * seconds:.0f} ms ({said})", "delay", delay_seconds=seconds)
 
     def _seconds(self, frame: _Frame, token: _Token) -> None:
-        knob = frame.word(
-            [k for k, (_, n) in _KNOBS.items() if n.endswith("_ms") or n == "room_size"]
-        )
-        effect, name = _KNOBS.get(knob, (frame.effect or self.effect, ""))
-        self.use([token, *(t for t in frame.tokens if t.text == knob)])
-        seconds = token.value
+        timed = {k: at for k, at in words()["knobs"].items() if at[1].endswith(("_ms", "size"))}
+        knob, seconds = frame.word(timed), token.value
+        effect, name = timed.get(knob, (frame.effect or self.effect, ""))
+        self.use([token, *frame.words((knob,))])
         if effect == "reverb" and name != "pre_delay_ms":
             # The combs' feedback that decays by 60 dB in that time, as a room size.
             size = (10 ** (-3 * _COMB_S / max(seconds, 1e-3)) - 0.7) / 0.28
             low, high = (-3 * _COMB_S / math.log10(0.7 + 0.28 * end) for end in (0, 1))
-            if not low <= seconds <= high:
-                told = f"reverb of {seconds:g} s: it reaches {low:.1f} to {high:.0f} s"
-                self.missed.append(f"{told}, so it is left out")
+            if low <= seconds <= high:
+                self.put(f"reverb {seconds:g} s", "reverb", room_size=size)
             else:
-                self.put(f"reverb {seconds:g} s", "reverb", knobs={"room_size": size})
-        elif name.endswith("_ms"):
-            self.put(f"{knob} {1000 * seconds:g} ms", effect, knobs={name: 1000 * seconds})
-        elif effect == "delay" or not effect:
+                told = f"beyond the limit, reverb reaches {low:.1f} to {high:.0f} s"
+                self.missed.append(f"{seconds:g} s: {told}, so it is left out")
+        elif name:
+            self.put(f"{knob} {1000 * seconds:g} ms", effect, **{name: 1000 * seconds})
+        elif effect in ("delay", ""):
             self._delay_of(frame, seconds, token.text)
         else:
             self.missed.append(f"{token.text}: not clear of what")
 
     def _share(self, frame: _Frame, token: _Token) -> None:
-        knob = frame.word(_KNOBS)
+        knob = frame.knob
         effect = frame.effect or self.effect or ("reverb" if knob in ("wet", "mix") else "")
         if knob and knob not in ("mix", "wet", "drive"):
-            owner, name = _KNOBS[knob]
+            owner, name = words()["knobs"][knob]
             owner = effect if effect in PEDALS and name in PEDALS[effect].names else owner
-            self.use([token, *(t for t in frame.tokens if t.text == knob)])
-            self.put(f"{owner} {knob} {token.text}", owner, knobs={name: token.value})
+            self.use([token, *frame.words((knob,))])
+            self.put(f"{owner} {knob} {token.text}", owner, **{name: token.value})
             return
-        named = next((t for t in frame.tokens if t.kind == "word" and _base(t.text)), None)
-        is_word = named and not frame.effect and knob is None
-        if is_word:  # "50 % brighter": a degree
-            token.kind, token.used = "degree", False
-            frame.tokens.remove(token)
-            return
-        names = {"reverb": "wet", "distortion": "drive_db", "compressor": None}
-        name = names.get(
-            effect, "mix" if effect in PEDALS and "mix" in PEDALS[effect].names else None
-        )
-        if name is None:
+        mixed = "mix" if effect in PEDALS and "mix" in PEDALS[effect].names else ""
+        name = {"reverb": "wet", "distortion": "drive_db"}.get(effect, mixed)
+        named = not frame.effect and not knob and any(entry_of(t.text) for t in frame.tokens)
+        if named or not name:  # "50 % brighter": a degree
             token.kind = "degree"
+            if named:
+                frame.tokens.remove(token)
             return
-        relative = frame.sign != 0 or bool(
-            re.search(r"er\b", frame.word(("wetter", "drier")) or "")
-        )
-        value = token.value * (SPACES[effect][name].high if name == "drive_db" else 1.0)
-        self.use([token, *(t for t in frame.tokens if t.text in ("mix", "wet"))])
-        if relative and frame.sign < 0:
+        self.use([token, *frame.words(("mix", "wet", "drive"))])
+        if frame.way < 0:
             self.use([t for t in frame.tokens if t.kind == "word"])
             knobs = {name: 1 - token.value}
-            self.put(f"{effect} {token.text} less", effect, knobs=knobs, relative=True)
+            self.put(f"{effect} {token.text} less", effect, relative=True, **knobs)
         else:
-            self.put(f"{effect} {token.text}", effect, knobs={name: value})
+            high = SPACES[effect][name].high if name == "drive_db" else 1.0
+            self.put(f"{effect} {token.text}", effect, **{name: token.value * high})
 
     def _hz(self, frame: _Frame, token: _Token) -> None:
-        shape = _FILTERS.get(frame.word(_FILTERS) or "", "")
-        gain, low, high = frame.get("db"), token.value, token.other or token.value
-        edge = frame.word(("above", "over", "past", "beyond", "below", "under", "beneath"))
-        upper = edge in ("above", "over", "past", "beyond")
-        knobs = {"chorus", "phaser"} & {frame.effect or (self.effect if frame.word(_KNOBS) else "")}
-        if not 20 <= low <= high <= 18000 and not knobs:
-            self.missed.append(f"{token.text}: bands lie between 20 and 18000 Hz")
+        shape, gain = frame.shape, frame.get("db")
+        low, high = token.value, token.other or token.value
+        upper = bool(frame.word(words()["upper"]))
+        edge = upper or bool(frame.word(words()["lower"]))
+        of = frame.effect or (self.effect if frame.knob else "")
+        if of in ("chorus", "phaser"):
+            self.use([token, *frame.words(("rate", "speed"))])
+            self.put(f"{of} at {token.text}", of, rate_hz=low)
+            return
+        if not 20 <= low <= high <= 18000:
+            self.missed.append(f"{token.text}: beyond the limits of a band, 20 and 18000 Hz")
             self.use(frame.tokens)
             return
-        if knobs:
-            self.use([token, *(t for t in frame.tokens if t.text in ("rate", "speed"))])
-            (pedal,) = knobs
-            self.put(f"{pedal} at {token.text}", pedal, knobs={"rate_hz": token.value})
-            return
-        if not shape and edge and frame.sign < 0 and gain is None:
-            shape = "lowpass" if upper else "highpass"
-        elif (not shape or shape == "shelf") and edge and gain is not None:
+        band = words()["band_names"].get(frame.band)
+        if not shape and frame.way < 0 and gain is None:
+            # "cut below 100 Hz", "cut the lows at 100 Hz"
+            if upper or (not edge and band in ("treble", "air") and low >= 2000):
+                shape = "lowpass"
+            elif edge or (band in ("bass", "sub") and high <= 400):
+                shape = "highpass"
+        elif shape in ("", "shelf") and edge and gain is not None:
             shape = "high_shelf" if upper else "low_shelf"
         elif shape == "shelf":
             shape = "high_shelf" if low > 1000 else "low_shelf"
@@ -668,35 +452,28 @@ class _Figures:
         amount = self._amount(frame, gain)
         if amount is None and shape == "notch":
             amount = -BAND["gain_db"].high
-        if amount is None and (frame.sign or frame.negated):
-            degree = words()["degrees"].get(frame.word(words()["degrees"]) or "", 1.0)
-            amount = (-1 if frame.negated else frame.sign) * _UNSAID_DB * degree
+        if amount is None and (frame.way or frame.negated):
+            degree = words()["degrees"].get(frame.word(words()["degrees"]), 1.0)
+            amount = (-1 if frame.negated else frame.way) * _UNSAID_DB * degree
         if amount is None:
-            self.missed.append(
-                f"{token.text}: by how much is not said, as in +4 dB at {token.text}"
-            )
             self.use([token])
+            self.missed.append(f"{token.text}: by how much is not said, as in +4 dB at {low:g} Hz")
             return
         centre, q = math.sqrt(low * high), 6.0 if shape == "notch" else _BELL_Q
-        if token.other > low:
-            q = clipped(BAND["q"], centre / (high - low))
-        said_q = next((t for t in frame.tokens if t.kind == "number" and frame.word(("q",))), None)
-        q = clipped(BAND["q"], said_q.value) if said_q else q
-        kind = shape if shape in ("low_shelf", "high_shelf") else "bell"
+        q = words()["widths"].get(frame.word(words()["widths"]), q)
+        if (said_q := frame.get("number")) and frame.word(("q",)):
+            q = said_q.value
+        q = clipped(BAND["q"], centre / (high - low) if high > low else q)
         at_hz = {"low_shelf": max(20.0, centre / 4), "high_shelf": min(18000.0, 4 * centre)}
-        if edge and kind != "bell":  # the whole gain from the edge on
-            centre = clipped(BAND["frequency_hz"], centre * (0.7 if upper else 1.4))
-        band = (
-            Band(kind, centre, amount, 0.7 if kind != "bell" else q) if abs(amount) <= 18 else None
-        )
-        if band is None:
-            self.missed.append(
-                f"{amount:+g} dB: a band reaches 18 dB either way, so it is left out"
-            )
-            self.use(frame.tokens)
-            return
-        self.put(f"{amount:+g} dB at {_hz_text(token)}" + (f" ({shape})" if shape else ""),
-                 "eq", bands=(band,), at_hz=at_hz.get(kind, centre))  # fmt: skip
+        said = f"{amount:+g} dB at {low:g}" + (f" to {high:g} Hz" if token.other else " Hz")
+        said += f" ({shape})" if shape else ""
+        if shape not in at_hz:
+            self.put_band(said, "bell", centre, amount, q, centre)
+        else:
+            # The whole gain from an edge on.
+            moved = centre * (0.7 if upper else 1.4) if edge else centre
+            hz = clipped(BAND["frequency_hz"], moved)
+            self.put_band(said, shape, hz, amount, 0.7, at_hz[shape])
         self.use([t for t in frame.tokens if t.kind != "mark"])
 
     def _pass(self, frame: _Frame, shape: str, low: float, high: float) -> None:
@@ -710,18 +487,22 @@ class _Figures:
                 bands += [Band("bell", hz, 3.0 * (poles - 1), 0.8)] * (poles > 1)
         named = {"lowpass": f"low-pass {high:g} Hz", "highpass": f"high-pass {low:g} Hz"}
         said = named.get(shape, f"band-pass {low:g} to {high:g} Hz")
-        self.put(f"{said}, {6 * poles} dB an octave", "eq", bands=tuple(bands))
-        known = [t for t in frame.tokens if t.kind == "word" and not _base(t.text)]
-        self.use([t for t in frame.tokens if t.kind not in ("word", "mark")] + known)
+        self.found.append(Figure(f"{said}, {6 * poles} dB an octave", "eq", {}, tuple(bands)))
+        told = {*words()["band_names"], *words()["widths"], *words()["upper"], *words()["lower"]}
+        cut = frame.way < 0 and not frame.effect  # the word for what is cut asks for nothing more
+        for token in frame.tokens:
+            plain = token.kind == "word" and (cut or not entry_of(token.text))
+            token.used |= plain or token.is_quantity or token.text in told or token.way != 0
 
     def _amount(self, frame: _Frame, gain: _Token | None) -> float | None:
+        """The gain in dB that a frame states, or a plain number beside a verb."""
+        if gain is None and frame.way and not frame.word(("q",)):
+            numbers = [t for t in frame.tokens if t.kind == "number" and abs(t.value) <= 18]
+            gain = numbers[-1] if numbers else None
         if gain is None:
-            numbers = [t for t in frame.tokens if t.kind == "number"]
-            if not (numbers and frame.sign and abs(numbers[-1].value) <= 18) or frame.word(("q",)):
-                return None
-            gain = numbers[-1]
+            return None
         self.use([gain])
-        return -abs(gain.value) if frame.sign < 0 else gain.value
+        return -abs(gain.value) if frame.way < 0 else gain.value
 
     def _db(self, frame: _Frame, token: _Token) -> None:
         numbers = [t for t in frame.tokens if t.kind == "number" and 20 <= t.value <= 18000]
@@ -729,60 +510,49 @@ class _Figures:
             numbers[0].kind = "hz"
             self._hz(frame, numbers[0])
             return
-        knob, effect, band = frame.word(_KNOBS), frame.effect, frame.band
-        amount = self._amount(frame, token)
-        if knob == "threshold":
-            self.use([t for t in frame.tokens if t.text == knob])
-            value = -abs(token.value)
-            self.put(f"threshold {value:g} dB", "compressor", knobs={"threshold_db": value})
+        effect, band, amount = frame.effect, frame.band, self._amount(frame, token)
+        if frame.knob == "threshold" or effect in ("limiter", "noise_gate"):
+            self.use(frame.words(("threshold",)))
+            of, value = effect if effect in PEDALS else "compressor", -abs(token.value)
+            self.put(f"{of} threshold {value:g} dB", of, threshold_db=value)
         elif effect == "distortion":
-            self.put(f"drive {amount:g} dB", "distortion", knobs={"drive_db": amount})
+            self.use(frame.words(("drive",)))
+            self.put(f"drive {amount:g} dB", "distortion", drive_db=amount)
         elif effect in ("reverb", "delay") and amount <= 0:
-            share = 10 ** (amount / 20)
             name = "wet" if effect == "reverb" else "mix"
-            self.put(f"{effect} {amount:g} dB", effect, knobs={name: share})
+            self.put(f"{effect} {amount:g} dB", effect, **{name: 10 ** (amount / 20)})
         elif band:
             kind, hz, q, at_hz = words()["bands"][words()["band_names"][band]]
-            said = f"{amount:+g} dB of {band}"
-            if abs(amount) > BAND["gain_db"].high:
-                self.missed.append(f"{said}: a band reaches 18 dB either way, so it is left out")
-            else:
-                bands = (Band(kind, float(hz), amount, q),)
-                self.put(said, "eq", bands=bands, at_hz=float(at_hz))
+            self.put_band(f"{amount:+g} dB of {band}", kind, float(hz), amount, q, float(at_hz))
             self.use([t for t in frame.tokens if t.kind != "mark"])
         else:
-            self.use([t for t in frame.tokens if t.text in _LEVELS or _verb(t.text)])
-            self.use([t for t in frame.tokens if t.text in _UP | _DOWN])
-            self.put(f"level {amount:+g} dB", "gain", knobs={"gain_db": amount})
+            self.use([t for t in frame.tokens if t.text in words()["levels"] or t.way])
+            self.put(f"level {amount:+g} dB", "gain", gain_db=amount)
 
     def _number(self, frame: _Frame, token: _Token) -> None:
-        shape, knob = frame.word(_FILTERS), frame.word(_KNOBS)
-        if shape and 20 <= token.value <= 18000:
+        knob, is_hz = frame.knob, 20 <= token.value <= 18000
+        is_time = words()["knobs"].get(knob, ("", ""))[1].endswith("_ms")
+        if is_hz and (frame.shape or (frame.way and not frame.effect and not knob)):
             token.kind = "hz"
             self._hz(frame, token)
         elif knob == "ratio":
             self._ratio(frame, token)
-        elif knob and _KNOBS[knob][1].endswith("_ms"):
+        elif knob == "repeats" and token.value >= 1:
+            self.use([token, *frame.words((knob,))])
+            said = f"delay {token.value:g} repeats"  # the last one 20 dB down
+            self.put(said, "delay", feedback=0.1 ** (1 / token.value))
+        elif knob in ("mix", "wet", "feedback", "depth") and 0 <= token.value <= 1:
+            self._share(frame, token)
+        elif is_time or (frame.effect == "delay" and token.value >= 20):
             token.value /= 1000
             self._seconds(frame, token)
-        elif knob == "threshold":
+        elif knob == "threshold" or (frame.band and frame.way and abs(token.value) <= 18):
             self._db(frame, token)
-        elif frame.effect == "delay" and token.value >= 20:
-            token.value /= 1000
-            self._seconds(frame, token)
-        elif frame.sign and token.value >= 20 and not frame.effect:
-            token.kind = "hz"
-            self._hz(frame, token)
         elif frame.word(("pitch", "transpose", "transposed")) and abs(token.value) <= 24:
             self._semitones(frame, token)
         else:
             self.use([token])
             self.missed.append(f"{token.text}: a number without a unit")
-
-
-def _hz_text(token: _Token) -> str:
-    low = f"{token.value:g}"
-    return f"{low} to {token.other:g} Hz" if token.other else f"{low} Hz"
 
 
 # Words to items
@@ -812,10 +582,9 @@ def read(prompt: str, *, names: bool = True) -> Reading:
         text = pattern.sub(plain, text)
     heard: dict[str, str] = {}  # the names of sounds
     for k, recipe in enumerate(words()["recipes"] if names else ()):
-        pattern = re.compile(rf"\b(?:{recipe['names']})(?![\w-])")
-        if found := pattern.search(text):
+        if found := recipe["names"].search(text):
             heard[f"@{k}"] = found[0]
-            text = pattern.sub(f"@{k}", text)
+            text = recipe["names"].sub(f"@{k}", text)
     tokens = _tokens(text)
     figures = _Figures(_frames(tokens))
     figures.run()
@@ -828,6 +597,8 @@ def read(prompt: str, *, names: bool = True) -> Reading:
     found = (*said.figures, *figures.found)
     missed = (*figures.missed, *said.missed)
     items = tuple(dict.fromkeys(said.items))
+    if not (told or said.plan or missed):
+        missed = ("no word says how it should sound, as warmer or +3 dB at 2 kHz would",)
     return Reading(items, found, (*told, *said.plan), tuple(dict.fromkeys(missed)))
 
 
@@ -838,10 +609,10 @@ def parse(prompt: str) -> list[Item]:
 
 def _is_foreign(text: str) -> bool:
     """Whether more words of a sentence are of other languages than of English."""
-    found, small = re.findall(r"[^\W\d_']+", text), words()["small"]
-    other = sum(word in small["foreign"] or not word.isascii() for word in found)
-    known = small["filler"] | small["more"] | small["less"] | words()["degrees"].keys()
-    return other > sum(word in known and word not in small["foreign"] for word in found)
+    found, told = re.findall(r"[^\W\d_']+", text), words()
+    other = [word in told["foreign"] or not word.isascii() for word in found]
+    known = told["filler"] | told["more"] | told["less"] | told["degrees"].keys()
+    return sum(other) > sum(w in known and w not in told["foreign"] for w in found)
 
 
 @dataclass
@@ -862,12 +633,12 @@ class _Words:
     effect: bool = False  # whether the last word was an effect
 
     def run(self) -> None:
-        small, degrees = words()["small"], words()["degrees"]
-        before = None
+        told = words()
+        before = None  # the last entry, while it may still be turned, as in "bass cut"
         for place, token in enumerate(self.tokens):
-            word, entry, ahead = token.text, _base(token.text), self.tokens[place + 1 :]
+            word, entry, ahead = token.text, entry_of(token.text), self.tokens[place + 1 :]
             now = None
-            if word in small["ends"] or word in (",", "and"):
+            if word in told["ends"] or word in (",", "and"):
                 in_list = word == "," and _closes_a_list(ahead)
                 self.separate(listed=word == "and" or in_list)
             elif token.kind == "degree":
@@ -875,46 +646,70 @@ class _Words:
             elif token.kind != "word":
                 continue
             elif word.startswith("@"):
-                self.recipe(words()["recipes"][int(word[1:])], self.heard[word])
-            elif word in small["not"]:
+                self.recipe(told["recipes"][int(word[1:])], self.heard[word])
+            elif word in told["not"]:
                 self.end_list()
                 self.negated = True
-            elif word in degrees and (entry is None or _names_next(ahead)):
+            elif word in told["degrees"] and (entry is None or _names_next(ahead)):
                 self.end_list()
-                self.degree = min(_MAX_DEGREE, self.degree * degrees[word])
-            elif word in ("slow", "slowly", "fast", "quick"):
-                self.speed = 0.5 if word.startswith("slow") else 2.0
-            elif before and self._follows(word) and not _names_next(ahead):
-                self.turn(before, _verb(word) or (1 if word in _UP else -1))
-            elif _verb(word) and (entry is None or word in ("lower", "soften")):
+                self.degree = min(_MAX_DEGREE, self.degree * told["degrees"][word])
+            elif word in told["speeds"]:
+                self.speed = told["speeds"][word]
+            elif word in ("attack", "release") and self.speed != 1:
+                self.time(word)
+            elif entry and not entry[1] and entry[0] in told["strengths"] and _effect_next(ahead):
+                self.degree *= told["strengths"][entry[0]]
+            elif before and self.may_turn(word) and not _names_next(ahead):
+                self.turn(before, way(word))
+            elif verb(word) and (entry is None or word in ("lower", "soften")):
                 self.end_list()
-                self.direction = _verb(word)
-            elif word in words()["pedal_names"]:
-                self.pedal(words()["pedal_names"][word])
+                self.direction = verb(word)
+            elif word in told["pedal_names"]:
+                self.pedal(told["pedal_names"][word])
+            elif word in ("echo", "echoes") and self.direction >= 0 and not self.negated:
+                self.pedal("delay")  # to take an echo away is to take the room's
+            elif before and word in told["parts"] and self.is_about(before):
+                self.plan.append((word, "what that is about"))
             elif entry is not None:
                 now = len(self.items), entry, self.degree
-                self.items += self.asked(*entry)
-                self.plan += [(word, _told(item)) for item in self.items[now[0] :]]
-            elif word in words()["not_here"]:
-                self.missed.append(f"{words()['not_here'][word]}: a preset has no such effect")
-            elif word not in small["filler"] and word not in _UP | _DOWN:
+                self.ask(word, *entry, colours=_effect_next(ahead))
+            elif word in told["not_here"]:
+                name = told["not_here"][word]
+                named = word if word == name else f"{word} ({name})"
+                self.missed.append(f"{named}: a preset has no such effect")
+            elif word not in told["filler"] | told["up"] | told["down"]:
                 self.plan.append((word, "not understood"))
-            before = now or (before if word in degrees else None)
+            kept = word in told["degrees"] or word in ("the", "my", "off", "out", "up")
+            before = now or (before if kept else None)
 
-    def _follows(self, word: str) -> bool:
+    def may_turn(self, word: str) -> bool:
         """Whether a word may turn the one before it, as in "bass cut" and "treble up"."""
         free = self.direction == 0 and not self.negated
-        return free and (_verb(word) != 0 or word in ("up", "down", "out", "off"))
+        return free and (verb(word) != 0 or word in ("up", "down", "out", "off"))
+
+    def is_about(self, before: tuple) -> bool:
+        """Whether a band is what the timbre before it is about, as in "a tight low end"."""
+        timbre = before[1][0]
+        is_timbre = vocabulary()[timbre].has_tone and timbre not in words()["parts"]
+        return is_timbre and self.direction == 0 and not self.negated
+
+    def time(self, name: str) -> None:
+        """A fast or slow attack or release: a quarter of what is usual, or four times as long."""
+        ms = {"attack": 10.0, "release": 100.0}[name] / self.speed**2
+        self.figures.append(Figure(f"{name} {ms:g} ms", "compressor", {f"{name}_ms": ms}))
+        self.plan.append((self.figures[-1].said, "figure"))
+        self.speed = 1.0
 
     def turn(self, before: tuple, direction: int) -> None:
         place, entry, degree = before
         del self.items[place:], self.plan[len(self.plan) - 1 :]
         self.direction, self.degree = direction, degree
-        self.items += self.asked(*entry)
-        self.plan += [(entry[0], _told(item)) for item in self.items[place:]]
+        self.ask(entry[0], *entry)
         self.direction = 0
 
-    def recipe(self, recipe: Mapping[str, str], name: str) -> None:
+    def recipe(self, recipe: Mapping[str, Any], name: str) -> None:
+        if name in dict(self.plan):
+            return
         if self.negated or self.direction < 0:
             self.missed.append(f"{name}: a named sound cannot be taken away")
             return
@@ -948,200 +743,57 @@ class _Words:
 
     def end_list(self) -> None:
         if self.listed:
-            self.direction, self.negated, self.listed = 0, False, False
+            self.separate(listed=False)
 
-    def asked(self, word: str, comparative: bool) -> list[Item]:
-        """The item of an entry, and the one that a move towards it takes away."""
+    def ask(self, said: str, word: str, comparative: bool, *, colours: bool = False) -> None:
+        """Add the item of an entry, and the one that a move towards it takes away.
+
+        A word that `colours` the effect behind it, as in "vintage plate", drives nothing.
+        """
         known = vocabulary()
-        effect = not known[word].has_tone or word in words()["small"]["drive"]
+        if colours and known[word].has_tone and known[word].drive_db < _COLOUR_DB:
+            known = {**known, word: replace(known[word], drive_db=0.0)}
+        effect = not known[word].has_tone or word in words()["drive"]
+        degree = self.degree
         if comparative or effect != self.effect:
             self.end_list()
         relative = comparative or self.direction != 0
         if self.negated and not relative:
-            item = Item(word, known[word], -0.5 * self.degree, off=effect)
+            item = Item(word, known[word], -0.5 * degree, off=effect)
         else:
             opposite = (self.direction < 0) != self.negated
-            item = Item(word, known[word], -self.degree if opposite else self.degree, relative)
+            item = Item(word, known[word], -degree if opposite else degree, relative)
+        asked = [item]
+        if relative and (other := words()["opposites"].get(word)):
+            asked.append(Item(other, known[other], -item.weight, relative=True))
+        self.items += asked
+        self.plan += [(said, item.told) for item in asked]
         self.degree, self.listed, self.effect = 1.0, False, effect
-        other = words()["opposites"].get(word)
-        if item.relative and other:
-            return [item, Item(other, known[other], -item.weight, relative=True)]
-        return [item]
-
-
-def _told(item: Item) -> str:
-    return "off" if item.off else f"{item.word} {item.weight:+.1f}{' more' * item.relative}"
 
 
 def _names_next(ahead: Sequence[_Token]) -> bool:
     """Whether the next word that is no filler names a sound."""
+    told = words()
     for token in ahead:
-        if token.kind != "word" or token.text in _SEPARATORS:
+        if token.kind != "word" or token.text in told["separators"]:
             return False
-        if _base(token.text) or token.text in words()["pedal_names"]:
-            return True
-        if token.text not in words()["small"]["filler"] and token.text not in words()["degrees"]:
-            return False
+        is_name = entry_of(token.text) or token.text in told["pedal_names"]
+        if is_name or not (token.text in told["filler"] or token.text in told["degrees"]):
+            return bool(is_name)
     return False
+
+
+def _effect_next(ahead: Sequence[_Token]) -> bool:
+    """Whether the next word is an effect without a tone of its own."""
+    if not ahead or ahead[0].kind != "word":
+        return False
+    entry = entry_of(ahead[0].text)
+    effect = entry and (not vocabulary()[entry[0]].has_tone or entry[0] in words()["drive"])
+    return bool(effect) or ahead[0].text in words()["pedal_names"]
 
 
 def _closes_a_list(ahead: Sequence[_Token]) -> bool:
     """Whether an "and" or "or" comes before anything that ends a list."""
-    small = words()["small"]
-    ends = small["ends"] | small["not"] | small["more"] | small["less"] | {"and", "or"}
+    told = words()
+    ends = told["ends"] | told["not"] | told["more"] | told["less"] | {"and", "or"}
     return next((t.text in ("and", "or") for t in ahead if t.text in ends), False)
-
-
-# Settings
-
-
-def wanted_eq_db(items: Sequence[Item]) -> np.ndarray:
-    """(40,) dB at `BANDS_HZ`: the sum of what the items ask for, at most 14 dB either way.
-
-    Timbres that are named together overlap, so that n of them count as the root of n.
-    """
-    at = np.log(np.array(BANDS_HZ, float))
-    total = np.zeros(len(BANDS_HZ))
-    n_named = sum(i.meaning.has_tone and i.weight > 0 and not i.relative for i in items)
-    for item in items:
-        named = item.weight > 0 and not item.relative
-        weight = item.weight / max(1, n_named) ** 0.5 if named else item.weight
-        total += weight * np.interp(at, np.log(ANCHORS_HZ), item.meaning.eq_db)
-    return np.clip(STRENGTH * total, -_MAX_EQ_DB, _MAX_EQ_DB)
-
-
-def preset_of(
-    items: Sequence[Item], current: Preset | None = None, *, level_db: float = -20.0
-) -> Preset:
-    """The preset that the lexicon alone gives to the items of `parse`, or the present one moved.
-
-    A compressor's threshold counts from `level_db`, the RMS of the audio in dBFS.
-    """
-    if current is not None:
-        sizes = {False: 1.0, True: _RELATIVE_STEP}
-        items = [replace(item, weight=sizes[item.relative] * item.weight) for item in items]
-    current = current or Preset()
-    gains = fitted_gains_db(wanted_eq_db(items))
-    semitones = sum(item.weight * item.meaning.semitones for item in items)
-    pitch = clipped(SPACES["pitch"]["semitones"], current.pitch["semitones"] + semitones)
-    moved = [b.louder(gain) for b, gain in zip(current.eq[: len(gains)], gains, strict=True)]
-    return Preset(
-        (*moved, *current.eq[len(gains) :]),
-        {"semitones": pitch},
-        _moved_distortion(items, current.distortion),
-        _moved_compressor(items, current.compressor, level_db),
-        _moved_reverb(items, current.reverb),
-        current.pedals,
-    )
-
-
-def with_figures(
-    preset: Preset, figures: Sequence[Figure], start: Preset | None, *, level_db: float = -20.0
-) -> Preset:
-    """A preset with the stated settings; gains are met as the whole equaliser's.
-
-    They count from the equaliser of `start`, or from a flat one.
-    """
-    for figure in figures:
-        if figure.effect in PEDALS:
-            pedals = dict(preset.pedals)
-            present = pedals.pop(figure.effect, None)
-            if (knobs := _pedal(figure, present)) is not None:
-                pedals[figure.effect] = knobs
-            preset = replace(preset, pedals=pedals)
-        elif figure.effect != "eq":
-            base = dict(getattr(preset, figure.effect))
-            if figure.effect == "compressor" and base["ratio"] == 1:
-                asked = [Item("compressed", vocabulary()["compressed"])]
-                base = _moved_compressor(asked, base, level_db)
-            if figure.effect == "reverb" and base["wet"] == 0 and not figure.relative:
-                base["wet"] = 0.35
-            factors = {k: base[k] * v for k, v in figure.knobs.items()} if figure.relative else {}
-            if figure.effect == "pitch":
-                moved = base["semitones"] + figure.knobs["semitones"]
-                factors = {"semitones": clipped(SPACES["pitch"]["semitones"], moved)}
-            preset = replace(preset, **{figure.effect: {**base, **figure.knobs, **factors}})
-    stated = [figure for figure in figures if figure.effect == "eq"]
-    if not stated:
-        return preset
-    fixed = [b for f in stated if not f.at_hz for b in f.bands]
-    bells = [b for f in stated if f.at_hz for b in f.bands]
-    at_hz = np.array([f.at_hz for f in stated if f.at_hz])
-    wanted = np.array([b.gain_db for b in bells])
-    if start is not None:
-        wanted = wanted + response_db(start.eq, at_hz)
-    for _ in range(30):  # bands overlap: each takes what the others leave
-        total = response_db((*preset.eq, *fixed, *bells), at_hz)
-        bells = [b.louder(0.7 * e) for b, e in zip(bells, wanted - total, strict=True)]
-    return replace(preset, eq=(*preset.eq, *fixed, *bells))
-
-
-def _pedal(figure: Figure, present: Mapping[str, float] | None) -> dict[str, float] | None:
-    """The knobs of a pedal after a figure; None takes it away."""
-    plain = words()["pedals"].get(figure.effect, {"knobs": {"gain_db": 0.0}})["knobs"]
-    if figure.relative:
-        if not figure.knobs or (present is None and min(figure.knobs.values()) < 1):
-            return None
-        if present is None:
-            return dict(plain)
-        factors = {k: min(0.9, present[k] * v) for k, v in figure.knobs.items()}
-        return {**present, **factors}
-    if figure.effect == "gain" and present:
-        return {
-            "gain_db": clipped(
-                PEDALS["gain"]["gain_db"], present["gain_db"] + figure.knobs["gain_db"]
-            )
-        }
-    return {**plain, **(present or {}), **figure.knobs}
-
-
-def _moved_distortion(items: Sequence[Item], current: Mapping[str, float]) -> dict[str, float]:
-    driven = [item for item in items if item.meaning.drive_db]
-    drive_db = current["drive_db"] + sum(item.weight * item.meaning.drive_db for item in driven)
-    if any(item.off for item in driven):
-        drive_db = 0.0
-    colours = [item.meaning.colour for item in driven if item.weight > 0]
-    colour = float(np.mean(colours)) if colours else current["colour"]
-    return {"drive_db": clipped(SPACES["distortion"]["drive_db"], drive_db), "colour": colour}
-
-
-def _moved_reverb(items: Sequence[Item], current: Mapping[str, float]) -> dict[str, float]:
-    rooms = [item for item in items if item.meaning.room]
-    reverb, max_wet = dict(current), SPACES["reverb"]["wet"].high
-    if any(item.off for item in rooms):
-        return {**reverb, "wet": 0.0}
-    if wanted := [item for item in rooms if item.weight > 0]:
-        # The wettest place gives the room its size; degrees scale the wet share.
-        wettest = max(wanted, key=lambda item: item.weight * item.meaning.room[0])
-        wet, size, damping, pre_delay_ms = wettest.meaning.room
-        if not any(item.relative for item in rooms) or reverb["wet"] == 0:
-            diffusion = 1.0 if pre_delay_ms < 60 else 0.4
-            reverb |= {"room_size": size, "damping": damping, "diffusion": diffusion}
-            reverb["pre_delay_ms"] = min(SPACES["reverb"]["pre_delay_ms"].high, pre_delay_ms)
-        reverb["wet"] = min(max_wet, reverb["wet"] + wettest.weight * wet)
-    less = sum(-item.weight for item in rooms if item.weight < 0)
-    reverb["wet"] = min(max_wet, reverb["wet"] * (1 - min(0.9, 0.8 * less)))
-    return reverb
-
-
-def _moved_compressor(
-    items: Sequence[Item], current: Mapping[str, float], level_db: float
-) -> dict[str, float]:
-    knobs, moved = SPACES["compressor"], dict(current)
-    asked = [item for item in items if item.meaning.compressor]
-    if any(item.off and not item.meaning.has_tone for item in asked):
-        return {**moved, "ratio": 1.0}
-    # Weaker or stronger in the logarithm, so that the opposite undoes it; the strongest counts.
-    sizes = [item.weight * math.log(item.meaning.compressor[1]) for item in asked]
-    change = max([0.0, *sizes]) + min([0.0, *sizes])
-    if change > 0 and all(item.meaning.has_tone for item in asked):
-        # A timbre, as "tighter", asks for little more than its own ratio.
-        change = max(0.3 * change, change - math.log(moved["ratio"]))
-    moved["ratio"] = clipped(knobs["ratio"], moved["ratio"] * math.exp(change))
-    for item in asked:
-        below_db, _, attack_ms, release_ms = item.meaning.compressor
-        if item.weight > 0:
-            threshold_db = level_db - below_db * min(item.weight, 1.5)
-            moved["threshold_db"] = clipped(knobs["threshold_db"], threshold_db)
-            moved |= {"attack_ms": attack_ms, "release_ms": release_ms}
-    return moved

@@ -13,7 +13,8 @@ from labkit.learn import text as encoders
 from labkit.signal.files import check_audio, to_mono
 from labkit.signal.spectra import log_mel
 from labkit.systems.text.config import SENTENCE_WIDTHS, Config, Sound
-from labkit.systems.text.grammar import ANCHORS_HZ, Meaning, lexicon, parse
+from labkit.systems.text.grammar import parse
+from labkit.systems.text.lexicon import ANCHORS_HZ, Meaning, lexicon
 from labkit.systems.text.preset import BAND, SPACES, START, TYPES, Band, Preset, curve_db
 
 MAX_PIECES, MAX_HINTS, HINT_WIDTH = 16, 4, 21

@@ -18,9 +18,11 @@ from labkit.signal.paths import new_files, replace_text, replacing
 from labkit.signal.seeds import generator
 from labkit.signal.units import amplitude_to_db, db_to_amplitude
 from labkit.systems.text.config import Config
-from labkit.systems.text.grammar import Item, Reading, preset_of, read, stem, with_figures
+from labkit.systems.text.grammar import Reading, read
+from labkit.systems.text.lexicon import Item, stem
 from labkit.systems.text.model import TextToEffects, encode_prompts, spectrogram
 from labkit.systems.text.preset import SPACES, START, Preset, fitted_gains_db
+from labkit.systems.text.settings import preset_of, with_figures
 
 # The network receives no more of a file than this.
 _MAX_INPUT_SECONDS = 30.0

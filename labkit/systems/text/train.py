@@ -22,7 +22,7 @@ from labkit.systems.text.data import (
     sounds,
     table_of,
 )
-from labkit.systems.text.grammar import stem
+from labkit.systems.text.lexicon import stem
 from labkit.systems.text.model import TextToEffects, asked_curve, nearness, room_features
 from labkit.systems.text.preset import SPACES, fitted_gains_db
 

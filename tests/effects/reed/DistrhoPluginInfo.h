@@ -1,4 +1,4 @@
-// A small VST3 instrument for the tests of labkit.effects.hosts.instrument, built from Debian's package dpf-source.
+// A small VST3 instrument for the tests of labkit.effects.hosts.engines, built from Debian's package dpf-source.
 #pragma once
 
 #define DISTRHO_PLUGIN_BRAND "labkit"

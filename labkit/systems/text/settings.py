@@ -1,0 +1,178 @@
+"""The words and figures of a sentence as the settings of a preset."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from labkit.systems.text.grammar import Figure
+from labkit.systems.text.lexicon import ANCHORS_HZ, Item, vocabulary, words
+from labkit.systems.text.preset import (
+    BANDS_HZ,
+    PEDALS,
+    SPACES,
+    Preset,
+    clipped,
+    fitted_gains_db,
+    response_db,
+)
+
+_RELATIVE_STEP = 0.6  # of "more" and of comparatives, in the unit of a whole word
+_MAX_EQ_DB = 14.0
+# The lexicon exaggerates, by as much as two corpora of people's settings say.
+STRENGTH = 0.6
+
+
+def wanted_eq_db(items: Sequence[Item]) -> np.ndarray:
+    """(40,) dB at `BANDS_HZ`: the sum of what the items ask for, at most 14 dB either way.
+
+    Timbres that are named together overlap, so that n of them count as the root of n.
+    """
+    at = np.log(np.array(BANDS_HZ, float))
+    total = np.zeros(len(BANDS_HZ))
+    n_named = sum(i.meaning.has_tone and i.weight > 0 and not i.relative for i in items)
+    for item in items:
+        named = item.weight > 0 and not item.relative
+        weight = item.weight / max(1, n_named) ** 0.5 if named else item.weight
+        total += weight * np.interp(at, np.log(ANCHORS_HZ), item.meaning.eq_db)
+    return np.clip(STRENGTH * total, -_MAX_EQ_DB, _MAX_EQ_DB)
+
+
+def preset_of(
+    items: Sequence[Item], current: Preset | None = None, *, level_db: float = -20.0
+) -> Preset:
+    """The preset that the lexicon alone gives to the items of `parse`, or the present one moved.
+
+    A compressor's threshold counts from `level_db`, the RMS of the audio in dBFS.
+    """
+    if current is not None:
+        # More treble is a whole step, as the bands of a desk are moved; brighter is less.
+        small = [i.relative and i.word not in words()["band_names"] for i in items]
+        sizes = [_RELATIVE_STEP if is_small else 1.0 for is_small in small]
+        items = [replace(i, weight=k * i.weight) for i, k in zip(items, sizes, strict=True)]
+    current = current or Preset()
+    gains = fitted_gains_db(wanted_eq_db(items))
+    semitones = sum(item.weight * item.meaning.semitones for item in items)
+    pitch = clipped(SPACES["pitch"]["semitones"], current.pitch["semitones"] + semitones)
+    moved = [b.louder(gain) for b, gain in zip(current.eq[: len(gains)], gains, strict=True)]
+    return Preset(
+        (*moved, *current.eq[len(gains) :]),
+        {"semitones": pitch},
+        _moved_distortion(items, current.distortion),
+        _moved_compressor(items, current.compressor, level_db),
+        _moved_reverb(items, current.reverb),
+        current.pedals,
+    )
+
+
+def with_figures(
+    preset: Preset, figures: Sequence[Figure], start: Preset | None, *, level_db: float = -20.0
+) -> Preset:
+    """A preset with the stated settings; gains are met as the whole equaliser's.
+
+    They count from the equaliser of `start`, or from a flat one.
+    """
+    for figure in figures:
+        if figure.effect in PEDALS:
+            pedals = dict(preset.pedals)
+            present = pedals.pop(figure.effect, None)
+            if (knobs := _pedal(figure, present)) is not None:
+                pedals[figure.effect] = knobs
+            preset = replace(preset, pedals=pedals)
+        elif figure.effect != "eq":
+            base = dict(getattr(preset, figure.effect))
+            if figure.effect == "compressor" and base["ratio"] == 1:
+                asked = [Item("compressed", vocabulary()["compressed"])]
+                base = _moved_compressor(asked, base, level_db)
+            if figure.effect == "reverb" and base["wet"] == 0 and not figure.relative:
+                base["wet"] = 0.35
+            factors = {k: base[k] * v for k, v in figure.knobs.items()} if figure.relative else {}
+            if figure.effect == "pitch":
+                moved = base["semitones"] + figure.knobs["semitones"]
+                factors = {"semitones": clipped(SPACES["pitch"]["semitones"], moved)}
+            preset = replace(preset, **{figure.effect: {**base, **figure.knobs, **factors}})
+    stated = [figure for figure in figures if figure.effect == "eq"]
+    if not stated:
+        return preset
+    fixed = [b for f in stated if not f.at_hz for b in f.bands]
+    bells = [b for f in stated if f.at_hz for b in f.bands]
+    at_hz = np.array([f.at_hz for f in stated if f.at_hz])
+    wanted = np.array([b.gain_db for b in bells])
+    if start is not None:
+        wanted = wanted + response_db(start.eq, at_hz)
+    for _ in range(30):  # bands overlap: each takes what the others leave
+        total = response_db((*preset.eq, *fixed, *bells), at_hz)
+        bells = [b.louder(0.7 * e) for b, e in zip(bells, wanted - total, strict=True)]
+    return replace(preset, eq=(*preset.eq, *fixed, *bells))
+
+
+def _pedal(figure: Figure, present: Mapping[str, float] | None) -> dict[str, float] | None:
+    """The knobs of a pedal after a figure; None takes it away."""
+    plain = words()["pedals"].get(figure.effect, {"knobs": {"gain_db": 0.0}})["knobs"]
+    if figure.relative:
+        if not figure.knobs or (present is None and min(figure.knobs.values()) < 1):
+            return None
+        if present is None:
+            return dict(plain)
+        factors = {k: min(0.9, present[k] * v) for k, v in figure.knobs.items()}
+        return {**present, **factors}
+    if figure.effect == "gain" and present:
+        return {
+            "gain_db": clipped(
+                PEDALS["gain"]["gain_db"], present["gain_db"] + figure.knobs["gain_db"]
+            )
+        }
+    return {**plain, **(present or {}), **figure.knobs}
+
+
+def _moved_distortion(items: Sequence[Item], current: Mapping[str, float]) -> dict[str, float]:
+    driven = [item for item in items if item.meaning.drive_db]
+    drive_db = current["drive_db"] + sum(item.weight * item.meaning.drive_db for item in driven)
+    if any(item.off for item in driven):
+        drive_db = 0.0
+    colours = [item.meaning.colour for item in driven if item.weight > 0]
+    colour = float(np.mean(colours)) if colours else current["colour"]
+    return {"drive_db": clipped(SPACES["distortion"]["drive_db"], drive_db), "colour": colour}
+
+
+def _moved_reverb(items: Sequence[Item], current: Mapping[str, float]) -> dict[str, float]:
+    rooms = [item for item in items if item.meaning.room]
+    reverb, max_wet = dict(current), SPACES["reverb"]["wet"].high
+    if any(item.off for item in rooms):
+        return {**reverb, "wet": 0.0}
+    if wanted := [item for item in rooms if item.weight > 0]:
+        # The wettest place gives the room its size; degrees scale the wet share.
+        wettest = max(wanted, key=lambda item: item.weight * item.meaning.room[0])
+        wet, size, damping, pre_delay_ms = wettest.meaning.room
+        if not any(item.relative for item in rooms) or reverb["wet"] == 0:
+            diffusion = 1.0 if pre_delay_ms < 60 else 0.4
+            reverb |= {"room_size": size, "damping": damping, "diffusion": diffusion}
+            reverb["pre_delay_ms"] = min(SPACES["reverb"]["pre_delay_ms"].high, pre_delay_ms)
+        reverb["wet"] = min(max_wet, reverb["wet"] + wettest.weight * wet)
+    less = sum(-item.weight for item in rooms if item.weight < 0)
+    reverb["wet"] = min(max_wet, reverb["wet"] * (1 - min(0.9, 0.8 * less)))
+    return reverb
+
+
+def _moved_compressor(
+    items: Sequence[Item], current: Mapping[str, float], level_db: float
+) -> dict[str, float]:
+    knobs, moved = SPACES["compressor"], dict(current)
+    asked = [item for item in items if item.meaning.compressor]
+    if any(item.off and not item.meaning.has_tone for item in asked):
+        return {**moved, "ratio": 1.0}
+    # Weaker or stronger in the logarithm, so that the opposite undoes it; the strongest counts.
+    sizes = [item.weight * math.log(item.meaning.compressor[1]) for item in asked]
+    change = max([0.0, *sizes]) + min([0.0, *sizes])
+    if change > 0 and all(item.meaning.has_tone for item in asked):
+        # A timbre, as "tighter", asks for little more than its own ratio.
+        change = max(0.3 * change, change - math.log(moved["ratio"]))
+    moved["ratio"] = clipped(knobs["ratio"], moved["ratio"] * math.exp(change))
+    for item in asked:
+        below_db, _, attack_ms, release_ms = item.meaning.compressor
+        if item.weight > 0:
+            threshold_db = level_db - below_db * min(item.weight, 1.5)
+            moved["threshold_db"] = clipped(knobs["threshold_db"], threshold_db)
+            moved |= {"attack_ms": attack_ms, "release_ms": release_ms}
+    return moved
