@@ -402,7 +402,7 @@ def test_a_curve_is_smooth_and_bridges_silence(small):
     assert found.smooth.shape == (25, 3)
     np.testing.assert_allclose(found.seconds[:3], [0.1, 0.3, 0.5], atol=1e-6)
     steps = np.abs(np.diff(found.smooth, axis=0)).max(1)
-    assert 0 < steps[11:14].max() < 2 * steps.mean()  # three windows there are silent
+    assert 0 < steps[11:14].max() < 3 * steps.mean()  # three windows there are silent
     silent = curve(model, np.zeros((1, RATE), np.float32), RATE)
     np.testing.assert_allclose(silent.smooth, np.tile(START, (2, 1)), atol=1e-7)
 
