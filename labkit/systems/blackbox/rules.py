@@ -95,9 +95,8 @@ def searched(
             costs.append(aligned_distance(wet, goal).numpy())
         return np.mean(costs, axis=0)
 
-    losses = cost(starts)
-    first = {"start": starts[losses.argmin()], "start_loss": float(losses.min())}
-    return minimise(cost, **first, evaluations=renders, rng=rng, spread=_SPREAD).point
+    start = starts[cost(starts).argmin()]
+    return minimise(cost, start, evaluations=renders, rng=rng, spread=_SPREAD).point
 
 
 def best_constant(config: Config, rack: Rack, start: np.ndarray, renders: int) -> np.ndarray:
