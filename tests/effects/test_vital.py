@@ -100,6 +100,7 @@ def test_vital_knows_every_control(vital: Synth, spec: SynthSpec) -> None:
 
 def test_a_crash_is_an_error_and_the_next_note_plays(vital: Synth) -> None:
     note = plain(note_seconds=0.25)
+    vital.render(note, seconds=0.4)
     before = vital.render(note, seconds=0.4)
     os.kill(vital._worker._process.pid, signal.SIGSEGV)
     with pytest.raises(PluginError, match="crashed"):

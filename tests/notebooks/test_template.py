@@ -182,7 +182,7 @@ def is_defined(function):
     *folders, name = function.split(".")
     module = FOLDER.parent.joinpath(*folders)
     file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
-    words = rf'^(?:def|class) {name}\b|^    "{name}",$'
+    words = rf'^(?:def|class) {name}\b|^    "{name}",$|^from labkit\S+ import .*\b{name}\b'
     return file.is_file() and re.search(words, file.read_text(encoding="utf-8"), re.MULTILINE)
 
 
