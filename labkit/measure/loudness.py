@@ -142,7 +142,7 @@ class LoudnessMeter:
         self.filters = [(np.asarray(stage.b), np.asarray(stage.a)) for stage in (shelf, high_pass)]
         self.states = [np.zeros((channels, 2)) for _ in self.filters]
         self.hop = round(0.1 * sample_rate)
-        self.energies: list[np.ndarray] = []
+        self.energies: list[np.ndarray] = []  # one (tenths of a second, channels) for each block
         self.rest = np.zeros((channels, 0))
         self.peak = 0.0
 
@@ -155,18 +155,18 @@ class LoudnessMeter:
         weighted = np.concatenate([self.rest, weighted], axis=1)
         whole = weighted.shape[1] // self.hop
         hops = weighted[:, : whole * self.hop].reshape(len(audio), whole, self.hop)
-        self.energies += list(np.square(hops).mean(-1).T)
+        self.energies.append(np.square(hops).mean(-1).T)
         self.rest = weighted[:, whole * self.hop :]
 
     def lufs(self) -> float:
         """The loudness so far: -inf for silence; of what there is for less than 0.4 s."""
-        energies = list(self.energies)
-        if len(energies) < 4 and self.rest.shape[1]:
-            energies.append(np.square(self.rest).mean(-1))
-        if not energies:
-            return -math.inf
         channels = len(self.rest)
-        hops = np.array(energies) @ np.array(_WEIGHTS.get(channels, (1.0,) * channels))
+        energies = np.concatenate([np.zeros((0, channels)), *self.energies])
+        if len(energies) < 4 and self.rest.shape[1]:
+            energies = np.vstack([energies, np.square(self.rest).mean(-1)])
+        if not len(energies):
+            return -math.inf
+        hops = energies @ np.array(_WEIGHTS.get(channels, (1.0,) * channels))
         # Blocks of 0.4 s overlap by three quarters, gated at -70 LUFS and 10 LU below the mean.
         size = min(4, len(hops))
         blocks = np.lib.stride_tricks.sliding_window_view(hops, size).mean(1)
