@@ -61,7 +61,6 @@ def score(
     Raises ValueError where `seconds` are not more than the network reads at once.
     """
     sound, rows, late = model.config.sound, [], []
-    reads = "" if sound.front_end == "mel" else f" on {sound.front_end}"
     trained = [name for name in protocols if name in sound.protocols]
     sources = [one for one in sources if split == "test" or one != "real"]
     if seconds is not None:
@@ -94,7 +93,7 @@ def score(
             f1["prior"] = macro_f1(truth, [protocol.pedals] * n, protocol.pedals)
             scores = {"exact chain": exact, "macro F1": f1, "calibration error": {"ours": stated}}
             ids = [e.source_id for e in examples]
-            facts = {"protocol": protocol.name, "name": f"transformer{reads}", "sources": kind}
+            facts = {"protocol": protocol.name, "name": _name(sound), "sources": kind}
             facts["seed"] = seed
             for metric, values in scores.items():
                 groups = ids if metric == "exact chain" else ["all"] * n  # no mean: no interval
@@ -109,6 +108,10 @@ def score(
                 for metric, answers in _refusals(model, examples[:100], kind, seed).items():
                     late.append(row(*answers, metric=metric, **facts))
     return rows + late
+
+
+def _name(sound: Sound) -> str:
+    return "transformer" if sound.front_end == "mel" else f"transformer on {sound.front_end}"
 
 
 def _long(
@@ -132,7 +135,7 @@ def _long(
     exact = chain_scores(truth, ours)["exact"]
     beside = {"control": chain_scores(truth, [ours[i] for i in order])["exact"]}
     beside["prior"] = max(Counter(truth).values()) / n
-    facts = {"protocol": protocol.name, "name": "transformer", "sources": kind, "seed": seed}
+    facts = {"protocol": protocol.name, "name": _name(sound), "sources": kind, "seed": seed}
     metric = f"exact chain, {seconds:g} s"
     return row(exact, [e.source_id for e in examples], metric=metric, beside=beside, **facts)
 
