@@ -151,6 +151,10 @@ def train(chosen: System, arguments: Sequence[str]) -> int:
     return 0
 
 
+def _place(row: "Row") -> tuple[str | None, ...]:
+    return row.checkpoint, row.protocol, row.name, row.sources, row.metric
+
+
 def evaluate(chosen: System, arguments: Sequence[str]) -> int:
     """`labkit evaluate SYSTEM`: the keyword arguments of the system's ``score`` are flags."""
     from labkit.lab.results import table
@@ -198,8 +202,8 @@ def evaluate(chosen: System, arguments: Sequence[str]) -> int:
         seconds = round(time.perf_counter() - begun, 1)
         rows += [replace(row, checkpoint=path.name, seconds=seconds) for row in found]
     old = read(chosen.name, path=target) if target.is_file() else []
-    names = {path.name for path in paths}
-    rows = [row for row in old if row.checkpoint not in names] + rows
+    made = {_place(row) for row in rows}  # a part of the exam replaces that part
+    rows = [row for row in old if _place(row) not in made] + rows
     print(table(rows))
     print(f"wrote {write(chosen.name, rows, path=target)}")
     return 0

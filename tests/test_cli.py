@@ -377,11 +377,12 @@ def test_a_training_writes_checkpoint_and_facts_and_fresh_starts_over(
     assert left == ["notes.txt", "pedal_order.json", "pedal_order.safetensors"]
 
 
-def test_an_evaluation_keeps_the_rows_of_other_checkpoints(capsys, tmp_path, monkeypatch):
+def test_an_evaluation_replaces_only_the_rows_that_it_made(capsys, tmp_path, monkeypatch):
     given = {"name": "flow", "sources": "generated", "metric": "MSS", "unit": "dB", "n": 1}
     given |= {"low": None, "high": None, "seed": 1}
     old = [
         Row(protocol="small", ours=4.0, checkpoint="synth.safetensors", **given),
+        Row(protocol="other", ours=7.0, checkpoint="synth_vital_full.safetensors", **given),
         Row(protocol="large", ours=9.0, checkpoint="synth_vital_full.safetensors", **given),
     ]
     out = write("synth", old, path=tmp_path / "rows.json")
@@ -393,6 +394,7 @@ def test_an_evaluation_keeps_the_rows_of_other_checkpoints(capsys, tmp_path, mon
     rows = [(row.protocol, row.ours, row.checkpoint) for row in read("synth", path=out)]
     assert rows == [
         ("small", 4.0, "synth.safetensors"),
+        ("other", 7.0, "synth_vital_full.safetensors"),
         ("large", 5.0, "synth_vital_full.safetensors"),
     ]
     assert "small" in capsys.readouterr().out
