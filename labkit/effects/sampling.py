@@ -1,4 +1,4 @@
-"""Random chains under a stated prior: what is drawn decides what an accuracy means."""
+"""Random chains from a stated prior, on which the meaning of an accuracy depends."""
 
 import itertools
 from dataclasses import dataclass

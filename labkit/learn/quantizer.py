@@ -1,4 +1,4 @@
-"""Residual vector quantisation with codebooks that follow their frames."""
+"""Residual vector quantisation; codebooks are running means of their frames."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ _EXPIRE_BELOW = 0.05  # frames per batch; a codeword that is chosen less often i
 
 
 class ResidualQuantizer(nn.Module):
-    """Each codebook describes what the ones before it left over; codewords are no parameters.
+    """Each codebook codes what the ones before it left over. No gradient trains codewords.
 
     In training, codewords are running means of the frames that chose them, and those that hardly
     any frame chooses are placed on frames of the batch. Torch's own generator draws: its state is

@@ -27,7 +27,7 @@ _OFFICIAL_SHA256 = "a88eed82a7024ccc1facdb1e605c4c2f99281c8118c22c9895ffa846d8fb
 
 
 def bend(spectrum: Tensor) -> Tensor:
-    """Three times a square root that keeps the sign, so that quiet coefficients count."""
+    """Compress amplitudes by three times a signed square root, so that quiet coefficients count."""
     return 3 * spectrum.sign() * ((spectrum.abs() + 1e-4).sqrt() - 1e-2)
 
 
@@ -58,7 +58,7 @@ class MDCT(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions over time, each after a Snake, beside a wire; at first only the wire.
+    """A residual block of two convolutions, each after a Snake; it begins as the identity.
 
     Source: Kumar et al. 2023, section 3.1; Ziyin et al. 2020.
     """
@@ -107,7 +107,7 @@ class Network(nn.Module):
         )
 
     def spectrum(self, audio: Tensor) -> Tensor:
-        """What the encoder sees of (b, 1, samples): the bent MDCT above its log level."""
+        """The input of the encoder for (b, 1, samples): the compressed MDCT, then its log level."""
         spectrum = self.transform(audio)
         return torch.cat([bend(spectrum), (spectrum.abs() + 1e-5).log() / 4 + 1.5], 1)
 
@@ -165,7 +165,7 @@ class Descript(nn.Module):
 class Codec(nn.Module):
     """Audio to codes and back.
 
-    `fresh`: the weights are random; training then begins with the best linear codec.
+    If `fresh`, the weights are random; training then begins with a linear codec.
     """
 
     def __init__(self, config: Config, network: nn.Module | None = None) -> None:
@@ -237,7 +237,7 @@ class Codec(nn.Module):
         return _resample(decoded, own, sample_rate)[..., : audio.shape[-1]].reshape(audio.shape)
 
     def frames_of(self, samples: int) -> int:
-        """How many frames stand for so many samples at the codec's rate."""
+        """The number of frames for so many samples at the codec's rate."""
         return -(-samples // self.config.hop_length) + self.network.extra_frames
 
     def _framed(self, audio: Tensor, sample_rate: int) -> Tensor:

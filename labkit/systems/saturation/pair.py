@@ -1,4 +1,4 @@
-"""A clean and a wet recording: how they lie, and the curve that explains the wet one, if any."""
+"""A clean and a wet recording: their alignment, and the curve that explains the wet one."""
 
 import math
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class PairFit:
 
 @dataclass(frozen=True)
 class Pair:
-    """What a clean recording says of a wet one."""
+    """What a clean and a wet recording together tell."""
 
     fits: tuple[PairFit, ...]  # one a curve, the best first
     line: float  # the share that a straight line leaves
@@ -46,7 +46,7 @@ class Pair:
 
     @property
     def bar(self) -> float:
-        """The share that the best curve must stay below; 0 where a straight line leaves nothing."""
+        """The largest share that the best curve may leave; 0 if a straight line leaves nothing."""
         return 0.0 if self.line < _LEAST_OF_LINE else min(MOST_LEFT, MOST_OF_LINE * self.line)
 
     @property
@@ -72,7 +72,7 @@ class Pair:
 def aligned(wet: NDArray, clean: NDArray, sample_rate: int) -> tuple[NDArray, NDArray, int, float]:
     """Both recordings (samples,) where they overlap, and `labkit.measure.align.lag_of` them.
 
-    Ten seconds around the loudest place decide. A wet recording of opposite polarity is turned.
+    Ten seconds around the loudest place are aligned. Opposite polarity is corrected.
     """
     n, length = min(len(wet), len(clean)), round(_ALIGNED_SECONDS * sample_rate)
     start = max(0, min(int(np.abs(wet[:n]).argmax()) - length // 2, n - length))
