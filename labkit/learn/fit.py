@@ -1,10 +1,10 @@
 """Settings of a chain from dry and wet audio, given the order of its pedals: by gradient or CMA-ES.
 
-Over a whole clip the error has many local minima: an oscillator half a turn off, an echo some
-samples late. Over the first milliseconds it has not: no oscillator has moved far and no echo has
-begun. So `fit_chain` fits the first 12 ms, then longer and longer windows, each from the end of
-the one before, by damped Gauss-Newton steps through the differentiable versions of the pedals.
-Where the steps fail, an evolutionary search over the next piece of sound runs beside them.
+Over a whole clip the error has many local minima: an oscillator half a period off, an echo some
+samples late. Over the first milliseconds it has few: no oscillator has moved far, and no echo has
+begun. So `fit_chain` fits the first 12 ms, then longer and longer windows, each from the end of the
+one before, by damped Gauss-Newton steps through the differentiable versions of the pedals. Where
+the steps fail, an evolutionary search over the next piece of sound runs beside them.
 """
 
 import time
@@ -69,8 +69,8 @@ def fit_chain(
 ) -> Fit:
     """The settings of a chain whose pedals and order are known.
 
-    `dry` and `wet` (channels, samples) are aligned, `wet` is not silent. After so many `seconds` no
-    round of the search begins and the current one stops.
+    `dry` and `wet` (channels, samples) are aligned, `wet` is not silent. After `seconds` the
+    current round stops and no other begins.
 
     Source: Marquardt 1963 (steps); Allgower and Georg 1990 (continuation); Chopin 2002 (particles).
     """
@@ -101,8 +101,8 @@ def fit_chain_cma(
 ) -> Fit:
     """As `fit_chain`, without gradients: CMA-ES on the loss of the whole clip.
 
-    It works for any pedal. Without `renders` it may take 20 d^1.5 for d parameters, or with
-    `seconds` as many as there is time for.
+    It works for any pedal. The default of `renders` is 20 d^1.5 for d parameters or, if `seconds`
+    is given, no limit.
     """
     dry, wet = _checked(dry, wet, sample_rate, names)
     space = chain_space(names)

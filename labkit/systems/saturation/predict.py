@@ -54,7 +54,7 @@ class Identification:
             return self.pair.verdict
         interval = f"80 % interval {self.low:.2f} to {self.high:.2f}"
         if self.answer is None:
-            return f"the depth could be any ({interval}): say it with the clean recording, --clean"
+            return f"the depth cannot be told ({interval}): give the clean recording too, --clean"
         return f"{self.curve}, depth {self.depth:.2f}, {interval}"
 
     @property
