@@ -9,9 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from labkit.effects.chain import Chain, Step, chain_space
+from labkit.effects.chain import Chain, ChainSampler, Step, chain_space
 from labkit.effects.registry import effect
-from labkit.effects.sampling import ChainSampler
 from labkit.learn.training import Plan
 from labkit.systems import system
 
