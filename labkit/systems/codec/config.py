@@ -30,16 +30,9 @@ class Net:
     codebook_size: int = 1024  # codewords in each
     # share of a batch that is decoded from a random number of codebooks
     quantizer_dropout: float = 0.5
-    # the first codebooks, from which the log-mel spectrogram is read off in training, so that they
-    # say what does not depend on the phase
+    # the first codebooks, 1 to `n_codebooks`, from which the log-mel spectrogram is read off in
+    # training, so that they say what does not depend on the phase
     mel_codebooks: int = 2
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.mel_codebooks <= self.n_codebooks:
-            raise ValueError(
-                f"mel_codebooks must be 1 to n_codebooks {self.n_codebooks}, "
-                f"got {self.mel_codebooks}"
-            )
 
 
 _PLAN = Plan(

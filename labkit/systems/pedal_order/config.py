@@ -221,9 +221,6 @@ class Sound:
             raise ValueError(f"protocols must be among {tuple(PROTOCOLS)}, got {self.protocols}")
         if self.front_end not in ("mel", "codes", "latents"):
             raise ValueError(f"front_end must be mel, codes or latents, got {self.front_end!r}")
-        for name in ("seconds", "sample_rate", "n_examples"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
     @property
     def samples(self) -> int:
