@@ -1,4 +1,4 @@
-"""What is installed, what works together, and how to fix what does not."""
+"""Checks of the installation: what is missing or does not work together, and how to fix it."""
 
 import ctypes.util
 import importlib.metadata
@@ -76,7 +76,7 @@ def check_package(name: str, pinned: str, installed: str | None) -> Check:
 
 
 def check_omp(policy: str | None) -> Check:
-    """Whether idle OpenMP threads sleep; threads that spin make torch crawl on busy cores."""
+    """Whether idle OpenMP threads sleep; spinning threads make torch very slow on busy cores."""
     fine = (policy or "").upper() == "PASSIVE"
     found = "PASSIVE" if fine else f"{policy}: torch is very slow when others use the cores"
     fix = "start with `make lab`, or `export OMP_WAIT_POLICY=PASSIVE` before Python starts"
@@ -217,7 +217,7 @@ def render(checks: Sequence[Check]) -> str:
 
 
 def verdict(checks: Sequence[Check]) -> str:
-    """One line: whether all is there that is needed, and how to get what is optional."""
+    """One line: whether anything needed is missing, and how to get what is optional."""
     bad = sum(check.state == "bad" for check in checks)
     absent = [f"{check.name}: {check.fix}" for check in checks if check.optional]
     line = f"{bad} to fix" if bad else "everything needed is here"

@@ -32,9 +32,9 @@ Plugins = list[tuple[str, Any]]
 
 @dataclass(frozen=True)
 class Step:
-    """One pedal of a chain, with every knob in physical units; checked.
+    """One pedal of a chain; every knob is in physical units and checked.
 
-    A range says what is drawn and searched: a step of level alone may be of any finite size.
+    Ranges limit what is drawn and searched; a step that only changes the level may be of any size.
     """
 
     effect: str
@@ -110,10 +110,10 @@ class Chain:
         return Chain(tuple(ordered))
 
     def input_referred(self, shift_db: float) -> "Chain":
-        """The chain that does to a sound what this one does to it `shift_db` hotter, up to a gain.
+        """The chain that acts on a sound as this one does on it `shift_db` louder, up to a gain.
 
-        With the input turned down and a drive up by as much, the output is the same; a threshold
-        moves the other way. Behind a drive nothing moves. Knobs stop at the ends of their ranges.
+        A drive rises by as much as the input gets softer; a threshold falls. Knobs behind a drive
+        stay. Knobs stop at the ends of their ranges.
         """
         steps = []
         for step in self.steps:
@@ -254,14 +254,14 @@ def count_orders(names: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class ChainSpace:
-    """All chains of the same pedals as points of a unit cube; some knobs turn, some are fixed."""
+    """All chains of the same pedals as points of a unit cube; some knobs vary, others are fixed."""
 
     # (name, fixed knobs in physical units) in order; fixed knobs may leave their ranges
     pedals: tuple[tuple[str, Mapping[str, float]], ...]
 
     @cached_property
     def spaces(self) -> tuple[ParameterSpace, ...]:
-        """The knobs that turn, pedal by pedal."""
+        """The variable knobs, pedal by pedal."""
         free = (
             tuple(p for p in effect(name).space.parameters if p.name not in fixed)
             for name, fixed in self.pedals
@@ -276,7 +276,7 @@ class ChainSpace:
 
     @property
     def n_knobs(self) -> int:
-        """How many knobs turn."""
+        """The number of variable knobs."""
         return self.columns[-1].stop if self.columns else 0
 
     def from_unit(self, params_unit: np.ndarray) -> Chain:
@@ -299,7 +299,7 @@ class ChainSpace:
 
 
 def chain_space(names: Iterable[str]) -> ChainSpace:
-    """All chains of these pedals, every knob of which turns."""
+    """All chains of these pedals, with every knob variable."""
     return ChainSpace(tuple((name, {}) for name in names))
 
 
@@ -318,7 +318,7 @@ def render_chains(
     return torch.cat(wet)
 
 
-# A stated prior: what is drawn decides what an accuracy means.
+# The prior of random chains, on which the meaning of an accuracy depends.
 Prior = Literal["subsets", "shuffled"]
 
 

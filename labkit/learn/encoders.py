@@ -1,4 +1,4 @@
-"""From log-mel spectrograms and codec frames to sequences of vectors, or to one (MobileNetV2)."""
+"""Encoders of log-mel spectrograms and codec frames: to a sequence of vectors, or to one vector."""
 
 import itertools
 
@@ -141,7 +141,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """An image of any size to one vector of length `n_out`; `width` scales all channels.
+    """Encoder of an image of any size to a vector of length `n_out`; `width` scales its channels.
 
     Source: Sandler et al. 2018, table 2; ends in a convolution to the vector, without a classifier.
     """

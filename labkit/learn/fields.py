@@ -1,4 +1,4 @@
-"""Networks that give a velocity for every point, time and condition; and a plain regressor.
+"""Networks that map point, time and condition to a velocity; and a plain regressor.
 
 Axis letters: b batch, d values of a vector, c size of a condition, n tokens, w width.
 """

@@ -1,4 +1,4 @@
-"""Rectified flow: a field learns the straight way from noise to data, and a solver follows it.
+"""Rectified flow: a network learns the velocity from noise to data; a solver follows it.
 
 Axis letters: b batch, d values of a vector, c size of a condition.
 """
@@ -16,9 +16,9 @@ Velocity = Callable[[Tensor, Tensor], Tensor]  # points (b, d), times (b,) -> (b
 
 
 def pair(noise: Tensor, target: Tensor) -> Tensor:
-    """The rows of `noise` in the order of the targets (b, d) they shall become: optimal transport.
+    """The rows of `noise` in the order of the targets (b, d) that suit them: optimal transport.
 
-    Its price: where the condition tells the targets apart, the noise does too, but only in
+    Drawback: if the condition tells the targets apart, the paired noise does so too, but only in
     training, and the condition is not learnt. Source: Tong et al. 2024 (TMLR); Kuhn 1955.
     """
     cost = torch.cdist(target.detach().double(), noise.detach().double()).square().cpu().numpy()

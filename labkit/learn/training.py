@@ -1,4 +1,4 @@
-"""One training loop for every system: logs, TensorBoard, atomic checkpoints, exact resume."""
+"""The training loop of every system: logs, TensorBoard, atomic checkpoints, exact resume."""
 
 import contextlib
 import io
@@ -32,22 +32,22 @@ Row = dict[str, float]
 class Plan:
     """How long and how fast to train."""
 
-    steps: int  # optimiser steps in all
+    steps: int  # number of optimiser steps
     batch_size: int  # examples per step, over all devices
-    learning_rate: float  # of the plateau between a linear warm-up and a decay to zero
-    warmup_steps: int = 0  # length of the warm-up
-    # share of the steps, at the end, over which the rate falls linearly to zero. Before that a run
-    # does not depend on `steps`, so a plateau can be prolonged.
+    learning_rate: float  # highest learning rate, after the warm-up and before the decay
+    warmup_steps: int = 0  # steps over which the learning rate rises linearly from zero
+    # share of the steps, 0 to 1, at the end, over which the learning rate falls linearly to zero. A
+    # run that has not reached this decay can still be given more steps
     decay_share: float = 0.3
-    weight_decay: float = 0.0  # of AdamW, for matrices only
-    clip_norm: float = 1.0  # largest gradient norm
-    checkpoint_every: int = 200  # steps between checkpoints; there is one more at the end
-    precision: str = "32-true"  # as Lightning Fabric names it, e.g. "bf16-mixed"
-    n_workers: int = 0  # processes that make examples, for each device
-    # GPUs, or processes where there is none, that share every batch evenly: it divides batch_size.
-    # They run the script or command again, so more than one does not work in notebooks.
+    weight_decay: float = 0.0  # weight decay of AdamW, for weight matrices only
+    clip_norm: float = 1.0  # gradients with a larger norm are scaled down to it
+    checkpoint_every: int = 200  # steps between checkpoints; there is also one at the end
+    precision: str = "32-true"  # number format, as in Lightning Fabric, e.g. "bf16-mixed"
+    n_workers: int = 0  # processes per device that prepare examples
+    # number of GPUs (of processes without a GPU) that share every batch; it must divide batch_size.
+    # In a notebook it must be 1, because each process starts the whole program again
     n_devices: int = 1
-    seed: int = 0  # of weights and dropout
+    seed: int = 0  # random seed of initial weights, dropout and examples
 
     def __post_init__(self) -> None:
         if self.n_devices < 1 or self.batch_size % self.n_devices:
@@ -63,12 +63,12 @@ class Plan:
 
 
 def is_first_process() -> bool:
-    """Whether this process writes: of those that share a training's batches, only one does."""
+    """Whether this process writes files; of several that share the batches, only one does."""
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
 def clear(run_dir: Path) -> None:
-    """Delete the run that a folder holds, not what else is in it; ValueError if it is going on."""
+    """Delete the run in a folder, but no other files; ValueError if the run is in progress."""
     if run_dir.is_dir() and is_first_process():
         with alone(run_dir):
             for name in ("checkpoint.pt", "best.pt", "config.json", "gradients.jsonl", "log.jsonl"):
@@ -92,12 +92,12 @@ def fit(
     log_every: int = 20,
     validate_every: int = 1000,
 ) -> list[Row]:
-    """Train `model` in place; a run that ended early and is called again ends at the same weights.
+    """Train `model` in place. An interrupted run that is called again ends at the same weights.
 
     Step ``s`` takes examples ``s * batch_size`` onwards; dropout's generator state is part of the
-    checkpoint. With several devices the first one's figures are logged. Ctrl-C and SIGTERM wait for
-    the end of a step and its checkpoint; an error leaves the last one. A finished run goes on where
-    `plan` has more steps than it.
+    checkpoint. With several devices the first one's figures are logged. After Ctrl-C or SIGTERM the
+    checkpoint is that of the step that was running; after an error it is the last one written. A
+    finished run continues if `plan` has more steps.
 
     Args:
         dataset: at least ``steps * batch_size`` long; item ``i`` must depend on ``i`` alone.
@@ -105,7 +105,7 @@ def fit(
         run_dir: gets `checkpoint.pt`, `config.json`, `log.jsonl` and TensorBoard's event files.
         validate: called every `validate_every` steps, a multiple of `log_every`, and at the end;
             its figures are logged.
-        best: the figure of `validate` that decides: the weights at its minimum are the result.
+        best: a figure of `validate`; the weights at its minimum are the result.
 
     Returns every logged row, those of earlier parts of the run included. Raises ValueError if
     `run_dir` holds a run with another `config` or with more steps, is in use, or has a damaged
@@ -181,7 +181,7 @@ def fit(
 
 
 class _Run:
-    """A run between two steps, as another process can go on with it, and its files."""
+    """A run between two steps, from which another process can continue, and its files."""
 
     def __init__(self, folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.folder, self.model, self.optimizer = folder, model, optimizer
@@ -191,7 +191,7 @@ class _Run:
         self.rows: list[Row] = []
 
     def claim(self, config: Mapping[str, Any] | None, steps: int) -> None:
-        """Write the config into a new run folder; refuse a folder of another one."""
+        """Write the config into a new run folder; refuse a folder with another config."""
         self.config = json.loads(json.dumps(dict(config or {})))
         path, state = self.folder / "config.json", self._state()
         if state is not None or path.exists():

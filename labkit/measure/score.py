@@ -1,4 +1,4 @@
-"""Scores: one row beside everything it must be read with, its interval, and the results files."""
+"""Scores: a row with its baselines and its interval, and the results files."""
 
 import json
 import math
@@ -37,7 +37,7 @@ class Row:
     prior: float | None = None  # the best constant answer
     floor: float | None = None  # a trivial model
     control: float | None = None  # the model on another example's audio
-    oracle: float | None = None  # an answer that knows all that can be heard
+    oracle: float | None = None  # an answer that is told more, e.g. the dry sound
     reference: float | None = None  # the best published score
     seconds: float | None = None
     checkpoint: str | None = None  # file name
@@ -66,10 +66,10 @@ def row(
     """One row from the scores (clips,) of single clips; booleans count as 0 and 1.
 
     The interval is over `groups` (clips,), the sources of the clips. None gives no interval, for a
-    metric that has one value for all clips (then `values` is a scalar). `beside` has the scores of
-    others by the field of `Row`: an array of clips, which is averaged, or one number. `facts` are
-    protocol, name, sources and metric. Raises ValueError if a field is unknown or a score is not
-    finite.
+    metric that has one value for all clips (then `values` is a scalar). `beside` maps a field of
+    `Row` (floor, control, ...) to its scores: an array over clips, which is averaged, or one
+    number. `facts` are protocol, name, sources and metric. Raises ValueError if a field is unknown
+    or a score is not finite.
     """
     values = np.atleast_1d(np.asarray(values, dtype=np.float64))
     several = groups is not None and len(set(groups)) > 1
@@ -86,7 +86,7 @@ def row(
 def results_path(system: str) -> Path:
     """Where the results of one system are kept: `data/results/SYSTEM.json`.
 
-    Raises ValueError for a name that is none, so that none becomes a path.
+    Raises ValueError for the name of no system.
     """
     if not system.isidentifier():
         raise ValueError(f"system must be a name such as pedal_order, got {system!r}")

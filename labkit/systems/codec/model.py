@@ -29,7 +29,7 @@ _EXPIRE_BELOW = 0.05  # frames per batch; a codeword that is chosen less often i
 
 
 def bend(spectrum: Tensor) -> Tensor:
-    """Three times a square root that keeps the sign, so that quiet coefficients count."""
+    """Compress amplitudes by three times a signed square root, so that quiet coefficients count."""
     return 3 * spectrum.sign() * ((spectrum.abs() + 1e-4).sqrt() - 1e-2)
 
 
@@ -60,7 +60,7 @@ class MDCT(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions over time, each after a Snake, beside a wire; at first only the wire.
+    """A residual block of two convolutions, each after a Snake; it begins as the identity.
 
     Source: Kumar et al. 2023, section 3.1; Ziyin et al. 2020.
     """
@@ -85,7 +85,7 @@ def snake(x: Tensor, alpha: Tensor) -> Tensor:
 
 
 class ResidualQuantizer(nn.Module):
-    """Each codebook describes what the ones before it left over; codewords are no parameters.
+    """Each codebook codes what the ones before it left over. No gradient trains codewords.
 
     In training, codewords are running means of the frames that chose them, and those that hardly
     any frame chooses are placed on frames of the batch. Torch's own generator draws: its state is
@@ -193,7 +193,7 @@ class Network(nn.Module):
         )
 
     def spectrum(self, audio: Tensor) -> Tensor:
-        """What the encoder sees of (b, 1, samples): the bent MDCT above its log level."""
+        """The input of the encoder for (b, 1, samples): the compressed MDCT, then its log level."""
         spectrum = self.transform(audio)
         return torch.cat([bend(spectrum), (spectrum.abs() + 1e-5).log() / 4 + 1.5], 1)
 
@@ -251,7 +251,7 @@ class Descript(nn.Module):
 class Codec(nn.Module):
     """Audio to codes and back.
 
-    `fresh`: the weights are random; training then begins with the best linear codec.
+    If `fresh`, the weights are random; training then begins with a linear codec.
     """
 
     def __init__(self, config: Config, network: nn.Module | None = None) -> None:
@@ -323,7 +323,7 @@ class Codec(nn.Module):
         return _resample(decoded, own, sample_rate)[..., : audio.shape[-1]].reshape(audio.shape)
 
     def frames_of(self, samples: int) -> int:
-        """How many frames stand for so many samples at the codec's rate."""
+        """The number of frames for so many samples at the codec's rate."""
         return -(-samples // self.config.hop_length) + self.network.extra_frames
 
     def _framed(self, audio: Tensor, sample_rate: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The exam of pedal order: exact chains and F1 beside baselines, oracle and shuffled audio."""
+"""Scores of pedal order: exact chains and F1 beside baselines, oracle and shuffled audio."""
 
 import itertools
 from collections import Counter
@@ -49,14 +49,17 @@ def score(
     seconds: float | None = None,
     seed: int = 1,
 ) -> list[Row]:
-    """The rows of the results table: `n` clips each; the floor learns from `n_floor` others.
+    """Score the chains that the network names, beside its baselines and a shuffled control.
 
     Args:
-        n_refined: so many of the clips are refined with their dry sound, seconds to minutes each.
-        protocols: the tasks; those that the network was not trained on are left out.
-        split: whatever is chosen is chosen on validation, which has no real recordings.
-        seconds: of longer clips, whose windows vote: then there is one row of exact chains for each
-            protocol and kind of source.
+        n: test clips for each task and kind of dry sound.
+        n_floor: other clips, from which the simple baseline learns.
+        n_refined: clips for which to score `--refine` too; each takes seconds to minutes.
+        sources: kinds of dry sound: generated, sampled, real, recorded, behind.
+        protocols: tasks: three, wide, six; those that the network was not trained on are skipped.
+        split: use validation to choose anything; it has no real recordings.
+        seconds: score longer clips, read in windows that vote; only the rate of exact chains.
+        seed: random seed of clips and chains.
 
     Raises ValueError where `seconds` are not more than the network reads at once.
     """
@@ -118,7 +121,7 @@ def _name(sound: Sound) -> str:
 def _refusals(
     model: PedalOrderModel, examples: Sequence[Example], kind: str, seed: int
 ) -> dict[str, tuple[list[bool], list[str]]]:
-    """Metric -> what was said of each clip, and its source: guitars, and what is no guitar."""
+    """Metric -> the answer to each clip, and its source; for guitars, and for other sounds."""
     rate, rng = model.config.sound.sample_rate, generator(seed, "refusals", kind)
     dry = [(e.aligned_dry, e.source_id) for e in examples]
     if kind == "behind":
@@ -162,7 +165,7 @@ def fixed_score(model: PedalOrderModel) -> dict[str, int]:
 def predictions(
     model: PedalOrderModel, protocol: Protocol, examples: Sequence[Example]
 ) -> list[Prediction]:
-    """What the network says of each example; the windows of a longer one vote."""
+    """The network's prediction of each example; the windows of a longer one vote."""
     sound, found = model.config.sound, []
     for example in examples:
         if example.wet.shape[1] > sound.samples:
@@ -200,14 +203,14 @@ def _floor(taught: list[Example], examples: list[Example], sound: Sound, seed: i
 
 
 def _refined(found: Prediction, example: Example, protocol: Protocol, sample_rate: int) -> bool:
-    """Whether order and knobs are found where the dry sound is known."""
+    """Whether order and knobs are found if the dry sound is known."""
     wet = example.chain.render(example.dry, sample_rate)  # from rest
     answer = refine(found, example.dry, wet, sample_rate, shelf=protocol.pedals)
     return answer.explained and canonical_names(answer.chain.names) == example.chain.names
 
 
 def _oracle(example: Example, sample_rate: int) -> float:
-    """The chance to name the order from the dry sound and all settings: some orders sound alike."""
+    """Probability of the right order, given dry sound and all settings: some orders sound alike."""
     chains = [Chain(steps).canonical() for steps in itertools.permutations(example.chain.steps)]
     others = {chain.names: chain for chain in chains if chain.names != example.chain.names}
     renders = (example.apply(chain, sample_rate) for chain in others.values())

@@ -47,7 +47,7 @@ N_FEATURES = N_WET + N_PAIR + 1
 def network_inputs(
     config: Config, wet: np.ndarray, reference: np.ndarray | None
 ) -> dict[str, Tensor]:
-    """Everything that the network gets of a clip; the levels of both signals are removed.
+    """The inputs of the network for a clip; both signals are brought to peak 1.
 
     From float32 wet (samples,) and reference (samples + 2 margins,): ``wet`` and ``reference``
     log-mel spectrograms (bands, frames), ``features`` (N_FEATURES,), and ``given`` (): 1 with a

@@ -21,7 +21,7 @@ _LOW, _HIGH = SPACE["depth"].low, SPACE["depth"].high
 # The largest share of the wet energy that a fit may leave: twice what noise at -10 dB leaves.
 _LARGEST_RESIDUAL = 0.2
 _COARSE_SAMPLES = 4096
-# Without hearing anything, 80 % of the depths lie within so much.
+# 80 % of the depths that are drawn lie within this range: a wider interval says nothing.
 _ANY_DEPTH = 0.8 * (_HIGH - _LOW)
 _LEAST_SECONDS = 0.1
 _LARGEST_MEAN = 0.15  # beside its RMS: one of 300 validation clips has more
@@ -48,7 +48,7 @@ class PairFit:
 
 @dataclass(frozen=True)
 class Pair:
-    """What a clean recording says of a wet one."""
+    """What a clean and a wet recording together tell."""
 
     fits: tuple[PairFit, ...]  # one a curve, the best first
     line: float  # the share that a straight line leaves
@@ -59,7 +59,7 @@ class Pair:
 
     @property
     def bar(self) -> float:
-        """The share that the best curve must stay below; 0 where a straight line leaves nothing."""
+        """The largest share that the best curve may leave; 0 if a straight line leaves nothing."""
         return 0.0 if self.line < _LEAST_OF_LINE else min(MOST_LEFT, MOST_OF_LINE * self.line)
 
     @property
@@ -96,7 +96,7 @@ class Identification:
 
     @property
     def answer(self) -> tuple[str, float] | None:
-        """Curve and depth; None where no curve explains a pair, or the depth could be any."""
+        """Curve and depth; None if no curve fits a pair, or if the interval is too wide."""
         if self.pair is not None:
             best = self.pair.fits[0]
             return (best.curve, best.depth) if self.pair.explained else None
@@ -114,7 +114,7 @@ class Identification:
 
     @property
     def refined(self) -> tuple[str, float]:
-        """Of a pair the network decides if the curve has memory, and least squares the rest."""
+        """For a pair the network decides if the curve has memory; least squares does the rest."""
         fit = self.fit
         if fit is not None and fit.residual <= _LARGEST_RESIDUAL and self.curve in MEMORYLESS:
             return fit.curve, fit.depth
@@ -159,9 +159,9 @@ def identify(
 def least_squares(reference: NDArray, wet: NDArray, curves: Sequence[str] = MEMORYLESS) -> PairFit:
     """The best fit of wet = a * curve(depth * clean) over memoryless curves.
 
-    The clean signal is found by sliding the reference, which is as long as wet or longer. The best
-    `a` of a depth is a quotient of two sums, so only the depth is searched (variable projection,
-    Golub & Pereyra 1973): on a grid of equal ratios, then between its neighbours.
+    The reference, as long as wet or longer, is aligned first. For each depth the best `a` is a
+    quotient of two sums, so only the depth is searched (variable projection, Golub & Pereyra 1973):
+    on a grid of equal ratios, then between its neighbours.
     """
     x = align_signs(reference, wet)[0].astype(np.float64)
     x /= max(float(np.abs(x).max()), 1e-9)
@@ -200,10 +200,10 @@ def predict(
 ) -> Identification:
     """Identify the saturation of 0.1 s of sound or more, in the clip around its loudest place.
 
-    `clean` is the same performance before saturation, up to a second off (`clean_rate` is
-    `sample_rate` when None); polarity, level and a constant part of either do not matter. `curve`
-    is its name if it is known. Raises AudioError if audio is too short, silent or not finite;
-    ValueError for an unknown curve.
+    `clean` is the same performance before saturation, up to a second early or late (`clean_rate` is
+    `sample_rate` when None); polarity, level and a constant offset do not matter. `curve` is its
+    name if it is known. Raises AudioError if audio is too short, silent or not finite; ValueError
+    for an unknown curve.
     """
     if curve is not None:
         check_curve(curve)
@@ -257,13 +257,13 @@ def _cut(audio: np.ndarray, start: int, samples: int) -> np.ndarray:
     return np.pad(kept, (before, max(0, samples - before - len(kept))))[:samples]
 
 
-# A clean and a wet recording: how they lie, and the curve that explains the wet one
+# A clean and a wet recording: their alignment, and the curve that explains the wet one
 
 
 def aligned(wet: NDArray, clean: NDArray, sample_rate: int) -> tuple[NDArray, NDArray, int, float]:
     """Both recordings (samples,) where they overlap, and `labkit.measure.align.lag_of` them.
 
-    Ten seconds around the loudest place decide. A wet recording of opposite polarity is turned.
+    Ten seconds around the loudest place are aligned. Opposite polarity is corrected.
     """
     n, length = min(len(wet), len(clean)), round(_ALIGNED_SECONDS * sample_rate)
     start = max(0, min(int(np.abs(wet[:n]).argmax()) - length // 2, n - length))
