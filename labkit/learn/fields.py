@@ -128,10 +128,6 @@ class TokenField(nn.Module):
         n_layers: int = 3,
     ) -> None:
         super().__init__()
-        if not len(kinds) == len(slots) == n_values:
-            raise ValueError(
-                f"kinds and slots must hold {n_values} numbers, got {len(kinds)} and {len(slots)}"
-            )
         self.n_values = n_values
         self.register_buffer("kinds", torch.tensor(list(kinds)))
         n_kinds = int(self.kinds.max()) + 1

@@ -30,15 +30,9 @@ class Net:
     codebook_size: int = 1024  # codewords in each codebook
     # share of a batch, 0 to 1, that is decoded from a random number of codebooks
     quantizer_dropout: float = 0.5
-    # training predicts the log-mel spectrogram, which has no phase, from this many first codebooks
+    # training predicts the log-mel spectrogram, which has no phase, from this many first codebooks,
+    # 1 to n_codebooks
     mel_codebooks: int = 2
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.mel_codebooks <= self.n_codebooks:
-            raise ValueError(
-                f"mel_codebooks must be 1 to n_codebooks {self.n_codebooks}, "
-                f"got {self.mel_codebooks}"
-            )
 
 
 _PLAN = Plan(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labkit.effects.sampling import ChainSampler
+from labkit.effects.chain import ChainSampler
 from labkit.measure.losses import mel_distance_db
 from labkit.measure.metrics import si_sdr_db
 from labkit.measure.score import SOURCES, Row, row

@@ -9,9 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from labkit.effects.chain import Chain, Step, chain_space
+from labkit.effects.chain import Chain, ChainSampler, Step, chain_space
 from labkit.effects.registry import effect
-from labkit.effects.sampling import ChainSampler
 from labkit.learn.training import Plan
 from labkit.systems import system
 
@@ -219,9 +218,6 @@ class Sound:
             raise ValueError(f"protocols must be among {tuple(PROTOCOLS)}, got {self.protocols}")
         if self.front_end not in ("mel", "codes", "latents"):
             raise ValueError(f"front_end must be mel, codes or latents, got {self.front_end!r}")
-        for name in ("seconds", "sample_rate", "n_examples"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
     @property
     def samples(self) -> int:

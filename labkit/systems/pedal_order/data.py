@@ -67,13 +67,8 @@ def prepare(
     The chain starts up to `preroll_seconds` before the clip, as in any excerpt of a recording.
     `shift_db` changes the level of the dry sound; `training` augments it.
     """
-    length = clip.audio.shape[1]
-    if clip.sample_rate != sound.sample_rate or length < sound.samples:
-        raise ValueError(
-            f"a clip must hold {sound.samples} samples at {sound.sample_rate} Hz, "
-            f"got {length} at {clip.sample_rate}"
-        )
-    start = int(rng.integers(min(length - sound.samples, sound.preroll_samples) + 1))
+    spare = clip.audio.shape[1] - sound.samples
+    start = int(rng.integers(min(spare, sound.preroll_samples) + 1))
     dry = clip.audio
     if training:
         dry = augment(dry, sound.sample_rate, rng, strength=sound.augment_strength)

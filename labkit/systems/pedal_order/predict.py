@@ -229,8 +229,6 @@ def refine(
     from labkit.learn import fit  # prediction does not need it
 
     search = {"gradient": fit.fit_chain, "cma": fit.fit_chain_cma}[method]
-    if candidates < 1:
-        raise ValueError(f"candidates must be at least 1, got {candidates}")
     dry_rate = dry_rate or sample_rate
     dry = resample(to_mono(check_audio(dry, dry_rate)), dry_rate, sample_rate)
     wet = to_mono(check_audio(wet, sample_rate))
@@ -305,8 +303,6 @@ def decode(
     Its windows, `clips` (windows, rows, frames), vote: the log-probabilities of the next token are
     averaged over them. One beam is greedy.
     """
-    if beams < 1:
-        raise ValueError(f"beams must be at least 1, got {beams}")
     opening = start(model, clips, shelf)
     return _prediction(model, opening, _beam_search(model, opening, shelf, beams))
 

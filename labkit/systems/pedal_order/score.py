@@ -66,28 +66,32 @@ def score(
     sound, rows, late = model.config.sound, [], []
     trained = [name for name in protocols if name in sound.protocols]
     sources = [one for one in sources if split == "test" or one != "real"]
-    if seconds is not None:
-        return [
-            _long(model, PROTOCOLS[name], kind, n, split, seconds, seed)
-            for name in trained
-            for kind in sources
-        ]
+    if seconds is not None and not seconds > sound.seconds:
+        raise ValueError(f"seconds must be above {sound.seconds:g}, got {seconds:g}")
+    heard = sound if seconds is None else replace(sound, seconds=seconds)
     for protocol in (PROTOCOLS[name] for name in trained):
-        draw = partial(examples_for_scoring, sound, protocol, seed=seed)
+        draw = partial(examples_for_scoring, heard, protocol, seed=seed)
         kinds = [kind for kind in ("generated", "sampled") if kind in sources] or ["generated"]
-        taught = [e for kind in kinds for e in draw(kind, n=n_floor // 2, split="train")]
+        if seconds is None:
+            taught = [e for kind in kinds for e in draw(kind, n=n_floor // 2, split="train")]
         for kind in sources:
             examples = draw(kind, n=n, split=split)
             truth = [example.chain.names for example in examples]
             found = predictions(model, protocol, examples)
             ours = [canonical_names(one.chain.names) for one in found]
             rng = generator(seed, "controls", protocol.name, kind)
-            answers = {
-                "ours": ours,
-                "control": [ours[i] for i in rng.permutation(len(ours))],
-                "floor": _floor(taught, examples, sound, seed),
-                "chance": [canonical_names(protocol.sampler.order(rng)) for _ in ours],
-            }
+            ids = [e.source_id for e in examples]
+            facts = {"protocol": protocol.name, "name": _name(sound), "sources": kind}
+            facts["seed"] = seed
+            answers = {"ours": ours, "control": [ours[i] for i in rng.permutation(len(ours))]}
+            if seconds is not None:
+                exact = {who: chain_scores(truth, a)["exact"] for who, a in answers.items()}
+                beside = {"control": exact["control"], "prior": max(Counter(truth).values()) / n}
+                metric = f"exact chain, {seconds:g} s"
+                rows.append(row(exact["ours"], ids, metric=metric, beside=beside, **facts))
+                continue
+            answers["floor"] = _floor(taught, examples, sound, seed)
+            answers["chance"] = [canonical_names(protocol.sampler.order(rng)) for _ in ours]
             exact = {who: chain_scores(truth, a)["exact"] for who, a in answers.items()}
             f1 = {who: macro_f1(truth, a, protocol.pedals) for who, a in answers.items()}
             stated = calibration_error([one.probability for one in found], exact["ours"])
@@ -95,9 +99,6 @@ def score(
             exact["oracle"] = [_oracle(example, sound.sample_rate) for example in examples[:200]]
             f1["prior"] = macro_f1(truth, [protocol.pedals] * n, protocol.pedals)
             scores = {"exact chain": exact, "macro F1": f1, "calibration error": {"ours": stated}}
-            ids = [e.source_id for e in examples]
-            facts = {"protocol": protocol.name, "name": _name(sound), "sources": kind}
-            facts["seed"] = seed
             for metric, values in scores.items():
                 groups = ids if metric == "exact chain" else ["all"] * n  # no mean: no interval
                 values["reference"] = PUBLISHED.get((protocol.name, metric))
@@ -115,32 +116,6 @@ def score(
 
 def _name(sound: Sound) -> str:
     return "transformer" if sound.front_end == "mel" else f"transformer on {sound.front_end}"
-
-
-def _long(
-    model: PedalOrderModel,
-    protocol: Protocol,
-    kind: str,
-    n: int,
-    split: str,
-    seconds: float,
-    seed: int,
-) -> Row:
-    """Exact chains of clips that are longer than what the network reads at once."""
-    sound = model.config.sound
-    if not seconds > sound.seconds:
-        raise ValueError(f"seconds must be above {sound.seconds:g}, got {seconds:g}")
-    longer = replace(sound, seconds=seconds)
-    examples = examples_for_scoring(longer, protocol, kind, n, seed=seed, split=split)
-    truth = [example.chain.names for example in examples]
-    ours = predicted_orders(model, protocol, examples)
-    order = generator(seed, "controls", protocol.name, kind).permutation(n)
-    exact = chain_scores(truth, ours)["exact"]
-    beside = {"control": chain_scores(truth, [ours[i] for i in order])["exact"]}
-    beside["prior"] = max(Counter(truth).values()) / n
-    facts = {"protocol": protocol.name, "name": _name(sound), "sources": kind, "seed": seed}
-    metric = f"exact chain, {seconds:g} s"
-    return row(exact, [e.source_id for e in examples], metric=metric, beside=beside, **facts)
 
 
 def _refusals(
