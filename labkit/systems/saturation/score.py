@@ -24,7 +24,7 @@ def score(
     *,
     n: int = 300,
     n_floor: int = 600,
-    sources: Sequence[str] = SOURCES,
+    sources: Sequence[str] = (*SOURCES, "recorded"),
     conditions: Sequence[str] = SCORED,
     seed: int = 1,
 ) -> list[Row]:
@@ -38,7 +38,7 @@ def score(
         seed: random seed of the clips.
     """
     rows = []
-    kinds = [kind for kind in sources if kind != "real"] or ["generated"]
+    kinds = [kind for kind in ("generated", "sampled") if kind in sources] or ["generated"]
     for condition in (CONDITIONS[name] for name in conditions):
         examples = partial(draw, model.config, condition, seed=seed)
         taught = [e for k in kinds for e in examples(k, n_floor // len(kinds), split="train")]
