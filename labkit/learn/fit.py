@@ -50,12 +50,10 @@ BATCH_SECONDS = 4.0  # audio rendered in one batch: limits memory
 
 @dataclass(frozen=True)
 class Fit:
-    """What a search found; `renders` counts clips of full length through the whole chain."""
+    """What a search found."""
 
     chain: Chain
     si_sdr_db: float
-    renders: int
-    seconds: float
 
 
 def fit_chain(
@@ -86,7 +84,7 @@ def fit_chain(
         if found[0] < 10 ** (-ENOUGH_DB / 10) or time.perf_counter() - begun > seconds:
             break
     chain = search.space.from_unit(best[1].double().numpy())
-    return _scored(chain, dry, wet, sample_rate, search.renders, begun)
+    return Fit(chain, si_sdr_db(wet, chain.render(dry, sample_rate)))
 
 
 def fit_chain_cma(
@@ -109,7 +107,6 @@ def fit_chain_cma(
     n = space.n_knobs
     if renders is None:
         renders = round(20 * n**1.5) if seconds == np.inf else 1_000_000
-    begun = time.perf_counter()
 
     def loss(rows: np.ndarray) -> np.ndarray:
         clips = [space.from_unit(row).render(dry, sample_rate) for row in rows]
@@ -126,7 +123,7 @@ def fit_chain_cma(
         seconds=seconds,
     )
     chain = space.from_unit(found.point)
-    return _scored(chain, dry, wet, sample_rate, found.evaluations, begun)
+    return Fit(chain, si_sdr_db(wet, chain.render(dry, sample_rate)))
 
 
 def _checked(dry: np.ndarray, wet: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
@@ -134,13 +131,6 @@ def _checked(dry: np.ndarray, wet: np.ndarray, sample_rate: int) -> tuple[np.nda
     if dry.shape != wet.shape:
         raise ValueError(f"dry and wet must have one shape, got {dry.shape} and {wet.shape}")
     return dry, wet
-
-
-def _scored(
-    chain: Chain, dry: np.ndarray, wet: np.ndarray, sample_rate: int, renders: float, begun: float
-) -> Fit:
-    score = si_sdr_db(wet, chain.render(dry, sample_rate))
-    return Fit(chain, score, round(renders), time.perf_counter() - begun)
 
 
 class _Search:
@@ -160,7 +150,6 @@ class _Search:
         self.knobs = [knob for space in self.space.spaces for knob in space.parameters]
         self.columns = [range(one.start, one.stop) for one in self.space.columns]
         self.smooth = [i for i, knob in enumerate(self.knobs) if knob.name != ECHO]
-        self.renders = 0.0
 
     def first_windows(self) -> tuple[int, int]:
         """Samples of two first windows: from the first sound, and from the first loud sound."""
@@ -171,7 +160,6 @@ class _Search:
 
     def through(self, place: int, audio: Tensor, unit: Tensor) -> Tensor:
         """(b, channels, t) through the pedal at `place`; `unit` (b, n) holds all pedals."""
-        self.renders += audio.shape[-1] / self.wet.shape[-1] * len(audio) / len(self.names)
         knobs = self.space.spaces[place].from_unit_batch(unit[:, self.space.columns[place]])
         return effect(self.names[place]).differentiable(audio, self.sample_rate, **knobs)
 
