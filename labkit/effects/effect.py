@@ -20,7 +20,7 @@ _SHORTEST_SHIFTED = 1024  # of less, time_stretch may return nothing
 
 @dataclass(frozen=True)
 class LevelKnob:
-    """The knob that makes up for the level of the input: a hot input needs a low drive."""
+    """The knob that compensates for the level of the input: a loud input needs less drive."""
 
     name: str
     per_db: float  # by how much it moves for an input that is 1 dB softer
@@ -71,7 +71,7 @@ class Effect:
 
 
 def process(plugin: Any, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """A pedalboard plug-in or board, or None for a wire, on audio of any length, from rest.
+    """Apply a pedalboard plug-in or board (None changes nothing) to audio of any length, from rest.
 
     Returns a new array (channels, samples) float32; tails beyond the end are cut.
     """
@@ -88,8 +88,8 @@ def process(plugin: Any, audio: np.ndarray, sample_rate: int) -> np.ndarray:
 class PitchShift:
     """Shifts the pitch of audio by `pedalboard.time_stretch`, which keeps the whole of it.
 
-    `pedalboard.PitchShift` drops the first 0.2 s, all that it holds at the end of a call, and by
-    its care for formants up to 13 dB of a single note.
+    `pedalboard.PitchShift` loses the first 0.2 s and the end of a call. It also makes single notes
+    up to 13 dB softer, because it preserves formants.
     """
 
     def __init__(self, semitones: float) -> None:

@@ -21,7 +21,7 @@ def _check_shapes(estimate: np.ndarray | Tensor, target: np.ndarray | Tensor) ->
 
 
 def mr_stft(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Multi-resolution STFT distance of two sounds (channels, samples), brought to one RMS first.
+    """Multi-resolution STFT distance of two sounds (channels, samples), at equal RMS level.
 
     Source: Yamamoto et al. 2020 (Parallel WaveGAN), section 2.2, by auraloss's defaults.
     """
@@ -42,10 +42,10 @@ def mr_stft(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float
 def log_spectral_distance(
     estimate: Tensor, target: Tensor, *, n_ffts: Sequence[int] = (256, 1024, 4096)
 ) -> Tensor:
-    """How far log magnitudes are apart, averaged over STFT sizes: (b,), in nepers (8.7 dB each).
+    """Mean difference of log magnitudes over several STFT sizes: (b,), in nepers (8.7 dB each).
 
-    `estimate` is (b, channels, samples), `target` the same or of one item. Levels are floored at
-    -80 dB of a full-scale sine.
+    `estimate` is (b, channels, samples); `target` has the same shape, or one item for all. Levels
+    are floored at -80 dB of a full-scale sine.
 
     Source: the log-magnitude term of Yamamoto et al. 2020, for each item alone.
     """
@@ -122,8 +122,8 @@ _RANGE_DB = 80.0
 def multi_scale_spectral(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
     """MSS: mean difference in dB of log-mel spectrograms at three scales.
 
-    Each sound's loudest band is 0 dB (that reference is ours), and what lies 80 dB below it counts
-    as silence, so the level does not count.
+    The loudest band of each sound is set to 0 dB (our choice), and levels below -80 dB count as
+    silence, so loudness does not matter.
     """
     _check_notes(estimate, target)
     wanted = _scales_of(target.astype(np.float32).tobytes(), sample_rate)

@@ -59,9 +59,9 @@ def installed_plugins() -> list[PluginInfo]:
 
 
 def stand_in_for(plugin: str) -> str:
-    """The name to open instead of a plug-in that cannot be hosted here; empty where it can.
+    """The name to open instead of a plug-in that cannot be hosted here; empty if it can.
 
-    Raises PluginError where nothing stands in.
+    Raises PluginError if there is no substitute.
     """
     from labkit.effects.registry import STAND_INS
 

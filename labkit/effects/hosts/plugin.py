@@ -1,4 +1,4 @@
-"""Plug-ins that are open, one or several in a row; their latency and memory are measured."""
+"""Open plug-ins, one or several in series; their latency and memory are measured."""
 
 import copy
 import queue
