@@ -92,11 +92,11 @@ def chain(
             print(f"refined: {chosen}   SI-SDR {refined.si_sdr_db:.1f} dB")
         else:
             print("refined: no candidate explains the wet recording")
-            print("  (other pedals, another input level, or a wet recording that starts later)")
+            print("  (perhaps other pedals, another input level, or a late start of the wet one)")
     if dry is not None and not refusal:
         chosen = pedal_order.with_levels(chosen, dry_audio, dry_rate, **level)
     elif chosen.steps:
-        print("\n# for an input of -20 dBFS RMS; with --dry a gain brings yours there", end="")
+        print("\n# knobs for an input of -20 dBFS RMS; --dry adds a gain for your level", end="")
     print("" if refusal else f"\n{chosen.to_code()}\n")
     if not writes:
         return 0
@@ -234,7 +234,7 @@ def saturation(
         polarity = "opposite" if pair.likeness < 0 else "same"
         print(
             f"wet is {pair.lag_ms:.1f} ms behind clean, {polarity} polarity, level "
-            f"{pair.level:.3f}, constant part {pair.offset:.4f}"
+            f"{pair.level:.3f}, DC offset {pair.offset:.4f}"
         )
         answer["pair"] = {**asdict(pair), "bar": pair.bar, "explained": pair.explained}
     shares = sorted(found.shares.items(), key=lambda pair: -pair[1])

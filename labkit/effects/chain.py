@@ -24,8 +24,8 @@ _SHIFTED = """
 def board(audio, sample_rate):
     shift = {{"pitch_shift_in_semitones": {}, "preserve_formants": False}}
     return pedals(time_stretch(audio, sample_rate, **shift), sample_rate)"""
-# What an empty chain says of itself.
-NO_PEDALS = "no pedals: the recording sounds as the dry one does"
+# The text of an empty chain.
+NO_PEDALS = "no pedals: the recording is dry"
 # Class names of pedalboard with their arguments; a "Mix" has parallel lists of such instead.
 Plugins = list[tuple[str, Any]]
 

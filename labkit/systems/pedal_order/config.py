@@ -223,10 +223,6 @@ class Sound:
     def samples(self) -> int:
         return round(self.seconds * self.sample_rate)
 
-    @property
-    def preroll_samples(self) -> int:
-        return round(self.preroll_seconds * self.sample_rate)
-
 
 @dataclass(frozen=True)
 class Net:

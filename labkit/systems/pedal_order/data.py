@@ -68,7 +68,8 @@ def prepare(
     `shift_db` changes the level of the dry sound; `training` augments it.
     """
     spare = clip.audio.shape[1] - sound.samples
-    start = int(rng.integers(min(spare, sound.preroll_samples) + 1))
+    longest = round(sound.preroll_seconds * sound.sample_rate)
+    start = int(rng.integers(min(spare, longest) + 1))
     dry = clip.audio
     if training:
         dry = augment(dry, sound.sample_rate, rng, strength=sound.augment_strength)
@@ -138,11 +139,6 @@ class _Draw(NamedTuple):
         """The dry clip; the pool may have to render it first."""
         return self.pool.clip(self.place)
 
-    @property
-    def label(self) -> Chain:
-        """The chain that sounds the same on dry sound at the usual level."""
-        return self.chain.input_referred(self.shift_db)
-
 
 class Examples(Dataset):
     """Training examples; item ``i`` depends on the config and ``i`` alone.
@@ -182,7 +178,8 @@ class Examples(Dataset):
         clip = found["features"].float()
         if self.training:
             vary(clip, config.sound, generator(config.plan.seed, "variation", index))
-        return {"features": clip, **targets(config, draw.label, draw.protocol.pedals)}
+        label = draw.chain.input_referred(draw.shift_db)  # the same at the usual level
+        return {"features": clip, **targets(config, label, draw.protocol.pedals)}
 
     def draw(self, index: int) -> _Draw:
         """Everything that determines item `index`."""

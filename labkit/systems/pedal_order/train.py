@@ -58,7 +58,7 @@ class Data:
 
     def __post_init__(self) -> None:
         if self.groups is not None and self.folder is None:
-            raise ValueError(f"groups needs a folder, got {self.groups!r} and none")
+            raise ValueError(f"groups needs a folder, got groups {self.groups!r} and no folder")
 
 
 def dry_pools(config: Config, data: Data, split: str = "train") -> list[DryPool | FreshClips]:

@@ -70,16 +70,16 @@ class Pair:
     @property
     def verdict(self) -> str:
         best = self.fits[0]
-        left = f"{best.residual:.2%} of the wet energy is left over, by a straight line "
-        left += f"{self.line:.2%}; the bar is {self.bar:.2%}"
+        left = f"{best.residual:.2%} of the wet energy is left over; a straight line leaves "
+        left += f"{self.line:.2%}, the limit is {self.bar:.2%}"
         if self.explained:
             return f"{best.curve}, depth {best.depth:.2f}: {left}"
         if abs(self.likeness) < LEAST_LIKENESS:
             return (
-                f"not aligned: within {MAX_LAG_SECONDS:.0f} s either way the two are alike by "
-                f"{abs(self.likeness):.2f} at most; {LEAST_LIKENESS} to 1 is expected of a pair"
+                f"not aligned: within {MAX_LAG_SECONDS:.0f} s, wet and clean correlate by "
+                f"{abs(self.likeness):.2f} at most; a pair has {LEAST_LIKENESS} to 1"
             )
-        return f"no curve explains this: by the best, {best.curve}, {left}"
+        return f"no curve explains this: with the best one, {best.curve}, {left}"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Identification:
             return self.pair.verdict
         interval = f"80 % interval {self.low:.2f} to {self.high:.2f}"
         if self.answer is None:
-            return f"the depth could be any ({interval}): say it with the clean recording, --clean"
+            return f"the depth cannot be told ({interval}): give the clean recording too, --clean"
         return f"{self.curve}, depth {self.depth:.2f}, {interval}"
 
     @property
