@@ -21,21 +21,21 @@ from labkit.systems.system import SYSTEMS, System, system
 if TYPE_CHECKING:
     from labkit.measure.score import Row
 
-USAGE = """Neural audio effects in a shell.
+USAGE = """Neural audio effects on the command line.
 
 examples:
-  labkit chain recording.wav                       the chain of pedals behind a wet recording
-  labkit chain wet.flac --dry dry.flac             ... and the dry recording played through it
-  labkit chain wet.flac --dry dry.flac --refine    ... its knobs fitted to both recordings
-  labkit saturation wet.wav --clean clean.wav      the saturation curve and its depth
+  labkit chain recording.wav                     name the pedals behind a guitar
+  labkit chain wet.flac --dry dry.flac           ... play dry.flac through them
+  labkit chain wet.flac --dry dry.flac --refine  ... fit their knobs
+  labkit saturation wet.wav --clean clean.wav    find saturation curve and depth
   labkit text riff.wav --prompt "warm and spacious"
-  labkit enhance talk.wav --preset speech          or distortion, or mastering
-  labkit style voice.wav --reference radio.wav     equalised and compressed like the reference
-  labkit synth note.wav                            a preset of the synthesizer Vital
-  labkit match dry.wav wet.wav                     your own pedal as a chain with knobs
+  labkit enhance talk.wav --preset speech        or distortion, or mastering
+  labkit style voice.wav --reference radio.wav   match tone and dynamics
+  labkit synth note.wav                          make a preset for Vital
+  labkit match dry.wav wet.wav                   imitate your own pedal
   labkit train pedal_order --steps 500 --run-dir runs/mine
   labkit evaluate pedal_order --n 200
-  labkit results pedal_order                       the results table that ships
+  labkit results pedal_order                     print the shipped results
 """
 
 
@@ -82,7 +82,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _train_help(name: tyro.conf.Positional[str]) -> int:
-    """Train one of pedal_order, saturation, blackbox, style, synth, text, codec, or continue a run.
+    """Train a system: pedal_order, saturation, blackbox, style, synth, text or codec.
 
     `labkit train SYSTEM --help` lists its settings.
     """
@@ -91,7 +91,7 @@ def _train_help(name: tyro.conf.Positional[str]) -> int:
 
 
 def _evaluate_help(name: tyro.conf.Positional[str]) -> int:
-    """Score a system (as for train) beside its baselines and write data/results/SYSTEM.json."""
+    """Score a system beside its baselines, and write data/results/SYSTEM.json."""
     system(name.replace("-", "_"))
     return 0
 
@@ -105,13 +105,13 @@ def train(chosen: System, arguments: Sequence[str]) -> int:
     data = chosen.part("train:Data")()
     given = _parse(
         f"labkit train {chosen.name}",
-        "Train the network, or continue the run that the folder holds.",
+        "Train a network, or continue the run in --run-dir.",
         {
             "run": _options(
-                preset=(str, preset, f"one of {', '.join(chosen.presets)}"),
-                run_dir=(Path | None, None, "folder of the run; runs/SYSTEM by default"),
-                start=(Path | None, None, "a checkpoint to begin with, not random weights"),
-                fresh=(bool, False, "delete the run that the folder holds, and start again"),
+                preset=(str, preset, f"set of defaults: {', '.join(chosen.presets)}"),
+                run_dir=(Path | None, None, "folder for checkpoints and log; by default in runs/"),
+                start=(Path | None, None, "a checkpoint to begin with, instead of random weights"),
+                fresh=(bool, False, "delete the run in the folder, and start again"),
             ),
             "data": data,
             "sound": config.sound,
@@ -173,10 +173,10 @@ def evaluate(chosen: System, arguments: Sequence[str]) -> int:
         f"labkit evaluate {chosen.name}",
         described.short_description or "",
         {
-            "what": _options(
-                preset=(str | None, None, f"one of {', '.join(chosen.checkpoints)}; all if unset"),
-                checkpoint=(Path | None, None, "another checkpoint than the shipped ones"),
-                out=(Path | None, None, "another file than data/results/SYSTEM.json"),
+            "network": _options(
+                preset=(str | None, None, f"{', '.join(chosen.checkpoints)}; all if not given"),
+                checkpoint=(Path | None, None, "weights to score instead of the shipped ones"),
+                out=(Path | None, None, "results file; data/results/SYSTEM.json by default"),
             ),
             "scoring": _options(**scoring),
         },
@@ -188,13 +188,13 @@ def evaluate(chosen: System, arguments: Sequence[str]) -> int:
         if isinstance(value, int) and value < least:
             flag = name.replace("_", "-")
             raise ValueError(f"--{flag} must be at least {least}, got {value}")
-    target = given.what.out or results_path(chosen.name)
+    target = given.network.out or results_path(chosen.name)
     check_writable(target)
     if target.exists():
         read(chosen.name, path=target)  # a file of something else is refused at once
-    presets = [given.what.preset] if given.what.preset else list(chosen.checkpoints)
+    presets = [given.network.preset] if given.network.preset else list(chosen.checkpoints)
     shipped = [chosen.shipped_path(preset) for preset in presets]
-    paths = [given.what.checkpoint] if given.what.checkpoint else shipped
+    paths = [given.network.checkpoint] if given.network.checkpoint else shipped
     rows: list[Row] = []
     for path in paths:
         begun = time.perf_counter()
@@ -210,7 +210,7 @@ def evaluate(chosen: System, arguments: Sequence[str]) -> int:
 
 
 def _preset(arguments: Sequence[str], presets: Sequence[str]) -> str:
-    """The preset that the flags name: it decides the defaults of all the others."""
+    """The preset that the flags name, which decides the defaults of all other flags."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--preset", default=presets[0])
     preset = parser.parse_known_args(list(arguments))[0].preset
@@ -227,7 +227,7 @@ def _options(**flags: tuple[Any, Any, str]) -> Any:
         frozen=True,
     )
     helps = "\n".join(f"    {name}: {text}." for name, (_, _, text) in flags.items() if text)
-    made.__doc__ = f"Options of this command.\n\nAttributes:\n{helps}\n"
+    made.__doc__ = f"\n\nAttributes:\n{helps}\n"
     return made()
 
 

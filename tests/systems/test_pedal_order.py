@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import default_collate
 
-from labkit.effects.chain import Chain, Step
+from labkit.effects.chain import Chain, ChainSampler, Step
 from labkit.effects.registry import effect
-from labkit.effects.sampling import ChainSampler
 from labkit.signal.files import AudioError, write_audio
 from labkit.signal.pool import DryPool
 from labkit.signal.recorded import recorded_groups
