@@ -160,7 +160,9 @@ def mended(word: str) -> str:
     cuts = [(word[:k], word[k:]) for k in range(1, len(word))]  # the first letter stays
     tried = [a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1]
     letters = "abcdefghijklmnopqrstuvwxyz"
-    if len(word) > 5:
+    if len(word) == 5:  # a letter is lacking: "warmr"
+        tried += [a + c + b for a, b in [*cuts, (word, "")] for c in letters]
+    elif len(word) > 5:
         tried += [a + b[1:] for a, b in cuts]
         tried += [a + c + b[k:] for a, b in cuts for c in letters for k in (0, 1)]
     wanted = _is_known if len(word) > 4 else words()["more"].__contains__  # "mroe", not "moon"
