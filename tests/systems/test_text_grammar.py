@@ -221,7 +221,7 @@ def test_prompts_of_another_author_are_right_and_never_the_opposite(monkeypatch)
     monkeypatch.syspath_prepend(ROOT / "tools")
     prompts = importlib.import_module("prompts")
     found = list(prompts.judged(ROOT / "tests" / "systems" / "prompts.csv", None))
-    assert len(found) == 100
+    assert len(found) == 124
     # A preset has neither a tremolo nor a stereo width; it says so.
     assert {row["id"] for row, _, failed, _ in found if failed} == {"D069", "D070"}
     assert all("a preset has no such effect" in said for _, _, failed, said in found if failed)
