@@ -109,7 +109,7 @@ def _tokens(text: str) -> list[_Token]:
     """Quantities, words (those of a known compound joined by a hyphen) and marks."""
     told, found, place = words(), [], 0
     joined = {*vocabulary(), *told["band_names"], *told["pedal_names"], *told["not_here"]}
-    joined |= {*told["filters"], *told["knobs"]}
+    joined |= {*told["filters"], *told["knobs"], *told["spellings"]}
     while place < len(text):
         at_start = place == 0 or not text[place - 1].isalnum()
         for kind, pattern, scale in told["quantities"]["kinds"] if at_start else ():
@@ -121,7 +121,8 @@ def _tokens(text: str) -> list[_Token]:
             match = _WORD.match(text, place)
             for word in map(mended, _parts(match[0], joined) if match else ()):
                 if found and found[-1].kind == "word" and f"{found[-1].text}-{word}" in joined:
-                    found[-1].text = f"{found[-1].text}-{word}"
+                    whole = f"{found[-1].text}-{word}"
+                    found[-1].text = told["spellings"].get(whole, whole)
                 else:
                     found.append(_Token(word))
             if not match and text[place] in ",;:.!?":
