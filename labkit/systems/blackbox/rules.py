@@ -12,7 +12,6 @@ from scipy import signal
 from labkit.effects.effect import process
 from labkit.effects.hosts.plugin import Rack
 from labkit.learn.minimise import minimise
-from labkit.measure.align import aligned_distance
 from labkit.measure.loudness import loudness_lufs, peak_db
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
@@ -75,6 +74,7 @@ def match(audio: np.ndarray, sample_rate: int, style: Style) -> np.ndarray:
 
 
 def searched(
+    config: Config,
     pairs: Sequence[tuple[np.ndarray, np.ndarray]],
     rack: Rack,
     starts: np.ndarray,
@@ -84,7 +84,7 @@ def searched(
     """The setting (knobs,) at which dry sounds come nearest to their targets, by CMA-ES.
 
     It begins at the best of `starts` (k, knobs). Near is what controllers are trained by,
-    `aligned_distance`, averaged over the pairs.
+    `Config.distance`, averaged over the pairs.
     """
 
     def cost(settings: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ def searched(
         for dry, target in pairs:
             wet = torch.from_numpy(rack.render([dry] * len(settings), settings))
             goal = torch.from_numpy(target).expand_as(wet)
-            costs.append(aligned_distance(wet, goal).numpy())
+            costs.append(config.distance(wet, goal).numpy())
         return np.mean(costs, axis=0)
 
     start = starts[cost(starts).argmin()]
@@ -104,7 +104,7 @@ def best_constant(config: Config, rack: Rack, start: np.ndarray, renders: int) -
     made = data.examples(config, "train", config.plan.seed, n=_N_CONSTANT)
     rng = generator(config.plan.seed, "best constant", config.sound.task)
     pairs = [made.draw(config, k, rng)[:2] for k in range(_N_CONSTANT)]
-    return searched(pairs, rack, start[None], renders, rng)
+    return searched(config, pairs, rack, start[None], renders, rng)
 
 
 def known_or(answer: np.ndarray, setting: np.ndarray) -> np.ndarray:
@@ -124,10 +124,10 @@ def headroom(config: Config, rack: Rack, clips: data.Examples, renders: int) -> 
     for k in range(len(clips.sound)):
         dry, target, answer = clips.draw(config, k, rng)
         starts = known_or(answer, constant)[None]
-        own = searched([(dry, target)], rack, starts, renders, rng)
+        own = searched(config, [(dry, target)], rack, starts, renders, rng)
         wet = rack.render([dry, dry], np.stack([constant, own]))
         sounds = torch.from_numpy(np.stack([dry, *wet]))
-        distances = aligned_distance(sounds, torch.from_numpy(target).expand_as(sounds))
+        distances = config.distance(sounds, torch.from_numpy(target).expand_as(sounds))
         for name, distance in zip(found, distances.tolist(), strict=True):
             found[name].append(distance)
     means = {name: float(np.mean(distances)) for name, distances in found.items()}

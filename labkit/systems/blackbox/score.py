@@ -90,7 +90,7 @@ def score(
             for k, pair in enumerate(zip(dry, target, strict=True)):
                 rng = generator(seed, "search", "cma", k)
                 starts = np.stack([rules.known_or(answers[k][:knobs], constant), ours[k]])
-                settings["oracle"][k] = rules.searched([pair], rack, starts, renders, rng)
+                settings["oracle"][k] = rules.searched(config, [pair], rack, starts, renders, rng)
             wet = {name: rack.render(dry, found) for name, found in settings.items()}
             if save is not None:
                 for k, sounds in enumerate(zip(dry, target, wet["ours"], strict=True)):

@@ -17,7 +17,6 @@ from torch.utils.data import Dataset
 from labkit.effects.hosts.plugin import Rack
 from labkit.learn.gradients import SPSA, black_box
 from labkit.learn.training import Loss
-from labkit.measure.align import aligned_distance
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox import rules
 from labkit.systems.blackbox.config import Config
@@ -107,7 +106,7 @@ def loss_of(
             knobs.register_hook(lambda gradient: note(step, gradient))
         rng = generator(plan.seed, "tosses", first)
         wet = black_box(rack.render, batch["dry"], knobs, estimator, rng)
-        distance = aligned_distance(wet, batch["target"]).mean()
+        distance = config.distance(wet, batch["target"]).mean()
         figures = {
             "train/distance": distance.item(),
             "train/units": float(len(units)),
@@ -127,12 +126,13 @@ class Validation:
         self.dry, self.target = (
             torch.from_numpy(np.stack(side)) for side in zip(*drawn, strict=True)
         )
-        self.rack, self.before = rack, aligned_distance(self.dry, self.target).mean()
+        self.config, self.rack = config, rack
+        self.before = config.distance(self.dry, self.target).mean()
 
     def left(self, knobs: Tensor) -> float:
         """The share that is left at settings (clips, knobs)."""
         wet = torch.from_numpy(self.rack.render(self.dry.numpy(), knobs.double().numpy()))
-        return float(aligned_distance(wet, self.target).mean() / self.before)
+        return float(self.config.distance(wet, self.target).mean() / self.before)
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> dict[str, float]:
