@@ -49,7 +49,8 @@ def _multiband(threshold: float) -> Unit:
 
 
 # About the medians over recordings for training; treble that a telephone has lost is not counted.
-_SPEECH, _MUSIC = (-18.0, -3.0, -13.0, -20.0), (-5.0, -7.0, -14.0, -24.0)
+_GUITAR, _SPEECH = (-14.0, -3.0, -12.0, -30.0), (-18.0, -3.0, -13.0, -20.0)
+_MUSIC = (-5.0, -7.0, -14.0, -24.0)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,14 @@ class Task:
 
 TASKS = MappingProxyType(
     {
-        "distortion": Task((_GAIN, _DISTORTION, _equaliser()), (2, 3), (-15.0, 15.0)),
+        "distortion": Task(
+            (_GAIN, _DISTORTION, _equaliser()),
+            (2, 3),
+            (-15.0, 15.0),
+            balance_db=_GUITAR,
+            absent_db=-60.0,
+            colour_db=15.0,
+        ),
         "speech": Task(
             (_EXPANDER, _equaliser()),
             (2,),

@@ -94,7 +94,7 @@ def spoilt(
     dry, target = sound, sound if target is None else target
     if drawn and task.balance_db is not None:
         strength = float(rng.uniform(0.5, 1.0) if rng.random() < 0.8 else 0.0)
-        parts = [sound, expanded(sound, strength * task.expansion, rate)]
+        parts = [target, expanded(sound, strength * task.expansion, rate)]
         if noise is not None:
             noise_db = float(rng.uniform(*task.noise_db)) if strength else -np.inf
             parts.append(noise * _gain(noise_db))

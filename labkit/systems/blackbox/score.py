@@ -1,24 +1,31 @@
 """How near the controllers come to their targets, beside rules, constants and an oracle."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from labkit.effects.hosts.plugin import Rack
-from labkit.measure.align import aligned_distance
 from labkit.measure.losses import mr_stft
 from labkit.measure.loudness import loudness_error_lu
 from labkit.measure.score import Row, row
-from labkit.signal.files import read_audio
+from labkit.signal.files import read_audio, resample
+from labkit.signal.optional import need
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
+from labkit.signal.speech import pauses
+from labkit.signal.units import rms_dbfs
 from labkit.systems.blackbox import data, rules
+from labkit.systems.blackbox.config import Config
 from labkit.systems.blackbox.match import match
 from labkit.systems.blackbox.model import Controller
 from labkit.systems.blackbox.predict import curve
 
+# Less noise in a pause is not counted as noise.
+_NOISY_DB = 6.0
 _PROTOCOLS = {
     "distortion": "distortion: any level of guitar, as a TS9 has it",
     "speech": "speech: without a microphone's colour, breaths, clicks and room",
@@ -30,10 +37,46 @@ def _distances(measure: Callable, sounds: Iterable, target: Iterable, rate: int)
     return np.array([measure(x, y, rate) for x, y in zip(sounds, target, strict=True)])
 
 
-def _distance(sound: np.ndarray, target: np.ndarray, _rate: int) -> float:
-    """The training's distance without its level: unlike MR-STFT it ends 80 dB below full scale."""
-    pair = (torch.from_numpy(np.ascontiguousarray(x))[None] for x in (sound, target))
-    return float(aligned_distance(*pair, level_weight=0.0))
+def _distance(config: Config) -> Callable:
+    """The training's distance without its level: unlike MR-STFT it has a floor."""
+
+    def distance(sound: np.ndarray, target: np.ndarray, _rate: int) -> float:
+        pair = (torch.from_numpy(np.ascontiguousarray(x))[None] for x in (sound, target))
+        return float(config.distance(*pair, level_weight=0.0))
+
+    return distance
+
+
+def pesq_mos(sound: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """PESQ, wideband: opinion 1 to 4.6, as ITU-T P.862.2 has it; NaN where it finds no speech."""
+    pesq, pair = need("pesq"), _at_16_khz(sample_rate, target, sound)
+    try:
+        return pesq.pesq(16_000, *pair, "wb")
+    except pesq.NoUtterancesError:
+        return np.nan
+
+
+def stoi(sound: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """Intelligibility 0 to 1 (Taal et al. 2011)."""
+    return need("pystoi").stoi(*_at_16_khz(sample_rate, target, sound), 16_000)
+
+
+def _at_16_khz(sample_rate: int, *sounds: np.ndarray) -> list[np.ndarray]:
+    return [resample(np.ascontiguousarray(sound), sample_rate, 16_000)[0] for sound in sounds]
+
+
+def pause_level_db(sound: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """Level in the target's pauses above that of the rest, mean of 10 ms in dB; NaN without one.
+
+    The first 50 ms of a pause are the end of a word.
+    """
+    hop, speech, quiet = sample_rate // 100, np.ones(sound.shape[1], bool), []
+    for start, stop in pauses(target, sample_rate):
+        speech[start:stop] = False
+        first = start + 5 * hop
+        frames = sound[0, first : first + (stop - first) // hop * hop].reshape(-1, hop)
+        quiet += (10 * np.log10(np.square(frames).mean(1) + 1e-12)).tolist()
+    return np.mean(quiet) - rms_dbfs(sound[:, speech]) if quiet else np.nan
 
 
 def score(
@@ -48,6 +91,9 @@ def score(
     save: Path | None = None,
 ) -> list[Row]:
     """MR-STFT and distance over those of the dry sound, and error of loudness.
+
+    Speech has PESQ and STOI besides, where their packages are, and the noise in the pauses where
+    it is 6 dB above the target's; doing nothing is their floor.
 
     Beside ours stand the rules (floor), the best constant setting (prior), another recording's
     setting (control), and CMA-ES that knows the target (oracle); constant and oracle are sought by
@@ -97,20 +143,46 @@ def score(
                     found = curve(model, dry[k], rate)
                     columns = {"seconds": found.seconds.tolist(), **found.columns()}
                     data.write_example(save, f"{sources}_{k}", sounds, rate, columns)
-            wet["floor"] = [rules.match(sound, rate, style) for sound in dry]
             facts = {"protocol": protocol, "sources": sources, "name": "controller, 1 render"}
+            facts |= {"seed": seed}
+            if config.sound.task == "speech":
+                rows += _judged(wet | {"floor": dry}, target, groups, rate, **facts)
+            wet["floor"] = [rules.match(sound, rate, style) for sound in dry]
             for metric, unit, measure in (
                 ("MR-STFT left", "", mr_stft),
-                ("distance left", "", _distance),
+                ("distance left", "", _distance(config)),
                 ("loudness error", "LU", loudness_error_lu),
             ):
                 scale = 1.0 if unit else _distances(measure, dry, target, rate).mean()
                 found = {name: _distances(measure, x, target, rate) for name, x in wet.items()}
                 values = {name: distances / scale for name, distances in found.items()}
-                facts |= {"metric": metric, "unit": unit, "seed": seed}
+                facts |= {"metric": metric, "unit": unit}
                 rows.append(row(values.pop("ours"), groups, beside=values, **facts))
     if config.sound.task == "distortion" and n_real and notes and real_data_dir() is not None:
         rows += _matched(notes, seed)
+    return rows
+
+
+def _judged(
+    wet: Mapping[str, Sequence[np.ndarray]],
+    target: Sequence[np.ndarray],
+    groups: Sequence[str],
+    rate: int,
+    **facts: Any,
+) -> list[Row]:
+    """Rows of speech as listeners and editors judge it."""
+    measures, rows = {"noise in pauses": ("dB", pause_level_db)}, []
+    if find_spec("pesq") and find_spec("pystoi"):
+        measures |= {"PESQ": ("", pesq_mos), "STOI": ("", stoi)}
+    for metric, (unit, measure) in measures.items():
+        values = {name: _distances(measure, x, target, rate) for name, x in wet.items()}
+        kept = np.isfinite(sum(values.values()))
+        if unit:
+            kept &= values["floor"] > _distances(measure, target, target, rate) + _NOISY_DB
+        found = {name: column[kept] for name, column in values.items()}
+        if kept.any():
+            named = {"metric": metric, "unit": unit, **facts}
+            rows.append(row(found.pop("ours"), np.array(groups)[kept], beside=found, **named))
     return rows
 
 
@@ -137,8 +209,8 @@ def fixed_score(model: Controller, *, n: int = 6) -> dict[str, float]:
         "controller": np.stack([curve(model, sound, rate).smooth.mean(0) for sound in dry]),
         "start": np.tile(config.task.start, (n, 1)),
     }
-    before = _distances(_distance, dry, target, rate).mean()
+    before = _distances(_distance(config), dry, target, rate).mean()
     with Rack(config.task.units, rate) as rack:
         wet = {name: rack.render(dry, setting) for name, setting in settings.items()}
-    left = {name: _distances(_distance, x, target, rate).mean() / before for name, x in wet.items()}
-    return {name: round(float(value), 4) for name, value in left.items()}
+    found = {name: _distances(_distance(config), x, target, rate) for name, x in wet.items()}
+    return {name: round(float(x.mean() / before), 4) for name, x in found.items()}
