@@ -13,7 +13,7 @@ from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox import rules
 from labkit.systems.style import model as style
-from labkit.systems.style.data import Examples, examples
+from labkit.systems.style.data import Examples, examples, trained_on
 
 # Kind of recordings -> its name in the table, and the kind of source.
 KINDS = {
@@ -128,8 +128,7 @@ def score(
     here = real_data_dir() is not None
     kinds = kinds or [kind for kind in KINDS if here or KINDS[kind][1] != "real"]
     config, rate, rows = model.config, model.config.sound.sample_rate, []
-    trained_on = ("voices", "generated", "voices", "sampled")
-    presets = examples(config, trained_on, "train", seed, n=n_presets, seconds=_SECONDS)
+    presets = examples(config, trained_on(), "train", seed, n=n_presets, seconds=_SECONDS)
     for kind in kinds:
         title, sources = KINDS[kind]
         tests = examples(model.config, [kind], "test", seed, n=n, seconds=_SECONDS)
