@@ -68,6 +68,7 @@ class Task:
     expansion: float = 0.0  # the most that the dynamics grow: 0.5 makes 20 dB of them 30
     noise_db: tuple[float, float] | None = None  # range of the disturbance's level
     floor_db: float = -80.0  # of `aligned_distance`: hiss and pauses lie below -80 dB
+    anchor: float = 0.0  # weight of imitation while the plug-ins play
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,6 +101,7 @@ TASKS = MappingProxyType(
             colour_db=20.0,
             noise_db=(-30.0, 0.0),
             floor_db=-110.0,
+            anchor=1.0,
         ),
         "mastering": Task(
             (_equaliser("master_gain_db"), _multiband(0.9), _LIMITER),

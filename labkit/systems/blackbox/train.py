@@ -86,7 +86,7 @@ def loss_of(
     """The distance from the target at which the rack ends, set by the controller.
 
     In the first part of the steps it is the distance from the answers that are known instead, and
-    nothing is rendered. `note` gets each later step's number and its estimated gradient, (batch,
+    nothing is rendered; later that is added by the task's anchor. `note` gets each later step's number and its estimated gradient, (batch,
     knobs that play).
     """
     net, plan = config.net, config.plan
@@ -96,10 +96,10 @@ def loss_of(
         first = int(batch["index"][0])
         step = first // plan.batch_size
         units, knobs = config.units_playing(step), model(batch["dry"])
+        known = batch["answer"].isfinite()
+        error = (knobs - batch["answer"].nan_to_num()).square() * known
+        error = _IMITATION_WEIGHT * error.sum() / known.sum().clamp(min=1)
         if not units:
-            known = batch["answer"].isfinite()
-            error = (knobs - batch["answer"].nan_to_num()).square() * known
-            error = _IMITATION_WEIGHT * error.sum() / known.sum().clamp(min=1)
             return error, {"train/imitation": error.item()}
         knobs = knobs[:, : sum(len(unit.knobs) for unit in units)].clamp(0, 1)
         if note is not None and knobs.requires_grad:
@@ -112,7 +112,7 @@ def loss_of(
             "train/units": float(len(units)),
             "train/knobs_std": knobs.detach().std(0).mean().item(),
         }
-        return distance, figures
+        return distance + config.task.anchor * error, figures
 
     return loss
 
