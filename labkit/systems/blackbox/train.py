@@ -86,8 +86,8 @@ def loss_of(
     """The distance from the target at which the rack ends, set by the controller.
 
     In the first part of the steps it is the distance from the answers that are known instead, and
-    nothing is rendered; later that is added by the task's anchor. `note` gets each later step's number and its estimated gradient, (batch,
-    knobs that play).
+    nothing is rendered; later that is added by the task's anchor. `note` gets each later step's
+    number and its estimated gradient, (batch, knobs that play).
     """
     net, plan = config.net, config.plan
     estimator = SPSA(net.eps, net.pairs)
