@@ -1,6 +1,8 @@
 """The three tasks of the controller: which plug-ins it turns, and the sizes of a training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -172,11 +174,10 @@ class Config(system.Config):
         """The task's record."""
         return TASKS[self.sound.task]
 
-    def distance(self, estimate: Tensor, target: Tensor, *, level_weight: float = 0.02) -> Tensor:
-        """What is trained by: `aligned_distance` with the task's floor, (b,)."""
-        return aligned_distance(
-            estimate, target, level_weight=level_weight, floor_db=self.task.floor_db
-        )
+    @property
+    def distance(self) -> Callable[..., Tensor]:
+        """What is trained by: `aligned_distance` with the task's floor."""
+        return partial(aligned_distance, floor_db=self.task.floor_db)
 
     def units_playing(self, step: int) -> tuple[Unit, ...]:
         """The plug-ins that play at a 0-based step: none while it imitates, then more and more."""

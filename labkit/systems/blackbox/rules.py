@@ -124,7 +124,7 @@ def headroom(config: Config, rack: Rack, clips: data.Examples, renders: int) -> 
     found = {"nothing": [], "constant": [], "oracle": []}
     for k in range(len(clips.sound)):
         dry, target, answer = clips.draw(config, k, rng)
-        starts = known_or(answer, constant)[None]
+        starts = np.stack([known_or(answer, constant), constant])
         own = searched(config, [(dry, target)], rack, starts, renders, rng)
         wet = rack.render([dry, dry], np.stack([constant, own]))
         sounds = np.stack([dry, *wet])

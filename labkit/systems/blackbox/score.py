@@ -1,9 +1,8 @@
 """How near the controllers come to their targets, beside rules, constants and an oracle."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,12 +11,10 @@ from labkit.effects.hosts.plugin import Rack
 from labkit.measure.losses import mr_stft
 from labkit.measure.loudness import loudness_error_lu
 from labkit.measure.score import Row, row
-from labkit.signal.files import read_audio, resample
-from labkit.signal.optional import need
+from labkit.measure.speech import pause_level_db, pesq_mos, stoi
+from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
-from labkit.signal.speech import pauses
-from labkit.signal.units import rms_dbfs
 from labkit.systems.blackbox import data, rules
 from labkit.systems.blackbox.config import Config
 from labkit.systems.blackbox.match import match
@@ -37,46 +34,20 @@ def _distances(measure: Callable, sounds: Iterable, target: Iterable, rate: int)
     return np.array([measure(x, y, rate) for x, y in zip(sounds, target, strict=True)])
 
 
-def _distance(config: Config) -> Callable:
-    """The training's distance without its level: unlike MR-STFT it has a floor."""
+def _measures(config: Config) -> dict[str, tuple[str, Callable]]:
+    """Metric -> its unit, and a function of sound, target and rate."""
 
     def distance(sound: np.ndarray, target: np.ndarray, _rate: int) -> float:
         pair = (torch.from_numpy(np.ascontiguousarray(x))[None] for x in (sound, target))
         return float(config.distance(*pair, level_weight=0.0))
 
-    return distance
-
-
-def pesq_mos(sound: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """PESQ, wideband: opinion 1 to 4.6, as ITU-T P.862.2 has it; NaN where it finds no speech."""
-    pesq, pair = need("pesq"), _at_16_khz(sample_rate, target, sound)
-    try:
-        return pesq.pesq(16_000, *pair, "wb")
-    except pesq.NoUtterancesError:
-        return np.nan
-
-
-def stoi(sound: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Intelligibility 0 to 1 (Taal et al. 2011)."""
-    return need("pystoi").stoi(*_at_16_khz(sample_rate, target, sound), 16_000)
-
-
-def _at_16_khz(sample_rate: int, *sounds: np.ndarray) -> list[np.ndarray]:
-    return [resample(np.ascontiguousarray(sound), sample_rate, 16_000)[0] for sound in sounds]
-
-
-def pause_level_db(sound: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Level in the target's pauses above that of the rest, mean of 10 ms in dB; NaN without one.
-
-    The first 50 ms of a pause are the end of a word.
-    """
-    hop, speech, quiet = sample_rate // 100, np.ones(sound.shape[1], bool), []
-    for start, stop in pauses(target, sample_rate):
-        speech[start:stop] = False
-        first = start + 5 * hop
-        frames = sound[0, first : first + (stop - first) // hop * hop].reshape(-1, hop)
-        quiet += (10 * np.log10(np.square(frames).mean(1) + 1e-12)).tolist()
-    return np.mean(quiet) - rms_dbfs(sound[:, speech]) if quiet else np.nan
+    found = {"MR-STFT left": ("", mr_stft), "distance left": ("", distance)}
+    found["loudness error"] = "LU", loudness_error_lu
+    if config.sound.task == "speech":
+        found["noise in pauses"] = "dB", pause_level_db
+        if find_spec("pesq") and find_spec("pystoi"):
+            found |= {"PESQ": ("", pesq_mos), "STOI": ("", stoi)}
+    return found
 
 
 def score(
@@ -120,7 +91,7 @@ def score(
         tests["real"] = data.real_tests(config, n=n_real, seed=seed)
     references = data.examples(config, "train", seed + 100, n=12, seconds=data.TEST_SECONDS)
     targets = references.sound if references.target is None else references.target
-    style, rows = rules.style_of(targets, rate), []
+    style, rows, measures = rules.style_of(targets, rate), [], _measures(config)
     with Rack(units[:n_units], rate, workers=config.net.n_copies) as rack:
 
         def setting(sound: np.ndarray) -> np.ndarray:
@@ -143,46 +114,25 @@ def score(
                     found = curve(model, dry[k], rate)
                     columns = {"seconds": found.seconds.tolist(), **found.columns()}
                     data.write_example(save, f"{sources}_{k}", sounds, rate, columns)
-            facts = {"protocol": protocol, "sources": sources, "name": "controller, 1 render"}
-            facts |= {"seed": seed}
-            if config.sound.task == "speech":
-                rows += _judged(wet | {"floor": dry}, target, groups, rate, **facts)
             wet["floor"] = [rules.match(sound, rate, style) for sound in dry]
-            for metric, unit, measure in (
-                ("MR-STFT left", "", mr_stft),
-                ("distance left", "", _distance(config)),
-                ("loudness error", "LU", loudness_error_lu),
-            ):
-                scale = 1.0 if unit else _distances(measure, dry, target, rate).mean()
+            facts = {"protocol": protocol, "sources": sources, "name": "controller, 1 render"}
+            for metric, (unit, measure) in measures.items():
+                nothing = _distances(measure, dry, target, rate)
                 found = {name: _distances(measure, x, target, rate) for name, x in wet.items()}
-                values = {name: distances / scale for name, distances in found.items()}
-                facts |= {"metric": metric, "unit": unit}
-                rows.append(row(values.pop("ours"), groups, beside=values, **facts))
+                if metric.endswith("left"):
+                    found = {name: distances / nothing.mean() for name, distances in found.items()}
+                elif unit != "LU":
+                    found["floor"] = nothing
+                kept = np.isfinite(sum(found.values()))
+                if unit == "dB":
+                    kept &= nothing > _distances(measure, target, target, rate) + _NOISY_DB
+                if kept.any():
+                    found = {name: values[kept] for name, values in found.items()}
+                    ours, whose = found.pop("ours"), np.array(groups)[kept]
+                    facts |= {"metric": metric, "unit": unit, "seed": seed}
+                    rows.append(row(ours, whose, beside=found, **facts))
     if config.sound.task == "distortion" and n_real and notes and real_data_dir() is not None:
         rows += _matched(notes, seed)
-    return rows
-
-
-def _judged(
-    wet: Mapping[str, Sequence[np.ndarray]],
-    target: Sequence[np.ndarray],
-    groups: Sequence[str],
-    rate: int,
-    **facts: Any,
-) -> list[Row]:
-    """Rows of speech as listeners and editors judge it."""
-    measures, rows = {"noise in pauses": ("dB", pause_level_db)}, []
-    if find_spec("pesq") and find_spec("pystoi"):
-        measures |= {"PESQ": ("", pesq_mos), "STOI": ("", stoi)}
-    for metric, (unit, measure) in measures.items():
-        values = {name: _distances(measure, x, target, rate) for name, x in wet.items()}
-        kept = np.isfinite(sum(values.values()))
-        if unit:
-            kept &= values["floor"] > _distances(measure, target, target, rate) + _NOISY_DB
-        found = {name: column[kept] for name, column in values.items()}
-        if kept.any():
-            named = {"metric": metric, "unit": unit, **facts}
-            rows.append(row(found.pop("ours"), np.array(groups)[kept], beside=found, **named))
     return rows
 
 
@@ -209,8 +159,9 @@ def fixed_score(model: Controller, *, n: int = 6) -> dict[str, float]:
         "controller": np.stack([curve(model, sound, rate).smooth.mean(0) for sound in dry]),
         "start": np.tile(config.task.start, (n, 1)),
     }
-    before = _distances(_distance(config), dry, target, rate).mean()
+    distance = _measures(config)["distance left"][1]
+    before = _distances(distance, dry, target, rate).mean()
     with Rack(config.task.units, rate) as rack:
         wet = {name: rack.render(dry, setting) for name, setting in settings.items()}
-    found = {name: _distances(_distance(config), x, target, rate) for name, x in wet.items()}
+    found = {name: _distances(distance, x, target, rate) for name, x in wet.items()}
     return {name: round(float(x.mean() / before), 4) for name, x in found.items()}

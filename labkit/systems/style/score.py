@@ -60,17 +60,14 @@ def by_rules(tests: Examples, sample_rate: int) -> np.ndarray:
     return np.concatenate(out)
 
 
-def mfcc(config: style.Config, audio: np.ndarray) -> np.ndarray:
-    """(samples,) -> the mean of 20 cepstral coefficients of the log-mel spectrogram, no level."""
-    spectrogram = style.features_of(config, audio[None], config.sound.sample_rate)[0].numpy()
-    return dct(spectrogram, axis=0, norm="ortho")[1:21].mean(1)
-
-
 def by_neighbour(config: style.Config, presets: Examples, reference: np.ndarray) -> np.ndarray:
     """(n, 9): of each reference (n, samples) the preset whose reference has the nearest MFCC."""
-    theirs, ours = (
-        np.stack([mfcc(config, x) for x in clips]) for clips in (presets.reference, reference)
-    )
+
+    def mfcc(sound: np.ndarray) -> np.ndarray:
+        spectrogram = style.features_of(config, sound[None], config.sound.sample_rate)[0].numpy()
+        return dct(spectrogram, axis=0, norm="ortho")[1:21].mean(1)  # the first one is the level
+
+    theirs, ours = (np.stack([*map(mfcc, clips)]) for clips in (presets.reference, reference))
     distances = np.linalg.norm(ours[:, None] - theirs[None], axis=2)
     return presets.truth[distances.argmin(1)]
 
