@@ -37,7 +37,6 @@ _AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
 # The target of *distortion*: guitarix's model of a TS9, at a level between clean and distorted.
 TS9 = "http://guitarix.sourceforge.net/plugins/gxts9#ts9sim"
 _TS9_SETTING, _TS9_DBFS = {"drive": 0.1, "tone": 0.5, "level": 0.8}, -34.0
-_TS9_DRIVE = 0.11  # the plug-in of distortion is as deep then
 # Bands are drawn within a third of an octave of the equaliser's, with the Q of its bells.
 _OCTAVES, _Q = 1 / 3, 0.7
 # What an engineer measures for each band, the share of what is missing that he adds, and the most.
@@ -91,11 +90,11 @@ def spoilt(
     """
     task, rate = config.task, config.sound.sample_rate
     level_db = float(rng.uniform(*task.level_db))
-    known = {"gain: gain_db": 0.5 - level_db / 36, "distortion: drive_db": _TS9_DRIVE}
+    known = {"gain: gain_db": 0.5 - level_db / 36}
     dry, target = sound, sound if target is None else target
     if drawn and task.balance_db is not None:
         strength = float(rng.uniform(0.5, 1.0) if rng.random() < 0.8 else 0.0)
-        parts = [target, expanded(sound, strength * task.expansion, rate)]
+        parts = [sound, expanded(sound, strength * task.expansion, rate)]
         if noise is not None:
             noise_db = float(rng.uniform(*task.noise_db)) if strength else -np.inf
             parts.append(noise * _gain(noise_db))
@@ -105,7 +104,7 @@ def spoilt(
         clean, dry = parts[:1], parts[1:].sum(0, keepdims=True)
         gains_db = engineer(clean, task.balance_db, rate, absent_db=task.absent_db)
         target = equalised(clean, gains_db, rate)
-        for band, gain_db in zip(BANDS, gains_db + task.unit_db, strict=True):
+        for band, gain_db in zip(BANDS, gains_db, strict=True):
             known[f"ZamEQ2: boost_cut_{band}_db"] = NO_GAIN + gain_db / GAIN_RANGE_DB
         if not task.level_moves_target:
             missing_db = _DBFS[config.sound.task] - rms_dbfs(target)

@@ -24,7 +24,7 @@ from labkit.systems.blackbox.predict import curve
 # Less noise in a pause is not counted as noise.
 _NOISY_DB = 6.0
 _PROTOCOLS = {
-    "distortion": "distortion: a guitar of any colour and level, as a TS9 and an engineer have it",
+    "distortion": "distortion: any level of guitar, as a TS9 has it",
     "speech": "speech: without a microphone's colour, breaths, clicks and room",
     "mastering": "mastering: a mix of any colour, dynamics and level, as it was",
 }
