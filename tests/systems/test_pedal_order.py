@@ -20,10 +20,7 @@ from labkit.signal.sources import AudioFolder, GeneratedGuitars
 from labkit.systems import codec, pedal_order
 from labkit.systems.pedal_order import PROTOCOLS, SIX, SYSTEM, Config, model, train
 from labkit.systems.pedal_order.config import END, SEPARATOR, START, ChainTokens, canonical_names
-from labkit.systems.pedal_order.data import (
-    Examples,
-    examples_for_scoring,
-)
+from labkit.systems.pedal_order.data import Examples, examples_for_scoring
 from labkit.systems.pedal_order.train import Data, dry_pools, sequence_loss
 
 SMALL = Config().but(
