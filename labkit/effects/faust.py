@@ -1,4 +1,4 @@
-"""A chain of pedals as a program in Faust, and what is compiled of it: a renderer, plug-ins.
+"""A chain of pedals as a Faust program, and what is compiled from it: a renderer, plug-ins.
 
 The pedals stand in `faust/*.lib`, a file for each family's module. A pedal has a function of its
 name there, whose arguments are its knobs in their order; one that joins its channels has a second
@@ -89,7 +89,7 @@ def _sliders(record: Effect, step: Step, group: str) -> Iterator[str]:
 
 
 def missing(kind: Literal["", ".lv2", ".vst3"] = "") -> str:
-    """What must be installed to compile a program or a plug-in, in words; "" where nothing must."""
+    """What to install to compile a program or a plug-in, in words; "" if nothing is missing."""
     packages = [name for name in ("faust", "g++") if shutil.which(name) is None]
     packages += [name for name, file in _NEEDED[kind].items() if _installed(file) is None]
     return f"apt-get install {' '.join(packages)}" if packages else ""

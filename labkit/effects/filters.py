@@ -1,8 +1,7 @@
 """Short linear filters: three EQ bands, highpass and lowpass (first order, 6 dB per octave).
 
-The ranges reach into the band where a guitar has its energy. A treble shelf that starts above it
-would change nothing that a compressor or a gate could notice, so its place in a chain could not be
-told.
+The ranges reach into the band where a guitar has its energy. A treble shelf above that band would
+not change what a compressor or a gate does, so its place in a chain could not be heard.
 """
 
 from collections.abc import Callable, Mapping

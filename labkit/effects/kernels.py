@@ -1,4 +1,4 @@
-"""Kernels that walk sample by sample, their gradients, and what all differentiable pedals share.
+"""Kernels that process sample by sample, their gradients, and helpers of differentiable pedals.
 
 Samples of a recursion depend on each other, so a kernel works on many lanes (channels or clips)
 at once. On the processor numba compiles it; on a CUDA device the function of the same name in

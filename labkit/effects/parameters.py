@@ -114,7 +114,7 @@ class ParameterSpace:
         return [min(int(unit * n_bins), n_bins - 1) for unit in self.to_unit(params)]
 
     def corners(self) -> list[dict[str, float]]:
-        """Every setting with each knob at one of its ends, 2 ** n_params of them."""
+        """All 2 ** n_params settings with each knob at one of its ends."""
         ends = itertools.product(*((knob.low, knob.high) for knob in self.parameters))
         return [dict(zip(self.names, corner, strict=True)) for corner in ends]
 

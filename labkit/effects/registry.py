@@ -1,6 +1,7 @@
 """Every pedal of the lab by name. To add one, write its record and list it here; tests find it.
 
-And what else pedalboard has: an expander, and effects for plug-ins that may not be installed.
+It also holds an expander, and substitutes, made of pedalboard's effects, for plug-ins that may not
+be installed.
 """
 
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ EFFECTS = MappingProxyType(_EFFECTS)
 
 
 def register(pedal: Effect) -> None:
-    """Add a pedal of your own until Python ends; a second one of its name takes its place."""
+    """Add a pedal of your own until Python ends; it replaces one of the same name."""
     if pedal.name in {effect.name for effect in _SHIPPED}:
         raise ValueError(f"name must be a new one, got {pedal.name!r}, which ships with the lab")
     _EFFECTS[pedal.name] = pedal

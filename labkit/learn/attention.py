@@ -1,4 +1,4 @@
-"""Attention in four kinds, which differ in what they remember of each position.
+"""Four kinds of attention, which differ in what they keep of each position.
 
 Axis letters: b batch, t target positions, s source positions, d model width, h heads, e head size.
 """

@@ -1,4 +1,4 @@
-"""The one format of a checkpoint that ships: half-precision weights with the config inside."""
+"""The format of shipped checkpoints: half-precision weights, with the config in the same file."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""From log-mel spectrograms and codec frames to sequences of vectors, or to one (MobileNetV2)."""
+"""Encoders of log-mel spectrograms and codec frames: to a sequence of vectors, or to one vector."""
 
 import itertools
 
@@ -15,7 +15,7 @@ class ConvStem(nn.Module):
     """One vector for every 2 frames of a log-mel spectrogram, by convolutions of five widths.
 
     The mel axis (a multiple of 32) is halved four times, then pooled within its lower and upper
-    half by mean and maximum: a pattern counts wherever it lies in its half.
+    half by mean and maximum: the position of a pattern within its half does not matter.
     """
 
     def __init__(self, n_mels: int, width: int, channels: tuple[int, ...]) -> None:
@@ -51,11 +51,6 @@ class CodeEmbedding(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """(b, n, frames) integers, n at most `n_codebooks` -> (b, frames, width)."""
-        n, size = len(self.first), self.codebook_size
-        if codes.ndim != 3 or codes.shape[1] > n:
-            raise ValueError(f"codes must be (b, 1..{n}, frames), got {tuple(codes.shape)}")
-        if codes.is_floating_point() or codes.min() < 0 or codes.max() >= size:
-            raise ValueError(f"codes must be integers in 0..{size - 1}, got {codes.dtype}")
         return self.table(codes + self.first[: codes.shape[1]]).sum(1)
 
 
@@ -116,7 +111,7 @@ _STEM = 32
 
 
 def scaled(channels: int, width: float) -> int:
-    """Channels times width, rounded to a multiple of 8, never down by more than a tenth."""
+    """Channels times width, rounded to a multiple of 8, but not down by more than 10 %."""
     rounded = max(8, int(channels * width + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels * width else rounded
 
@@ -146,18 +141,13 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """An image of any size to one vector of length `n_out`; `width` scales all channels.
+    """Encoder of an image of any size to a vector of length `n_out`; `width` scales its channels.
 
     Source: Sandler et al. 2018, table 2; ends in a convolution to the vector, without a classifier.
     """
 
     def __init__(self, n_out: int, *, width: float = 1.0, in_channels: int = 1) -> None:
         super().__init__()
-        if n_out < 1 or in_channels < 1 or not width > 0:
-            raise ValueError(
-                "n_out, width and in_channels must be positive, "
-                f"got {n_out}, {width} and {in_channels}"
-            )
         last = scaled(_STEM, width)
         layers: list[nn.Module] = [_convolution(in_channels, last, 3, stride=2)]
         for expansion, channels, blocks, stride in STAGES:

@@ -1,4 +1,4 @@
-"""Networks that give a velocity for every point, time and condition; and a plain regressor.
+"""Networks that map point, time and condition to a velocity; and a plain regressor.
 
 Axis letters: b batch, d values of a vector, c size of a condition, n tokens, w width.
 """
@@ -128,10 +128,6 @@ class TokenField(nn.Module):
         n_layers: int = 3,
     ) -> None:
         super().__init__()
-        if not len(kinds) == len(slots) == n_values:
-            raise ValueError(
-                f"kinds and slots must hold {n_values} numbers, got {len(kinds)} and {len(slots)}"
-            )
         self.n_values = n_values
         self.register_buffer("kinds", torch.tensor(list(kinds)))
         n_kinds = int(self.kinds.max()) + 1

@@ -1,10 +1,10 @@
 """Settings of a chain from dry and wet audio, given the order of its pedals: by gradient or CMA-ES.
 
-Over a whole clip the error has many local minima: an oscillator half a turn off, an echo some
-samples late. Over the first milliseconds it has not: no oscillator has moved far and no echo has
-begun. So `fit_chain` fits the first 12 ms, then longer and longer windows, each from the end of
-the one before, by damped Gauss-Newton steps through the differentiable versions of the pedals.
-Where the steps fail, an evolutionary search over the next piece of sound runs beside them.
+Over a whole clip the error has many local minima: an oscillator half a period off, an echo some
+samples late. Over the first milliseconds it has few: no oscillator has moved far, and no echo has
+begun. So `fit_chain` fits the first 12 ms, then longer and longer windows, each from the end of the
+one before, by damped Gauss-Newton steps through the differentiable versions of the pedals. Where
+the steps fail, an evolutionary search over the next piece of sound runs beside them.
 """
 
 import time
@@ -50,12 +50,10 @@ BATCH_SECONDS = 4.0  # audio rendered in one batch: limits memory
 
 @dataclass(frozen=True)
 class Fit:
-    """What a search found; `renders` counts clips of full length through the whole chain."""
+    """What a search found."""
 
     chain: Chain
     si_sdr_db: float
-    renders: int
-    seconds: float
 
 
 def fit_chain(
@@ -69,12 +67,12 @@ def fit_chain(
 ) -> Fit:
     """The settings of a chain whose pedals and order are known.
 
-    `dry` and `wet` (channels, samples) are aligned, `wet` is not silent. After so many `seconds` no
-    round of the search begins and the current one stops.
+    `dry` and `wet` (channels, samples) are aligned, `wet` is not silent. After `seconds` the
+    current round stops and no other begins.
 
     Source: Marquardt 1963 (steps); Allgower and Georg 1990 (continuation); Chopin 2002 (particles).
     """
-    dry, wet = _checked(dry, wet, sample_rate, names)
+    dry, wet = _checked(dry, wet, sample_rate)
     begun = time.perf_counter()
     search = _Search(dry, wet, sample_rate, names)
     best: tuple[float, Tensor] | None = None
@@ -86,7 +84,7 @@ def fit_chain(
         if found[0] < 10 ** (-ENOUGH_DB / 10) or time.perf_counter() - begun > seconds:
             break
     chain = search.space.from_unit(best[1].double().numpy())
-    return _scored(chain, dry, wet, sample_rate, search.renders, begun)
+    return Fit(chain, si_sdr_db(wet, chain.render(dry, sample_rate)))
 
 
 def fit_chain_cma(
@@ -101,15 +99,14 @@ def fit_chain_cma(
 ) -> Fit:
     """As `fit_chain`, without gradients: CMA-ES on the loss of the whole clip.
 
-    It works for any pedal. Without `renders` it may take 20 d^1.5 for d parameters, or with
-    `seconds` as many as there is time for.
+    It works for any pedal. The default of `renders` is 20 d^1.5 for d parameters or, if `seconds`
+    is given, no limit.
     """
-    dry, wet = _checked(dry, wet, sample_rate, names)
+    dry, wet = _checked(dry, wet, sample_rate)
     space = chain_space(names)
     n = space.n_knobs
     if renders is None:
         renders = round(20 * n**1.5) if seconds == np.inf else 1_000_000
-    begun = time.perf_counter()
 
     def loss(rows: np.ndarray) -> np.ndarray:
         clips = [space.from_unit(row).render(dry, sample_rate) for row in rows]
@@ -126,27 +123,14 @@ def fit_chain_cma(
         seconds=seconds,
     )
     chain = space.from_unit(found.point)
-    return _scored(chain, dry, wet, sample_rate, found.evaluations, begun)
+    return Fit(chain, si_sdr_db(wet, chain.render(dry, sample_rate)))
 
 
-def _checked(
-    dry: np.ndarray, wet: np.ndarray, sample_rate: int, names: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def _checked(dry: np.ndarray, wet: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
     dry, wet = check_audio(dry, sample_rate), check_audio(wet, sample_rate)
     if dry.shape != wet.shape:
         raise ValueError(f"dry and wet must have one shape, got {dry.shape} and {wet.shape}")
-    if not wet.any():
-        raise ValueError("wet must not be silent")
-    if not len(names):
-        raise ValueError("names must hold at least one pedal")
     return dry, wet
-
-
-def _scored(
-    chain: Chain, dry: np.ndarray, wet: np.ndarray, sample_rate: int, renders: float, begun: float
-) -> Fit:
-    score = si_sdr_db(wet, chain.render(dry, sample_rate))
-    return Fit(chain, score, round(renders), time.perf_counter() - begun)
 
 
 class _Search:
@@ -166,7 +150,6 @@ class _Search:
         self.knobs = [knob for space in self.space.spaces for knob in space.parameters]
         self.columns = [range(one.start, one.stop) for one in self.space.columns]
         self.smooth = [i for i, knob in enumerate(self.knobs) if knob.name != ECHO]
-        self.renders = 0.0
 
     def first_windows(self) -> tuple[int, int]:
         """Samples of two first windows: from the first sound, and from the first loud sound."""
@@ -177,7 +160,6 @@ class _Search:
 
     def through(self, place: int, audio: Tensor, unit: Tensor) -> Tensor:
         """(b, channels, t) through the pedal at `place`; `unit` (b, n) holds all pedals."""
-        self.renders += audio.shape[-1] / self.wet.shape[-1] * len(audio) / len(self.names)
         knobs = self.space.spaces[place].from_unit_batch(unit[:, self.space.columns[place]])
         return effect(self.names[place]).differentiable(audio, self.sample_rate, **knobs)
 

@@ -1,4 +1,4 @@
-"""Rectified flow: a field learns the straight way from noise to data, and a solver follows it.
+"""Rectified flow: a network learns the velocity from noise to data; a solver follows it.
 
 Axis letters: b batch, d values of a vector, c size of a condition.
 """
@@ -16,9 +16,9 @@ Velocity = Callable[[Tensor, Tensor], Tensor]  # points (b, d), times (b,) -> (b
 
 
 def pair(noise: Tensor, target: Tensor) -> Tensor:
-    """The rows of `noise` in the order of the targets (b, d) they shall become: optimal transport.
+    """The rows of `noise` in the order of the targets (b, d) that suit them: optimal transport.
 
-    Its price: where the condition tells the targets apart, the noise does too, but only in
+    Drawback: if the condition tells the targets apart, the paired noise does so too, but only in
     training, and the condition is not learnt. Source: Tong et al. 2024 (TMLR); Kuhn 1955.
     """
     cost = torch.cdist(target.detach().double(), noise.detach().double()).square().cpu().numpy()
@@ -54,8 +54,6 @@ def flow_loss(
 
 def integrate(velocity: Velocity, start: Tensor, *, steps: int, solver: Solver = "rk4") -> Tensor:
     """The path (steps + 1, b, d) along a velocity from time 0 to 1; rk4 asks it 4 times a step."""
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
     if solver not in get_args(Solver):
         raise ValueError(f"solver must be one of {', '.join(get_args(Solver))}, got {solver!r}")
 

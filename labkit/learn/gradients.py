@@ -36,12 +36,12 @@ class Point:
     probe: Callable[[np.ndarray], np.ndarray]
 
     def moves(self, steps: np.ndarray, *, both: bool = True) -> np.ndarray:
-        """How far the parameters get by steps (k, b, d), to both sides or one, within 0..1."""
+        """How far the parameters move by steps (k, b, d), both ways or one way, within 0..1."""
         away = np.clip(self.at - steps, 0, 1) if both else self.at
         return np.clip(self.at + steps, 0, 1) - away
 
     def gains(self, steps: np.ndarray) -> np.ndarray:
-        """What the function gains (k, b) from one side of steps (k, b, d) to the other."""
+        """Difference (k, b) of the function between both ends of steps (k, b, d)."""
         places = np.concatenate([self.at + steps, self.at - steps])
         values = self.probe(np.clip(places, 0, 1))
         return values[: len(steps)] - values[len(steps) :]
@@ -64,7 +64,7 @@ def _check(name: str, step: float, count: int = 1) -> None:
 
 @dataclass(frozen=True)
 class CentralDifferences(Estimator):
-    """One parameter moved at a time by `eps` to both sides; one-sided at a bound."""
+    """Central differences: one parameter at a time moves by `eps` both ways; one way at a bound."""
 
     eps: float = 1e-2
 
@@ -101,7 +101,7 @@ class SPSA(Estimator):
 
 @dataclass(frozen=True)
 class GaussianSmoothing(Estimator):
-    """The gradient of the function blurred by a normal distribution of width `sigma`.
+    """The gradient of the function smoothed by a normal distribution of width `sigma`.
 
     Without `antithetic` pairs it is the score-function estimator (REINFORCE), with the forward
     pass as baseline. Source: Nesterov and Spokoiny 2017, eq. 6; Williams 1992.
@@ -265,7 +265,7 @@ class _Block(nn.Module):
 class ProxyTCN(nn.Module):
     """A conditioned temporal convolutional network: dry audio and parameters to wet audio.
 
-    It begins as a wire and keeps a straight path from dry to wet. Each block is 6 times as
+    It begins as the identity and keeps a direct path from dry to wet. Each block is 6 times as
     dilated as the one before. Source: Steinmetz and Reiss, AES 152, 2022; Perez et al. 2018 (FiLM).
     """
 

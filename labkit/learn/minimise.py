@@ -66,7 +66,7 @@ def minimise(
     Args:
         loss: points (k, n) -> losses (k,): float64 arrays, or for ``"gradient"`` tensors.
         method: ``"gradient"``, ``"spsa"``: Adam within 0..1, by autograd or two more evaluations.
-            ``"cma"``: CMA-ES until it stands still, in whole generations; the rest is for it.
+            ``"cma"``: CMA-ES in whole generations until it converges; it alone uses what follows.
         spread: standard deviation of the first generation.
         population: points per generation; 4 + 3 log(n) when None.
         bounded: whether points stay within 0..1.

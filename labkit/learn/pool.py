@@ -1,4 +1,4 @@
-"""A store for costly examples: made once, kept on disk, read again in every round."""
+"""A cache of examples on disk: each is made once and read again in later rounds."""
 
 import zlib
 from collections.abc import Callable, Mapping

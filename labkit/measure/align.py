@@ -1,4 +1,4 @@
-"""Distances that ignore what a processor does to time and sign: a lag of some samples, polarity."""
+"""Distances between sounds that ignore a small time lag and the polarity."""
 
 import math
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def align(estimate: Tensor, target: Tensor, *, max_shift: int = 100) -> tuple[Tensor, Tensor]:
-    """The target moved by up to `max_shift` samples, and turned over if need be, onto the estimate.
+    """Shift `target` by up to `max_shift` samples, and invert it if that fits better.
 
-    Sounds are (b, channels, samples), and come back without `max_shift` samples at either end.
+    Sounds are (b, channels, samples); `max_shift` samples are cut from both ends of each.
 
     Source: Ramírez et al., ICASSP 2021, section 3.4 (cross-correlation, then the better of two
         polarities). Ours takes the strongest correlation of either sign, once.
@@ -45,12 +45,11 @@ def aligned_distance(
     floor_db: float = -80.0,
     n_ffts: tuple[int, ...] = (512, 2048),
 ) -> Tensor:
-    """How far two sounds are apart once lag, polarity and level are ignored: (b,).
+    """Distance (b,) between two sounds, whatever their lag, polarity and level.
 
     Log-magnitude L1 in nepers, plus spectral convergence of the last frame length, both at one RMS
-    level; plus the difference of levels, by `level_weight` for each dB. So nothing is won by a
-    sound that is too soft, nor by one that is too loud. What lies below `floor_db` of full scale,
-    at an RMS level of -20 dB, counts as silence.
+    level, plus `level_weight` times the level difference in dB, so that a wrong level costs. At an
+    RMS level of -20 dB, what lies below `floor_db` of a full-scale sine counts as silence.
 
     Source: Yamamoto et al. 2020, section 2.2, for each item alone.
     """
@@ -80,9 +79,9 @@ def _magnitudes(sound: Tensor, n_fft: int, floor_db: float) -> Tensor:
 def align_signs(
     reference: NDArray[np.floating], wet: NDArray[np.floating]
 ) -> tuple[NDArray[np.floating], float]:
-    """The part of a longer reference that lies on `wet` (samples,), and their correlation, 0..1.
+    """The part of a longer reference that matches `wet` (samples,), and their correlation, 0..1.
 
-    A memoryless curve keeps every sign, however deep it is, so the signs are correlated.
+    Only signs are correlated, because a memoryless curve keeps the sign of every sample.
 
     Source: the polarity coincidence correlator, Wolff, Thomas & Williams 1962.
     """
@@ -103,10 +102,10 @@ def align_signs(
 def lag_of(
     wet: NDArray[np.floating], clean: NDArray[np.floating], max_lag: int
 ) -> tuple[int, float]:
-    """By how many samples `wet` is behind `clean`, and how alike they are then, -1..1.
+    """How many samples `wet` is behind `clean`, and their correlation after alignment, -1..1.
 
-    Both are (samples,) of any lengths. Their slopes are correlated, of which a constant part is no
-    part, and which a curve with memory hardly delays. Likeness is negative for opposite polarity.
+    Both are (samples,), of any length. Their slopes are correlated, because a constant offset has
+    no slope, and a curve with memory hardly delays slopes. It is negative for opposite polarity.
     """
     slopes = [np.diff(x, prepend=x[:1]).astype(np.float32) for x in (wet, clean)]
     padded = np.pad(slopes[0], (max_lag, max(0, len(clean) - len(wet)) + max_lag))
@@ -118,14 +117,14 @@ def lag_of(
 
 
 def overlap(wet: NDArray, clean: NDArray, lag: int) -> tuple[NDArray, NDArray]:
-    """The parts of two recordings (samples,) that are there in both, if `wet` is `lag` behind."""
+    """The parts of two recordings (samples,) that overlap, if `wet` is `lag` samples behind."""
     wet, clean = wet[max(0, lag) :], clean[max(0, -lag) :]
     n = min(len(wet), len(clean))
     return wet[:n], clean[:n]
 
 
 def _correlation(longer: NDArray, shorter: NDArray) -> NDArray:
-    """At every place where the shorter signal lies within the longer one."""
+    """Correlation at every position of the shorter signal within the longer one."""
     n = next_fast_len(len(longer), real=True)  # what wraps around lands beyond the places used
     correlation = irfft(rfft(longer, n) * np.conj(rfft(shorter, n)), n)
     return correlation[: len(longer) - len(shorter) + 1]

@@ -1,4 +1,4 @@
-"""Integrated loudness (ITU-R BS.1770-4), and clips brought to one loudness without clipping any."""
+"""Integrated loudness (ITU-R BS.1770-4), and matching the loudness of clips without clipping."""
 
 import math
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ def loudness_lufs(audio: np.ndarray, sample_rate: int) -> float:
 
 
 def loudness_error_lu(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Difference of integrated loudness; what is too soft to have one counts as -70 LUFS."""
+    """Difference of integrated loudness; a sound too soft to measure counts as -70 LUFS."""
     ours, theirs = (max(loudness_lufs(audio, sample_rate), -70.0) for audio in (estimate, target))
     return abs(ours - theirs)
 
@@ -71,7 +71,7 @@ def _check(sample_rate: int) -> None:
 
 
 def _shift_for(audio: np.ndarray, sample_rate: int, target_lufs: float) -> float:
-    """DB to reach the target; again, because blocks may cross the gate once the level moves."""
+    """Gain in dB to reach the target; repeated, because blocks may cross the gate."""
     shift_db = 0.0
     for _ in range(3):
         missing_db = target_lufs - loudness_lufs(audio * db_to_amplitude(shift_db), sample_rate)
@@ -86,10 +86,10 @@ def _shift_for(audio: np.ndarray, sample_rate: int, target_lufs: float) -> float
 def match_all(
     clips: Mapping[str, Clip], *, target_lufs: float = -23.0
 ) -> tuple[dict[str, tuple[np.ndarray, float]], float]:
-    """Bring several clips to one loudness by one shift each; if one would clip, all go lower.
+    """Bring several clips to one loudness by a gain for each; if one would clip, all get softer.
 
     Returns name -> (float32 audio, shift in dB), and the loudness reached: `target_lufs` (in
-    -70..0), or less where a peak stood in the way. A clip without a loudness has shift 0.
+    -70..0), or less if a peak would clip. A clip without a loudness has shift 0.
     """
     audio = {name: as_channels(samples) for name, (samples, _) in clips.items()}
     shifts = {name: _shift_for(audio[name], rate, target_lufs) for name, (_, rate) in clips.items()}
@@ -107,7 +107,7 @@ def match_all(
 
 
 class TruePeakMeter:
-    """The highest peak of a stream, between its samples too: eight times oversampled.
+    """The true peak of a stream, measured at eight times its sample rate.
 
     Source: ITU-R BS.1770-4, annex 2.
     """

@@ -20,7 +20,7 @@ def levenshtein(first: Names, second: Names) -> int:
 
 
 def macro_f1(truth: Sequence[Names], predicted: Sequence[Names], pedals: Names) -> float:
-    """F1 of each pedal's presence, averaged; a pedal neither there nor predicted counts 1."""
+    """F1 of each pedal's presence, averaged; a pedal neither present nor predicted counts as 1."""
     scores = []
     for pedal in pedals:
         occurs = np.array([pedal in names for names in truth])
@@ -31,9 +31,9 @@ def macro_f1(truth: Sequence[Names], predicted: Sequence[Names], pedals: Names) 
 
 
 def chain_scores(truth: Sequence[Names], predicted: Sequence[Names]) -> dict[str, np.ndarray]:
-    """Scores of each clip, of canonical orders: ``exact``, ``set`` (0/1) and ``levenshtein``.
+    """Scores of each clip, for canonical orders: ``exact``, ``set`` (0/1) and ``levenshtein``.
 
-    ``order`` (0/1) is of clips whose set is right and holds at least two pedals, NaN elsewhere.
+    ``order`` (0/1) is NaN unless the set is right and holds at least two pedals.
     """
     pairs = list(zip(truth, predicted, strict=True))
     exact = np.array([float(tuple(a) == tuple(b)) for a, b in pairs])
@@ -77,7 +77,7 @@ def relative_error_db(expected: np.ndarray | Tensor, given: np.ndarray | Tensor)
 
 
 def calibration_error(stated: ArrayLike, right: ArrayLike, n_bins: int = 10) -> float:
-    """How far stated probabilities (n,) are from being right (n,), a mean over bins of one width.
+    """Mean gap between stated probabilities (n,) and how often they are right, over equal bins.
 
     Source: Guo et al. 2017, eq. 3 (expected calibration error).
     """

@@ -1,4 +1,4 @@
-"""Scores: one row beside everything it must be read with, its interval, and the results files."""
+"""Scores: a row with its baselines and its interval, and the results files."""
 
 import json
 import math
@@ -37,7 +37,7 @@ class Row:
     prior: float | None = None  # the best constant answer
     floor: float | None = None  # a trivial model
     control: float | None = None  # the model on another example's audio
-    oracle: float | None = None  # an answer that knows all that can be heard
+    oracle: float | None = None  # an answer that is told more, e.g. the dry sound
     reference: float | None = None  # the best published score
     seconds: float | None = None
     checkpoint: str | None = None  # file name
@@ -66,10 +66,10 @@ def row(
     """One row from the scores (clips,) of single clips; booleans count as 0 and 1.
 
     The interval is over `groups` (clips,), the sources of the clips. None gives no interval, for a
-    metric that has one value for all clips (then `values` is a scalar). `beside` has the scores of
-    others by the field of `Row`: an array of clips, which is averaged, or one number. `facts` are
-    protocol, name, sources and metric. Raises ValueError if a field is unknown or a score is not
-    finite.
+    metric that has one value for all clips (then `values` is a scalar). `beside` maps a field of
+    `Row` (floor, control, ...) to its scores: an array over clips, which is averaged, or one
+    number. `facts` are protocol, name, sources and metric. Raises ValueError if a field is unknown
+    or a score is not finite.
     """
     values = np.atleast_1d(np.asarray(values, dtype=np.float64))
     several = groups is not None and len(set(groups)) > 1
@@ -86,7 +86,7 @@ def row(
 def results_path(system: str) -> Path:
     """Where the results of one system are kept: `data/results/SYSTEM.json`.
 
-    Raises ValueError for a name that is none, so that none becomes a path.
+    Raises ValueError for the name of no system.
     """
     if not system.isidentifier():
         raise ValueError(f"system must be a name such as pedal_order, got {system!r}")
@@ -133,24 +133,15 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """A 95 % interval for the mean of (clips,), by `n` draws of whole sources: the groups (clips,).
 
-    Clips of one source are not independent. Raises ValueError if the lengths differ, a value is not
-    finite, or there is only one source.
+    Clips of one source are not independent; there are two sources at least.
 
     Source: Efron & Tibshirani 1993, ch. 13 (percentile); widened for few sources as in Hesterberg,
         The American Statistician 69(4), 2015, sec. 5.3 ("expanded percentile").
     """
     values = np.asarray(values, dtype=np.float64)
     _, index = np.unique(np.asarray(groups), return_inverse=True)
-    if values.ndim != 1 or values.shape != index.shape:
-        raise ValueError(
-            f"values and groups must be equally long vectors, got {values.shape} and {index.shape}"
-        )
-    if not np.isfinite(values).all():
-        raise ValueError("values must be finite")
     counts = np.bincount(index)
     size = len(counts)
-    if size < 2:
-        raise ValueError(f"groups must name at least two sources, got {size}")
     draws = generator(seed, "bootstrap").integers(0, size, (n, size))
     means = np.bincount(index, values)[draws].sum(1) / counts[draws].sum(1)
     # The t quantile takes the place of the normal one: with few sources the percentile is too

@@ -5,20 +5,15 @@ Nothing in the course needs them.
 
 import json
 import shutil
-import stat
 import tarfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from labkit.signal.optional import need
 from labkit.signal.paths import cache_dir, replacing
 
-_BAD_ARCHIVE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError)
-# What an archive may unpack to: so many bytes, and so many times its own size.
-_LEAST_UNPACKED, _EXPANSION = 100_000_000, 20
+_BAD_ARCHIVE = (shutil.ReadError, tarfile.TarError, EOFError)
 
 
 class DatasetUnavailable(RuntimeError):  # noqa: N818 - the world's state, not an error
@@ -105,7 +100,9 @@ def _have(record: Record, file: str, archive: Path, unpacked: Path) -> None:
     try:
         fetcher.fetch(file, downloader=pooch.HTTPDownloader(timeout=30))
         if unpacked != archive:
-            _unpack(archive, unpacked)
+            with replacing(unpacked) as temporary:
+                safely = {} if archive.suffix == ".zip" else {"filter": "data"}
+                shutil.unpack_archive(archive, temporary, **safely)
     # A ValueError is of pooch: another md5.
     except (ValueError, requests.RequestException, *_BAD_ARCHIVE) as error:
         raise DatasetUnavailable(
@@ -115,37 +112,3 @@ def _have(record: Record, file: str, archive: Path, unpacked: Path) -> None:
         ) from error
     if unpacked != archive and not by_hand:
         archive.unlink()
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack whole or not at all, without what a Mac adds to archives.
-
-    ValueError for what is neither file nor folder, for a name that leaves the folder, and for more
-    than 20 times the archive's size and 100 MB.
-    """
-    left = _LEAST_UNPACKED + _EXPANSION * archive.stat().st_size
-
-    def check(name: str, size: int, *, plain: bool) -> None:
-        nonlocal left
-        left -= size
-        path = PurePosixPath(name.replace("\\", "/"))
-        if not plain or path.is_absolute() or ".." in path.parts or left < 0:
-            raise ValueError(f"files and folders of a data set were expected, got {name!r}, {size}")
-
-    with replacing(folder) as temporary:
-        temporary.mkdir()
-        if archive.suffix == ".zip":
-            with zipfile.ZipFile(archive) as file:
-                for member in file.infolist():
-                    kind = stat.S_IFMT(member.external_attr >> 16)
-                    plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
-                    check(member.filename, member.file_size, plain=plain)
-                    file.extract(member, temporary)
-        else:
-            with tarfile.open(archive) as file:
-                for member in file:
-                    check(member.name, member.size, plain=member.isreg() or member.isdir())
-                    file.extract(member, temporary, filter="data")
-        shutil.rmtree(temporary / "__MACOSX", ignore_errors=True)
-        for resource_fork in temporary.rglob("._*"):
-            resource_fork.unlink()

@@ -3,6 +3,7 @@
 Audio is float32 `(channels, samples)`, full scale 1, finite.
 """
 
+import io
 import os
 import re
 import shutil
@@ -14,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from numbers import Real
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -41,6 +41,8 @@ _MOST_VALUES = 1 << 26
 _STREAMED = [range(0x7FFFEE00, 0x80001000), range(0xFFFFEE00, 1 << 32), range(1 << 63, 1 << 64)]
 # No file is that long: a libsndfile that says so has guessed.
 _GUESSED = 1 << 33
+# What stands in the first frame of an MP3 that says its length.
+_MP3_LENGTHS = (b"Xing", b"Info", b"VBRI")
 # A stream of Ogg may end so much before its last page says, and is whole.
 _OGG_TAIL_S = 0.2
 _AFTER_DATA = (b"", b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"PEAK", b"JUNK")
@@ -159,52 +161,28 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-class _Bytes:
-    """A file as libsndfile sees it: perhaps of another size, and with another beginning.
-
-    Nothing here raises: libsndfile could not pass it on.
-    """
-
-    def __init__(self, file: BinaryIO, size: int, patch: tuple[int, bytes]) -> None:
-        self.file, self.place = file, 0
-        self.head = bytearray(file.read(1 << 16))
-        self.head[patch[0] : patch[0] + len(patch[1])] = patch[1]
-        self.real_size = os.fstat(file.fileno()).st_size
-        self.size = size or self.real_size
+class _File(io.BufferedReader):
+    """A file for libsndfile, which cannot pass errors on: an impossible seek does nothing."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        place = offset + (0, self.place, self.size)[whence]
-        self.place = place if place >= 0 else self.place
-        return self.place
-
-    def tell(self) -> int:
-        return self.place
-
-    def readinto(self, buffer: memoryview) -> int:
-        data = bytes(self.head[self.place : self.place + len(buffer)])
-        if len(data) < len(buffer) and self.place + len(data) < self.real_size:
-            self.file.seek(self.place + len(data))
-            data += self.file.read(len(buffer) - len(data))
-        elif self.place >= self.real_size < self.size - 4096 <= self.place:
-            data = bytes(min(len(buffer), self.size - self.place))  # where tags would be
-        buffer[: len(data)] = data
-        self.place += len(data)
-        return len(data)
+        with suppress(OSError, ValueError):
+            return super().seek(offset, whence)
+        return self.tell()
 
     def near(self, place: int) -> bytes:
         """Up to 128 KB from a place on."""
-        self.file.seek(min(max(0, place), self.real_size))
-        return self.file.read(1 << 17)
+        self.seek(max(0, place))
+        return self.read(1 << 17)
 
 
 @contextmanager
-def _handle(path: Path, size: int = 0, patch: tuple[int, bytes] = (0, b"")) -> Iterator:
-    """A file opened by libsndfile, which may see another size and patched bytes near the start."""
+def _handle(path: Path) -> Iterator:
+    """A file opened by libsndfile."""
     soundfile = need("soundfile")
-    with open(path, "rb") as raw:
+    with _File(io.FileIO(path)) as raw:
         try:
             with _quiet():
-                file = soundfile.SoundFile(_Bytes(raw, size, patch))
+                file = soundfile.SoundFile(raw)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
             raise _OtherDecoderError(_reason(error)) from error
         try:
@@ -268,23 +246,21 @@ class Recording(AbstractContextManager):
         return AudioFileError(f"{self.path}: {words}")
 
     def _look_at(self, path: Path) -> None:
-        """Find how to open the file, what it is, and whether it promises its length."""
-        self._how: tuple = (path,)
+        """Find what the file is, and whether it promises its length."""
+        self._opened = path
         with _handle(path) as file:
             self.sample_rate, self.channels = file.samplerate, file.channels
             self._kind, self._promised = file.format, file.frames
-            head = bytes(file.name.head)
+            head = file.name.near(0)
+            if head.startswith(b"ID3"):  # a tag, perhaps with pictures, whose size has 4 * 7 bits
+                head = file.name.near(10 + sum(head[6 + k] << 7 * (3 - k) for k in range(4)))
         if self._kind == "FLAC" and self._promised > _GUESSED:
             raise _OtherDecoderError("a FLAC stream without its length")
-        if self._kind == "MP3":
-            # Without a Xing header the length is guessed from the size: a huge one gives an upper
-            # bound. With that header nothing changes.
-            with _handle(path, 1 << 40) as file:
-                if file.frames > _GUESSED:
-                    self._how, self._promised = (path, 1 << 40), None
-        at = head.find(b"data\0\0\0\0") + 4
-        if self._promised == 0 and at > 3 and head[at + 4 : at + 8] not in _AFTER_DATA:
-            self._how, self._promised = (path, 0, (at, b"\xff" * 4)), None
+        if self._kind == "MP3" and not any(name in head[:4096] for name in _MP3_LENGTHS):
+            self._promised = None  # guessed from the size
+        at = head.find(b"data\0\0\0\0") + 8
+        if self._promised == 0 and at > 7 and head[at : at + 4] not in _AFTER_DATA:
+            raise _OtherDecoderError("a WAV file from a pipe, without its length")
         rates, channels = range(LOWEST_RATE, HIGHEST_RATE + 1), range(1, _MAX_CHANNELS + 1)
         if self.sample_rate not in rates or self.channels not in channels:
             raise self._error(
@@ -323,7 +299,7 @@ class Recording(AbstractContextManager):
         """
         frames = frames or max(1, _BLOCK_VALUES // self.channels)
         place = 0
-        with _handle(*self._how) as file:
+        with _handle(self._opened) as file:
             while stop is None or place < stop:
                 block = self._take(file, place, min(frames, (stop or place + frames) - place))
                 if not block.shape[1]:
@@ -334,7 +310,7 @@ class Recording(AbstractContextManager):
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """A piece `(channels, stop - start)`; silence beyond the ends."""
-        self._pieces = self._pieces or self._stack.enter_context(_handle(*self._how))
+        self._pieces = self._pieces or self._stack.enter_context(_handle(self._opened))
         piece = np.zeros((self.channels, stop - start), np.float32)
         first, last = max(start, 0), min(stop, self.samples)
         if first < last:
@@ -408,6 +384,7 @@ class Recording(AbstractContextManager):
     def _check_end(self, file, read: int) -> None:
         """An error where the file holds less than it promised, or another stream."""
         raw, promise = file.name, ""
+        place = raw.tell()
         # Some MP3 encoders count the frame of 1152 samples that holds the header.
         missing = (self._promised or read) - read - (1152 if self._kind == "MP3" else 0)
         # libsndfile clamps the length of a cut file without compression and says so in its log.
@@ -430,16 +407,16 @@ class Recording(AbstractContextManager):
             raise self._error(f"the file is truncated, {promise}; copy or export it again")
         if not read:
             raise self._error("audio expected, the file has a header but no samples")
-        more = raw.near(raw.place)
+        more = raw.near(place)
         if (self._kind == "MP3" and more.startswith((b"\xff", b"ID3"))) or (
             self._kind == "OGG" and b"OggS" in more
         ):
             raise _OtherDecoderError(f"several streams, the first one of {read} samples")
 
     @staticmethod
-    def _fault_of_ogg(raw: _Bytes, log: str) -> str:
+    def _fault_of_ogg(raw: _File, log: str) -> str:
         """What shows that pages of an Ogg are gone: inside by the decoder's log, or at its end."""
-        page = raw.near(raw.real_size - (1 << 17)).rpartition(b"OggS")[2]
+        page = raw.near(raw.seek(0, os.SEEK_END) - (1 << 17)).rpartition(b"OggS")[2]
         if "reports a hole" in log:
             return "pages inside it are lost or damaged"
         if len(page) < 23 + sum(page[22 : 23 + (page[22:] or b"0")[0]]):

@@ -73,8 +73,6 @@ class DryPool:
     """`n` clips by number at a peak of -1 dBFS and 16 bits; each process keeps 200 MB of them."""
 
     def __init__(self, source: Source, split: str, n: int, seed: int) -> None:
-        if n < 1:
-            raise ValueError(f"n must be at least 1, got {n}")
         self.source, self.split, self.n, self.seed = source, check_split(split), n, seed
         self._kept: dict[int, Clip] = {}
 
@@ -85,9 +83,7 @@ class DryPool:
         return {**self.__dict__, "_kept": {}}
 
     def clip(self, index: int) -> Clip:
-        """Clip `index`, or an IndexError."""
-        if not 0 <= index < self.n:
-            raise IndexError(f"index must be 0 to {self.n - 1}, got {index}")
+        """Clip `index`, from 0 to `n` - 1."""
         clip = self._kept.get(index) or self._render(index)
         if len(self._kept) * clip.audio.nbytes < _KEPT_BYTES:
             self._kept[index] = clip

@@ -1,4 +1,4 @@
-"""One face for every system: its record, and training, loading, saving and scoring written once."""
+"""The interface of every system: its record, and shared training, loading, saving and scoring."""
 
 import importlib
 import json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from labkit.learn.training import Loss, Plan
     from labkit.measure.score import Row
 
-# Name -> where its record lies. A system's modules are imported when it is first asked for.
+# Name -> module of its record. The modules of a system are imported at its first use.
 SYSTEMS = {
     "pedal_order": "labkit.systems.pedal_order",
     "saturation": "labkit.systems.saturation",
@@ -32,7 +32,7 @@ SYSTEMS = {
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides a network; a system's own Config gives the three records defaults."""
+    """All settings of a network; each system's own Config gives defaults."""
 
     sound: Any  # what the network receives: a frozen dataclass of the system
     net: Any  # its sizes and loss weights: a frozen dataclass of the system
@@ -64,19 +64,19 @@ class Config:
 
 @dataclass(frozen=True)
 class Training:
-    """What one run needs besides the network and its plan."""
+    """What a training run needs besides the network and its plan."""
 
     dataset: "Dataset"  # item i depends on i alone, see `labkit.learn.training.fit`
     loss: "Loss"  # (model, batch) -> (scalar to minimise, figures to log)
-    # figures of the model on other clips
+    # scores of the model on validation clips, to log
     validate: Callable[[nn.Module], dict[str, float]] | None = None
     validate_every: int = 1000  # steps between validations
-    # the figure of `validate` at whose minimum the weights are the best; None for the last
+    # the figure of `validate` whose minimum selects the weights; None keeps the last weights
     best: str | None = None
     # called with the trained model on the CPU, e.g. to calibrate it.
     finish: Callable[[nn.Module], None] | None = None
-    # what the loop trains instead of the model, e.g. the model with the running mean of its
-    # weights; `finish` then takes the result over.
+    # what to train instead of the model, e.g. the model with the running mean of its weights;
+    # `finish` then copies the result
     trained: nn.Module | None = None
 
 
@@ -88,9 +88,8 @@ class System:
     where the training sound comes from; ``train.training(config, data, model, run_dir)``, a context
     manager that yields a `Training`, and may keep caches and its best weights in `run_dir`;
     ``score.score(model, **options)``, the rows of its results table; ``score.fixed_score(model)``,
-    figures on a few fixed examples; and where a training may begin from another network's weights
-    in parts, ``train.begin_from(model, start)``.
-
+    scores on a few fixed examples; and, if training can begin with part of another network's
+    weights, ``train.begin_from(model, start)``.
     """
 
     name: str  # of its folder, its commands, its checkpoints and its results file
@@ -123,9 +122,10 @@ class System:
         from labkit.learn.training import fit
 
         data = self.part("train:Data")() if data is None else data
-        model = self.build(config)
         # As JSON holds them: paths as text, tuples as lists.
         settings = {**config.flat(), **json.loads(json.dumps(asdict(data), default=str))}
+        _check_numbers(settings, {**type(config)().flat(), **asdict(type(data)())})
+        model = self.build(config)
         if start is not None:
             train, trained = importlib.import_module(f"{self.module}.train"), self.load(start)
             if hasattr(train, "begin_from"):
@@ -152,7 +152,7 @@ class System:
         return model.eval()
 
     def shipped_path(self, preset: str | None = None) -> Path:
-        """Where the checkpoint of a preset (the first one that ships when None) lies.
+        """The path of the checkpoint of a preset (None: the first one that ships).
 
         Raises ValueError if the preset does not ship.
         """
@@ -209,3 +209,20 @@ def system(name: str) -> System:
     if name not in SYSTEMS:
         raise ValueError(f"system must be one of {', '.join(SYSTEMS)}, got {name!r}")
     return importlib.import_module(SYSTEMS[name]).SYSTEM
+
+
+# Whole numbers whose default is above 0 and that may be 0; fractions that may not.
+_MAY_BE_0, _ABOVE_0 = ("warmup_steps", "n_workers"), ("seconds", "clip_seconds", "learning_rate")
+
+
+def _check_numbers(given: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
+    """ValueError for a number below 0, or 0 for a size, where the default is not."""
+    for name, value in given.items():
+        default = usual[name]
+        if type(default) not in (int, float) or default < 0:
+            continue
+        size = name in _ABOVE_0 or (type(default) is int and name not in _MAY_BE_0)
+        if not value >= 0 or (size and default > 0 and value == 0):
+            raise ValueError(
+                f"{name} must be {'above 0' if size and default else '0 or more'}, got {value}"
+            )

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.effects.chain import Chain, Step, count_orders
+from labkit.effects.chain import Chain, ChainSampler, Step, count_orders
 from labkit.effects.parameters import Parameter, ParameterSpace
-from labkit.effects.sampling import ChainSampler
 from labkit.effects.saturation import TapeSaturationProcessor, saturate
 from labkit.effects.synths import kosc
 from labkit.effects.synths.spec import Choice, Knob, SynthSpec

@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from labkit.effects import registry
-from labkit.effects.chain import NO_PEDALS, Chain, ChainSpace, Step, render_chains
+from labkit.effects.chain import NO_PEDALS, Chain, ChainSampler, ChainSpace, Step, render_chains
 from labkit.effects.effect import Effect, commutes
 from labkit.effects.kernels import batched, over_time
 from labkit.effects.parameters import space
 from labkit.effects.registry import EFFECTS, effect
-from labkit.effects.sampling import ChainSampler
 from labkit.measure.metrics import relative_error_db, si_sdr_db
 from labkit.signal.guitar import phrase
 from labkit.signal.seeds import generator

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labkit.effects.hosts.engines import Vst3Instrument
 from labkit.effects.hosts.worker import PluginError, Worker
 
 RATE = 44_100
@@ -89,3 +90,12 @@ def test_a_state_brings_a_sound_back(host: Worker, reed: str) -> None:
     with pytest.raises(PluginError, match="does not read this preset"):
         with_fresh.call("load", b"Dear reader")
     with_fresh.close()
+
+
+def test_what_it_lacks_is_named(host: Worker, reed: str) -> None:
+    with pytest.raises(PluginError, match="wave never shows 'Noise'; it shows "):
+        host.call("play", QUIET | {"wave": "Noise"}, 60, 0.1, 0.1)
+    with pytest.raises(PluginError, match="nosuch is none of the"):
+        host.call("play", {"nosuch": 0.5}, 60, 0.1, 0.1)
+    with pytest.raises(ValueError, match=r"but not these 2 of 3: cutoff, nosuch"):
+        Vst3Instrument(reed, ["wave", "cutoff", "nosuch"])

@@ -2,12 +2,10 @@
 
 import re
 import struct
-import types
 
 import numpy as np
 import pytest
 
-from labkit.effects.hosts import engines
 from labkit.effects.hosts.worker import PluginError
 from labkit.effects.synths import surge
 from labkit.effects.synths.registry import Synth
@@ -18,44 +16,27 @@ from labkit.systems.synth.predict import patch_of
 from labkit.systems.synth.train import exchanges, varied
 
 # The parameters of scene A that matter here, and of the whole, as pedalboard shows them of Surge XT 1.3.
-CLASSIC = "shape width_1 width_2 sub_mix sync"
-MODERN = "sawtooth pulse triangle width sync"
 WHOLE = """a_feedback a_filter_balance a_filter_configuration a_fm_routing a_highpass a_link_resonance a_noise_color
 a_noise_mute a_noise_route a_noise_solo a_noise_volume a_octave a_osc_drift a_pan a_pitch a_play_mode a_portamento
 a_pre_filter_gain a_vca_gain a_waveshaper_drive a_waveshaper_type active_scene fx_chain_bypass scene_mode
 a_filter_2_offset_mode"""
 PARTS = {
     "a_{}_eg": (("amp", "filter"), "attack decay release sustain envelope_mode"),
-    "a_filter": ((1, 2), "cutoff resonance type feg_mod_amount keytrack"),
-    "a_lfo": (range(1, 7), "amplitude attack decay deform delay hold phase rate release sustain"),
-    "a_ring_modulation": (("1x2", "2x3"), "mute solo"),
+    "a_filter_{}": ((1, 2), "cutoff resonance type feg_mod_amount keytrack"),
+    "a_lfo_{}": (
+        range(1, 7),
+        "amplitude attack decay deform delay hold phase rate release sustain",
+    ),
+    "a_ring_modulation_{}": (("1x2", "2x3"), "mute solo"),
+    "a_osc_{}": (
+        (1, 2, 3),
+        "keytrack mute octave pitch retrigger route solo unison_detune unison_voices volume "
+        "sawtooth pulse triangle width sync",
+    ),
 }
-OSCILLATOR = "keytrack mute octave pitch retrigger route solo unison_detune unison_voices volume "
-
-
-def names_of(oscillator: str) -> list[str]:
-    """Every name, with oscillators whose first five parameters are these."""
-    found = WHOLE.split()
-    for part, (members, knobs) in PARTS.items():
-        for one in members:
-            prefix = part.format(one) if "{" in part else f"{part}_{one}"
-            found += [f"{prefix}_{knob}" for knob in knobs.split()]
-    return found + [f"a_osc_{k}_{x}" for k in (1, 2, 3) for x in (OSCILLATOR + oscillator).split()]
-
-
-NAMES = names_of(MODERN)
-FILTERS = "Off|LP 12 dB|LP 24 dB|LP Legacy Ladder|HP 12 dB|HP 24 dB|BP 12 dB|N 12 dB"
-OCTAVES, ROUTES = "-3|-2|-1|0|1|2|3", "Filter 1|Both|Filter 2"
-VOICES = "1 voice|" + "|".join(f"{n} voices" for n in range(2, 17))
-CONFIGURATIONS = "Serial 1|Serial 2|Serial 3|Dual 1|Dual 2|Stereo|Ring|Wide"
-# Parameter -> the words that it shows, from the low end of its travel to the high.
-WORDS = {"a_octave": OCTAVES, "a_noise_route": ROUTES, "a_filter_configuration": CONFIGURATIONS}
-WORDS |= {"a_waveshaper_type": "Off|Soft|Hard|Asymmetric|Sine|Digital"}
-WORDS |= {f"a_filter_{k}_type": FILTERS for k in (1, 2)}
-WORDS |= {f"a_{name}_eg_envelope_mode": "Digital|Analog" for name in ("amp", "filter")}
-for number in (1, 2, 3):
-    WORDS |= {f"a_osc_{number}_route": ROUTES, f"a_osc_{number}_octave": OCTAVES}
-    WORDS |= {f"a_osc_{number}_unison_voices": VOICES}
+NAMES = set(WHOLE.split())
+for part, (members, knobs) in PARTS.items():
+    NAMES |= {f"{part.format(one)}_{knob}" for one in members for knob in knobs.split()}
 # The part of a new instance's patch that is changed.
 PATCH = (
     '<?xml version="1.0"?>\n<patch><parameters><a_pitch type="2" value="0.0" extend_range="0" />'
@@ -79,103 +60,45 @@ def preset_file(patch: str) -> bytes:
     return head + state + b"meta" + b"List" + struct.pack("<i", 2) + chunks
 
 
-class FakeKnob:
-    """A parameter that takes 0..1 and nothing else, and shows words if it has any."""
+class Recorder:
+    """In place of the hosted instrument, whose tests are beside this file: it notes what it is asked."""
 
-    def __init__(self, words: str) -> None:
-        self._words, self._value = words.split("|") if words else [], 0.5
+    def __init__(self, where, names, prepare):
+        self.where, self.names, self.content = where, set(names), prepare(preset_file(PATCH))
+        self.placed, self.played, self.reloads = {}, [], 0
 
-    @property
-    def raw_value(self) -> float:
-        return self._value
+    def place(self, name, word):
+        self.placed[name] = word
 
-    @raw_value.setter
-    def raw_value(self, value: float) -> None:
-        assert isinstance(value, float)
-        assert 0 <= value <= 1
-        self._value = value
+    def settle(self, settings, sample_rate):
+        self.played.append((settings, sample_rate))
 
-    def get_text_for_raw_value(self, raw: float) -> str:
-        if not self._words:
-            return f"{100 * raw:.2f} %"
-        return self._words[round(raw * (len(self._words) - 1))]
+    def play(self, settings, key, held, seconds, **note):
+        self.played.append((settings, key, held, seconds, note))
 
+    def state(self):
+        return self.content
 
-class FakeSurge:
-    """What pedalboard makes of Surge XT, with a sine that is as long as the note; presets are its numbers."""
-
-    name, version, is_instrument = "Surge XT", "1.3.4", True
-
-    def __init__(self, where: str) -> None:
-        self.where, self.notes, self.preset_data = where, [], preset_file(PATCH)
-
-    @property
-    def parameters(self) -> dict[str, FakeKnob]:
-        """Made anew when a preset is loaded: the oscillators' names follow their type."""
-        if self._knobs is None:
-            modern = b'<a_osc1_type type="0" value="8" />' in self._preset
-            every = names_of(MODERN if modern else CLASSIC)
-            self._knobs = {name: FakeKnob(WORDS.get(name, "")) for name in every}
-        return self._knobs
-
-    def process(
-        self, events: list, seconds: float, rate: int, *, num_channels: int, reset: bool
-    ) -> np.ndarray:
-        assert not reset
-        sound = np.zeros((num_channels, int(seconds * rate)), np.float32)
-        assert sound.shape[1] % 32 == 0, "the next note would begin within a block of Surge's"
-        if events[0][0][0] != 0x90:
-            assert [bytes([0x80, key, 0]) for key in range(128)] == [event for event, _ in events]
-        else:
-            (on, start_s), (off, end_s) = events
-            assert (on[0], off[0]) == (0x90, 0x80)
-            assert on[1] == off[1]
-            self.notes.append((on[1], on[2], start_s, end_s))
-            held = np.arange(sound.shape[1]) < end_s * rate
-            hertz = 440 * 2 ** ((on[1] - 69) / 12)
-            gain = self.parameters["a_vca_gain"].raw_value
-            sound[:] = gain * held * np.sin(2 * np.pi * hertz * np.arange(sound.shape[1]) / rate)
-        return sound
-
-    @property
-    def preset_data(self) -> bytes:
-        knobs = self.parameters
-        values = [knobs[name].raw_value for name in NAMES if name in knobs]
-        return self._preset + np.array(values).tobytes()
-
-    @preset_data.setter
-    def preset_data(self, preset: bytes) -> None:
-        self._preset, self._knobs = preset, None
+    def reload(self):
+        self.reloads += 1
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[FakeSurge]:
-    """Every fake instance that was made, in order."""
-    found: list[FakeSurge] = []
-
-    def make(where: str) -> FakeSurge:
-        found.append(FakeSurge(where))
-        return found[-1]
-
-    monkeypatch.setattr(engines, "need", lambda _: types.SimpleNamespace(VST3Plugin=make))
+def engine(monkeypatch: pytest.MonkeyPatch) -> SurgeEngine:
+    monkeypatch.setattr(surge, "Vst3Instrument", Recorder)
     monkeypatch.setattr(surge, "find_surge", lambda: "/a/Surge XT.vst3")
-    return found
+    return SurgeEngine("surge_simple")
 
 
 def patch(seed: int) -> dict[str, float | str]:
     return SIMPLE.draw(generator(seed, "patch"))
 
 
-def shown(plugin: FakeSurge, name: str) -> str:
-    knob = plugin.parameters[name]
-    return knob.get_text_for_raw_value(knob.raw_value)
-
-
 def test_the_set_is_the_published_one() -> None:
     every = [field.name for field in SIMPLE.fields]
     assert len(every) == 92
     assert [name for name in every if name.startswith("note_")] == list(NOTE)
-    assert set(every) - set(NOTE) <= set(NAMES)
+    assert (set(every) - set(NOTE)) | set(start()) <= NAMES
     assert not set(start()) & set(every)
     counts = {"a_osc_": 21, "a_lfo_": 52, "a_filter_": 10, "a_amp_eg_": 4, "a_noise_": 1}
     assert {x: sum(name.startswith(x) for name in every) for x in counts} == counts
@@ -207,45 +130,40 @@ def test_a_preset_gets_its_routes_and_stays_whole() -> None:
         routed(preset_file(PATCH.replace("a_pitch", "a_tune")))
 
 
-def test_every_value_reaches_its_parameter(made: list[FakeSurge]) -> None:
-    engine = SurgeEngine("surge_simple")
-    assert made[0].where == "/a/Surge XT.vst3"
+def test_every_value_reaches_its_parameter(engine: SurgeEngine) -> None:
+    instrument, rest = engine._instrument, start() | {"a_vca_gain": 0.5}
+    assert instrument.where == "/a/Surge XT.vst3"
+    assert instrument.names == set(rest) | set(SIMPLE.names) - set(NOTE) <= NAMES
+    # Every word that may be set is looked up at once: a release that lacks one is refused.
+    assert {"a_filter_1_type", "a_osc_1_route", "a_octave"} <= set(instrument.placed)
     for seed in range(40):
         values = patch(seed)
         engine.render(values, 0.1)
-        for name, value in (start() | values).items():
-            if name in NOTE:
-                continue
-            if isinstance(value, str):
-                assert shown(made[0], name).removesuffix(" voice").removesuffix(" voices") == value
-            else:
-                assert made[0].parameters[name].raw_value == value, name
-        begin, held = values["note_start"], values["note_seconds"]
-        assert made[0].notes[-1] == (values["note_pitch"], 102, begin, begin + held)
-    assert len(made) == 1
+        settings, key, held, seconds, note = instrument.played[-1]
+        wanted = rest | {"a_pitch": 0.5} | values
+        assert settings == {name: wanted[name] for name in wanted if name not in NOTE}
+        assert (key, held) == (values["note_pitch"], values["note_seconds"])
+        assert (seconds, note["start"], note["velocity"]) == (0.1, values["note_start"], 0.8)
 
 
-@pytest.mark.usefixtures("made")
-def test_a_release_that_differs_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(WORDS, "a_filter_1_type", "Off|Lowpass 12")
-    with pytest.raises(ValueError, match="a_filter_1_type never shows 'LP 12 dB'; it shows Off, "):
+def test_volume_tuning_presets_and_new_instances(engine: SurgeEngine) -> None:
+    instrument, values = engine._instrument, patch(1)
+    setting = {"volume_db": 24.0, "tuning": -13.0}
+    assert engine.preset(values, "", setting) == instrument.content
+    moved = {"a_vca_gain": 0.75, "a_octave": "-1", "a_pitch": 0.5 - 1 / 14}  # an octave and a step
+    assert moved.items() <= instrument.played[-1][0].items()
+    assert instrument.reloads == 0
+    engine.first_note(values, 0.5, setting)
+    assert moved.items() <= instrument.played[-1][0].items()
+    assert instrument.reloads == 1
+
+
+def test_a_release_that_keeps_no_routes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surge, "Vst3Instrument", Recorder)
+    monkeypatch.setattr(surge, "find_surge", lambda: "/a/Surge XT.vst3")
+    monkeypatch.setattr(Recorder, "state", lambda _: preset_file(PATCH))
+    with pytest.raises(ValueError, match="did not take over the routes of its LFOs"):
         SurgeEngine("surge_simple")
-    monkeypatch.setitem(globals(), "MODERN", CLASSIC)
-    with pytest.raises(ValueError, match=r"has 154 parameters, but not these 12 of .*_1_sawtooth"):
-        SurgeEngine("surge_simple")
-
-
-def test_volume_presets_and_new_instances(made: list[FakeSurge]) -> None:
-    note = {"note_start": 0.125, "note_seconds": 0.25}
-    engine, values = SurgeEngine("surge_simple"), patch(1) | note
-    loud, quiet = (engine.render(values, 0.5, None, {"volume_db": x}) for x in (24.0, -24.0))
-    # Places of 24 and -24 dB.
-    assert np.abs(loud).max() / np.abs(quiet).max() == pytest.approx(0.75 / 0.25, rel=1e-3)
-    numbers = np.frombuffer(engine.preset(values, "", {"volume_db": 24.0})[-8 * len(NAMES) :])
-    assert numbers[NAMES.index("a_vca_gain")] == 0.75
-    assert len(made) == 1
-    np.testing.assert_array_equal(engine.first_note(values, 0.5, {"volume_db": 24.0}), loud)
-    assert len(made) == 2
 
 
 def test_without_surge_the_error_says_how_to_get_it(

@@ -97,7 +97,7 @@ def test_a_chain_diagram_is_text_with_units():
         == f"Pedal chain: input -> distortion (drive 20 dB) -> {reverb} -> {own} -> output"
     )
     assert "<b>&lt;own&gt;</b><br>rate 0.5 Hz" in shown._repr_html_()
-    nothing = "no pedals (the recording sounds as the dry one does)"
+    nothing = "no pedals (the recording is dry)"
     assert str(plots.chain_diagram([])) == f"Pedal chain: input -> {nothing} -> output"
 
 

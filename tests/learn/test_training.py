@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from labkit.learn.training import Plan, clear, fit
-from labkit.signal.seeds import generator, torch_generator
+from labkit.signal.seeds import torch_generator
 
 
 class Line(Dataset):
@@ -84,17 +83,15 @@ def whole(tmp_path_factory):
 
 
 class Fault:
-    """A loss that acts once, after the step has changed random numbers and, to fail, weights."""
+    """A loss that acts once, after the step has changed random numbers."""
 
-    def __init__(self, step, act, *, fails=True):
-        self.left, self.act, self.fails = step, act, fails
+    def __init__(self, step, act):
+        self.left, self.act = step, act
 
     def __call__(self, model, batch):
         found = squared_error(model, batch)
         self.left -= 1
         if self.left == 0:
-            if self.fails:
-                next(model.parameters()).data.fill_(7.0)
             self.act()
         return found
 
@@ -103,64 +100,35 @@ def fail(*_):
     raise RuntimeError("a cable came loose")
 
 
-def signalled(number):
-    return {"loss": Fault(37, lambda: signal.raise_signal(number), fails=False)}
-
-
 @pytest.mark.parametrize(
-    ("fault", "error", "kept"),
+    ("fault", "error", "done"),
     [
-        ({"loss": Fault(37, fail)}, RuntimeError, 36),
-        (signalled(signal.SIGINT), KeyboardInterrupt, 37),
-        (signalled(signal.SIGTERM), SystemExit, 37),
-        ({"on_log": lambda row: row["step"] < 35 or fail()}, RuntimeError, 35),
-        ({"validate": fail, "validate_every": 35}, RuntimeError, 35),
+        ({"loss": Fault(37, fail)}, RuntimeError, 30),
+        ({"loss": Fault(37, lambda: signal.raise_signal(signal.SIGINT))}, KeyboardInterrupt, 37),
+        ({"loss": Fault(37, lambda: signal.raise_signal(signal.SIGTERM))}, SystemExit, 37),
+        ({"validate": fail, "validate_every": 35}, RuntimeError, 30),
     ],
 )
 def test_after_any_error_a_run_goes_on_as_if_nothing_had_been(
-    fault, error, kept, whole, tmp_path, capfd, request
+    fault, error, done, whole, tmp_path, capfd, request
 ):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with pytest.raises(error) as caught:
         run(tmp_path, **fault)
     assert error is not SystemExit or caught.value.code == 143
-    assert f"{kept} steps are kept" in capfd.readouterr().err
-    steps = []
-    rest = (
-        {"validate": lambda _: {"seen": 1.0}, "validate_every": 35} if "validate" in fault else {}
-    )
-    assert torch.equal(run(tmp_path, on_log=lambda row: steps.append(row["step"]), **rest), whole)
-    assert steps == [step for step in range(5, 65, 5) if step > kept or (step == kept and rest)]
-    log = (tmp_path / "training.log").read_text()
-    assert ("a cable came loose" in log and "Traceback" in log) == (error is RuntimeError)
-    assert f"{kept} of 60 steps are done" in log
-    assert all(f"step {step}  loss" in log for step in range(5, 65, 5))
+    capfd.readouterr()
+    assert torch.equal(run(tmp_path), whole)
+    assert f"{done} of 60 steps are done" in capfd.readouterr().err
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(5, 65, 5))
-    assert [row["step"] for row in rows if "seen" in row] == ([35, 60] if rest else [])
 
 
-def test_a_checkpoint_that_is_cut_or_damaged_is_named_and_the_one_before_it_used(
-    whole, tmp_path, capfd
-):
-    with pytest.raises(RuntimeError):
-        run(tmp_path / "run", Fault(37, fail))
-    content = (tmp_path / "run" / "checkpoint.pt").read_bytes()
-    rng = generator(0, "damage")
-    damaged = [content[:n] for n in (1, len(content) // 2, len(content) - 1)]
-    for place in (0, len(content) - 1, *rng.integers(len(content), size=3)):
-        damaged.append(bytes([*content[:place], content[place] ^ 4, *content[place + 1 :]]))
-    for number, bad in enumerate(damaged):
-        folder = shutil.copytree(tmp_path / "run", tmp_path / str(number))
-        (folder / "checkpoint.pt").write_bytes(bad)
-        assert torch.equal(run(folder), whole)
-        said = capfd.readouterr().err
-        assert "checkpoint.pt is damaged and put aside" in said
-        assert "30 of 60 steps are done" in said
-    (tmp_path / "run" / "checkpoint.previous.pt").unlink()
-    (tmp_path / "run" / "checkpoint.pt").write_bytes(content[:-1])
-    assert torch.equal(run(tmp_path / "run"), whole)  # from its beginning
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    run(tmp_path, plan=replace(PLAN, steps=10))
+    (tmp_path / "checkpoint.pt").write_bytes((tmp_path / "checkpoint.pt").read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"checkpoint.pt is damaged: start again \(--fresh\)"):
+        run(tmp_path)
 
 
 def test_a_finished_run_goes_on_with_more_steps_and_says_when_there_are_fewer(tmp_path, capfd):
@@ -177,8 +145,6 @@ def test_a_finished_run_goes_on_with_more_steps_and_says_when_there_are_fewer(tm
         run(tmp_path, plan=replace(PLAN, steps=30), config={"steps": 30, "width": 1})
     with pytest.raises(ValueError, match=r"another config \(width\): give another folder"):
         run(tmp_path, plan=replace(PLAN, steps=50), config={"width": 2})
-    (tmp_path / "config.json").write_text('{"wid')  # the checkpoint knows the config too
-    assert torch.equal(run(tmp_path, **more), ended)
     clear(tmp_path)
     assert not list(tmp_path.glob("*[!0-9]"))  # but TensorBoard's
 
@@ -191,7 +157,7 @@ def test_the_best_weights_on_validation_are_the_result(tmp_path):
     seen = []
     options = {"validate": middle, "validate_every": 15, "best": "far"}
     with pytest.raises(RuntimeError):
-        run(tmp_path, Fault(50, fail), **options)
+        run(tmp_path, Fault(42, fail), **options)
     assert torch.equal(run(tmp_path, **options), seen[1])
     assert len(seen) == 4
 

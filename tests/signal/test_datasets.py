@@ -19,17 +19,14 @@ def zipped():
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("folder/a", "sound " * 50_000)
         archive.writestr("b", "more")
-        archive.writestr("__MACOSX/._junk", "junk")
     return out.getvalue()
 
 
-def tarred(*names, content=b"sound", kind=tarfile.REGTYPE, target=""):
-    out = io.BytesIO()
+def tarred(name, kind=tarfile.REGTYPE, target=""):
+    out, member = io.BytesIO(), tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
     with tarfile.open(fileobj=out, mode="w:gz") as tar:
-        for name in names:
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname, member.size = kind, target, len(content)
-            tar.addfile(member, io.BytesIO(content))
+        tar.addfile(member)
     return out.getvalue()
 
 
@@ -87,7 +84,7 @@ def test_download_and_unpack(server, fetch, place, capsys):
     folder = fetch(server=server)
     assert folder == place
     assert (folder / "data" / "folder" / "a").read_text() == "sound " * 50_000
-    # No archive, no junk, nothing half done
+    # No archive, nothing half done
     assert sorted(p.name for p in folder.iterdir()) == ["data"]
     assert sorted(p.name for p in (folder / "data").iterdir()) == ["b", "folder"]
     said = capsys.readouterr().out
@@ -109,6 +106,12 @@ def test_offline_says_where_to_put_the_file(fetch, place):
         fetch()
 
 
+def test_a_tar_is_unpacked_too(fetch, place):
+    content = tarred("clean/f1.wav")
+    (place / "voices.tar.gz").write_bytes(content)
+    assert (fetch(content, "voices.tar.gz") / "voices" / "clean" / "f1.wav").exists()
+
+
 def test_a_file_put_by_hand_is_taken_and_kept_if_it_is_the_right_one(fetch, place):
     (place / "data.zip").write_bytes(b"something else")
     with pytest.raises(DatasetUnavailable, match=r"data\.zip could not be fetched"):
@@ -118,46 +121,22 @@ def test_a_file_put_by_hand_is_taken_and_kept_if_it_is_the_right_one(fetch, plac
     assert (place / "data.zip").exists()
 
 
-def test_a_tar_comes_without_a_macs_resource_forks(fetch, place):
-    content = tarred("clean/f1.wav", "clean/._f1.wav", "cleanraw/f1.wav")
-    (place / "voices.tar.gz").write_bytes(content)
-    fetch(content, "voices.tar.gz")
-    found = sorted(str(path.relative_to(place)) for path in place.rglob("*.wav"))
-    assert found == ["voices/clean/f1.wav", "voices/cleanraw/f1.wav"]
-
-
-def zip_of(name, mode=0o100644, content=b"sound"):
-    out, info = io.BytesIO(), zipfile.ZipInfo(name)
-    info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr(info, content)
-    return out.getvalue()
-
-
 BAD = {
-    "no archive": b"no archive",
-    "a tar cut off": tarred("a")[:60],
-    "a tar that climbs": tarred("../escaped.wav"),
-    "a tar with an absolute name": tarred("/tmp/escaped.wav"),
-    "a tar with a link": tarred("a", content=b"", kind=tarfile.SYMTYPE, target="/etc/passwd"),
-    "a tar with a hard link": tarred("a", content=b"", kind=tarfile.LNKTYPE, target="b"),
-    "a tar with a device": tarred("a", content=b"", kind=tarfile.CHRTYPE),
-    "a tar bomb": tarred("a", content=bytes(2_000_000)),
-    "a zip that climbs": zip_of("../escaped.wav"),
-    "a zip with a link": zip_of("a.wav", 0o120777, b"/etc/passwd"),
-    "a zip bomb": zip_of("a.wav", content=bytes(2_000_000)),
+    "no archive": (b"no archive", ".zip"),
+    "a tar cut off": (tarred("a")[:60], ".tar.gz"),
+    "a tar that climbs": (tarred("../escaped.wav"), ".tar.gz"),
+    "a tar with a link": (tarred("a", kind=tarfile.SYMTYPE, target="/etc/passwd"), ".tar.gz"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-@pytest.mark.parametrize("file", ["bad.tar.gz", "bad.zip"])
-def test_a_bad_archive_leaves_nothing_behind(fetch, place, monkeypatch, file, case):
-    monkeypatch.setattr(datasets, "_LEAST_UNPACKED", 1_000_000)
-    (place / file).write_bytes(BAD[case])
+def test_a_bad_archive_leaves_nothing_behind(fetch, place, case):
+    content, suffix = BAD[case]
+    (place / f"bad{suffix}").write_bytes(content)
     with pytest.raises(DatasetUnavailable, match="could not be fetched"):
-        fetch(BAD[case], file)
+        fetch(content, f"bad{suffix}")
     assert not (place.parent / "escaped.wav").exists()
-    assert [path.name for path in place.iterdir()] == [file]
+    assert [path.name for path in place.iterdir()] == [f"bad{suffix}"]
 
 
 def test_licence_comes_first(tmp_path):

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import default_collate
 
-from labkit.effects.chain import Chain, Step
+from labkit.effects.chain import Chain, ChainSampler, Step
 from labkit.effects.registry import effect
-from labkit.effects.sampling import ChainSampler
 from labkit.signal.files import AudioError, write_audio
 from labkit.signal.pool import DryPool
 from labkit.signal.recorded import recorded_groups
@@ -21,10 +20,7 @@ from labkit.signal.sources import AudioFolder, GeneratedGuitars
 from labkit.systems import codec, pedal_order
 from labkit.systems.pedal_order import PROTOCOLS, SIX, SYSTEM, Config, model, train
 from labkit.systems.pedal_order.config import END, SEPARATOR, START, ChainTokens, canonical_names
-from labkit.systems.pedal_order.data import (
-    Examples,
-    examples_for_scoring,
-)
+from labkit.systems.pedal_order.data import Examples, examples_for_scoring
 from labkit.systems.pedal_order.train import Data, dry_pools, sequence_loss
 
 SMALL = Config().but(

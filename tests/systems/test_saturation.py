@@ -191,30 +191,23 @@ def tones(monkeypatch):
 
 
 @pytest.mark.usefixtures("tones")
-@pytest.mark.parametrize("own", [False, True])
-def test_a_stopped_run_ends_where_an_unbroken_one_does(own, tmp_path):
+def test_a_run_of_ones_own_recordings_goes_on_and_is_calibrated(tmp_path):
     folder = tmp_path / "own"
     folder.mkdir()
     for k in range(8):
         tone = Tones().clip(generator(k, "tone"), "train").audio
         write_audio(folder / f"tone{k}.wav", tone, RATE)
-    data = Data(folder=folder if own else None, n_validation=6)
 
-    def run(name, on_log=None, **changes):
-        config = SMALL.but(steps=21, **changes)
-        return saturation.SYSTEM.train(config, tmp_path / name, data=data, on_log=on_log)
+    def run(steps):
+        data, rows = Data(folder=folder, n_validation=6), []
+        config = SMALL.but(steps=steps)
+        trained = saturation.SYSTEM.train(config, tmp_path, data=data, on_log=rows.append)
+        return trained.spread_factor, rows[0]["step"]
 
-    def stop(_row):
-        raise KeyboardInterrupt
-
-    whole = run("whole")
-    with pytest.raises(KeyboardInterrupt):
-        run("broken", stop)
-    resumed = run("broken")
-    for name, tensor in whole.state_dict().items():
-        assert torch.equal(tensor, resumed.state_dict()[name]), name
-    with pytest.raises(ValueError, match="holds a run with another config"):
-        run("whole", seed=1)
+    assert run(20)[1] == 20
+    factor, first = run(21)
+    assert first == 21
+    assert factor != 1
 
 
 @pytest.mark.usefixtures("tones")

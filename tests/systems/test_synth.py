@@ -294,6 +294,7 @@ def test_judging_by_hand():
     assert [row.name for row in found[::2]] == [
         "8 neighbours, best kept",
         "regression",
+        "flow, one draw",
         "flow, best of 8",
     ]
     first = found[2]
@@ -304,15 +305,17 @@ def test_judging_by_hand():
 
 def test_recordings_are_matched_in_tune_and_judged_by_their_key():
     codes = np.stack([SIMPLE.encode(patch(k)) for k in range(2)])
-    sounds = [Sound(str(key), tone(key, SAW), key=key) for key in (50.0, 57.4)]
+    sounds = [Sound("a", tone(50.0, SAW), key=50.0)]
+    sounds.append(Sound("b", tone(57.4, SAW), key=57.4, refined=False))
     heard = [note_features(sound.audio[None]) for sound in sounds]
     notes = Notes(codes, *(np.stack(x) for x in zip(*heard, strict=True)), np.zeros((2, 3)))
-    scores = judge(build(TINY).eval(), sounds, Detuned(), notes, refine=0)
-    assert scores["labkit synth"]["in tune"] == [1.0, 1.0]
-    assert scores["mean patch"]["in tune"] == [0.0, 0.0]
+    scores = judge(build(TINY).eval(), sounds, Detuned(), notes, refine=8)
     found = rows(scores, ["a", "b"], protocol="p", sources="recorded", seed=0)
-    (ours,) = (row for row in found if (row.name, row.metric) == ("labkit synth", "in tune"))
-    assert (ours.ours, ours.prior) == (1.0, 0.0)
+    tuned = {row.name: row for row in found if row.metric == "in tune"}
+    quick, ours = tuned["labkit synth --refine 0"], tuned["labkit synth"]
+    assert (quick.n, quick.ours, quick.prior) == (2, 1.0, 0.0)
+    assert (ours.n, ours.ours, ours.prior) == (1, 1.0, 0.0)
+    assert [row.n for row in found if row.name == "flow, best of 8"] == [2, 2]
 
 
 # Data sets
@@ -432,6 +435,7 @@ def _damaged_config(folder: Path) -> None:
         (lambda _: predict(build(TINY), noise(), 44_100, synth=None, n=0), "n must be at least 1"),
         (lambda _: predict(build(TINY), noise(), 44_100, synth=None, pitch=20), "note_pitch must"),
         (lambda _: note_features(0 * noise()), "audio must not be silent"),
+        (lambda _: SYSTEM.score(build(TINY), sources="mine"), "sources must be one of generated"),
         (lambda _: RenderConfig(n_train=0), "n_train must be positive"),
         (lambda folder: render(SMALL, folder, workers=0), "workers must be at least 1"),
         (_damaged, r"\.h5 is damaged.*: continue with `labkit data render-synth`"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.signal import hilbert
 
 from labkit.learn.text import has_minilm, minilm
 from labkit.signal.seeds import generator
@@ -164,6 +165,28 @@ def test_what_is_stated_is_heard_or_refused_in_words(line):
                 assert knobs[name] == pytest.approx(float(value[0]), abs=1e-3), (prompt, name)
 
 
+def test_a_vibrato_moves_the_pitch_as_asked_and_a_flanger_combs():
+    rate = 44100
+    tone = np.sin(2 * np.pi * 1000 * np.arange(4 * rate) / rate)[None].astype(np.float32)
+    for prompt, cents, rate_hz in (
+        ("vibrato 5 Hz 40 cents", 40, 5),
+        ("add vibrato, 6 Hz, 20 cents", 20, 6),
+    ):
+        wet = set_by(prompt).board(rate)(tone, rate)[0].astype(np.float64)
+        turning = np.diff(np.unwrap(np.angle(hilbert(wet)))) * rate / (2 * np.pi)
+        off = 1200 * np.log2(turning[rate:-rate] / 1000)
+        spectrum = np.abs(np.fft.rfft(off - off.mean()))
+        assert np.percentile(off, (1, 99)) == pytest.approx([-cents, cents], abs=2)
+        assert spectrum.argmax() * rate / len(off) == pytest.approx(rate_hz, abs=0.5)
+    click = np.zeros((1, 4096), np.float32)
+    click[0, 0] = 1.0
+    wet = set_by("slow flanger").board(rate)(click, rate)[0]
+    curve_db = 20 * np.log10(np.abs(np.fft.rfft(wet)))
+    period = np.abs(np.fft.irfft(curve_db - curve_db.mean()))[30:2000].argmax() + 30
+    assert 1000 * period / rate == pytest.approx(3.0, abs=0.1)
+    assert np.ptp(curve_db) > 20
+
+
 @pytest.mark.parametrize(
     ("prompt", "heavier", "sign"),
     [
@@ -242,11 +265,11 @@ def test_a_negation_holds_over_a_list_and_no_further(prompt, said):
 def test_half_a_step_a_whole_word_and_the_end_of_a_range():
     start = replace(Preset(), distortion={"drive_db": 10.0, "colour": 0.0})
     moved = preset_of(parse("more distortion"), start)
-    # six tenths of what "distortion" asks for
-    assert moved.distortion["drive_db"] == pytest.approx(10 + 0.6 * 20)
+    # eight tenths of what "distortion" asks for
+    assert moved.distortion["drive_db"] == pytest.approx(10 + 0.8 * 20)
     assert np.all(wanted_eq_db(parse("underwater")) >= -14)
     less = preset_of(parse("less reverb"), Preset(reverb=dict(Preset().reverb) | {"wet": 0.5}))
-    assert less.reverb["wet"] == pytest.approx(0.5 * (1 - 0.8 * 0.6))
+    assert less.reverb["wet"] == pytest.approx(0.5 * (1 - 0.8 * 0.8))
 
 
 @pytest.mark.parametrize(

@@ -132,11 +132,11 @@ def test_a_preset_of_a_word_goes_the_way_that_people_chose(model):
 
 
 @needs_minilm
-def test_a_sentence_without_a_known_word_is_guessed_by_meaning(model):
+def test_a_sentence_without_a_known_word_is_refused_and_not_guessed(model):
     riff, rate = load_phrase("riff")
     found = text.predict(model, riff, rate, "frizzante")
-    assert (found.by, found.items) == ("guess", ())
-    assert found.preset != Preset()
+    assert (found.items, found.preset) == ((), Preset())
+    assert "frizzante: not understood" in text.summary("frizzante", found, [])
 
 
 def test_the_shipped_checkpoint_holds_no_curve_of_anybody(model):

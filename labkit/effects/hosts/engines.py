@@ -1,4 +1,4 @@
-"""The engines: each opens one plug-in, in the process where it runs. No torch, to start fast.
+"""The engines: each opens one plug-in in its own process. They do not import torch, to start fast.
 
 An engine has `parameters` (every one that can be automated), `widths` (the numbers of channels that
 it accepts), `latency_samples` (None where it is to be measured), `shown(values)` -> what the
@@ -26,7 +26,7 @@ _BLOCK_SAMPLES = 512
 
 
 class PluginParameter(NamedTuple):
-    """One parameter of a plug-in, which the host turns in 0..1."""
+    """One parameter of a plug-in; the host sets it in 0..1."""
 
     name: str
     low: str  # what the plug-in shows at 0
@@ -42,7 +42,7 @@ def _display(text: str, unit: str | None) -> str:
 
 
 class BuiltinEngine:
-    """A pedal or a stand-in of the registry through pedalboard; every render builds it afresh."""
+    """A pedal or a substitute of the registry, through pedalboard; a new one for each render."""
 
     widths = (1, 2)
 
@@ -63,7 +63,7 @@ class BuiltinEngine:
     def render(
         self, audio: np.ndarray, sample_rate: int, values: np.ndarray, _mode: ResetMode
     ) -> tuple[np.ndarray, int]:
-        """See the module. A new pedal has nothing to forget."""
+        """See the module. A new instance has no memory."""
         params = self._effect.space.from_unit(values)
         return self._effect.render(audio, sample_rate, **params), 0
 
@@ -182,7 +182,7 @@ class DawdreamerEngine:
         self._plugin = self._engine.make_plugin_processor("plugin", self._where)
 
     def _described(self, row: dict[str, Any], taken: Any) -> PluginParameter:
-        """A parameter under a name of its own; a VST2 must be turned to its ends to show them."""
+        """A parameter with a unique name; a VST2 is set to both ends to read its range."""
         index, default = row["index"], float(self._plugin.get_parameter(row["index"]))
         name = re.sub(r"\W+", "_", row["name"]).strip("_").lower() or f"parameter_{index}"
         name = name if name not in taken else f"{name}_{index}"
@@ -211,7 +211,7 @@ Settings = Mapping[str, float | str]
 
 
 def _number(text: str) -> float | None:
-    """The number that a display begins with: 3.5 of ``"3.5 dB"``; None where it shows words."""
+    """The number at the start of a display: 3.5 of ``"3.5 dB"``; None for words."""
     found = re.match(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text)
     return float(found[0]) if found else None
 
@@ -236,7 +236,7 @@ class Vst3Instrument:
         self.reload()
 
     def reload(self) -> None:
-        """A new instance, which remembers nothing."""
+        """Start with a new instance, which has no memory."""
         self._plugin = need("pedalboard").VST3Plugin(self._where)
         if not self._plugin.is_instrument:
             raise ValueError("it is an effect: it plays no notes")
@@ -255,7 +255,7 @@ class Vst3Instrument:
     def place(self, name: str, word: str) -> float:
         """The middle of the range, in 0..1, over which a parameter shows a word.
 
-        A number also means the text that begins with it (``"3"`` is ``"3 voices"``). Raises
+        A number stands for the text that begins with it (``"3"`` is ``"3 voices"``). Raises
         ValueError, which names what is shown, if the word never is.
         """
         if name not in self._words:
@@ -312,11 +312,11 @@ class Vst3Instrument:
         return np.ascontiguousarray(sound[:, : round(seconds * sample_rate)], dtype=np.float32)
 
     def state(self) -> bytes:
-        """Everything that the plug-in remembers, as a `.vstpreset` file's content."""
+        """The state of the plug-in, as the content of a `.vstpreset` file."""
         return bytes(self._plugin.preset_data)
 
     def load(self, state: bytes) -> None:
-        """Take over a `.vstpreset` file's content. Raises ValueError if the plug-in refuses it."""
+        """Load the content of a `.vstpreset` file. Raises ValueError if the plug-in refuses it."""
         try:
             self._plugin.preset_data = state
         except RuntimeError as error:

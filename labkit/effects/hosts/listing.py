@@ -1,4 +1,4 @@
-"""Which plug-ins are installed, and which one a name means. Nothing is opened."""
+"""Which plug-ins are installed, and which one a name means; none is opened."""
 
 import importlib.util
 import re
@@ -59,9 +59,9 @@ def installed_plugins() -> list[PluginInfo]:
 
 
 def stand_in_for(plugin: str) -> str:
-    """The name to open instead of a plug-in that cannot be hosted here; empty where it can.
+    """The name to open instead of a plug-in that cannot be hosted here; empty if it can.
 
-    Raises PluginError where nothing stands in.
+    Raises PluginError if there is no substitute.
     """
     from labkit.effects.registry import STAND_INS
 
@@ -75,7 +75,7 @@ def stand_in_for(plugin: str) -> str:
 
 
 def find(wanted: str) -> PluginInfo:
-    """The plug-in that a name, file or URI means; of several kinds the pedal, VST3, LV2, VST2.
+    """The plug-in of a name, file or URI; if several match: the pedal, then VST3, LV2, VST2.
 
     A name that `stand_in_for` gave means pedalboard's effects with the plug-in's knobs. Raises
     PluginError if there is no such plug-in, or its kind cannot be hosted here.

@@ -1,4 +1,4 @@
-"""Plug-ins that are open, one or several in a row; their latency and memory are measured."""
+"""Open plug-ins, one or several in series; their latency and memory are measured."""
 
 import copy
 import queue
@@ -41,8 +41,8 @@ def noise(samples: int, width: int) -> np.ndarray:
 def measure_latency(dry: np.ndarray, wet: np.ndarray, sample_rate: int) -> int:
     """Samples by which `wet` lags behind broadband noise, 0 to `LONGEST_LATENCY_S`.
 
-    The impulse response is the quotient of the spectra; latency ends where it first reaches a tenth
-    of its peak. So a pure delay is found exactly, and a filter has no latency.
+    Latency ends where the impulse response (quotient of the spectra) first reaches a tenth of its
+    peak: a pure delay is found exactly, and a filter has no latency.
     """
     samples = dry.shape[1]
     spectrum = np.fft.rfft(dry[0], 2 * samples)
@@ -102,7 +102,7 @@ class HostedPlugin(AbstractContextManager):
 
     @property
     def repeatable(self) -> bool:
-        """Whether a setting sounds the same each time, whatever was played before."""
+        """Whether a setting sounds the same each time, regardless of what was played before."""
         return self.repeat_error <= REPEAT_TOLERANCE
 
     def process(self, audio: np.ndarray, sample_rate: int, params_unit: np.ndarray) -> np.ndarray:
@@ -136,7 +136,7 @@ class HostedPlugin(AbstractContextManager):
         return [shown[k] for k in self._turned]
 
     def facts(self) -> str:
-        """What was measured, in a line of `labkit plugins`."""
+        """The measured facts, for a line of `labkit plugins`."""
         error = f"differs by {self.repeat_error:.1e} from render to render"
         repeats = "repeats itself" if self.repeatable else error
         return (
@@ -226,7 +226,7 @@ class HostedPlugin(AbstractContextManager):
         return self._latencies[sample_rate]
 
     def _split(self, audio: np.ndarray) -> list[np.ndarray]:
-        """What the plug-in plays one after the other: parts with as many channels as it accepts."""
+        """Parts with as many channels as the plug-in accepts, to be played one after the other."""
         channels, widths = len(audio), self._widths
         if channels in widths:
             return [audio]

@@ -1,8 +1,8 @@
-"""An engine in a process of its own, which may hang, crash or flood stderr without harm.
+"""An engine in its own process, which may hang, crash or flood stderr without harm.
 
-The worker is a bare interpreter that answers on its standard output. It is no `multiprocessing`
-child: those import the caller's main program again, and a data loader's worker may not have any.
-A message is JSON, with its arrays behind it: what a plug-in's process sends is read, never run.
+The worker is a plain Python process that answers on its standard output, not a `multiprocessing`
+child: those import the caller's main program again, and a data loader's worker may have none. A
+message is JSON, with its arrays behind it: what a plug-in's process sends is read, never run.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The synthesizers: a parameter set names the one that plays it, in a process of its own."""
+"""The synthesizers, each in its own process; a parameter set names the one that plays it."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -83,7 +83,7 @@ class Synth:
         return self._worker.call("render", dict(values), seconds, phases, setting)
 
     def first_note(self, values: Values, *, seconds: float = 2.0, **setting: float) -> np.ndarray:
-        """The note as a new instance with the preset plays it; `setting` and errors as `render`."""
+        """The note as a new instance plays it from the preset; `setting` and errors as `render`."""
         self._check(values, seconds)
         return self._worker.call("first_note", dict(values), seconds, setting)
 

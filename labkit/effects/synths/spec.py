@@ -31,12 +31,12 @@ class Knob:
 
     @property
     def size(self) -> int:
-        """Columns in the vector: the value and, if there is a point, whether it is the point."""
+        """Columns in the vector: the value and, if there is a `point`, whether it is that."""
         return 1 if self.point is None else 2
 
     @property
     def rest(self) -> float:
-        """The value while the gate is off: the middle, which is 0 in the vector."""
+        """The value while the gate is off: the middle, which is encoded as 0."""
         return self.at(self.steps // 2)
 
     def at(self, step: int) -> float:
@@ -164,7 +164,7 @@ class SynthSpec:
         return found
 
     def settle(self, values: Values) -> dict[str, float | str]:
-        """The same patch with every inaudible field at rest: one description for one sound."""
+        """The patch with every inaudible field at its resting value: one patch for one sound."""
         active = self.active(values)
         return {f.name: values[f.name] if active[f.name] else f.rest for f in self.fields}
 

@@ -11,34 +11,33 @@ from labkit.systems import system
 class Sound:
     """The clips of training."""
 
-    sample_rate: int = 44_100  # of the codec
-    clip_seconds: float = 2.5  # length of a clip when it goes through the pedals
-    seconds: float = 1.0  # length of the piece of it that is coded, in whole frames
-    wet_share: float = 0.7  # share of the clips that go through one to six random pedals
+    sample_rate: int = 44_100  # Hz
+    clip_seconds: float = 2.5  # length of a clip that goes through the pedals
+    seconds: float = 1.0  # length of the piece of that clip which is coded
+    wet_share: float = 0.7  # share of the clips, 0 to 1, that go through one to six random pedals
 
 
 @dataclass(frozen=True)
 class Net:
     """The network."""
 
-    hop_length: int = 512  # samples per frame; the window of the transform has twice as many
-    width: int = 384  # channels of the encoder's and decoder's blocks
-    latent_dim: int = 96  # channels of a frame before quantisation
-    # of the blocks of the encoder, and of those of the decoder
+    hop_length: int = 512  # samples per frame; the MDCT window is twice as long
+    width: int = 384  # channels of the convolution blocks
+    latent_dim: int = 96  # length of a frame's vector before quantisation
+    # dilation of each convolution block, in the encoder and again in the decoder
     dilations: tuple[int, ...] = (1, 3, 9)
-    n_codebooks: int = 8  # stages of the residual quantiser
-    codebook_size: int = 1024  # codewords in each
-    # share of a batch that is decoded from a random number of codebooks
+    n_codebooks: int = 8  # codebooks of the residual quantiser
+    codebook_size: int = 1024  # codewords in each codebook
+    # share of a batch, 0 to 1, that is decoded from a random number of codebooks
     quantizer_dropout: float = 0.5
-    # the first codebooks, from which the log-mel spectrogram is read off in training, so that they
-    # say what does not depend on the phase
+    # training predicts the log-mel spectrogram, which has no phase, from this many first codebooks,
+    # 1 to n_codebooks
     mel_codebooks: int = 2
 
     def __post_init__(self) -> None:
-        if not 1 <= self.mel_codebooks <= self.n_codebooks:
+        if self.mel_codebooks > self.n_codebooks:
             raise ValueError(
-                f"mel_codebooks must be 1 to n_codebooks {self.n_codebooks}, "
-                f"got {self.mel_codebooks}"
+                f"mel_codebooks must be at most {self.n_codebooks}, got {self.mel_codebooks}"
             )
 
 

@@ -1,4 +1,4 @@
-"""The exam of the codec: distances beside plain coders, by codebooks, and what pedals survive."""
+"""Scores of the codec: distances beside simple coders, by codebooks, and pedals named alike."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labkit.effects.sampling import ChainSampler
+from labkit.effects.chain import ChainSampler
 from labkit.measure.losses import mel_distance_db
 from labkit.measure.metrics import si_sdr_db
 from labkit.measure.score import SOURCES, Row, row
@@ -36,16 +36,16 @@ _N_VISQOL = 10  # clips: it takes seconds for each
 def score(
     codec: Codec, *, n: int = 40, sources: Sequence[str] = (*SOURCES, "recorded"), seed: int = 1
 ) -> list[Row]:
-    """Mel distance, SI-SDR and ViSQOL, dry and through pedals; by codebooks; pedals named alike.
+    """Score the decoded audio, dry and through pedals: mel distance, SI-SDR and ViSQOL.
 
-    Floor: a quantised log-mel spectrogram at the same bit rate with Griffin-Lim phase. Oracle: the
-    same network without quantiser. Control: the decoded audio against another clip. Reference, of
-    ViSQOL: Opus at 16 kbit/s. ViSQOL is left out where it is not installed.
+    Floor: a quantised log-mel spectrogram at the same bit rate, with Griffin-Lim phase. Oracle: the
+    same network without quantiser. Control: the decoded audio against another clip. ViSQOL is left
+    out where it is not installed; its reference is Opus at 16 kbit/s.
 
     Args:
-        n: clips of each kind of source.
-        sources: kinds of dry sources; real and recorded need recordings.
-        seed: of clips and pedals.
+        n: test clips of each kind of dry sound.
+        sources: kinds of dry sound; real and recorded need recordings.
+        seed: random seed of clips and pedals.
     """
     rate, bits = codec.config.sound.sample_rate, codec.config.bits_per_second
     rows = []

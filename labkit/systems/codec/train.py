@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from labkit.effects.sampling import ChainSampler
+from labkit.effects.chain import ChainSampler
 from labkit.learn.training import Loss
 from labkit.measure.losses import mel_distance_db
 from labkit.signal.augment import augment
@@ -26,8 +26,8 @@ from labkit.systems.system import Training
 
 PEDALS = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
 INPUT_DBFS = -20.0
-# Weights of the loss: per dB, of the bent MDCT's relative error, per dB that the first codebooks
-# say wrong, of the commitment.
+# Weights of the losses: mel distance per dB, relative error of the compressed MDCT, mel error of
+# the first codebooks per dB, commitment.
 _MEL, _WAVE, _FIRST, _COMMITMENT = 1.0, 3.0, 0.1, 0.05
 _FIRST_FRAMES = 40_000  # from which the linear codec is made
 # How much the log level counts beside the waveform when the first codewords are chosen.
@@ -38,13 +38,13 @@ _LEVEL_SCALE = 3.0
 class Data:
     """Where the training sound comes from."""
 
-    # kinds of dry sources; sampled needs a soundfont, recorded needs recordings
+    # kinds of dry sound; sampled needs a soundfont, recorded needs recordings
     kinds: tuple[Literal["generated", "sampled", "recorded"], ...] = ("generated", "sampled")
-    n_clips: int = 800  # dry clips of each kind, made once; 0 makes each clip anew
+    n_clips: int = 800  # dry clips of each kind, used repeatedly; 0: a new one each time
 
 
 class Clips(Dataset):
-    """Clips to learn from; number ``i`` depends on the config and ``i`` alone."""
+    """Training clips; the same config and index always give the same clip."""
 
     def __init__(self, config: Config, data: Data) -> None:
         self.config = config
@@ -79,7 +79,7 @@ class Clips(Dataset):
 
 
 def loss_of(config: Config, codec: Codec) -> Loss:
-    """Mel distance, error of the bent MDCT, what the first codebooks say, and commitment.
+    """Losses: mel distance, error of the compressed MDCT, mel of the first codebooks, commitment.
 
     Source: Kumar et al. 2023, section 3.4 (mel distance), without the discriminator.
     """
@@ -103,10 +103,10 @@ def loss_of(config: Config, codec: Codec) -> Loss:
 
 @torch.no_grad()
 def begin_linear(codec: Codec, audio: Tensor) -> None:
-    """Make a fresh network the best linear codec of audio (b, 1, samples), by PCA and k-means.
+    """Give a fresh network the weights of a linear codec of audio (b, 1, samples): PCA and k-means.
 
-    Two thirds of the latents are principal components of the bent MDCT, which the decoder undoes;
-    the others are components of its log level. The log-mel head is a least-squares fit.
+    Two thirds of the latents are principal components of the compressed MDCT, which the decoder
+    inverts; the others are components of its log level. The log-mel head is a least-squares fit.
     """
     network, net = codec.network, codec.config.net
     hop = net.hop_length
@@ -153,7 +153,7 @@ def _levels(config: Config, audio: Tensor) -> Tensor:
 
 
 def begin_from(model: Codec, start: Codec) -> None:
-    """Take over the weights; codewords then stay as they are."""
+    """Copy the weights of `start`, its codewords too."""
     model.load_state_dict(start.state_dict())
     model.fresh = False
 

@@ -1,4 +1,4 @@
-"""Pedal order: how chains are drawn, how they are written as tokens, and every setting of a run."""
+"""Pedal order: how chains are drawn and written as tokens, and the settings of a training run."""
 
 import itertools
 import math
@@ -9,9 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from labkit.effects.chain import Chain, Step, chain_space
+from labkit.effects.chain import Chain, ChainSampler, Step, chain_space
 from labkit.effects.registry import effect
-from labkit.effects.sampling import ChainSampler
 from labkit.learn.training import Plan
 from labkit.systems import system
 
@@ -21,7 +20,7 @@ THREE = ("chorus", "distortion", "reverb")
 SIX = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
 MAX_PEDALS = 5
 
-# pedalboard's own defaults for the knobs that the protocol "three" does not draw.
+# pedalboard's defaults for the knobs that the protocol "three" does not draw.
 DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "chorus": {"rate_hz": 1.0, "depth": 0.25, "centre_delay_ms": 7.0, "feedback": 0.0},
     "reverb": {"room_size": 0.5, "damping": 0.5},
@@ -36,7 +35,7 @@ def canonical_names(names: Sequence[str]) -> Names:
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to draw chains, an exam of its own; `fixed` (pedal -> knob -> value) is not drawn."""
+    """One way to draw random chains; knobs in `fixed` (pedal -> knob -> value) are constant."""
 
     name: str
     description: str
@@ -47,7 +46,7 @@ class Protocol:
 
     @property
     def sampler(self) -> ChainSampler:
-        """Draws chains with every knob drawn."""
+        """Draws chains, every knob at random."""
         return ChainSampler(self.pedals, self.prior, self.max_length)
 
     def draw(self, rng: np.random.Generator) -> Chain:
@@ -187,34 +186,31 @@ class ChainTokens:
 class Sound:
     """What the network receives."""
 
-    # names in `PROTOCOLS`; each example draws one evenly, a name may occur twice
+    # ways to draw random chains: three, wide, six. A name given twice is used twice as often
     protocols: tuple[str, ...] = ("six", "six", "three", "wide", "six")
     sample_rate: int = 44100  # Hz
-    seconds: float = 2.0  # length of a clip
-    # longest time that the chain has been running when the clip starts
+    seconds: float = 2.0  # length of a clip, s
+    # the chain starts up to this long before the clip, s; its echoes then reach into the clip
     preroll_seconds: float = 0.5
-    # level at which the dry sound enters the chain: drive is relative to it
-    input_rms_dbfs: float = -20.0
-    # half-width of a uniform change of that level, in training. The labels are the knobs that do
-    # the same at `input_rms_dbfs`.
+    input_rms_dbfs: float = -20.0  # RMS level of the dry sound at the input of the chain
+    # training varies that level up and down by at most this; the labels (knobs) compensate for it
     input_jitter_db: float = 12.0
-    augment_strength: float = 1.0  # of the dry sound's augmentation in training, 0 to 1
-    # of training examples that pass a cabinet, a room, coding or the like after the chain, 0 to 1
+    augment_strength: float = 1.0  # strength of the augmentation of dry training sound, 0 to 1
+    # share of the training examples, 0 to 1, that then pass a cabinet, a room, a codec or the like
     behind_share: float = 0.0
-    # log-mel spectrogram, or the codes or latents of the shipped codec
+    # input of the network: a log-mel spectrogram, or codes or latents of the shipped codec
     front_end: Literal["mel", "codes", "latents"] = "mel"
     use_dry: bool = False  # give the network the dry clip too
-    # the next five: of the log-mel spectrogram
-    n_fft: int = 4096
-    hop_length: int = 1024
-    n_mels: int = 128
-    low_hz: float = 40.0
-    high_hz: float = 14000.0
-    # largest share of bands, and of frames, that training masks in one stripe each
+    n_fft: int = 4096  # FFT length of the log-mel spectrogram, samples
+    hop_length: int = 1024  # step between its frames, samples
+    n_mels: int = 128  # number of its mel bands
+    low_hz: float = 40.0  # lower edge of its lowest band
+    high_hz: float = 14000.0  # upper edge of its highest band
+    # training masks one random stripe of bands and one of frames, up to this share of all, 0 to 1
     mask: float = 0.05
-    tilt_db: float = 3.0  # half-width of a random spectral tilt over all bands, in training
-    n_examples: int = 256000  # different examples; a longer training repeats them in another order
-    first_example: int = 0  # number of the first one, to continue a training with new examples
+    tilt_db: float = 3.0  # training tilts the spectrum at random, up to this much at either end
+    n_examples: int = 256000  # number of different examples; a longer training repeats them
+    first_example: int = 0  # number of the first example; raise it to continue with new examples
 
     def __post_init__(self) -> None:
         unknown = set(self.protocols) - set(PROTOCOLS)
@@ -222,33 +218,25 @@ class Sound:
             raise ValueError(f"protocols must be among {tuple(PROTOCOLS)}, got {self.protocols}")
         if self.front_end not in ("mel", "codes", "latents"):
             raise ValueError(f"front_end must be mel, codes or latents, got {self.front_end!r}")
-        for name in ("seconds", "sample_rate", "n_examples"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
     @property
     def samples(self) -> int:
         return round(self.seconds * self.sample_rate)
-
-    @property
-    def preroll_samples(self) -> int:
-        return round(self.preroll_seconds * self.sample_rate)
 
 
 @dataclass(frozen=True)
 class Net:
     """The network's sizes and the weights of its loss."""
 
-    n_bins: int = 16  # cells per knob
-    # the next six: of transformer and stem
-    width: int = 192
-    n_heads: int = 4
-    encoder_layers: int = 2
-    decoder_layers: int = 3
-    channels: tuple[int, ...] = (16, 32, 64, 112, 160)
-    dropout: float = 0.0
-    knob_weight: float = 0.05  # weight of a knob token's loss beside an order token's
-    hint_weight: float = 1.0  # weight of the auxiliary loss, see `PedalOrderModel`
+    n_bins: int = 16  # values that a knob token can have
+    width: int = 192  # channels of the transformer
+    n_heads: int = 4  # attention heads
+    encoder_layers: int = 2  # transformer layers that read the audio
+    decoder_layers: int = 3  # transformer layers that write the tokens
+    channels: tuple[int, ...] = (16, 32, 64, 112, 160)  # of the convolutions before the encoder
+    dropout: float = 0.0  # dropout rate, 0 to 1
+    knob_weight: float = 0.05  # weight of the loss of knob tokens; that of pedal tokens is 1
+    hint_weight: float = 1.0  # weight of the auxiliary loss: which pedals are there, in which order
 
     @property
     def tokens(self) -> ChainTokens:

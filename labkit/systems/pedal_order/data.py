@@ -49,7 +49,7 @@ class Example:
         return chain.render(self.dry, sample_rate)[:, -self.wet.shape[1] :]
 
     def features(self, sound: Sound) -> Tensor:
-        """What the network reads of it."""
+        """The input of the network."""
         dry = torch.from_numpy(self.aligned_dry[0])
         return features(torch.from_numpy(self.wet[0]), sound, dry)
 
@@ -64,16 +64,12 @@ def prepare(
 ) -> tuple[np.ndarray, int]:
     """The dry sound that enters the chain, and the sample at which the clip starts.
 
-    The chain has been running for up to `preroll_seconds` when the clip starts, as in any excerpt.
+    The chain starts up to `preroll_seconds` before the clip, as in any excerpt of a recording.
     `shift_db` changes the level of the dry sound; `training` augments it.
     """
-    length = clip.audio.shape[1]
-    if clip.sample_rate != sound.sample_rate or length < sound.samples:
-        raise ValueError(
-            f"a clip must hold {sound.samples} samples at {sound.sample_rate} Hz, "
-            f"got {length} at {clip.sample_rate}"
-        )
-    start = int(rng.integers(min(length - sound.samples, sound.preroll_samples) + 1))
+    spare = clip.audio.shape[1] - sound.samples
+    longest = round(sound.preroll_seconds * sound.sample_rate)
+    start = int(rng.integers(min(spare, longest) + 1))
     dry = clip.audio
     if training:
         dry = augment(dry, sound.sample_rate, rng, strength=sound.augment_strength)
@@ -100,9 +96,10 @@ def render(
 def examples_for_scoring(
     sound: Sound, protocol: Protocol, sources: str, n: int, *, seed: int, split: str = "test"
 ) -> list[Example]:
-    """`n` plain examples on sources of one split: of `dry_pool`, "real" ones, or "behind".
+    """`n` examples without augmentation, on the dry sources of one split.
 
-    Real recordings are test material. "behind" puts what `behind_chain` draws behind "recorded".
+    `sources`: a kind of `dry_pool`, "real" (tests only), "behind" ("recorded", then
+    `behind_chain`).
     """
     behind = sources == "behind"
     kind = "recorded" if behind else sources
@@ -127,7 +124,7 @@ def examples_for_scoring(
 
 
 class _Draw(NamedTuple):
-    """What the number of an example decides; `rng` then draws start and augmentation."""
+    """What the number of an example determines; `rng` then draws start and augmentation."""
 
     number: int
     rng: np.random.Generator
@@ -139,13 +136,8 @@ class _Draw(NamedTuple):
 
     @property
     def clip(self) -> Clip:
-        """The dry clip, which a pool may have to render first."""
+        """The dry clip; the pool may have to render it first."""
         return self.pool.clip(self.place)
-
-    @property
-    def label(self) -> Chain:
-        """The chain that does the same to a sound at the usual level."""
-        return self.chain.input_referred(self.shift_db)
 
 
 class Examples(Dataset):
@@ -186,10 +178,11 @@ class Examples(Dataset):
         clip = found["features"].float()
         if self.training:
             vary(clip, config.sound, generator(config.plan.seed, "variation", index))
-        return {"features": clip, **targets(config, draw.label, draw.protocol.pedals)}
+        label = draw.chain.input_referred(draw.shift_db)  # the same at the usual level
+        return {"features": clip, **targets(config, label, draw.protocol.pedals)}
 
     def draw(self, index: int) -> _Draw:
-        """Everything that decides item `index`."""
+        """Everything that determines item `index`."""
         sound = self.config.sound
         seed = self.config.plan.seed
         number = number_of(index, sound.n_examples, seed)

@@ -24,7 +24,7 @@ _JUDGE_WIDTH = 64
 
 
 def features(wet: Tensor, sound: Sound, dry: Tensor | None = None) -> Tensor:
-    """What the network reads of a clip, whose level is fixed first.
+    """The input of the network for a clip, after its level is normalised.
 
     Args:
         wet: (..., samples).
@@ -56,7 +56,7 @@ def feature_shape(sound: Sound) -> tuple[int, int]:
 
 
 def mask_value(sound: Sound) -> int:
-    """What training writes into masked stripes: an extra code of its own for codes, 0 elsewhere."""
+    """The value in masked stripes: an extra code for codes, 0 otherwise."""
     return codec().config.net.codebook_size if sound.front_end == "codes" else 0
 
 
@@ -143,7 +143,7 @@ class PedalOrderModel(nn.Module):
         return encoded, summary, hints, torch.cat([statistics, summary, hints], dim=1)
 
     def pooled(self, clips: Tensor) -> Tensor:
-        """(b, n) what `judge` knows of each clip."""
+        """(b, n) the input of `judge` for each clip."""
         return self._read(clips)[3]
 
     @property
@@ -152,15 +152,15 @@ class PedalOrderModel(nn.Module):
         return bool(self.judge_out.any())
 
     def judge(self, clips: Tensor) -> dict[str, float]:
-        """The probability that a recording is of each of `KINDS`; its windows vote."""
+        """The probability of each of `KINDS` for a recording; its windows vote."""
         hidden = F.linear(self.pooled(clips), self.judge_in[:, :-1], self.judge_in[:, -1]).relu()
         votes = F.linear(hidden, self.judge_out[:, :-1], self.judge_out[:, -1]).log_softmax(1)
         return dict(zip(KINDS, votes.mean(0).softmax(0).tolist(), strict=True))
 
     def clean(self, clips: Tensor, shelf: Sequence[str], empty: float | None) -> float:
-        """The probability that no pedal of the shelf is there.
+        """The probability that no pedal of the shelf was used.
 
-        It follows `empty`, the decoder's probability of the empty chain; for None, the hints.
+        It follows `empty`, the decoder's probability of no pedals, or (if None) the hints.
         """
         if empty is not None:
             evidence = torch.tensor(empty).logit(1e-6)

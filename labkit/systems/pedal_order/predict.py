@@ -30,13 +30,13 @@ from labkit.systems.pedal_order.model import PedalOrderModel, features
 QUIET_DB = 30.0
 # Above this SI-SDR a fitted chain explains the wet recording.
 EXPLAINED_DB = 30.0
-# A lag up to this may be a pedal's own; one at which both are less alike than this is none.
+# A pedal may cause a lag up to this; a lag needs at least this correlation.
 PEDALS_MS, LEAST_LIKENESS = 60.0, 0.2
-# Wall time of a search over a shelf at most, and of each order at least.
+# Longest time of a search over a shelf, and shortest time for each order.
 SHELF_SECONDS, LEAST_SEARCH_SECONDS = 300.0, 5.0
 MOST_WINDOWS = 8  # of a recording
 _PEAK_DBFS = -0.01  # of what would exceed full scale
-# What is shorter or, in its loudest 50 ms, quieter than this says nothing of its chain.
+# A recording must be this long and, in its loudest 50 ms, this loud.
 LEAST_SECONDS, LEAST_DBFS = 0.5, -70.0
 # What is said instead of a chain.
 NO_PEDALS = "no pedals"
@@ -47,8 +47,7 @@ NO_GUITAR, OTHER_PEDAL = "not a guitar that I can judge", "a pedal that I do not
 class Prediction:
     """The most probable order with expected knobs, its probability, and all orders, best first.
 
-    None is right with the probabilities `no_guitar`, and `other_pedal` (one that is not on the
-    shelf).
+    `no_guitar` and `other_pedal` (one not on the shelf) are the probabilities that all are wrong.
     """
 
     chain: Chain
@@ -59,7 +58,7 @@ class Prediction:
 
     @property
     def refusal(self) -> str | None:
-        """Why there is no chain to trust, where that is more likely than not."""
+        """Why no chain is given; None if a chain is more likely than that."""
         if self.no_guitar + self.other_pedal <= 0.5:
             return None
         return NO_GUITAR if self.no_guitar > self.other_pedal else OTHER_PEDAL
@@ -77,7 +76,7 @@ class Prediction:
 class Refined:
     """The best fitted candidate, the SI-SDR of its render, and the (order, SI-SDR) of all tried.
 
-    `lag_ms` is how far the wet recording was moved to lie on the dry one.
+    `lag_ms` is how far the wet recording was behind the dry one.
     """
 
     chain: Chain
@@ -87,7 +86,7 @@ class Refined:
 
     @property
     def explained(self) -> bool:
-        """False: no candidate explains the wet recording."""
+        """Whether a candidate explains the wet recording."""
         return self.si_sdr_db > EXPLAINED_DB
 
 
@@ -136,10 +135,10 @@ def _check_enough(mono: np.ndarray, sample_rate: int) -> None:
 
 @torch.inference_mode()
 def _judged(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Prediction:
-    """`decode`, beside all else that the recording may be.
+    """`decode`, and what else the recording may be: no guitar, another pedal, no pedals.
 
-    Whether there is no pedal is decided apart, as likely as not beforehand: the protocols draw the
-    empty chain seldom, and never for six pedals. There the hints tell it, which know each pedal.
+    "No pedals" is decided apart, with a prior of one half, because the protocols draw the empty
+    chain seldom, and never for six pedals. The hints, which know each pedal, decide it for six.
     """
     opening = start(model, clips, shelf)
     orders = dict(_beam_search(model, opening, shelf, 12))
@@ -171,11 +170,10 @@ def windows(audio: np.ndarray, samples: int, *, most: int) -> np.ndarray:
 def with_levels(
     chain: Chain, dry: np.ndarray, sample_rate: int, *, input_rms_dbfs: float | None = -20.0
 ) -> Chain:
-    """The chain with steps of gain, for a dry recording and no other.
+    """The chain with steps of gain that suit one dry recording.
 
-    The first one brings `dry` to the level at which the knobs of a predicted chain are meant, or
-    nowhere for None. The last one keeps the peak of what comes out below full scale. No pedals need
-    no level.
+    The first step brings `dry` to the RMS level for which the knobs are predicted (None: no step).
+    The last one keeps the output below full scale. A chain without pedals gets no steps.
     """
     level_dbfs = rms_dbfs(check_audio(dry, sample_rate))
     if level_dbfs < -120:
@@ -189,7 +187,7 @@ def with_levels(
 def recreate(
     chain: Chain, dry: np.ndarray, sample_rate: int, *, input_rms_dbfs: float = -20.0
 ) -> np.ndarray:
-    """A chain on a dry recording with the steps of `with_levels`."""
+    """A dry recording through a chain with the steps of `with_levels`."""
     levelled = with_levels(chain, dry, sample_rate, input_rms_dbfs=input_rms_dbfs)
     return levelled.render(dry, sample_rate)
 
@@ -215,8 +213,8 @@ def refine(
 ) -> Refined:
     """Fit the knobs of the most probable orders in turn, until one explains the wet recording.
 
-    Where none does, the wet recording is moved by the lag at which both are most alike; where none
-    does then either, every other order of the `shelf` is tried, short ones first.
+    If none does, the wet recording is shifted by the most likely lag. If none does then, every
+    other order of the `shelf` is tried, short ones first.
 
     Args:
         dry: (channels, samples), as it entered the chain: drive is relative to the input level.
@@ -231,8 +229,6 @@ def refine(
     from labkit.learn import fit  # prediction does not need it
 
     search = {"gradient": fit.fit_chain, "cma": fit.fit_chain_cma}[method]
-    if candidates < 1:
-        raise ValueError(f"candidates must be at least 1, got {candidates}")
     dry_rate = dry_rate or sample_rate
     dry = resample(to_mono(check_audio(dry, dry_rate)), dry_rate, sample_rate)
     wet = to_mono(check_audio(wet, sample_rate))
@@ -284,7 +280,7 @@ def _orders(shelf: Sequence[str]) -> set[Names]:
 
 
 def _lags(wet: np.ndarray, dry: np.ndarray, sample_rate: int) -> list[int]:
-    """Samples by which `wet` may be behind `dry`, the likely one first: 0, and the likest.
+    """Lags in samples by which `wet` may be behind `dry`: 0, and the most likely one.
 
     Pedals delay a sound too: less than `PEDALS_MS` counts as a pedal's at first, and a filter
     moves the likest lag by a sample or two.
@@ -307,8 +303,6 @@ def decode(
     Its windows, `clips` (windows, rows, frames), vote: the log-probabilities of the next token are
     averaged over them. One beam is greedy.
     """
-    if beams < 1:
-        raise ValueError(f"beams must be at least 1, got {beams}")
     opening = start(model, clips, shelf)
     return _prediction(model, opening, _beam_search(model, opening, shelf, beams))
 

@@ -1,4 +1,4 @@
-"""The exam of pedal order: exact chains and F1 beside baselines, oracle and shuffled audio."""
+"""Scores of pedal order: exact chains and F1 beside baselines, oracle and shuffled audio."""
 
 import itertools
 from collections import Counter
@@ -49,42 +49,49 @@ def score(
     seconds: float | None = None,
     seed: int = 1,
 ) -> list[Row]:
-    """The rows of the results table: `n` clips each; the floor learns from `n_floor` others.
+    """Score the chains that the network names, beside its baselines and a shuffled control.
 
     Args:
-        n_refined: so many of the clips are refined with their dry sound, seconds to minutes each.
-        protocols: the tasks; those that the network was not trained on are left out.
-        split: whatever is chosen is chosen on validation, which has no real recordings.
-        seconds: of longer clips, whose windows vote: then this makes one row of exact chains for
-            each protocol and kind of source.
+        n: test clips for each task and kind of dry sound.
+        n_floor: other clips, from which the simple baseline learns.
+        n_refined: clips for which to score `--refine` too; each takes seconds to minutes.
+        sources: generated, sampled, real, recorded; behind: recorded, then a speaker, room, codec.
+        protocols: tasks: three, wide, six; those that the network was not trained on are skipped.
+        split: use validation to choose anything; it has no real recordings.
+        seconds: score longer clips, read in windows that vote, by the rate of exact chains only.
+        seed: random seed of clips and chains.
 
     Raises ValueError where `seconds` are not more than the network reads at once.
     """
     sound, rows, late = model.config.sound, [], []
     trained = [name for name in protocols if name in sound.protocols]
     sources = [one for one in sources if split == "test" or one != "real"]
-    if seconds is not None:
-        return [
-            _long(model, PROTOCOLS[name], kind, n, split, seconds, seed)
-            for name in trained
-            for kind in sources
-        ]
+    if seconds is not None and not seconds > sound.seconds:
+        raise ValueError(f"seconds must be above {sound.seconds:g}, got {seconds:g}")
+    heard = sound if seconds is None else replace(sound, seconds=seconds)
     for protocol in (PROTOCOLS[name] for name in trained):
-        draw = partial(examples_for_scoring, sound, protocol, seed=seed)
+        draw = partial(examples_for_scoring, heard, protocol, seed=seed)
         kinds = [kind for kind in ("generated", "sampled") if kind in sources] or ["generated"]
-        taught = [e for kind in kinds for e in draw(kind, n=n_floor // 2, split="train")]
+        if seconds is None:
+            taught = [e for kind in kinds for e in draw(kind, n=n_floor // 2, split="train")]
         for kind in sources:
             examples = draw(kind, n=n, split=split)
             truth = [example.chain.names for example in examples]
             found = predictions(model, protocol, examples)
             ours = [canonical_names(one.chain.names) for one in found]
             rng = generator(seed, "controls", protocol.name, kind)
-            answers = {
-                "ours": ours,
-                "control": [ours[i] for i in rng.permutation(len(ours))],
-                "floor": _floor(taught, examples, sound, seed),
-                "chance": [canonical_names(protocol.sampler.order(rng)) for _ in ours],
-            }
+            ids = [e.source_id for e in examples]
+            facts = {"protocol": protocol.name, "name": _name(sound), "sources": kind}
+            facts["seed"] = seed
+            answers = {"ours": ours, "control": [ours[i] for i in rng.permutation(len(ours))]}
+            if seconds is not None:
+                exact = {who: chain_scores(truth, a)["exact"] for who, a in answers.items()}
+                beside = {"control": exact["control"], "prior": max(Counter(truth).values()) / n}
+                metric = f"exact chain, {seconds:g} s"
+                rows.append(row(exact["ours"], ids, metric=metric, beside=beside, **facts))
+                continue
+            answers["floor"] = _floor(taught, examples, sound, seed)
+            answers["chance"] = [canonical_names(protocol.sampler.order(rng)) for _ in ours]
             exact = {who: chain_scores(truth, a)["exact"] for who, a in answers.items()}
             f1 = {who: macro_f1(truth, a, protocol.pedals) for who, a in answers.items()}
             stated = calibration_error([one.probability for one in found], exact["ours"])
@@ -92,9 +99,6 @@ def score(
             exact["oracle"] = [_oracle(example, sound.sample_rate) for example in examples[:200]]
             f1["prior"] = macro_f1(truth, [protocol.pedals] * n, protocol.pedals)
             scores = {"exact chain": exact, "macro F1": f1, "calibration error": {"ours": stated}}
-            ids = [e.source_id for e in examples]
-            facts = {"protocol": protocol.name, "name": _name(sound), "sources": kind}
-            facts["seed"] = seed
             for metric, values in scores.items():
                 groups = ids if metric == "exact chain" else ["all"] * n  # no mean: no interval
                 values["reference"] = PUBLISHED.get((protocol.name, metric))
@@ -114,36 +118,10 @@ def _name(sound: Sound) -> str:
     return "transformer" if sound.front_end == "mel" else f"transformer on {sound.front_end}"
 
 
-def _long(
-    model: PedalOrderModel,
-    protocol: Protocol,
-    kind: str,
-    n: int,
-    split: str,
-    seconds: float,
-    seed: int,
-) -> Row:
-    """Exact chains of clips that are longer than what the network reads at once."""
-    sound = model.config.sound
-    if not seconds > sound.seconds:
-        raise ValueError(f"seconds must be above {sound.seconds:g}, got {seconds:g}")
-    longer = replace(sound, seconds=seconds)
-    examples = examples_for_scoring(longer, protocol, kind, n, seed=seed, split=split)
-    truth = [example.chain.names for example in examples]
-    ours = predicted_orders(model, protocol, examples)
-    order = generator(seed, "controls", protocol.name, kind).permutation(n)
-    exact = chain_scores(truth, ours)["exact"]
-    beside = {"control": chain_scores(truth, [ours[i] for i in order])["exact"]}
-    beside["prior"] = max(Counter(truth).values()) / n
-    facts = {"protocol": protocol.name, "name": _name(sound), "sources": kind, "seed": seed}
-    metric = f"exact chain, {seconds:g} s"
-    return row(exact, [e.source_id for e in examples], metric=metric, beside=beside, **facts)
-
-
 def _refusals(
     model: PedalOrderModel, examples: Sequence[Example], kind: str, seed: int
 ) -> dict[str, tuple[list[bool], list[str]]]:
-    """Metric -> what was said of each clip, and its source: guitars, and what is no guitar."""
+    """Metric -> the answer to each clip, and its source; for guitars, and for other sounds."""
     rate, rng = model.config.sound.sample_rate, generator(seed, "refusals", kind)
     dry = [(e.aligned_dry, e.source_id) for e in examples]
     if kind == "behind":
@@ -187,7 +165,7 @@ def fixed_score(model: PedalOrderModel) -> dict[str, int]:
 def predictions(
     model: PedalOrderModel, protocol: Protocol, examples: Sequence[Example]
 ) -> list[Prediction]:
-    """What the network says of each example; the windows of a longer one vote."""
+    """The network's prediction of each example; the windows of a longer one vote."""
     sound, found = model.config.sound, []
     for example in examples:
         if example.wet.shape[1] > sound.samples:
@@ -225,14 +203,14 @@ def _floor(taught: list[Example], examples: list[Example], sound: Sound, seed: i
 
 
 def _refined(found: Prediction, example: Example, protocol: Protocol, sample_rate: int) -> bool:
-    """Whether order and knobs are found where the dry sound is known."""
+    """Whether order and knobs are found if the dry sound is known."""
     wet = example.chain.render(example.dry, sample_rate)  # from rest
     answer = refine(found, example.dry, wet, sample_rate, shelf=protocol.pedals)
     return answer.explained and canonical_names(answer.chain.names) == example.chain.names
 
 
 def _oracle(example: Example, sample_rate: int) -> float:
-    """The chance to name the order from the dry sound and all settings: some orders sound alike."""
+    """Probability of the right order, given dry sound and all settings: some orders sound alike."""
     chains = [Chain(steps).canonical() for steps in itertools.permutations(example.chain.steps)]
     others = {chain.names: chain for chain in chains if chain.names != example.chain.names}
     renders = (example.apply(chain, sample_rate) for chain in others.values())

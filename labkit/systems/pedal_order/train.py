@@ -42,24 +42,23 @@ MIN_PROBABILITY = 0.5
 class Data:
     """Where the training sound comes from."""
 
-    # dry sources, drawn evenly, a name may occur twice; sampled needs a soundfont, recorded the
-    # recordings of instruments
+    # kinds of dry sound, drawn equally often: generated, sampled (needs a soundfont) or recorded
+    # (needs recordings). A kind given twice is drawn twice as often
     kinds: tuple[Literal["generated", "sampled", "recorded"], ...] = ("generated", "sampled")
-    # dry clips of each kind, used again and again; 0 makes a new clip for every example
-    n_dry: int = 0
-    folder: Path | None = None  # your own dry recordings, one more source beside kinds
-    # what recordings of the folder share that must not be split, e.g. a player: folder (or
-    # folder:2), prefix (up to an underscore; or prefix:-), or a CSV file with the columns file and
-    # group; each is on its own by default.
+    n_dry: int = 0  # dry clips of each kind, used repeatedly; 0: a new one for every example
+    folder: Path | None = None  # folder of your own dry recordings, used beside the kinds
+    # which files belong together, e.g. because one player made them; such files are never split
+    # between training and validation. folder: first folder of their path (folder:2: first two);
+    # prefix: name up to "_" (prefix:- up to "-"); or a CSV file with the columns file and group
     groups: str | None = None
-    # a folder of wet recordings with unknown chains, one chain for each file. The network that the
-    # run starts from names their chains, and half of every batch trains on the confident ones. Give
-    # a trained network as start, and a tenth of the learning rate.
+    # folder of wet recordings with unknown pedals, one chain per file. The network in --start names
+    # their chains; its confident answers are the labels of half of every batch. Use a tenth of the
+    # usual learning rate.
     unlabelled: Path | None = None
 
     def __post_init__(self) -> None:
         if self.groups is not None and self.folder is None:
-            raise ValueError(f"groups needs a folder, got {self.groups!r} and none")
+            raise ValueError(f"groups needs a folder, got groups {self.groups!r} and no folder")
 
 
 def dry_pools(config: Config, data: Data, split: str = "train") -> list[DryPool | FreshClips]:
@@ -77,9 +76,9 @@ def dry_pools(config: Config, data: Data, split: str = "train") -> list[DryPool 
 
 
 def begin_from(model: PedalOrderModel, start: PedalOrderModel) -> None:
-    """Take over the weights; a network of the codec's frames can begin from one of log-mel.
+    """Copy the weights of `start`; a network that reads codec frames can begin from one of log-mel.
 
-    Then its stem first learns to turn frames into the log-mel spectrogram that the other reads.
+    Its stem then first learns to turn codec frames into the log-mel spectrogram.
     """
     sound, weights = model.config.sound, start.state_dict()
     if sound.front_end == start.config.sound.front_end:
@@ -136,7 +135,7 @@ def begin_with_bands(stem: FrameStem, frames: Tensor, bands: Tensor) -> None:
 def training(
     config: Config, data: Data, model: PedalOrderModel, run_dir: Path
 ) -> Iterator[Training]:
-    """Examples that are rendered once; beside them, recordings without labels where there are."""
+    """Rendered examples and, if `data` names some, recordings without labels."""
     dataset: Dataset = Examples(config, dry_pools(config, data), cache=run_dir / "cache")
     if data.unlabelled is not None:
         dataset = MixedExamples(dataset, pseudo_labels(model.eval(), data.unlabelled))
@@ -189,7 +188,7 @@ class PseudoLabel:
 
 
 def pseudo_labels(model: PedalOrderModel, folder: Path) -> list[PseudoLabel]:
-    """The recordings in `folder` whose order is predicted with `MIN_PROBABILITY` or more."""
+    """The recordings in `folder` whose order has a probability of `MIN_PROBABILITY` or more."""
     sound = model.config.sound
     size = {"seconds": sound.seconds, "sample_rate": sound.sample_rate}
     files = AudioFolder(folder, **size, split_all="train").files("train")
@@ -213,7 +212,7 @@ def pseudo_labels(model: PedalOrderModel, folder: Path) -> list[PseudoLabel]:
 
 
 class MixedExamples(Dataset):
-    """Rendered examples in turn with single windows of wet recordings, tilted and masked.
+    """Rendered examples, alternating with tilted and masked windows of wet recordings.
 
     Source: Sohn et al. 2020 (FixMatch): labels from a plain view, learnt on an augmented one.
     """

@@ -1,4 +1,4 @@
-"""Settings of a saturation network, and the conditions under which it is scored."""
+"""Settings of a saturation network, and the conditions in which it is scored."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,15 +12,15 @@ CURVE_NAMES = tuple(CURVES)
 
 @dataclass(frozen=True)
 class Condition:
-    """Whether the network gets the clean signal too, and what happens to the wet one."""
+    """Whether the network gets the clean signal too, and what is done to the wet one."""
 
     name: str
     description: str  # for tables
     paired: bool = True
-    curves: tuple[str, ...] = ("tanh",)  # one is drawn for each example; a single one is known
+    curves: tuple[str, ...] = ("tanh",)  # each example draws one; the network is told a single one
     snr_db: float | None = None  # of white noise on the wet signal
-    mp3: bool = False  # whether the wet signal goes through a codec
-    shift_ms: float = 0.0  # largest misalignment of the clean signal either way
+    mp3: bool = False  # whether the wet signal is coded as MP3
+    shift_ms: float = 0.0  # largest time shift of the clean signal, either way
 
 
 _ALL = (
@@ -39,18 +39,18 @@ CONDITIONS = {condition.name: condition for condition in _ALL}
 class Sound:
     """Clips and the encoder's log-mel spectrogram."""
 
-    sample_rate: int = 44100
+    sample_rate: int = 44100  # Hz
     samples: int = 65536  # length of a wet clip
-    # the reference is this much longer on both sides: the largest misalignment
+    # the clean clip is this much longer at both ends: the largest time shift between the two
     margin_ms: float = 30.0
-    clip_seconds: float = 2.5  # length of the dry clips that examples are cut from
-    augment_strength: float = 0.5  # of the dry signal's augmentation in training; 0 turns it off
-    n_fft: int = 4096
-    hop_length: int = 2048
-    n_mels: int = 64
-    low_hz: float = 40.0
-    high_hz: float = 18000.0
-    # different examples, kept on disk (10 kB each) and repeated in longer runs
+    clip_seconds: float = 2.5  # length of the dry clips from which examples are cut
+    augment_strength: float = 0.5  # strength of the augmentation of dry training sound; 0 is off
+    n_fft: int = 4096  # FFT length of the log-mel spectrogram, samples
+    hop_length: int = 2048  # step between its frames, samples
+    n_mels: int = 64  # number of its mel bands
+    low_hz: float = 40.0  # lower edge of its lowest band
+    high_hz: float = 18000.0  # upper edge of its highest band
+    # number of different examples (10 kB each on disk); a longer training repeats them
     n_examples: int = 64000
 
     def __post_init__(self) -> None:
@@ -68,14 +68,14 @@ class Sound:
 class Net:
     """Sizes and loss."""
 
-    width: float = 0.5  # of the MobileNetV2, a factor on its channels
-    in_channels: int = 1  # the spectrogram is repeated into this many channels
-    embedding: int = 128  # length of the encoder's vector
-    hidden: int = 256  # width of the controller's layers
-    dropout: float = 0.0  # in the controller
-    features: bool = True  # whether the controller also gets the measured features of the waves
-    # of the depth: parameter, audio (multi-resolution STFT after the differentiable processor) or
-    # both. The curve is always learnt from its name.
+    width: float = 0.5  # size of the encoder (MobileNetV2): factor on its number of channels
+    in_channels: int = 1  # copies of the spectrogram at the input of the encoder
+    embedding: int = 128  # length of the vector that the encoder returns
+    hidden: int = 256  # width of the layers that turn this vector into curve and depth
+    dropout: float = 0.0  # dropout rate of these layers, 0 to 1
+    features: bool = True  # give these layers statistics of the waveform too
+    # what the depth is learnt from: parameter (error of the number), audio (MR-STFT distance after
+    # the differentiable processor) or both. The curve is always learnt from its name
     loss: Literal["parameter", "audio", "both"] = "parameter"
 
 
@@ -86,7 +86,7 @@ _PLAN = Plan(
 
 @dataclass(frozen=True)
 class Config(system.Config):
-    """Everything that decides a saturation network; the defaults are the light model's."""
+    """All settings of a saturation network; the defaults are those of the light model."""
 
     sound: Sound = field(default_factory=Sound)
     net: Net = field(default_factory=Net)

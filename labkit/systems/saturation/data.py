@@ -1,4 +1,4 @@
-"""Examples: a clean clip, the same through a curve at some depth, and disturbances."""
+"""Examples: a clean clip, and the same clip through a curve, with level, noise or coding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from labkit.systems.saturation.model import network_inputs
 
 
 class BufferedClips:
-    """Clips by number from a few that are held in memory and renewed at a fixed rate.
+    """Random clips from a buffer in memory that is renewed at a fixed rate.
 
     Reading a long file for each short clip is slow, and a collection does not fit into memory. As
     many clips are kept as fit in `gigabytes`, at least one, and all are replaced after
@@ -56,9 +56,9 @@ Pool = DryPool | FreshClips | BufferedClips
 
 
 def draw_condition(rng: np.random.Generator) -> Condition:
-    """A random condition for training: every curve and disturbance, independently.
+    """A random condition for training: curve and disturbances are drawn independently.
 
-    Mostly the wet sound alone, because for a pair least squares does most of the work.
+    Most are wet only, because least squares does most of the work for a pair.
     """
     return Condition(
         "training",
@@ -118,7 +118,7 @@ def render(
 
 
 def _random_start(audio: np.ndarray, sound: Sound, rng: np.random.Generator) -> int:
-    """Of up to eight random places the first that is not nearly silent."""
+    """A random start; of up to eight draws, the first that is not nearly silent."""
     least = 0.1 * float(np.sqrt(np.mean(np.square(audio))))
     low, high = 2 * sound.margin, len(audio) - sound.samples - 2 * sound.margin
     for _ in range(8):
@@ -165,7 +165,7 @@ def draw(
 
 
 class Examples(Dataset):
-    """Examples made on demand; number ``i`` depends on the seed and ``i`` alone.
+    """Examples made on demand; the same seed and index always give the same example.
 
     `training` augments the dry sound; the condition of each example is drawn when None.
     """
@@ -184,7 +184,7 @@ class Examples(Dataset):
         self._cache: ExampleCache | None = None
 
     def cached(self, folder: Path) -> "Examples":
-        """These examples, the first `n_examples` of them in rounds, kept in `folder` (float16)."""
+        """The first `n_examples` examples, repeated, and kept in `folder` (float16)."""
         shapes = {name: tuple(value.shape) for name, value in self._make(0).items()}
         self._cache = ExampleCache(folder, self.config.sound.n_examples, shapes)
         return self

@@ -7,24 +7,79 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy import optimize
+from scipy.fft import irfft, next_fast_len, rfft
 from torch.utils.data import default_collate
 
-from labkit.effects.saturation import CURVES, MEMORYLESS, SPACE, check_curve
-from labkit.measure.align import align_signs
+from labkit.effects.saturation import CURVES, MEMORYLESS, SPACE, check_curve, saturate
+from labkit.measure.align import align_signs, lag_of, overlap
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
 from labkit.systems.saturation.config import CURVE_NAMES
 from labkit.systems.saturation.model import Prediction, SaturationModel, network_inputs
-from labkit.systems.saturation.pair import EDGE, LEAD, Pair, PairFit, aligned, explain
 
 _LOW, _HIGH = SPACE["depth"].low, SPACE["depth"].high
 # The largest share of the wet energy that a fit may leave: twice what noise at -10 dB leaves.
 _LARGEST_RESIDUAL = 0.2
 _COARSE_SAMPLES = 4096
-# Without hearing anything, 80 % of the depths lie within so much.
+# 80 % of the depths that are drawn lie within this range: a wider interval says nothing.
 _ANY_DEPTH = 0.8 * (_HIGH - _LOW)
 _LEAST_SECONDS = 0.1
 _LARGEST_MEAN = 0.15  # beside its RMS: one of 300 validation clips has more
+# The best curve must leave less than this share of the wet energy, and less than this part of what
+# a straight line leaves; a pair that is less alike is not aligned. All three are chosen on
+# generated pairs: `tests/systems/test_saturation.py` draws others and holds them.
+MOST_LEFT, MOST_OF_LINE, LEAST_LIKENESS = 0.2, 0.7, 0.2
+MAX_LAG_SECONDS, _ALIGNED_SECONDS = 1.0, 10.0
+# Less than this is rounding: the wet recording is the clean one at another level.
+_LEAST_OF_LINE = 1e-9
+LEAD, EDGE = 2048, 64  # clean samples before and behind those that are compared
+_LOGS = (math.log(_LOW), math.log(_HIGH))
+_N_GRID, _GRID_SAMPLES, _MEMORY_SAMPLES = 16, 8192, 16384
+
+
+@dataclass(frozen=True)
+class PairFit:
+    """A least-squares fit of a pair; `residual` is the share of the wet energy that is left."""
+
+    curve: str
+    depth: float
+    residual: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a clean and a wet recording together tell."""
+
+    fits: tuple[PairFit, ...]  # one a curve, the best first
+    line: float  # the share that a straight line leaves
+    level: float  # of the wet recording, as a factor on the best curve's output
+    offset: float  # the wet recording's constant part
+    lag_ms: float = 0.0  # of the wet recording behind the clean one
+    likeness: float = 1.0  # of their slopes, -1..1; negative for opposite polarity
+
+    @property
+    def bar(self) -> float:
+        """The largest share that the best curve may leave; 0 if a straight line leaves nothing."""
+        return 0.0 if self.line < _LEAST_OF_LINE else min(MOST_LEFT, MOST_OF_LINE * self.line)
+
+    @property
+    def explained(self) -> bool:
+        """Whether the best curve leaves little, and much less than a straight line."""
+        return self.fits[0].residual < self.bar
+
+    @property
+    def verdict(self) -> str:
+        best = self.fits[0]
+        left = f"{best.residual:.2%} of the wet energy is left over; a straight line leaves "
+        left += f"{self.line:.2%}, the limit is {self.bar:.2%}"
+        if self.explained:
+            return f"{best.curve}, depth {best.depth:.2f}: {left}"
+        if abs(self.likeness) < LEAST_LIKENESS:
+            return (
+                f"not aligned: within {MAX_LAG_SECONDS:.0f} s, wet and clean correlate by "
+                f"{abs(self.likeness):.2f} at most; a pair has {LEAST_LIKENESS} to 1"
+            )
+        return f"no curve explains this: with the best one, {best.curve}, {left}"
 
 
 @dataclass(frozen=True)
@@ -41,7 +96,7 @@ class Identification:
 
     @property
     def answer(self) -> tuple[str, float] | None:
-        """Curve and depth; None where no curve explains a pair, or the depth could be any."""
+        """Curve and depth; None if no curve fits a pair, or if the interval is too wide."""
         if self.pair is not None:
             best = self.pair.fits[0]
             return (best.curve, best.depth) if self.pair.explained else None
@@ -54,12 +109,12 @@ class Identification:
             return self.pair.verdict
         interval = f"80 % interval {self.low:.2f} to {self.high:.2f}"
         if self.answer is None:
-            return f"the depth could be any ({interval}): say it with the clean recording, --clean"
+            return f"the depth cannot be told ({interval}): give the clean recording too, --clean"
         return f"{self.curve}, depth {self.depth:.2f}, {interval}"
 
     @property
     def refined(self) -> tuple[str, float]:
-        """Of a pair the network decides if the curve has memory, and least squares the rest."""
+        """For a pair the network decides if the curve has memory; least squares does the rest."""
         fit = self.fit
         if fit is not None and fit.residual <= _LARGEST_RESIDUAL and self.curve in MEMORYLESS:
             return fit.curve, fit.depth
@@ -104,9 +159,9 @@ def identify(
 def least_squares(reference: NDArray, wet: NDArray, curves: Sequence[str] = MEMORYLESS) -> PairFit:
     """The best fit of wet = a * curve(depth * clean) over memoryless curves.
 
-    The clean signal is found by sliding the reference, which is as long as wet or longer. The best
-    `a` of a depth is a quotient of two sums, so only the depth is searched (variable projection,
-    Golub & Pereyra 1973): on a grid of equal ratios, then between its neighbours.
+    The reference, as long as wet or longer, is aligned first. For each depth the best `a` is a
+    quotient of two sums, so only the depth is searched (variable projection, Golub & Pereyra 1973):
+    on a grid of equal ratios, then between its neighbours.
     """
     x = align_signs(reference, wet)[0].astype(np.float64)
     x /= max(float(np.abs(x).max()), 1e-9)
@@ -124,7 +179,7 @@ def _fit(x: NDArray, y: NDArray, curve: str) -> PairFit:
     some = np.argsort(-np.abs(x), kind="stable")[:: max(1, len(x) // _COARSE_SAMPLES)]
     grid = np.geomspace(_LOW, _HIGH, 48)
     best = int(np.argmin([rest(x[some], y[some], depth) for depth in grid]))
-    found = minimize_scalar(
+    found = optimize.minimize_scalar(
         lambda log_depth: rest(x, y, math.exp(log_depth)),
         bounds=(np.log(grid[max(best - 2, 0)]), np.log(grid[min(best + 2, 47)])),
         method="bounded",
@@ -145,10 +200,10 @@ def predict(
 ) -> Identification:
     """Identify the saturation of 0.1 s of sound or more, in the clip around its loudest place.
 
-    `clean` is the same performance before saturation, up to a second off (`clean_rate` is
-    `sample_rate` when None); polarity, level and a constant part of either do not matter. `curve`
-    is its name if it is known. Raises AudioError if audio is too short, silent or not finite;
-    ValueError for an unknown curve.
+    `clean` is the same performance before saturation, up to a second early or late (`clean_rate` is
+    `sample_rate` when None); polarity, level and a constant offset do not matter. `curve` is its
+    name if it is known. Raises AudioError if audio is too short, silent or not finite; ValueError
+    for an unknown curve.
     """
     if curve is not None:
         check_curve(curve)
@@ -200,3 +255,81 @@ def _cut(audio: np.ndarray, start: int, samples: int) -> np.ndarray:
     kept = audio[max(0, start) : max(0, start + samples)]
     before = max(0, -start)
     return np.pad(kept, (before, max(0, samples - before - len(kept))))[:samples]
+
+
+# A clean and a wet recording: their alignment, and the curve that explains the wet one
+
+
+def aligned(wet: NDArray, clean: NDArray, sample_rate: int) -> tuple[NDArray, NDArray, int, float]:
+    """Both recordings (samples,) where they overlap, and `labkit.measure.align.lag_of` them.
+
+    Ten seconds around the loudest place are aligned. Opposite polarity is corrected.
+    """
+    n, length = min(len(wet), len(clean)), round(_ALIGNED_SECONDS * sample_rate)
+    start = max(0, min(int(np.abs(wet[:n]).argmax()) - length // 2, n - length))
+    window = slice(start, start + length)
+    lag, likeness = lag_of(wet[window], clean[window], round(MAX_LAG_SECONDS * sample_rate))
+    wet, clean = overlap(wet, clean, lag)
+    return (wet if likeness >= 0 else -wet), clean, lag, likeness
+
+
+def explain(wet: NDArray, clean: NDArray, curves: tuple[str, ...], **facts: float) -> Pair:
+    """The best fit of each curve to a pair that is `aligned` but for up to three samples.
+
+    `wet` is (samples,), `clean` as long with `LEAD` more before and `EDGE` behind. The fit is
+    wet = level * curve(depth * (clean - constant)) + offset; `facts` are the others of `Pair`.
+    """
+    y = wet.astype(np.float64)
+    x = clean.astype(np.float64)
+    heard = x[LEAD:-EDGE]
+    x = x - heard.mean()
+    x /= max(float(np.abs(heard - heard.mean()).max()), 1e-9)
+    found = sorted((_fit_pair(x, y, curve) for curve in curves), key=lambda one: one[0].residual)
+    _, level, offset = found[0]
+    target, straight = y - y.mean(), x[LEAD:-EDGE] - x[LEAD:-EDGE].mean()
+    share = float(target @ straight) ** 2 / float((target @ target) * (straight @ straight))
+    return Pair(tuple(fit for fit, *_ in found), 1.0 - share, level, offset, **facts)
+
+
+def _fit_pair(x: NDArray, y: NDArray, curve: str) -> tuple[PairFit, float, float]:
+    """The fit of one curve, its level and its offset.
+
+    The best level and offset of a setting are sums, so only depth, constant and the rest of the
+    lag are searched (variable projection, Golub & Pereyra 1973): on a grid of depths, then down.
+    """
+    center = int(np.abs(x[LEAD:-EDGE]).argmax())
+
+    def around(n: int) -> slice:
+        start = max(0, min(center - n // 2, len(y) - n))
+        return slice(start, start + n)
+
+    def bent(setting: NDArray, part: slice) -> NDArray:
+        seen = x[part.start : min(part.stop, len(y)) + LEAD + EDGE]
+        n = next_fast_len(len(seen), real=True)
+        turn = np.exp(2j * np.pi * setting[2] * np.arange(n // 2 + 1) / n)
+        moved = irfft(rfft(seen, n) * turn, n)[: len(seen)] - setting[1]
+        return saturate(moved, float(np.clip(math.exp(setting[0]), _LOW, _HIGH)), curve=curve)
+
+    def left(setting: NDArray, part: slice) -> NDArray:
+        out, target = bent(setting, part)[LEAD:-EDGE], y[part]
+        out, target = out - out.mean(), target - target.mean()
+        return target - out * (out @ target) / max(float(out @ out), 1e-300)
+
+    few, whole = around(_GRID_SAMPLES), slice(0, len(y))
+    grid = [np.array([log_depth, 0.0, 0.0]) for log_depth in np.linspace(*_LOGS, _N_GRID)]
+    found = optimize.least_squares(
+        left,
+        min(grid[1:-1], key=lambda setting: float(np.square(left(setting, few)).sum())),
+        args=(whole if curve in MEMORYLESS else around(_MEMORY_SAMPLES),),
+        bounds=([_LOGS[0], -0.5, -3.0], [_LOGS[1], 0.5, 3.0]),
+        x_scale=[0.1, 0.01, 0.1],
+        diff_step=1e-4,
+        max_nfev=20,
+    )
+    out = bent(found.x, whole)[LEAD:-EDGE]
+    residual = float(np.square(left(found.x, whole)).sum() / np.square(y - y.mean()).sum())
+    level = float((out - out.mean()) @ y) / max(float(np.square(out - out.mean()).sum()), 1e-300)
+    # A depth counts from the peak of what enters the curve.
+    depth = math.exp(found.x[0]) * float(np.abs(x[LEAD:-EDGE] - found.x[1]).max())
+    fit = PairFit(curve, float(np.clip(depth, _LOW, _HIGH)), residual)
+    return fit, level, float(y.mean() - level * out.mean())

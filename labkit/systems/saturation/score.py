@@ -1,4 +1,4 @@
-"""The exam of saturation: network, formulas and baselines under four conditions."""
+"""Scores of saturation: network, least squares and baselines in four conditions."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -24,13 +24,21 @@ def score(
     *,
     n: int = 300,
     n_floor: int = 600,
-    sources: Sequence[str] = SOURCES,
+    sources: Sequence[str] = (*SOURCES, "recorded"),
     conditions: Sequence[str] = SCORED,
     seed: int = 1,
 ) -> list[Row]:
-    """The rows of the results table: `n` clips each; the floor learns from `n_floor` others."""
+    """Score depth and curve on held-out clips, beside baselines and a shuffled control.
+
+    Args:
+        n: test clips for each condition and kind of dry sound.
+        n_floor: other clips, from which the simple baseline learns.
+        sources: kinds of dry sound: generated, sampled, real (needs recordings).
+        conditions: level, mp3, curve (all with the clean recording); wet, wet_curve (without).
+        seed: random seed of the clips.
+    """
     rows = []
-    kinds = [kind for kind in sources if kind != "real"] or ["generated"]
+    kinds = [kind for kind in ("generated", "sampled") if kind in sources] or ["generated"]
     for condition in (CONDITIONS[name] for name in conditions):
         examples = partial(draw, model.config, condition, seed=seed)
         taught = [e for k in kinds for e in examples(k, n_floor // len(kinds), split="train")]

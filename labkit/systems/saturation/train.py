@@ -29,20 +29,20 @@ from labkit.systems.system import Training
 class Data:
     """Where the training sound comes from."""
 
-    n_dry: int = 0  # dry clips of each kind; 0 makes one for every example
-    # kinds of dry sources; sampled needs a soundfont
+    n_dry: int = 0  # dry clips of each kind, used repeatedly; 0: a new one for every example
+    # kinds of dry sound; sampled needs a soundfont
     kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
-    folder: Path | None = None  # a folder of recordings to train on instead of kinds
-    # what recordings of the folder share that must not be split, e.g. a player: folder (or
-    # folder:2), prefix (up to an underscore; or prefix:-), or a CSV file with the columns file and
-    # group; each is on its own by default.
+    folder: Path | None = None  # folder of your own clean recordings, used instead of the kinds
+    # which files belong together, e.g. because one player made them; such files are never split
+    # between training and validation. folder: first folder of their path (folder:2: first two);
+    # prefix: name up to "_" (prefix:- up to "-"); or a CSV file with the columns file and group
     groups: str | None = None
-    # clips for validation and calibration, of sources that are not trained on
+    # clips that select and calibrate the network, from sources that it is not trained on
     n_validation: int = 256
 
     def __post_init__(self) -> None:
         if self.groups is not None and self.folder is None:
-            raise ValueError(f"groups needs a folder, got {self.groups!r} and none")
+            raise ValueError(f"groups needs a folder, got groups {self.groups!r} and no folder")
 
 
 def examples(config: Config, data: Data, split: str, seed: int) -> Examples:
@@ -62,7 +62,7 @@ def examples(config: Config, data: Data, split: str, seed: int) -> Examples:
 
 @contextmanager
 def training(config: Config, data: Data, _model: nn.Module, run_dir: Path) -> Iterator[Training]:
-    """The best weights on validation are calibrated at the end."""
+    """Examples and loss; at the end the best weights on validation are calibrated."""
     seed = config.plan.seed
     dataset = examples(config, data, "train", seed)
     if data.folder is None and config.net.loss == "parameter":
@@ -153,9 +153,9 @@ def errors(prediction: Prediction, batch: Mapping[str, Tensor], prefix: str) -> 
 
 
 def calibrate(model: SaturationModel, batch: Mapping[str, Tensor]) -> float:
-    """Set and return the factor on the stated spreads that makes the true depths most probable.
+    """Set and return the factor on predicted spreads that makes the true depths most probable.
 
-    Mean error over stated spread: temperature scaling (Guo et al. 2017) of a Laplace density.
+    Mean error / predicted spread: temperature scaling (Guo et al. 2017) of a Laplace density.
     """
     prediction = predict_batch(model, batch)
     error = (prediction.of(batch["curve"]) - batch["log_depth"]).abs()

@@ -1,6 +1,7 @@
 """Matches judged by their sound, beside mean patch, neighbours, shuffled sound and true patch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from labkit.signal.files import read_audio
 from labkit.signal.optional import need
 from labkit.signal.paths import real_data_dir
 from labkit.signal.recorded import recorded_notes
-from labkit.systems.synth import kosc
+from labkit.systems.synth import config, kosc
 from labkit.systems.synth.config import KOSC
 from labkit.systems.synth.model import SAMPLE_RATE, SynthModel, mono, note_features
 from labkit.systems.synth.pitch import pitch_of
@@ -36,11 +37,18 @@ _BESIDE = {"prior": "mean patch", "floor": "nearest neighbour", "oracle": "oracl
 _CONTROLS = {
     "8 neighbours, best kept": "shuffled sound",
     "regression": "shuffled sound",
+    "flow, one draw": "shuffled sound",
     "flow, best of 8": "shuffled sound, best of 8",
+    "labkit synth --refine 0": "shuffled sound, best of 8",
     "labkit synth": "shuffled sound, best of 8",
 }
-# Semitones from the recording's key within which a note is in tune; notes of each instrument.
-_IN_TUNE, _EACH = 0.25, 20
+# Those that try to be in tune, and what stands beside them; pYIN takes long.
+_TUNED = ("labkit synth --refine 0", "labkit synth", "shuffled sound, best of 8")
+_TUNED += tuple(_BESIDE.values())
+# Semitones from the recording's key within which a note is in tune.
+_IN_TUNE = 0.25
+# Recorded notes of each instrument, and which of them are refined too: every third one.
+_EACH, _THIRD = 20, 3
 
 
 class Sound(NamedTuple):
@@ -50,14 +58,21 @@ class Sound(NamedTuple):
     audio: np.ndarray  # (samples,) at 44.1 kHz
     code: np.ndarray | None = None  # the encoded patch, if there is one
     key: float | None = None  # of a recording, with its fraction
+    refined: bool = True  # whether a recording is matched with `refine` too; it takes long
 
 
-# Model -> metric -> value of each sound.
-Scores = Mapping[str, Mapping[str, Sequence[float]]]
+# Model -> metric -> value of each sound, NaN where the model was not asked.
+Scores = Mapping[str, Mapping[str, np.ndarray]]
 
 
 def score(
-    model: SynthModel, *, n: int = 48, seed: int = 1, folder: Path | None = None, refine: int = 300
+    model: SynthModel,
+    *,
+    n: int = 48,
+    seed: int = 1,
+    folder: Path | None = None,
+    refine: int = 300,
+    sources: str | None = None,
 ) -> list[Row]:
     """The distance of matches on held-out notes, other people's presets and recorded notes.
 
@@ -65,7 +80,11 @@ def score(
         n: held-out notes.
         folder: of the data set, for held-out notes and neighbours; the usual one when None.
         refine: notes that CMA-ES plays for each recording in the row of `labkit synth`.
+        sources: generated, sampled, real or recorded; all when None.
     """
+    kinds = ("generated", "sampled", "real", "recorded")
+    if sources not in (None, *kinds):
+        raise ValueError(f"sources must be one of {', '.join(kinds)}, got {sources!r}")
     sound = model.config.sound
     if sound.parameters == KOSC:
         found = kosc.scores(model, n, seed)
@@ -79,10 +98,11 @@ def score(
     protocol = f"{synthesizer_of(sound.parameters).title}, {len(sound.spec.fields)} parameters"
     found = []
     with Synth(sound.spec) as synth:
-        for sources, sounds in _sounds(model, synth, folder, n).items():
-            scores = judge(model, sounds, synth, notes, seed=seed, refine=refine)
-            facts = {"protocol": protocol, "sources": sources, "seed": seed}
-            found += rows(scores, [sound.name for sound in sounds], **facts)
+        for kind in [sources] if sources else kinds:
+            if sounds := list(_sounds(kind, sound, synth, folder, n)):
+                scores = judge(model, sounds, synth, notes, seed=seed, refine=refine)
+                facts = {"protocol": protocol, "sources": kind, "seed": seed}
+                found += rows(scores, [sound.name for sound in sounds], **facts)
     return found
 
 
@@ -91,43 +111,42 @@ def rows(scores: Scores, names: Sequence[str], **facts: object) -> list[Row]:
     found = []
     for way, control in _CONTROLS.items():
         for metric, values in scores.get(way, {}).items():
+            asked = ~np.isnan(values)
             others = {**_BESIDE, "control": control}
-            figures = {f: scores[x][metric] for f, x in others.items() if x in scores}
+            figures = {f: scores[x][metric][asked] for f, x in others.items() if x in scores}
             # Hayes et al. 2025, Surge XT with 92 parameters: only the cosine can be compared.
             figures["reference"] = 0.948 if metric == "RMS cosine" else None
             facts |= {"name": way, "metric": metric, "unit": "dB" if metric == "MSS" else ""}
-            found.append(row(values, names, beside=figures, **facts))
+            kept = [name for name, here in zip(names, asked, strict=True) if here]
+            found.append(row(values[asked], kept, beside=figures, **facts))
     return found
 
 
-def _sounds(model: SynthModel, synth: Synth, folder: Path, n: int) -> dict[str, list[Sound]]:
-    """Notes of the test split, other people's presets, and recordings, if they are here."""
-    sound = model.config.sound
-    found: dict[str, list[Sound]] = {x: [] for x in ("generated", "sampled", "real", "recorded")}
-    notes = read_notes(folder, "test", n=n)
-    for k, code in enumerate(notes.parameters):
-        patch = sound.spec.decode(code)
-        audio = synth.render(patch, seconds=sound.seconds, phases=notes.phases[k])
-        found["generated"].append(Sound(f"test {k}", mono(audio)[0], code))
+def _sounds(kind: str, heard: config.Sound, synth: Synth, folder: Path, n: int) -> Iterator[Sound]:
+    """Notes of the test split, other people's presets, or recordings, if they are here."""
+    seconds, suffix = heard.seconds, synthesizer_of(heard.parameters).suffix
     real = real_data_dir() or Path("nowhere")
-    suffix = synthesizer_of(sound.parameters).suffix
-    for file in sorted((real / "synth_presets" / suffix[1:]).glob(f"*{suffix}")):
-        try:
-            audio = synth.play(file.read_text(), _PRESET_NOTE, seconds=sound.seconds)
-        except PluginError:  # not every preset can be read
-            continue
-        if np.abs(audio).max() > 1e-4:
-            found["sampled"].append(Sound(file.stem, mono(audio)[0]))
-    for file in sorted((real / "notes").glob("*.flac")):
-        word = file.stem.split("_")[-1]  # a MIDI key or the name of a note
-        key = int(word) if word.isdigit() else need("librosa").note_to_midi(word)
-        audio = prepare(*read_audio(file), sound.seconds)
-        found["real"].append(Sound(file.stem, audio, key=float(key)))
-    if (real / "train_audio").is_dir():
-        for group, file, key in recorded_notes("test", _EACH):
-            audio = prepare(*read_audio(file), sound.seconds)
-            found["recorded"].append(Sound(group, audio, key=key))
-    return {sources: sounds for sources, sounds in found.items() if sounds}
+    if kind == "generated":
+        notes = read_notes(folder, "test", n=n)
+        for k, code in enumerate(notes.parameters):
+            setting = {"seconds": seconds, "phases": notes.phases[k]}
+            audio = synth.render(heard.spec.decode(code), **setting)
+            yield Sound(f"test {k}", mono(audio)[0], code)
+    elif kind == "sampled":
+        for file in sorted((real / "synth_presets" / suffix[1:]).glob(f"*{suffix}")):
+            with suppress(PluginError):  # not every preset can be read
+                audio = synth.play(file.read_text(), _PRESET_NOTE, seconds=seconds)
+                if np.abs(audio).max() > 1e-4:
+                    yield Sound(file.stem, mono(audio)[0])
+    elif kind == "real":
+        for file in sorted((real / "notes").glob("*.flac")):
+            word = file.stem.split("_")[-1]  # a MIDI key or the name of a note
+            key = int(word) if word.isdigit() else need("librosa").note_to_midi(word)
+            yield Sound(file.stem, prepare(*read_audio(file), seconds), key=float(key))
+    elif (real / "train_audio").is_dir():
+        for k, (group, file, key) in enumerate(recorded_notes("test", _EACH)):
+            audio = prepare(*read_audio(file), seconds)
+            yield Sound(group, audio, key=key, refined=k % _EACH % _THIRD == 0)
 
 
 def judge(
@@ -149,7 +168,7 @@ def judge(
     mels, lines = _features([sound.audio for sound in sounds])
     drawn, plain = propose(model, mels, lines, n=N_BEST, seed=seed)
     near = notes.parameters[nearest_notes(model, notes, mels, lines)]
-    found: dict[str, dict[str, list[float]]] = {}
+    found: dict[str, dict[str, np.ndarray]] = {}
 
     def play(codes: np.ndarray) -> list[np.ndarray]:
         return [mono(synth.render(patch_of(spec, x), seconds=seconds))[0] for x in codes]
@@ -158,29 +177,38 @@ def judge(
         return min(played, key=lambda audio: distance(audio, target))
 
     mean = play(notes.parameters.mean(0)[None])[0]
-    for k, (_, target, code, key) in enumerate(sounds):
-        answers = {"mean patch": mean, "regression": play(plain[[k]])[0]}
-        if code is not None:
-            answers["oracle"] = play(code[None])[0]
-        neighbours, flow, shuffled = (play(codes) for codes in (near[k], drawn[k], drawn[k - 1]))
-        answers |= {
+    shuffled = play(drawn[-1])
+    for k, (_, target, code, key, refined) in enumerate(sounds):
+        neighbours, flow = play(near[k]), play(drawn[k])
+        answers = {
+            "mean patch": mean,
+            "regression": play(plain[[k]])[0],
             "nearest neighbour": neighbours[0],
             "8 neighbours, best kept": best(neighbours, target),
+            "flow, one draw": flow[0],
             "flow, best of 8": best(flow, target),
             "shuffled sound": shuffled[0],
             "shuffled sound, best of 8": best(shuffled, target),
         }
-        if key is not None:
-            options = {"synth": synth, "notes": notes, "refine": refine}
-            match = predict(model, target[None], SAMPLE_RATE, **options)
-            answers["labkit synth"] = mono(match.audio)[0]
+        shuffled = flow
+        if code is not None:
+            answers["oracle"] = play(code[None])[0]
+        efforts = {} if key is None else {"labkit synth --refine 0": 0}
+        if key is not None and refined:
+            efforts["labkit synth"] = refine
+        for way, effort in efforts.items():
+            options = {"synth": synth, "notes": notes, "refine": effort}
+            answers[way] = mono(predict(model, target[None], SAMPLE_RATE, **options).audio)[0]
         for way, audio in answers.items():
-            values = found.setdefault(way, {"MSS": [], "RMS cosine": []})
-            if key is not None:
-                off = abs(pitch_of(audio).key - key)
-                values.setdefault("in tune", []).append(float(off <= _IN_TUNE))
-            values["MSS"].append(multi_scale_spectral(audio, target, SAMPLE_RATE))
-            values["RMS cosine"].append(rms_cosine(audio, target, SAMPLE_RATE))
+            values = {
+                "MSS": multi_scale_spectral(audio, target, SAMPLE_RATE),
+                "RMS cosine": rms_cosine(audio, target, SAMPLE_RATE),
+            }
+            if key is not None and way in _TUNED:
+                values["in tune"] = abs(pitch_of(audio).key - key) <= _IN_TUNE
+            for metric, value in values.items():
+                columns = found.setdefault(way, {})
+                columns.setdefault(metric, np.full(len(sounds), np.nan))[k] = value
     return found
 
 

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
+from labkit.effects.modulation import SWING_MS
 from labkit.systems.text.lexicon import Item, entry_of, mended, verb, vocabulary, way, words
-from labkit.systems.text.preset import BAND, PEDALS, SPACES, Band, clipped
+from labkit.systems.text.preset import BAND, KNOBS, PEDALS, SPACES, Band, clipped
 
 _MAX_DEGREE = 2.5  # however often "very" is written
 _UNSAID_DB = 4.0  # of "boost 3 kHz", which says no amount
 _BELL_Q = 2.0  # of a bell whose width is not said: an octave away 1 dB is left of 6
-_COLOUR_DB = 10.0  # of drive, below which a word is a colour rather than a distortion
+COLOUR_DB = 10.0  # of drive, below which a word is a colour rather than a distortion
+_UNKNOWN = "not understood"
 _COMB_S = 0.0306  # mean length of the reverb's comb filters
 
 
@@ -81,7 +83,28 @@ def _normal(prompt: str) -> str:
     text = re.sub(rf"\b({names})( and a half)?[- ](?=(?:{units}))", counted, text)
     for pattern, plain in (minus, plus, spaced):
         text = pattern.sub(plain, text)
-    return text
+    return _tuned(text)
+
+
+def _tuned(text: str) -> str:
+    """A change of key ("from C to D") or of the tuning fork ("432 Hz") as semitones, the near way.
+
+    A fork counts from 440 Hz where no other is named.
+    """
+    keys, forks = words()["tunings"]["keys"], words()["tunings"]["forks"]
+
+    def moved(found: re.Match) -> str:
+        old, new = (
+            "c.d.ef.g.a.b".index(name) + {"-s": 1, " s": 1, "b": -1}.get((sign or "")[:2], 0)
+            for name, sign in (found.group(1, 2), found.group(3, 4))
+        )
+        return f" pitch {(new - old + 5) % 12 - 5:+d} semitones "
+
+    def forked(found: re.Match) -> str:
+        old, new = float(found["old"] or 440), float(found["new"] or found["fork"] or found["a"])
+        return f" pitch {12 * math.log2(new / old):+.3f} semitones "
+
+    return forks.sub(forked, keys.sub(moved, text)).strip()
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -161,7 +184,9 @@ class _Frame:
     @property
     def way(self) -> int:
         """-1 where a word says less or down, 1 where one says more or up, else 0."""
-        ways = {t.way for t in self.tokens}
+        edges = words()["upper"] | words()["lower"]  # "boost everything below 100 Hz"
+        ways = {t.way for t in self.tokens if t.text not in edges} - {0}
+        ways = ways or {t.way for t in self.tokens}
         return -1 if -1 in ways else int(1 in ways)
 
     @property
@@ -199,7 +224,8 @@ class _Frame:
 
     def complete(self) -> bool:
         """Whether an amount has found what it is an amount of."""
-        if self.get("semitones") or (self.get("hz") and self.shape.endswith(("pass", "both"))):
+        passes = self.shape.endswith(("pass", "both")) or self.knob
+        if self.get("semitones") or (self.get("hz") and passes):
             return True
         amount = self.get("db", "share", "ratio", "seconds", "bpm")
         return bool(amount and (self.get("hz") or self.band or self.effect or self.knob))
@@ -226,6 +252,13 @@ def _frames(tokens: Sequence[_Token]) -> list[_Frame]:
         about = (t.kind == "hz" or t.value >= 20 or t.text in words()["band_names"] for t in near)
         if token.kind == "number" and token.text[0] in "+-" and any(about):
             token.kind = "db"
+            before = tokens[place - 1] if place else token
+            if (
+                before.kind == "number"
+                and 20 <= before.value <= 18000
+                and before.text[0] not in "+-"
+            ):
+                before.kind = "hz"  # "200 -3, 4k +2"
     told = words()
     nouns = {*told["band_names"], *told["pedal_names"], *told["filters"], *told["knobs"]}
     nouns |= {"compressor", "compression", "reverb"}
@@ -277,7 +310,7 @@ def _share_amounts(frames: Sequence[_Frame]) -> None:
             frame.tokens += [t for t in before.tokens if t.kind == "word" and verb(t.text)]
 
 
-_KINDS = ("semitones", "ratio", "beats", "bpm", "seconds", "share", "hz", "db", "number")
+_KINDS = ("bits", "semitones", "ratio", "beats", "bpm", "seconds", "share", "hz", "db", "number")
 
 
 @dataclass
@@ -319,7 +352,7 @@ class _Figures:
 
     def put(self, said: str, effect: str, *, relative: bool = False, **knobs: float) -> None:
         """Settings within the ranges of their knobs, or a refusal in words."""
-        space = SPACES.get(effect) or PEDALS[effect]
+        space = KNOBS[effect]
         for name, value in {} if relative else knobs.items():
             knob = space[name]
             if not knob.low - 1e-9 <= value <= knob.high + 1e-9:
@@ -332,12 +365,26 @@ class _Figures:
     def put_band(self, said: str, kind: str, hz: float, gain_db: float, q: float, at_hz: float):
         """A band whose gain is met at a frequency, or a refusal in words."""
         if abs(gain_db) > BAND["gain_db"].high:
-            told = "beyond the limit, a band reaches 18 dB either way, so it is left out"
+            # A cut that is too deep harms nobody's ears.
+            what = "so it is left out" if gain_db > 0 else "so -18 dB is taken"
+            told = f"beyond the limit, a band reaches 18 dB either way, {what}"
             self.missed.append(f"{said}: {told}")
-        else:
-            self.found.append(Figure(said, "eq", {}, (Band(kind, hz, gain_db, q),), at_hz))
+            if gain_db > 0:
+                return
+            gain_db = BAND["gain_db"].low
+        self.found.append(Figure(said, "eq", {}, (Band(kind, hz, gain_db, q),), at_hz))
 
     def _semitones(self, frame: _Frame, token: _Token) -> None:
+        if "vibrato" in (frame.effect, self.effect):
+            rates = [t.value for t in frame.tokens if t.kind == "hz"]
+            rates += [f.knobs["rate_hz"] for f in self.found[::-1] if "rate_hz" in f.knobs]
+            rate_hz = rates[0] if rates else words()["pedals"]["vibrato"]["knobs"]["rate_hz"]
+            # The pitch is off by the slope of the delay, a sine of `SWING_MS` times the depth.
+            slope = 2 ** (abs(token.value) / 12) - 1
+            self.use([token, *frame.words(("depth",))])
+            depth = 1000 * slope / (2 * math.pi * rate_hz * SWING_MS)
+            self.put(f"vibrato of {100 * abs(token.value):g} cents", "vibrato", depth=depth)
+            return
         down = frame.way < 0 or token.value < 0 or bool(frame.word(("detune", "detuned")))
         before = self.found[-1] if self.found else None
         if not frame.way and token.text[:1] not in "+-" and before and before.effect == "pitch":
@@ -347,8 +394,8 @@ class _Figures:
         self.use([t for t in frame.tokens if t is token or t.text in names or t.way])
         self.put(f"pitch {size:+g} semitones", "pitch", semitones=size)
 
-    def _ratio(self, _frame: _Frame, token: _Token) -> None:
-        self.use([token])
+    def _ratio(self, frame: _Frame, token: _Token) -> None:
+        self.use([token, *frame.words(("ratio",))])
         self.put(f"ratio {token.value:g}:1", "compressor", ratio=token.value)
 
     def _beats(self, frame: _Frame, token: _Token) -> None:
@@ -360,6 +407,10 @@ class _Figures:
         self.use([token, *tempos])
         seconds = max(60 / max(bpm, 1e-3) * token.value, 0.0)
         self._delay_of(frame, seconds, f"{token.text} at {bpm:g} bpm")
+
+    def _bits(self, frame: _Frame, token: _Token) -> None:
+        self.use([token, *frame.words(("bitcrush",))])
+        self.put(f"bitcrush {token.value:g} bits", "bitcrush", bit_depth=token.value)
 
     def _bpm(self, frame: _Frame, token: _Token) -> None:
         if any(t.kind == "beats" for other in self.frames for t in other.tokens):
@@ -426,13 +477,15 @@ class _Figures:
         low, high = token.value, token.other or token.value
         upper = bool(frame.word(words()["upper"]))
         edge = upper or bool(frame.word(words()["lower"]))
-        of = frame.effect or (self.effect if frame.knob else "")
-        if of in ("chorus", "phaser"):
+        of = frame.effect or (self.effect if frame.knob or high < 20 else "")
+        if of in PEDALS and "rate_hz" in PEDALS[of].names:
             self.use([token, *frame.words(("rate", "speed"))])
             self.put(f"{of} at {token.text}", of, rate_hz=low)
             return
         if not 20 <= low <= high <= 18000:
-            self.missed.append(f"{token.text}: beyond the limits of a band, 20 and 18000 Hz")
+            self.missed.append(
+                f"{token.text}: the frequency of a band has the limits 20 and 18000 Hz"
+            )
             self.use(frame.tokens)
             return
         band = words()["band_names"].get(frame.band)
@@ -530,7 +583,7 @@ class _Figures:
             self.put(f"level {amount:+g} dB", "gain", gain_db=amount)
 
     def _number(self, frame: _Frame, token: _Token) -> None:
-        knob, is_hz = frame.knob, 20 <= token.value <= 18000
+        knob, is_hz, effect = frame.knob, 20 <= token.value <= 18000, frame.effect or "pitch"
         is_time = words()["knobs"].get(knob, ("", ""))[1].endswith("_ms")
         if is_hz and (frame.shape or (frame.way and not frame.effect and not knob)):
             token.kind = "hz"
@@ -541,7 +594,11 @@ class _Figures:
             self.use([token, *frame.words((knob,))])
             said = f"delay {token.value:g} repeats"  # the last one 20 dB down
             self.put(said, "delay", feedback=0.1 ** (1 / token.value))
-        elif knob in ("mix", "wet", "feedback", "depth") and 0 <= token.value <= 1:
+        elif (knob in ("mix", "wet", "feedback", "depth") and 0 <= token.value <= 1) or (
+            0 < token.value < 1
+            and not knob
+            and (effect == "reverb" or "mix" in KNOBS[effect].names)
+        ):
             self._share(frame, token)
         elif is_time or (frame.effect == "delay" and token.value >= 20):
             token.value /= 1000
@@ -577,14 +634,21 @@ def read(prompt: str, *, names: bool = True) -> Reading:
     if _is_foreign(text):
         told = "the words are not English, and only English is understood here"
         return Reading((), (), ((prompt, told),), (told,))
-    text = _complaints(text)
+    heard: dict[str, str] = {}  # the names of sounds
+
+    def hear(text: str, *, complained_of: bool) -> str:
+        for k, recipe in enumerate(words()["recipes"] if names else ()):
+            found = recipe["names"].search(text)
+            if found and recipe.get("complained_of", False) == complained_of:
+                heard[f"@{k}"] = found[0]
+                text = recipe["names"].sub(f"@{k}", text)
+        return text
+
+    # "It sounds like a telephone" may be a complaint, "it sounds like Hendrix" is none.
+    text = _complaints(hear(text, complained_of=False))
     for pattern, plain in words()["idioms"]:
         text = pattern.sub(plain, text)
-    heard: dict[str, str] = {}  # the names of sounds
-    for k, recipe in enumerate(words()["recipes"] if names else ()):
-        if found := recipe["names"].search(text):
-            heard[f"@{k}"] = found[0]
-            text = recipe["names"].sub(f"@{k}", text)
+    text = hear(text, complained_of=True)
     tokens = _tokens(text)
     figures = _Figures(_frames(tokens))
     figures.run()
@@ -597,8 +661,10 @@ def read(prompt: str, *, names: bool = True) -> Reading:
     found = (*said.figures, *figures.found)
     missed = (*figures.missed, *said.missed)
     items = tuple(dict.fromkeys(said.items))
-    if not (told or said.plan or missed):
-        missed = ("no word says how it should sound, as warmer or +3 dB at 2 kHz would",)
+    if not (told or missed or any(how != _UNKNOWN for _, how in said.plan)):
+        unknown = "".join(f"{word}: {how}; " for word, how in said.plan)
+        lacks = "no word says how it should sound, as warmer or +3 dB at 2 kHz would"
+        missed = (f"{unknown}{lacks}; only English is understood",)
     return Reading(items, found, (*told, *said.plan), tuple(dict.fromkeys(missed)))
 
 
@@ -612,7 +678,8 @@ def _is_foreign(text: str) -> bool:
     found, told = re.findall(r"[^\W\d_']+", text), words()
     other = [word in told["foreign"] or not word.isascii() for word in found]
     known = told["filler"] | told["more"] | told["less"] | told["degrees"].keys()
-    return sum(other) > sum(w in known and w not in told["foreign"] for w in found)
+    english = sum(w not in told["foreign"] and (w in known or bool(entry_of(w))) for w in found)
+    return sum(other) >= max(1, english)
 
 
 @dataclass
@@ -653,6 +720,12 @@ class _Words:
             elif word in told["degrees"] and (entry is None or _names_next(ahead)):
                 self.end_list()
                 self.degree = min(_MAX_DEGREE, self.degree * told["degrees"][word])
+            elif self.coloured and not _names_next(ahead) and word in told["speeds"]:
+                self.colour(word, 1.0)
+            elif (
+                self.coloured and not _names_next(ahead) and entry and entry[0] in told["strengths"]
+            ):
+                self.colour(word, told["strengths"][entry[0]])
             elif word in told["speeds"]:
                 self.speed = told["speeds"][word]
             elif word in ("attack", "release") and self.speed != 1:
@@ -678,9 +751,15 @@ class _Words:
                 named = word if word == name else f"{word} ({name})"
                 self.missed.append(f"{named}: a preset has no such effect")
             elif word not in told["filler"] | told["up"] | told["down"]:
-                self.plan.append((word, "not understood"))
+                self.plan.append((word, _UNKNOWN))
             kept = word in told["degrees"] or word in ("the", "my", "off", "out", "up")
             before = now or (before if kept else None)
+
+    @property
+    def coloured(self) -> bool:
+        """Whether what was heard last is a pedal with knobs, as in "a phaser, slow and deep"."""
+        moving = self.plan and self.plan[-1][1].startswith(("pedal", "of the"))
+        return bool(moving and self.figures[-1].knobs and not self.figures[-1].relative)
 
     def may_turn(self, word: str) -> bool:
         """Whether a word may turn the one before it, as in "bass cut" and "treble up"."""
@@ -724,17 +803,32 @@ class _Words:
         if self.negated or self.direction < 0:
             less = {"mix": 0.5} if "mix" in knobs and not self.negated else {}
             figure = Figure(f"less {name}" if less else f"no {name}", name, less, relative=True)
-        elif self.direction > 0 and "mix" in knobs and self.degree == self.speed == 1.0:
+        elif (
+            self.direction > 0 and 0 < knobs.get("mix", 0) < 1 and self.degree == self.speed == 1.0
+        ):
             figure = Figure(f"more {name}", name, {"mix": 1.4}, relative=True)
         else:
-            if "mix" in knobs:
+            if knobs.get("mix") == 1:  # a subtle vibrato is shallow, and still all wet
+                knobs["depth"] = min(1.0, knobs["depth"] * self.degree)
+            elif "mix" in knobs:
                 knobs["mix"] = min(0.9, knobs["mix"] * self.degree**0.5)
             if "rate_hz" in knobs:
                 knobs["rate_hz"] *= self.speed
             figure = Figure(name, name, knobs)
+            if told := words()["pedals"][name].get("says"):
+                self.missed.append(f"{name}: {told}")
         self.figures.append(figure)
         self.plan.append((figure.said, "pedal"))
-        self.degree, self.speed = 1.0, 1.0
+        self.degree, self.speed, self.listed, self.effect = 1.0, 1.0, False, True
+
+    def colour(self, word: str, degree: float) -> None:
+        """What is said of the pedal before: "a phaser, slow and deep"."""
+        figure, knobs = self.figures[-1], dict(self.figures[-1].knobs)
+        for knob, factor in (("rate_hz", words()["speeds"].get(word, 1.0)), ("depth", degree)):
+            if knob in knobs:
+                knobs[knob] = clipped(PEDALS[figure.effect][knob], knobs[knob] * factor)
+        self.figures[-1] = replace(figure, knobs=knobs)
+        self.plan.append((word, f"of the {figure.effect}"))
 
     def separate(self, *, listed: bool) -> None:
         self.degree, self.listed = 1.0, listed
@@ -751,13 +845,17 @@ class _Words:
         A word that `colours` the effect behind it, as in "vintage plate", drives nothing.
         """
         known = vocabulary()
-        if colours and known[word].has_tone and known[word].drive_db < _COLOUR_DB:
+        if colours and known[word].has_tone and known[word].drive_db < COLOUR_DB:
             known = {**known, word: replace(known[word], drive_db=0.0)}
         effect = not known[word].has_tone or word in words()["drive"]
         degree = self.degree
         if comparative or effect != self.effect:
             self.end_list()
         relative = comparative or self.direction != 0
+        if self.negated and comparative and not self.direction:
+            self.plan.append((said, "left as it is"))  # "brighter, not harsher"
+            self.degree, self.listed = 1.0, False
+            return
         if self.negated and not relative:
             item = Item(word, known[word], -0.5 * degree, off=effect)
         else:
@@ -785,9 +883,13 @@ def _names_next(ahead: Sequence[_Token]) -> bool:
 
 def _effect_next(ahead: Sequence[_Token]) -> bool:
     """Whether the next word is an effect without a tone of its own."""
+    told = words()
+    ahead = [t for t in ahead if t.text not in told["speeds"] | told["degrees"]][:1]
     if not ahead or ahead[0].kind != "word":
         return False
     entry = entry_of(ahead[0].text)
+    if entry and entry[0] in told["strengths"]:
+        return False
     effect = entry and (not vocabulary()[entry[0]].has_tone or entry[0] in words()["drive"])
     return bool(effect) or ahead[0].text in words()["pedal_names"]
 

@@ -52,12 +52,18 @@ def words() -> dict[str, Any]:
     told |= {name: frozenset(text.split()) for name, text in told.pop("small").items()}
     for name in ("degrees", "strengths", "counts", "band_names", "spellings", "not_here"):
         told[name] = {w: key for key, names in told[name].items() for w in names.split()}
+    macros = told.pop("macros")
+    named = re.compile("|".join(macros))
+
+    def whole(pattern: str) -> re.Pattern:
+        return re.compile(named.sub(lambda found: macros[found[0]], pattern))
+
     told["pedal_names"] = {w: p for p, row in told["pedals"].items() for w in row["names"].split()}
     for name in ("degrees", "strengths", "counts"):
         told[name] = {word.replace("-", " "): float(x) for word, x in told[name].items()}
     for name in ("plain", "idioms"):
         lines = [line.split(" => ") for line in told[name]["rules"].strip().splitlines()]
-        told[name] = [(re.compile(old), new.replace("~", " ")) for old, new in lines]
+        told[name] = [(whole(old), new.replace("~", " ")) for old, new in lines]
     number = r"([-+]?\d+(?:\.\d+)?)"
     told["quantities"]["kinds"] = [
         (kind, re.compile(re.sub("^N|(?<=[?])N", lambda _: number, pattern)), scale)
@@ -66,7 +72,8 @@ def words() -> dict[str, Any]:
     told["recipes"] = [
         row | {"names": re.compile(rf"\b(?:{row['names']})(?![\w-])")} for row in told["recipes"]
     ]
-    told["complaints"] = {name: re.compile(text) for name, text in told["complaints"].items()}
+    told["tunings"] = {name: whole(text) for name, text in told["tunings"].items()}
+    told["complaints"] = {name: whole(text) for name, text in told["complaints"].items()}
     return told
 
 
@@ -110,7 +117,7 @@ def stem(word: str) -> str:
 def _without(word: str, endings: str) -> Iterator[str]:
     """The word without the endings that it has; "ier:y" puts a y there, and "bigg" is "big"."""
     for ending, _, put in (told.partition(":") for told in endings.split()):
-        if word.endswith(ending):
+        if word.endswith(ending) and (len(word) > 3 or not ending):  # "dr" and "dre" are not dry
             plain = word.removesuffix(ending) + put
             yield plain
             if len(plain) > 3 and plain[-1] == plain[-2]:
@@ -152,9 +159,11 @@ def mended(word: str) -> str:
         return word
     cuts = [(word[:k], word[k:]) for k in range(1, len(word))]  # the first letter stays
     tried = [a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1]
-    if len(word) > 5:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    if len(word) == 5:  # a letter is lacking: "warmr"
+        tried += [a + c + b for a, b in [*cuts, (word, "")] for c in letters]
+    elif len(word) > 5:
         tried += [a + b[1:] for a, b in cuts]
-        letters = "abcdefghijklmnopqrstuvwxyz"
         tried += [a + c + b[k:] for a, b in cuts for c in letters for k in (0, 1)]
     wanted = _is_known if len(word) > 4 else words()["more"].__contains__  # "mroe", not "moon"
     return next(filter(wanted, tried), word)

@@ -26,8 +26,8 @@ from labkit.systems.text.settings import preset_of, with_figures
 
 # The network receives no more of a file than this.
 _MAX_INPUT_SECONDS = 30.0
-# The share of the network's correction to the lexicon, where many people set every word, and of
-# its guess where the lexicon has no word: chosen on another corpus, see `score.corpora`.
+# The share of the network's correction to the lexicon, where many people set every word: chosen on
+# another corpus, see `score.corpora`.
 CORRECTION = 0.2
 _SPREAD = 0.12  # of variations, as a share of a knob's range
 _BLOCK = 1 << 17
@@ -39,7 +39,7 @@ class Prediction:
 
     preset: Preset
     items: tuple[Item, ...]  # the words that the grammar understood
-    by: str  # "lexicon"; "network" where people's settings correct it; "guess" by meaning alone
+    by: str  # "lexicon", or "network" where people's settings correct it
     reading: Reading
     agreement: float | None  # correlation of the lexicon's curve and people's, where both answer
 
@@ -64,7 +64,7 @@ def predict(
     people set every one of them, the network corrects the equaliser a little. Words that move
     ("brighter", "less reverb", "not thin") then move these settings or, where there is nothing
     else, the present ones. What is stated in figures is met last. A sentence without a known word
-    gets a small guess by meaning.
+    changes nothing, and says so.
 
     Args:
         model: None predicts by the lexicon alone.
@@ -84,23 +84,21 @@ def predict(
     moves = [item for item in items if item not in named]
     preset, by, agreement = preset_of(named, level_db=level_db), "lexicon", None
     toned = [item for item in named if item.meaning.has_tone]
-    idle = not (items or figures or reading.missed)
     trusted = model is not None and toned and all(_is_trusted(model, i.word) for i in toned)
-    if model is not None and (trusted or idle):
-        # Filler never reaches the network.
-        asked = ", ".join(i.word.replace("-", " ") for i in toned) if trusted else prompt
+    if model is not None and trusted:
+        asked = ", ".join(i.word.replace("-", " ") for i in toned)  # no filler
         batch = encode_prompts([asked], model.config.net.sentences)
         batch |= {"log_mel": log_mel[None], "level_db": torch.tensor([level_db])}
         with torch.no_grad():
             network = model(batch).hard().preset(0).eq_curve_db()
         lexicon = preset.eq_curve_db()
-        if trusted and network.std() > 0:
+        if network.std() > 0:
             agreement = float(np.corrcoef(network, lexicon)[0, 1])
         gains = fitted_gains_db(CORRECTION * (network - lexicon))
         eq = tuple(band.louder(db) for band, db in zip(preset.eq, gains, strict=True))
-        preset, by = replace(preset, eq=eq), "network" if trusted else "guess"
-    start = None if named or idle or current is None else current
-    if not idle and not named:
+        preset, by = replace(preset, eq=eq), "network"
+    start = None if named or current is None else current
+    if not named:
         preset = start or Preset()
     if moves:
         preset = preset_of(moves, preset, level_db=level_db)
@@ -258,7 +256,7 @@ def summary(prompt: str, found: Prediction, written: Sequence[Rendered]) -> str:
     lines += [f"understood  {said}: {what}" for said, what in found.reading.plan]
     if not (found.items or found.reading.figures):
         lines.append("understood  no word of the lexicon and no figure")
-    told = "guess by meaning, kept small" if found.by == "guess" else found.by
+    told = found.by
     if found.agreement is not None:
         told += f", corrected by people, whose curve has correlation {found.agreement:+.2f} with it"
     lines.append(f"answered by {told}")

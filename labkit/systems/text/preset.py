@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from labkit.effects.chain import Chain, Plugins, Step, build_board, pedalboard_code
-from labkit.effects.parameters import Parameter, space
+from labkit.effects.parameters import Parameter, ParameterSpace, space
 from labkit.effects.registry import effect
 from labkit.signal.paths import read_text, replace_text
 from labkit.signal.units import amplitude_to_db
@@ -66,6 +66,13 @@ PEDALS = {
     "limiter": space(threshold_db=(-60.0, 0.0), release_ms=(20.0, 1000.0, "log")),
     "gain": space(gain_db=(-60.0, 24.0)),
 }
+PEDALS |= dict.fromkeys(("vibrato", "flanger"), PEDALS["chorus"])
+_PLAYED_BY = dict.fromkeys(("vibrato", "flanger"), "chorus")
+# The whole ranges of all: the room may be wetter than words, and the network, make it.
+KNOBS = {**SPACES, **PEDALS}
+KNOBS["reverb"] = ParameterSpace(
+    tuple(replace(p, high=1.0) if p.name == "wet" else p for p in SPACES["reverb"].parameters)
+)
 _NEUTRAL = {
     "pitch": (0.0,),
     "distortion": (0.0, 0.0),
@@ -234,7 +241,7 @@ class Preset:
         if unknown := self.pedals.keys() - PEDALS.keys():
             raise ValueError(f"pedals must be of {', '.join(PEDALS)}, got {sorted(unknown)}")
         for name, params in self.settings().items():
-            (SPACES | PEDALS)[name].check(params)
+            KNOBS[name].check(params)
 
     def settings(self) -> dict[str, Mapping[str, float]]:
         """Effect -> knobs, of all but the equaliser; the pedals that are on come last."""
@@ -258,7 +265,7 @@ class Preset:
         for name, knob in _STRENGTH.items():
             params = getattr(self, name)
             value = params[knob] ** strength if knob == "ratio" else params[knob] * strength
-            changed[name] = {**params, knob: clipped(SPACES[name][knob], value)}
+            changed[name] = {**params, knob: clipped(KNOBS[name][knob], value)}
         pedals = {name: dict(params) for name, params in self.pedals.items()}
         for name, params in pedals.items():
             for knob in {"mix", "gain_db"} & params.keys():
@@ -320,7 +327,11 @@ class Preset:
             steps.append(("distortion", {"drive_db": drive_db}))
             hz, gain_db = min(1500.0, 0.2 * sample_rate), 9.0 * self.distortion["colour"]
             steps += Band("high_shelf", hz, gain_db, 0.7).steps(sample_rate)
-        pedals = [(name, self.pedals[name]) for name in PEDALS if name in self.pedals]
+        pedals = [
+            (_PLAYED_BY.get(name, name), self.pedals[name])
+            for name in PEDALS
+            if name in self.pedals
+        ]
         first, last = ([step for step in pedals if step[0] in ends] for ends in _ENDS)
         steps = first + steps + [step for step in pedals if step not in first + last]
         if (wet := self.reverb["wet"]) > 0.005:
@@ -355,7 +366,7 @@ def _room_paths(reverb: Mapping[str, float]) -> list[Plugins]:
     diffuse: Plugins = [("Reverb", {**room, "wet_level": 0.5 * wet, "dry_level": 0.0})]
     if pre_delay_s > 0.0005:
         diffuse.insert(0, _delay(pre_delay_s, 0.0))
-    paths: list[Plugins] = [[_gain(1 - wet)], diffuse]
+    paths: list[Plugins] = [*([[_gain(1 - wet)]] if wet < 1 else []), diffuse]
     if reverb["diffusion"] < 0.95:
         echo = _delay(0.05 + pre_delay_s, 0.5 * reverb["room_size"])
         paths.append([echo, _gain(wet * (1 - reverb["diffusion"]))])

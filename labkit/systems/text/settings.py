@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from labkit.systems.text.grammar import Figure
+from labkit.systems.text.grammar import COLOUR_DB, Figure
 from labkit.systems.text.lexicon import ANCHORS_HZ, Item, vocabulary, words
 from labkit.systems.text.preset import (
     BANDS_HZ,
@@ -18,7 +18,7 @@ from labkit.systems.text.preset import (
     response_db,
 )
 
-_RELATIVE_STEP = 0.6  # of "more" and of comparatives, in the unit of a whole word
+_RELATIVE_STEP = 0.8  # of "more" and of comparatives, in the unit of a whole word
 _MAX_EQ_DB = 14.0
 # The lexicon exaggerates, by as much as two corpora of people's settings say.
 STRENGTH = 0.6
@@ -128,6 +128,8 @@ def _pedal(figure: Figure, present: Mapping[str, float] | None) -> dict[str, flo
 
 def _moved_distortion(items: Sequence[Item], current: Mapping[str, float]) -> dict[str, float]:
     driven = [item for item in items if item.meaning.drive_db]
+    if any(item.word == "clean" and item.weight > 0 for item in items):
+        driven = [item for item in driven if item.meaning.drive_db >= COLOUR_DB]
     drive_db = current["drive_db"] + sum(item.weight * item.meaning.drive_db for item in driven)
     if any(item.off for item in driven):
         drive_db = 0.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labkit.signal.declip import fill_gaps, filled_tops
+from labkit.systems.saturation.model import fill_gaps, filled_tops
 
 
 def tones(samples=1000):
