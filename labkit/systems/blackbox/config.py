@@ -134,7 +134,7 @@ class Net:
     hidden: int = 128  # width of the layers that turn this vector into knob positions
     eps: float = 0.03  # SPSA: how far each knob moves, as a share of its range
     pairs: int = 2  # SPSA: pairs of renders for each example, whose gradients are averaged
-    imitation: float = 0.6  # share of the steps, at the start, that learn known settings unrendered
+    imitation: float = 0.6  # share of first steps that imitate known settings, without rendering
     n_copies: int = 2  # open copies of each plug-in, which render a batch in parallel
 
 

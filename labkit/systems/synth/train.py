@@ -36,7 +36,7 @@ _RATES = ("lfo_1_frequency", "lfo_2_frequency", "delay_frequency")  # in octaves
 class Data:
     """Where the training notes come from."""
 
-    # folder of notes that `labkit data render-synth` made; by default its own default folder. The
+    # folder of notes that `labkit data render-synth` made; by default the folder that it uses. The
     # notes of kosc are made during training
     folder: Path | None = None
 
