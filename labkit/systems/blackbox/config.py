@@ -107,13 +107,13 @@ class Sound:
     """The task, its training clips and their log-mel spectrograms."""
 
     task: str = "distortion"  # distortion, speech or mastering
-    sample_rate: int = 44_100
-    seconds: float = 2.0  # length of a training clip, > 0.25
-    n_clips: int = 600  # made once, drawn again and again
-    real_share: float = 0.7  # of the clips that are recordings, where these are installed
-    n_fft: int = 2048
-    hop_length: int = 512
-    n_mels: int = 64
+    sample_rate: int = 44_100  # Hz
+    seconds: float = 2.0  # length of a training clip, above 0.25
+    n_clips: int = 600  # number of different training clips, which are used repeatedly
+    real_share: float = 0.7  # share of them, 0 to 1, that are recordings (if these are installed)
+    n_fft: int = 2048  # FFT length of the log-mel spectrogram, samples
+    hop_length: int = 512  # step between its frames, samples
+    n_mels: int = 64  # number of its mel bands
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -129,13 +129,13 @@ class Sound:
 class Net:
     """The controller, and how its gradient is estimated."""
 
-    width: float = 0.35  # of the encoder
-    embedding: int = 64  # length of its vector
-    hidden: int = 128  # width of the layers between that and the parameters
-    eps: float = 0.03  # SPSA's step
-    pairs: int = 2  # SPSA's perturbations, averaged
-    imitation: float = 0.6  # the part of the steps that copies settings known from the draw
-    n_copies: int = 2  # of each plug-in; they share a batch
+    width: float = 0.35  # size of the encoder (MobileNetV2): factor on its number of channels
+    embedding: int = 64  # length of the vector that the encoder returns
+    hidden: int = 128  # width of the layers that turn this vector into knob positions
+    eps: float = 0.03  # SPSA: how far each knob moves, as a share of its range
+    pairs: int = 2  # SPSA: pairs of renders for each example, whose gradients are averaged
+    imitation: float = 0.6  # share of first steps that imitate known settings, without rendering
+    n_copies: int = 2  # open copies of each plug-in, which render a batch in parallel
 
 
 _PLAN = Plan(steps=1600, batch_size=8, learning_rate=1.5e-3, warmup_steps=20, checkpoint_every=100)

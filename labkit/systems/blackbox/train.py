@@ -36,16 +36,16 @@ _IMITATION_WEIGHT = 50.0
 
 @dataclass(frozen=True)
 class Data:
-    """The sound to train on: the task's, unless two folders are given."""
+    """The training sound: that of the task, or pairs of recordings from two folders."""
 
-    # a folder of your own recordings; any rate and number of channels, each as long as its pair.
-    # From DAPS (`labkit data get daps`), for speech: daps/cleanraw.
+    # folder of your own dry recordings; any sample rate and channels, each as long as its target.
+    # For speech, e.g. daps/cleanraw (`labkit data get daps`)
     dry: Path | None = None
-    # the folder of their targets, which may be the same: a_wet.wav or a.wav for a_dry.wav or a.wav.
-    # From DAPS: daps/clean. Recordings whose names agree up to the first underscore are one source,
-    # which is trained on or validated on.
+    # folder of their targets, which can be the same one: a_wet.wav or a.wav for a_dry.wav or a.wav.
+    # For speech, e.g. daps/clean. Recordings with the same name up to the first underscore are
+    # never split between training and validation
     wet: Path | None = None
-    # before training, print what listening can gain on so many validation clips; takes minutes
+    # first print how much the best settings gain over one fixed setting, on this many clips; slow
     headroom: int = 0
 
     def __post_init__(self) -> None:
