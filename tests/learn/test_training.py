@@ -35,7 +35,7 @@ def squared_error(model, batch):
 
 def network():
     torch.manual_seed(0)
-    layers = nn.Linear(1, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 1)
+    layers = nn.Linear(1, 16), nn.BatchNorm1d(4), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 1)
     return nn.Sequential(*layers)
 
 
