@@ -15,7 +15,7 @@ pedal_order | three | transformer | exact chain | chains of 3 pedals, order righ
 pedal_order | six | transformer | exact chain | chains of 6 pedals, order right
 saturation | wet only | network | depth error | depth 1 to 10 from wet sound, error; less
 blackbox | distortion* | controller, 1 render | MR-STFT left | distortion, distance left; less
-blackbox | speech* | controller, 1 render | distance left | speech, distance left (to -80 dB); less
+blackbox | speech* | controller, 1 render | MR-STFT left | speech, distance left; less
 blackbox | mastering* | controller, 1 render | MR-STFT left | mastering, distance left; less
 style | treat A like B, real speech | autodiff | MR-STFT | MR-STFT to the target; less
 synth | Vital, 30* | flow, best of 8 | MSS | 30 settings of Vital, MSS in dB; less
