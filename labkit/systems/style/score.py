@@ -112,15 +112,14 @@ def score(
 ) -> list[Row]:
     """MR-STFT from the wanted sound, for each kind of recordings; other methods have own rows.
 
-    They know presets of training sources. Beside ours stand A as it was (floor), the mean preset
-    (prior), parameters drawn at random
+    Beside ours stand A as it was (floor), the mean preset (prior), parameters drawn at random
     (chance), those for another recording's reference (control), and the true ones (oracle).
 
     Args:
         n: clips of each kind.
         kinds: keys of `KINDS`; all by default, real ones where there are any.
-        n_presets: for the nearest neighbour, and for the prior of the search.
-        renders: of the search, with and without that prior.
+        n_presets: training presets, of which the nearest one is taken.
+        renders: of each search (CMA-ES), for each clip.
     """
     here = real_data_dir() is not None
     kinds = kinds or [kind for kind in KINDS if here or KINDS[kind][1] != "real"]
