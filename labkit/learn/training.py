@@ -207,7 +207,7 @@ class _Run:
 
     @contextlib.contextmanager
     def rescued(self) -> Iterator[None]:
-        """After an error, write it into `training.log` and save the run as it was before the step."""
+        """After an error, log it in `training.log` and save the run as before the step."""
         try:
             yield
         except Exception:
