@@ -1,17 +1,16 @@
 """`labkit` in a shell: finds the command, runs it, and reports an error in one line."""
 
 import argparse
-import inspect
 import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import field, make_dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, make_dataclass, replace
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-import docstring_parser
 import tyro
 
 from labkit import commands
@@ -21,6 +20,7 @@ from labkit.systems.system import SYSTEMS, System, system
 if TYPE_CHECKING:
     from labkit.measure.score import Row
 
+T = TypeVar("T")
 USAGE = """Neural audio effects on the command line.
 
 examples:
@@ -96,28 +96,33 @@ def _evaluate_help(name: tyro.conf.Positional[str]) -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class _Run:
+    preset: str  # set of defaults
+    run_dir: Path | None = None  # folder for checkpoints and log; by default in runs/
+    start: Path | None = None  # a checkpoint to begin with, instead of random weights
+    fresh: bool = False  # delete the run in the folder, and start again
+
+
+@dataclass(frozen=True)
+class _Network:
+    preset: str | None = None  # a checkpoint that ships
+    checkpoint: Path | None = None  # weights to score instead of the shipped ones
+    out: Path | None = None  # results file; data/results/SYSTEM.json by default
+
+
 def train(chosen: System, arguments: Sequence[str]) -> int:
     """`labkit train SYSTEM`: every setting of the preset is a flag."""
     from labkit.learn.training import clear, is_first_process
 
     preset = _preset(arguments, list(chosen.presets))
     config = chosen.presets[preset]
-    data = chosen.part("train:Data")()
+    records = [("run", _Run(preset)), ("data", chosen.part("train:Data")())]
+    records += [(name, getattr(config, name)) for name in ("sound", "net", "plan")]
     given = _parse(
         f"labkit train {chosen.name}",
-        "Train a network, or continue the run in --run-dir.",
-        {
-            "run": _options(
-                preset=(str, preset, f"set of defaults: {', '.join(chosen.presets)}"),
-                run_dir=(Path | None, None, "folder for checkpoints and log; by default in runs/"),
-                start=(Path | None, None, "a checkpoint to begin with, instead of random weights"),
-                fresh=(bool, False, "delete the run in the folder, and start again"),
-            ),
-            "data": data,
-            "sound": config.sound,
-            "net": config.net,
-            "plan": config.plan,
-        },
+        f"Train a network, or continue the run in --run-dir. Presets: {', '.join(chosen.presets)}.",
+        make_dataclass("Given", [(name, type(one), field(default=one)) for name, one in records]),
         arguments,
     )
     several = len(chosen.presets) > 1
@@ -160,41 +165,31 @@ def evaluate(chosen: System, arguments: Sequence[str]) -> int:
     from labkit.lab.results import table
     from labkit.measure.score import read, results_path, write
 
+    def given(**options: Any) -> dict[str, Any]:
+        return options
+
     score = chosen.part("score:score")
-    hints = get_type_hints(score)
-    described = docstring_parser.parse(inspect.getdoc(score) or "")
-    helps = {one.arg_name: one.description for one in described.params}
-    scoring = {
-        name: (hints[name], argument.default, helps.get(name, "").rstrip("."))
-        for name, argument in inspect.signature(score).parameters.items()
-        if argument.default is not inspect.Parameter.empty  # all but the model
-    }
-    given = _parse(
-        f"labkit evaluate {chosen.name}",
-        described.short_description or "",
-        {
-            "network": _options(
-                preset=(str | None, None, f"{', '.join(chosen.checkpoints)}; all if not given"),
-                checkpoint=(Path | None, None, "weights to score instead of the shipped ones"),
-                out=(Path | None, None, "results file; data/results/SYSTEM.json by default"),
-            ),
-            "scoring": _options(**scoring),
-        },
-        arguments,
-    )
-    options = {name: getattr(given.scoring, name) for name in scoring}
+    hints = {**get_type_hints(score), "network": _Network}
+    flags = [Parameter("network", Parameter.KEYWORD_ONLY, default=_Network())]
+    flags += [p for p in signature(score).parameters.values() if p.default is not Parameter.empty]
+    given.__signature__, given.__doc__ = Signature(flags), score.__doc__
+    given.__annotations__ = {flag.name: hints[flag.name] for flag in flags}  # all but the model
+    summary = (score.__doc__ or "").partition("\n")[0]
+    summary += f" Presets: {', '.join(chosen.checkpoints)}; all if none is given."
+    options = _parse(f"labkit evaluate {chosen.name}", summary, given, arguments)
+    network = options.pop("network")
     for name, value in options.items():
         least = 1 if name in ("n", "renders") else 0
         if isinstance(value, int) and value < least:
             flag = name.replace("_", "-")
             raise ValueError(f"--{flag} must be at least {least}, got {value}")
-    target = given.network.out or results_path(chosen.name)
+    target = network.out or results_path(chosen.name)
     check_writable(target)
     if target.exists():
         read(chosen.name, path=target)  # a file of something else is refused at once
-    presets = [given.network.preset] if given.network.preset else list(chosen.checkpoints)
+    presets = [network.preset] if network.preset else list(chosen.checkpoints)
     shipped = [chosen.shipped_path(preset) for preset in presets]
-    paths = [given.network.checkpoint] if given.network.checkpoint else shipped
+    paths = [network.checkpoint] if network.checkpoint else shipped
     rows: list[Row] = []
     for path in paths:
         begun = time.perf_counter()
@@ -219,24 +214,8 @@ def _preset(arguments: Sequence[str], presets: Sequence[str]) -> str:
     return preset
 
 
-def _options(**flags: tuple[Any, Any, str]) -> Any:
-    """An instance of a dataclass made of flags: name -> (type, default, help)."""
-    made = make_dataclass(
-        "Options",
-        [(name, kind, field(default=value)) for name, (kind, value, _) in flags.items()],
-        frozen=True,
-    )
-    helps = "\n".join(f"    {name}: {text}." for name, (_, _, text) in flags.items() if text)
-    made.__doc__ = f"\n\nAttributes:\n{helps}\n"
-    return made()
-
-
-def _parse(
-    program: str, description: str, records: dict[str, Any], arguments: Sequence[str]
-) -> Any:
-    """The records with the values that the flags give them."""
-    fields = [(name, type(one), field(default=one)) for name, one in records.items()]
-    made = make_dataclass("Given", fields, frozen=True)
+def _parse(program: str, description: str, made: Callable[..., T], arguments: Sequence[str]) -> T:
+    """What `made` makes of the flags."""
     return tyro.cli(
         made,
         prog=program,

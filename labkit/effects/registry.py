@@ -1,9 +1,11 @@
 """Every pedal of the lab by name. To add one, write its record and list it here; tests find it.
 
-It also holds substitutes, made of pedalboard's effects, for plug-ins that may not be installed.
+It also holds an expander, and substitutes, made of pedalboard's effects, for plug-ins that may not
+be installed.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -59,15 +61,6 @@ def _three_compressors(p: Mapping[str, float]) -> list[Any]:
     return [board.Mix([board.Pedalboard(path) for path in paths])]
 
 
-def _gate(p: Mapping[str, float]) -> list[Any]:
-    board, shut_db = need("pedalboard"), p["max_gate_close_db"]
-    # It compares a mean with the threshold where ZamGate compares peaks: 6 dB and more apart.
-    gate = board.NoiseGate(p["threshold_db"] + 6, 100.0, p["attack_ms"], p["release_ms"])
-    opening = board.Gain(20 * np.log10(max(1 - 10 ** (shut_db / 20), 1e-5)))
-    gated = board.Mix([board.Pedalboard([gate, opening]), board.Gain(shut_db)])
-    return [gated, board.Gain(p["makeup_db"])]
-
-
 def _equaliser(p: Mapping[str, float]) -> list[Any]:
     board = need("pedalboard")
     # A bandwidth in octaves as a quality factor.
@@ -87,7 +80,8 @@ def _stand_in(build: Any, bands: str = " ", **ends: tuple[float, float]) -> Effe
     return Effect("stand-in", space(**knobs), "Pedalboard", None, linear=False, **arguments)
 
 
-# Plug-in -> what plays its knobs where it is not installed. A compressor's knee is hard here.
+# Plug-in -> what plays its knobs where it is not installed. A compressor's knee is hard here. And
+# a gate that turns noise down by degrees, which no chain is drawn with.
 STAND_INS = {
     "ZamEQ2": _stand_in(
         _equaliser,
@@ -108,9 +102,14 @@ STAND_INS = {
         **{"attack_ms": (0.1, 100), "release_ms": (1, 500), "knee_db": (0, 8)},
         **{"ratio": (1, 20), "threshold_db": (-80, 0), "makeup_db": (0, 30)},
     ),
-    "ZamGate": _stand_in(
-        _gate,
-        **{"attack_ms": (0.1, 500), "release_ms": (0.1, 500), "threshold_db": (-60, 0)},
-        **{"max_gate_close_db": (-50, 0), "makeup_db": (-30, 30)},
+    "expander": replace(
+        NOISE_GATE,
+        name="expander",
+        space=space(
+            threshold_db=(-80.0, -10.0),
+            ratio=(1.0, 10.0, "log"),
+            attack_ms=(0.1, 100.0, "log"),
+            release_ms=(10.0, 1000.0, "log"),
+        ),
     ),
 }

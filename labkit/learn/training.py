@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,8 @@ def clear(run_dir: Path) -> None:
     """Delete the run in a folder, but no other files; ValueError if the run is in progress."""
     if run_dir.is_dir() and is_first_process():
         with alone(run_dir):
-            for name in ("checkpoint.pt", "best.pt", "config.json", "gradients.jsonl", "log.jsonl"):
+            names = ("checkpoint.pt", "best.pt", "config.json", "gradients.jsonl", "log.jsonl")
+            for name in (*names, "training.log"):
                 (run_dir / name).unlink(missing_ok=True)
             for name in ("cache", "proxy"):
                 shutil.rmtree(run_dir / name, ignore_errors=True)
@@ -95,14 +97,16 @@ def fit(
     """Train `model` in place. An interrupted run that is called again ends at the same weights.
 
     Step ``s`` takes examples ``s * batch_size`` onwards; dropout's generator state is part of the
-    checkpoint. With several devices the first one's figures are logged. After Ctrl-C or SIGTERM the
-    checkpoint is that of the step that was running; after an error it is the last one written. A
-    finished run continues if `plan` has more steps.
+    checkpoint. With several devices the first one's figures are logged. After Ctrl-C, SIGTERM or an
+    error in a step or its data the checkpoint is that of the last whole step; after an error in
+    `validate` or `on_log` it is the last one written. `training.log` says what happened. A finished
+    run continues if `plan` has more steps.
 
     Args:
         dataset: at least ``steps * batch_size`` long; item ``i`` must depend on ``i`` alone.
         loss: with several devices it must call the model exactly once.
-        run_dir: gets `checkpoint.pt`, `config.json`, `log.jsonl` and TensorBoard's event files.
+        run_dir: gets `checkpoint.pt`, `config.json`, `log.jsonl`, `training.log` and TensorBoard's
+            event files.
         validate: called every `validate_every` steps, a multiple of `log_every`, and at the end;
             its figures are logged.
         best: a figure of `validate`; the weights at its minimum are the result.
@@ -138,7 +142,9 @@ def fit(
             signals = stack.enter_context(_deferred_signals())
             board = need("torch.utils.tensorboard").SummaryWriter(run.folder, purge_step=run.step)
             stack.enter_context(board)
+            stack.enter_context(run.rescued())
         wrapped.train()
+        run.begin_step()
         for batch in _batches(dataset, plan, run.step, fabric.global_rank):
             for group in optimizer.param_groups:
                 group["lr"] = plan.rate(run.step)
@@ -147,6 +153,7 @@ def fit(
                 raise FloatingPointError(f"the loss became {value.item()} at step {run.step}")
             fabric.backward(value)
             fabric.clip_gradients(wrapped, optimizer, max_norm=plan.clip_norm)
+            run.before = None  # from here on the weights change
             optimizer.step()
             optimizer.zero_grad()
             run.step += 1
@@ -172,6 +179,7 @@ def fit(
                 run.save()
             if stopping:
                 raise KeyboardInterrupt if signals[0] == signal.SIGINT else SystemExit(143)
+            run.begin_step()
         fabric.barrier()
     if not first:  # batch norm's running figures differ between devices: take the first one's
         run.resume()
@@ -189,6 +197,29 @@ class _Run:
         self.config: dict[str, Any] = {}
         self.step, self.best = 0, None
         self.rows: list[Row] = []
+        # What a step changes before it changes weights: buffers and the generator's state.
+        self.before: tuple[list[Tensor], Tensor] | None = None
+
+    def begin_step(self) -> None:
+        """Keep what `rescued` needs to undo a step that fails."""
+        buffers = [buffer.detach().clone() for buffer in self.model.buffers()]
+        self.before = buffers, torch.get_rng_state()
+
+    @contextlib.contextmanager
+    def rescued(self) -> Iterator[None]:
+        """After an error, log it in `training.log` and save the run as before the step."""
+        try:
+            yield
+        except Exception:
+            with contextlib.suppress(OSError):
+                with open(self.folder / "training.log", "a", encoding="utf-8") as file:
+                    file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {traceback.format_exc()}")
+                if self.before is not None:
+                    for buffer, value in zip(self.model.buffers(), self.before[0], strict=True):
+                        buffer.copy_(value)
+                    torch.set_rng_state(self.before[1])
+                    self.save()
+            raise
 
     def claim(self, config: Mapping[str, Any] | None, steps: int) -> None:
         """Write the config into a new run folder; refuse a folder with another config."""

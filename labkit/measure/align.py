@@ -42,12 +42,14 @@ def aligned_distance(
     target: Tensor,
     *,
     level_weight: float = 0.02,
+    floor_db: float = -80.0,
     n_ffts: tuple[int, ...] = (512, 2048),
 ) -> Tensor:
     """Distance (b,) between two sounds, whatever their lag, polarity and level.
 
     Log-magnitude L1 in nepers, plus spectral convergence of the last frame length, both at one RMS
-    level, plus `level_weight` times the level difference in dB, so that a wrong level costs.
+    level, plus `level_weight` times the level difference in dB, so that a wrong level costs. At an
+    RMS level of -20 dB, what lies below `floor_db` of a full-scale sine counts as silence.
 
     Source: Yamamoto et al. 2020, section 2.2, for each item alone.
     """
@@ -59,19 +61,19 @@ def aligned_distance(
         target * (0.1 / theirs)[:, None, None],
     )
     for n_fft in n_ffts:
-        ours, theirs = _magnitudes(estimate, n_fft), _magnitudes(target, n_fft)
+        ours, theirs = (_magnitudes(sound, n_fft, floor_db) for sound in (estimate, target))
         total = total + (ours / theirs).log().abs().mean((1, 2)) / len(n_ffts)
     return total + (ours - theirs).flatten(1).norm(dim=1) / theirs.flatten(1).norm(dim=1)
 
 
-def _magnitudes(sound: Tensor, n_fft: int) -> Tensor:
-    """(b * channels, freq, frames), 1 for a full-scale sine, on a floor 80 dB below."""
+def _magnitudes(sound: Tensor, n_fft: int, floor_db: float) -> Tensor:
+    """(b * channels, freq, frames), 1 for a full-scale sine, on a floor."""
     window = torch.hann_window(n_fft, dtype=sound.dtype, device=sound.device)
     frames = torch.stft(
         sound.flatten(0, 1), n_fft, n_fft // 4, window=window, return_complex=True, center=False
     )
     parts = torch.view_as_real(frames * (2 / window.sum()))
-    return (parts.square().sum(-1) + 1e-8).sqrt()
+    return (parts.square().sum(-1) + 10 ** (floor_db / 10)).sqrt()
 
 
 def align_signs(

@@ -122,9 +122,10 @@ class System:
         from labkit.learn.training import fit
 
         data = self.part("train:Data")() if data is None else data
-        model = self.build(config)
         # As JSON holds them: paths as text, tuples as lists.
         settings = {**config.flat(), **json.loads(json.dumps(asdict(data), default=str))}
+        _check_numbers(settings, {**type(config)().flat(), **asdict(type(data)())})
+        model = self.build(config)
         if start is not None:
             train, trained = importlib.import_module(f"{self.module}.train"), self.load(start)
             if hasattr(train, "begin_from"):
@@ -208,3 +209,20 @@ def system(name: str) -> System:
     if name not in SYSTEMS:
         raise ValueError(f"system must be one of {', '.join(SYSTEMS)}, got {name!r}")
     return importlib.import_module(SYSTEMS[name]).SYSTEM
+
+
+# Whole numbers whose default is above 0 and that may be 0; fractions that may not.
+_MAY_BE_0, _ABOVE_0 = ("warmup_steps", "n_workers"), ("seconds", "clip_seconds", "learning_rate")
+
+
+def _check_numbers(given: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
+    """ValueError for a number below 0, or 0 for a size, where the default is not."""
+    for name, value in given.items():
+        default = usual[name]
+        if type(default) not in (int, float) or default < 0:
+            continue
+        size = name in _ABOVE_0 or (type(default) is int and name not in _MAY_BE_0)
+        if not value >= 0 or (size and default > 0 and value == 0):
+            raise ValueError(
+                f"{name} must be {'above 0' if size and default else '0 or more'}, got {value}"
+            )

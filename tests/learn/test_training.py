@@ -35,14 +35,15 @@ def squared_error(model, batch):
 
 def network():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 1))
+    layers = nn.Linear(1, 16), nn.BatchNorm1d(4), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 1)
+    return nn.Sequential(*layers)
 
 
 PLAN = Plan(steps=60, batch_size=8, learning_rate=0.05, warmup_steps=5, checkpoint_every=10)
 
 
 def weights(model):
-    return torch.cat([p.detach().flatten() for p in model.parameters()])
+    return torch.cat([value.detach().flatten() for value in model.state_dict().values()])
 
 
 def test_learns_a_line(tmp_path):
@@ -103,7 +104,7 @@ def fail(*_):
 @pytest.mark.parametrize(
     ("fault", "error", "done"),
     [
-        ({"loss": Fault(37, fail)}, RuntimeError, 30),
+        ({"loss": Fault(37, fail)}, RuntimeError, 36),
         ({"loss": Fault(37, lambda: signal.raise_signal(signal.SIGINT))}, KeyboardInterrupt, 37),
         ({"loss": Fault(37, lambda: signal.raise_signal(signal.SIGTERM))}, SystemExit, 37),
         ({"validate": fail, "validate_every": 35}, RuntimeError, 30),
@@ -122,6 +123,10 @@ def test_after_any_error_a_run_goes_on_as_if_nothing_had_been(
     assert f"{done} of 60 steps are done" in capfd.readouterr().err
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(5, 65, 5))
+    if error is RuntimeError:
+        log = (tmp_path / "training.log").read_text()
+        assert "Traceback" in log
+        assert "a cable came loose" in log
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

@@ -131,10 +131,13 @@ def test_predict_takes_any_recording_and_its_code_is_the_sound(voice, tmp_path):
 
 
 def test_rows_stand_beside_what_they_must():
-    model = style.build(SMALL.but(encoder_seconds=1.0)).eval()
-    rows = {(r.name, r.metric): r for r in score.score(model, n=4, kinds=["voices"])}
+    model, few = style.build(SMALL.but(encoder_seconds=1.0)).eval(), {"n_presets": 4, "renders": 30}
+    rows = {(r.name, r.metric): r for r in score.score(model, n=4, kinds=["voices"], **few)}
     ours = rows["autodiff", "MR-STFT"]
     assert ours.oracle == pytest.approx(0.0, abs=1e-6)
     # Untrained, it leaves the parameters in the middle.
     assert ours.ours == pytest.approx(ours.prior) == pytest.approx(ours.control)
     assert 0 < rows["rules", "MR-STFT"].ours != ours.floor
+    # A search hears the reference; a preset of another recording is no help.
+    assert rows["search with a prior", "MR-STFT"].ours < ours.prior
+    assert rows["nearest preset by MFCC", "MR-STFT"].ours > ours.oracle

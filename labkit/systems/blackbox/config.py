@@ -1,12 +1,16 @@
 """The three tasks of the controller: which plug-ins it turns, and the sizes of a training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
+from torch import Tensor
 
 from labkit.effects.hosts.plugin import Unit
 from labkit.learn.training import Plan
+from labkit.measure.align import aligned_distance
 from labkit.systems import system
 
 # Shelves below 160 Hz and above 4.2 kHz, bells at 580 Hz and 1.7 kHz: the plug-in's names of its
@@ -24,10 +28,9 @@ def _equaliser(*more: str) -> Unit:
 
 
 _GAIN, _DISTORTION = Unit("gain", {"gain_db": 0.5}), Unit("distortion", {"drive_db": 0.1})
-_GATE = Unit(
-    "ZamGate",
-    {"threshold_db": 0.2, "max_gate_close_db": 0.4},
-    {"attack_ms": 0.004, "release_ms": 0.2, "makeup_db": 0.5},
+# Ratio 2.5, attack 1 ms, release 100 ms. ZamGate, which shuts, costs more intelligibility.
+_EXPANDER = Unit(
+    "expander", {"threshold_db": 0.3}, {"ratio": 0.398, "attack_ms": 1 / 3, "release_ms": 0.5}
 )
 # A compressor of 20:1 that attacks in 0.1 ms. ZamGEQ31 and ZaMaximX2 would be the mastering
 # engineer's choice, but take 350 and 140 ms for a second of sound where these take 2.
@@ -65,6 +68,8 @@ class Task:
     colour_db: float = 0.0  # the most that an equaliser adds to a band before, or takes off
     expansion: float = 0.0  # the most that the dynamics grow: 0.5 makes 20 dB of them 30
     noise_db: tuple[float, float] | None = None  # range of the disturbance's level
+    floor_db: float = -80.0  # of `aligned_distance`: hiss and pauses lie below -80 dB
+    anchor: float = 0.0  # weight of imitation while the plug-ins play
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,7 +86,7 @@ TASKS = MappingProxyType(
     {
         "distortion": Task((_GAIN, _DISTORTION, _equaliser()), (2, 3), (-15.0, 15.0)),
         "speech": Task(
-            (_GATE, _equaliser()),
+            (_EXPANDER, _equaliser()),
             (2,),
             (-12.0, 6.0),
             level_moves_target=True,
@@ -89,6 +94,8 @@ TASKS = MappingProxyType(
             absent_db=-36.0,
             colour_db=20.0,
             noise_db=(-30.0, 0.0),
+            floor_db=-110.0,
+            anchor=1.0,
         ),
         "mastering": Task(
             (_equaliser("master_gain_db"), _multiband(0.9), _LIMITER),
@@ -107,13 +114,13 @@ class Sound:
     """The task, its training clips and their log-mel spectrograms."""
 
     task: str = "distortion"  # distortion, speech or mastering
-    sample_rate: int = 44_100
-    seconds: float = 2.0  # length of a training clip, > 0.25
-    n_clips: int = 600  # made once, drawn again and again
-    real_share: float = 0.7  # of the clips that are recordings, where these are installed
-    n_fft: int = 2048
-    hop_length: int = 512
-    n_mels: int = 64
+    sample_rate: int = 44_100  # Hz
+    seconds: float = 2.0  # length of a training clip, above 0.25
+    n_clips: int = 600  # number of different training clips, which are used repeatedly
+    real_share: float = 0.7  # share of them, 0 to 1, that are recordings (if these are installed)
+    n_fft: int = 2048  # FFT length of the log-mel spectrogram, samples
+    hop_length: int = 512  # step between its frames, samples
+    n_mels: int = 64  # number of its mel bands
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -129,13 +136,13 @@ class Sound:
 class Net:
     """The controller, and how its gradient is estimated."""
 
-    width: float = 0.35  # of the encoder
-    embedding: int = 64  # length of its vector
-    hidden: int = 128  # width of the layers between that and the parameters
-    eps: float = 0.03  # SPSA's step
-    pairs: int = 2  # SPSA's perturbations, averaged
-    imitation: float = 0.6  # the part of the steps that copies settings known from the draw
-    n_copies: int = 2  # of each plug-in; they share a batch
+    width: float = 0.35  # size of the encoder (MobileNetV2): factor on its number of channels
+    embedding: int = 64  # length of the vector that the encoder returns
+    hidden: int = 128  # width of the layers that turn this vector into knob positions
+    eps: float = 0.03  # SPSA: how far each knob moves, as a share of its range
+    pairs: int = 2  # SPSA: pairs of renders for each example, whose gradients are averaged
+    imitation: float = 0.6  # share of first steps that imitate known settings, without rendering
+    n_copies: int = 2  # open copies of each plug-in, which render a batch in parallel
 
 
 _PLAN = Plan(steps=1600, batch_size=8, learning_rate=1.5e-3, warmup_steps=20, checkpoint_every=100)
@@ -153,6 +160,11 @@ class Config(system.Config):
     def task(self) -> Task:
         """The task's record."""
         return TASKS[self.sound.task]
+
+    @property
+    def distance(self) -> Callable[..., Tensor]:
+        """What is trained by: `aligned_distance` with the task's floor."""
+        return partial(aligned_distance, floor_db=self.task.floor_db)
 
     def units_playing(self, step: int) -> tuple[Unit, ...]:
         """The plug-ins that play at a 0-based step: none while it imitates, then more and more."""

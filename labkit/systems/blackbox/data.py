@@ -42,8 +42,8 @@ _OCTAVES, _Q = 1 / 3, 0.7
 # What an engineer measures for each band, the share of what is missing that he adds, and the most.
 _BANDS_HZ = ((20, 160), (350, 950), (1000, 2900), (4200, 16_000))
 _SHARE, _MOST_DB = 0.6, 9.0
-# A gate opens so far above the disturbance, which has peaks.
-_GATE_ABOVE_DB = 9.0
+# An expander begins so far above the disturbance, or, where that is loud, so far below the speech.
+_ABOVE_NOISE_DB, _BELOW_SPEECH_DB = 18.0, 16.0
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,9 @@ def spoilt(
             target = target * _gain(missing_db)
             known["ZamEQ2: master_gain_db"] = 0.5 + (missing_db - level_db) / MASTER_RANGE_DB
         if noise is not None:
-            threshold_db = max(rms_dbfs(parts[2:]), -90.0) + level_db + _GATE_ABOVE_DB
-            known["ZamGate: threshold_db"] = 1 + threshold_db / 60
+            above_db = max(rms_dbfs(parts[2:]), -90.0) + _ABOVE_NOISE_DB
+            threshold_db = min(above_db, rms_dbfs(dry) - _BELOW_SPEECH_DB) + level_db
+            known["expander: threshold_db"] = (threshold_db + 80) / 70
     target = target * _gain(level_db) if task.level_moves_target else target
     answer = np.array([known.get(name, np.nan) if drawn else np.nan for name in task.names])
     return dry * _gain(level_db), target, np.clip(answer, 0.02, 0.98).astype(np.float32)

@@ -12,7 +12,7 @@ from scipy import signal
 from labkit.effects.effect import process
 from labkit.effects.hosts.plugin import Rack
 from labkit.learn.minimise import minimise
-from labkit.measure.align import aligned_distance
+from labkit.measure.losses import mr_stft
 from labkit.measure.loudness import loudness_lufs, peak_db
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
@@ -75,6 +75,7 @@ def match(audio: np.ndarray, sample_rate: int, style: Style) -> np.ndarray:
 
 
 def searched(
+    config: Config,
     pairs: Sequence[tuple[np.ndarray, np.ndarray]],
     rack: Rack,
     starts: np.ndarray,
@@ -84,7 +85,7 @@ def searched(
     """The setting (knobs,) at which dry sounds come nearest to their targets, by CMA-ES.
 
     It begins at the best of `starts` (k, knobs). Near is what controllers are trained by,
-    `aligned_distance`, averaged over the pairs.
+    `Config.distance`, averaged over the pairs.
     """
 
     def cost(settings: np.ndarray) -> np.ndarray:
@@ -92,7 +93,7 @@ def searched(
         for dry, target in pairs:
             wet = torch.from_numpy(rack.render([dry] * len(settings), settings))
             goal = torch.from_numpy(target).expand_as(wet)
-            costs.append(aligned_distance(wet, goal).numpy())
+            costs.append(config.distance(wet, goal).numpy())
         return np.mean(costs, axis=0)
 
     start = starts[cost(starts).argmin()]
@@ -104,7 +105,7 @@ def best_constant(config: Config, rack: Rack, start: np.ndarray, renders: int) -
     made = data.examples(config, "train", config.plan.seed, n=_N_CONSTANT)
     rng = generator(config.plan.seed, "best constant", config.sound.task)
     pairs = [made.draw(config, k, rng)[:2] for k in range(_N_CONSTANT)]
-    return searched(pairs, rack, start[None], renders, rng)
+    return searched(config, pairs, rack, start[None], renders, rng)
 
 
 def known_or(answer: np.ndarray, setting: np.ndarray) -> np.ndarray:
@@ -115,20 +116,23 @@ def known_or(answer: np.ndarray, setting: np.ndarray) -> np.ndarray:
 def headroom(config: Config, rack: Rack, clips: data.Examples, renders: int) -> dict[str, float]:
     """What listening can gain: the best constant's distance, and one setting for each clip's.
 
-    ``headroom`` is the share of the constant's distance that the oracle does without. Below .2 a
-    task teaches nobody to listen.
+    ``headroom`` is the share of the constant's distance that the oracle does without, by MR-STFT
+    too. Below .2 a task teaches nobody to listen.
     """
     constant = best_constant(config, rack, config.task.start, 6 * renders)
     rng = generator(config.plan.seed, "headroom")
     found = {"nothing": [], "constant": [], "oracle": []}
     for k in range(len(clips.sound)):
         dry, target, answer = clips.draw(config, k, rng)
-        starts = known_or(answer, constant)[None]
-        own = searched([(dry, target)], rack, starts, renders, rng)
+        starts = np.stack([known_or(answer, constant), constant])
+        own = searched(config, [(dry, target)], rack, starts, renders, rng)
         wet = rack.render([dry, dry], np.stack([constant, own]))
-        sounds = torch.from_numpy(np.stack([dry, *wet]))
-        distances = aligned_distance(sounds, torch.from_numpy(target).expand_as(sounds))
-        for name, distance in zip(found, distances.tolist(), strict=True):
-            found[name].append(distance)
-    means = {name: float(np.mean(distances)) for name, distances in found.items()}
-    return means | {"headroom": 1 - means["oracle"] / means["constant"]}
+        sounds = np.stack([dry, *wet])
+        goal = torch.from_numpy(target).expand(len(sounds), -1, -1)
+        distances = config.distance(torch.from_numpy(sounds), goal).tolist()
+        for name, distance, sound in zip(found, distances, sounds, strict=True):
+            found[name].append((distance, mr_stft(sound, target, config.sound.sample_rate)))
+    means = {name: np.mean(pairs, axis=0) for name, pairs in found.items()}
+    share, by_mr_stft = (1 - means["oracle"] / means["constant"]).tolist()
+    distances = {name: float(mean[0]) for name, mean in means.items()}
+    return distances | {"headroom": share, "headroom by MR-STFT": by_mr_stft}

@@ -1,24 +1,28 @@
 """How near the controllers come to their targets, beside rules, constants and an oracle."""
 
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from labkit.effects.hosts.plugin import Rack
-from labkit.measure.align import aligned_distance
 from labkit.measure.losses import mr_stft
 from labkit.measure.loudness import loudness_error_lu
 from labkit.measure.score import Row, row
+from labkit.measure.speech import pause_level_db, pesq_mos, stoi
 from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox import data, rules
+from labkit.systems.blackbox.config import Config
 from labkit.systems.blackbox.match import match
 from labkit.systems.blackbox.model import Controller
 from labkit.systems.blackbox.predict import curve
 
+# Less noise in a pause is not counted as noise.
+_NOISY_DB = 6.0
 _PROTOCOLS = {
     "distortion": "distortion: any level of guitar, as a TS9 has it",
     "speech": "speech: without a microphone's colour, breaths, clicks and room",
@@ -30,10 +34,20 @@ def _distances(measure: Callable, sounds: Iterable, target: Iterable, rate: int)
     return np.array([measure(x, y, rate) for x, y in zip(sounds, target, strict=True)])
 
 
-def _distance(sound: np.ndarray, target: np.ndarray, _rate: int) -> float:
-    """The training's distance without its level: unlike MR-STFT it ends 80 dB below full scale."""
-    pair = (torch.from_numpy(np.ascontiguousarray(x))[None] for x in (sound, target))
-    return float(aligned_distance(*pair, level_weight=0.0))
+def _measures(config: Config) -> dict[str, tuple[str, Callable]]:
+    """Metric -> its unit, and a function of sound, target and rate."""
+
+    def distance(sound: np.ndarray, target: np.ndarray, _rate: int) -> float:
+        pair = (torch.from_numpy(np.ascontiguousarray(x))[None] for x in (sound, target))
+        return float(config.distance(*pair, level_weight=0.0))
+
+    found = {"MR-STFT left": ("", mr_stft), "distance left": ("", distance)}
+    found["loudness error"] = "LU", loudness_error_lu
+    if config.sound.task == "speech":
+        found["noise in pauses"] = "dB", pause_level_db
+        if find_spec("pesq") and find_spec("pystoi"):
+            found |= {"PESQ": ("", pesq_mos), "STOI": ("", stoi)}
+    return found
 
 
 def score(
@@ -48,6 +62,9 @@ def score(
     save: Path | None = None,
 ) -> list[Row]:
     """MR-STFT and distance over those of the dry sound, and error of loudness.
+
+    Speech has PESQ and STOI besides, where their packages are, and the noise in the pauses where
+    it is 6 dB above the target's; doing nothing is their floor.
 
     Beside ours stand the rules (floor), the best constant setting (prior), another recording's
     setting (control), and CMA-ES that knows the target (oracle); constant and oracle are sought by
@@ -74,7 +91,7 @@ def score(
         tests["real"] = data.real_tests(config, n=n_real, seed=seed)
     references = data.examples(config, "train", seed + 100, n=12, seconds=data.TEST_SECONDS)
     targets = references.sound if references.target is None else references.target
-    style, rows = rules.style_of(targets, rate), []
+    style, rows, measures = rules.style_of(targets, rate), [], _measures(config)
     with Rack(units[:n_units], rate, workers=config.net.n_copies) as rack:
 
         def setting(sound: np.ndarray) -> np.ndarray:
@@ -90,7 +107,7 @@ def score(
             for k, pair in enumerate(zip(dry, target, strict=True)):
                 rng = generator(seed, "search", "cma", k)
                 starts = np.stack([rules.known_or(answers[k][:knobs], constant), ours[k]])
-                settings["oracle"][k] = rules.searched([pair], rack, starts, renders, rng)
+                settings["oracle"][k] = rules.searched(config, [pair], rack, starts, renders, rng)
             wet = {name: rack.render(dry, found) for name, found in settings.items()}
             if save is not None:
                 for k, sounds in enumerate(zip(dry, target, wet["ours"], strict=True)):
@@ -99,16 +116,21 @@ def score(
                     data.write_example(save, f"{sources}_{k}", sounds, rate, columns)
             wet["floor"] = [rules.match(sound, rate, style) for sound in dry]
             facts = {"protocol": protocol, "sources": sources, "name": "controller, 1 render"}
-            for metric, unit, measure in (
-                ("MR-STFT left", "", mr_stft),
-                ("distance left", "", _distance),
-                ("loudness error", "LU", loudness_error_lu),
-            ):
-                scale = 1.0 if unit else _distances(measure, dry, target, rate).mean()
+            for metric, (unit, measure) in measures.items():
+                nothing = _distances(measure, dry, target, rate)
                 found = {name: _distances(measure, x, target, rate) for name, x in wet.items()}
-                values = {name: distances / scale for name, distances in found.items()}
-                facts |= {"metric": metric, "unit": unit, "seed": seed}
-                rows.append(row(values.pop("ours"), groups, beside=values, **facts))
+                if metric.endswith("left"):
+                    found = {name: distances / nothing.mean() for name, distances in found.items()}
+                elif unit != "LU":
+                    found["floor"] = nothing
+                kept = np.isfinite(sum(found.values()))
+                if unit == "dB":
+                    kept &= nothing > _distances(measure, target, target, rate) + _NOISY_DB
+                if kept.any():
+                    found = {name: values[kept] for name, values in found.items()}
+                    ours, whose = found.pop("ours"), np.array(groups)[kept]
+                    facts |= {"metric": metric, "unit": unit, "seed": seed}
+                    rows.append(row(ours, whose, beside=found, **facts))
     if config.sound.task == "distortion" and n_real and notes and real_data_dir() is not None:
         rows += _matched(notes, seed)
     return rows
@@ -137,8 +159,9 @@ def fixed_score(model: Controller, *, n: int = 6) -> dict[str, float]:
         "controller": np.stack([curve(model, sound, rate).smooth.mean(0) for sound in dry]),
         "start": np.tile(config.task.start, (n, 1)),
     }
-    before = _distances(_distance, dry, target, rate).mean()
+    distance = _measures(config)["distance left"][1]
+    before = _distances(distance, dry, target, rate).mean()
     with Rack(config.task.units, rate) as rack:
         wet = {name: rack.render(dry, setting) for name, setting in settings.items()}
-    left = {name: _distances(_distance, x, target, rate).mean() / before for name, x in wet.items()}
-    return {name: round(float(value), 4) for name, value in left.items()}
+    found = {name: _distances(distance, x, target, rate) for name, x in wet.items()}
+    return {name: round(float(x.mean() / before), 4) for name, x in found.items()}

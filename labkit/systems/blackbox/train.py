@@ -17,7 +17,6 @@ from torch.utils.data import Dataset
 from labkit.effects.hosts.plugin import Rack
 from labkit.learn.gradients import SPSA, black_box
 from labkit.learn.training import Loss
-from labkit.measure.align import aligned_distance
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox import rules
 from labkit.systems.blackbox.config import Config
@@ -36,16 +35,16 @@ _IMITATION_WEIGHT = 50.0
 
 @dataclass(frozen=True)
 class Data:
-    """The sound to train on: the task's, unless two folders are given."""
+    """The training sound: that of the task, or pairs of recordings from two folders."""
 
-    # a folder of your own recordings; any rate and number of channels, each as long as its pair.
-    # From DAPS (`labkit data get daps`), for speech: daps/cleanraw.
+    # folder of your own dry recordings; any sample rate and channels, each as long as its target.
+    # For speech, e.g. daps/cleanraw (`labkit data get daps`)
     dry: Path | None = None
-    # the folder of their targets, which may be the same: a_wet.wav or a.wav for a_dry.wav or a.wav.
-    # From DAPS: daps/clean. Recordings whose names agree up to the first underscore are one source,
-    # which is trained on or validated on.
+    # folder of their targets, which can be the same one: a_wet.wav or a.wav for a_dry.wav or a.wav.
+    # For speech, e.g. daps/clean. Recordings with the same name up to the first underscore are
+    # never split between training and validation
     wet: Path | None = None
-    # before training, print what listening can gain on so many validation clips; takes minutes
+    # first print how much the best settings gain over one fixed setting, on this many clips; slow
     headroom: int = 0
 
     def __post_init__(self) -> None:
@@ -87,8 +86,8 @@ def loss_of(
     """The distance from the target at which the rack ends, set by the controller.
 
     In the first part of the steps it is the distance from the answers that are known instead, and
-    nothing is rendered. `note` gets each later step's number and its estimated gradient, (batch,
-    knobs that play).
+    nothing is rendered; later that is added by the task's anchor. `note` gets each later step's
+    number and its estimated gradient, (batch, knobs that play).
     """
     net, plan = config.net, config.plan
     estimator = SPSA(net.eps, net.pairs)
@@ -97,23 +96,23 @@ def loss_of(
         first = int(batch["index"][0])
         step = first // plan.batch_size
         units, knobs = config.units_playing(step), model(batch["dry"])
+        known = batch["answer"].isfinite()
+        error = (knobs - batch["answer"].nan_to_num()).square() * known
+        error = _IMITATION_WEIGHT * error.sum() / known.sum().clamp(min=1)
         if not units:
-            known = batch["answer"].isfinite()
-            error = (knobs - batch["answer"].nan_to_num()).square() * known
-            error = _IMITATION_WEIGHT * error.sum() / known.sum().clamp(min=1)
             return error, {"train/imitation": error.item()}
         knobs = knobs[:, : sum(len(unit.knobs) for unit in units)].clamp(0, 1)
         if note is not None and knobs.requires_grad:
             knobs.register_hook(lambda gradient: note(step, gradient))
         rng = generator(plan.seed, "tosses", first)
         wet = black_box(rack.render, batch["dry"], knobs, estimator, rng)
-        distance = aligned_distance(wet, batch["target"]).mean()
+        distance = config.distance(wet, batch["target"]).mean()
         figures = {
             "train/distance": distance.item(),
             "train/units": float(len(units)),
             "train/knobs_std": knobs.detach().std(0).mean().item(),
         }
-        return distance, figures
+        return distance + config.task.anchor * error, figures
 
     return loss
 
@@ -127,12 +126,13 @@ class Validation:
         self.dry, self.target = (
             torch.from_numpy(np.stack(side)) for side in zip(*drawn, strict=True)
         )
-        self.rack, self.before = rack, aligned_distance(self.dry, self.target).mean()
+        self.config, self.rack = config, rack
+        self.before = config.distance(self.dry, self.target).mean()
 
     def left(self, knobs: Tensor) -> float:
         """The share that is left at settings (clips, knobs)."""
         wet = torch.from_numpy(self.rack.render(self.dry.numpy(), knobs.double().numpy()))
-        return float(aligned_distance(wet, self.target).mean() / self.before)
+        return float(self.config.distance(wet, self.target).mean() / self.before)
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> dict[str, float]:

@@ -34,6 +34,12 @@ class Net:
     # 1 to n_codebooks
     mel_codebooks: int = 2
 
+    def __post_init__(self) -> None:
+        if self.mel_codebooks > self.n_codebooks:
+            raise ValueError(
+                f"mel_codebooks must be at most {self.n_codebooks}, got {self.mel_codebooks}"
+            )
+
 
 _PLAN = Plan(
     steps=12_000,

@@ -55,10 +55,10 @@ def score(
         n: test clips for each task and kind of dry sound.
         n_floor: other clips, from which the simple baseline learns.
         n_refined: clips for which to score `--refine` too; each takes seconds to minutes.
-        sources: kinds of dry sound: generated, sampled, real, recorded, behind.
+        sources: generated, sampled, real, recorded; behind: recorded, then a speaker, room, codec.
         protocols: tasks: three, wide, six; those that the network was not trained on are skipped.
         split: use validation to choose anything; it has no real recordings.
-        seconds: score longer clips, read in windows that vote; only the rate of exact chains.
+        seconds: score longer clips, read in windows that vote, by the rate of exact chains only.
         seed: random seed of clips and chains.
 
     Raises ValueError where `seconds` are not more than the network reads at once.

@@ -11,8 +11,10 @@ from torch.utils.data import Dataset
 
 from labkit.learn.pool import ExampleCache
 from labkit.signal.augment import colour, draw_response, noise
+from labkit.signal.packaged import Packaged
 from labkit.signal.paths import cache_dir
 from labkit.signal.pool import Source
+from labkit.signal.recorded import RecordedGuitars
 from labkit.signal.sampled import Sampled
 from labkit.signal.seeds import generator
 from labkit.signal.sources import GeneratedGuitars, recordings
@@ -24,12 +26,16 @@ _SOURCES = {
     "voices": GeneratedSpeech,
     "generated": GeneratedGuitars,
     "sampled": Sampled,
+    "prompts": partial(Packaged, "speech"),
+    "albums": partial(Packaged, "music"),
+    "players": RecordedGuitars,
     # Real recordings, all of them test material.
     "speech": partial(recordings, ("speech",)),
     "music": partial(recordings, ("music",)),
     "guitar": partial(recordings, ("guitar_di",)),
 }
 _TRAINED_ON = ("voices", "generated", "voices", "sampled")
+_RECORDED = ("prompts", "players", "prompts", "albums")
 _SETTINGS_PER_RECORDING = 4
 
 
@@ -51,6 +57,17 @@ def source(kind: str, seconds: float, sample_rate: int) -> Source:
     Raises FileNotFoundError for real ones where there are none.
     """
     return _SOURCES[kind](seconds=seconds, sample_rate=sample_rate)
+
+
+@cache
+def trained_on() -> tuple[str, ...]:
+    """The kinds that are trained on in turn; half of them are recordings where these are here."""
+    try:
+        for kind in _RECORDED:
+            source(kind, 1.0, 22_050).groups("train")
+    except FileNotFoundError:
+        return _TRAINED_ON
+    return _TRAINED_ON + _RECORDED
 
 
 def examples(
@@ -119,7 +136,11 @@ class DrawnExamples(Dataset):
         self.config = config
         sound, seed = config.sound, config.plan.seed
         sizes = f"{sound.encoder_seconds:g}s-{sound.seconds:g}s-{sound.n_mels}-{sound.sample_rate}"
-        folder = cache_dir() / "pools" / f"style-{sound.n_examples}x{sizes}-seed{seed}"
+        folder = (
+            cache_dir()
+            / "pools"
+            / f"style-{len(trained_on())}-{sound.n_examples}x{sizes}-seed{seed}"
+        )
         shapes = {name: tuple(value.shape) for name, value in self._made(0).items()}
         self._store = ExampleCache(folder, sound.n_examples, shapes)
         for number in range(sound.n_examples):
@@ -133,7 +154,7 @@ class DrawnExamples(Dataset):
         config, sound, seed = self.config, self.config.sound, self.config.plan.seed
         rate, (recording, k) = sound.sample_rate, divmod(number, _SETTINGS_PER_RECORDING)
         _, whole, other = _halves(
-            rate, _TRAINED_ON, "train", seed, recording, sound.encoder_seconds, coloured=True
+            rate, trained_on(), "train", seed, recording, sound.encoder_seconds, coloured=True
         )
         rng = generator(seed, "style settings", recording)
         plain = _loud_piece(rng, whole, round(sound.seconds * rate))

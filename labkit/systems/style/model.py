@@ -45,22 +45,22 @@ GRADIENTS: tuple[Gradient, ...] = ("autodiff", "spsa", "proxy", "regression")
 class Sound:
     """The training examples and their log-mel spectrograms."""
 
-    sample_rate: int = 22_050
-    seconds: float = 1.0  # of what is treated
-    encoder_seconds: float = 3.0  # of either recording that the encoder gets
-    n_mels: int = 64
-    n_examples: int = 4000  # made once, drawn again and again
+    sample_rate: int = 22_050  # Hz
+    seconds: float = 1.0  # length of the clip that is processed and compared with its target
+    encoder_seconds: float = 3.0  # length of recording and reference at the encoder's input
+    n_mels: int = 64  # number of mel bands
+    n_examples: int = 4000  # number of different examples, which are used repeatedly
 
 
 @dataclass(frozen=True)
 class Net:
     """The networks, and how their gradient passes the processor."""
 
-    width: int = 128  # of the networks
-    # of the sound, through the differentiable processor ("autodiff"), by "spsa" through
-    # pedalboard, by a "proxy" network; or of the parameters themselves ("regression")
+    width: int = 128  # width of the networks' layers
+    # how to learn: from the sound, through differentiable effects (autodiff), pedalboard (spsa) or
+    # a network that imitates it (proxy); or from the true parameters (regression)
     gradient: Gradient = "autodiff"
-    proxy_steps: int = 1200  # of teaching the proxy
+    proxy_steps: int = 1200  # steps that first train the proxy
 
     def __post_init__(self) -> None:
         if self.gradient not in GRADIENTS:

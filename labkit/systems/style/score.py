@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy.fft import dct
 
+from labkit.learn.minimise import minimise
 from labkit.measure.losses import magnitude_distance
 from labkit.measure.score import Row, row
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox import rules
 from labkit.systems.style import model as style
-from labkit.systems.style.data import Examples, examples
+from labkit.systems.style.data import Examples, examples, trained_on
 
 # Kind of recordings -> its name in the table, and the kind of source.
 KINDS = {
@@ -23,6 +25,9 @@ KINDS = {
     "sampled": ("instruments", "sampled"),
 }
 _SECONDS = 5.0
+_PRIOR_WEIGHT = 0.01  # of .003 to .1, chosen on validation sources
+_MEAN_PRESET = np.full(len(style.NAMES), 0.5)  # presets are uniform
+_OURS = ("ours", "control", "prior", "chance", "oracle", "floor")
 
 
 def mr_stft(out: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -55,21 +60,71 @@ def by_rules(tests: Examples, sample_rate: int) -> np.ndarray:
     return np.concatenate(out)
 
 
-def score(
-    model: style.StyleModel, *, n: int = 40, kinds: Sequence[str] = (), seed: int = 1
-) -> list[Row]:
-    """MR-STFT from the wanted sound, for each kind of recordings; rules have own rows.
+def by_neighbour(config: style.Config, presets: Examples, reference: np.ndarray) -> np.ndarray:
+    """(n, 9): of each reference (n, samples) the preset whose reference has the nearest MFCC."""
 
-    Beside ours stand A as it was (floor), all parameters in the middle (prior), drawn at random
+    def mfcc(sound: np.ndarray) -> np.ndarray:
+        spectrogram = style.features_of(config, sound[None], config.sound.sample_rate)[0].numpy()
+        return dct(spectrogram, axis=0, norm="ortho")[1:21].mean(1)  # the first one is the level
+
+    theirs, ours = (np.stack([*map(mfcc, clips)]) for clips in (presets.reference, reference))
+    distances = np.linalg.norm(ours[:, None] - theirs[None], axis=2)
+    return presets.truth[distances.argmin(1)]
+
+
+def by_search(
+    model: style.StyleModel, tests: Examples, prior_weight: float, renders: int
+) -> np.ndarray:
+    """(n, 9): where A's measures, in training deviations, come nearest to those of B, by CMA-ES.
+
+    The prior is the Gaussian of the training presets, which are uniform: mean 0.5, variance 1/12;
+    its negative logarithm is added by a weight.
+
+    Source: Yu et al., WASPAA 2025 (a Gaussian prior on presets for style transfer).
+    """
+    rate, encoder, found = model.config.sound.sample_rate, model.encoder, []
+
+    def measured(audio: np.ndarray) -> np.ndarray:
+        spectrogram = style.features_of(model.config, audio, rate)
+        return ((style.measures(spectrogram) - encoder.middle) / encoder.scale)[0].numpy()
+
+    for k, (plain, reference) in enumerate(zip(tests.plain, tests.reference, strict=True)):
+        goal = measured(reference[None])
+
+        def cost(points: np.ndarray, plain: np.ndarray = plain, goal: np.ndarray = goal) -> list:
+            sounds = [style.render(plain[None], rate, point) for point in points]
+            far = [np.abs(measured(sound) - goal).mean() for sound in sounds]
+            return far + prior_weight * 6 * np.square(points - 0.5).sum(1)
+
+        rng = generator(0, "style search", k)
+        found.append(minimise(cost, _MEAN_PRESET, evaluations=renders, rng=rng).point)
+    return np.stack(found)
+
+
+def score(
+    model: style.StyleModel,
+    *,
+    n: int = 40,
+    kinds: Sequence[str] = (),
+    seed: int = 1,
+    n_presets: int = 120,
+    renders: int = 60,
+) -> list[Row]:
+    """MR-STFT from the wanted sound, for each kind of recordings; other methods have own rows.
+
+    Beside ours stand A as it was (floor), the mean preset (prior), parameters drawn at random
     (chance), those for another recording's reference (control), and the true ones (oracle).
 
     Args:
         n: clips of each kind.
         kinds: keys of `KINDS`; all by default, real ones where there are any.
+        n_presets: training presets, of which the nearest one is taken.
+        renders: of each search (CMA-ES), for each clip.
     """
     here = real_data_dir() is not None
     kinds = kinds or [kind for kind in KINDS if here or KINDS[kind][1] != "real"]
-    rate, rows = model.config.sound.sample_rate, []
+    config, rate, rows = model.config, model.config.sound.sample_rate, []
+    presets = examples(config, trained_on(), "train", seed, n=n_presets, seconds=_SECONDS)
     for kind in kinds:
         title, sources = KINDS[kind]
         tests = examples(model.config, [kind], "test", seed, n=n, seconds=_SECONDS)
@@ -78,18 +133,23 @@ def score(
         settings = {
             "ours": predicted(model, tests.plain, tests.reference),
             "control": predicted(model, tests.plain, tests.reference[elsewhere]),
-            "prior": np.full_like(tests.truth, 0.5),
+            "prior": np.broadcast_to(_MEAN_PRESET, tests.truth.shape),
             "chance": generator(seed, "style chance", kind).random(tests.truth.shape),
             "oracle": tests.truth,
+            "nearest preset by MFCC": by_neighbour(config, presets, tests.reference),
+            "search": by_search(model, tests, 0.0, renders),
+            "search with a prior": by_search(model, tests, _PRIOR_WEIGHT, renders),
         }
         wet = {name: rendered(model, tests.plain, params) for name, params in settings.items()}
         wet |= {"floor": tests.plain, "rules": by_rules(tests, rate)}
         facts = {"protocol": f"treat A like B, {title}", "sources": sources, "seed": seed}
         facts |= {"metric": "MR-STFT"}
         found = {name: mr_stft(sound, tests.target) for name, sound in wet.items()}
-        by_rule, ours = found.pop("rules"), found.pop("ours")
-        floor, name = {"floor": found["floor"]}, model.config.net.gradient
-        rows.append(row(by_rule, tests.groups, name="rules", beside=floor, **facts))
+        others = {name: found.pop(name) for name in list(found) if name not in _OURS}
+        common = {name: found[name] for name in ("floor", "prior")}
+        for name, values in others.items():
+            rows.append(row(values, tests.groups, name=name, beside=common, **facts))
+        ours, name = found.pop("ours"), config.net.gradient
         rows.append(row(ours, tests.groups, name=name, beside=found, **facts))
     return rows
 

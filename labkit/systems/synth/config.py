@@ -15,9 +15,9 @@ KOSC = "kosc"
 class Sound:
     """What the network hears."""
 
-    parameters: str = "vital_simple"  # name of the parameter set: one of a synthesizer, or kosc
-    seconds: float = 1.5  # length of the note that the network receives; that of the data set
-    n_oscillators: int = 2  # of kosc
+    parameters: str = "vital_simple"  # parameter set: vital_..., surge_simple, or kosc
+    seconds: float = 1.5  # length of the note at the network's input, as in the data set
+    n_oscillators: int = 2  # number of oscillators of kosc
 
     def __post_init__(self) -> None:
         if self.parameters not in (*SETS, KOSC):
@@ -33,14 +33,14 @@ class Sound:
 class Net:
     """The network: an encoder of the note, a flow that draws patches, and a regressor."""
 
-    channels: tuple[int, ...] = (24, 48, 96, 128)  # of the encoder's convolutions
+    channels: tuple[int, ...] = (24, 48, 96, 128)  # channels of the encoder's convolutions
     hidden: int = 192  # width of the encoder's other layers
-    condition: int = 192  # length of the encoded note
-    # of the field's and the regressor's layers; the field of kosc has a third of it
+    condition: int = 192  # length of the vector that the encoder returns
+    # width of the layers of flow and regressor; the flow of kosc has a third of it
     width: int = 192
-    n_layers: int = 3  # of the field
-    dropout: float = 0.2  # on the encoded note
-    averaging: float = 0.99  # share of the running mean of the weights that stays at a step
+    n_layers: int = 3  # layers of the flow
+    dropout: float = 0.2  # dropout rate of the encoder's vector, 0 to 1
+    averaging: float = 0.99  # share of the running mean of the weights that each step keeps
 
 
 def _plan(**changes: int | float) -> Plan:

@@ -36,8 +36,8 @@ _RATES = ("lfo_1_frequency", "lfo_2_frequency", "delay_frequency")  # in octaves
 class Data:
     """Where the training notes come from."""
 
-    # the data set that `labkit data render-synth` made; the usual folder of the parameter set when
-    # None. The notes of kosc are made while training.
+    # folder of notes that `labkit data render-synth` made; by default the folder that it uses. The
+    # notes of kosc are made during training
     folder: Path | None = None
 
 

@@ -14,35 +14,26 @@ SENTENCE_WIDTHS = {"minilm": 384, "mpnet": 768}
 class Sound:
     """The log-mel spectrogram of the recording's loudest part, averaged into a few frames."""
 
-    sample_rate: int = 44100
-    seconds: float = 2.0
-    n_mels: int = 32
-    n_frames: int = 12
+    sample_rate: int = 44100  # Hz
+    seconds: float = 2.0  # length of that part
+    n_mels: int = 32  # number of mel bands
+    n_frames: int = 12  # number of frames after averaging
 
 
 @dataclass(frozen=True)
 class Net:
-    """Sizes and regularisation.
+    """Sizes and regularisation."""
 
-    Attributes:
-        sentences: sentence encoder: minilm, or mpnet (see `labkit.learn.text`).
-        hint_dropout: share of training sentences that lose their hints from the lexicon.
-        piece_dropout: share of training sentences that lose their word pieces.
-        hint_noise: standard deviation of the noise on hints in training.
-        taught: stems of the words whose curves the network has seen; training fills it in.
-        trusted: those of them that ten people or more set, likewise.
-    """
-
-    sentences: Literal["minilm", "mpnet"] = "minilm"
-    width: int = 48
-    n_heads: int = 4
-    n_layers: int = 1
-    dropout: float = 0.05
-    hint_dropout: float = 0.05
-    piece_dropout: float = 0.1
-    hint_noise: float = 0.05
-    taught: tuple[str, ...] = ()
-    trusted: tuple[str, ...] = ()
+    sentences: Literal["minilm", "mpnet"] = "minilm"  # sentence encoder, see `labkit.learn.text`
+    width: int = 48  # width of the transformer
+    n_heads: int = 4  # attention heads
+    n_layers: int = 1  # cross-attention layers
+    dropout: float = 0.05  # dropout rate, 0 to 1
+    hint_dropout: float = 0.05  # share of training sentences without their hints from the lexicon
+    piece_dropout: float = 0.1  # share of training sentences without their word pieces
+    hint_noise: float = 0.05  # standard deviation of the noise on hints in training
+    taught: tuple[str, ...] = ()  # stems of the words that were trained; training sets it
+    trusted: tuple[str, ...] = ()  # those of them that ten people or more set; training sets it
 
     def __post_init__(self) -> None:
         if self.sentences not in SENTENCE_WIDTHS:

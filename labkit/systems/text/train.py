@@ -33,15 +33,10 @@ _WEIGHTS, _LEXICON_WEIGHT = {"curve": 1.0, "reverb": 1.0}, 0.3
 
 @dataclass(frozen=True)
 class Data:
-    """What is trained on: people's settings for words (LABKIT_REAL_DATA), on shipped phrases.
+    """People's settings for words (from LABKIT_REAL_DATA), on shipped phrases."""
 
-    Attributes:
-        without: words that the network must never see, nor words of the same stem.
-        n_sounds: different dry clips.
-    """
-
-    without: tuple[str, ...] = ()
-    n_sounds: int = 48
+    without: tuple[str, ...] = ()  # words to leave out, with all words of the same stem
+    n_sounds: int = 48  # number of different dry clips
 
 
 @contextmanager
