@@ -87,31 +87,29 @@ def _normal(prompt: str) -> str:
 
 
 def _tuned(text: str) -> str:
-    """A change of key ("from C to D") or of the tuning fork ("432 Hz") as semitones, the near way.
-
-    A fork counts from 440 Hz where no other is named.
-    """
-    keys, forks = words()["tunings"]["keys"], words()["tunings"]["forks"]
+    """A change of key ("from C to D", the near way) or of the tuning fork as semitones."""
 
     def moved(found: re.Match) -> str:
-        old, new = (
-            "c.d.ef.g.a.b".index(name) + {"-s": 1, " s": 1, "b": -1}.get((sign or "")[:2], 0)
-            for name, sign in (found.group(1, 2), found.group(3, 4))
-        )
-        return f" pitch {(new - old + 5) % 12 - 5:+d} semitones "
+        if "fork" in found.re.groupindex:  # from 440 Hz where no other is named
+            hz = float(found["new"] or found["fork"] or found["a"])
+            size = 12 * math.log2(hz / float(found["old"] or 440))
+        else:
+            signs = {"-s": 1, " s": 1, "b": -1, " f": -1, "-f": -1}
+            notes = (found.group(1, 2), found.group(3, 4))
+            old, new = ("c.d.ef.g.a.b".index(n) + signs.get((s or "")[:2], 0) for n, s in notes)
+            size = (new - old + 5) % 12 - 5
+        return f" pitch {size:+.3f} semitones "
 
-    def forked(found: re.Match) -> str:
-        old, new = float(found["old"] or 440), float(found["new"] or found["fork"] or found["a"])
-        return f" pitch {12 * math.log2(new / old):+.3f} semitones "
-
-    return forks.sub(forked, keys.sub(moved, text)).strip()
+    for pattern in words()["tunings"].values():
+        text = pattern.sub(moved, text)
+    return text.strip()
 
 
 def _tokens(text: str) -> list[_Token]:
     """Quantities, words (those of a known compound joined by a hyphen) and marks."""
     told, found, place = words(), [], 0
     joined = {*vocabulary(), *told["band_names"], *told["pedal_names"], *told["not_here"]}
-    joined |= {*told["filters"], *told["knobs"]}
+    joined |= {*told["filters"], *told["knobs"], *told["spellings"]}
     while place < len(text):
         at_start = place == 0 or not text[place - 1].isalnum()
         for kind, pattern, scale in told["quantities"]["kinds"] if at_start else ():
@@ -123,7 +121,8 @@ def _tokens(text: str) -> list[_Token]:
             match = _WORD.match(text, place)
             for word in map(mended, _parts(match[0], joined) if match else ()):
                 if found and found[-1].kind == "word" and f"{found[-1].text}-{word}" in joined:
-                    found[-1].text = f"{found[-1].text}-{word}"
+                    whole = f"{found[-1].text}-{word}"
+                    found[-1].text = told["spellings"].get(whole, whole)
                 else:
                     found.append(_Token(word))
             if not match and text[place] in ",;:.!?":
@@ -253,11 +252,7 @@ def _frames(tokens: Sequence[_Token]) -> list[_Frame]:
         if token.kind == "number" and token.text[0] in "+-" and any(about):
             token.kind = "db"
             before = tokens[place - 1] if place else token
-            if (
-                before.kind == "number"
-                and 20 <= before.value <= 18000
-                and before.text[0] not in "+-"
-            ):
+            if before.text.isdigit() and 20 <= before.value <= 18000:
                 before.kind = "hz"  # "200 -3, 4k +2"
     told = words()
     nouns = {*told["band_names"], *told["pedal_names"], *told["filters"], *told["knobs"]}
@@ -483,9 +478,7 @@ class _Figures:
             self.put(f"{of} at {token.text}", of, rate_hz=low)
             return
         if not 20 <= low <= high <= 18000:
-            self.missed.append(
-                f"{token.text}: the frequency of a band has the limits 20 and 18000 Hz"
-            )
+            self.missed.append(f"{token.text}: beyond 20 to 18000 Hz, the frequency of a band")
             self.use(frame.tokens)
             return
         band = words()["band_names"].get(frame.band)
@@ -583,7 +576,9 @@ class _Figures:
             self.put(f"level {amount:+g} dB", "gain", gain_db=amount)
 
     def _number(self, frame: _Frame, token: _Token) -> None:
-        knob, is_hz, effect = frame.knob, 20 <= token.value <= 18000, frame.effect or "pitch"
+        knob, is_hz = frame.knob, 20 <= token.value <= 18000
+        mixes = frame.effect and {"mix", "wet"} & set(KNOBS[frame.effect].names)
+        mixed = {""} if mixes and token.value % 1 else set()  # "reverb 0.4"
         is_time = words()["knobs"].get(knob, ("", ""))[1].endswith("_ms")
         if is_hz and (frame.shape or (frame.way and not frame.effect and not knob)):
             token.kind = "hz"
@@ -594,18 +589,14 @@ class _Figures:
             self.use([token, *frame.words((knob,))])
             said = f"delay {token.value:g} repeats"  # the last one 20 dB down
             self.put(said, "delay", feedback=0.1 ** (1 / token.value))
-        elif (knob in ("mix", "wet", "feedback", "depth") and 0 <= token.value <= 1) or (
-            0 < token.value < 1
-            and not knob
-            and (effect == "reverb" or "mix" in KNOBS[effect].names)
-        ):
+        elif 0 <= token.value <= 1 and knob in ({"mix", "wet", "feedback", "depth"} | mixed):
             self._share(frame, token)
         elif is_time or (frame.effect == "delay" and token.value >= 20):
             token.value /= 1000
             self._seconds(frame, token)
         elif knob == "threshold" or (frame.band and frame.way and abs(token.value) <= 18):
             self._db(frame, token)
-        elif frame.word(("pitch", "transpose", "transposed")) and abs(token.value) <= 24:
+        elif frame.word(words()["pitches"]) and abs(token.value) <= 24:
             self._semitones(frame, token)
         else:
             self.use([token])
@@ -720,12 +711,8 @@ class _Words:
             elif word in told["degrees"] and (entry is None or _names_next(ahead)):
                 self.end_list()
                 self.degree = min(_MAX_DEGREE, self.degree * told["degrees"][word])
-            elif self.coloured and not _names_next(ahead) and word in told["speeds"]:
-                self.colour(word, 1.0)
-            elif (
-                self.coloured and not _names_next(ahead) and entry and entry[0] in told["strengths"]
-            ):
-                self.colour(word, told["strengths"][entry[0]])
+            elif not _names_next(ahead) and self.coloured(word, entry):
+                continue
             elif word in told["speeds"]:
                 self.speed = told["speeds"][word]
             elif word in ("attack", "release") and self.speed != 1:
@@ -754,12 +741,6 @@ class _Words:
                 self.plan.append((word, _UNKNOWN))
             kept = word in told["degrees"] or word in ("the", "my", "off", "out", "up")
             before = now or (before if kept else None)
-
-    @property
-    def coloured(self) -> bool:
-        """Whether what was heard last is a pedal with knobs, as in "a phaser, slow and deep"."""
-        moving = self.plan and self.plan[-1][1].startswith(("pedal", "of the"))
-        return bool(moving and self.figures[-1].knobs and not self.figures[-1].relative)
 
     def may_turn(self, word: str) -> bool:
         """Whether a word may turn the one before it, as in "bass cut" and "treble up"."""
@@ -803,9 +784,7 @@ class _Words:
         if self.negated or self.direction < 0:
             less = {"mix": 0.5} if "mix" in knobs and not self.negated else {}
             figure = Figure(f"less {name}" if less else f"no {name}", name, less, relative=True)
-        elif (
-            self.direction > 0 and 0 < knobs.get("mix", 0) < 1 and self.degree == self.speed == 1.0
-        ):
+        elif self.direction > 0 and knobs.get("mix", 1) < 1 and self.degree == self.speed == 1:
             figure = Figure(f"more {name}", name, {"mix": 1.4}, relative=True)
         else:
             if knobs.get("mix") == 1:  # a subtle vibrato is shallow, and still all wet
@@ -821,14 +800,21 @@ class _Words:
         self.plan.append((figure.said, "pedal"))
         self.degree, self.speed, self.listed, self.effect = 1.0, 1.0, False, True
 
-    def colour(self, word: str, degree: float) -> None:
-        """What is said of the pedal before: "a phaser, slow and deep"."""
-        figure, knobs = self.figures[-1], dict(self.figures[-1].knobs)
-        for knob, factor in (("rate_hz", words()["speeds"].get(word, 1.0)), ("depth", degree)):
-            if knob in knobs:
-                knobs[knob] = clipped(PEDALS[figure.effect][knob], knobs[knob] * factor)
+    def coloured(self, word: str, entry: tuple[str, bool] | None) -> bool:
+        """Whether a word turns knobs of the pedal just named, as in "a phaser, slow and deep"."""
+        told, size = words(), words()["strengths"].get(entry[0] if entry else "")
+        factors = {"rate_hz": told["speeds"].get(word), "depth": size}
+        just = self.plan and self.plan[-1][1].startswith(("pedal", "of the"))
+        if not (just and any(factors.values())) or self.figures[-1].relative:
+            return False
+        figure = self.figures[-1]
+        knobs = {
+            name: clipped(PEDALS[figure.effect][name], value * (factors.get(name) or 1.0))
+            for name, value in figure.knobs.items()
+        }
         self.figures[-1] = replace(figure, knobs=knobs)
         self.plan.append((word, f"of the {figure.effect}"))
+        return True
 
     def separate(self, *, listed: bool) -> None:
         self.degree, self.listed = 1.0, listed

@@ -327,11 +327,8 @@ class Preset:
             steps.append(("distortion", {"drive_db": drive_db}))
             hz, gain_db = min(1500.0, 0.2 * sample_rate), 9.0 * self.distortion["colour"]
             steps += Band("high_shelf", hz, gain_db, 0.7).steps(sample_rate)
-        pedals = [
-            (_PLAYED_BY.get(name, name), self.pedals[name])
-            for name in PEDALS
-            if name in self.pedals
-        ]
+        played = [name for name in PEDALS if name in self.pedals]
+        pedals = [(_PLAYED_BY.get(name, name), self.pedals[name]) for name in played]
         first, last = ([step for step in pedals if step[0] in ends] for ends in _ENDS)
         steps = first + steps + [step for step in pedals if step not in first + last]
         if (wet := self.reverb["wet"]) > 0.005:

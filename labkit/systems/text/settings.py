@@ -18,7 +18,7 @@ from labkit.systems.text.preset import (
     response_db,
 )
 
-_RELATIVE_STEP = 0.8  # of "more" and of comparatives, in the unit of a whole word
+_RELATIVE_STEP = 0.7  # of "more" and of comparatives, in the unit of a whole word
 _MAX_EQ_DB = 14.0
 # The lexicon exaggerates, by as much as two corpora of people's settings say.
 STRENGTH = 0.6
