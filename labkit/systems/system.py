@@ -219,10 +219,8 @@ def _check_numbers(given: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
     """ValueError for a number below 0, or 0 for a size, where the default is not."""
     for name, value in given.items():
         default = usual[name]
-        if type(default) not in (int, float) or default < 0:
-            continue
-        size = name in _ABOVE_0 or (type(default) is int and name not in _MAY_BE_0)
-        if not value >= 0 or (size and default > 0 and value == 0):
-            raise ValueError(
-                f"{name} must be {'above 0' if size and default else '0 or more'}, got {value}"
-            )
+        if type(default) in (int, float) and default >= 0:
+            size = name in _ABOVE_0 or (type(default) is int and name not in _MAY_BE_0)
+            wanted = "above 0" if size and default else "0 or more"
+            if not value >= 0 or (value == 0 and wanted == "above 0"):
+                raise ValueError(f"{name} must be {wanted}, got {value}")

@@ -136,11 +136,8 @@ class DrawnExamples(Dataset):
         self.config = config
         sound, seed = config.sound, config.plan.seed
         sizes = f"{sound.encoder_seconds:g}s-{sound.seconds:g}s-{sound.n_mels}-{sound.sample_rate}"
-        folder = (
-            cache_dir()
-            / "pools"
-            / f"style-{len(trained_on())}-{sound.n_examples}x{sizes}-seed{seed}"
-        )
+        name = f"style-{len(trained_on())}-{sound.n_examples}x{sizes}-seed{seed}"
+        folder = cache_dir() / "pools" / name
         shapes = {name: tuple(value.shape) for name, value in self._made(0).items()}
         self._store = ExampleCache(folder, sound.n_examples, shapes)
         for number in range(sound.n_examples):
