@@ -212,7 +212,7 @@ def system(name: str) -> System:
 
 
 # Whole numbers whose default is above 0 and that may be 0; fractions that may not.
-_MAY_BE_0, _ABOVE_0 = ("warmup_steps", "n_workers"), ("seconds", "clip_seconds", "learning_rate")
+_MAY_BE_0, _ABOVE_0 = ("warmup_steps", "n_workers"), ("seconds", "clip_seconds")
 
 
 def _check_numbers(given: Mapping[str, Any], usual: Mapping[str, Any]) -> None:

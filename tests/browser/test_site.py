@@ -25,6 +25,7 @@ playwright = pytest.importorskip(
 )
 pytest.importorskip("furo", reason="no Sphinx here: pip install -e '.[site]'")
 
+pytestmark = pytest.mark.long  # Sphinx alone takes more than a minute
 ROOT = Path(__file__).resolve().parents[2]
 CODE = """import numpy as np
 from labkit.lab import listen

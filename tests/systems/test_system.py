@@ -140,7 +140,7 @@ def test_what_is_not_there_is_said(toy, tmp_path):
 def test_numbers_that_no_training_can_use_are_refused_before_it_begins(name, tmp_path):
     record = system.system(name)
     config = next(iter(record.presets.values()))
-    for wrong in ({"batch_size": 0}, {"learning_rate": 0.0}, {"steps": -1}, {"seed": -1}):
+    for wrong in ({"batch_size": 0}, {"learning_rate": -1.0}, {"steps": -1}, {"seed": -1}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be .*got "):
             record.train(config.but(**wrong), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -35,10 +35,9 @@ class Net:
     mel_codebooks: int = 2
 
     def __post_init__(self) -> None:
-        if self.mel_codebooks > self.n_codebooks:
-            raise ValueError(
-                f"mel_codebooks must be at most {self.n_codebooks}, got {self.mel_codebooks}"
-            )
+        if not 1 <= self.mel_codebooks <= self.n_codebooks:
+            n = self.n_codebooks
+            raise ValueError(f"mel_codebooks must be 1 to n_codebooks {n}, got {self.mel_codebooks}")
 
 
 _PLAN = Plan(
