@@ -37,7 +37,9 @@ class Net:
     def __post_init__(self) -> None:
         if not 1 <= self.mel_codebooks <= self.n_codebooks:
             n = self.n_codebooks
-            raise ValueError(f"mel_codebooks must be 1 to n_codebooks {n}, got {self.mel_codebooks}")
+            raise ValueError(
+                f"mel_codebooks must be 1 to n_codebooks {n}, got {self.mel_codebooks}"
+            )
 
 
 _PLAN = Plan(
