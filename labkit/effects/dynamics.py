@@ -4,6 +4,7 @@ Ranges are for a dry sound that enters at -20 dBFS RMS. The gate's thresholds re
 playing, as a rhythmic gate's do: a lower gate would only act in pauses, and most riffs have none.
 """
 
+from dataclasses import replace
 from math import pi
 
 import numpy as np
@@ -197,4 +198,16 @@ NOISE_GATE = Effect(
     differentiable=noise_gate,
     linear=False,
     level_knob=LevelKnob("threshold_db", -1.0),
+)
+
+# A gate that turns noise down by degrees.
+EXPANDER = replace(
+    NOISE_GATE,
+    name="expander",
+    space=space(
+        threshold_db=(-80.0, -10.0),
+        ratio=(1.0, 10.0, "log"),
+        attack_ms=(0.1, 100.0, "log"),
+        release_ms=(10.0, 1000.0, "log"),
+    ),
 )

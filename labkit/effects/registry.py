@@ -1,11 +1,10 @@
 """Every pedal of the lab by name. To add one, write its record and list it here; tests find it.
 
-It also holds an expander, and substitutes, made of pedalboard's effects, for plug-ins that may not
-be installed.
+It also holds what is hosted and is no pedal: an expander, and substitutes, made of pedalboard's
+effects, for plug-ins that may not be installed.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from labkit.effects.ambience import DELAY, REVERB
 from labkit.effects.drive import BITCRUSH, CLIPPING, DISTORTION, GAIN
-from labkit.effects.dynamics import COMPRESSOR, LIMITER, NOISE_GATE
+from labkit.effects.dynamics import COMPRESSOR, EXPANDER, LIMITER, NOISE_GATE
 from labkit.effects.effect import Effect
 from labkit.effects.filters import HIGH_SHELF, HIGHPASS, LOW_SHELF, LOWPASS, PEAK
 from labkit.effects.modulation import CHORUS, PHASER
@@ -27,6 +26,8 @@ _SHIPPED = (
 )
 _EFFECTS = {effect.name: effect for effect in _SHIPPED}
 EFFECTS = MappingProxyType(_EFFECTS)
+# Hosted as a plug-in is, and in no chain.
+HOSTED = MappingProxyType({EXPANDER.name: EXPANDER})
 
 
 def register(pedal: Effect) -> None:
@@ -80,8 +81,7 @@ def _stand_in(build: Any, bands: str = " ", **ends: tuple[float, float]) -> Effe
     return Effect("stand-in", space(**knobs), "Pedalboard", None, linear=False, **arguments)
 
 
-# Plug-in -> what plays its knobs where it is not installed. A compressor's knee is hard here. And
-# a gate that turns noise down by degrees, which no chain is drawn with.
+# Plug-in -> what plays its knobs where it is not installed. A compressor's knee is hard here.
 STAND_INS = {
     "ZamEQ2": _stand_in(
         _equaliser,
@@ -101,15 +101,5 @@ STAND_INS = {
         _compressor,
         **{"attack_ms": (0.1, 100), "release_ms": (1, 500), "knee_db": (0, 8)},
         **{"ratio": (1, 20), "threshold_db": (-80, 0), "makeup_db": (0, 30)},
-    ),
-    "expander": replace(
-        NOISE_GATE,
-        name="expander",
-        space=space(
-            threshold_db=(-80.0, -10.0),
-            ratio=(1.0, 10.0, "log"),
-            attack_ms=(0.1, 100.0, "log"),
-            release_ms=(10.0, 1000.0, "log"),
-        ),
     ),
 }

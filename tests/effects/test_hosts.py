@@ -11,7 +11,7 @@ import pytest
 from labkit.effects.hosts.listing import PluginInfo, installed_plugins
 from labkit.effects.hosts.plugin import HostedPlugin, Rack, Unit, measure_latency, noise
 from labkit.effects.hosts.worker import PluginError
-from labkit.effects.registry import EFFECTS
+from labkit.effects.registry import EFFECTS, HOSTED
 
 RATE = 44_100
 # Engines for the worker's process: it finds this module on the path.
@@ -213,7 +213,7 @@ def test_a_plug_in_that_is_not_there():
     with pytest.raises(PluginError, match=r"no plug-in 'nosuch'.*`labkit plugins`"):
         HostedPlugin("nosuch")
     builtin = [info.name for info in installed_plugins() if info.kind == "builtin"]
-    assert builtin == [*EFFECTS, "expander"]
+    assert builtin == [*EFFECTS, *HOSTED]
 
 
 # A process of its own

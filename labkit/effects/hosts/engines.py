@@ -47,9 +47,9 @@ class BuiltinEngine:
     widths = (1, 2)
 
     def __init__(self, where: str) -> None:
-        from labkit.effects.registry import STAND_INS, effect
+        from labkit.effects.registry import HOSTED, STAND_INS, effect
 
-        self._effect = STAND_INS[where] if where in STAND_INS else effect(where)
+        self._effect = STAND_INS.get(where) or HOSTED.get(where) or effect(where)
         self.latency_samples = 0
         self.parameters = tuple(
             PluginParameter(p.name, f"{p.low:g}", f"{p.high:g} {p.unit}".strip(), 0.5)

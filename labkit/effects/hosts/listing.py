@@ -48,9 +48,9 @@ class PluginInfo:
 
 def installed_plugins() -> list[PluginInfo]:
     """The lab's own pedals, then VST3, LV2 and VST2, each by name."""
-    from labkit.effects.registry import EFFECTS  # not at import: a worker needs no pedals
+    from labkit.effects.registry import EFFECTS, HOSTED  # not at import: a worker needs no pedals
 
-    found = [PluginInfo(name, "builtin", name) for name in (*EFFECTS, "expander")]
+    found = [PluginInfo(name, "builtin", name) for name in (*EFFECTS, *HOSTED)]
     found += [PluginInfo(path.stem, "VST3", str(path)) for path in _files("VST3")]
     lv2 = [PluginInfo(re.split("[/:]", uri)[-1], "LV2", uri) for uri in _lv2_uris()]
     found += sorted(lv2, key=lambda info: info.name.lower())
