@@ -51,7 +51,9 @@ def _multiband(threshold: float) -> Unit:
 
 
 # About the medians over recordings for training; treble that a telephone has lost is not counted.
-_SPEECH, _MUSIC = (-18.0, -3.0, -13.0, -20.0), (-5.0, -7.0, -14.0, -24.0)
+_SPEECH = tuple((level_db, level_db) for level_db in (-18.0, -3.0, -13.0, -20.0))
+# Eight tenths of two seconds of finished music for training and validation lie between these.
+_MUSIC = (-14.0, -1.8), (-14.5, -4.0), (-22.0, -7.0), (-37.0, -11.5)
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,13 @@ class Task:
     stages: tuple[int, ...]  # how many units play in each part of a progressive training
     level_db: tuple[float, float]  # range of the recording's level in training
     level_moves_target: bool = False  # the target follows that level
-    # what an engineer brings the equaliser's bands nearer to: levels in dB of the whole level
-    balance_db: tuple[float, float, float, float] | None = None
+    # what an engineer leaves as it is: lowest and highest level of the equaliser's bands, in dB of
+    # the whole level; RMS level in dB of full scale; the highest crest factor in dB
+    balance_db: tuple[tuple[float, float], ...] | None = None
+    rms_dbfs: tuple[float, float] | None = None
+    crest_db: float | None = None
+    share: float = 0.6  # of what a band lacks, he adds this, but not more than
+    most_db: float = 9.0
     absent_db: float = -90.0  # he leaves a lower band as it is: a telephone has no treble
     colour_db: float = 0.0  # the most that an equaliser adds to a band before, or takes off
     expansion: float = 0.0  # the most that the dynamics grow: 0.5 makes 20 dB of them 30
@@ -100,9 +107,13 @@ TASKS = MappingProxyType(
         "mastering": Task(
             (_equaliser("master_gain_db"), _multiband(0.9), _LIMITER),
             (1, 2, 3),
-            (-10.0, 8.0),
+            (-18.0, 8.0),
             balance_db=_MUSIC,
-            colour_db=15.0,
+            rms_dbfs=(-24.0, -10.0),
+            crest_db=15.5,
+            share=1.0,
+            most_db=15.0,
+            colour_db=24.0,
             expansion=0.5,
         ),
     }

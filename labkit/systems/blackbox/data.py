@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.signal import lfilter
 
 from labkit.effects.effect import process
@@ -22,8 +23,15 @@ from labkit.signal.recorded import RecordedGuitars
 from labkit.signal.seeds import generator
 from labkit.signal.sources import Generated, GeneratedGuitars, GeneratedMixes, Mixture, recordings
 from labkit.signal.speech import GeneratedSpeech, Speaker, non_speech, speak
-from labkit.signal.units import db_to_amplitude, rms_dbfs, set_rms
-from labkit.systems.blackbox.config import BANDS, GAIN_RANGE_DB, MASTER_RANGE_DB, NO_GAIN, Config
+from labkit.signal.units import amplitude_to_db, db_to_amplitude, rms_dbfs, set_rms
+from labkit.systems.blackbox.config import (
+    BANDS,
+    GAIN_RANGE_DB,
+    MASTER_RANGE_DB,
+    NO_GAIN,
+    Config,
+    Task,
+)
 
 # Raise it when what the seeds make changes: cached clips are made anew.
 _VERSION = 5
@@ -39,9 +47,9 @@ TS9 = "http://guitarix.sourceforge.net/plugins/gxts9#ts9sim"
 _TS9_SETTING, _TS9_DBFS = {"drive": 0.1, "tone": 0.5, "level": 0.8}, -34.0
 # Bands are drawn within a third of an octave of the equaliser's, with the Q of its bells.
 _OCTAVES, _Q = 1 / 3, 0.7
-# What an engineer measures for each band, the share of what is missing that he adds, and the most.
+# What an engineer measures for each band, and how softly he begins where a spread ends.
 _BANDS_HZ = ((20, 160), (350, 950), (1000, 2900), (4200, 16_000))
-_SHARE, _MOST_DB = 0.6, 9.0
+_KNEE_DB = 4.0
 # An expander begins so far above the disturbance, or, where that is loud, so far below the speech.
 _ABOVE_NOISE_DB, _BELOW_SPEECH_DB = 18.0, 16.0
 
@@ -84,8 +92,7 @@ def spoilt(
 
     The dry sound has noise, other dynamics, another colour and another level, as far as the task
     draws them; one in five has nothing but the level. Where the task has a balance, the target is
-    the sound of that colour, without noise and with its own dynamics, as an engineer has it who
-    brings its bands nearer to the balance. The answer (knobs,) is the engineer's setting, NaN for
+    the sound of that colour without noise, as `engineered` has it. The answer (knobs,) is the engineer's setting, NaN for
     knobs of which nothing is known.
     """
     task, rate = config.task, config.sound.sample_rate
@@ -101,15 +108,12 @@ def spoilt(
         gains_db = strength * rng.uniform(-task.colour_db, task.colour_db, len(BANDS))
         octaves = rng.uniform(-_OCTAVES, _OCTAVES, len(BANDS))
         parts = equalised(np.concatenate(parts), gains_db, rate, octaves)
-        clean, dry = parts[:1], parts[1:].sum(0, keepdims=True)
-        gains_db = engineer(clean, task.balance_db, rate, absent_db=task.absent_db)
-        target = equalised(clean, gains_db, rate)
-        for band, gain_db in zip(BANDS, gains_db, strict=True):
-            known[f"ZamEQ2: boost_cut_{band}_db"] = NO_GAIN + gain_db / GAIN_RANGE_DB
         if not task.level_moves_target:
-            missing_db = _DBFS[config.sound.task] - rms_dbfs(target)
-            target = target * _gain(missing_db)
-            known["ZamEQ2: master_gain_db"] = 0.5 + (missing_db - level_db) / MASTER_RANGE_DB
+            parts = parts * _gain(_DBFS[config.sound.task] + level_db - rms_dbfs(parts[1:].sum(0)))
+            level_db = 0.0
+        clean, dry = parts[:1], parts[1:].sum(0, keepdims=True)
+        target, setting = engineered(config, dry, clean)
+        known |= setting
         if noise is not None:
             above_db = max(rms_dbfs(parts[2:]), -90.0) + _ABOVE_NOISE_DB
             threshold_db = min(above_db, rms_dbfs(dry) - _BELOW_SPEECH_DB) + level_db
@@ -117,6 +121,33 @@ def spoilt(
     target = target * _gain(level_db) if task.level_moves_target else target
     answer = np.array([known.get(name, np.nan) if drawn else np.nan for name in task.names])
     return dry * _gain(level_db), target, np.clip(answer, 0.02, 0.98).astype(np.float32)
+
+
+def engineered(
+    config: Config, dry: np.ndarray, clean: np.ndarray
+) -> tuple[np.ndarray, dict[str, float]]:
+    """A sound (1, samples) as an engineer has it, and what he sets.
+
+    He takes off noise, and of grown dynamics what makes the crest factor too high (`clean` is
+    without both), brings the bands nearer to the task's balance, and the level between its ends.
+    """
+    task, setting = config.task, {}
+    if task.crest_db is not None:
+        high_db, low_db = crest_db(dry), crest_db(clean)
+        excess_db = -float(outside_db(high_db, -np.inf, task.crest_db))
+        clean = dry + (clean - dry) * np.clip(excess_db / max(high_db - low_db, 0.1), 0, 1)
+        if excess_db < 1.0:
+            setting |= {name: 1.0 for name in task.names if "threshold" in name}
+    gains_db = engineer(clean, task, config.sound.sample_rate)
+    target = equalised(clean, gains_db, config.sound.sample_rate)
+    for band, gain_db in zip(BANDS, gains_db, strict=True):
+        setting[f"ZamEQ2: boost_cut_{band}_db"] = NO_GAIN + gain_db / GAIN_RANGE_DB
+    if task.rms_dbfs is not None:
+        level_dbfs = rms_dbfs(dry)
+        gain_db = level_dbfs + float(outside_db(level_dbfs, *task.rms_dbfs)) - rms_dbfs(target)
+        target = target * _gain(gain_db)
+        setting["ZamEQ2: master_gain_db"] = 0.5 + gain_db / MASTER_RANGE_DB
+    return target.astype(np.float32), setting
 
 
 def equalised(
@@ -140,13 +171,28 @@ def band_levels_db(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     return 10 * np.log10(np.array(parts) / power.sum() + 1e-9)
 
 
-def engineer(
-    audio: np.ndarray, balance_db: Sequence[float], sample_rate: int, *, absent_db: float = -90.0
-) -> np.ndarray:
-    """(4,): gains in dB that bring a sound's bands by a part of the way to a balance."""
+def crest_db(audio: np.ndarray) -> float:
+    """Peak over RMS level of a sound that is not silent."""
+    return float(amplitude_to_db(np.abs(audio).max())) - rms_dbfs(audio)
+
+
+def outside_db(level_db: ArrayLike, low_db: ArrayLike, high_db: ArrayLike) -> np.ndarray:
+    """What brings levels back between two ends: 0 inside, softly at the ends if they are apart."""
+    knee_db = np.minimum(_KNEE_DB, np.subtract(high_db, low_db))
+
+    def beyond(over_db: np.ndarray) -> np.ndarray:
+        in_knee = np.clip(over_db / np.maximum(knee_db, 1e-9) + 0.5, 0, 1) ** 2 * knee_db / 2
+        return np.where(over_db < knee_db / 2, in_knee, over_db)
+
+    return beyond(np.subtract(low_db, level_db)) - beyond(np.subtract(level_db, high_db))
+
+
+def engineer(audio: np.ndarray, task: Task, sample_rate: int) -> np.ndarray:
+    """(4,): gains in dB that bring a sound's bands nearer to, or into, the task's balance."""
     levels_db = band_levels_db(audio, sample_rate)
-    missing_db = np.where(levels_db > absent_db, np.asarray(balance_db) - levels_db, 0.0)
-    return np.clip(_SHARE * missing_db, -_MOST_DB, _MOST_DB)
+    missing_db = outside_db(levels_db, *np.transpose(task.balance_db))
+    missing_db = np.where(levels_db > task.absent_db, missing_db, 0.0)
+    return np.clip(task.share * missing_db, -task.most_db, task.most_db)
 
 
 def expanded(audio: np.ndarray, more: float, sample_rate: int) -> np.ndarray:
