@@ -50,8 +50,8 @@ _OCTAVES, _Q = 1 / 3, 0.7
 # What an engineer measures for each band, and how softly he begins where a spread ends.
 _BANDS_HZ = ((20, 160), (350, 950), (1000, 2900), (4200, 16_000))
 _KNEE_DB = 4.0
-# An expander begins so far above the disturbance, or, where that is loud, so far below the speech.
-_ABOVE_NOISE_DB, _BELOW_SPEECH_DB = 18.0, 16.0
+# An expander begins so far above the quietest moments, or, without pauses, below the speech.
+_ABOVE_QUIET_DB, _BELOW_SPEECH_DB = 19.0, 16.0
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ def spoilt(
 
     The dry sound has noise, other dynamics, another colour and another level, as far as the task
     draws them; one in five has nothing but the level. Where the task has a balance, the target is
-    the sound of that colour without noise, as `engineered` has it. The answer (knobs,) is the engineer's setting, NaN for
-    knobs of which nothing is known.
+    the sound of that colour without noise, as `engineered` has it. The answer (knobs,) is what the
+    engineer sets, NaN for knobs of which nothing is known.
     """
     task, rate = config.task, config.sound.sample_rate
     level_db = float(rng.uniform(*task.level_db))
@@ -115,7 +115,7 @@ def spoilt(
         target, setting = engineered(config, dry, clean)
         known |= setting
         if noise is not None:
-            above_db = max(rms_dbfs(parts[2:]), -90.0) + _ABOVE_NOISE_DB
+            above_db = quiet_dbfs(dry, rate) + _ABOVE_QUIET_DB
             threshold_db = min(above_db, rms_dbfs(dry) - _BELOW_SPEECH_DB) + level_db
             known["expander: threshold_db"] = (threshold_db + 80) / 70
     target = target * _gain(level_db) if task.level_moves_target else target
@@ -174,6 +174,13 @@ def band_levels_db(audio: np.ndarray, sample_rate: int) -> np.ndarray:
 def crest_db(audio: np.ndarray) -> float:
     """Peak over RMS level of a sound that is not silent."""
     return float(amplitude_to_db(np.abs(audio).max())) - rms_dbfs(audio)
+
+
+def quiet_dbfs(audio: np.ndarray, sample_rate: int) -> float:
+    """RMS level below which a twentieth of a sound's pieces of 10 ms lies: its noise, in pauses."""
+    hop = sample_rate // 100
+    pieces = audio[0, : audio.shape[1] // hop * hop].reshape(-1, hop)
+    return float(np.quantile(10 * np.log10(np.square(pieces).mean(1) + 1e-12), 0.05))
 
 
 def outside_db(level_db: ArrayLike, low_db: ArrayLike, high_db: ArrayLike) -> np.ndarray:
@@ -296,17 +303,28 @@ def generated_tests(config: Config, *, n: int, seed: int) -> Tests:
 
 def real_tests(config: Config, *, n: int, seed: int) -> Tests:
     """The same made of recordings. Raises FileNotFoundError if there are none here."""
-    task = config.sound.task
-    sizes = {"seconds": TEST_SECONDS, "sample_rate": config.sound.sample_rate}
-    recorded = _recorded(config.but(real_share=1.0), "test", TEST_SECONDS)
-    sources = [recordings((_FOLDERS[task],), **sizes), recorded]
-    source = Mixture([source for source in sources if source is not None])
-    rng, items = generator(seed, "blackbox real", task), []
+    source = _real_source(config, TEST_SECONDS)
+    rng, items = generator(seed, "blackbox real", config.sound.task), []
     for _ in range(n):
         sound, noise, target, name = _material(config, source, "test", rng)
         dry, target, answer = spoilt(config, sound, rng, noise=noise, target=target)
         items.append((dry, target, name, answer))
     return tuple(zip(*items, strict=True))
+
+
+def finished_tests(config: Config, *, n: int, seed: int) -> tuple[list[np.ndarray], list[str]]:
+    """Recordings as they are, (1, samples) of 6 s, and their sources; see `real_tests`."""
+    source, rng = _real_source(config, 2 * TEST_SECONDS), generator(seed, "blackbox finished")
+    clips = [source.clip(rng, "test") for _ in range(n)]
+    return [clip.audio.astype(np.float32) for clip in clips], [clip.source_id for clip in clips]
+
+
+def _real_source(config: Config, seconds: float) -> Source:
+    """Recordings for the test."""
+    sizes = {"seconds": seconds, "sample_rate": config.sound.sample_rate}
+    recorded = _recorded(config.but(real_share=1.0), "test", seconds)
+    sources = [recordings((_FOLDERS[config.sound.task],), **sizes), recorded]
+    return Mixture([source for source in sources if source is not None])
 
 
 def write_example(

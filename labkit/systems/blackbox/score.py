@@ -131,9 +131,27 @@ def score(
                     ours, whose = found.pop("ours"), np.array(groups)[kept]
                     facts |= {"metric": metric, "unit": unit, "seed": seed}
                     rows.append(row(ours, whose, beside=found, **facts))
+        if config.sound.task == "mastering" and "real" in tests:
+            rows.append(_untouched(config, rack, setting, constant, n=n_real, seed=seed))
     if config.sound.task == "distortion" and n_real and notes and real_data_dir() is not None:
         rows += _matched(notes, seed)
     return rows
+
+
+def _untouched(
+    config: Config, rack: Rack, setting: Callable, constant: np.ndarray, *, n: int, seed: int
+) -> Row:
+    """How far finished mixes are moved, beside the constant (prior) and the engineer (oracle)."""
+    sounds, groups = data.finished_tests(config, n=n, seed=seed)
+    ours = np.stack([setting(sound) for sound in sounds])
+    wet = {"ours": rack.render(sounds, ours)}
+    wet["prior"] = rack.render(sounds, np.broadcast_to(constant, ours.shape))
+    wet["oracle"] = [data.engineered(config, sound, sound)[0] for sound in sounds]
+    rate = config.sound.sample_rate
+    found = {name: _distances(mr_stft, x, sounds, rate) for name, x in wet.items()}
+    facts = {"protocol": "mastering: a finished mix, untouched", "name": "controller, 1 render"}
+    facts |= {"sources": "real", "metric": "MR-STFT moved", "seed": seed}
+    return row(found.pop("ours"), groups, beside=found, **facts)
 
 
 def _matched(notes: Iterable[str], seed: int) -> list[Row]:
