@@ -115,6 +115,7 @@ TASKS = MappingProxyType(
             most_db=15.0,
             colour_db=24.0,
             expansion=0.5,
+            anchor=1.0,
         ),
     }
 )

@@ -120,7 +120,7 @@ def spoilt(
             known["expander: threshold_db"] = (threshold_db + 80) / 70
     target = target * _gain(level_db) if task.level_moves_target else target
     answer = np.array([known.get(name, np.nan) if drawn else np.nan for name in task.names])
-    return dry * _gain(level_db), target, np.clip(answer, 0.02, 0.98).astype(np.float32)
+    return dry * _gain(level_db), target, np.clip(answer, 0.005, 0.995).astype(np.float32)
 
 
 def engineered(

@@ -29,8 +29,8 @@ _VALIDATE_EVERY = 100
 _N_OUTPUT_RANGE = 256
 _HEADROOM_RENDERS = 100
 _TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-# The squared error of a knob, 0..1, in the size of the distances: .1 of a knob's range costs .5.
-_IMITATION_WEIGHT = 50.0
+# The error of a knob, 0..1, in the size of the distances: .1 of a knob's range costs .5.
+_IMITATION_WEIGHT = 5.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def loss_of(
         step = first // plan.batch_size
         units, knobs = config.units_playing(step), model(batch["dry"])
         known = batch["answer"].isfinite()
-        error = (knobs - batch["answer"].nan_to_num()).square() * known
+        error = (knobs - batch["answer"].nan_to_num()).abs() * known
         error = _IMITATION_WEIGHT * error.sum() / known.sum().clamp(min=1)
         if not units:
             return error, {"train/imitation": error.item()}
