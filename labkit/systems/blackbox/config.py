@@ -36,7 +36,7 @@ _EXPANDER = Unit(
 # engineer's choice, but take 350 and 140 ms for a second of sound where these take 2.
 _LIMITER = Unit(
     "ZamComp",
-    {"threshold_db": 0.95},
+    {"threshold_db": 0.99},
     {"attack_ms": 0.0, "release_ms": 0.16, "makeup_db": 0.0, "ratio": 1.0, "knee_db": 0.25},
 )
 
@@ -105,7 +105,7 @@ TASKS = MappingProxyType(
             anchor=1.0,
         ),
         "mastering": Task(
-            (_equaliser("master_gain_db"), _multiband(0.9), _LIMITER),
+            (_equaliser("master_gain_db"), _multiband(0.99), _LIMITER),
             (1, 2, 3),
             (-18.0, 8.0),
             balance_db=_MUSIC,
@@ -192,6 +192,7 @@ PRESETS = MappingProxyType(
         # Of its knobs the draw knows one: there is little to imitate.
         "distortion": Config().but(steps=700, imitation=0.2),
         "speech": Config().but(task="speech", steps=600),
-        "mastering": Config().but(task="mastering"),
+        # Right gains are mostly within 1 dB of nothing, where a step of SPSA is 2 dB.
+        "mastering": Config().but(task="mastering", imitation=1.0, decay_share=0.5),
     }
 )

@@ -101,11 +101,12 @@ def searched(
 
 
 def best_constant(config: Config, rack: Rack, start: np.ndarray, renders: int) -> np.ndarray:
-    """One setting (knobs,) for all, searched on training clips."""
+    """One setting (knobs,) for all, searched on training clips from `start` or the defaults."""
     made = data.examples(config, "train", config.plan.seed, n=_N_CONSTANT)
     rng = generator(config.plan.seed, "best constant", config.sound.task)
     pairs = [made.draw(config, k, rng)[:2] for k in range(_N_CONSTANT)]
-    return searched(config, pairs, rack, start[None], renders, rng)
+    starts = np.stack([start, config.task.start[: len(start)]])
+    return searched(config, pairs, rack, starts, renders, rng)
 
 
 def known_or(answer: np.ndarray, setting: np.ndarray) -> np.ndarray:
