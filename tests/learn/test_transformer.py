@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.learn.attention import Attention, LatentAttention
-from labkit.learn.transformer import Decoder
+from labkit.learn.transformer import Attention, Decoder, LatentAttention
 
 EVERY_KIND = pytest.mark.parametrize(
     "kind", ["multi_head", "grouped_query", "multi_query", "latent"]

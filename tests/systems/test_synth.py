@@ -20,8 +20,15 @@ from labkit.measure.loudness import loudness_lufs
 from labkit.signal.files import AudioError
 from labkit.signal.seeds import generator
 from labkit.systems.synth import SYSTEM, Match, build, describe, predict, write_match
-from labkit.systems.synth.model import N_LINES, N_MELS, mono, n_frames, note_features
-from labkit.systems.synth.pitch import pitch_of, played_key
+from labkit.systems.synth.model import (
+    N_LINES,
+    N_MELS,
+    mono,
+    n_frames,
+    note_features,
+    pitch_of,
+    played_key,
+)
 from labkit.systems.synth.predict import patch_of, prepare
 from labkit.systems.synth.render import (
     _USER_BLOCK,

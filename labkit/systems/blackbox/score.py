@@ -10,8 +10,8 @@ import torch
 from labkit.effects.hosts.plugin import Rack
 from labkit.measure.losses import mr_stft
 from labkit.measure.loudness import loudness_error_lu
+from labkit.measure.metrics import pause_level_db, pesq_mos, stoi
 from labkit.measure.score import Row, row
-from labkit.measure.speech import pause_level_db, pesq_mos, stoi
 from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
