@@ -73,13 +73,13 @@ def score(
     refine: int = 300,
     sources: str | None = None,
 ) -> list[Row]:
-    """The distance of matches on held-out notes, other people's presets and recorded notes.
+    """Score matches of held-out notes, of other people's presets and of recorded notes.
 
     Args:
         n: held-out notes.
-        folder: of the data set, for held-out notes and neighbours; the usual one when None.
-        refine: notes that CMA-ES plays for each recording in the row of `labkit synth`.
-        sources: generated, sampled, real or recorded; all when None.
+        folder: data set of the held-out notes and the neighbours; by default the usual folder.
+        refine: notes that CMA-ES may play for each recording, in the row `labkit synth`.
+        sources: generated, sampled, real or recorded; all by default.
     """
     kinds = ("generated", "sampled", "real", "recorded")
     if sources not in (None, *kinds):
