@@ -22,6 +22,7 @@ from labkit.measure.loudness import loudness_lufs, peak_db
 from labkit.measure.metrics import relative_error_db
 from labkit.signal.files import AudioFileError
 from labkit.signal.seeds import generator
+from labkit.signal.units import rms_dbfs
 from labkit.systems.blackbox import (
     SYSTEM,
     TASKS,
@@ -122,7 +123,7 @@ def wire(monkeypatch):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_starts_in_the_middle_and_grows_to_its_whole_row(name):
-    task, settings = TASKS[name], SYSTEM.presets[name]
+    task, settings = TASKS[name], SYSTEM.presets[name].but(imitation=0.5)
     assert ((task.start > 0) & (task.start < 1)).all()
     assert len(set(task.names)) == len(task.names) == len(task.start)
     stages = [settings.units_playing(step) for step in range(settings.plan.steps)]
@@ -340,6 +341,24 @@ def test_the_answer_is_the_engineers_setting_and_some_recordings_keep_their_colo
     # One in five keeps its colour and noise: its level alone is another.
     alike = [np.corrcoef(dry[0], sound[0])[0, 1] > 0.9999 for dry, *_ in draws]
     assert 1 <= sum(alike) <= 8
+
+
+def test_an_engineer_corrects_what_lies_outside_and_leaves_the_rest(monkeypatch):
+    assert data.outside_db([-20.0, -7.0, 0.0, 9.0], -5.0, 5.0) == pytest.approx([15, 2, 0, -4])
+    assert 0 < data.outside_db(-5.0, -5.0, 5.0) < 1  # softly at an end
+    assert data.outside_db([-3.0, 4.0], 1.0, 1.0) == pytest.approx([4, -3])
+    settings, sound = SYSTEM.presets["mastering"], bursts(0, 1.0, 44_100)
+    around = [(db - 5, db + 5) for db in data.band_levels_db(sound, 44_100)]
+    level_dbfs, highest = rms_dbfs(sound), data.crest_db(sound) + 5
+
+    def engineered(rms_dbfs):
+        task = replace(settings.task, balance_db=around, crest_db=highest, rms_dbfs=rms_dbfs)
+        monkeypatch.setattr(config, "TASKS", {**TASKS, "mastering": task})
+        return data.engineered(settings, sound, sound)[0]
+
+    np.testing.assert_allclose(engineered((level_dbfs - 5, level_dbfs + 5)), sound, atol=1e-5)
+    louder = engineered((level_dbfs + 6, level_dbfs + 9))
+    np.testing.assert_allclose(louder, sound * 10 ** (6 / 20), rtol=0.06, atol=1e-5)
 
 
 def test_dynamics_grow_at_the_same_level():

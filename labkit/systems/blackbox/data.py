@@ -50,6 +50,8 @@ _OCTAVES, _Q = 1 / 3, 0.7
 # What an engineer measures for each band, and how softly he begins where a spread ends.
 _BANDS_HZ = ((20, 160), (350, 950), (1000, 2900), (4200, 16_000))
 _KNEE_DB = 4.0
+# An expander begins so far above the disturbance, or, where that is loud, so far below the speech.
+_ABOVE_NOISE_DB, _BELOW_SPEECH_DB = 18.0, 16.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def spoilt(
         target, setting = engineered(config, dry, clean)
         known |= setting
         if noise is not None:
-            threshold_db = expander_threshold_db(dry, rate) + level_db
+            above_db = max(rms_dbfs(parts[2:]), -90.0) + _ABOVE_NOISE_DB
+            threshold_db = min(above_db, rms_dbfs(dry) - _BELOW_SPEECH_DB) + level_db
             known["expander: threshold_db"] = (threshold_db + 80) / 70
     target = target * _gain(level_db) if task.level_moves_target else target
     answer = np.array([known.get(name, np.nan) if drawn else np.nan for name in task.names])
@@ -171,19 +174,6 @@ def band_levels_db(audio: np.ndarray, sample_rate: int) -> np.ndarray:
 def crest_db(audio: np.ndarray) -> float:
     """Peak over RMS level of a sound that is not silent."""
     return float(amplitude_to_db(np.abs(audio).max())) - rms_dbfs(audio)
-
-
-def expander_threshold_db(speech: np.ndarray, sample_rate: int) -> float:
-    """Where an expander begins that lowers the noise of pauses and nothing else.
-
-    A twentieth of the pieces of 10 ms is quieter than the noise in pauses. The threshold stands 21
-    dB above, lower where the noise is faint, and at most 16 dB below the level of the speech.
-    """
-    hop, level_dbfs = sample_rate // 100, rms_dbfs(speech)
-    pieces = speech[0, : speech.shape[1] // hop * hop].reshape(-1, hop)
-    quiet_dbfs = float(np.quantile(10 * np.log10(np.square(pieces).mean(1) + 1e-12), 0.05))
-    faint_db = max(level_dbfs - quiet_dbfs - 40.0, 0.0)
-    return min(quiet_dbfs + 21.0 - 1.5 * faint_db, level_dbfs - 16.0)
 
 
 def outside_db(level_db: ArrayLike, low_db: ArrayLike, high_db: ArrayLike) -> np.ndarray:
