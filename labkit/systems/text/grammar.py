@@ -723,7 +723,6 @@ class _Words:
         before = None  # the last entry, while it may still be turned, as in "bass cut"
         for place, token in enumerate(self.tokens):
             word, entry, ahead = token.text, entry_of(token.text), self.tokens[place + 1 :]
-            last = self.tokens[place - 1].text if place else ""
             now = None
             if word in told["ends"] or word in (",", "and"):
                 in_list = word == "," and _closes_a_list(ahead)
@@ -757,8 +756,8 @@ class _Words:
                 self.pedal(told["pedal_names"][word])
             elif word in ("echo", "echoes") and self.direction >= 0 and not self.negated:
                 self.pedal("delay")  # to take an echo away is to take the room's
-            elif word in told["parts"] and self.names and self.is_unknown_timbre(last):
-                self.missed.append(f"{last} {word}: {_UNKNOWN}")
+            elif word in told["parts"] and self.names and (what := self.unknown(place)):
+                self.missed.append(f"{what} {word}: {_UNKNOWN}")
             elif before and word in told["parts"] and self.is_about(before):
                 self.items[before[0]] = _within(self.items[before[0]], word)
                 self.plan.append((word, "what that is about"))
@@ -783,9 +782,13 @@ class _Words:
         """Whether the next word names a sound, and moves nothing."""
         return self.direction == 0 and not self.negated
 
-    def is_unknown_timbre(self, word: str) -> bool:
-        """Whether the last word was not understood, and may say how a band is: "chewy mids"."""
-        return self.plan[-1:] == [(word, _UNKNOWN)] and bool(re.search("(y|ish|ed|ing|ic)$", word))
+    def unknown(self, place: int) -> str:
+        """What says of a band what is not understood, or "": "chewy mids", "loosen the bass"."""
+        said, how = self.plan[-1] if self.plan else ("", "")
+        *_, last = ["", *(t.text for t in self.tokens[:place] if t.text not in ("up", "out"))]
+        timbre = last == said and re.search("(y|ish|ed|ing|ic)$", said)
+        verb = last in words()["owners"] | {"the"} and said == self.tokens[0].text
+        return said if how == _UNKNOWN and (timbre or verb) else ""
 
     def is_about(self, before: tuple) -> bool:
         """Whether a band is what the timbre before it is about, as in "a tight low end"."""
