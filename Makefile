@@ -12,14 +12,20 @@ UV_VERSION := 0.13.8
 # A new lock, pyproject or set-up script means a new stamp, and so a new installation.
 STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml tools/setup.sh | cksum | cut -d' ' -f1)
 
-# Threads that spin while they wait make torch crawl on shared cores; librosa's compiled code is kept between runs.
+# Threads that spin while they wait make torch crawl on shared cores. Compiled code of Python and librosa is kept in
+# the installation, even where an environment lets Python write none: else each process compiles torch for seconds.
 export OMP_WAIT_POLICY := PASSIVE
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/.pycache
 export NUMBA_CACHE_DIR := $(abspath $(VENV))/.numba
 
 # Notebooks are committed with outputs made at a larger budget than tests use, and timings differ from machine to
 # machine: so outputs are compared (strictly) in the cells tagged `nbval-check-output`, and the others must run.
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval_sanitize.cfg --timeout=0
+
+# The tests of `make check`, which `make test` runs first.
+CHECKED := tests/test_house.py tests/test_doctor.py tests/notebooks/test_template.py
 
 # Tests of one file run in one process; each process has one core, so torch gets one thread.
 PARALLEL := -n $(or $(JOBS),auto) --dist loadfile
@@ -45,7 +51,7 @@ shell: setup ## open a shell that finds `labkit`, `tensorboard` and this Python
 test: export LAB_BUDGET := smoke
 test: export OMP_NUM_THREADS := 1
 test: setup check ## run all that CI runs: check, tests, every notebook
-	$(BIN)/python -m pytest -m "not long" $(PARALLEL)
+	$(BIN)/python -m pytest -m "not long" $(PARALLEL) $(CHECKED:%=--ignore=%)
 	$(MAKE) --no-print-directory notebooks
 
 test-all: export LAB_BUDGET := smoke
@@ -57,7 +63,7 @@ check: setup ## fast checks: lint, format, import rules, tests of the repository
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/test_house.py tests/test_doctor.py tests/notebooks/test_template.py
+	$(BIN)/python -m pytest -q $(CHECKED)
 
 notebooks: export LAB_BUDGET := smoke
 notebooks: export OMP_NUM_THREADS := 1
@@ -101,7 +107,7 @@ lock: setup ## pin everything anew, after a change in pyproject.toml
 		grep -oE '^[a-z0-9._-]+==[^\\]*[^\\ ]' requirements.lock; } >constraints.txt
 
 clean: ## remove caches (runs/ and .venv/ stay)
-	rm -rf build .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks $(VENV)/.numba
+	rm -rf build .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks $(VENV)/.numba $(VENV)/.pycache
 	find labkit tests tools notebooks -name __pycache__ -prune -exec rm -rf {} +
 	find notebooks -name .ipynb_checkpoints -prune -exec rm -rf {} +
 

@@ -22,7 +22,7 @@ from labkit.signal import datasets
 from labkit.signal.files import read_audio, write_audio
 from labkit.signal.shipped import load_phrase, phrase_path
 from labkit.signal.units import rms_dbfs
-from labkit.systems import pedal_order
+from labkit.systems import pedal_order, synth
 from labkit.systems.pedal_order.config import SEPARATOR
 from labkit.systems.pedal_order.model import KINDS
 from labkit.systems.system import SYSTEMS, System, system
@@ -174,8 +174,11 @@ WRITING = {
 def test_no_recording_and_no_earlier_result_is_replaced(
     command, capsys, tmp_path, monkeypatch, checkpoint, controller
 ):
-    if command == "synth":
+    if command == "synth":  # the second run writes the first one's match
         pytest.importorskip("vita", reason="the package vita is not installed")
+        made, real = [], synth.predict
+        again = lambda *given, **named: (made or made.append(real(*given, **named)) or made)[0]  # noqa: E731
+        monkeypatch.setattr(synth, "predict", again)
     dry, sample_rate = load_phrase("riff")
     folder = tmp_path / "own"
     folder.mkdir()
@@ -363,7 +366,8 @@ def test_a_training_writes_checkpoint_and_facts_and_fresh_starts_over(
 
     monkeypatch.setattr(System, "train", fake)
     (tmp_path / "cache").mkdir()
-    for name in ("checkpoint.pt", "config.json", "cache/pictures.npy", "notes.txt"):
+    old = ("checkpoint.pt", "checkpoint.previous.pt", "config.json", "cache/pictures.npy")
+    for name in (*old, "notes.txt"):
         (tmp_path / name).write_text("old")
     command = ("train", "pedal_order", "--run-dir", tmp_path, "--steps", 7, "--kinds", "generated")
     assert run(*command) == 0

@@ -33,6 +33,7 @@ import soundfile
 import torch
 
 import labkit.cli
+from labkit.lab import plots  # noqa: F401 - as the systems: imported once, for all forks
 from labkit.learn.text import has_minilm, minilm
 from labkit.signal.seeds import generator
 from labkit.systems import blackbox, pedal_order, saturation, style, synth, text  # noqa: F401
@@ -63,7 +64,10 @@ COMMANDS = {
     "text, all of it": "FILE --prompt warm --lexicon",
     "synth": "FILE --n 1 --refine 0 --pitch 57",
 }
-PRESET_COMMANDS = {"text --start-from": "GOOD --prompt brighter --lexicon --start-from FILE"}
+PRESET_COMMANDS = {
+    "text --start-from": "GOOD --prompt brighter --lexicon --start-from FILE",
+    "export": "FILE faust card",
+}
 CHECKPOINT_COMMANDS = {
     "chain --checkpoint": "GOOD --checkpoint FILE",
     "saturation --checkpoint": "GOOD --checkpoint FILE",
@@ -262,9 +266,27 @@ def not_sounds(good: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def presets() -> Iterator[tuple[str, bytes]]:
-    """Presets for `text --start-from`."""
+    """Presets for `text --start-from`, chains for `export`."""
     good = text.Preset().to_json()
     plain = json.loads(good)
+    step = {"effect": "gain", "params": {"gain_db": 3.0}}
+    for name, made in {
+        "chain": [step],
+        "steps": {"steps": [step]},
+        "empty chain": [],
+        "fifty steps": [step] * 50,
+        "steps null": {"steps": None},
+        "step a word": ["gain"],
+        "no params": [{"effect": "gain"}],
+        "params a list": [step | {"params": [3.0]}],
+        "knob a word": [step | {"params": {"gain_db": "loud"}}],
+        "knob NaN": [step | {"params": {"gain_db": float("nan")}}],
+        "knob huge": [step | {"params": {"gain_db": 1e300}}],
+        "unknown knob": [step | {"params": {"tone": 1.0}}],
+        "unknown pedal": [step | {"effect": "fuzz"}],
+        "pedal a list": [step | {"effect": ["gain"]}],
+    }.items():
+        yield f"{name}.chain.json", json.dumps(made).encode()
     yield "good.json", good.encode()
     yield "with a BOM.json", b"\xef\xbb\xbf" + good.encode()
     yield "UTF-16.json", good.encode("utf-16")

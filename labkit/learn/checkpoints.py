@@ -1,16 +1,18 @@
 """The format of shipped checkpoints: half-precision weights, with the config in the same file."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from labkit.signal.optional import need
 from labkit.signal.paths import replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class CheckpointError(ValueError):
@@ -80,10 +82,9 @@ def read(path: str | Path, *, system: str) -> tuple[dict[str, Any], dict[str, Te
     for name, value in config.items():
         if isinstance(value, list):
             config[name] = tuple(value)
-    for name, tensor in tensors.items():
-        if tensor.dtype == torch.float16:
-            tensors[name] = tensor.float()
-    return config, tensors
+    # Integers, as counts of a batch norm, stay.
+    floats = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    return config, floats
 
 
 def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from labkit.learn.attention import Attention
+from labkit.learn.transformer import Attention
 
 _TIME_SIZE = 32
 

@@ -73,7 +73,8 @@ def clear(run_dir: Path) -> None:
     if run_dir.is_dir() and is_first_process():
         with alone(run_dir):
             names = ("checkpoint.pt", "best.pt", "config.json", "gradients.jsonl", "log.jsonl")
-            for name in (*names, "training.log"):
+            # Earlier versions kept the checkpoint before the last one.
+            for name in (*names, "training.log", "checkpoint.previous.pt"):
                 (run_dir / name).unlink(missing_ok=True)
             for name in ("cache", "proxy"):
                 shutil.rmtree(run_dir / name, ignore_errors=True)

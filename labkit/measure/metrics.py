@@ -1,10 +1,14 @@
-"""Scores of predicted chains, sounds and sets."""
+"""Scores of predicted chains, sounds, sets and speech."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
+
+from labkit.signal.files import resample
+from labkit.signal.optional import need
+from labkit.signal.units import rms_dbfs
 
 Names = Sequence[str]
 
@@ -84,3 +88,33 @@ def calibration_error(stated: ArrayLike, right: ArrayLike, n_bins: int = 10) -> 
     stated, right = np.asarray(stated, float), np.asarray(right, float)
     place = np.minimum((stated * n_bins).astype(int), n_bins - 1)
     return float(np.abs(np.bincount(place, stated - right)).sum() / len(stated))
+
+
+def pesq_mos(sound: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """PESQ of speech (1, samples), wideband: an opinion from 1 to 4.6 (ITU-T P.862.2)."""
+    return need("pesq").pesq(16_000, *_at_16_khz(sample_rate, target, sound), "wb")
+
+
+def stoi(sound: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """Intelligibility of speech (1, samples), 0 to 1 (Taal et al. 2011)."""
+    return need("pystoi").stoi(*_at_16_khz(sample_rate, target, sound), 16_000)
+
+
+def _at_16_khz(sample_rate: int, *sounds: np.ndarray) -> list[np.ndarray]:
+    return [resample(np.ascontiguousarray(sound), sample_rate, 16_000)[0] for sound in sounds]
+
+
+def pause_level_db(sound: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """Level in the target's pauses above that of the rest, mean of 10 ms in dB; NaN without one.
+
+    The first 50 ms of a pause are the end of a word.
+    """
+    from labkit.signal.speech import pauses  # here: naming a chain loads this module, too
+
+    hop, speech, quiet = sample_rate // 100, np.ones(sound.shape[1], bool), []
+    for start, stop in pauses(target, sample_rate):
+        speech[start:stop] = False
+        first = start + 5 * hop
+        frames = sound[0, first : first + (stop - first) // hop * hop].reshape(-1, hop)
+        quiet += (10 * np.log10(np.square(frames).mean(1) + 1e-12)).tolist()
+    return np.mean(quiet) - rms_dbfs(sound[:, speech]) if quiet else np.nan

@@ -2,10 +2,12 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:  # a plug-in's process starts without it in a tenth of the time
+    import torch
 
 T = TypeVar("T")
 
@@ -26,14 +28,18 @@ def generator(seed: int, *purpose: str | int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(_entropy(seed, purpose)))
 
 
-def torch_generator(seed: int, *purpose: str | int) -> torch.Generator:
+def torch_generator(seed: int, *purpose: str | int) -> "torch.Generator":
     """`generator` for torch, on the CPU."""
+    import torch
+
     state = np.random.SeedSequence(_entropy(seed, purpose)).generate_state(2, dtype=np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
 
 
 def seeded(make: Callable[[], T], seed: int, *purpose: str | int) -> T:
     """What `make` builds with torch's global generator seeded; its state is put back afterwards."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_generator(seed, *purpose).initial_seed())
         return make()

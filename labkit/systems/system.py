@@ -1,5 +1,7 @@
 """The interface of every system: its record, and shared training, loading, saving and scoring."""
 
+from __future__ import annotations
+
 import importlib
 import json
 from collections.abc import Callable, Mapping
@@ -7,12 +9,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from torch import nn
-
 from labkit.learn import checkpoints
 from labkit.signal.paths import data_dir
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `labkit --help` does without torch, which takes seconds
+    from torch import nn
     from torch.utils.data import Dataset
 
     from labkit.learn.training import Loss, Plan
@@ -36,7 +37,7 @@ class Config:
 
     sound: Any  # what the network receives: a frozen dataclass of the system
     net: Any  # its sizes and loss weights: a frozen dataclass of the system
-    plan: "Plan"  # how it is trained
+    plan: Plan  # how it is trained
 
     def but(self, **changes: Any) -> Self:
         """The same config with other values: `config.but(steps=100, width=64)`.
@@ -66,8 +67,8 @@ class Config:
 class Training:
     """What a training run needs besides the network and its plan."""
 
-    dataset: "Dataset"  # item i depends on i alone, see `labkit.learn.training.fit`
-    loss: "Loss"  # (model, batch) -> (scalar to minimise, figures to log)
+    dataset: Dataset  # item i depends on i alone, see `labkit.learn.training.fit`
+    loss: Loss  # (model, batch) -> (scalar to minimise, figures to log)
     # scores of the model on validation clips, to log
     validate: Callable[[nn.Module], dict[str, float]] | None = None
     validate_every: int = 1000  # steps between validations
@@ -184,7 +185,7 @@ class System:
         """Write weights and config in one file, see `checkpoints.write`; returns its sha256."""
         return checkpoints.write(model, path, system=self.name, config=model.config.flat())
 
-    def score(self, model: nn.Module, **options: Any) -> "list[Row]":
+    def score(self, model: nn.Module, **options: Any) -> list[Row]:
         """The rows of the results table; options and errors as the package's ``score.score``."""
         return self.part("score:score")(model, **options)
 

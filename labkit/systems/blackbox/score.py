@@ -10,8 +10,8 @@ import torch
 from labkit.effects.hosts.plugin import Rack
 from labkit.measure.losses import mr_stft
 from labkit.measure.loudness import loudness_error_lu
+from labkit.measure.metrics import pause_level_db, pesq_mos, stoi
 from labkit.measure.score import Row, row
-from labkit.measure.speech import pause_level_db, pesq_mos, stoi
 from labkit.signal.files import read_audio
 from labkit.signal.paths import real_data_dir
 from labkit.signal.seeds import generator
@@ -61,22 +61,23 @@ def score(
     notes: tuple[str, ...] = ("2", "3"),
     save: Path | None = None,
 ) -> list[Row]:
-    """MR-STFT and distance over those of the dry sound, and error of loudness.
+    """Score a controller by the share of the distance to the target that is left, and by loudness.
 
-    Speech has PESQ and STOI besides, where their packages are, and the noise in the pauses where
-    it is 6 dB above the target's; doing nothing is their floor.
+    Speech is also scored by the noise in pauses (where it is 6 dB above the target's) and, if their
+    packages are installed, by PESQ and STOI. The floor of these three is the untreated recording.
 
-    Beside ours stand the rules (floor), the best constant setting (prior), another recording's
-    setting (control), and CMA-ES that knows the target (oracle); constant and oracle are sought by
-    the training's distance. What they differ by is the headroom: what listening can gain.
+    The other columns are hand-written rules (floor), the best single setting for all clips (prior),
+    the setting for another recording (control), and CMA-ES that knows the target (oracle). Prior
+    and oracle minimise the training distance; listening can gain at most what lies between them.
 
     Args:
-        n_real: real recordings; left out where there are none here.
-        renders: of CMA-ES for each recording, from our answer or what the draw knows of the right
-            one; the best constant setting may take six times as many.
-        n_units: so many plug-ins play, the first ones of the chain; all by default.
-        notes: of EGFxSet's pairs for `match`, with the task distortion; 0 and 1 were chosen on.
-        save: a folder for every recording's dry, target and wet sound and the curves of its knobs.
+        n: generated clips.
+        n_real: real recordings; skipped if there are none here.
+        renders: settings that CMA-ES tries for each recording; it starts from our answer, or from
+            the right one if it is known. The best single setting may take six times as many.
+        n_units: use only so many plug-ins, from the start of the chain; all by default.
+        notes: pairs of EGFxSet for `match` (task distortion only); 0 and 1 were used for choices.
+        save: folder for the dry, target and processed sound of each recording, and its knob curves.
 
     Raises PluginError where a plug-in is not installed, ValueError for another number of them.
     """

@@ -110,16 +110,16 @@ def score(
     n_presets: int = 120,
     renders: int = 60,
 ) -> list[Row]:
-    """MR-STFT from the wanted sound, for each kind of recordings; other methods have own rows.
+    """Score ours and other methods by the MR-STFT distance from the wanted sound.
 
-    Beside ours stand A as it was (floor), the mean preset (prior), parameters drawn at random
-    (chance), those for another recording's reference (control), and the true ones (oracle).
+    The other columns are the untreated recording (floor), the mean preset (prior), random
+    parameters (chance), those for another reference (control), and the true ones (oracle).
 
     Args:
         n: clips of each kind.
-        kinds: keys of `KINDS`; all by default, real ones where there are any.
-        n_presets: training presets, of which the nearest one is taken.
-        renders: of each search (CMA-ES), for each clip.
+        kinds: speech, music, guitar (real), voices, generated, sampled; by default all here.
+        n_presets: training presets, from which the nearest one is taken.
+        renders: settings that each search (CMA-ES) tries for each clip.
     """
     here = real_data_dir() is not None
     kinds = kinds or [kind for kind in KINDS if here or KINDS[kind][1] != "real"]

@@ -23,8 +23,7 @@ from labkit.signal.optional import need
 from labkit.signal.paths import new_files, replace_text, replacing
 from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.units import db_to_amplitude
-from labkit.systems.synth.model import SynthModel, mono, note_features
-from labkit.systems.synth.pitch import Pitch, pitch_of, played_key
+from labkit.systems.synth.model import Pitch, SynthModel, mono, note_features, pitch_of, played_key
 from labkit.systems.synth.render import Notes, default_folder, read_notes
 
 # Guidance 2 is no better on recorded validation notes: best of eight 8.4 dB, with 1 7.9 dB.

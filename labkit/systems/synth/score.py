@@ -17,8 +17,7 @@ from labkit.signal.paths import real_data_dir
 from labkit.signal.recorded import recorded_notes
 from labkit.systems.synth import config, kosc
 from labkit.systems.synth.config import KOSC
-from labkit.systems.synth.model import SAMPLE_RATE, SynthModel, mono, note_features
-from labkit.systems.synth.pitch import pitch_of
+from labkit.systems.synth.model import SAMPLE_RATE, SynthModel, mono, note_features, pitch_of
 from labkit.systems.synth.predict import (
     N_BEST,
     distance,
@@ -74,13 +73,13 @@ def score(
     refine: int = 300,
     sources: str | None = None,
 ) -> list[Row]:
-    """The distance of matches on held-out notes, other people's presets and recorded notes.
+    """Score matches of held-out notes, of other people's presets and of recorded notes.
 
     Args:
         n: held-out notes.
-        folder: of the data set, for held-out notes and neighbours; the usual one when None.
-        refine: notes that CMA-ES plays for each recording in the row of `labkit synth`.
-        sources: generated, sampled, real or recorded; all when None.
+        folder: data set of the held-out notes and the neighbours; by default the usual folder.
+        refine: notes that CMA-ES may play for each recording, in the row `labkit synth`.
+        sources: generated, sampled, real or recorded; all by default.
     """
     kinds = ("generated", "sampled", "real", "recorded")
     if sources not in (None, *kinds):

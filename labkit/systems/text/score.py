@@ -28,7 +28,7 @@ QUICK = Config().but(dropout=0.1, hint_dropout=0.1, piece_dropout=0.8, **_SIZES)
 
 
 def score(model: TextToEffects, *, seed: int = 1) -> list[Row]:
-    """Errors of EQ curves against people's; trains eight small networks.
+    """Score EQ curves for words against the curves that people set; trains eight small networks.
 
     Raises as `data.eq_words`, and ModuleNotFoundError without the sentence encoder.
     """
