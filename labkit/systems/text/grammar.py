@@ -154,13 +154,6 @@ def _quantity(kind: str, found: re.Match, scale: float) -> _Token:
     return _Token(found[0], kind, value)
 
 
-def _complaints(text: str) -> str:
-    """What is complained of becomes "less": "it sounds like a cave, make it dry"."""
-    told = words()["complaints"]
-    text = told["of"].sub(lambda f: "more " if f["no"] or f["not"] else "less ", text)
-    return told["bare"].sub("less ", text)
-
-
 # Quantities to figures
 
 
@@ -654,7 +647,10 @@ def read(prompt: str, *, names: bool = True) -> Reading:
         return text
 
     # "It sounds like a telephone" may be a complaint, "it sounds like Hendrix" is none.
-    text = _complaints(hear(text, complained_of=False))
+    complaints, text = words()["complaints"], hear(text, complained_of=False)
+    # What is complained of becomes "less": "it sounds like a cave, make it dry".
+    text = complaints["of"].sub(lambda f: "more " if f["no"] or f["not"] else "less ", text)
+    text = complaints["bare"].sub("less ", text)
     for pattern, plain in words()["idioms"]:
         text = pattern.sub(plain, text)
     text = hear(text, complained_of=True)

@@ -129,11 +129,8 @@ def _pedal(figure: Figure, present: Mapping[str, float] | None) -> dict[str, flo
         factors = {k: min(0.9, present[k] * v) for k, v in figure.knobs.items()}
         return {**present, **factors}
     if figure.effect == "gain" and present:
-        return {
-            "gain_db": clipped(
-                PEDALS["gain"]["gain_db"], present["gain_db"] + figure.knobs["gain_db"]
-            )
-        }
+        total_db = present["gain_db"] + figure.knobs["gain_db"]
+        return {"gain_db": clipped(PEDALS["gain"]["gain_db"], total_db)}
     return {**plain, **(present or {}), **figure.knobs}
 
 
