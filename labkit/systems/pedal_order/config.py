@@ -198,10 +198,6 @@ class Sound:
     augment_strength: float = 1.0  # strength of the augmentation of dry training sound, 0 to 1
     # share of the training examples, 0 to 1, that then pass a cabinet, a room, a codec or the like
     behind_share: float = 0.0
-    # share of the training examples, 0 to 1, whose pedals are mostly as other makers build them
-    varied_share: float = 0.0
-    # share of the training examples, 0 to 1, that then pass the shipped codec, a neural one
-    coded_share: float = 0.0
     # input of the network: a log-mel spectrogram, or codes or latents of the shipped codec
     front_end: Literal["mel", "codes", "latents"] = "mel"
     use_dry: bool = False  # give the network the dry clip too

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from labkit.effects.chain import Chain
-from labkit.effects.variants import render_varied
 from labkit.learn.pool import ExampleCache, number_of
 from labkit.signal.augment import augment
 from labkit.signal.behind import behind_chain
@@ -26,7 +25,7 @@ from labkit.systems.pedal_order.config import (
     Protocol,
     Sound,
 )
-from labkit.systems.pedal_order.model import codec, feature_shape, features, mask_value
+from labkit.systems.pedal_order.model import feature_shape, features, mask_value
 
 REAL_FOLDERS = ("guitar_di", "guitar_acoustic")
 
@@ -88,17 +87,9 @@ def render(
 ) -> Example:
     """A clip through a canonical chain; arguments as `prepare`."""
     dry, start = prepare(sound, clip, rng, training=training, shift_db=shift_db)
-    varied = training and sound.varied_share > 0 and rng.random() < sound.varied_share
-    if varied:
-        wet = render_varied(chain, dry, sound.sample_rate, rng, share=0.7)[:, start:]
-    else:
-        wet = chain.render(dry, sound.sample_rate)[:, start:]
+    wet = chain.render(dry, sound.sample_rate)[:, start:]
     if training and rng.random() < sound.behind_share:
         wet = behind_chain(wet, sound.sample_rate, rng)
-    if training and rng.random() < sound.coded_share:
-        n_codebooks = int(rng.integers(2, codec().config.net.n_codebooks + 1))
-        heard = torch.from_numpy(wet)[None]
-        wet = codec().round_trip(heard, sound.sample_rate, n_codebooks)[0].numpy()
     return Example(dry, wet, chain, clip.source_id)
 
 

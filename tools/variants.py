@@ -1,8 +1,8 @@
-"""The shelf of six as other makers might build it, drawn at random: training sound, no product.
+"""The shelf of six as other makers might build it, drawn at random: sound for tools/judge.py.
 
 A network that has heard one distortion, one chorus and one reverb knows these and not their kind.
 Here each family has other curves, voices, filters and decays; knobs mean about the same. What is
-linear and time-invariant in pedalboard stays so, so that the rules of commuting orders hold.
+linear and time-invariant in pedalboard stays so.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,22 +31,15 @@ _CURVES: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
 )
 
 
-def render_varied(
-    chain: Chain, audio: np.ndarray, sample_rate: int, rng: Rng, *, share: float
-) -> np.ndarray:
-    """A chain of the six pedals, each with probability `share` of another maker.
+def render_varied(chain: Chain, audio: np.ndarray, sample_rate: int, rng: Rng) -> np.ndarray:
+    """A chain of the six pedals, each as another maker might build it.
 
     `audio` and the result are (1, samples). A pedal without variants raises KeyError.
     """
     for step in chain.steps:
-        if rng.random() < share:
-            audio = _VARIANTS[step.effect](
-                audio[0].astype(np.float64), sample_rate, step.params, rng
-            )
-            audio = audio[None].astype(np.float32)
-        else:
-            audio = Chain((step,)).render(audio, sample_rate)
-    return audio
+        mono = audio[0].astype(np.float64)
+        audio = _VARIANTS[step.effect](mono, sample_rate, step.params, rng)[None]
+    return audio.astype(np.float32)
 
 
 def _log_uniform(rng: Rng, low: float, high: float) -> float:
