@@ -1,6 +1,6 @@
 """The features of a clip, and the network that reads them and writes the tokens of a chain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,9 @@ from labkit.systems.pedal_order.config import Config, Sound
 if TYPE_CHECKING:
     from labkit.systems.codec import Codec
 
-# What a clip can be: a dry guitar; one through pedals of the shelf of three; through others of the
+# What a clip can be: a guitar, dry or through pedals of the shelf of three; through others of the
 # six as well; through a pedal that no shelf has; or no guitar.
-KINDS = ("clean", "three", "six", "other", "none")
+KINDS = ("three", "six", "other", "none")
 _JUDGE_WIDTH = 64
 
 
@@ -122,7 +122,7 @@ class PedalOrderModel(nn.Module):
         n_pooled = 3 * net.width + self.hints.out_features
         self.register_buffer("judge_in", torch.zeros(_JUDGE_WIDTH, n_pooled + 1))
         self.register_buffer("judge_out", torch.zeros(len(KINDS), _JUDGE_WIDTH + 1))
-        self.register_buffer("judge_clean", torch.zeros(2, 3))
+        self.register_buffer("judge_clean", torch.zeros(2, 2))
 
     def encode(self, clips: Tensor, shelf: Tensor) -> tuple[Tensor, Tensor]:
         """Memory (b, s, width), which the decoder attends to, and hint logits.
@@ -157,13 +157,10 @@ class PedalOrderModel(nn.Module):
         votes = F.linear(hidden, self.judge_out[:, :-1], self.judge_out[:, -1]).log_softmax(1)
         return dict(zip(KINDS, votes.mean(0).softmax(0).tolist(), strict=True))
 
-    def clean(
-        self, clips: Tensor, shelf: Sequence[str], empty: float | None, kinds: Mapping[str, float]
-    ) -> float:
+    def clean(self, clips: Tensor, shelf: Sequence[str], empty: float | None) -> float:
         """The probability that no pedal of the shelf was used.
 
-        It follows `judge`'s `kinds`, and `empty`, the decoder's probability of no pedals, or (if
-        None) the hints.
+        It follows `empty`, the decoder's probability of no pedals, or (if None) the hints.
         """
         if empty is not None:
             evidence = torch.tensor(empty).logit(1e-6)
@@ -171,10 +168,8 @@ class PedalOrderModel(nn.Module):
             wanted = self.shelf_vector(shelf).to(clips)
             present = self._read(clips)[2].view(len(clips), len(wanted), -1)[..., 0]
             evidence = (F.logsigmoid(-present) * wanted).sum(1).mean()
-        guitar = max(1 - kinds["none"], 1e-9)
-        judged = torch.tensor(kinds["clean"] / guitar).logit(1e-6)
-        *slopes, offset = self.judge_clean[int(empty is None)]
-        return float((slopes[0] * evidence + slopes[1] * judged + offset).sigmoid())
+        slope, offset = self.judge_clean[int(empty is None)]
+        return float((slope * evidence + offset).sigmoid())
 
     def forward(self, clips: Tensor, shelf: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (b, t, n_tokens) of the token after each of `tokens` (b, t), and hint logits."""

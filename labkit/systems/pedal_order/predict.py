@@ -144,8 +144,8 @@ def _judged(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Pred
     orders = dict(_beam_search(model, opening, shelf, 12))
     few = set(shelf) <= set(THREE)
     empty = orders.pop((), 0.0)
+    clean = model.clean(clips, shelf, empty if few else None)
     kinds = model.judge(clips)
-    clean = model.clean(clips, shelf, empty if few else None, kinds)
     other = kinds["other"] + (kinds["six"] if few else 0.0)
     known = 1 - kinds["none"] - other
     factor = known * (1 - clean) / max(1 - empty, 1e-9)
