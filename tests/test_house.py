@@ -237,6 +237,14 @@ def test_make_help_lists_every_target_of_the_makefile():
     assert text(".ci/run").rstrip().endswith("exec make test")
 
 
+def test_make_keeps_compiled_python_even_where_the_environment_forbids_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    show = f"show: ; @{sys.executable} -c 'import sys; print(sys.flags.dont_write_bytecode, sys.pycache_prefix)'"
+    command = ["make", "-s", f"--eval={show}", "show", f"VENV={tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", str(tmp_path / ".pycache")]
+
+
 @pytest.mark.parametrize("script", [".ci/run", "tools/setup.sh", ".githooks/pre-commit"])
 def test_scripts_are_executable_and_parse(script):
     subprocess.run(["bash", "-n", script], cwd=ROOT, check=True)

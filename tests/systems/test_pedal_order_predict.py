@@ -16,7 +16,7 @@ from labkit.signal.seeds import generator
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order import SIX, THREE, Config, refine
 from labkit.systems.pedal_order.model import KINDS
-from labkit.systems.pedal_order.predict import NO_GUITAR, OTHER_PEDAL, Prediction, decode, windows
+from labkit.systems.pedal_order.predict import NO_GUITAR, OTHER_PEDAL, Prediction, decode
 
 SMALL = Config().but(
     seconds=0.5,
@@ -160,14 +160,6 @@ def test_no_pedals_are_decided_apart(shelf, row):
     assert found.chain.names
     assert found.alternatives[1][0] == ()
     assert found.alternatives[1][1] > found.probability
-
-
-def test_windows_cover_the_recording_and_leave_out_silence():
-    audio = np.concatenate([np.zeros((1, 40)), np.ones((1, 60))], axis=1).astype("f")
-    cut = windows(audio, 10, most=8)
-    assert cut.shape[1] == 10
-    assert (np.abs(cut).max(1) > 0).all()
-    assert windows(np.ones((1, 4), "f"), 10, most=8).shape == (1, 10)
 
 
 def test_recreate_plays_the_chain_at_the_trained_level():

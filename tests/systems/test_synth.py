@@ -32,7 +32,6 @@ from labkit.systems.synth.model import (
 from labkit.systems.synth.predict import patch_of, prepare
 from labkit.systems.synth.render import (
     _USER_BLOCK,
-    SPLITS,
     Notes,
     RenderConfig,
     claim,
@@ -397,15 +396,6 @@ def test_the_command_plays_as_many_notes_as_asked(n, to_train, tmp_path, monkeyp
     assert main(["data", "render-synth", "--n", str(n), "--out", str(tmp_path)]) == 0
     assert f"{n} notes rendered; {to_train} to train on" in capsys.readouterr().out
     assert main(["data", "render-synth", "--n", "2", "--out", str(tmp_path)]) == 1
-
-
-def test_splits_share_no_patch():
-    found = {
-        SIMPLE.encode(draw("vital_simple", split, k, 0)[0]).tobytes()
-        for split in SPLITS
-        for k in range(300)
-    }
-    assert len(found) == 900
 
 
 # Errors

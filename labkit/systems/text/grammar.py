@@ -119,7 +119,8 @@ def _tokens(text: str) -> list[_Token]:
                 break
         else:
             match = _WORD.match(text, place)
-            for word in map(mended, _parts(match[0], joined) if match else ()):
+            for part in _parts(match[0], joined) if match else ():
+                word = told["spellings"].get(mended(part), mended(part))
                 if found and found[-1].kind == "word" and f"{found[-1].text}-{word}" in joined:
                     whole = f"{found[-1].text}-{word}"
                     found[-1].text = told["spellings"].get(whole, whole)
@@ -151,13 +152,6 @@ def _quantity(kind: str, found: re.Match, scale: float) -> _Token:
         lower = 1000 if found[2] or (upper == 1000 and value < float(found[3])) else 1
         return _Token(found[0], "hz", value * lower, float(found[3]) * upper)
     return _Token(found[0], kind, value)
-
-
-def _complaints(text: str) -> str:
-    """What is complained of becomes "less": "it sounds like a cave, make it dry"."""
-    told = words()["complaints"]
-    text = told["of"].sub(lambda f: "more " if f["no"] or f["not"] else "less ", text)
-    return told["bare"].sub("less ", text)
 
 
 # Quantities to figures
@@ -237,7 +231,8 @@ class _Frame:
             return False
         if after.band or after.effect or after.knob or after.shape or after.get("semitones"):
             return False
-        if after.get("hz"):
+        numbers = [t.value for t in after.tokens if t.kind == "number"]
+        if after.get("hz") or (numbers and max(numbers) >= 20 and self.get("hz")):
             return bool(self.shape) and not any(t.is_quantity for t in self.tokens)
         about = self.shape or self.get("hz") or (self.band and self.way)
         return bool(about and (after.get("db", "slope") or after.word(("q",))))
@@ -254,6 +249,9 @@ def _frames(tokens: Sequence[_Token]) -> list[_Frame]:
             before = tokens[place - 1] if place else token
             if before.text.isdigit() and 20 <= before.value <= 18000:
                 before.kind = "hz"  # "200 -3, 4k +2"
+        passes = any(t.text in ("low-pass", "high-pass") for t in tokens[max(0, place - 2) : place])
+        if token.kind == "number" and passes and 20 <= token.value <= 18000:
+            token.kind = "hz"  # "HPF at 80, LPF 12000"
     told = words()
     nouns = {*told["band_names"], *told["pedal_names"], *told["filters"], *told["knobs"]}
     nouns |= {"compressor", "compression", "reverb"}
@@ -267,10 +265,12 @@ def _frames(tokens: Sequence[_Token]) -> list[_Frame]:
         q_next = any(t.text == "q" for t in tokens[place + 1 : place + 3])
         last = counted > 1 or not any(t.is_quantity for t in ahead)
         follows = last and token.text in told["knobs"] and before and before.is_quantity
-        about = verb or now.band or now.effect or now.knob
+        filters = now.shape and token.text in told["filters"]
+        about = verb or now.band or now.effect or now.knob or filters
         same = now.get(token.kind) if token.is_quantity and token.kind != "slope" else None
-        # "250 down 3": hertz, then decibels
-        repeated = same and not (same.kind == "number" and same.value >= 20 > abs(token.value))
+        # "250 down 3", "down 3 at 250": hertz and decibels
+        both = same and same.kind == "number" and (same.value < 20) != (abs(token.value) < 20)
+        repeated = same and not both
         last_word = token.text == "with" and now.complete() and not q_next
         parts = token.text in told["separators"] or last_word
         if parts and not token.is_quantity:
@@ -380,12 +380,13 @@ class _Figures:
             depth = 1000 * slope / (2 * math.pi * rate_hz * SWING_MS)
             self.put(f"vibrato of {100 * abs(token.value):g} cents", "vibrato", depth=depth)
             return
-        down = frame.way < 0 or token.value < 0 or bool(frame.word(("detune", "detuned")))
+        up = frame.way > 0 or token.text[0] == "+" or frame.word(("sharp", "sharper"))
+        down = frame.way < 0 or token.value < 0 or (frame.word(("detune", "detuned")) and not up)
         before = self.found[-1] if self.found else None
         if not frame.way and token.text[:1] not in "+-" and before and before.effect == "pitch":
             down = before.knobs["semitones"] < 0  # "down two semitones and 30 cents"
         size = -abs(token.value) if down else token.value
-        names = words()["pitches"]
+        names = words()["pitches"] | {"sharp", "sharper"}
         self.use([t for t in frame.tokens if t is token or t.text in names or t.way])
         self.put(f"pitch {size:+g} semitones", "pitch", semitones=size)
 
@@ -395,7 +396,9 @@ class _Figures:
 
     def _beats(self, frame: _Frame, token: _Token) -> None:
         tempos = [t for other in self.frames for t in other.tokens if t.kind == "bpm"]
-        tempos += [t for t in frame.tokens if t.kind == "number" and 40 <= t.value <= 240]
+        bare = [f for f in self.frames if f is frame or not (f.effect or f.knob or f.band)]
+        numbers = [t for f in bare for t in f.tokens if t.kind == "number"]
+        tempos += [t for t in numbers if 40 <= t.value <= 240 and t.text[0] not in "+-"]
         bpm = tempos[0].value if tempos else 120.0
         if not tempos:
             self.missed.append(f"{token.text}: no tempo is given, so 120 bpm is taken")
@@ -577,6 +580,9 @@ class _Figures:
 
     def _number(self, frame: _Frame, token: _Token) -> None:
         knob, is_hz = frame.knob, 20 <= token.value <= 18000
+        others = [t for t in frame.tokens if t.kind == "number" and 20 <= t.value <= 18000]
+        if others and frame.way and not (frame.effect or knob):
+            token, is_hz = others[0], True  # "down 2 at 300"
         mixes = frame.effect and {"mix", "wet"} & set(KNOBS[frame.effect].names)
         mixed = {""} if mixes and token.value % 1 else set()  # "reverb 0.4"
         is_time = words()["knobs"].get(knob, ("", ""))[1].endswith("_ms")
@@ -599,8 +605,12 @@ class _Figures:
         elif frame.word(words()["pitches"]) and abs(token.value) <= 24:
             self._semitones(frame, token)
         else:
-            self.use([token])
-            self.missed.append(f"{token.text}: a number without a unit")
+            # A number beside a band is no wish for more of it: "bass 3" may be an amplifier's knob.
+            of_knob = not frame.way and token.value <= 11
+            bands = frame.words(words()["band_names"]) if of_knob else []
+            self.use([token, *bands])
+            said = " ".join(t.text for t in (*bands[:1], token))
+            self.missed.append(f"{said}: a number without a unit")
 
 
 # Words to items
@@ -629,14 +639,18 @@ def read(prompt: str, *, names: bool = True) -> Reading:
 
     def hear(text: str, *, complained_of: bool) -> str:
         for k, recipe in enumerate(words()["recipes"] if names else ()):
-            found = recipe["names"].search(text)
-            if found and recipe.get("complained_of", False) == complained_of:
-                heard[f"@{k}"] = found[0]
-                text = recipe["names"].sub(f"@{k}", text)
+            if recipe.get("complained_of", False) == complained_of:
+                found = [f for f in recipe["names"].finditer(text) if not _is_played(f)]
+                heard.update({f"@{k}": f[0] for f in found})
+                # The name of what is played asks for nothing.
+                text = recipe["names"].sub(f"@{k}" if found else "guitar", text)
         return text
 
     # "It sounds like a telephone" may be a complaint, "it sounds like Hendrix" is none.
-    text = _complaints(hear(text, complained_of=False))
+    complaints, text = words()["complaints"], hear(text, complained_of=False)
+    # What is complained of becomes "less": "it sounds like a cave, make it dry".
+    text = complaints["of"].sub(lambda f: "more " if f["no"] or f["not"] else "less ", text)
+    text = complaints["bare"].sub("less ", text)
     for pattern, plain in words()["idioms"]:
         text = pattern.sub(plain, text)
     text = hear(text, complained_of=True)
@@ -664,9 +678,19 @@ def parse(prompt: str) -> list[Item]:
     return list(read(prompt, names=False).items)
 
 
+def _is_played(found: re.Match) -> bool:
+    """Whether a name is that of what is played: "my thin telecaster", "the tele sounds dull"."""
+    before, owners = ["", "", *found.string[: found.start()].split()], words()["owners"]
+    owned = before[-1] in owners or (before[-2] in owners and entry_of(before[-1]))
+    is_subject = re.match(
+        r" (?:is|are|sounds|feels|needs|lacks|has)\b", found.string[found.end() :]
+    )
+    return bool(owned or is_subject)
+
+
 def _is_foreign(text: str) -> bool:
     """Whether more words of a sentence are of other languages than of English."""
-    found, told = re.findall(r"[^\W\d_']+", text), words()
+    found, told = re.findall(r"[^\W\d_']+(?:-[^\W\d_']+)*", text), words()
     other = [word in told["foreign"] or not word.isascii() for word in found]
     known = told["filler"] | told["more"] | told["less"] | told["degrees"].keys()
     english = sum(w not in told["foreign"] and (w in known or bool(entry_of(w))) for w in found)
@@ -728,7 +752,10 @@ class _Words:
                 self.pedal(told["pedal_names"][word])
             elif word in ("echo", "echoes") and self.direction >= 0 and not self.negated:
                 self.pedal("delay")  # to take an echo away is to take the room's
+            elif word in told["parts"] and self.names and (what := self.unknown(place)):
+                self.missed.append(f"{what} {word}: {_UNKNOWN}")
             elif before and word in told["parts"] and self.is_about(before):
+                self.items[before[0]] = _within(self.items[before[0]], word)
                 self.plan.append((word, "what that is about"))
             elif entry is not None:
                 now = len(self.items), entry, self.degree
@@ -744,14 +771,26 @@ class _Words:
 
     def may_turn(self, word: str) -> bool:
         """Whether a word may turn the one before it, as in "bass cut" and "treble up"."""
-        free = self.direction == 0 and not self.negated
-        return free and (verb(word) != 0 or word in ("up", "down", "out", "off"))
+        return self.names and (verb(word) != 0 or word in ("up", "down", "out", "off"))
+
+    @property
+    def names(self) -> bool:
+        """Whether the next word names a sound, and moves nothing."""
+        return self.direction == 0 and not self.negated
+
+    def unknown(self, place: int) -> str:
+        """What says of a band what is not understood, or "": "chewy mids", "loosen the bass"."""
+        said, how = self.plan[-1] if self.plan else ("", "")
+        *_, last = ["", *(t.text for t in self.tokens[:place] if t.text not in ("up", "out"))]
+        timbre = last == said and re.search("(y|ish|ed|ing|ic)$", said)
+        verb = last in words()["owners"] | {"the"} and said == self.tokens[0].text
+        return said if how == _UNKNOWN and (timbre or verb) else ""
 
     def is_about(self, before: tuple) -> bool:
         """Whether a band is what the timbre before it is about, as in "a tight low end"."""
         timbre = before[1][0]
         is_timbre = vocabulary()[timbre].has_tone and timbre not in words()["parts"]
-        return is_timbre and self.direction == 0 and not self.negated
+        return is_timbre and self.names
 
     def time(self, name: str) -> None:
         """A fast or slow attack or release: a quarter of what is usual, or four times as long."""
@@ -770,13 +809,14 @@ class _Words:
     def recipe(self, recipe: Mapping[str, Any], name: str) -> None:
         if name in dict(self.plan):
             return
-        if self.negated or self.direction < 0:
+        says = recipe.get("less", "") if self.direction < 0 else recipe["says"]
+        if self.negated or not says:
             self.missed.append(f"{name}: a named sound cannot be taken away")
             return
-        found = read(recipe["says"], names=False)
+        found = read(says, names=False)
         self.items += found.items
         self.figures += found.figures
-        self.plan.append((name, f"{recipe['says']} (after {recipe['source']})"))
+        self.plan.append((name, f"{says} (after {recipe['source']})"))
         self.degree = 1.0
 
     def pedal(self, name: str) -> None:
@@ -853,6 +893,13 @@ class _Words:
         self.items += asked
         self.plan += [(said, item.told) for item in asked]
         self.degree, self.listed, self.effect = 1.0, False, effect
+
+
+def _within(item: Item, band: str) -> Item:
+    """What a timbre asks for, in a band alone: "a fat low end" leaves the highs as they are."""
+    pairs = zip(item.meaning.eq_db, vocabulary()[band].eq_db, strict=True)
+    eq_db = tuple(db if of_band > 0 else 0.0 for db, of_band in pairs)
+    return replace(item, meaning=replace(item.meaning, eq_db=eq_db)) if any(eq_db) else item
 
 
 def _names_next(ahead: Sequence[_Token]) -> bool:

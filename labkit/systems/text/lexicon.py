@@ -144,7 +144,7 @@ def _is_known(word: str) -> bool:
     tables = (
         table
         for name, table in words().items()
-        if name != "no_slips" and isinstance(table, frozenset | dict)
+        if name not in ("no_slips", "foreign") and isinstance(table, frozenset | dict)
     )
     return any(word in table for table in tables) or bool(entry_of(word) or verb(word))
 
@@ -155,7 +155,8 @@ def mended(word: str) -> str:
 
     English words of `no_slips` are no slips, although a known word is near: "though", "living".
     """
-    if len(word) < 4 or not word.isascii() or _is_known(word) or word in words()["no_slips"]:
+    no_slip = word in words()["no_slips"] | words()["foreign"] or not word.isascii()
+    if len(word) < 4 or no_slip or _is_known(word):
         return word
     cuts = [(word[:k], word[k:]) for k in range(1, len(word))]  # the first letter stays
     tried = [a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1]

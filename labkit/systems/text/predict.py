@@ -84,8 +84,9 @@ def predict(
     moves = [item for item in items if item not in named]
     preset, by, agreement = preset_of(named, level_db=level_db), "lexicon", None
     toned = [item for item in named if item.meaning.has_tone]
-    trusted = model is not None and toned and all(_is_trusted(model, i.word) for i in toned)
-    if model is not None and trusted:
+    # As many people set every word as let the network correct the lexicon.
+    trusted = model.config.net.trusted if model is not None else ()
+    if model is not None and toned and all(stem(item.word) in trusted for item in toned):
         asked = ", ".join(i.word.replace("-", " ") for i in toned)  # no filler
         batch = encode_prompts([asked], model.config.net.sentences)
         batch |= {"log_mel": log_mel[None], "level_db": torch.tensor([level_db])}
@@ -104,11 +105,6 @@ def predict(
         preset = preset_of(moves, preset, level_db=level_db)
     preset = with_figures(preset, figures, start, level_db=level_db)
     return Prediction(preset.scaled(strength), items, by, reading, agreement)
-
-
-def _is_trusted(model: TextToEffects, word: str) -> bool:
-    """Whether as many people set the word as let the network correct the lexicon."""
-    return stem(word) in model.config.net.trusted
 
 
 def check_request(seconds: float | None, n: int) -> None:

@@ -1,7 +1,7 @@
 """The words and figures of a sentence as the settings of a preset."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from labkit.systems.text.preset import (
     response_db,
 )
 
+_LEAST_MOVE = 0.6  # of a timbre that moves: less is below 1 dB
 _RELATIVE_STEP = 0.7  # of "more" and of comparatives, in the unit of a whole word
 _MAX_EQ_DB = 14.0
 # The lexicon exaggerates, by as much as two corpora of people's settings say.
@@ -27,16 +28,21 @@ STRENGTH = 0.6
 def wanted_eq_db(items: Sequence[Item]) -> np.ndarray:
     """(40,) dB at `BANDS_HZ`: the sum of what the items ask for, at most 14 dB either way.
 
-    Timbres that are named together overlap, so that n of them count as the root of n.
+    Timbres that are named together overlap: where n of them ask for more, they count as the root
+    of n, and so where they ask for less.
     """
-    at = np.log(np.array(BANDS_HZ, float))
-    total = np.zeros(len(BANDS_HZ))
-    n_named = sum(i.meaning.has_tone and i.weight > 0 and not i.relative for i in items)
-    for item in items:
-        named = item.weight > 0 and not item.relative
-        weight = item.weight / max(1, n_named) ** 0.5 if named else item.weight
-        total += weight * np.interp(at, np.log(ANCHORS_HZ), item.meaning.eq_db)
-    return np.clip(STRENGTH * total, -_MAX_EQ_DB, _MAX_EQ_DB)
+
+    def asked(some: Iterable[Item]) -> np.ndarray:
+        rows = [i.weight * np.array(i.meaning.eq_db) for i in some if not i.off]
+        return np.array(rows).reshape(-1, len(ANCHORS_HZ))  # "no distortion" is no wish for a tone
+
+    named = asked(i for i in items if i.weight > 0 and not i.relative)
+    total = asked(i for i in items if i.weight <= 0 or i.relative).sum(0)
+    for part in (named.clip(min=0), named.clip(max=0)):
+        total += part.sum(0) / np.maximum(1, (part != 0).sum(0)) ** 0.5
+    at_hz = np.log(np.array(BANDS_HZ, float))
+    curve = np.interp(at_hz, np.log(ANCHORS_HZ), total)
+    return np.clip(STRENGTH * curve, -_MAX_EQ_DB, _MAX_EQ_DB)
 
 
 def preset_of(
@@ -47,10 +53,7 @@ def preset_of(
     A compressor's threshold counts from `level_db`, the RMS of the audio in dBFS.
     """
     if current is not None:
-        # More treble is a whole step, as the bands of a desk are moved; brighter is less.
-        small = [i.relative and i.word not in words()["band_names"] for i in items]
-        sizes = [_RELATIVE_STEP if is_small else 1.0 for is_small in small]
-        items = [replace(i, weight=k * i.weight) for i, k in zip(items, sizes, strict=True)]
+        items = [replace(i, weight=_moves(i)) for i in items]
     current = current or Preset()
     gains = fitted_gains_db(wanted_eq_db(items))
     semitones = sum(item.weight * item.meaning.semitones for item in items)
@@ -64,6 +67,14 @@ def preset_of(
         _moved_reverb(items, current.reverb),
         current.pedals,
     )
+
+
+def _moves(item: Item) -> float:
+    """The weight of a word that moves settings."""
+    # More treble is a whole step, as the bands of a desk are moved; brighter is less.
+    step = _RELATIVE_STEP if item.relative and item.word not in words()["band_names"] else 1.0
+    least = _LEAST_MOVE if item.relative and item.meaning.has_tone else 0.0
+    return step * math.copysign(max(abs(item.weight), least), item.weight)
 
 
 def with_figures(
@@ -118,11 +129,8 @@ def _pedal(figure: Figure, present: Mapping[str, float] | None) -> dict[str, flo
         factors = {k: min(0.9, present[k] * v) for k, v in figure.knobs.items()}
         return {**present, **factors}
     if figure.effect == "gain" and present:
-        return {
-            "gain_db": clipped(
-                PEDALS["gain"]["gain_db"], present["gain_db"] + figure.knobs["gain_db"]
-            )
-        }
+        total_db = present["gain_db"] + figure.knobs["gain_db"]
+        return {"gain_db": clipped(PEDALS["gain"]["gain_db"], total_db)}
     return {**plain, **(present or {}), **figure.knobs}
 
 
