@@ -1,6 +1,7 @@
 """What pedal order says of effects by ffmpeg and SoX, one at a time, on guitars never trained on.
 
     other_makers.py [--n 25]       n clips of 4 s of recorded test groups for each effect
+    other_makers.py --split validation      of validation groups, to choose something
 
 Printed: the share in which the family is named (or, for effects that no shelf has, refused as an
 unknown pedal), alone, and in the likeliest chain that is not empty, said or not. The shelf is that
@@ -66,9 +67,11 @@ def main() -> None:
     """Print a line for each effect, and the mean."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=25)
-    n = parser.parse_args().n
-    model = pedal_order.load()
-    pool = dry_pool("recorded", "test", 0, seconds=4.0, sample_rate=RATE, seed=0)
+    parser.add_argument("--split", choices=("test", "validation"), default="test")
+    parser.add_argument("--checkpoint", type=Path)
+    given = parser.parse_args()
+    n, model = given.n, pedal_order.load(given.checkpoint)
+    pool = dry_pool("recorded", given.split, 0, seconds=4.0, sample_rate=RATE, seed=0)
     everything = []
     programs = [("ffmpeg", FFMPEG), ("sox", SOX)]
     with tempfile.TemporaryDirectory() as folder:

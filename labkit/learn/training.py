@@ -223,7 +223,10 @@ class _Run:
             raise
 
     def claim(self, config: Mapping[str, Any] | None, steps: int) -> None:
-        """Write the config into a new run folder; refuse a folder with another config."""
+        """Write the config into a new run folder; refuse a folder with another config.
+
+        Only the steps and the worker processes, which change no example, may differ.
+        """
         self.config = json.loads(json.dumps(dict(config or {})))
         path, state = self.folder / "config.json", self._state()
         if state is not None or path.exists():
@@ -233,7 +236,7 @@ class _Run:
                 raise ValueError(f"{path} is damaged: start again (--fresh)") from None
             names = self.config.keys() | held.keys()
             other = [name for name in names if self.config.get(name) != held.get(name)]
-            if other := sorted(set(other) - {"steps"}):
+            if other := sorted(set(other) - {"steps", "n_workers"}):
                 raise ValueError(
                     f"{self.folder} holds a run with another config ({', '.join(other)}): give "
                     "another folder (--run-dir), or start again (--fresh)"

@@ -139,7 +139,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 def test_a_finished_run_goes_on_with_more_steps_and_says_when_there_are_fewer(tmp_path, capfd):
     run(tmp_path, plan=replace(PLAN, steps=20), config={"steps": 20, "width": 1})
     steps = []
-    more = {"plan": replace(PLAN, steps=40), "config": {"steps": 40, "width": 1}}
+    more = {"plan": replace(PLAN, steps=40), "config": {"steps": 40, "width": 1, "n_workers": 2}}
     ended = run(tmp_path, **more, on_log=lambda row: steps.append(row["step"]))
     assert steps == [25, 30, 35, 40]
     assert json.loads((tmp_path / "config.json").read_text())["steps"] == 40

@@ -398,6 +398,12 @@ def test_the_command_plays_as_many_notes_as_asked(n, to_train, tmp_path, monkeyp
     assert main(["data", "render-synth", "--n", "2", "--out", str(tmp_path)]) == 1
 
 
+def test_splits_share_no_patch():
+    splits = ("train", "validation", "test")
+    found = [SIMPLE.encode(draw("vital_simple", s, k, 0)[0]) for s in splits for k in range(300)]
+    assert len(np.unique(found, axis=0)) == 900
+
+
 # Errors
 
 
