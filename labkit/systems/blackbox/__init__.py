@@ -21,19 +21,3 @@ SYSTEM = System(
     checkpoints={task: f"blackbox_{task}" for task in TASKS},
 )
 load, save = SYSTEM.load, SYSTEM.save
-
-__all__ = [
-    "SYSTEM",
-    "TASKS",
-    "Config",
-    "Curve",
-    "build",
-    "curve",
-    "enhance",
-    "enhance_file",
-    "load",
-    "playable",
-    "predict",
-    "replay",
-    "save",
-]

@@ -26,7 +26,7 @@ _NOISY_DB = 6.0
 _PROTOCOLS = {
     "distortion": "distortion: any level of guitar, as a TS9 has it",
     "speech": "speech: without a microphone's colour, breaths, clicks and room",
-    "mastering": "mastering: a mix of any colour, dynamics and level, as it was",
+    "mastering": "mastering: a mix of any colour, dynamics and level, as an engineer leaves it",
 }
 
 

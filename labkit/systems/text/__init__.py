@@ -24,7 +24,3 @@ def load_if_possible(path: str | Path | None = None) -> TextToEffects | None:
     """`load`, or None where the sentence encoder that the model needs is not installed."""
     model = load(path)
     return model if model.config.net.sentences != "minilm" or has_minilm() else None
-
-
-__all__ = ["SYSTEM", "Config", "Preset", "build", "load", "load_if_possible"]
-__all__ += ["check_request", "predict", "process_file", "save", "summary"]

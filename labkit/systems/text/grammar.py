@@ -94,6 +94,8 @@ def _tuned(text: str) -> str:
             hz = float(found["new"] or found["fork"] or found["a"])
             size = 12 * math.log2(hz / float(found["old"] or 440))
         else:
+            if re.search(r"\d ?(?:semi|half|steps?\b)", found.string[found.end() :]):
+                return " "  # "from C to E, up 4 semitones" says it twice
             signs = {"-s": 1, " s": 1, "b": -1, " f": -1, "-f": -1}
             notes = (found.group(1, 2), found.group(3, 4))
             old, new = ("c.d.ef.g.a.b".index(n) + signs.get((s or "")[:2], 0) for n, s in notes)
