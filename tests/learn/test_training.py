@@ -175,7 +175,9 @@ def full(row):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 run(sys.argv[1], on_log=full)
 """
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    # Compiled files would be cut at the limit, too, and stay broken in the installation.
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    environment["PYTHONPATH"] = str(Path(__file__).parent)
     command = [sys.executable, "-c", "import sys; from test_training import *" + limit, tmp_path]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     last = done.stderr.strip().splitlines()[-1]
