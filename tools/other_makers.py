@@ -1,7 +1,7 @@
 """What pedal order says of effects by ffmpeg and SoX, one at a time, on guitars never trained on.
 
     other_makers.py [--n 25]       n clips of 4 s of recorded test groups for each effect
-    other_makers.py --split validation      of validation groups, to choose something
+    other_makers.py --split validation --checkpoint FILE      to choose between networks
 
 Printed: the share in which the family is named (or, for effects that no shelf has, refused as an
 unknown pedal), alone, and in the likeliest chain that is not empty, said or not. The shelf is that

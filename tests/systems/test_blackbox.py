@@ -21,6 +21,7 @@ from labkit.measure.losses import mr_stft
 from labkit.measure.loudness import loudness_lufs, peak_db
 from labkit.measure.metrics import relative_error_db
 from labkit.signal.files import AudioFileError
+from labkit.signal.packaged import Packaged
 from labkit.signal.seeds import generator
 from labkit.signal.units import rms_dbfs
 from labkit.systems.blackbox import (
@@ -359,6 +360,22 @@ def test_an_engineer_corrects_what_lies_outside_and_leaves_the_rest(monkeypatch)
     np.testing.assert_allclose(engineered((level_dbfs - 5, level_dbfs + 5)), sound, atol=1e-5)
     louder = engineered((level_dbfs + 6, level_dbfs + 9))
     np.testing.assert_allclose(louder, sound * 10 ** (6 / 20), rtol=0.06, atol=1e-5)
+
+
+def test_what_the_engineer_leaves_holds_about_eight_tenths_of_finished_music():
+    """The ends are those of 2 s pieces of the albums for training and validation."""
+    music, pieces = Packaged("music", seconds=2.0, sample_rate=44_100), []
+    for split in ("train", "validation"):
+        rng = generator(0, "finished music", split)
+        try:
+            pieces += [music.clip(rng, split).audio for _ in range(60)]
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
+    task, levels_db = TASKS["mastering"], [data.band_levels_db(one, 44_100) for one in pieces]
+    low_db, high_db = np.transpose(task.balance_db)
+    inside = ((levels_db > low_db) & (levels_db < high_db)).mean(0)
+    assert ((inside > 0.65) & (inside < 0.9)).all()
+    assert 0.8 < np.mean([data.crest_db(one) < task.crest_db for one in pieces]) < 1
 
 
 def test_dynamics_grow_at_the_same_level():

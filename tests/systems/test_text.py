@@ -17,11 +17,11 @@ from labkit.systems import text
 from labkit.systems.text import Config, Preset, build
 from labkit.systems.text import model as network
 from labkit.systems.text.data import TARGETS
-from labkit.systems.text.grammar import parse
-from labkit.systems.text.lexicon import stem
+from labkit.systems.text.grammar import Item, parse
+from labkit.systems.text.lexicon import stem, vocabulary
 from labkit.systems.text.predict import render_file, variations
-from labkit.systems.text.preset import BAND, BANDS_HZ, START, TYPES, Band, curve_db
-from labkit.systems.text.settings import preset_of
+from labkit.systems.text.preset import BAND, BANDS_HZ, START, TYPES, Band, curve_db, response_db
+from labkit.systems.text.settings import preset_of, wanted_eq_db
 from labkit.systems.text.train import fit_first_guess, loss_of
 
 predict_module = importlib.import_module("labkit.systems.text.predict")
@@ -51,6 +51,18 @@ def everything_on():
 
 
 # The formula of the curve
+
+
+def test_the_five_bands_follow_the_lexicons_curves():
+    """To .15 dB, root mean square over all words that have a tone."""
+    missed = []
+    for word, meaning in vocabulary().items():
+        if meaning.has_tone:
+            item = Item(word, meaning)
+            played_db = response_db(preset_of([item]).eq, np.array(BANDS_HZ))
+            missed.append(played_db - wanted_eq_db([item]))
+    assert len(missed) > 300
+    assert np.sqrt(np.mean(np.square(missed))) < 0.16
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -83,7 +83,7 @@ _ENDS = ("noise_gate",), ("limiter", "gain")
 # The knob that makes each effect stronger.
 _STRENGTH = {"pitch": "semitones", "distortion": "drive_db", "compressor": "ratio", "reverb": "wet"}
 # The five bands of a preset that changes nothing: type, Hz, Q. Of all with a Q of .6 or more, they
-# follow the lexicon's curves best, to .16 dB; no curve of people's was asked.
+# follow the lexicon's curves best, to .15 dB; no curve of people's was asked.
 START = (
     ("low_shelf", 280.0, 0.7),
     ("bell", 430.0, 0.6),
