@@ -54,49 +54,6 @@ class CodeEmbedding(nn.Module):
         return self.table(codes + self.first[: codes.shape[1]]).sum(1)
 
 
-class FrameStem(nn.Module):
-    """One vector for every 4 frames of a codec: they become bands, which a `ConvStem` reads.
-
-    Codes of `n_rows` codebooks with `n_words` each are embedded; with `n_words` 0, latents of
-    `n_rows` dimensions are normalised. The bands are a linear function of five frames, and what a
-    small network adds to it.
-    """
-
-    def __init__(
-        self,
-        n_rows: int,
-        width: int,
-        channels: tuple[int, ...],
-        *,
-        n_words: int = 0,
-        dim: int = 128,
-        n_bands: int = 128,
-    ) -> None:
-        super().__init__()
-        self.embed = CodeEmbedding(n_rows, n_words, dim) if n_words else None
-        self.normal = None
-        if not n_words:
-            self.normal = nn.Sequential(nn.BatchNorm1d(n_rows), nn.Conv1d(n_rows, dim, 1))
-        self.linear = nn.Conv1d(dim, n_bands, 5, stride=2, padding=2)
-        self.more = nn.Sequential(
-            nn.Conv1d(dim, 3 * dim, 5, stride=2, padding=2),
-            nn.ReLU(inplace=True),
-            nn.Conv1d(3 * dim, n_bands, 3, padding=1),
-        )
-        self.image = ConvStem(n_bands, width, channels)
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """(batch, n_rows, frames), codes as whole floats -> (batch, ceil(frames / 4), width)."""
-        vectors = self.vectors(frames)
-        return self.image(self.linear(vectors) + self.more(vectors))
-
-    def vectors(self, frames: Tensor) -> Tensor:
-        """The frames' vectors before any convolution over time: (batch, dim, frames)."""
-        if self.embed is None:
-            return self.normal(frames)
-        return self.embed(frames.long()).transpose(1, 2)
-
-
 # Expansion, channels, blocks, stride of the first block: the seven stages of the paper's table 2.
 STAGES = (
     (1, 16, 1, 1),

@@ -198,7 +198,8 @@ class Sound:
     augment_strength: float = 1.0  # strength of the augmentation of dry training sound, 0 to 1
     # share of the training examples, 0 to 1, that then pass a cabinet, a room, a codec or the like
     behind_share: float = 0.0
-    # input of the network: a log-mel spectrogram, or codes or latents of the shipped codec
+    # what the network reads: the log-mel spectrogram of the clip, or of what the shipped codec
+    # decodes from the clip's codes or, without its quantiser, from its latents
     front_end: Literal["mel", "codes", "latents"] = "mel"
     use_dry: bool = False  # give the network the dry clip too
     n_fft: int = 4096  # FFT length of the log-mel spectrogram, samples

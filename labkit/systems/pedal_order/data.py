@@ -25,7 +25,7 @@ from labkit.systems.pedal_order.config import (
     Protocol,
     Sound,
 )
-from labkit.systems.pedal_order.model import feature_shape, features, mask_value
+from labkit.systems.pedal_order.model import feature_shape, features
 
 REAL_FOLDERS = ("guitar_di", "guitar_acoustic")
 
@@ -171,7 +171,6 @@ class Examples(Dataset):
         draw = self.draw(index)
 
         def made(_number: int) -> dict[str, Tensor]:
-            # Exact for codes too: float16 holds whole numbers up to 2048.
             return {"features": self._render(draw).features(config.sound).half()}
 
         found = self._cache.get(draw.number, made) if self._cache else made(draw.number)
@@ -204,13 +203,12 @@ def vary(clip: Tensor, sound: Sound, rng: np.random.Generator) -> None:
     """Tilt a log-mel spectrogram, and mask a stripe of rows and one of frames, in place."""
     rows, frames = clip.shape
     # The features are decibels divided by 20.
-    tilt = sound.tilt_db / 20.0 if sound.front_end == "mel" else 0.0
     ramp = torch.linspace(-1, 1, rows, device=clip.device).unsqueeze(1)
-    clip += ramp * (tilt * rng.uniform(-1, 1))
+    clip += ramp * (sound.tilt_db / 20.0 * rng.uniform(-1, 1))
     for axis, size in ((0, rows), (1, frames)):
         width = int(rng.integers(int(sound.mask * size) + 1))
         first = int(rng.integers(size - width + 1))
-        clip.narrow(axis, first, width).fill_(mask_value(sound))
+        clip.narrow(axis, first, width).zero_()
 
 
 def targets(config: Config, chain: Chain, shelf: Sequence[str]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labkit.learn.encoders import ConvStem, FrameStem
+from labkit.learn.encoders import ConvStem
 from labkit.learn.transformer import Decoder, Encoder
 from labkit.signal.seeds import seeded
 from labkit.signal.spectra import log_mel
@@ -31,8 +31,8 @@ def features(wet: Tensor, sound: Sound, dry: Tensor | None = None) -> Tensor:
         dry: the same shape, aligned with `wet`; needed where `sound.use_dry`.
 
     Returns:
-        (..., rows, frames) float32: log-mel of roughly unit variance, the codec's latents, or its
-        codes as whole numbers. Dry frames come before wet frames.
+        (..., n_mels, frames) float32: log-mel of roughly unit variance. Dry frames come before wet
+        frames. For codes and latents it is the spectrogram of what the codec decodes from them.
     """
     if not sound.use_dry:
         return _front_end(wet, sound)
@@ -46,42 +46,31 @@ def features(wet: Tensor, sound: Sound, dry: Tensor | None = None) -> Tensor:
 
 def feature_shape(sound: Sound) -> tuple[int, int]:
     """Rows and frames of a clip's `features`."""
-    if sound.front_end == "mel":
-        rows, frames = sound.n_mels, 1 + sound.samples // sound.hop_length
-    else:
-        net = codec().config.net
-        rows = net.n_codebooks if sound.front_end == "codes" else net.latent_dim
-        frames = codec().frames_of(sound.samples)
-    return rows, frames * (2 if sound.use_dry else 1)
-
-
-def mask_value(sound: Sound) -> int:
-    """The value in masked stripes: an extra code for codes, 0 otherwise."""
-    return codec().config.net.codebook_size if sound.front_end == "codes" else 0
+    frames = 1 + sound.samples // sound.hop_length
+    return sound.n_mels, frames * (2 if sound.use_dry else 1)
 
 
 def _front_end(audio: Tensor, sound: Sound) -> Tensor:
     audio = 0.1 * audio / audio.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-8)
-    if sound.front_end == "mel":
-        decibels = log_mel(
-            audio,
-            sound.sample_rate,
-            n_fft=sound.n_fft,
-            hop_length=sound.hop_length,
-            n_mels=sound.n_mels,
-            low_hz=sound.low_hz,
-            high_hz=sound.high_hz,
-        )
-        return (decibels + 60.0) / 20.0
-    coder = codec().to(audio.device)
-    encode = coder.encode if sound.front_end == "codes" else coder.latents
-    frames = encode(audio.reshape(-1, 1, audio.shape[-1]), sound.sample_rate).float()
-    return frames.reshape(*audio.shape[:-1], *frames.shape[1:])
+    if sound.front_end != "mel":
+        coder = codec().to(audio.device)
+        through = coder.round_trip if sound.front_end == "codes" else coder.unquantised
+        audio = through(audio.reshape(-1, 1, audio.shape[-1]), sound.sample_rate).view(audio.shape)
+    decibels = log_mel(
+        audio,
+        sound.sample_rate,
+        n_fft=sound.n_fft,
+        hop_length=sound.hop_length,
+        n_mels=sound.n_mels,
+        low_hz=sound.low_hz,
+        high_hz=sound.high_hz,
+    )
+    return (decibels + 60.0) / 20.0
 
 
 @lru_cache(maxsize=1)
 def codec() -> "Codec":
-    """The shipped codec, whose frames the front ends codes and latents read."""
+    """The shipped codec, whose codebooks and decoder read codes (and latents) for the network."""
     from labkit.systems.codec import load  # takes seconds, and log-mel does not need it
 
     return load()
@@ -101,13 +90,7 @@ class PedalOrderModel(nn.Module):
         net = config.net
         tokens = net.tokens
         n_pedals = len(tokens.pedals)
-        if config.sound.front_end == "mel":
-            self.stem = ConvStem(config.sound.n_mels, net.width, net.channels)
-        else:
-            n_codes = mask_value(config.sound) + 1 if config.sound.front_end == "codes" else 0
-            sizes = {"n_words": n_codes, "n_bands": config.sound.n_mels}
-            n_rows = feature_shape(config.sound)[0]
-            self.stem = FrameStem(n_rows, net.width, net.channels, **sizes)
+        self.stem = ConvStem(config.sound.n_mels, net.width, net.channels)
         sizes = {"width": net.width, "n_heads": net.n_heads, "dropout": net.dropout}
         n_frames = feature_shape(config.sound)[1]
         self.encoder = Encoder(n_layers=net.encoder_layers, max_length=n_frames, **sizes)

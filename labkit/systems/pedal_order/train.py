@@ -1,6 +1,5 @@
 """Training pedal order: the dry sound, the loss, and wet recordings without labels."""
 
-import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,23 +13,15 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from labkit.effects.chain import Chain
-from labkit.learn import checkpoints
-from labkit.learn.encoders import FrameStem
 from labkit.learn.pool import number_of
 from labkit.learn.training import Batch
 from labkit.signal.files import AudioError, read_audio, resample, to_mono
-from labkit.signal.paths import real_data_dir
 from labkit.signal.pool import DryPool, FreshClips, dry_pool
-from labkit.signal.seeds import generator, torch_generator
+from labkit.signal.seeds import generator
 from labkit.signal.sources import AudioFolder
-from labkit.systems.pedal_order.config import PAD, PROTOCOLS, SEPARATOR, SIX, Config
-from labkit.systems.pedal_order.data import (
-    Examples,
-    examples_for_scoring,
-    targets,
-    vary,
-)
-from labkit.systems.pedal_order.model import PedalOrderModel, codec, features
+from labkit.systems.pedal_order.config import PAD, SEPARATOR, SIX, Config
+from labkit.systems.pedal_order.data import Examples, targets, vary
+from labkit.systems.pedal_order.model import PedalOrderModel, features
 from labkit.systems.pedal_order.predict import decode, windows
 from labkit.systems.system import Training
 
@@ -73,62 +64,6 @@ def dry_pools(config: Config, data: Data, split: str = "train") -> list[DryPool 
     if not pools:
         raise ValueError("kinds and folder must give at least one source of dry sound, got none")
     return pools
-
-
-def begin_from(model: PedalOrderModel, start: PedalOrderModel) -> None:
-    """Copy the weights of `start`; a network that reads codec frames can begin from one of log-mel.
-
-    Its stem then first learns to turn codec frames into the log-mel spectrogram.
-    """
-    sound, weights = model.config.sound, start.state_dict()
-    if sound.front_end == start.config.sound.front_end:
-        checkpoints.fill(model, weights)
-        return
-    if start.config.sound.front_end != "mel":
-        raise ValueError(
-            f"a network of {sound.front_end} can begin from one of the same or of log-mel, "
-            f"got {start.config.sound.front_end}"
-        )
-    own = model.state_dict()
-    for name, value in weights.items():
-        into = own[name.replace("stem.", "stem.image.", 1)]
-        # The codec may have more frames: their positions keep their random vectors.
-        (into[: len(value)] if value.ndim else into).copy_(value)
-    sizes = {"n": _PAIRS, "seed": 0, "split": "train"}
-    kinds = ["generated", *(("recorded",) if real_data_dir() is not None else ())]
-    pairs = [
-        (one.features(sound), one.features(start.config.sound))
-        for kind, name in itertools.product(kinds, ("three", "six"))
-        for one in examples_for_scoring(sound, PROTOCOLS[name], kind, **sizes)
-    ]
-    begin_with_bands(model.stem, *map(torch.stack, zip(*pairs, strict=True)))
-
-
-# Examples of each kind and task, and steps and batch, from which a stem learns the bands.
-_PAIRS, _BAND_STEPS, _BAND_BATCH = 600, 1500, 32
-
-
-def begin_with_bands(stem: FrameStem, frames: Tensor, bands: Tensor) -> None:
-    """Teach a stem to turn `frames` (b, rows, frames) into `bands` (b, n_bands, frames / 2)."""
-    if stem.embed is not None:
-        words = codec().network.quantizer.words
-        n, size, dim = words.shape
-        with torch.no_grad():
-            table = stem.embed.table.weight.view(n, stem.embed.codebook_size, -1).zero_()
-            table[:, :size, :dim] = words
-    rng = torch_generator(0, "bands")
-    parts = [*stem.linear.parameters(), *stem.more.parameters()]
-    parts += (stem.embed or stem.normal).parameters()
-    optimizer = torch.optim.Adam(parts, lr=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=_BAND_STEPS)
-    for _ in range(_BAND_STEPS):
-        some = torch.randint(len(frames), (_BAND_BATCH,), generator=rng)
-        vectors = stem.vectors(frames[some])
-        error = stem.linear(vectors) + stem.more(vectors) - bands[some]
-        error.abs().mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
 
 
 @contextmanager
