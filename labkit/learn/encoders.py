@@ -1,4 +1,4 @@
-"""Encoders of log-mel spectrograms and codec frames: to a sequence of vectors, or to one vector."""
+"""Encoders of log-mel spectrograms: to a sequence of vectors, or to one vector."""
 
 import itertools
 
@@ -36,22 +36,6 @@ class ConvStem(nn.Module):
         low, high = self.layers(log_mel.unsqueeze(1)).chunk(2, dim=2)
         pooled = torch.cat([low.mean(2), high.mean(2), low.amax(2), high.amax(2)], dim=1)
         return self.project(pooled.transpose(1, 2))
-
-
-class CodeEmbedding(nn.Module):
-    """Codes as learnt vectors: one table for each codebook, summed over a frame's codebooks."""
-
-    def __init__(self, n_codebooks: int, codebook_size: int, width: int) -> None:
-        super().__init__()
-        self.codebook_size = codebook_size
-        self.table = nn.Embedding(n_codebooks * codebook_size, width)
-        nn.init.normal_(self.table.weight, std=n_codebooks**-0.5)  # the sum has unit variance
-        first = torch.arange(n_codebooks)[:, None] * codebook_size
-        self.register_buffer("first", first, persistent=False)
-
-    def forward(self, codes: Tensor) -> Tensor:
-        """(b, n, frames) integers, n at most `n_codebooks` -> (b, frames, width)."""
-        return self.table(codes + self.first[: codes.shape[1]]).sum(1)
 
 
 # Expansion, channels, blocks, stride of the first block: the seven stages of the paper's table 2.

@@ -134,6 +134,11 @@ class PedalOrderModel(nn.Module):
         """Whether `judge` and `clean` were fitted."""
         return bool(self.judge_out.any())
 
+    def forget_judge(self) -> None:
+        """Clear what was fitted to other weights."""
+        for fitted in (self.judge_in, self.judge_out, self.judge_clean):
+            fitted.zero_()
+
     def judge(self, clips: Tensor) -> dict[str, float]:
         """The probability of each of `KINDS` for a recording; its windows vote."""
         hidden = F.linear(self.pooled(clips), self.judge_in[:, :-1], self.judge_in[:, -1]).relu()

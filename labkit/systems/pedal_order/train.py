@@ -74,7 +74,7 @@ def training(
     dataset: Dataset = Examples(config, dry_pools(config, data), cache=run_dir / "cache")
     if data.unlabelled is not None:
         dataset = MixedExamples(dataset, pseudo_labels(model.eval(), data.unlabelled))
-    yield Training(dataset, sequence_loss)
+    yield Training(dataset, sequence_loss, finish=PedalOrderModel.forget_judge)
 
 
 def sequence_loss(model: PedalOrderModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
