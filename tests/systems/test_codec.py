@@ -1,7 +1,6 @@
 """The codec: audio to codes and back, files, training and exam, on a small network."""
 
 import contextlib
-import copy
 import itertools
 import math
 
@@ -15,7 +14,7 @@ from labkit.signal.seeds import torch_generator
 from labkit.systems.codec import SYSTEM, Config, build, load, model, official, save
 from labkit.systems.codec.model import MDCT, descript
 from labkit.systems.codec.score import opus, score, visqol_mos
-from labkit.systems.codec.train import Adversaries, Clips, Data, Discriminator, begin_linear
+from labkit.systems.codec.train import Clips, Data, begin_linear
 
 RATE = 22_050
 SMALL = Config().but(
@@ -187,34 +186,6 @@ def test_the_linear_codec_is_a_codec_and_training_moves_every_tensor(tmp_path, c
     assert torch.equal(saved.mel_head.weight, again.mel_head.weight)
     apart = (saved.network.quantizer.words - again.network.quantizer.words).abs().mean()
     assert apart < 0.1 * saved.network.quantizer.words.abs().mean()
-
-
-def test_an_adversary_trains_the_decoder_alone(tmp_path, small, clips):
-    codec = copy.deepcopy(small).train()
-    both = Adversaries(codec, Discriminator(n_ffts=(256, 128)))
-    parts = {"codec": codec.network.decoder, "discriminator": both.discriminator}
-    trained = {"deceive": ["codec"], "layers": ["codec"], "tell": ["discriminator"]}
-    losses = both(clips[:2])[1]
-    assert set(losses) == set(trained)
-    for name, value in losses.items():
-        both.zero_grad()
-        value.backward(retain_graph=True)
-        moved = [part for part, net in parts.items() if any(touched(p) for p in net.parameters())]
-        assert moved == trained[name]
-    start = tmp_path / "codec.safetensors"
-    save(small, start)
-    config = SMALL.but(adversarial_weight=1.0, steps=2)
-    with pytest.raises(ValueError, match="--start"):
-        SYSTEM.train(config, tmp_path / "none", data=GUITARS)
-    after = SYSTEM.train(config, tmp_path / "run", data=GUITARS, start=start)
-    before = load(start).state_dict()
-    changed = {name for name, value in after.state_dict().items() if not value.equal(before[name])}
-    assert changed
-    assert all(name.startswith("network.decoder.") for name in changed)
-
-
-def touched(weight):
-    return weight.grad is not None and bool(weight.grad.any())
 
 
 # The exam

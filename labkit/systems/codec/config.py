@@ -33,9 +33,6 @@ class Net:
     # training predicts the log-mel spectrogram, which has no phase, from this many first codebooks,
     # 1 to n_codebooks
     mel_codebooks: int = 2
-    # weight of a discriminator's verdicts. Above 0, only the decoder of a trained codec (--start)
-    # is trained, and its codes stay as they are
-    adversarial_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.mel_codebooks <= self.n_codebooks:

@@ -97,7 +97,6 @@ class ResidualQuantizer(nn.Module):
     def __init__(self, n_codebooks: int, size: int, dim: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = dropout
-        self.follows = True  # whether codewords are trained too
         # No gradient moves them, but they are weights: a checkpoint holds them in half precision.
         self.words = nn.Parameter(torch.zeros(n_codebooks, size, dim), requires_grad=False)
         self.register_buffer("counts", torch.ones(n_codebooks, size))
@@ -108,7 +107,7 @@ class ResidualQuantizer(nn.Module):
         The sums (b, dim, frames) have the gradient of `latents` (straight through). In training
         the share `dropout` of the batch is the sum of a random number of the first codebooks.
         """
-        codes = self.codes(latents.detach(), learn=self.training and self.follows)
+        codes = self.codes(latents.detach(), learn=self.training)
         n, batch = len(self.words), len(latents)
         kept = torch.full((batch,), n)
         if self.training:

@@ -1,6 +1,6 @@
 """Training the codec: guitars, most of them through pedals."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ from labkit.learn.training import Loss
 from labkit.measure.losses import mel_distance_db
 from labkit.signal.augment import augment
 from labkit.signal.pool import dry_pool
-from labkit.signal.seeds import generator, seeded
-from labkit.signal.spectra import log_mel, stft
+from labkit.signal.seeds import generator
+from labkit.signal.spectra import log_mel
 from labkit.signal.units import set_rms
 from labkit.systems.codec.config import Config
 from labkit.systems.codec.model import MEL_BANDS, Codec, bend
@@ -29,8 +29,6 @@ INPUT_DBFS = -20.0
 # Weights of the losses: mel distance per dB, relative error of the compressed MDCT, mel error of
 # the first codebooks per dB, commitment.
 _MEL, _WAVE, _FIRST, _COMMITMENT = 1.0, 3.0, 0.1, 0.05
-# Beside the weight of the discriminator's verdict, that of the difference between its layers.
-_LAYERS = 2.0
 _FIRST_FRAMES = 40_000  # from which the linear codec is made
 # How much the log level counts beside the waveform when the first codewords are chosen.
 _LEVEL_SCALE = 3.0
@@ -80,99 +78,23 @@ class Clips(Dataset):
         return {"audio": torch.from_numpy(piece / max(1.0, float(np.abs(piece).max()) / 0.99))}
 
 
-class Discriminator(nn.Module):
-    """Tells a sound from its decoded copy by complex spectrograms of several frame lengths.
-
-    Source: Kumar et al. 2023, section 3.3, with half of its channels and without its bands, which
-    makes it several times faster.
-    """
-
-    def __init__(self, n_ffts: Sequence[int] = (4096, 2048, 1024, 512), width: int = 16) -> None:
-        super().__init__()
-        self.n_ffts = tuple(n_ffts)
-        self.critics = nn.ModuleList(self._critic(width) for _ in n_ffts)
-
-    @staticmethod
-    def _critic(width: int) -> nn.ModuleList:
-        # Frames keep their number; each layer but the last has a quarter or half of the bins.
-        sizes = [(2, width, 4), (width, width, 4), (width, 2 * width, 2), (2 * width, 1, 1)]
-        layers = [nn.Conv2d(n, m, (3, 9), (1, step), padding=(1, 4)) for n, m, step in sizes]
-        return nn.ModuleList(nn.utils.parametrizations.weight_norm(layer) for layer in layers)
-
-    def forward(self, audio: Tensor) -> list[list[Tensor]]:
-        """For each frame length the outputs of all layers for (b, 1, samples), verdicts last."""
-        found = []
-        for n_fft, critic in zip(self.n_ffts, self.critics, strict=True):
-            spectrum = stft(audio[:, 0], n_fft=n_fft, hop_length=n_fft // 4).mT
-            x = bend(torch.view_as_real(spectrum).permute(0, 3, 1, 2) / (n_fft / 4) ** 0.5)
-            outputs = []
-            for layer in critic[:-1]:
-                x = F.leaky_relu(layer(x), 0.1)
-                outputs.append(x)
-            found.append([*outputs, critic[-1](x)])
-        return found
-
-
-class Adversaries(nn.Module):
-    """A codec whose decoder is trained, and the discriminator that it has to deceive."""
-
-    def __init__(self, codec: Codec, discriminator: Discriminator) -> None:
-        super().__init__()
-        self.codec, self.discriminator = codec, discriminator
-
-    def forward(self, audio: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The codec's output for (b, 1, samples), and three losses.
-
-        ``deceive`` and ``layers`` train the decoder alone, ``tell`` the discriminator alone.
-        Source: Mao et al. 2017 (least squares); Kumar et al. 2023 (layers).
-        """
-        out = self.codec(audio)
-        # At one level, so that the discriminator need not know any other.
-        gain = 0.1 / audio.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-4)
-        real, made = audio * gain, out["audio"].float() * gain
-        self.discriminator.requires_grad_(False)
-        judged = self.discriminator(made)
-        self.discriminator.requires_grad_(True)
-        wanted, seen = self.discriminator(real), self.discriminator(made.detach())
-        layers = [
-            (a - b.detach()).abs().mean() / b.detach().abs().mean()
-            for one, other in zip(judged, wanted, strict=True)
-            for a, b in zip(one[:-1], other[:-1], strict=True)
-        ]
-        verdicts = zip(wanted, seen, strict=True)
-        tell = [(1 - a[-1]).square().mean() + b[-1].square().mean() for a, b in verdicts]
-        losses = {"deceive": [(1 - a[-1]).square().mean() for a in judged]}
-        losses |= {"layers": layers, "tell": tell}
-        return out, {name: torch.stack(values).mean() for name, values in losses.items()}
-
-
 def loss_of(config: Config, codec: Codec) -> Loss:
-    """Losses: mel distance and error of the compressed MDCT, and what trains the other parts.
+    """Losses: mel distance, error of the compressed MDCT, mel of the first codebooks, commitment.
 
-    These are the mel spectrogram of the first codebooks and the commitment, or the verdicts of the
-    discriminator if there is one.
-
-    Source: Kumar et al. 2023, section 3.4.
+    Source: Kumar et al. 2023, section 3.4 (mel distance), without the discriminator.
     """
-    rate, weight = config.sound.sample_rate, config.net.adversarial_weight
+    rate = config.sound.sample_rate
 
     def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         target = batch["audio"]
-        if weight:
-            out, verdicts = model(target)
-            verdicts["layers"] = _LAYERS * verdicts["layers"]
-            parts = {name: weight * value for name, value in verdicts.items()}
-        else:
-            out = model(target)
-            parts = {
-                "first": _FIRST * (out["mel"] - _levels(config, target)).abs().mean(),
-                "commitment": _COMMITMENT * out["commitment"],
-            }
+        out = model(target)
         estimate = out["audio"].float()
         heard, wanted = (bend(codec.network.transform(x)) for x in (estimate, target))
-        parts |= {
+        parts = {
             "mel": _MEL * mel_distance_db(estimate, target, rate).mean(),
             "wave": _WAVE * (heard - wanted).abs().mean() / wanted.abs().mean().clamp(min=1e-3),
+            "first": _FIRST * (out["mel"] - _levels(config, target)).abs().mean(),
+            "commitment": _COMMITMENT * out["commitment"],
         }
         return sum(parts.values()), {name: part.item() for name, part in parts.items()}
 
@@ -241,18 +163,11 @@ def training(config: Config, data: Data, model: Codec, _run_dir: Path) -> Iterat
     """Clips and loss."""
     if config.plan.n_devices > 1:
         raise ValueError(f"the codec trains on one device, got n_devices {config.plan.n_devices}")
-    clips, trained = Clips(config, data), None
-    if config.net.adversarial_weight:
-        if model.fresh:
-            raise ValueError("adversarial_weight needs a trained codec to begin with (--start)")
-        # The codes stay as they are, and what reads them still can.
-        model.requires_grad_(False).network.decoder.requires_grad_(True)
-        model.network.quantizer.follows = False
-        trained = seeded(lambda: Adversaries(model, Discriminator()), config.plan.seed, "verdicts")
-    elif model.fresh:
+    clips = Clips(config, data)
+    if model.fresh:
         frames = clips.samples // config.hop_length
         n = min(len(clips), -(-_FIRST_FRAMES // frames))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.plan.seed)
             begin_linear(model, torch.stack([clips[i]["audio"] for i in range(n)]))
-    yield Training(clips, loss_of(config, model), trained=trained)
+    yield Training(clips, loss_of(config, model))
