@@ -90,6 +90,16 @@ def calibration_error(stated: ArrayLike, right: ArrayLike, n_bins: int = 10) -> 
     return float(np.abs(np.bincount(place, stated - right)).sum() / len(stated))
 
 
+def calibration_noise(stated: ArrayLike, rng: np.random.Generator, draws: int = 200) -> float:
+    """The mean `calibration_error` of someone whose stated probabilities (n,) are all true.
+
+    It is not 0: of a few clips in a bin, more or fewer are right by chance.
+    """
+    stated = np.asarray(stated, float)
+    lots = rng.random((draws, len(stated))) < stated
+    return float(np.mean([calibration_error(stated, right) for right in lots]))
+
+
 def pesq_mos(sound: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
     """PESQ of speech (1, samples), wideband: an opinion from 1 to 4.6 (ITU-T P.862.2)."""
     return need("pesq").pesq(16_000, *_at_16_khz(sample_rate, target, sound), "wb")

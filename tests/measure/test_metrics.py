@@ -5,6 +5,7 @@ import pytest
 
 from labkit.measure.metrics import (
     calibration_error,
+    calibration_noise,
     chain_scores,
     levenshtein,
     macro_f1,
@@ -59,3 +60,7 @@ def test_calibration_error_by_hand():
     """Said .95 twice and right once: .45 off; said .3 twice and never right: .3 off."""
     assert calibration_error([0.95, 0.95, 0.3, 0.3], [1, 0, 0, 0]) == pytest.approx(0.375)
     assert calibration_error([1.0, 1.0], [True, True]) == 0.0
+    rng = np.random.default_rng(0)
+    assert calibration_noise([1.0, 0.0], rng) == 0.0
+    assert calibration_noise([0.5], rng) == 0.5  # one clip is right or wrong
+    assert calibration_noise([0.5] * 10_000, rng) == pytest.approx(0.004, abs=5e-4)  # 0.8 sigma

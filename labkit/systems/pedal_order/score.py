@@ -12,7 +12,13 @@ import torch
 from scipy.fft import dct
 
 from labkit.effects.chain import Chain
-from labkit.measure.metrics import calibration_error, chain_scores, macro_f1, si_sdr_db
+from labkit.measure.metrics import (
+    calibration_error,
+    calibration_noise,
+    chain_scores,
+    macro_f1,
+    si_sdr_db,
+)
 from labkit.measure.score import SOURCES, STRANGERS, Row, row
 from labkit.signal.behind import behind_chain
 from labkit.signal.files import AudioError
@@ -94,11 +100,13 @@ def score(
             answers["chance"] = [canonical_names(protocol.sampler.order(rng)) for _ in ours]
             exact = {who: chain_scores(truth, a)["exact"] for who, a in answers.items()}
             f1 = {who: macro_f1(truth, a, protocol.pedals) for who, a in answers.items()}
-            stated = calibration_error([one.probability for one in found], exact["ours"])
+            stated = [one.probability for one in found]
+            gaps = {"ours": calibration_error(stated, exact["ours"])}
+            gaps["oracle"] = calibration_noise(stated, rng)
             exact["prior"] = max(Counter(truth).values()) / n
             exact["oracle"] = [_oracle(example, sound.sample_rate) for example in examples[:200]]
             f1["prior"] = macro_f1(truth, [protocol.pedals] * n, protocol.pedals)
-            scores = {"exact chain": exact, "macro F1": f1, "calibration error": {"ours": stated}}
+            scores = {"exact chain": exact, "macro F1": f1, "calibration error": gaps}
             for metric, values in scores.items():
                 groups = ids if metric == "exact chain" else ["all"] * n  # no mean: no interval
                 values["reference"] = PUBLISHED.get((protocol.name, metric))
