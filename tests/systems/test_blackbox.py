@@ -297,17 +297,6 @@ def test_unfamiliar_sounds_stay_in_the_range_of_the_training(small):
     assert (kept <= free.quantile(0.98, 0) + 1e-6).all()
 
 
-def test_the_threshold_for_speech_is_measured_and_follows_its_level_and_its_pauses():
-    settings = SYSTEM.presets["speech"].but(seconds=1.0)
-    rate = settings.sound.sample_rate
-    words = bursts(0, 1.0, rate) * (np.arange(rate) % (rate // 2) > rate // 8)
-    quiet, noisy = (words + x * noise(1, rate, seed=1) for x in (0.0125, 0.016))
-    sounds = np.stack([quiet, quiet / 2, noisy]).astype(np.float32)
-    for model in (build(settings), untrained(settings)):  # nothing of it is learnt
-        thresholds_db = 70 * model(torch.from_numpy(sounds))[:, 0].detach().numpy() - 80
-        assert thresholds_db[0] - thresholds_db[1:] == pytest.approx([6.02, -2.14], abs=0.1)
-
-
 # Data
 
 

@@ -50,6 +50,8 @@ _OCTAVES, _Q = 1 / 3, 0.7
 # What an engineer measures for each band, and how softly he begins where a spread ends.
 _BANDS_HZ = ((20, 160), (350, 950), (1000, 2900), (4200, 16_000))
 _KNEE_DB = 4.0
+# An expander begins so far above the disturbance, or, where that is loud, so far below the speech.
+_ABOVE_NOISE_DB, _BELOW_SPEECH_DB = 18.0, 16.0
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,10 @@ def spoilt(
         clean, dry = parts[:1], parts[1:].sum(0, keepdims=True)
         target, setting = engineered(config, dry, clean)
         known |= setting
-        heard = dry * _gain(level_db)
-        known |= {name: measure(heard, rate) for name, measure in task.measured.items()}
+        if noise is not None:
+            above_db = max(rms_dbfs(parts[2:]), -90.0) + _ABOVE_NOISE_DB
+            threshold_db = min(above_db, rms_dbfs(dry) - _BELOW_SPEECH_DB) + level_db
+            known["expander: threshold_db"] = (threshold_db + 80) / 70
     target = target * _gain(level_db) if task.level_moves_target else target
     answer = np.array([known.get(name, np.nan) if drawn else np.nan for name in task.names])
     return dry * _gain(level_db), target, np.clip(answer, 0.005, 0.995).astype(np.float32)

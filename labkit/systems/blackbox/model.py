@@ -74,18 +74,9 @@ class Controller(nn.Module):
         vector = self.encoder(spectrogram[:, None])
         heard = self.head(torch.cat([vector, statistics], dim=1)) + self.linear(statistics)
         knobs = torch.sigmoid(heard)
-        if not self.training:
-            knobs = self.mean_setting.lerp(knobs.clamp(*self.output_range), self.trust)
-        return self._with_measured(knobs, audio)
-
-    def _with_measured(self, knobs: Tensor, audio: Tensor) -> Tensor:
-        """The knobs (b, knobs) that the task measures take the place of the network's."""
-        task, rate = self.config.task, self.config.sound.sample_rate
-        columns = list(knobs.unbind(1))
-        for name, measure in task.measured.items():
-            places = [measure(sound, rate) for sound in audio.mean(1, keepdim=True).cpu().numpy()]
-            columns[task.names.index(name)] = knobs.new_tensor(places)
-        return torch.stack(columns, 1)
+        if self.training:
+            return knobs
+        return self.mean_setting.lerp(knobs.clamp(*self.output_range), self.trust)
 
     @torch.no_grad()
     def set_output_range(self, audio: Tensor) -> None:
