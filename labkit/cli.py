@@ -15,7 +15,7 @@ import tyro
 
 from labkit import commands
 from labkit.signal.paths import check_writable
-from labkit.systems.system import SYSTEMS, System, system
+from labkit.systems.system import SYSTEMS, System, settings_of, system
 
 if TYPE_CHECKING:
     from labkit.measure.score import Row
@@ -129,9 +129,10 @@ def train(chosen: System, arguments: Sequence[str]) -> int:
     folder = given.run.run_dir or Path("runs") / (
         f"{chosen.name}_{preset}" if several else chosen.name
     )
+    config = replace(config, sound=given.sound, net=given.net, plan=given.plan)
+    settings_of(config, given.data)  # what is refused deletes nothing
     if given.run.fresh:
         clear(folder)
-    config = replace(config, sound=given.sound, net=given.net, plan=given.plan)
     begun = time.perf_counter()
 
     def on_log(row: dict[str, float]) -> None:

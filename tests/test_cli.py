@@ -377,6 +377,7 @@ def test_a_training_writes_checkpoint_and_facts_and_fresh_starts_over(
     facts = json.loads((tmp_path / "pedal_order.json").read_text())
     assert facts["command"].startswith("labkit train pedal_order --run-dir")
     assert facts["sha256"] in capsys.readouterr().out
+    assert "batch_size must" in fails(capsys, *command, "--fresh", "--batch-size", 0)
     assert (tmp_path / "cache" / "pictures.npy").exists()
     assert run(*command, "--fresh") == 0
     left = sorted(path.name for path in tmp_path.iterdir())
