@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
 from labkit import commands
 from labkit.signal.paths import check_writable
-from labkit.systems.system import SYSTEMS, System, system
+from labkit.systems.system import SYSTEMS, System, settings_of, system
 
 if TYPE_CHECKING:
     from labkit.measure.score import Row
@@ -34,7 +34,7 @@ examples:
   labkit synth note.wav                          make a preset for Vital
   labkit match dry.wav wet.wav                   imitate your own pedal
   labkit train pedal_order --steps 500 --run-dir runs/mine
-  labkit evaluate pedal_order --n 200
+  labkit evaluate pedal_order --n 200 --out mine.json
   labkit results pedal_order                     print the shipped results
 """
 
@@ -69,8 +69,10 @@ def _run(arguments: list[str]) -> int:
         if name in SYSTEMS:
             run = train if arguments[0] == "train" else evaluate
             return run(system(name), arguments[2:])
-    if arguments[0] == "data" and len(arguments) > 1:  # `data get` is one command of two words
+    if arguments[0] == "data":  # `data get` is one command of two words
         arguments = [" ".join(arguments[:2]), *arguments[2:]]
+        if arguments[0] not in commands.COMMANDS:
+            raise ValueError("data must be followed by list, get or render-synth")
     verbs = {**commands.COMMANDS, "train": _train_help, "evaluate": _evaluate_help}
     return tyro.extras.subcommand_cli_from_dict(
         verbs,
@@ -81,17 +83,14 @@ def _run(arguments: list[str]) -> int:
     )
 
 
-def _train_help(name: tyro.conf.Positional[str]) -> int:
-    """Train a system: pedal_order, saturation, blackbox, style, synth, text or codec.
-
-    `labkit train SYSTEM --help` lists its settings.
-    """
+def _train_help(name: Annotated[str, tyro.conf.Positional, commands.ONE_OF_THEM]) -> int:
+    """Train a system; `labkit train SYSTEM --help` lists its settings."""
     system(name.replace("-", "_"))
     return 0
 
 
-def _evaluate_help(name: tyro.conf.Positional[str]) -> int:
-    """Score a system beside its baselines, and write data/results/SYSTEM.json."""
+def _evaluate_help(name: Annotated[str, tyro.conf.Positional, commands.ONE_OF_THEM]) -> int:
+    """Score a system beside its baselines; `labkit evaluate SYSTEM --help` lists the options."""
     system(name.replace("-", "_"))
     return 0
 
@@ -108,7 +107,8 @@ class _Run:
 class _Network:
     preset: str | None = None  # a checkpoint that ships
     checkpoint: Path | None = None  # weights to score instead of the shipped ones
-    out: Path | None = None  # results file; data/results/SYSTEM.json by default
+    # results file; by default data/results/SYSTEM.json, or of your own weights a file beside them
+    out: Path | None = None
 
 
 def train(chosen: System, arguments: Sequence[str]) -> int:
@@ -129,9 +129,10 @@ def train(chosen: System, arguments: Sequence[str]) -> int:
     folder = given.run.run_dir or Path("runs") / (
         f"{chosen.name}_{preset}" if several else chosen.name
     )
+    config = replace(config, sound=given.sound, net=given.net, plan=given.plan)
+    settings_of(config, given.data)  # what is refused deletes nothing
     if given.run.fresh:
         clear(folder)
-    config = replace(config, sound=given.sound, net=given.net, plan=given.plan)
     begun = time.perf_counter()
 
     def on_log(row: dict[str, float]) -> None:
@@ -183,13 +184,15 @@ def evaluate(chosen: System, arguments: Sequence[str]) -> int:
         if isinstance(value, int) and value < least:
             flag = name.replace("_", "-")
             raise ValueError(f"--{flag} must be at least {least}, got {value}")
-    target = network.out or results_path(chosen.name)
+    shipped, own = results_path(chosen.name), network.checkpoint
+    if own and own.resolve() not in map(chosen.shipped_path, chosen.checkpoints):
+        shipped = own.with_suffix(".results.json")  # rows of the shipped weights have their name
+    target = network.out or shipped
     check_writable(target)
     if target.exists():
         read(chosen.name, path=target)  # a file of something else is refused at once
     presets = [network.preset] if network.preset else list(chosen.checkpoints)
-    shipped = [chosen.shipped_path(preset) for preset in presets]
-    paths = [network.checkpoint] if network.checkpoint else shipped
+    paths = [own] if own else [chosen.shipped_path(preset) for preset in presets]
     rows: list[Row] = []
     for path in paths:
         begun = time.perf_counter()

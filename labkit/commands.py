@@ -6,9 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from labkit.signal.paths import new_files, replace_text
+from labkit.systems.system import SYSTEMS
+
+ONE_OF_THEM = arg(help=f"one of {', '.join(SYSTEMS)}.")
 
 # Slow imports stand inside the functions, so that an unreadable file is reported at once.
 
@@ -29,7 +32,7 @@ def chain(
     unless `--refine` finds one.
 
     Args:
-        file: the wet recording: wav, flac, mp3, ogg or m4a; any sample rate and channels.
+        file: the wet recording: any audio file, sample rate and channels.
         dry: a dry recording to play through the chain that was found.
         refine: fit the knobs until the dry recording through the chain sounds like the wet one.
             --dry must be the very signal that entered the pedals.
@@ -165,6 +168,7 @@ def match(
     from labkit.signal.files import read_audio, write_audio
     from labkit.systems.blackbox.match import RACKS
     from labkit.systems.blackbox.match import match as search
+    from labkit.systems.pedal_order import with_levels
 
     (dry_audio, dry_rate), (wet_audio, wet_rate) = read_audio(dry), read_audio(wet)
     files = new_files(out, wet.stem, ".chain.json", ".board.py", ".matched.wav")
@@ -183,10 +187,11 @@ def match(
     if not found.explained:
         print("no match: none of these pedals explains the wet recording")
         return 0
-    print(f"\n{found.chain}\n\n{found.chain.to_code()}\n")
-    found.chain.save(files[0])
-    replace_text(files[1], found.chain.to_code() + "\n")
-    write_audio(files[2], found.chain.render(dry_audio, dry_rate), dry_rate)
+    chain = with_levels(found.chain, dry_audio, dry_rate, input_rms_dbfs=None)
+    print(f"\n{chain}\n\n{chain.to_code()}\n")
+    chain.save(files[0])
+    replace_text(files[1], chain.to_code() + "\n")
+    write_audio(files[2], chain.render(dry_audio, dry_rate), dry_rate)
     return _wrote(files)
 
 
@@ -194,7 +199,7 @@ def saturation(
     file: Positional[Path],
     *,
     clean: Path | None = None,
-    curve: str | None = None,
+    curve: Literal["tanh", "arctan", "hard_clip", "cubic", "hysteresis"] | None = None,
     out: Path | None = None,
     checkpoint: Path | None = None,
 ) -> int:
@@ -203,7 +208,7 @@ def saturation(
     Args:
         file: the saturated recording.
         clean: the same performance before saturation; any level, up to a second early or late.
-        curve: the curve, if you know it: tanh, arctan, hard_clip, cubic or hysteresis.
+        curve: the curve, if you know it.
         out: folder for the answer as a JSON file; without it nothing is written.
         checkpoint: weights to use instead of the shipped ones (.safetensors).
     """
@@ -262,15 +267,17 @@ def enhance(
     """Play a recording through real audio plug-ins; a network moves their knobs over time.
 
     Args:
-        file: the recording: wav, flac, aiff, ogg or mp3; any length, sample rate and channels.
+        file: the recording: any audio file, length, sample rate and channels.
         preset: distortion, speech (less breath, clicks and room sound) or mastering.
         out: folder for the sound, the knob curves and code; by default output/FILE.
         hop: seconds between two knob settings.
-        lufs: target loudness, e.g. -16 for streaming; less if the peaks would exceed full scale.
+        lufs: target loudness, -70 to 0, e.g. -16 for streaming; less where peaks would clip.
         checkpoint: weights to use instead of the shipped ones of this preset (.safetensors).
     """
     from labkit.systems import blackbox
 
+    if lufs is not None and not -70 <= lufs <= 0:
+        raise ValueError(f"--lufs must lie in -70 to 0, got {lufs}")
     if said := blackbox.playable(blackbox.TASKS[preset])[1]:
         print(said)
     model = blackbox.load(checkpoint, preset=preset)
@@ -301,7 +308,7 @@ def style(
     """Equalise and compress a recording so that it sounds like a reference recording.
 
     Args:
-        file: the recording: wav, flac, mp3 or ogg; 16 kHz or more, any length and channels.
+        file: the recording: any audio file of 16 kHz or more.
         reference: a recording with the wanted tone and dynamics; its content does not matter.
         out: folder for sound, settings and code; by default output/FILE_like_REFERENCE.
         checkpoint: weights to use instead of the shipped ones (.safetensors).
@@ -345,14 +352,14 @@ def text(
     """Apply the effects that a sentence describes; write the sound and its settings.
 
     Args:
-        file: the recording: wav, flac, mp3 or ogg; 4 kHz or more, any length and channels.
+        file: the recording: any audio file of 4 kHz or more.
         prompt: English: "warm and spacious", "a bit brighter, less reverb", "+3 dB at 2 kHz".
         out: folder for sound, preset, chain, code and summary; by default output/PROMPT.
         seconds: length to process, from the start; by default all of it.
         start_from: a preset.json from an earlier answer, which the prompt then changes.
         strength: strength of the whole effect, 0 (none) to 2 (double).
         n: answers to write: the best one, and n - 1 variations of it.
-        lexicon: use the word list (lexicon) only, without the network.
+        lexicon: use the word list alone. Else a network corrects the words that many people set.
         plan: print how each word is understood, and stop before processing.
         checkpoint: weights to use instead of the shipped ones (.safetensors).
         seed: random seed of the variations.
@@ -397,20 +404,20 @@ def synth(
     n: int = 16,
     refine: int = 300,
     pitch: int | None = None,
-    preset: str = "vital_simple",
+    preset: Literal["vital_simple", "vital_full"] = "vital_simple",
     checkpoint: Path | None = None,
     seed: int = 0,
 ) -> int:
     """Turn a recording of one note into a synthesizer preset and a MIDI file that plays it.
 
     Args:
-        file: the recording: wav, flac, mp3 or ogg; its beginning is used.
+        file: the recording: any audio file; its beginning is used.
         out: folder for the preset, the MIDI file and the sound; by default output/FILE.
         n: presets to try; the nearest is kept.
             Notes that you rendered with `labkit data render-synth` are tried too.
         refine: further presets to try, by which CMA-ES improves the best one; 0 is quickest.
         pitch: MIDI note number, 36 to 84, if you know it; 60 is middle C.
-        preset: the network: vital_simple, or vital_full with twice as many settings.
+        preset: the network; vital_full has twice as many settings.
         checkpoint: weights to use instead of the shipped ones (.safetensors).
         seed: random seed of the presets that are tried.
     """
@@ -515,7 +522,7 @@ def plugins(names: Positional[tuple[str, ...]] = (), *, check: bool = False) -> 
     return status
 
 
-def results(system: Annotated[str | None, Positional] = None) -> int:
+def results(system: Annotated[str | None, Positional, ONE_OF_THEM] = None) -> int:
     """Print the shipped results tables of one system, or of all."""
     from labkit.lab import results as pages
 

@@ -130,6 +130,7 @@ def test_errors_are_one_line_and_an_interruption_says_so(capsys, monkeypatch, tm
     assert run("train", "saturation") == 130
     assert capsys.readouterr().err == "labkit: stopped; the last checkpoint is kept\n"
     assert "system must be one of pedal_order" in fails(capsys, "train", "nosuch")
+    assert "by list, get or render-synth" in fails(capsys, "data", "--help")
     assert "--preset must be one of" in fails(capsys, "train", "saturation", "--preset", "huge")
     assert fails(capsys, "evaluate", "pedal_order", "--n", 0).endswith("at least 1, got 0\n")
     script = Path(sys.executable).with_name("labkit")
@@ -267,6 +268,7 @@ def test_chain_says_what_is_wrong_before_it_writes(
     assert "not a readable safetensors file" in damaged
     enhance = ("enhance", "none.wav", "--preset", "mastering")
     assert "none.wav" in fails(capsys, *enhance)
+    assert "--lufs must lie in -70 to 0" in fails(capsys, *enhance, "--lufs", "nan")
     assert not Path("output").exists()
 
 
@@ -375,6 +377,7 @@ def test_a_training_writes_checkpoint_and_facts_and_fresh_starts_over(
     facts = json.loads((tmp_path / "pedal_order.json").read_text())
     assert facts["command"].startswith("labkit train pedal_order --run-dir")
     assert facts["sha256"] in capsys.readouterr().out
+    assert "batch_size must" in fails(capsys, *command, "--fresh", "--batch-size", 0)
     assert (tmp_path / "cache" / "pictures.npy").exists()
     assert run(*command, "--fresh") == 0
     left = sorted(path.name for path in tmp_path.iterdir())
@@ -402,6 +405,9 @@ def test_an_evaluation_replaces_only_the_rows_that_it_made(capsys, tmp_path, mon
         ("large", 5.0, "synth_vital_full.safetensors"),
     ]
     assert "small" in capsys.readouterr().out
+    own = tmp_path / "synth.safetensors"  # the shipped one's name
+    assert run("evaluate", "synth", "--checkpoint", own) == 0
+    assert len(read("synth", path=tmp_path / "synth.results.json")) == 1
 
 
 def test_what_an_evaluation_could_not_write_or_do_is_said_before_it_begins(capsys, tmp_path):
@@ -514,4 +520,4 @@ def test_results_prints_one_table_or_all(capsys):
     assert one.startswith("saturation\n\n| task | ")
     assert run("results") == 0
     assert one in capsys.readouterr().out
-    assert "no results for 'nosuch'" in fails(capsys, "results", "nosuch")
+    assert "system must be one of blackbox" in fails(capsys, "results", "nosuch")

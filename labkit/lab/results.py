@@ -85,19 +85,15 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def shipped_table(system: str) -> Table:
-    """The results table of a system without the rows that split a figure (a colon in the metric).
-
-    Raises FileNotFoundError naming the command that makes the file.
-    """
+    """The table of a system without the rows that split a figure (a colon in the metric)."""
     return table([row for row in read(system) if ":" not in row.metric])
 
 
 def tables(system: str | None = None) -> dict[str, Table]:
-    """Every row of one system, or of all that have a results file, by the name of the system.
-
-    Raises FileNotFoundError naming the command that makes the file.
-    """
+    """Every row of one system, or of all, by its name; ValueError for the name of no system."""
     found = sorted(path.stem for path in results_path("x").parent.glob("*.json"))
+    if system not in (None, *found):
+        raise ValueError(f"system must be one of {', '.join(found)}, got {system!r}")
     return {name: table(read(name)) for name in ([system] if system else found)}
 
 

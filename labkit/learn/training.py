@@ -141,8 +141,8 @@ def fit(
         started = time.perf_counter()
         if first:
             signals = stack.enter_context(_deferred_signals())
-            board = need("torch.utils.tensorboard").SummaryWriter(run.folder, purge_step=run.step)
-            stack.enter_context(board)
+            writer = need("torch.utils.tensorboard").SummaryWriter
+            board = stack.enter_context(writer(run.folder, purge_step=run.step + 1))
             stack.enter_context(run.rescued())
         wrapped.train()
         run.begin_step()
@@ -198,13 +198,13 @@ class _Run:
         self.config: dict[str, Any] = {}
         self.step, self.best = 0, None
         self.rows: list[Row] = []
-        # What a step changes before it changes weights: buffers and the generator's state.
-        self.before: tuple[list[Tensor], Tensor] | None = None
+        # What a step changes before it changes weights: buffers, and generators on CPU and GPUs.
+        self.before: tuple[list[Tensor], Tensor, list[Tensor]] | None = None
 
     def begin_step(self) -> None:
         """Keep what `rescued` needs to undo a step that fails."""
         buffers = [buffer.detach().clone() for buffer in self.model.buffers()]
-        self.before = buffers, torch.get_rng_state()
+        self.before = buffers, torch.get_rng_state(), torch.cuda.get_rng_state_all()
 
     @contextlib.contextmanager
     def rescued(self) -> Iterator[None]:
@@ -219,6 +219,7 @@ class _Run:
                     for buffer, value in zip(self.model.buffers(), self.before[0], strict=True):
                         buffer.copy_(value)
                     torch.set_rng_state(self.before[1])
+                    torch.cuda.set_rng_state_all(self.before[2])
                     self.save()
             raise
 
@@ -258,6 +259,7 @@ class _Run:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["rng"])
+            torch.cuda.set_rng_state_all(state.get("gpu_rng", []))
             self.step, self.rows, self.best = state["step"], state["rows"], state["best"]
 
     def save(self) -> None:
@@ -267,7 +269,8 @@ class _Run:
         with replacing(self.path) as temporary:
             # In one piece: torch says nothing of a full disk.
             buffer = io.BytesIO()
-            torch.save({**state, "rng": torch.get_rng_state()}, buffer)
+            rng = {"rng": torch.get_rng_state(), "gpu_rng": torch.cuda.get_rng_state_all()}
+            torch.save(state | rng, buffer)
             temporary.write_bytes(buffer.getbuffer())
         rows = "".join(json.dumps(row) + "\n" for row in self.rows)
         replace_text(self.folder / "log.jsonl", rows)

@@ -19,16 +19,8 @@ if TYPE_CHECKING:  # `labkit --help` does without torch, which takes seconds
     from labkit.learn.training import Loss, Plan
     from labkit.measure.score import Row
 
-# Name -> module of its record. The modules of a system are imported at its first use.
-SYSTEMS = {
-    "pedal_order": "labkit.systems.pedal_order",
-    "saturation": "labkit.systems.saturation",
-    "blackbox": "labkit.systems.blackbox",
-    "style": "labkit.systems.style",
-    "synth": "labkit.systems.synth",
-    "text": "labkit.systems.text",
-    "codec": "labkit.systems.codec",
-}
+# Folders here, each with a record `SYSTEM`; their modules are imported at their first use.
+SYSTEMS = ("pedal_order", "saturation", "blackbox", "style", "synth", "text", "codec")
 
 
 @dataclass(frozen=True)
@@ -123,9 +115,7 @@ class System:
         from labkit.learn.training import fit
 
         data = self.part("train:Data")() if data is None else data
-        # As JSON holds them: paths as text, tuples as lists.
-        settings = {**config.flat(), **json.loads(json.dumps(asdict(data), default=str))}
-        _check_numbers(settings, {**type(config)().flat(), **asdict(type(data)())})
+        settings = settings_of(config, data)
         model = self.build(config)
         if start is not None:
             train, trained = importlib.import_module(f"{self.module}.train"), self.load(start)
@@ -209,15 +199,20 @@ def system(name: str) -> System:
     """
     if name not in SYSTEMS:
         raise ValueError(f"system must be one of {', '.join(SYSTEMS)}, got {name!r}")
-    return importlib.import_module(SYSTEMS[name]).SYSTEM
+    return importlib.import_module(f"labkit.systems.{name}").SYSTEM
 
 
 # Whole numbers whose default is above 0 and that may be 0; fractions that may not.
 _MAY_BE_0, _ABOVE_0 = ("warmup_steps", "n_workers"), ("seconds", "clip_seconds")
 
 
-def _check_numbers(given: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
-    """ValueError for a number below 0, or 0 for a size, where the default is not."""
+def settings_of(config: Config, data: Any) -> dict[str, Any]:
+    """All settings by name; ValueError for one below 0, or 0 for a size, where its default is not.
+
+    As JSON holds them: paths as text, tuples as lists.
+    """
+    given = {**config.flat(), **json.loads(json.dumps(asdict(data), default=str))}
+    usual = {**type(config)().flat(), **asdict(type(data)())}
     for name, value in given.items():
         default = usual[name]
         if type(default) in (int, float) and default >= 0:
@@ -225,3 +220,4 @@ def _check_numbers(given: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
             wanted = "above 0" if size and default else "0 or more"
             if not value >= 0 or (value == 0 and wanted == "above 0"):
                 raise ValueError(f"{name} must be {wanted}, got {value}")
+    return given

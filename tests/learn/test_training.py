@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -143,6 +144,8 @@ def test_a_finished_run_goes_on_with_more_steps_and_says_when_there_are_fewer(tm
     ended = run(tmp_path, **more, on_log=lambda row: steps.append(row["step"]))
     assert steps == [25, 30, 35, 40]
     assert json.loads((tmp_path / "config.json").read_text())["steps"] == 40
+    drawn = EventAccumulator(str(tmp_path)).Reload().Scalars("loss")
+    assert [point.step for point in drawn] == [5, 10, 15, 20, 25, 30, 35, 40]
     capfd.readouterr()
     assert torch.equal(run(tmp_path, **more), ended)
     assert "40 of 40 steps are done" in capfd.readouterr().err

@@ -263,8 +263,8 @@ def test_a_pair_is_explained_wherever_it_lies_or_it_is_said_why_not(pool):
     assert found.answer == ("cubic", pytest.approx(5.0, rel=0.02))
     assert found.pair.lag_ms == pytest.approx(200, abs=0.1)
     line = np.round(1e4 * clean) / 2e4  # half the sound, rounded as a file rounds it
-    no_curve = "no curve explains"
-    for wet, verdict in ((line, no_curve), (clean / 2, no_curve), (noise, "not aligned")):
+    told = "no curve explains", "no saturation", "not aligned"
+    for wet, verdict in zip((line, clean / 2, noise), told, strict=True):
         found = saturation.predict(model, wet, RATE, clean=clean)
         assert found.answer is None
         assert found.verdict.startswith(verdict)

@@ -72,6 +72,8 @@ class Pair:
         best = self.fits[0]
         left = f"{best.residual:.2%} of the wet energy is left over; a straight line leaves "
         left += f"{self.line:.2%}, the limit is {self.bar:.2%}"
+        if self.line < _LEAST_OF_LINE:
+            return "no saturation: wet is clean at another level"
         if self.explained:
             return f"{best.curve}, depth {best.depth:.2f}: {left}"
         if abs(self.likeness) < LEAST_LIKENESS:
@@ -288,7 +290,7 @@ def explain(wet: NDArray, clean: NDArray, curves: tuple[str, ...], **facts: floa
     _, level, offset = found[0]
     target, straight = y - y.mean(), x[LEAD:-EDGE] - x[LEAD:-EDGE].mean()
     share = float(target @ straight) ** 2 / float((target @ target) * (straight @ straight))
-    return Pair(tuple(fit for fit, *_ in found), 1.0 - share, level, offset, **facts)
+    return Pair(tuple(fit for fit, *_ in found), max(0.0, 1.0 - share), level, offset, **facts)
 
 
 def _fit_pair(x: NDArray, y: NDArray, curve: str) -> tuple[PairFit, float, float]:

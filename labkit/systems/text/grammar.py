@@ -19,7 +19,7 @@ _MAX_DEGREE = 2.5  # however often "very" is written
 _UNSAID_DB = 4.0  # of "boost 3 kHz", which says no amount
 _BELL_Q = 2.0  # of a bell whose width is not said: an octave away 1 dB is left of 6
 COLOUR_DB = 10.0  # of drive, below which a word is a colour rather than a distortion
-_UNKNOWN = "not understood"
+UNKNOWN = "not understood"
 _COMB_S = 0.0306  # mean length of the reverb's comb filters
 
 
@@ -383,7 +383,8 @@ class _Figures:
             self.put(f"vibrato of {100 * abs(token.value):g} cents", "vibrato", depth=depth)
             return
         up = frame.way > 0 or token.text[0] == "+" or frame.word(("sharp", "sharper"))
-        down = frame.way < 0 or token.value < 0 or (frame.word(("detune", "detuned")) and not up)
+        down = frame.way < 0 or token.value < 0 or frame.word(words()["lower"])  # "an octave below"
+        down = down or (frame.word(("detune", "detuned")) and not up)
         before = self.found[-1] if self.found else None
         if not frame.way and token.text[:1] not in "+-" and before and before.effect == "pitch":
             down = before.knobs["semitones"] < 0  # "down two semitones and 30 cents"
@@ -668,7 +669,7 @@ def read(prompt: str, *, names: bool = True) -> Reading:
     found = (*said.figures, *figures.found)
     missed = (*figures.missed, *said.missed)
     items = tuple(dict.fromkeys(said.items))
-    if not (told or missed or any(how != _UNKNOWN for _, how in said.plan)):
+    if not (told or missed or any(how != UNKNOWN for _, how in said.plan)):
         unknown = "".join(f"{word}: {how}; " for word, how in said.plan)
         lacks = "no word says how it should sound, as warmer or +3 dB at 2 kHz would"
         missed = (f"{unknown}{lacks}; only English is understood",)
@@ -755,7 +756,7 @@ class _Words:
             elif word in ("echo", "echoes") and self.direction >= 0 and not self.negated:
                 self.pedal("delay")  # to take an echo away is to take the room's
             elif word in told["parts"] and self.names and (what := self.unknown(place)):
-                self.missed.append(f"{what} {word}: {_UNKNOWN}")
+                self.missed.append(f"{what} {word}: {UNKNOWN}")
             elif before and word in told["parts"] and self.is_about(before):
                 self.items[before[0]] = _within(self.items[before[0]], word)
                 self.plan.append((word, "what that is about"))
@@ -767,7 +768,7 @@ class _Words:
                 named = word if word == name else f"{word} ({name})"
                 self.missed.append(f"{named}: a preset has no such effect")
             elif word not in told["filler"] | told["up"] | told["down"]:
-                self.plan.append((word, _UNKNOWN))
+                self.plan.append((word, UNKNOWN))
             kept = word in told["degrees"] or word in ("the", "my", "off", "out", "up")
             before = now or (before if kept else None)
 
@@ -786,7 +787,7 @@ class _Words:
         *_, last = ["", *(t.text for t in self.tokens[:place] if t.text not in ("up", "out"))]
         timbre = last == said and re.search("(y|ish|ed|ing|ic)$", said)
         verb = last in words()["owners"] | {"the"} and said == self.tokens[0].text
-        return said if how == _UNKNOWN and (timbre or verb) else ""
+        return said if how == UNKNOWN and (timbre or verb) else ""
 
     def is_about(self, before: tuple) -> bool:
         """Whether a band is what the timbre before it is about, as in "a tight low end"."""

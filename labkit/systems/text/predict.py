@@ -18,7 +18,7 @@ from labkit.signal.paths import new_files, replace_text, replacing
 from labkit.signal.seeds import generator
 from labkit.signal.units import amplitude_to_db, db_to_amplitude
 from labkit.systems.text.config import Config
-from labkit.systems.text.grammar import Reading, read
+from labkit.systems.text.grammar import UNKNOWN, Reading, read
 from labkit.systems.text.lexicon import Item, stem
 from labkit.systems.text.model import TextToEffects, encode_prompts, spectrogram
 from labkit.systems.text.preset import SPACES, START, Preset, fitted_gains_db
@@ -42,11 +42,6 @@ class Prediction:
     by: str  # "lexicon", or "network" where people's settings correct it
     reading: Reading
     agreement: float | None  # correlation of the lexicon's curve and people's, where both answer
-
-    @property
-    def keeps_level(self) -> bool:
-        """Whether the sentence states gains, which a matched loudness would shift."""
-        return any(figure.effect in ("eq", "gain") for figure in self.reading.figures)
 
 
 def predict(
@@ -98,7 +93,7 @@ def predict(
         gains = fitted_gains_db(CORRECTION * (network - lexicon))
         eq = tuple(band.louder(db) for band, db in zip(preset.eq, gains, strict=True))
         preset, by = replace(preset, eq=eq), "network"
-    start = None if named or current is None else current
+    start = None if named else current
     if not named:
         preset = start or Preset()
     if moves:
@@ -157,53 +152,44 @@ def render_file(
 ) -> Rendered:
     """Apply a preset to a file of any length in constant memory, as loud as it was.
 
-    Without `as_loud`, it is only turned down where its peak would clip.
-
-    The file (from 4 kHz) is rendered twice: to measure its loudness, and to write
-    a .wav file of the same rate, channels and length.
-
-    Raises:
-        AudioFileError, ValueError: for a source that is not usable or has no loudness.
+    Without `as_loud`, it is only turned down where its peak would clip. The file (from 4 kHz) is
+    rendered twice: to measure its loudness, and to write a .wav file of the same rate, channels and
+    length. Raises AudioFileError or ValueError for a source that is not usable.
     """
+    soundfile = need("soundfile")
     with Recording(source).survey() as sound:
-        stop = None if max_seconds is None else max(1, round(max_seconds * sound.sample_rate))
+        rate, channels = sound.sample_rate, sound.channels
+        stop = None if max_seconds is None else max(1, round(max_seconds * rate))
         n_samples = min(stop or sound.samples, sound.samples)
-        return _render(preset, sound, n_samples, target, as_loud=as_loud)
 
+        def dry(part: slice = slice(None)) -> Iterator[np.ndarray]:
+            for block in sound.blocks(_BLOCK, stop=n_samples):
+                yield block[part]
 
-def _render(
-    preset: Preset, sound: Recording, n_samples: int, target: str | Path, *, as_loud: bool
-) -> Rendered:
-    soundfile, rate, channels = need("soundfile"), sound.sample_rate, sound.channels
+        def wet() -> Iterator[np.ndarray]:
+            # A stereo pair shares a board, as a room needs it.
+            width = 2 if channels == 2 else 1
+            parts = [slice(k, k + width) for k in range(0, channels, width)]
+            rendered = [process_blocks(preset.board(rate), dry(part), rate) for part in parts]
+            for made in zip(*rendered, strict=True):
+                yield np.nan_to_num(np.concatenate(made))
 
-    def dry(part: slice = slice(None)) -> Iterator[np.ndarray]:
-        for block in sound.blocks(_BLOCK, stop=n_samples):
-            yield block[part]
-
-    def wet() -> Iterator[np.ndarray]:
-        # A stereo pair shares a board, as a room needs it.
-        width = 2 if channels == 2 else 1
-        parts = [slice(k, k + width) for k in range(0, channels, width)]
-        rendered = [process_blocks(preset.board(rate), dry(part), rate) for part in parts]
-        for made in zip(*rendered, strict=True):
-            yield np.nan_to_num(np.concatenate(made))
-
-    dry_meter, wet_meter = (LoudnessMeter(rate, channels) for _ in range(2))
-    for meter, blocks in ((dry_meter, dry()), (wet_meter, wet())):
-        for block in blocks:
-            meter.feed(block)
-    wanted_db = dry_meter.lufs() - wet_meter.lufs() if as_loud else 0.0
-    headroom_db = -0.1 - amplitude_to_db(wet_meter.peak) if wet_meter.peak > 0 else 0.0
-    shift_db = min(wanted_db if math.isfinite(wanted_db) else 0.0, headroom_db)
-    # A WAV file of 24 bits holds 4 GiB.
-    kind = "RF64" if 3 * n_samples * channels > 2**32 - 2**16 else "WAV"
-    with (
-        replacing(target) as temporary,
-        soundfile.SoundFile(temporary, "w", rate, channels, "PCM_24", format=kind) as file,
-    ):
-        for block in wet():
-            file.write(np.clip(db_to_amplitude(shift_db) * block.T, -1.0, 1.0))
-    return Rendered(Path(target), preset, dry_meter.lufs(), wet_meter.lufs(), shift_db)
+        dry_meter, wet_meter = (LoudnessMeter(rate, channels) for _ in range(2))
+        for meter, blocks in ((dry_meter, dry()), (wet_meter, wet())):
+            for block in blocks:
+                meter.feed(block)
+        wanted_db = dry_meter.lufs() - wet_meter.lufs() if as_loud else 0.0
+        headroom_db = -0.1 - amplitude_to_db(wet_meter.peak) if wet_meter.peak > 0 else 0.0
+        shift_db = min(wanted_db if math.isfinite(wanted_db) else 0.0, headroom_db)
+        # A WAV file of 24 bits holds 4 GiB.
+        kind = "RF64" if 3 * n_samples * channels > 2**32 - 2**16 else "WAV"
+        with (
+            replacing(target) as temporary,
+            soundfile.SoundFile(temporary, "w", rate, channels, "PCM_24", format=kind) as file,
+        ):
+            for block in wet():
+                file.write(np.clip(db_to_amplitude(shift_db) * block.T, -1.0, 1.0))
+        return Rendered(Path(target), preset, dry_meter.lufs(), wet_meter.lufs(), shift_db)
 
 
 def process_file(
@@ -236,7 +222,8 @@ def process_file(
     written = []
     for k, preset in enumerate(variations(found.preset, n, seed=seed)):
         sound, settings, chain, code = files[4 * k : 4 * k + 4]
-        as_loud = not found.keeps_level
+        # Stated gains would be shifted.
+        as_loud = not any(figure.effect in ("eq", "gain") for figure in found.reading.figures)
         written.append(render_file(preset, source, sound, max_seconds=seconds, as_loud=as_loud))
         preset.save(settings)
         preset.chain(rate).save(chain)
@@ -249,7 +236,10 @@ def process_file(
 def summary(prompt: str, found: Prediction, written: Sequence[Rendered]) -> str:
     """What was asked, understood, set and written, as text."""
     lines = [f"prompt      {prompt}"]
-    lines += [f"understood  {said}: {what}" for said, what in found.reading.plan]
+    lines += [
+        f"unknown     {said}" if what == UNKNOWN else f"understood  {said}: {what}"
+        for said, what in found.reading.plan
+    ]
     if not (found.items or found.reading.figures):
         lines.append("understood  no word of the lexicon and no figure")
     told = found.by
@@ -257,8 +247,10 @@ def summary(prompt: str, found: Prediction, written: Sequence[Rendered]) -> str:
         told += f", corrected by people, whose curve has correlation {found.agreement:+.2f} with it"
     lines.append(f"answered by {told}")
     lines += [f"not done    {what}" for what in found.reading.missed]
-    if found.preset.pitch["semitones"]:
-        lines.append("chain       without the shift of pitch, which is no pedal; the code has it")
+    lost = ["the shift of pitch"] * bool(found.preset.pitch["semitones"])
+    lost += ["the room's pre-delay and echoes"] * (found.preset.reverb["wet"] > 0)
+    if lost:
+        lines.append(f"chain       without {' and '.join(lost)}; the code has all")
     for one in written:
         lufs = f"{one.dry_lufs:.1f} LUFS in, {one.wet_lufs:.1f} out, shifted {one.shift_db:+.1f} dB"
         lines += ["", f"{one.path.name}  {lufs}", one.preset.summary()]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.effects.chain import Chain, Plugins, Step, build_board, pedalboard_code
+from labkit.effects.chain import Chain, Plugins, Step, build_board
 from labkit.effects.parameters import Parameter, ParameterSpace, space
 from labkit.effects.registry import effect
 from labkit.signal.paths import read_text, replace_text
@@ -80,8 +80,8 @@ _NEUTRAL = {
     "reverb": (0.5, 10.0, 1.0, 0.5, 0.0),
 }
 _ENDS = ("noise_gate",), ("limiter", "gain")
-# The knob that makes each effect stronger.
-_STRENGTH = {"pitch": "semitones", "distortion": "drive_db", "compressor": "ratio", "reverb": "wet"}
+# Knobs that make an effect stronger, and where each does nothing.
+_STRENGTH = {"semitones": 0, "drive_db": 0, "wet": 0, "mix": 0, "gain_db": 0, "bit_depth": 16}
 # The five bands of a preset that changes nothing: type, Hz, Q. Of all with a Q of .6 or more, they
 # follow the lexicon's curves best, to .15 dB; no curve of people's was asked.
 START = (
@@ -259,19 +259,19 @@ class Preset:
         return float(curve[hz > 1500].mean() - curve[hz < 800].mean())
 
     def scaled(self, strength: float) -> "Preset":
-        """Gains, drive, semitones and wet share times 0 to 2, a ratio to that power."""
+        """Gains, drive, semitones and wet shares times 0 to 2, ratios to that power; 0: nothing."""
         if not 0 <= strength <= 2:
             raise ValueError(f"strength must lie in [0, 2], got {strength}")
-        changed = {}
-        for name, knob in _STRENGTH.items():
-            params = getattr(self, name)
-            value = params[knob] ** strength if knob == "ratio" else params[knob] * strength
-            changed[name] = {**params, knob: clipped(KNOBS[name][knob], value)}
-        pedals = {name: dict(params) for name, params in self.pedals.items()}
-        for name, params in pedals.items():
-            for knob in {"mix", "gain_db"} & params.keys():
-                params[knob] = clipped(PEDALS[name][knob], params[knob] * strength)
-        return Preset(tuple(band.scaled(strength) for band in self.eq), **changed, pedals=pedals)
+        if strength == 0:
+            return Preset()
+        scaled = {name: dict(params) for name, params in self.settings().items()}
+        for name, params in scaled.items():
+            for knob in params.keys() & {"ratio", *_STRENGTH}:
+                off, value = _STRENGTH.get(knob, 0), params[knob]
+                value = value**strength if knob == "ratio" else off + strength * (value - off)
+                params[knob] = clipped(KNOBS[name][knob], value)
+        changed = {name: scaled.pop(name) for name in SPACES}
+        return Preset(tuple(band.scaled(strength) for band in self.eq), **changed, pedals=scaled)
 
     def to_json(self) -> str:
         """JSON text with a version."""
@@ -340,10 +340,6 @@ class Preset:
     def board(self, sample_rate: int) -> Any:
         """A fresh `pedalboard.Pedalboard`."""
         return build_board(self.plugins(sample_rate))
-
-    def to_code(self, sample_rate: int) -> str:
-        """Python source that builds the same board with pedalboard alone."""
-        return pedalboard_code(self.plugins(sample_rate))
 
     def summary(self) -> str:
         """The settings as text, an effect a line."""
