@@ -30,9 +30,9 @@ SENTENCES = {
     ("wet", -1): """
         less reverb, brighter | dial back the reverb | turn the reverb down | too much reverb |
         drier | dry it out | bring the reverb down | reverb off | half the reverb | warmer but with
-        less reverb | make it drier and brighter | strip the reverb out | less roomy | a lot less
-        echo | kill the echo | the reverb is too long | pull back the ambience | brighter and crisper, less
-        reverb | don't add reverb""",
+        less reverb | make it drier and brighter | shorten the reverb | less roomy | a lot less echo
+        | kill the echo | the reverb tail is too long | pull back the ambience | brighter and
+        crisper, less reverb | don't add reverb""",
     ("tilt", -1): """
         no echo and warmer | turn up the bass | turn down the treble | roll off the highs | too
         bright | not enough bass | not too bright | a touch darker | don't make it so harsh | tame
@@ -102,6 +102,7 @@ STATED = """
     overdrive into a 350 ms delay: delay_seconds 0.35 | bass 3, treble 7: 80 0, not without a unit
     chewy mids: 1000 0, not chewy mids | tremolo: not tremolo | make it wider: not width | hazlo m\u00e1s brillante: not English
     \u6e29\u6696: not English | mehr Bass bitte: not English | bright, wah: not wah
+    twice as loud: gain_db 6 | gate out the hiss: 8000 0
 """  # fmt: skip
 
 
