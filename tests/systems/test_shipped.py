@@ -23,6 +23,7 @@ from labkit.systems.saturation.data import item
 from labkit.systems.saturation.predict import predict_batch
 from labkit.systems.saturation.score import draw
 from labkit.systems.style import data
+from labkit.systems.style.model import GRADIENTS
 from labkit.systems.style.score import mr_stft, predicted, rendered
 from labkit.systems.system import SYSTEMS, system
 
@@ -86,7 +87,7 @@ def test_it_scores_again_what_its_card_says(name, preset, request):
 
 def test_the_tables_say_that_controllers_listen():
     """They beat rules, one setting for all, and their own setting for another clip."""
-    networks = [row for row in read("style") if row.name in ("autodiff", "spsa")]
+    networks = [row for row in read("style") if row.name in GRADIENTS]
     for row in read("blackbox") + networks:
         if row.protocol.startswith("match"):
             assert row.ours < 0.55  # of what doing nothing leaves
