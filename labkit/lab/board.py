@@ -209,6 +209,8 @@ class Duel(widgets.VBox):
     def _keep(self) -> None:
         """Add the game to the file; a file that is no list of games stays as it is."""
         games = json.loads(_DUELS.read_text(encoding="utf-8")) if _DUELS.is_file() else []
+        if not isinstance(games, list):
+            return
         yours, network = self.score
         game = {"when": datetime.now().isoformat(timespec="seconds"), "seed": self._seed}
         game |= {"sources": self._sources, "rounds": len(self.truth)}

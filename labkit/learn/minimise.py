@@ -29,12 +29,12 @@ class _Search:
 
     def __init__(self, loss: Callable, evaluations: int, seconds: float) -> None:
         self.loss = loss
-        self.until = time.perf_counter() + seconds
+        self.until = time.thread_time() + seconds
         self.left = evaluations
         self.best = np.inf, np.empty(0)
 
     def may_evaluate(self, n: int) -> bool:
-        return self.left >= n and time.perf_counter() < self.until
+        return self.left >= n and time.thread_time() < self.until
 
     def evaluate(self, points: np.ndarray) -> np.ndarray:
         """(k, n) -> (k,)."""
@@ -61,7 +61,7 @@ def minimise(
     population: int | None = None,
     bounded: bool = True,
 ) -> Found:
-    """Search from `start` (n,) until `evaluations` or `seconds` are spent.
+    """Search from `start` (n,) until `evaluations` or this thread's processor `seconds` are spent.
 
     Args:
         loss: points (k, n) -> losses (k,): float64 arrays, or for ``"gradient"`` tensors.

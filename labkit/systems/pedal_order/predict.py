@@ -221,7 +221,7 @@ def refine(
         wet: (channels, samples), from rest.
         dry_rate: sample rate of `dry`; that of `wet` when None.
         clip_seconds: length that is compared, from the start; 2 s hold every echo and oscillation.
-        seconds: wall time for `candidates`; each gets an even share of it.
+        seconds: processor time for `candidates`; each gets an even share of it.
         shelf: the pedals of a search over all orders, in at most `SHELF_SECONDS`; none by default.
         method: `fit_chain`, or `fit_chain_cma` as Okita and Katayose 2026.
         on_order: called with each order that was tried, and its SI-SDR in dB.
@@ -244,9 +244,9 @@ def refine(
         parts = [part[None, :n] for part in overlap(wet[0], dry[0], lag)]
         if not parts[0].any():
             return
-        until = time.perf_counter() + total
+        until = time.thread_time() + total
         for names in orders:
-            if explained() or time.perf_counter() > until:
+            if explained() or time.thread_time() > until:
                 return
             score, chain = si_sdr_db(*parts), Chain()
             if names:
