@@ -259,7 +259,8 @@ class _Run:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["rng"])
-            torch.cuda.set_rng_state_all(state.get("gpu_rng", []))
+            n_gpus = torch.cuda.device_count()  # the run may have begun on another machine
+            torch.cuda.set_rng_state_all(state.get("gpu_rng", [])[:n_gpus])
             self.step, self.rows, self.best = state["step"], state["rows"], state["best"]
 
     def save(self) -> None:
