@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -16,13 +17,14 @@ from labkit.cli import main
 from labkit.commands import COMMANDS
 from labkit.effects.chain import Chain, Step
 from labkit.effects.faust import program
+from labkit.effects.saturation import CURVES
 from labkit.measure.metrics import relative_error_db
 from labkit.measure.score import Row, read, write
 from labkit.signal import datasets
 from labkit.signal.files import read_audio, write_audio
 from labkit.signal.shipped import load_phrase, phrase_path
 from labkit.signal.units import rms_dbfs
-from labkit.systems import pedal_order, synth
+from labkit.systems import blackbox, pedal_order, synth
 from labkit.systems.pedal_order.config import SEPARATOR
 from labkit.systems.pedal_order.model import KINDS
 from labkit.systems.system import SYSTEMS, System, system
@@ -64,6 +66,14 @@ def wet_file(tmp_path):
 
 def run(*arguments):
     return main([str(argument) for argument in arguments])
+
+
+def test_choices_are_those_of_the_systems():
+    synths = [preset for preset in synth.SYSTEM.checkpoints if preset != "kosc"]
+    preset = [("enhance", "preset", blackbox.TASKS), ("synth", "preset", synths)]
+    for command, flag, names in [("saturation", "curve", CURVES), *preset]:
+        hint = str(get_type_hints(COMMANDS[command])[flag])
+        assert re.findall(r"'(\w+)'", hint) == list(names)
 
 
 def fails(capsys, *arguments):

@@ -23,8 +23,8 @@ from labkit.measure.losses import multi_scale_spectral
 from labkit.measure.score import read, row, write
 from labkit.signal.files import write_audio
 from labkit.systems import synth as system
-from labkit.systems.synth import score
 from labkit.systems.synth.model import SAMPLE_RATE, mono
+from labkit.systems.synth.score import sounds_of
 
 _NAME = "syntheon 0.1.0, key given"
 _OURS = ("recorded", "labkit synth", "MSS")
@@ -63,7 +63,7 @@ def main() -> None:
     heard = system.load().config.sound
     values, names = [], []
     with Synth(heard.spec) as synth, tempfile.TemporaryDirectory() as folder:
-        notes = score._sounds("recorded", heard, synth, Path("nowhere"), 0)
+        notes = sounds_of("recorded", heard, synth, Path("nowhere"), 0)
         for sound in [one for one in notes if one.refined][: given.n]:
             text = preset(given.python, sound.audio, sound.key, Path(folder))
             note = {"note_pitch": sound.key, "note_seconds": heard.seconds}

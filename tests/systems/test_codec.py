@@ -77,7 +77,7 @@ def test_round_trip_keeps_shape_at_any_rate(small, sample_rate, samples):
     out = small.round_trip(audio, sample_rate)
     assert out.shape == small.unquantised(audio, sample_rate).shape == audio.shape
     assert torch.isfinite(out).all()
-    frames = small.frames_of(math.ceil(samples * RATE / sample_rate))
+    frames = math.ceil(math.ceil(samples * RATE / sample_rate) / 64) + 1  # a window beyond the end
     codes = small.encode(audio, sample_rate)
     assert codes.shape == (4, 3, frames)
     assert torch.equal(codes[2:3], small.encode(audio[1:, :1], sample_rate))
@@ -153,7 +153,7 @@ def test_a_file_as_descript_publishes_it_is_read(tmp_path, monkeypatch):
     again, audio = official(path), noise(1, 2, 2001)
     assert again.config.hop_length == 8
     codes = again.encode(audio, RATE)
-    assert codes.shape == (2, 3, again.frames_of(2001))
+    assert codes.shape == (2, 3, math.ceil(2001 / 8))
     assert torch.equal(codes, theirs.encode(audio, RATE))
     decoded, *_ = again.network.dac.quantizer(again.latents(audio, RATE))
     expected = again.network.dac.decode(decoded)[..., :2001].view(1, 2, 2001)

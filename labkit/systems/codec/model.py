@@ -174,8 +174,6 @@ class Network(nn.Module):
     A frame more than there are hops: the last window reaches beyond the end.
     """
 
-    extra_frames = 1
-
     def __init__(self, config: Config) -> None:
         super().__init__()
         net = config.net
@@ -219,8 +217,6 @@ class Network(nn.Module):
 
 class Descript(nn.Module):
     """The network of descript-audio-codec (Kumar et al. 2023) behind the same four methods."""
-
-    extra_frames = 0
 
     def __init__(self, **sizes: object) -> None:
         super().__init__()
@@ -321,10 +317,6 @@ class Codec(nn.Module):
         own = self.config.sound.sample_rate
         decoded = self.network.decode(self.latents(audio, sample_rate))
         return _resample(decoded, own, sample_rate)[..., : audio.shape[-1]].reshape(audio.shape)
-
-    def frames_of(self, samples: int) -> int:
-        """The number of frames for so many samples at the codec's rate."""
-        return -(-samples // self.config.hop_length) + self.network.extra_frames
 
     def _framed(self, audio: Tensor, sample_rate: int) -> Tensor:
         """(b * channels, 1, frames * hop) at the codec's rate, zeros at the end."""

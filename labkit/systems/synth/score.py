@@ -98,7 +98,7 @@ def score(
     found = []
     with Synth(sound.spec) as synth:
         for kind in [sources] if sources else kinds:
-            if sounds := list(_sounds(kind, sound, synth, folder, n)):
+            if sounds := list(sounds_of(kind, sound, synth, folder, n)):
                 scores = judge(model, sounds, synth, notes, seed=seed, refine=refine)
                 facts = {"protocol": protocol, "sources": kind, "seed": seed}
                 found += rows(scores, [sound.name for sound in sounds], **facts)
@@ -121,7 +121,9 @@ def rows(scores: Scores, names: Sequence[str], **facts: object) -> list[Row]:
     return found
 
 
-def _sounds(kind: str, heard: config.Sound, synth: Synth, folder: Path, n: int) -> Iterator[Sound]:
+def sounds_of(
+    kind: str, heard: config.Sound, synth: Synth, folder: Path, n: int
+) -> Iterator[Sound]:
     """Notes of the test split, other people's presets, or recordings, if they are here."""
     seconds, suffix = heard.seconds, synthesizer_of(heard.parameters).suffix
     real = real_data_dir() or Path("nowhere")
