@@ -456,21 +456,6 @@ def test_a_curve_is_smooth_and_bridges_silence(small):
     np.testing.assert_allclose(silent.smooth, np.tile(START, (2, 1)), atol=1e-7)
 
 
-def test_the_expander_follows_what_is_heard_in_pauses_and_keeps_its_setting_without_them(small):
-    rate = 44_100
-    model, time = build(small(task="speech", seconds=2.0, sample_rate=rate)), np.arange(8 * rate)
-    breaths = 0.01 * noise(1, 8 * rate, seed=1)
-    words = noise(1, 8 * rate) * (time // (rate // 10) % 20 < 16)  # and a pause of .4 s
-    sounds = [words + breaths, (words + breaths) / 2, words + 1.4 * breaths, words + 20 * breaths]
-    sounds.append(np.where(time < 3 * rate, words + breaths, noise(1, 8 * rate)))
-    *heard, loud, once = (curve(model, x, rate).smooth[:, 0] for x in sounds)
-    thresholds_db = np.array([70 * knob.mean() - 80 for knob in heard])
-    assert thresholds_db[0] - thresholds_db[1:] == pytest.approx([6.02, -2.92], abs=0.1)
-    # breaths nearly as loud as words are no pause; a pause is remembered where there is none
-    assert loud == pytest.approx(model.config.task.start[0])
-    assert once == pytest.approx(heard[0].mean(), abs=0.01)
-
-
 @pytest.mark.parametrize(
     ("rate", "channels", "samples"), [(RATE, 1, 40_001), (44_100, 2, 70_000), (8000, 1, 300)]
 )

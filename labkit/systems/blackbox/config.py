@@ -1,18 +1,16 @@
 """The three tasks of the controller: which plug-ins it turns, and the sizes of a training."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 
 import numpy as np
-from scipy.ndimage import grey_closing
 from torch import Tensor
 
 from labkit.effects.hosts.plugin import Unit
 from labkit.learn.training import Plan
 from labkit.measure.align import aligned_distance
-from labkit.signal.units import rms_dbfs
 from labkit.systems import system
 
 # Shelves below 160 Hz and above 4.2 kHz, bells at 580 Hz and 1.7 kHz: the plug-in's names of its
@@ -52,32 +50,6 @@ def _multiband(threshold: float) -> Unit:
     return Unit("ZaMultiComp", {f"threshold_{k}_db": threshold for k in (1, 2, 3)}, fixed)
 
 
-# A pause is 150 ms or more, together .2 s, that lie 25 dB or more below the level of the speech.
-_PAUSE_PIECES, _ALL_PIECES, _BELOW_SPEECH_DB = 15, 20, 25.0
-# The expander begins so far above what is heard there, and at least so far below the speech.
-_ABOVE_PAUSES_DB, _BELOW_WORDS_DB = 19.0, 16.0
-
-
-def threshold_above_pauses(speech: np.ndarray, sample_rate: int) -> float:
-    """Where the expander's threshold stands, 0..1, to lower what is in the pauses of speech.
-
-    `speech` is (1, samples). NaN where it has no pause that is clearly quieter than its words.
-    """
-    hop, level_dbfs = sample_rate // 100, rms_dbfs(speech)
-    pieces = speech[0, : speech.shape[1] // hop * hop].reshape(-1, hop)
-    power = np.convolve(np.square(pieces).mean(1), np.full(3, 1 / 3), mode="same")
-    power = power[power > 1e-10]  # digital silence holds no noise
-    # After this closing the values below a level are those of long runs below it.
-    if len(power) < _ALL_PIECES:
-        return np.nan
-    closed = grey_closing(10 * np.log10(power), _PAUSE_PIECES, mode="constant", cval=0.0)
-    quiet_dbfs = np.sort(closed)[_ALL_PIECES - 1]
-    if quiet_dbfs > level_dbfs - _BELOW_SPEECH_DB:
-        return np.nan
-    threshold_db = min(quiet_dbfs + _ABOVE_PAUSES_DB, level_dbfs - _BELOW_WORDS_DB)
-    return float(np.clip((threshold_db + 80.0) / 70.0, 0.0, 1.0))
-
-
 # About the medians over recordings for training; treble that a telephone has lost is not counted.
 _SPEECH = tuple((level_db, level_db) for level_db in (-18.0, -3.0, -13.0, -20.0))
 # Eight tenths of two seconds of finished music for training and validation lie between these.
@@ -105,8 +77,6 @@ class Task:
     noise_db: tuple[float, float] | None = None  # range of the disturbance's level
     floor_db: float = -80.0  # of `aligned_distance`: hiss and pauses lie below -80 dB
     anchor: float = 0.0  # weight of imitation while the plug-ins play
-    # knobs that a recording (1, samples) at a rate tells without a network, in 0..1 or NaN
-    measured: Mapping[str, Callable[[np.ndarray, int], float]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -133,7 +103,6 @@ TASKS = MappingProxyType(
             noise_db=(-30.0, 0.0),
             floor_db=-110.0,
             anchor=1.0,
-            measured={"expander: threshold_db": threshold_above_pauses},
         ),
         "mastering": Task(
             (_equaliser("master_gain_db"), _multiband(0.99), _LIMITER),

@@ -78,20 +78,13 @@ def _curve(model: Controller, sound: Recording | _Array, hop_s: float) -> Curve:
     n = -(-sound.samples // hop)
     # Allocated at once: small arrays kept between large ones would fragment the heap.
     found = np.empty((n, len(task.start)))
-    measured = {name: np.full(n, np.nan) for name in task.measured}
     for first in range(0, n, _N_PREDICTED_TOGETHER):
         last = min(first + _N_PREDICTED_TOGETHER, n)
         windows = np.stack([_window(model, sound, k * hop + hop // 2) for k in range(first, last)])
         knobs = model(torch.from_numpy(windows)).double().numpy()
         knobs[np.sqrt((windows**2).mean((1, 2))) < _SILENT_RMS] = np.nan
         found[first:last] = knobs
-        for name, measure in task.measured.items():
-            places = [measure(window, model.config.sound.sample_rate) for window in windows]
-            measured[name][first:last] = places
     filled = _filled(found, task.start)
-    for name, places in measured.items():
-        if np.isfinite(places).any():
-            filled[:, task.names.index(name)] = _filled(places[:, None], task.start)[:, 0]
     smooth = np.clip(gaussian_filter1d(filled, _SMOOTH_HOPS, axis=0, mode="nearest"), 0, 1)
     return Curve(task.names, (np.arange(n) + 0.5) * hop / rate, smooth, hop / rate)
 
@@ -107,7 +100,7 @@ def _window(model: Controller, sound: Recording | _Array, middle: int) -> np.nda
 
 
 def _filled(knobs: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Windows without a setting (NaN) get one between their neighbours'; if all are, the start."""
+    """Silent windows (NaN) get settings between their neighbours'; silent recordings the start."""
     known = np.isfinite(knobs[:, 0])
     if not known.any():
         return np.tile(start, (len(knobs), 1))
