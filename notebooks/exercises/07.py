@@ -53,7 +53,8 @@ def exercise_07_2(attempt: Attempt) -> str:
     words = f"at time 0 your points have mean {noise.mean():.2f} and deviation {noise.std():.2f}"
     normal = abs(noise.mean()) < 0.06 and abs(noise.std() - 1) < 0.06
     require(normal, f"{words}: it must be noise, of mean 0 and deviation 1, and the target at 1")
-    require(asked["condition"] is condition, "give the field the condition as it came, 1 in 1 row")
+    same = torch.equal(torch.as_tensor(asked["condition"]), condition)
+    require(same, "give the field the condition as it came, 1 in 1 row")
     share = as_array(asked["kept"], (n,), "kept, whether a row keeps its condition,").mean()
     require(
         abs(share - 0.7) < 0.04, f"drop 0.3 keeps the condition of 70 % of rows, not {share:.0%}"
