@@ -220,7 +220,7 @@ def compare(
     near: float = 1e-9,
     hints: Sequence[tuple[complex | np.ndarray, str]] = (),
 ) -> None:
-    """Raise `NotYet` unless the answer is as expected, within a millionth or `near`.
+    """Raise `NotYet` unless the answer is as expected, within a millionth of the largest or `near`.
 
     An expected int asks for a whole number, an array for its shape; complex is allowed. `hints` are
     pairs of a wrong number and what it tells about the mistake.
@@ -228,14 +228,15 @@ def compare(
     if isinstance(expected, int):
         answer = as_count(answer, case)
     found = as_array(answer, np.shape(expected), case, kinds="c" * np.iscomplexobj(expected))
-    off = np.abs(found - expected) - np.maximum(1e-6 * np.abs(expected), near)
+    off = np.abs(found - expected)
     worst = np.unravel_index(off.argmax(), off.shape)
     place = f" at {', '.join(map(str, worst))}" if worst else ""
     hint = "".join(f": {words}" for wrong, words in hints if np.allclose(found, wrong, 1e-6, near))
     wanted, given = np.round([np.asarray(expected)[worst], found[worst]], 12) + 0  # + 0: no -0
     digits = next((n for n in range(5, 13) if f"{wanted:.{n}g}" != f"{given:.{n}g}"), 5)
     words = f"expected {wanted:.{digits}g}, you say {given:.{digits}g}"
-    require(off[worst] <= 0, f"{case}: {words}{place}{hint}")
+    allowed = max(1e-6 * np.abs(expected).max(), near)  # single precision is exact enough
+    require(off[worst] <= allowed, f"{case}: {words}{place}{hint}")
 
 
 def as_number(answer: object, what: str) -> float:
@@ -260,11 +261,10 @@ def as_array(
     """
     words = f"{what} must be 1 {of.__module__}.{of.__name__}, got {type(answer).__name__}"
     require(isinstance(answer, of), words)
-    answer = answer.detach() if of is not object and hasattr(answer, "detach") else answer
     wanted = f"an array of shape {shape}" if shape else "one finite number"
     try:
-        array = np.asarray(answer)
-    except (TypeError, ValueError, RuntimeError):  # ragged lists, tensors that need a gradient
+        array = np.asarray(answer.detach() if hasattr(answer, "detach") else answer)
+    except (TypeError, ValueError, RuntimeError):  # ragged lists, lists of tensors with a gradient
         array = np.asarray(None)
     if not shape and array.size == 1:
         array = array.reshape(())

@@ -102,8 +102,7 @@ def exercise_04_5(attempt: Attempt) -> str:
     ]
     expected = float((each * real).sum() / 2)
     loss = attempt(logits.requires_grad_(), tokens)
-    found = loss.detach() if isinstance(loss, torch.Tensor) else loss
-    compare(found, expected, "6 next words of 2 sentences", hints=hints)
+    compare(loss, expected, "6 next words of 2 sentences", hints=hints)
     traced = getattr(loss, "requires_grad", False)
     require(traced, "the loss has 0 gradient: stay in torch, without .item() or float()")
     return "the cross-entropy: 0 if each next word was certain, log(n) more for each blind guess"

@@ -1,4 +1,4 @@
-"""Wrong answers to notebook 02 that people give: (exercise, answer, part of what is said).
+"""Answers to notebook 02 that people give: wrong ones, with part of what is said, and right ones.
 
 `RIGHT` holds the answers of the solutions notebook.
 """
@@ -89,6 +89,7 @@ def one_swap(pedals, pairs):
     )
 
 
+ALSO_RIGHT = [("02.4", echo_of_50_ms(50.0)), ("02.4", echo_of_50_ms(float("inf")))]
 WRONG = [
     ("02.1", by_clip, "of 200 guitars have clips on both sides"),
     ("02.1", lambda names, *_: [False] * len(names), "share = 0.2: 0 % of the guitars are held"),
@@ -142,4 +143,3 @@ WRONG = [
     ("02.8", lambda x, h: np.stack([np.convolve(c, h) for c in x]), "got shape (2, 3799)"),
     ("02.8", lambda x, h: fftconvolve(x, h[None], "same", axes=-1), "that is the middle"),
 ]
-ALSO_RIGHT = [("02.4", echo_of_50_ms(50.0)), ("02.4", echo_of_50_ms(float("inf")))]

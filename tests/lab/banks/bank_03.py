@@ -1,4 +1,4 @@
-"""Wrong answers to notebook 03 that people give: (exercise, answer, part of what is said).
+"""Answers to notebook 03 that people give: wrong ones, with part of what is said, and right ones.
 
 `RIGHT` holds the answers of the solutions notebook.
 """
@@ -95,6 +95,7 @@ def stacked(codes, tables):
     return tables[np.arange(len(codes))[:, None], codes]
 
 
+ALSO_RIGHT = [("03.2", by_one_hot), ("03.3", in_place)]
 WRONG = [
     ("03.1", lambda rate, hop, n, size: rate / hop * n * size, "a codeword needs 10 bits"),
     ("03.1", lambda rate, hop, n, size: rate / hop * math.log2(size), "9 codebooks of 1024"),
@@ -136,4 +137,3 @@ WRONG = [
     ("03.9", lambda codes, tables: stacked(codes, tables).mean(0), "a frame is the sum"),
     ("03.9", stacked, "must be an array of shape (5, 3)"),
 ]
-ALSO_RIGHT = [("03.2", by_one_hot), ("03.3", in_place)]

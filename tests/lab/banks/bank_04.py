@@ -1,4 +1,4 @@
-"""Wrong answers to notebook 04 that people give: (exercise, answer, part of what is said).
+"""Answers to notebook 04 that people give: wrong ones, with part of what is said, and right ones.
 
 `RIGHT` holds the answers of the solutions notebook.
 """
@@ -147,6 +147,7 @@ def n_chains(n):
     return sum(math.perm(n, k) for k in range(n + 1))
 
 
+ALSO_RIGHT = [("04.1", lambda *given: frozenset(may_follow(*given)))]
 WRONG = [
     ("04.1", repeats, "a board holds each pedal once"),
     ("04.1", endless, "cannot follow: the board is full"),
@@ -187,4 +188,3 @@ WRONG = [
     ("04.9", own_luck, "draw with rng alone"),
     ("04.9", overflows, "your function raised"),
 ]
-ALSO_RIGHT = [("04.1", lambda *given: frozenset(may_follow(*given)))]
