@@ -61,10 +61,9 @@ def _watched(attempt: Attempt) -> Attempt:
     """The reader's function on copies, with its stubs and its exceptions told apart from ours."""
 
     def call(*arguments: object) -> object:
-        copied = (a.copy() if isinstance(a, np.ndarray | list | set) else a for a in arguments)
         try:
             with np.errstate(all="ignore"):
-                answer = attempt(*copied)
+                answer = attempt(*map(_copied, arguments))
         except NotYet:  # the reader's function called one of ours with a wrong argument
             raise
         except NotImplementedError as error:
@@ -79,6 +78,14 @@ def _watched(attempt: Attempt) -> Attempt:
         return answer
 
     return call
+
+
+def _copied(argument: object) -> object:
+    """A copy of what an attempt could change in place; a tensor with a gradient stays itself."""
+    if isinstance(argument, np.ndarray | list | set):
+        return argument.copy()
+    plain = hasattr(argument, "clone") and not argument.requires_grad
+    return argument.clone() if plain else argument
 
 
 def _is_stub(function: Attempt) -> bool:
@@ -213,7 +220,7 @@ def compare(
     near: float = 1e-9,
     hints: Sequence[tuple[complex | np.ndarray, str]] = (),
 ) -> None:
-    """Raise `NotYet` unless the answer is as expected, within a millionth or `near`.
+    """Raise `NotYet` unless the answer is as expected, within a millionth of the largest or `near`.
 
     An expected int asks for a whole number, an array for its shape; complex is allowed. `hints` are
     pairs of a wrong number and what it tells about the mistake.
@@ -221,12 +228,15 @@ def compare(
     if isinstance(expected, int):
         answer = as_count(answer, case)
     found = as_array(answer, np.shape(expected), case, kinds="c" * np.iscomplexobj(expected))
-    off = np.abs(found - expected) - np.maximum(1e-6 * np.abs(expected), near)
+    off = np.abs(found - expected)
     worst = np.unravel_index(off.argmax(), off.shape)
     place = f" at {', '.join(map(str, worst))}" if worst else ""
-    hint = "".join(f": {words}" for wrong, words in hints if np.allclose(found, wrong, 1e-6))
-    words = f"expected {np.asarray(expected)[worst]:.5g}, you say {found[worst]:.5g}"
-    require(off[worst] <= 0, f"{case}: {words}{place}{hint}")
+    hint = "".join(f": {words}" for wrong, words in hints if np.allclose(found, wrong, 1e-6, near))
+    wanted, given = np.round([np.asarray(expected)[worst], found[worst]], 12) + 0  # + 0: no -0
+    digits = next((n for n in range(5, 13) if f"{wanted:.{n}g}" != f"{given:.{n}g}"), 5)
+    words = f"expected {wanted:.{digits}g}, you say {given:.{digits}g}"
+    allowed = max(1e-6 * np.abs(expected).max(), near)  # single precision is exact enough
+    require(off[worst] <= allowed, f"{case}: {words}{place}{hint}")
 
 
 def as_number(answer: object, what: str) -> float:
@@ -241,15 +251,20 @@ def as_count(answer: object, what: str) -> int:
     return round(number)
 
 
-def as_array(answer: object, shape: tuple[int, ...], what: str, *, kinds: str = "") -> np.ndarray:
+def as_array(
+    answer: object, shape: tuple[int, ...], what: str, *, kinds: str = "", of: type = object
+) -> np.ndarray:
     """The answer as a finite array of this shape, or `NotYet`; () means one number.
 
-    Its numbers are floats, or with "c" among the `kinds` of NumPy complex.
+    Its numbers are floats, or with "c" among the `kinds` of NumPy complex. Where the cells that
+    follow in the notebook need a type `of` answer (np.ndarray or torch.Tensor), it must be that.
     """
+    words = f"{what} must be 1 {of.__module__}.{of.__name__}, got {type(answer).__name__}"
+    require(isinstance(answer, of), words)
     wanted = f"an array of shape {shape}" if shape else "one finite number"
     try:
-        array = np.asarray(answer)
-    except (TypeError, ValueError, RuntimeError):  # ragged lists, tensors that need a gradient
+        array = np.asarray(answer.detach() if hasattr(answer, "detach") else answer)
+    except (TypeError, ValueError, RuntimeError):  # ragged lists, lists of tensors with a gradient
         array = np.asarray(None)
     if not shape and array.size == 1:
         array = array.reshape(())

@@ -68,10 +68,15 @@ def players(clips: Mapping[str, Clip], *, match: bool = True) -> Players:
     Each has a caption, e.g. ``dry -23.0 LUFS (shift +2.1 dB)``; as text, these are its lines. Audio
     is (channels, samples); more than two channels become one. With `match` all are brought to -23
     LUFS within 0.1 LU, or lower together if a peak would exceed full scale; without it all keep
-    their relative level. Raises ValueError if there are no clips, or one is empty or not finite.
+    their relative level. Raises ValueError if there are no clips, one is empty or not finite, or
+    one has no rate.
     """
+    wanted = "clips must hold at least one name -> (audio, sample_rate), got"
     if not clips:
-        raise ValueError("clips must hold at least one name -> (audio, sample_rate), got none")
+        raise ValueError(f"{wanted} none")
+    for name, clip in clips.items():
+        if not isinstance(clip, tuple):
+            raise ValueError(f"{wanted} {name!r} -> {type(clip).__name__}")
     return _levelled(clips, match=match)
 
 

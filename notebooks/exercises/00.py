@@ -50,6 +50,7 @@ def exercise_00_2(attempt: Attempt) -> str:
         ("six alternatives", _SIX, 0.5),
         ("the clean sound alone", [((), 1.0)], 0.0),
         ("a reverb that stands first", [(("reverb", "distortion"), 0.75)], 0.0),
+        ("a chain of four", [(("chorus", "distortion", "reverb", "delay"), 0.75)], 0.75),
     ):
         both = sum(share for names, share in alternatives if {"distortion", "reverb"} <= set(names))
         hints = [

@@ -38,13 +38,13 @@ def exercise_01_1(attempt: Attempt) -> str:
         ("a cosine of 5 cycles, k = 5", np.cos(5 * angle), 5),
         ("a sine of 5 cycles, k = 5", np.sin(5 * angle), 5),
         ("a sine of 5 cycles, k = 6", np.sin(5 * angle), 6),
-        ("64 samples of noise, k = 3", _noise(64), 3),
+        ("100 samples of noise, k = 3", _noise(100), 3),
     ):
         wanted = np.fft.fft(signal)[k]
         hints = [
             (wanted.conjugate(), "the sine came in with the other sign: e^-ia = cos a - i sin a"),
             (abs(wanted), "that is the magnitude, without the phase"),
-            (wanted / 64, "you divided by the number of samples"),
+            (wanted / len(signal), "you divided by the number of samples"),
         ]
         compare(attempt(signal, k), wanted, case, near=1e-6, hints=hints)
     return "a bin of the DFT says how like a cosine (real part) and a sine (imaginary part) it is"
@@ -62,22 +62,26 @@ def exercise_01_2(attempt: Attempt) -> str:
 
 def exercise_01_3(attempt: Attempt) -> str:
     """`stft(audio, window, hop_length)`: complex (n_fft / 2 + 1, frames), centred, zeros outside."""
-    for samples, window, hop in ((1000, _HANN, 32), (777, np.ones(64), 16)):
-        audio = _noise(samples)
+    for samples, window, hop in ((1000, _HANN, 32), (777, np.ones(64), 24)):
+        audio, half = _noise(samples), len(window) // 2
         wanted = _to_cells(audio, window, hop)
+        mirrored = _to_cells(np.pad(audio, half, mode="reflect"), window, hop, center=False)
         hints = [
+            (mirrored, "the ends are padded by zeros, not by their mirror image"),
             (_to_cells(audio, np.ones(len(window)), hop), "the frames are not windowed"),
             (wanted.conj(), "the phases run the other way"),
             (np.abs(wanted), "that is the magnitude, without the phase"),
         ]
         case = f"{samples} samples, n_fft = {len(window)}, hop_length = {hop}: stft(...)"
-        compare(attempt(audio, window, hop), wanted, case, near=1e-6, hints=hints)
+        answer = attempt(audio, window, hop)
+        found = as_array(answer, wanted.shape, case, kinds="c", of=np.ndarray)
+        compare(found, wanted, case, near=1e-6, hints=hints)
     return "cut, window, transform: a spectrogram is many short spectra side by side"
 
 
 def exercise_01_4(attempt: Attempt) -> str:
     """A frame length, a power of two, that separates two equal sines `spacing_hz` apart."""
-    for sample_rate, spacing_hz in ((44100, 20.0), (44100, 50.0), (22050, 20.0), (48000, 100.0)):
+    for sample_rate, spacing_hz in ((44100, 20.0), (44100, 50.0), (48000, 100.0), (8000, 2.0)):
         n_fft = as_count(attempt(sample_rate, spacing_hz), "n_fft")
         power = n_fft >= 2 and not n_fft & (n_fft - 1)
         require(power, f"n_fft must be a power of two, got {n_fft}")
@@ -90,8 +94,8 @@ def exercise_01_4(attempt: Attempt) -> str:
             "there is no valley between them, so they look like one",
         )
         require(
-            bins < 10,
-            f"{case}: separated, but a quarter of that already is; your frame lasts "
+            bins < 5,
+            f"{case}: separated, but half of that already is; your frame lasts "
             f"{1000 * n_fft / sample_rate:.0f} ms, and everything within it is smeared",
         )
     return "frequency resolution is sample_rate / n_fft times the width of the main lobe"
@@ -111,18 +115,28 @@ def exercise_01_5(attempt: Attempt) -> str:
     return "copies of a window every hop_length samples add to its sum / hop_length"
 
 
+def _overlap_add(frames: np.ndarray, hop: int) -> np.ndarray:
+    count = len(frames)
+    places = [(m * hop, (count - 1 - m) * hop) for m in range(count)]
+    return sum(np.pad(frame, at) for frame, at in zip(frames, places, strict=True))
+
+
 def exercise_01_6(attempt: Attempt) -> str:
     """`overlap_add(frames, hop_length)`: (frames, n_fft) -> the samples that they cover."""
-    for frames, hop in ((np.ones((3, 4)), 2), (_noise(9, 64), 16), (_noise(5, 30), 30)):
+    for frames, hop in (
+        (np.arange(12.0).reshape(3, 4), 2),
+        (_noise(9, 64), 16),
+        (_noise(5, 30), 30),
+    ):
         count, n_fft = frames.shape
-        places = [(m * hop, (count - 1 - m) * hop) for m in range(count)]
-        wanted = sum(np.pad(frame, at) for frame, at in zip(frames, places, strict=True))
+        wanted, covered = (_overlap_add(some, hop) for some in (frames, np.ones(frames.shape)))
         last = np.zeros(len(wanted))
         for m, frame in enumerate(frames):
             last[m * hop : m * hop + n_fft] = frame
         hints = [
             (last, "each frame overwrites the one before: add"),
             (wanted * hop / n_fft, "you took a mean: frames add up, whatever they add to"),
+            (wanted / covered, "you took a mean: frames add up, whatever they add to"),
         ]
         case = f"{count} frames of {n_fft} samples, hop_length = {hop}: overlap_add(...)"
         compare(attempt(frames, hop), wanted, case, hints=hints)
@@ -136,14 +150,23 @@ def exercise_01_7(attempt: Attempt) -> str:
         kept = _to_cells(audio, window, hop)
         for case, cells in (("untouched", kept), ("every second bin set to zero", kept.copy())):
             cells[1::2] *= case == "untouched"
-            wanted = _to_sound(cells, window, hop, samples)
-            late = np.pad(wanted, (len(window) // 2, 0))[:samples]
+            wanted, half = _to_sound(cells, window, hop, samples), len(window) // 2
+            frames = np.fft.irfft(cells.T, len(window))
+            ones, inside = np.ones(frames.shape), slice(half, half + samples)
+            added = (frames, window * frames, window * ones)
+            once, twice, weight = (_overlap_add(some, hop)[inside] for some in added)
+            undivided = "you did not divide by the overlapping windows"
             hints = [
-                (late, "all is late by n_fft / 2: the padding is still in front"),
-                (1.5 * wanted, "you did not divide by the overlapping windows"),
+                (np.pad(wanted, (half, 0))[:samples], "all is late: n_fft / 2 zeros are in front"),
+                (once, undivided),
+                (twice, undivided),
+                (once / weight, "each frame meets the window once more, after its inverse DFT"),
+                (twice / weight, "divide by the overlap-add of the square of the window"),
             ]
             case = f"{samples} samples, cells {case}: istft(...)"
-            compare(attempt(cells, window, hop, samples), wanted, case, near=1e-6, hints=hints)
+            answer = attempt(cells, window, hop, samples)
+            found = as_array(answer, wanted.shape, case, of=np.ndarray)
+            compare(found, wanted, case, near=1e-6, hints=hints)
     return "no sample is lost; and where cells were changed, the second window hides the joins"
 
 
@@ -157,7 +180,8 @@ def exercise_01_8(attempt: Attempt) -> str:
         equal = np.clip(np.minimum(up, down), 0, None)
         hints = [(equal, "the bands are equally wide in Hz, not in mel")]
         case = f"{n_mels} bands up to {rate / 2:g} Hz, n_fft = {n_fft}: mel_filters(...)"
-        found = as_array(attempt(n_mels, n_fft, rate, low_hz), wanted.shape, case)
+        answer = attempt(n_mels, n_fft, rate, low_hz)
+        found = as_array(answer, wanted.shape, case, of=np.ndarray)
         unit_area = np.allclose(found.sum(1), 1, atol=0.01)
         require(not unit_area, f"{case}: each triangle sums to 1; here its height is 1")
         compare(found, wanted, case, near=2e-3, hints=hints)
@@ -187,5 +211,6 @@ def exercise_01_9(attempt: Attempt) -> str:
         ]
         case = f"{rounds} rounds: griffin_lim(...)"
         answer = attempt(magnitude, phase, rounds, to_sound, to_cells)
+        answer = as_array(answer, audio.shape, case, of=np.ndarray)
         compare(answer, after[rounds], case, near=1e-6, hints=hints)
     return "keep the phases that a real sound has, put back the magnitudes that you want, again"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from labkit.effects.effect import Effect
-from labkit.effects.parameters import Parameter
+from labkit.effects.parameters import Parameter, ParameterSpace
 from labkit.effects.registry import EFFECTS
 from labkit.lab.exercises import Attempt, NotYet, as_array, compare, require
 from labkit.measure.metrics import relative_error_db
@@ -65,7 +65,7 @@ def exercise_02_3(attempt: Attempt) -> str:
     for what, dry in (("a constant 1", np.ones_like(guitar)), ("a guitar", guitar)):
         knobs = (torch.tensor(knob, dtype=torch.float32) for knob in (rate_hz, depth))
         answer = attempt(torch.from_numpy(dry), sample_rate, *knobs)
-        wet = as_array(answer, dry.shape, f"the tremolo of {what}")
+        wet = as_array(answer, dry.shape, f"the tremolo of {what}", of=torch.Tensor)
         low, high = wet[1].min(), wet[1].max()
         least = f"depth 0.4 turns 1 down to {low:.2f} and up to {high:.2f}, expected 0.60 and 1.00"
         require(what == "a guitar" or (abs(low - 0.6) < 0.01 and abs(high - 1) < 0.01), least)
@@ -85,6 +85,8 @@ def exercise_02_4(attempt: Attempt) -> str:
     """`my_pedal()` -> an `Effect` whose record keeps the laws of all pedals."""
     pedal = attempt()
     require(isinstance(pedal, Effect), f"the answer must be 1 Effect, got {type(pedal).__name__}")
+    knobs = isinstance(pedal.space, ParameterSpace)
+    require(knobs, f"its knobs must be 1 `space(...)`, got {type(pedal.space).__name__}")
     taken = pedal.name in EFFECTS and EFFECTS[pedal.name].plugin
     require(not taken, f"the name {pedal.name!r} is taken by one of {len(EFFECTS)} pedals")
     rng = generator(0, "exercise 02.4")
@@ -97,7 +99,8 @@ def exercise_02_4(attempt: Attempt) -> str:
             raise NotYet(f"rendering 1 clip raised {type(error).__name__}: {error}") from error
         return as_array(wet, audio.shape, "the rendered clip")
 
-    off = {"linear": [], "time_invariant": [], "memory_ms": []}
+    past = int(pedal.memory_ms * 22.05) if 0 < pedal.memory_ms < 400 else 0  # samples at 22050 Hz
+    off = {"linear": [], "time_invariant": [], "memory_ms": [], "older": []}
     middle = pedal.space.from_unit(np.full(len(pedal.space), 0.5))
     for params in (middle, *pedal.space.corners()[:16]):
         require(not play(0 * one, params).any(), f"silence does not stay 0 at {params}")
@@ -106,16 +109,21 @@ def exercise_02_4(attempt: Attempt) -> str:
         later = play(np.pad(one, ((0, 0), (4999, 0))), params)[:, 4999:]
         off["time_invariant"].append(relative_error_db(wet, later))
         present = np.where(np.arange(22050) < 9000, 0, one)
-        off["memory_ms"].append(relative_error_db(wet[:, 9000:], play(present, params)[:, 9000:]))
+        alone = play(present, params)
+        off["memory_ms"].append(relative_error_db(wet[:, 9000:], alone[:, 9000:]))
+        off["older"].append(relative_error_db(wet[:, 9000 + past :], alone[:, 9000 + past :]))
     for field, law in _LAWS.items():
         worst_db, value = max(off[field]), getattr(pedal, field)
         keeps = not value if field == "memory_ms" else value
         words = f"{field}={value} is declared, but {law} differ by {worst_db:.0f} dB"
         require((worst_db < -60) == keeps, words)
+    words = f"memory_ms={pedal.memory_ms} is declared, but what is older still makes"
+    older_db = max(off["older"])
+    require(not past or older_db < -50, f"{words} a difference of {older_db:.0f} dB")
     for knob in pedal.space.parameters:
         ends = (play(one, {**middle, knob.name: end}) for end in (knob.low, knob.high))
         require(relative_error_db(*ends) > -80, f"turning {knob.name} changes nothing (-80 dB)")
-    found = ", ".join(f"{field}={getattr(pedal, field)}" for field in off)
+    found = ", ".join(f"{field}={getattr(pedal, field)}" for field in _LAWS)
     return f"{pedal.name} keeps every law of the shipped pedals with {found}: `register` it"
 
 
@@ -197,7 +205,8 @@ def exercise_02_7(attempt: Attempt) -> str:
             (audio + noise * peak * factor, "levels are RMS, not peaks"),
         ]
         case = f"{snr_db:g} dB"
-        compare(attempt(audio, noise, snr_db), audio + noise * rms * factor, case, hints=hints)
+        found = as_array(attempt(audio, noise, snr_db), audio.shape, case, of=np.ndarray)
+        compare(found, audio + noise * rms * factor, case, hints=hints)
     return "the ratio is stated, so quiet and loud clips are disturbed alike"
 
 

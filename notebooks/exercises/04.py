@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Set
 
 import numpy as np
 import torch
@@ -20,14 +21,18 @@ def exercise_04_1(attempt: Attempt) -> str:
     for length, longest in ((0, 2), (1, 2), (2, 2), (0, 3), (1, 3), (2, 3), (3, 3)):
         for so_far in itertools.permutations(SHELF, length):
             found = attempt(list(so_far), list(SHELF), longest)
-            words = isinstance(found, set | list | tuple) and all(isinstance(w, str) for w in found)
+            words = isinstance(found, Set | list | tuple) and all(isinstance(w, str) for w in found)
             require(words, f"a set of words was expected after {length} pedals, got {found!r:.60}")
             legal = {"separator", *(set(SHELF) - set(so_far) if length < longest else ())}
             where = f"after {' '.join(so_far) or 'nothing'} (longest {longest})"
             wrong, missing = sorted(set(found) - legal), sorted(legal - set(found))
-            reason = "the board is full" if length == longest else "a board holds each pedal once"
+            known = set(wrong) <= set(SHELF)
+            reason = "a board holds each pedal once" if known else "these are no words of the shelf"
+            reason = "the board is full" if known and length == longest else reason
             require(not wrong, f"{where} {wrong} cannot follow: {reason}")
-            require(not missing, f"{where} {missing} may follow too; the clean sound is a chain")
+            end = "separator" in missing
+            reason = "a chain may end here" if end else f"{length} of {longest} places are taken"
+            require(not missing, f"{where} {missing} may follow too: {reason}")
     return "with all else masked before the softmax, every decoded sentence is a chain"
 
 
@@ -41,9 +46,10 @@ def exercise_04_2(attempt: Attempt) -> str:
         ((scores * 8**0.5).masked_fill(hide, -torch.inf).softmax(-1) @ v, "divide by sqrt(8)"),
         (rightly.softmax(-2) @ v, "the softmax must run over the keys, the last axis"),
     ]
-    first = as_array(attempt(q, k, v, mask), (2, 5, 8), "attention of 5 words")
+    what = "attention of 5 words"
+    first = as_array(attempt(q, k, v, mask), (2, 5, 8), what, of=torch.Tensor)
     later = torch.zeros(5, 1, dtype=q.dtype).index_fill(0, torch.tensor([3, 4]), 1.0)
-    moved = as_array(attempt(q, k + later, v + later, mask), (2, 5, 8), "attention of 5 words")
+    moved = as_array(attempt(q, k + later, v + later, mask), (2, 5, 8), what)
     leak = np.abs(moved - first)[:, :3].max()
     words = f"a leak of the future: words 0 to 2 move by {leak:.2g} when words 3 and 4 change"
     require(leak < 1e-9, f"{words}; mask the scores with -inf, before the softmax")
@@ -57,7 +63,10 @@ def exercise_04_2(attempt: Attempt) -> str:
 def exercise_04_3(attempt: Attempt) -> str:
     """`causal_mask(n)` -> bool (n, n): may word i (row) look at word j (column)?"""
     for n in (5, 2, 1):
-        mask = as_array(attempt(n), (n, n), f"the mask of {n} words")
+        answer = attempt(n)
+        mask = as_array(answer, (n, n), f"the mask of {n} words", of=torch.Tensor)
+        words = f"the mask of {n} words must be of torch.bool, got {answer.dtype}"
+        require(answer.dtype == torch.bool, words)
         ahead, behind = np.triu(mask, 1).sum(), np.tril(1 - mask).sum()
         words = f"{n} words: {ahead:.0f} looks at a later word are allowed"
         require(not ahead, f"{words}; in training that word is the answer")
@@ -92,7 +101,10 @@ def exercise_04_5(attempt: Attempt) -> str:
         (float((nats(tokens[:, :-1]) * (tokens[:, :-1] > 0)).sum() / 2), "not shifted"),
     ]
     expected = float((each * real).sum() / 2)
-    compare(attempt(logits, tokens), expected, "6 next words of 2 sentences", hints=hints)
+    loss = attempt(logits.requires_grad_(), tokens)
+    compare(loss, expected, "6 next words of 2 sentences", hints=hints)
+    traced = getattr(loss, "requires_grad", False)
+    require(traced, "the loss has 0 gradient: stay in torch, without .item() or float()")
     return "the cross-entropy: 0 if each next word was certain, log(n) more for each blind guess"
 
 
@@ -123,9 +135,8 @@ def exercise_04_6(attempt: Attempt) -> str:
 def exercise_04_7(attempt: Attempt) -> str:
     """`distance(truth, predicted)` -> fewest insertions, deletions, substitutions of pedals."""
     rng = generator(0, "exercise 04.7")
-    for _ in range(60):
-        truth = list(rng.permutation(SHELF)[: rng.integers(5)])
-        other = list(rng.permutation(SHELF)[: rng.integers(5)])
+    pairs = [[list(rng.permutation(SHELF)[: rng.integers(5)]) for _ in "ab"] for _ in range(60)]
+    for truth, other in (*pairs, (["delay", "reverb"], ["reverb", "delay"])):
         case = f"edits from {' '.join(truth) or '(clean)'} to {' '.join(other) or '(clean)'}"
         compare(attempt(truth, other), levenshtein(truth, other), case)
     return "two pedals swapped cost 2: an order mistake weighs twice as much as a missing pedal"
@@ -139,7 +150,7 @@ def exercise_04_8(attempt: Attempt) -> str:
     for n in range(6):
         word = slice(n, n + 1)
         found = attempt(q[:, word], k[:, word], v[:, word], cache)
-        found = as_array(found, (2, 1, 4), f"the output of word {n}")
+        found = as_array(found, (2, 1, 4), f"the output of word {n}", of=torch.Tensor)
         for name, whole in (("k", k), ("v", v)):
             shape = getattr(cache.get(name), "shape", (0, 0))
             words = f'after {n + 1} words cache["{name}"] holds {shape[-2]}'
@@ -156,6 +167,10 @@ def exercise_04_9(attempt: Attempt) -> str:
         rng = generator(1, "exercise 04.9")
         drawn = [attempt(logits, temperature, allowed, rng) for _ in range(2000)]
         drawn = [as_count(word, "the index of a word") for word in drawn]
+        rng = generator(1, "exercise 04.9")
+        again = [attempt(logits, temperature, allowed, rng) for _ in range(100)]
+        words = "of 100 words drawn again with the same rng, some differ: draw with rng alone"
+        require(again == drawn[:100], words)
         require(set(drawn) <= set(range(5)), f"words are 0 to 4, you drew {sorted(set(drawn))}")
         shares = np.bincount(drawn, minlength=5) / 2000
         require(shares[2] == 0, f"word 2 is not allowed and came {shares[2]:.0%} of the time")

@@ -39,23 +39,39 @@ def exercise_05_1(attempt: Attempt) -> str:
 def exercise_05_2(attempt: Attempt) -> str:
     """`oversampled(curve, x, factor)` -> curve(x) computed at `factor` times the rate; shape of x.
 
-    The law: 5 kHz at 44.1 kHz keeps its harmonics below 22 kHz and gets nothing in between.
+    The law: a sine keeps its harmonics below half the rate and gets nothing in between.
     """
-    n, curve = 8820, lambda u: np.tanh(10 * u)
-    sine = np.sin(2 * np.pi * 1000 * np.arange(n) / n)  # 1000 periods in 0.2 s
-    middle = slice(n // 10, -n // 10)
-    fine = curve(np.sin(2 * np.pi * 1000 * np.arange(64 * n) / (64 * n)))
-    ideal = np.fft.irfft(np.fft.rfft(fine)[: n // 2 + 1] / 64, n)[middle]
-    found = as_array(attempt(curve, sine, 4), (n,), "the curve's output")
+    left_db = _oversampled_db(attempt, lambda u: np.tanh(10 * u), 4, 1000, "a 5 kHz sine, depth 10")
+    _oversampled_db(attempt, lambda u: u**3, 3, 1800, "a 9 kHz sine, the curve u ** 3, factor 3")
+    return f"what is wrong in a 5 kHz sine at depth 10 falls from -12.6 dB to {left_db:.1f} dB"
+
+
+def _oversampled_db(
+    attempt: Attempt, curve: Attempt, factor: int, periods: int, case: str
+) -> float:
+    """What differs from the right sound, in dB of it, for so many periods in 0.2 s at 44.1 kHz."""
+    n = 8821  # no multiple of a factor: so the number of samples tells the factor
+    middle, sizes = slice(n // 10, -n // 10), []
+
+    def noted(u: np.ndarray) -> np.ndarray:
+        sizes.append(np.size(u))
+        return curve(u)
+
+    sine, fine = (np.sin(2 * np.pi * periods * np.arange(m) / m) for m in (n, 64 * n))
+    ideal = np.fft.irfft(np.fft.rfft(curve(fine))[: n // 2 + 1] / 64, n)[middle]
+    found = as_array(attempt(noted, sine, factor), (n,), "the curve's output")
+    require(sizes, f"{case}: the curve was asked 0 times: apply the one that you are given")
     plain = np.allclose(found, curve(sine), atol=1e-6)
-    hint = ", exactly as without oversampling: filter before every fourth sample is kept"
+    hint = ", exactly as without oversampling: filter before the extra samples are dropped"
     left_db = 10 * np.log10(np.mean((found[middle] - ideal) ** 2) / np.mean(ideal**2) + 1e-12)
     require(
         left_db < -30,
-        f"a 5 kHz sine at depth 10: alias, loss and delay together are {left_db:.1f} dB of the "
-        f"right sound, at most -30 is asked{hint if plain else ''}",
+        f"{case}: alias, loss and delay together are {left_db:.1f} dB of the right sound, "
+        f"at most -30 is asked{hint if plain else ''}",
     )
-    return f"what is wrong in a 5 kHz sine at depth 10 falls from -12.6 dB to {left_db:.1f} dB"
+    for size in sizes:
+        require(size % factor == 0, f"{case}: of {n} samples the curve got {size}: which factor?")
+    return left_db
 
 
 def exercise_05_3(attempt: Attempt) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from labkit.lab.exercises import Attempt, as_array, compare, require
+from labkit.lab.exercises import Attempt, NotYet, as_array, compare, require
 from labkit.signal.seeds import generator
 
 _INSIDE, _AT_STOPS = np.array([0.3, 0.6, 0.5, 0.4]), np.array([0.0, 0.6, 1.0, 0.4])
@@ -40,16 +40,17 @@ def _middle(params: np.ndarray, eps: float) -> np.ndarray:
 def exercise_06_1(attempt: Attempt) -> str:
     """`central(f, params, eps)` -> (d,): the gradient of f by 2 d renders, within 0..1."""
     f, exact, asked = _quadratic(generator(0, "exercise 06.1"), stops=True)
-    for params in (_INSIDE, _AT_STOPS):
+    for params, eps in ((_INSIDE, 0.01), (_AT_STOPS, 0.02)):
         asked.clear()
-        found = as_array(attempt(f, params, 0.01), (4,), "the gradient")
+        found = as_array(attempt(f, params, eps), (4,), "the gradient")
         require(len(asked) <= 8, f"{len(asked)} renders for 4 knobs: 2 for each are enough")
-        away = np.count_nonzero(np.abs(np.array(asked) - params) > 1e-12, axis=1).max(initial=0)
+        moved = np.abs(np.reshape(asked, (-1, 4)) - params) > 1e-6
+        away = moved.sum(axis=1).max(initial=0)
         require(away <= 1, f"{away} knobs were turned in one render: turn one, leave the others")
-        one_by_one = np.where(np.eye(4, dtype=bool), _middle(params, 0.01), params)
+        one_by_one = np.where(np.eye(4, dtype=bool), _middle(params, eps), params)
         expected = np.diag(np.array([exact(middle) for middle in one_by_one]))
         ratios = np.round(found / expected, 2).tolist()
-        compare(found, expected, f"at {params.tolist()}, {ratios} of the slopes", near=1e-6)
+        compare(found, expected, f"at {params.tolist()}, {ratios} of the slopes", near=1e-4)
     return "exact on a parabola, two renders for each knob; at a stop by the real move"
 
 
@@ -132,7 +133,10 @@ def exercise_06_4(attempt: Attempt) -> str:
             sound.requires_grad, "the sound must know of the 2 knobs: return PlugIn.apply(knobs)"
         )
         compare(sound.detach().numpy(), effect(knobs.detach()).numpy(), "the sound")
-        ((sound - 0.3) ** 2).sum().backward()
+        try:
+            ((sound - 0.3) ** 2).sum().backward()
+        except RuntimeError as error:  # torch found something wrong in the reader's `backward`
+            raise NotYet(f"your backward raised {type(error).__name__}: {error}") from error
         require(knobs.grad is not None, "backward gave 0 of 2 gradients: return one for each input")
         return as_array(knobs.grad.numpy(), (2,), "the gradient of the knobs")
 
@@ -160,9 +164,15 @@ def exercise_06_5(attempt: Attempt) -> str:
         0.05,
         6,
     )
-    path = as_array(
-        attempt(lambda knobs: slope @ knobs, start, n_steps, rate), (n_steps + 1, 3), "the path"
-    )
+
+    def loss(knobs: torch.Tensor) -> torch.Tensor:
+        at = knobs.detach()
+        outside = torch.maximum(-at, at - 1).max().item()
+        words = f"loss was asked where a knob is {outside:.3g} beyond its stop"
+        require(outside <= 0, f"{words}: clamp the knobs themselves after each step")
+        return (slope * knobs).sum()
+
+    path = as_array(attempt(loss, start, n_steps, rate), (n_steps + 1, 3), "the path")
     compare(path[0], start, "the first row of the path")
     require(
         np.ptp(path[1:], axis=0).any(),

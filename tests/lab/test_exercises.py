@@ -17,9 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 RIGHT = {}
 for notebook in sorted((ROOT / "notebooks/solutions").glob("*.ipynb")):
     RIGHT |= exercises.solutions(notebook.name[:2])
-WRONG = []
+WRONG, ALSO_RIGHT = [], []
 for bank in sorted((Path(__file__).parent / "banks").glob("*.py")):
-    WRONG += runpy.run_path(str(bank), init_globals={"RIGHT": RIGHT})["WRONG"]
+    found = runpy.run_path(str(bank), init_globals={"RIGHT": RIGHT})
+    WRONG += found["WRONG"]
+    ALSO_RIGHT += found.get("ALSO_RIGHT", [])
 
 
 def test_every_exercise_has_a_solution_and_two_wrong_answers():
@@ -33,6 +35,12 @@ def test_the_solution_is_correct(name):
     verdict = grade(name, RIGHT[name])
     assert verdict.startswith("correct: "), verdict
     assert len(verdict) > 30
+
+
+@pytest.mark.parametrize(("name", "answer"), ALSO_RIGHT)
+def test_a_right_answer_in_another_style_is_correct(name, answer):
+    verdict = grade(name, answer)
+    assert verdict.startswith("correct: "), verdict
 
 
 @pytest.mark.parametrize(("name", "answer", "words"), WRONG)

@@ -66,7 +66,9 @@ def test_without_matching_an_over_lowers_all_and_the_note_tells():
 
 
 def test_no_clips_and_broken_ones_are_refused():
-    for clips, message in (({}, "at least one"), ({"x": (np.array([[np.nan]]), RATE)}, "1 NaN")):
+    wrong = {"at least one": {}, "1 NaN": {"x": (np.array([[np.nan]]), RATE)}}
+    wrong["got 'x' -> ndarray"] = {"x": np.zeros((2, RATE))}
+    for message, clips in wrong.items():
         with pytest.raises(ValueError, match=message):
             listen.players(clips)
 

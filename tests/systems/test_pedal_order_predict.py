@@ -265,6 +265,10 @@ def predict(audio):
         ),
         (lambda _: pedal_order.recreate(TRUTH, np.zeros((1, 100), "f"), RATE), "silent"),
         (lambda pair: refine(candidates(()), pair[0], 0 * pair[0], RATE), "wet must not be silent"),
+        (
+            lambda pair: refine(candidates(()), pair[0], pair[0], RATE, candidates=0),
+            "candidates must be 1 or more without a shelf, got 0",
+        ),
     ],
 )
 def test_bad_input_is_named(call, message, pair):

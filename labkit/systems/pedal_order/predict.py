@@ -235,6 +235,8 @@ def refine(
     n = round(clip_seconds * sample_rate)
     if not wet.any():
         raise ValueError("wet must not be silent, got zeros alone")
+    if candidates < 1 and not shelf:
+        raise ValueError(f"candidates must be 1 or more without a shelf, got {candidates}")
     found: list[tuple[float, Chain, int]] = []
 
     def explained() -> bool:

@@ -32,6 +32,10 @@ def share_of_names(found):
     return sum(holds(names) for names, _ in found) / len(found)
 
 
+def at_the_ends(found):
+    return sum(p for names, p in found if (*names[:1], *names[-1:]) == ("distortion", "reverb"))
+
+
 WRONG = [
     ("00.1", lambda dry, wet: wet, "a loud wet: your wet is +10.68 dB off"),
     ("00.1", lambda dry, wet: wet * np.abs(dry).max() / np.abs(wet).max(), "+12.43 dB off"),
@@ -45,6 +49,7 @@ WRONG = [
     ("00.2", given_both, "you divided by 0.75"),
     ("00.2", both_there, "in either order"),
     ("00.2", share_of_names, "expected 0.5, you say 0.3333"),
+    ("00.2", at_the_ends, "a chain of four: expected 0.75, you say 0"),
     ("00.2", lambda found: found[3][0].index("reverb"), "your function raised ValueError"),
     ("00.2", lambda found: 0.5, "the clean sound alone: expected 0, you say 0.5"),
 ]

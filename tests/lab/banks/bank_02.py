@@ -1,4 +1,4 @@
-"""Wrong answers to notebook 02 that people give: (exercise, answer, part of what is said).
+"""Answers to notebook 02 that people give: wrong ones, with part of what is said, and right ones.
 
 `RIGHT` holds the answers of the solutions notebook.
 """
@@ -17,11 +17,6 @@ from labkit.effects.kernels import batched
 from labkit.effects.parameters import space
 
 held_out, tremolo, pedal = RIGHT["02.1"], RIGHT["02.3"], RIGHT["02.4"]()
-
-
-def holds(names):
-    both = {"distortion", "reverb"} <= set(names)
-    return both and names.index("distortion") < names.index("reverb")
 
 
 def by_clip(sources, share, seed):
@@ -60,6 +55,19 @@ def sine(audio, sample_rate, rate_hz, depth):
     return audio * (1 + depth[:, None, None] * swing)
 
 
+def echo(audio, sample_rate, rate_hz, depth):
+    late = torch.nn.functional.pad(audio, (sample_rate // 20, 0))[..., : audio.shape[-1]]
+    return audio + rate_hz[:, None, None] * depth[:, None, None] * late
+
+
+def echo_of_50_ms(memory_ms):
+    return changed(differentiable=batched(echo), time_invariant=True, memory_ms=memory_ms)
+
+
+def in_numpy(audio, *knobs):
+    return tremolo(audio, *knobs).numpy()
+
+
 def rms(audio):
     return np.sqrt(np.mean(audio**2))
 
@@ -81,6 +89,7 @@ def one_swap(pedals, pairs):
     )
 
 
+ALSO_RIGHT = [("02.4", echo_of_50_ms(50.0)), ("02.4", echo_of_50_ms(float("inf")))]
 WRONG = [
     ("02.1", by_clip, "of 200 guitars have clips on both sides"),
     ("02.1", lambda names, *_: [False] * len(names), "share = 0.2: 0 % of the guitars are held"),
@@ -100,6 +109,10 @@ WRONG = [
     ("02.3", lambda x, sr, hz, d: tremolo(x, sr, 2 * hz, d), "is a period 1 / rate_hz?"),
     ("02.3", lambda x, sr, hz, d: tremolo(x, sr, hz[:1], d), "(item 1): is a period 1 / rate_hz?"),
     ("02.3", lambda x, sr, hz, d: tremolo(x.flip(-1), sr, hz, d).flip(-1), "is multiplied by 0.6"),
+    ("02.3", in_numpy, "must be 1 torch.Tensor, got ndarray"),
+    ("02.4", changed(space={"rate_hz": (1, 6)}), "its knobs must be 1 `space(...)`, got dict"),
+    ("02.4", echo_of_50_ms(0.0), "memory_ms=0.0 is declared, but renders with and without"),
+    ("02.4", echo_of_50_ms(10.0), "memory_ms=10.0 is declared, but what is older still makes"),
     ("02.4", changed(time_invariant=True), "time_invariant=True is declared, but a clip and the"),
     ("02.4", changed(linear=False), "linear=False is declared, but two clips together and the sum"),
     ("02.4", changed(memory_ms=50.0), "memory_ms=50.0 is declared, but renders with and without"),
@@ -121,6 +134,11 @@ WRONG = [
     ("02.7", lambda x, n, db: x + n * rms(x) / rms(n) * 10 ** (-db / 10), "10 ** (dB / 20)"),
     ("02.7", lambda x, n, db: x + n * rms(x) / rms(n) * 10 ** (db / 20), "a high SNR is little"),
     ("02.7", lambda x, n, db: x + n * abs(x).max() / abs(n).max() / 10 ** (db / 20), "not peaks"),
+    (
+        "02.7",
+        lambda x, n, db: x + n * x.std() / n.std() / 10 ** (db / 20),
+        "expected 0.152118, you say 0.152124",
+    ),
     ("02.8", circular, "the end came round to the start"),
     ("02.8", lambda x, h: np.stack([np.convolve(c, h) for c in x]), "got shape (2, 3799)"),
     ("02.8", lambda x, h: fftconvolve(x, h[None], "same", axes=-1), "that is the middle"),

@@ -1,4 +1,4 @@
-"""Wrong answers to notebook 03 that people give: (exercise, answer, part of what is said).
+"""Answers to notebook 03 that people give: wrong ones, with part of what is said, and right ones.
 
 `RIGHT` holds the answers of the solutions notebook.
 """
@@ -30,6 +30,26 @@ def only_mean(book, vectors, codes, rate):
     for word in codes.unique():
         book[word] = vectors[codes == word].mean(0)
     return book
+
+
+def by_one_hot(book, vectors, codes, rate):
+    chosen = torch.nn.functional.one_hot(codes, len(book)).float()
+    count = chosen.sum(0)[:, None]
+    mean = chosen.T @ vectors / count.clamp(min=1)
+    return torch.where(count > 0, book + rate * (mean - book), book)
+
+
+def in_place(vectors, books):
+    codes = torch.zeros(len(books), len(vectors), dtype=torch.long)
+    for k, book in enumerate(books):
+        codes[k] = torch.cdist(vectors, book).argmin(1)
+        vectors -= book[codes[k]]
+    return codes
+
+
+def block_in_place(x, alphas, convolutions):
+    x += no_skip(x.clone(), alphas, convolutions)
+    return x
 
 
 def never_subtracts(vectors, books):
@@ -75,6 +95,7 @@ def stacked(codes, tables):
     return tables[np.arange(len(codes))[:, None], codes]
 
 
+ALSO_RIGHT = [("03.2", by_one_hot), ("03.3", in_place)]
 WRONG = [
     ("03.1", lambda rate, hop, n, size: rate / hop * n * size, "a codeword needs 10 bits"),
     ("03.1", lambda rate, hop, n, size: rate / hop * math.log2(size), "9 codebooks of 1024"),
@@ -83,6 +104,8 @@ WRONG = [
     ("03.2", sums, "divide the sum by how many"),
     ("03.2", idle_to_zero, "chosen 0 times, moved by"),
     ("03.2", only_mean, "go only the share `rate` of the way"),
+    ("03.2", lambda *given: RIGHT["03.2"](*given).numpy(), "must be 1 torch.Tensor, got ndarray"),
+    ("03.3", lambda *given: rvq_encode(*given).tolist(), "must be 1 torch.Tensor, got list"),
     ("03.3", never_subtracts, "subtract the chosen codeword"),
     ("03.3", farthest, "code at (book, vector)"),
     ("03.3", lambda vectors, books: rvq_encode(vectors, books).T, "must be an array of shape (1"),
@@ -99,6 +122,7 @@ WRONG = [
     ("03.6", lambda frames, quantised: quantised.detach(), "the answer has 0 gradient"),
     ("03.6", lambda f, q: f - f.detach() + q, "reaches the codewords"),
     ("03.7", lambda a, b, mels: 4 * spectral_loss(a, b, mels), "take the mean over"),
+    ("03.7", lambda a, b, mels: spectral_loss(a, b, mels) * len(mels) / 4, "three frame lengths"),
     ("03.7", lambda a, b, mels: spectral_loss(a, b, mels[:1]), "first spectrogram alone"),
     ("03.7", lambda a, b, mels: sum((m(a) - m(b)).mean() for m in mels) / 4, "cancel"),
     ("03.7", lambda a, b, mels: sum((m(a) - m(b)).square().mean() for m in mels) / 4, "squares"),
@@ -106,6 +130,8 @@ WRONG = [
     ("03.8", snake_after, "no Snake at all"),
     ("03.8", snake_once, "the second Snake is missing"),
     ("03.8", no_skip, "add the input"),
+    ("03.8", lambda *given: RIGHT["03.8"](*given).detach(), "0 gradient"),
+    ("03.8", block_in_place, "your function raised RuntimeError: a leaf Variable"),
     ("03.9", lambda codes, t: codes.T.astype(float) @ t.mean(1), "it uses the names as numbers"),
     ("03.9", lambda codes, tables: tables[0][codes].sum(0), "each codebook has a table of its own"),
     ("03.9", lambda codes, tables: stacked(codes, tables).mean(0), "a frame is the sum"),

@@ -1,4 +1,4 @@
-"""Wrong answers to notebook 04 that people give: (exercise, answer, part of what is said).
+"""Answers to notebook 04 that people give: wrong ones, with part of what is said, and right ones.
 
 `RIGHT` holds the answers of the solutions notebook.
 """
@@ -26,6 +26,10 @@ def endless(so_far, shelf, longest):
 def never_clean(so_far, shelf, longest):
     found = may_follow(so_far, shelf, longest)
     return found if so_far else found - {"separator"}
+
+
+def no_last_place(so_far, shelf, longest):
+    return may_follow(so_far, shelf, longest - 1)
 
 
 def unscaled(q, k, v, mask):
@@ -87,6 +91,17 @@ def places_that_differ(truth, said):
     return sum(a != b for a, b in itertools.zip_longest(truth, said))
 
 
+def with_swaps(truth, said):
+    """Damerau's distance: two neighbours swapped cost 1."""
+    table = np.add.outer(np.arange(len(truth) + 1), np.arange(len(said) + 1))
+    for i, j in itertools.product(range(1, len(truth) + 1), range(1, len(said) + 1)):
+        diagonal = table[i - 1, j - 1] + (truth[i - 1] != said[j - 1])
+        table[i, j] = min(table[i - 1, j] + 1, table[i, j - 1] + 1, diagonal)
+        if i > 1 and j > 1 and truth[i - 2 : i] == said[j - 2 : j][::-1]:
+            table[i, j] = min(table[i, j], table[i - 2, j - 2] + 1)
+    return table[-1, -1]
+
+
 def forgets(q, k, v, cache):
     cache["k"], cache["v"] = k, v
     return F.scaled_dot_product_attention(q, k, v)
@@ -119,6 +134,10 @@ def most_probable(logits, temperature, allowed, rng):
     return np.argmax(np.where(allowed, logits, -np.inf))
 
 
+def own_luck(logits, temperature, allowed, rng):
+    return RIGHT["04.9"](logits, temperature, allowed, np.random)
+
+
 def overflows(logits, temperature, allowed, rng):
     grown = np.where(allowed, np.exp(logits / temperature), 0)
     return rng.choice(len(logits), p=grown / grown.sum())
@@ -128,10 +147,13 @@ def n_chains(n):
     return sum(math.perm(n, k) for k in range(n + 1))
 
 
+ALSO_RIGHT = [("04.1", lambda *given: frozenset(may_follow(*given)))]
 WRONG = [
     ("04.1", repeats, "a board holds each pedal once"),
     ("04.1", endless, "cannot follow: the board is full"),
-    ("04.1", never_clean, "the clean sound is a chain"),
+    ("04.1", never_clean, "['separator'] may follow too: a chain may end here"),
+    ("04.1", no_last_place, "may follow too: 1 of 2 places are taken"),
+    ("04.1", lambda *given: {*may_follow(*given), "end"}, "these are no words of the shelf"),
     ("04.1", lambda *_: 3, "a set of words was expected"),
     ("04.2", unscaled, "divide by sqrt(8)"),
     ("04.2", sees_all, "a leak of the future"),
@@ -141,23 +163,28 @@ WRONG = [
     ("04.3", lambda n: torch.ones(n, n, dtype=torch.bool), "looks at a later word are allowed"),
     ("04.3", lambda n: torch.ones(n, n).tril(-1) > 0, "looks at itself or an earlier one"),
     ("04.3", lambda n: torch.ones(n, n).triu(1) > 0, "later word"),
+    ("04.3", lambda n: torch.ones(n, n).tril(), "must be of torch.bool, got torch.float32"),
+    ("04.3", lambda n: np.tri(n, dtype=bool), "the mask of 5 words must be 1 torch.Tensor"),
     ("04.4", lambda n: math.log(2**n), "you say"),
     ("04.4", lambda n: math.log(math.factorial(n)), "nats of a guess: expected"),
     ("04.4", lambda n: math.log2(n_chains(n)), "nats"),
     ("04.5", per_word, "that is per word"),
     ("04.5", with_padding, "padding (0) counts too"),
     ("04.5", unshifted, "not shifted"),
+    ("04.5", lambda *given: nats(*given).item(), "stay in torch"),
     ("04.6", piles_up, "gradients add up until"),
     ("04.6", stands_still, "step the optimiser"),
     ("04.6", reads_the_end, "the model was given 5 of 5 words"),
     ("04.6", lambda *_: 1.0, "the model was called 0 times"),
     ("04.7", lambda truth, said: len(set(truth) ^ set(said)), "you say"),
     ("04.7", places_that_differ, "you say"),
+    ("04.7", with_swaps, "from delay reverb to reverb delay: expected 2, you say 1"),
     ("04.8", forgets, 'after 2 words cache["k"] holds 1'),
     ("04.8", looks_back_only, "word 1 with the cache, against all at once"),
     ("04.8", reads_but_never_writes, 'after 1 words cache["k"] holds 0'),
     ("04.9", any_word, "word 2 is not allowed"),
     ("04.9", multiplied, "temperature 0.5: word"),
     ("04.9", most_probable, "temperature 0.5: word 0 came 1.00 of the time"),
+    ("04.9", own_luck, "draw with rng alone"),
     ("04.9", overflows, "your function raised"),
 ]

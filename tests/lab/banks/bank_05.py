@@ -1,4 +1,4 @@
-"""Wrong answers to notebook 05 that people give: (exercise, answer, part of what is said).
+"""Answers to notebook 05 that people give: wrong ones, with part of what is said, and right ones.
 
 `RIGHT` holds the answers of the solutions notebook.
 """
@@ -6,7 +6,8 @@
 # ruff: noqa: F821 - a wrong answer often ignores what it was given; RIGHT is given
 
 import numpy as np
-from scipy.signal import resample
+import torch
+from scipy.signal import resample, resample_poly
 
 asymmetric = RIGHT["05.1"]
 depth_of = RIGHT["05.3"]
@@ -38,12 +39,34 @@ def late(curve, x, factor):
     return np.roll(resample(curve(resample(x, factor * len(x))), len(x)), 1)
 
 
+def between_by_lines(curve, x, factor):
+    places = np.arange(factor * len(x)) / factor
+    return resample(curve(np.interp(places, np.arange(len(x)), x)), len(x))
+
+
+def in_single_precision(x, depth, offset):
+    return asymmetric(x.astype(np.float32), np.float32(depth), np.float32(offset))
+
+
+def by_torch(x, depth):
+    x = torch.tensor(x, requires_grad=True)
+    return depth * x / torch.cosh(depth * x) ** 2
+
+
+ALSO_RIGHT = [
+    ("05.1", in_single_precision),
+    ("05.2", lambda curve, x, k: resample_poly(curve(resample_poly(x, k, 1)), 1, k)),
+    ("05.5", by_torch),
+]
 WRONG = [
     ("05.1", lambda x, d, o: np.tanh(d * (x + o)), "silence comes out at 0.48"),
     ("05.1", lambda x, d, o: asymmetric(x, d, o / d), "the offset is added before the depth"),
     ("05.1", lambda x, d, o: (y := np.tanh(d * (x + o))) - y.mean(), "the mean is 0 now"),
     ("05.2", lambda curve, x, _: curve(x), "exactly as without oversampling"),
-    ("05.2", unfiltered, "filter before every fourth sample is kept"),
+    ("05.2", unfiltered, "filter before the extra samples are dropped"),
+    ("05.2", lambda curve, x, _: RIGHT["05.2"](curve, x, 4), "the curve got 35284: which factor?"),
+    ("05.2", lambda _, x, k: RIGHT["05.2"](lambda u: np.tanh(10 * u), x, k), "asked 0 times"),
+    ("05.2", between_by_lines, "the curve u ** 3, factor 3: alias, loss and delay"),
     ("05.2", late, "together are -1.4 dB"),
     ("05.2", lambda curve, x, k: curve(np.repeat(x, k)).reshape(-1, k).mean(1), "are -12.6 dB"),
     ("05.2", lambda curve, x, k: curve(resample(x, k * len(x))), "must be an array of shape (88"),

@@ -1,4 +1,4 @@
-"""Wrong answers to notebook 06 that people give: (exercise, answer, part of what is said).
+"""Answers to notebook 06 that people give: wrong ones, with part of what is said, and right ones.
 
 `RIGHT` holds the answers of the solutions notebook.
 """
@@ -115,6 +115,11 @@ def weights_summed(weights, render, estimate, knobs):
     return torch.from_numpy(weights.sum() * estimate(lambda at: render(at).sum(), knobs))
 
 
+@layer
+def sound_sent_back(weights, render, estimate, knobs):
+    return torch.from_numpy(weights)
+
+
 def forgets_its_knobs(knobs, render, estimate):
     return torch.from_numpy(render(knobs.detach().numpy()))
 
@@ -129,9 +134,10 @@ def descent(*, zero=True, clamp=True, copy=True, sgd=False):
                 optimizer.zero_grad()
             loss(knobs).backward()
             optimizer.step()
-            if clamp:
+            if clamp is True:
                 knobs.data.clamp_(0, 1)
-            path.append(knobs.detach().numpy().copy() if copy else knobs.detach().numpy())
+            row = knobs.detach().clamp(0, 1) if clamp == "copy" else knobs.detach()
+            path.append(row.numpy().copy() if copy else row.numpy())
         return np.stack(path)
 
     return descend
@@ -148,7 +154,17 @@ def mean_of_knobs(loss, settings, sources):
     return [*right[:2], loss(mean).mean()]
 
 
+def in_single_precision(loss, start, steps, learning_rate):
+    return RIGHT["06.5"](loss, start.astype(np.float32), steps, learning_rate)
+
+
+ALSO_RIGHT = [
+    ("06.1", lambda f, params, eps: RIGHT["06.1"](f, params.astype(np.float32), eps)),
+    ("06.5", in_single_precision),
+]
 WRONG = [
+    ("06.1", lambda *given: 0 * given[1], "[0.0, -0.0, 0.0, 0.0] of the slopes"),
+    ("06.1", lambda *given: RIGHT["06.1"](*given[:2], 0.01), "at [0.0, 0.6, 1.0, 0.4]"),
     ("06.1", one_sided, "at [0.3, 0.6, 0.5, 0.4]"),
     ("06.1", two_eps_at_stops, "at [0.0, 0.6, 1.0, 0.4], [0.5, 1.0, 0.5, 1.0] of the slopes"),
     ("06.1", past_the_stop, "a knob stops at 0 and at 1"),
@@ -164,10 +180,12 @@ WRONG = [
     ("06.3", lambda *given: RIGHT["06.2"](*given[:3], given[4]), "2 renders for 4 draws"),
     ("06.4", upstream_ignored, "slope of the sum of the samples"),
     ("06.4", nothing_sent_back, "0 of 2 gradients"),
+    ("06.4", sound_sent_back, "your backward raised RuntimeError"),
     ("06.4", weights_summed, "the gradient: expected"),
     ("06.4", forgets_its_knobs, "must know of the 2 knobs"),
     ("06.5", descent(zero=False), "on a straight slope"),
     ("06.5", descent(clamp=False), "beyond its stop"),
+    ("06.5", descent(clamp="copy"), "clamp the knobs themselves"),
     ("06.5", descent(copy=False), "keep a copy of each"),
     ("06.5", descent(sgd=True), "on a straight slope"),
     ("06.6", rolled, "of 6 files got a setting of their own source"),

@@ -102,7 +102,7 @@ WRONG = [
     ("08.3", dot_products, "nearest memory"),
     ("08.4", one_way, "only from text to sound"),
     ("08.4", only_pull, "the other pairs of the batch must push away"),
-    ("08.4", without_temperature, "8 pairs, temperature 0.1"),
+    ("08.4", without_temperature, "you say 0.54237: the temperature changes nothing"),
     ("08.4", cut_off, "get no gradient"),
     ("08.5", without_mask, "hide them before the softmax"),
     ("08.5", masked_late, "no longer add up to one"),
