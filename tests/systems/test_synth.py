@@ -248,6 +248,21 @@ def test_what_lies_outside_the_keys_or_has_no_pitch_is_said():
     assert (given.values["note_pitch"], given.tuning) == (50.0, pytest.approx(-3.3, abs=0.1))
 
 
+def test_a_refined_patch_whose_first_note_is_further_away_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    class FirstNoteOfRefinedIsNoise(Detuned):
+        def first_note(self, values: dict, **setting: float) -> np.ndarray:
+            return noise() if "refined" in values else self.render(values, **setting)
+
+    module = sys.modules["labkit.systems.synth.predict"]
+    monkeypatch.setattr(module, "refined", lambda _, values, *__, **___: values | {"refined": 1.0})
+    options = {"n": 1, "refine": 8, "synth": FirstNoteOfRefinedIsNoise()}
+    found = predict(build(TINY).eval(), tone(50, SAW)[None], 44_100, **options)
+    assert "refined" not in found.values
+    assert found.distance < 3
+
+
 @pytest.fixture(scope="module")
 def match(vital: Synth) -> Match:
     options = {"n": 3, "refine": 0, "pitch": 50, "synth": vital}

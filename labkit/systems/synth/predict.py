@@ -163,8 +163,7 @@ def predict(
         if wanted is None:
             return distance(play(values, tuning), target), values, tuning
         sound, tuning, off = in_tune(partial(play, values), wanted, tuning, plays=plays)
-        penalty = _OUT_OF_TUNE * min(abs(off), 1.0) if math.isfinite(off) else 0.0
-        return distance(sound, target) + penalty, values, tuning
+        return distance(sound, target) + _penalty(off), values, tuning
 
     mel, lines = (x[None] for x in note_features(target[None]))
     drawn, plain = propose(model, mel, lines, n=n, seed=seed)
@@ -178,24 +177,40 @@ def predict(
         patches = [values | {"note_pitch": float(key + 12 * octaves)} for values in patches]
     tried = [cost(values, 0.0, plays=2) for values in patches]
     _, best, tuning = min(tried, key=itemgetter(0))
+    candidates = [best]
     if refine:
-        best = refined(spec, best, lambda x: cost(x, tuning)[0], renders=refine, seed=seed)
+        options = {"renders": refine, "seed": seed}
+        candidates.append(refined(spec, best, lambda x: cost(x, tuning)[0], **options))
 
-    def first(tuning: float) -> np.ndarray:
-        """A synthesizer's first note begins slightly differently from its later ones."""
-        return mono(synth.first_note(best, seconds=seconds, tuning=tuning))[0]
+    def finished(values: dict[str, float | str]) -> Match:
+        """The patch at its loudness and in tune, by a synthesizer's first note.
 
-    off = None
-    if wanted is not None:
-        options = {"plays": 4, "key_of": lambda sound: pitch_of(sound).key}
-        _, tuning, off = in_tune(first, wanted, tuning, **options)
-    loudness = [loudness_lufs(x[None], SAMPLE_RATE) for x in (target, first(tuning))]
-    missing_db = loudness[0] - loudness[1]
-    volume_db = float(np.clip(missing_db, -70.0, 12.0)) if math.isfinite(missing_db) else 0.0
-    played = synth.first_note(best, seconds=seconds, volume_db=volume_db, tuning=tuning)
-    facts = {"volume_db": volume_db, "tuning": tuning, "audio": played, "heard": heard, "off": off}
-    away = distance(mono(played)[0], target)
-    return Match(spec, best, distance=away, tried=tuple(one[0] for one in tried), **facts)
+        That begins slightly differently from the later ones, by which patches are ranked.
+        """
+
+        def first(tuning: float, volume_db: float = 0.0) -> np.ndarray:
+            options = {"seconds": seconds, "tuning": tuning, "volume_db": volume_db}
+            return synth.first_note(values, **options)
+
+        found, off = tuning, None
+        if wanted is not None:
+            options = {"plays": 4, "key_of": lambda sound: pitch_of(sound).key}
+            _, found, off = in_tune(lambda x: mono(first(x))[0], wanted, tuning, **options)
+        loudness = [loudness_lufs(mono(x), SAMPLE_RATE) for x in (target[None], first(found))]
+        missing_db = loudness[0] - loudness[1]
+        volume_db = float(np.clip(missing_db, -70.0, 12.0)) if math.isfinite(missing_db) else 0.0
+        audio = first(found, volume_db)
+        facts = {"volume_db": volume_db, "tuning": found, "audio": audio, "heard": heard}
+        away, costs = distance(mono(audio)[0], target), tuple(one[0] for one in tried)
+        return Match(spec, values, distance=away, tried=costs, off=off, **facts)
+
+    # The search may have gained less than a first note differs by.
+    return min(map(finished, candidates), key=lambda one: one.distance + _penalty(one.off))
+
+
+def _penalty(off: float | None) -> float:
+    """What a patch costs in dB for being out of tune by so many semitones, if that is known."""
+    return _OUT_OF_TUNE * min(abs(off), 1.0) if off is not None and math.isfinite(off) else 0.0
 
 
 def in_tune(
@@ -268,7 +283,7 @@ def describe(match: Match, files: list[Path]) -> str:
     note = "key {note_pitch:.0f} for {note_seconds:.2f} s".format(**match.values)
     tried = ", ".join(f"{value:.1f}" for value in match.tried)
     lines = [f"{note}; {match.distance:.1f} dB (MSS) away", *_of_pitch(match)]
-    lines.append(f"patches before refining: {tried} dB")
+    lines.append(f"patches before refining, as later notes: {tried} dB")
     active = match.spec.active(match.values)
     for name, value in match.values.items():
         if active[name]:
