@@ -280,7 +280,10 @@ class ChainSpace:
         return self.columns[-1].stop if self.columns else 0
 
     def from_unit(self, params_unit: np.ndarray) -> Chain:
-        """The chain at (n_knobs,) in 0..1; a ValueError for another range."""
+        """The chain at (n_knobs,) in 0..1; a ValueError for another range or number."""
+        n = len(params_unit)
+        if n != self.n_knobs:
+            raise ValueError(f"params_unit must hold {self.n_knobs} values, got {n}")
         steps = []
         for (name, fixed), space, columns in self._parts():
             params = {**fixed, **space.from_unit(params_unit[columns])}

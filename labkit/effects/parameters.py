@@ -50,9 +50,8 @@ class Parameter:
         """Raise ValueError, naming knob, range and value, unless `value` is finite and in range."""
         slack = 1e-6 * (self.high - self.low)
         if not (np.isfinite(value) and self.low - slack <= value <= self.high + slack):
-            raise ValueError(
-                f"{self.name} must lie in [{self.low:g}, {self.high:g}] {self.unit}, got {value!r}"
-            )
+            wanted = f"[{self.low:g}, {self.high:g}] {self.unit}".rstrip()
+            raise ValueError(f"{self.name} must lie in {wanted}, got {value!r}")
 
 
 @dataclass(frozen=True)

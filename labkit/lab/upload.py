@@ -99,7 +99,8 @@ class Upload(anywidget.AnyWidget):
     def _description(self) -> str:
         quiet = "" if self.audio.any() else ", silent"
         seconds = self.audio.shape[1] / self.sample_rate
-        return f"{self.name}: {seconds:.2f} s, {self.sample_rate} Hz{quiet}"
+        part = "the first " if seconds >= _MAX_SECONDS else ""
+        return f"{self.name}: {part}{seconds:.2f} s, {self.sample_rate} Hz{quiet}"
 
     def __repr__(self) -> str:
         return f"Upload: {self._description()}"

@@ -116,7 +116,7 @@ def exercise_02_4(attempt: Attempt) -> str:
         worst_db, value = max(off[field]), getattr(pedal, field)
         keeps = not value if field == "memory_ms" else value
         words = f"{field}={value} is declared, but {law} differ by {worst_db:.0f} dB"
-        require((worst_db < -60) == keeps, words)
+        require((worst_db < -60) == keeps, f"{words} (below -60 dB counts as the same)")
     words = f"memory_ms={pedal.memory_ms} is declared, but what is older still makes"
     older_db = max(off["older"])
     require(not past or older_db < -50, f"{words} a difference of {older_db:.0f} dB")
@@ -197,12 +197,14 @@ def exercise_02_7(attempt: Attempt) -> str:
     for snr_db in (20.0, 0.0, -6.0):
         rms = np.sqrt(np.mean(audio**2) / np.mean(noise**2))
         peak = np.abs(audio).max() / np.abs(noise).max()
+        each = np.sqrt(np.mean(audio**2, 1) / np.mean(noise**2, 1))[:, None]
         factor = db_to_amplitude(-snr_db)
         hints = [
             (audio + noise * factor, "the level of the noise itself counts: divide by its RMS"),
             (audio + noise * rms * factor**2, "10 ** (dB / 20) for amplitudes"),
             (audio + noise * rms / factor, "the sign: a high SNR is little noise"),
             (audio + noise * peak * factor, "levels are RMS, not peaks"),
+            (audio + noise * each * factor, "take one RMS, over both channels"),
         ]
         case = f"{snr_db:g} dB"
         found = as_array(attempt(audio, noise, snr_db), audio.shape, case, of=np.ndarray)

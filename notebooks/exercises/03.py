@@ -168,14 +168,25 @@ def exercise_03_8(attempt: Attempt) -> str:
     nothing = as_array(block(x, torch.zeros_like), x.shape, "the block", of=torch.Tensor)
     hints = [(np.zeros(x.shape), "add the input to what the layers make of it")]
     compare(nothing, x.numpy(), "last convolution all zero: the block is a wire", hints=hints)
-    y = x + (1 - torch.cos(2 * alphas[0] * x)) / (2 * alphas[0])  # sin^2 a = (1 - cos 2a) / 2
-    plain = x + narrow(wide(x))
-    y = wide(y)
-    once = x + narrow(y)
-    y = x + narrow(y + (1 - torch.cos(2 * alphas[1] * y)) / (2 * alphas[1]))
-    hints = [(plain.numpy(), "no Snake at all"), (once.numpy(), "the second Snake is missing")]
-    hints.append(((y - x).numpy(), "add the input to what the layers make of it"))
-    compare(block(x, narrow), y.numpy(), "6 channels", near=1e-4, hints=hints)
+
+    def built(wave: Attempt, *, snakes: int = 2) -> np.ndarray:
+        y = x
+        for k, layer in enumerate((wide, narrow)):
+            y = layer(y + wave(y, alphas[k])) if k < snakes else layer(y)
+        return (x + y).numpy()
+
+    def wave(y: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
+        return (1 - torch.cos(2 * a * y)) / (2 * a)  # sin^2 b = (1 - cos 2b) / 2
+
+    right = built(wave)
+    hints = [
+        (built(wave, snakes=0), "no Snake at all"),
+        (built(wave, snakes=1), "the second Snake is missing"),
+        (built(lambda y, a: a * wave(y, a)), "the wave is not divided by alpha"),
+        (built(lambda y, a: torch.sin(a * y) / a), "the sine is not squared"),
+        (right - x.numpy(), "add the input to what the layers make of it"),
+    ]
+    compare(block(x, narrow), right, "6 channels", near=1e-4, hints=hints)
     trained = block(x.clone().requires_grad_(), narrow)
     require(trained.requires_grad, "the answer has 0 gradient: stay in torch, without .detach()")
     return "a block begins near a wire, and Snake lets it wave: x + sin^2(alpha x) / alpha"

@@ -81,7 +81,12 @@ def exercise_04_4(attempt: Attempt) -> str:
     for n_pedals in (1, 2, 3, 5):
         chains = sum(math.perm(n_pedals, k) for k in range(n_pedals + 1))
         case = f"{n_pedals} pedals make {chains} chains with the clean sound, nats of a guess"
-        compare(attempt(n_pedals), math.log(chains), case)
+        hints = [
+            (math.log2(chains), "these are bits, of which 1 is 0.69 nats"),
+            (math.log(math.factorial(n_pedals)), "a chain need not hold all pedals"),
+            (math.log(2**n_pedals), "that counts sets: the order matters, too"),
+        ]
+        compare(attempt(n_pedals), math.log(chains), case, hints=hints)
     return "a model whose loss stops there has learnt the list of chains and nothing of the sound"
 
 
@@ -98,6 +103,8 @@ def exercise_04_5(attempt: Attempt) -> str:
     hints = [
         (float((each * real).sum() / real.sum()), "that is per word: divide by the 2 sentences"),
         (float(each.sum() / 2), "padding (0) counts too: leave it out"),
+        (float((each * real).sum()), "that is the sum over 2 sentences: take their mean"),
+        (float((each * real).sum() / 2 / math.log(2)), "these are bits: 1 nat is 1.44 bits"),
         (float((nats(tokens[:, :-1]) * (tokens[:, :-1] > 0)).sum() / 2), "not shifted"),
     ]
     expected = float((each * real).sum() / 2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.effects.chain import Chain, ChainSampler, Step, count_orders
+from labkit.effects.chain import Chain, ChainSampler, Step, chain_space, count_orders
 from labkit.effects.parameters import Parameter, ParameterSpace
 from labkit.effects.saturation import TapeSaturationProcessor, saturate
 from labkit.effects.synths import kosc
@@ -47,13 +47,15 @@ CASES = [
     (lambda: ParameterSpace((KNOB, KNOB)), "parameter names must be unique"),
     (lambda: SPACE.check({"drive_db": 20.0}), r"\], got \['drive_db'\]"),
     (lambda: SPACE.from_unit(np.zeros(3)), "must hold 2 values, got 3"),
+    (lambda: chain_space(THREE).from_unit(np.zeros(8)), "must hold 9 values, got 8"),
+    (lambda: chain_space(THREE).from_unit(np.zeros(12)), "must hold 9 values, got 12"),
     (lambda: SPACE["gain_db"], r"no parameter 'gain_db'; there are \('drive_db'"),
     (lambda: SET.encode({"level": 1.0}), "kind"),
     (lambda: SET.encode({"level": 1.0, "kind": "loud"}), "one of off, on"),
     (lambda: SET.encode({"level": 3.0, "kind": "on"}), "level must lie in"),
     (lambda: SET.decode(np.zeros(2)), "finite numbers"),
     (lambda: saturate(SILENCE, 2.0, curve="fuzz"), "curve must be one of tanh, .*, got 'fuzz'"),
-    (lambda: saturate(SILENCE, 11.0), r"depth must lie in \[1, 10\]"),
+    (lambda: saturate(SILENCE, 11.0), r"depth must lie in \[1, 10\], got 11"),
     (lambda: saturate(NAN, 2.0), "audio must be finite"),
     (lambda: TAPE(TWO, torch.zeros(2), "hysteresis"), "got 'hysteresis': it has no gradient"),
     (lambda: TAPE(TWO, torch.zeros(3)), "with a depth and a curve for each item"),

@@ -48,6 +48,12 @@ def give(widget, name, content, *, size=None):
     return asked
 
 
+def test_of_a_long_file_the_first_half_minute_is_used_and_the_status_says_so(tmp_path):
+    path = tmp_path / "song.wav"
+    path.write_bytes(wav_bytes(np.full((1, 31 * 8000), 0.25), 8000))
+    assert Upload(path).status == "song.wav: the first 30.00 s, 8000 Hz"
+
+
 def test_the_default_is_used_until_an_upload_replaces_it(default):
     widget = Upload(default)
     assert (widget.audio.shape, widget.sample_rate, widget.name) == ((1, RATE), RATE, "riff.wav")

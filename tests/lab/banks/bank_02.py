@@ -72,6 +72,11 @@ def rms(audio):
     return np.sqrt(np.mean(audio**2))
 
 
+def by_channel(audio, noise, snr_db):
+    parts = zip(audio[:, None], noise[:, None], strict=True)
+    return np.concatenate([RIGHT["02.7"](*part, snr_db) for part in parts])
+
+
 def circular(audio, impulse):
     spectrum = np.fft.rfft(audio) * np.fft.rfft(impulse, audio.shape[1])
     return np.fft.irfft(spectrum, audio.shape[1])
@@ -139,6 +144,7 @@ WRONG = [
         lambda x, n, db: x + n * x.std() / n.std() / 10 ** (db / 20),
         "expected 0.152118, you say 0.152124",
     ),
+    ("02.7", by_channel, "over both channels"),
     ("02.8", circular, "the end came round to the start"),
     ("02.8", lambda x, h: np.stack([np.convolve(c, h) for c in x]), "got shape (2, 3799)"),
     ("02.8", lambda x, h: fftconvolve(x, h[None], "same", axes=-1), "that is the middle"),

@@ -91,6 +91,13 @@ def snake_once(x, alphas, convolutions):
     return x + convolutions[1](y)
 
 
+def undivided(x, alphas, convolutions):
+    y = x
+    for alpha, convolution in zip(alphas, convolutions, strict=True):
+        y = convolution(y + torch.sin(alpha * y) ** 2)
+    return x + y
+
+
 def stacked(codes, tables):
     return tables[np.arange(len(codes))[:, None], codes]
 
@@ -128,6 +135,7 @@ WRONG = [
     ("03.7", lambda a, b, mels: sum((m(a) - m(b)).square().mean() for m in mels) / 4, "squares"),
     ("03.7", lambda a, b, mels: spectral_loss(a, b, mels).detach(), "the loss has 0 gradient"),
     ("03.8", snake_after, "no Snake at all"),
+    ("03.8", undivided, "the wave is not divided by alpha"),
     ("03.8", snake_once, "the second Snake is missing"),
     ("03.8", no_skip, "add the input"),
     ("03.8", lambda *given: RIGHT["03.8"](*given).detach(), "0 gradient"),
