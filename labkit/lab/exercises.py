@@ -219,15 +219,17 @@ def compare(
     *,
     near: float = 1e-9,
     hints: Sequence[tuple[complex | np.ndarray, str]] = (),
+    of: type = object,
 ) -> None:
     """Raise `NotYet` unless the answer is as expected, within a millionth of the largest or `near`.
 
     An expected int asks for a whole number, an array for its shape; complex is allowed. `hints` are
-    pairs of a wrong number and what it tells about the mistake.
+    pairs of a wrong number and what it tells about the mistake; `of` is as in `as_array`.
     """
     if isinstance(expected, int):
         answer = as_count(answer, case)
-    found = as_array(answer, np.shape(expected), case, kinds="c" * np.iscomplexobj(expected))
+    kinds = "c" * np.iscomplexobj(expected)
+    found = as_array(answer, np.shape(expected), case, kinds=kinds, of=of)
     off = np.abs(found - expected)
     worst = np.unravel_index(off.argmax(), off.shape)
     place = f" at {', '.join(map(str, worst))}" if worst else ""

@@ -32,7 +32,8 @@ def exercise_05_1(attempt: Attempt) -> str:
             (np.tanh(depth * x + offset) - np.tanh(offset), "the offset is added before the depth"),
         ]
         case = f"depth {depth}, offset {offset}"
-        compare(attempt(x, depth, offset), bent - bent[0], case, hints=hints)
+        answer = attempt(x, depth, offset)
+        compare(answer, bent - bent[0], case, hints=hints, of=np.ndarray)
     return "the curve is no longer odd, f(-x) = -f(x), so even harmonics appear"
 
 
@@ -59,7 +60,7 @@ def _oversampled_db(
 
     sine, fine = (np.sin(2 * np.pi * periods * np.arange(m) / m) for m in (n, 64 * n))
     ideal = np.fft.irfft(np.fft.rfft(curve(fine))[: n // 2 + 1] / 64, n)[middle]
-    found = as_array(attempt(noted, sine, factor), (n,), "the curve's output")
+    found = as_array(attempt(noted, sine, factor), (n,), "the curve's output", of=np.ndarray)
     require(sizes, f"{case}: the curve was asked 0 times: apply the one that you are given")
     plain = np.allclose(found, curve(sine), atol=1e-6)
     hint = ", exactly as without oversampling: filter before the extra samples are dropped"
@@ -85,7 +86,11 @@ def exercise_05_3(attempt: Attempt) -> str:
             wet = np.round(saturate(clean, depth) * 32767) / 32767
             slope = clean * (1 - np.tanh(depth * clean) ** 2)
             bound = 1 / 32767 / math.sqrt(12) / math.sqrt((slope**2).sum())
-            ratios.append((as_number(attempt(clean, wet), "the depth") - depth) / bound)
+            answer = attempt(clean, wet)
+            found = as_number(answer, "the depth")
+            words = f"the depth must be 1 number, got shape {np.shape(answer)}"
+            require(np.ndim(answer) == 0, words)
+            ratios.append((found - depth) / bound)
         times, share = np.sqrt(np.mean(np.square(ratios))), np.mean(np.abs(wet) > 0.999)
         words = f"depth {depth}: your error is {times:.1f} times what 16 bits make inevitable"
         hint = f"{share:.0%} of the last tone lie above .999: how far can those be trusted?"
@@ -116,7 +121,8 @@ def exercise_05_5(attempt: Attempt) -> str:
             (x * (1 - np.tanh(depth * x) ** 2), "that is the slope over depth, not its logarithm"),
         ]
         case = f"depth {depth}: what a small step of log(depth) moves the output by, a unit"
-        compare(attempt(x, depth), (up - down) / (2 * step), case, near=1e-6, hints=hints)
+        right = (up - down) / (2 * step)
+        compare(attempt(x, depth), right, case, near=1e-6, hints=hints, of=np.ndarray)
     return "a sample deep in the curve moves no more: only quiet samples tell the depth there"
 
 
@@ -132,7 +138,10 @@ def exercise_05_6(attempt: Attempt) -> str:
         (-right.numpy(), "that is the log likelihood; its negative is asked"),
         (right.mean().numpy(), "that is the mean; one value for each clip is asked"),
     ]
-    compare(attempt(mean, log_spread, target), right.numpy(), "64 clips, in nats", hints=hints)
+    answer, case = attempt(mean, log_spread, target), "64 clips, in nats"
+    compare(answer, right.numpy(), case, hints=hints, of=torch.Tensor)
+    answer = attempt(mean, log_spread.requires_grad_(), target)
+    require(answer.requires_grad, f"{case}: the loss has no gradient: stay in torch")
     return "who states too small a spread pays for the error, who states too large a one for that"
 
 

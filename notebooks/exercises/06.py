@@ -42,7 +42,7 @@ def exercise_06_1(attempt: Attempt) -> str:
     f, exact, asked = _quadratic(generator(0, "exercise 06.1"), stops=True)
     for params, eps in ((_INSIDE, 0.01), (_AT_STOPS, 0.02)):
         asked.clear()
-        found = as_array(attempt(f, params, eps), (4,), "the gradient")
+        found = as_array(attempt(f, params, eps), (4,), "the gradient", of=np.ndarray)
         require(len(asked) <= 8, f"{len(asked)} renders for 4 knobs: 2 for each are enough")
         moved = np.abs(np.reshape(asked, (-1, 4)) - params) > 1e-6
         away = moved.sum(axis=1).max(initial=0)
@@ -64,7 +64,8 @@ def exercise_06_2(attempt: Attempt) -> str:
         found = np.empty((n_trials, 4))
         for trial in range(n_trials):
             asked.clear()
-            found[trial] = as_array(attempt(f, params, eps, rng), (4,), "the estimate")
+            answer = attempt(f, params, eps, rng)
+            found[trial] = as_array(answer, (4,), "the estimate", of=np.ndarray)
             n = len(asked)
             require(n <= 2, f"{n} renders for 4 knobs: SPSA turns all at once and needs 2")
         require(np.ptp(found, axis=0).any(), f"{n_trials} estimates are the same: toss with rng")
@@ -86,7 +87,8 @@ def exercise_06_3(attempt: Attempt) -> str:
     found = np.empty((n_trials, 4))
     for trial in range(n_trials):
         asked.clear()
-        found[trial] = as_array(attempt(f, params, sigma, n_draws, rng), (4,), "the estimate")
+        answer = attempt(f, params, sigma, n_draws, rng)
+        found[trial] = as_array(answer, (4,), "the estimate", of=np.ndarray)
         n = len(asked)
         case = f"{n} renders for {n_draws} draws"
         require(n_draws <= n <= n_draws + 1, f"{case}: one for each, and one for the baseline")
@@ -172,7 +174,8 @@ def exercise_06_5(attempt: Attempt) -> str:
         require(outside <= 0, f"{words}: clamp the knobs themselves after each step")
         return (slope * knobs).sum()
 
-    path = as_array(attempt(loss, start, n_steps, rate), (n_steps + 1, 3), "the path")
+    answer = attempt(loss, start, n_steps, rate)
+    path = as_array(answer, (n_steps + 1, 3), "the path", of=np.ndarray)
     compare(path[0], start, "the first row of the path")
     require(
         np.ptp(path[1:], axis=0).any(),

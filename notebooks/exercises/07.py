@@ -42,7 +42,7 @@ def exercise_07_2(attempt: Attempt) -> str:
     target = 2 + 0.5 * torch.randn(n, 2, generator=torch_generator(0, "exercise 07.2"))
     condition = target[:, :1].clone()
     ask = (field, target, condition)
-    found = as_number(attempt(*ask, torch_generator(1), 0.3), "flow_loss")
+    found = as_array(attempt(*ask, torch_generator(1), 0.3), (), "flow_loss", of=torch.Tensor)
     require(asked, "the field was asked 0 times: ask it for the velocity at the points")
     time = torch.from_numpy(as_array(asked["time"], (n,), "the time, one for each row,"))[:, None]
     point = torch.from_numpy(as_array(asked["point"], (n, 2), "the point"))
@@ -92,7 +92,8 @@ def exercise_07_3(attempt: Attempt) -> str:
             asked.append(float(as_array(time, (5,), "the time, one for each row,").mean()))
             return x @ a + torch.as_tensor(time)[:, None]
 
-        found = as_array(attempt(velocity, start, steps), (steps + 1, 5, 3), "the path")
+        answer = attempt(velocity, start, steps)
+        found = as_array(answer, (steps + 1, 5, 3), "the path", of=torch.Tensor)
         times = ", ".join(f"{time:.2f}" for time in asked)
         require(len(asked) == steps, f"{steps} steps ask {steps} times, not {len(asked)} times")
         right = [start]
@@ -120,7 +121,8 @@ def exercise_07_4(attempt: Attempt) -> str:
         paper = (told + guidance * (told - free)).numpy()
         hints = [(paper, "this starts from the conditioned one, so that 0 is already following")]
         hints += [((guidance * told).numpy(), "the velocity without a condition is missing")]
-        compare(found, right, f"guidance {guidance:g}", near=1e-5, hints=hints)
+        case = f"guidance {guidance:g}"
+        compare(found, right, case, near=1e-5, hints=hints, of=torch.Tensor)
     return "0 ignores the condition, 1 follows it, more goes further along the same difference"
 
 
@@ -139,7 +141,7 @@ def exercise_07_5(attempt: Attempt) -> str:
             at = torch.from_numpy(as_array(at, (2, 3), "the point you ask at"))
             return a * at.sin() + b * torch.from_numpy(when)[:, None] + c
 
-        found = as_array(attempt(velocity, x, time, size), (2, 3), "midpoint")
+        found = as_array(attempt(velocity, x, time, size), (2, 3), "midpoint", of=torch.Tensor)
         times = ", ".join(f"{one - start:.3f}" for one in asked)
         n = len(asked)
         require(n == 2, f"the field was asked {n} times for one step: midpoint asks 2 times")
@@ -157,7 +159,8 @@ def exercise_07_6(attempt: Attempt) -> str:
     drawn = [torch.randn(2, n, 2, generator=rng) for n in (2, 4, 6)]
     for noise, target in (*drawn, crossing):
         n = len(noise)
-        found = as_array(attempt(noise, target), (n, 2), "the noise in its new order")
+        case = "the noise in its new order"
+        found = as_array(attempt(noise, target), (n, 2), case, of=torch.Tensor)
         rows = np.abs(found[:, None] - noise.numpy()).max(-1).argmin(1)
         used = len(set(rows.tolist()))
         require(used == n, f"{n} targets share {used} rows of noise: each row must be used once")

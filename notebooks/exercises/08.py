@@ -45,7 +45,8 @@ def exercise_08_2(attempt: Attempt) -> str:
             )
             case = f"{bands} bands, {points} frequencies, penalty {penalty:g}"
             expected = np.linalg.solve(normal, basis @ wanted)
-            compare(attempt(basis, wanted, penalty), expected, case, near=1e-8, hints=rules)
+            found = attempt(basis, wanted, penalty)
+            compare(found, expected, case, near=1e-8, hints=rules, of=np.ndarray)
     return "the penalty keeps two neighbours from fighting with +30 and -30 dB over one octave"
 
 
@@ -61,9 +62,8 @@ def exercise_08_3(attempt: Attempt) -> str:
             (1e4, values.mean(0), 1e-3, "all memories count alike, in a mean"),
             (0.8, weights @ values / weights.sum(), 1e-6, "softmax(-distance^2 / (2 width^2))"),
         ):
-            compare(
-                attempt(asked, keys, values, width), expected, f"{width = :g}, {rule}", near=near
-            )
+            found, case = attempt(asked, keys, values, width), f"{width = :g}, {rule}"
+            compare(found, expected, case, near=near, of=np.ndarray)
     return "kernel regression is attention with distances for scores: it knows what it remembers"
 
 
@@ -112,7 +112,7 @@ def exercise_08_5(attempt: Attempt) -> str:
             ((weights * present) @ values, "weights of words no longer add up to one"),
             (unscaled, "divide the scores by the square root of the width, 2 here"),
         )
-        compare(found, expected.numpy(), words, near=1e-6, hints=rules)
+        compare(found, expected.numpy(), words, near=1e-6, hints=rules, of=torch.Tensor)
         other = torch.where(present[:, None], values, values + 100)
         moved = np.abs(np.asarray(attempt(queries, keys, other, present)) - np.asarray(found)).max()
         require(

@@ -49,8 +49,8 @@ def in_single_precision(x, depth, offset):
 
 
 def by_torch(x, depth):
-    x = torch.tensor(x, requires_grad=True)
-    return depth * x / torch.cosh(depth * x) ** 2
+    x = torch.from_numpy(x)
+    return (depth * x / torch.cosh(depth * x) ** 2).numpy()
 
 
 ALSO_RIGHT = [
@@ -82,6 +82,9 @@ WRONG = [
     ("05.5", lambda x, depth: slope(x, depth) / depth, "the slope over depth"),
     ("05.5", lambda x, depth: depth * (1 - np.tanh(depth * x) ** 2), "that is the slope over x"),
     ("05.5", lambda x, depth: depth * x, "moves the output by"),
+    ("05.1", lambda *given: asymmetric(*given).tolist(), "must be 1 numpy.ndarray, got list"),
+    ("05.3", lambda *given: [depth_of(*given)], "the depth must be 1 number, got shape (1,)"),
+    ("05.6", lambda *given: nll(*given).detach(), "64 clips, in nats: the loss has no gradient"),
     ("05.6", lambda m, s, t: ((t - m) / s.exp()) ** 2 / 2, "an infinite spread costs nothing"),
     ("05.6", lambda m, s, t: ((t - m) / s.exp()) ** 2 / 2 + s, "only log(2 pi) / 2 is missing"),
     ("05.6", lambda m, s, t: -nll(m, s, t), "that is the log likelihood"),
