@@ -261,7 +261,7 @@ def as_array(
     Its numbers are floats, or with "c" among the `kinds` of NumPy complex. Where the cells that
     follow in the notebook need a type `of` answer (np.ndarray or torch.Tensor), it must be that.
     """
-    words = f"{what} must be 1 {of.__module__}.{of.__name__}, got {type(answer).__name__}"
+    words = f"{what} must be a {of.__module__}.{of.__name__}, got {type(answer).__name__}"
     require(isinstance(answer, of), words)
     wanted = f"an array of shape {shape}" if shape else "one finite number"
     try:

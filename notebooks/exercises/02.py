@@ -84,9 +84,9 @@ def exercise_02_3(attempt: Attempt) -> str:
 def exercise_02_4(attempt: Attempt) -> str:
     """`my_pedal()` -> an `Effect` whose record keeps the laws of all pedals."""
     pedal = attempt()
-    require(isinstance(pedal, Effect), f"the answer must be 1 Effect, got {type(pedal).__name__}")
+    require(isinstance(pedal, Effect), f"the answer must be an Effect, got {type(pedal).__name__}")
     knobs = isinstance(pedal.space, ParameterSpace)
-    require(knobs, f"its knobs must be 1 `space(...)`, got {type(pedal.space).__name__}")
+    require(knobs, f"its knobs must be a `space(...)`, got {type(pedal.space).__name__}")
     taken = pedal.name in EFFECTS and EFFECTS[pedal.name].plugin
     require(not taken, f"the name {pedal.name!r} is taken by one of {len(EFFECTS)} pedals")
     rng = generator(0, "exercise 02.4")

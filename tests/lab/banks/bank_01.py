@@ -94,7 +94,7 @@ WRONG = [
     ("01.3", lambda x, w, hop: stft(x, np.ones(len(w)), hop), "not windowed"),
     ("01.3", lambda x, w, hop: stft(x, w, hop).T, "must be an array of shape (65, 32), got shape"),
     ("01.3", lambda x, w, hop: np.abs(stft(x, w, hop)), "without the phase"),
-    ("01.3", lambda *given: stft(*given).tolist(), "must be 1 numpy.ndarray, got list"),
+    ("01.3", lambda *given: stft(*given).tolist(), "must be a numpy.ndarray, got list"),
     ("01.3", mirrored_ends, "padded by zeros"),
     ("01.3", lambda x, w, hop: stft(x, w, len(w) // 4), "777 samples, n_fft = 64, hop_length = 24"),
     ("01.3", without_padding, "must be an array of shape (65, 32), got shape (65, 28)"),

@@ -164,7 +164,7 @@ WRONG = [
     ("04.3", lambda n: torch.ones(n, n).tril(-1) > 0, "looks at itself or an earlier one"),
     ("04.3", lambda n: torch.ones(n, n).triu(1) > 0, "later word"),
     ("04.3", lambda n: torch.ones(n, n).tril(), "must be of torch.bool, got torch.float32"),
-    ("04.3", lambda n: np.tri(n, dtype=bool), "the mask of 5 words must be 1 torch.Tensor"),
+    ("04.3", lambda n: np.tri(n, dtype=bool), "the mask of 5 words must be a torch.Tensor"),
     ("04.4", lambda n: math.log(2**n), "the order matters, too"),
     ("04.4", lambda n: math.log(math.factorial(n)), "need not hold all pedals"),
     ("04.4", lambda n: math.log2(n_chains(n)), "these are bits"),

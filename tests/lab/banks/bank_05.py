@@ -82,7 +82,7 @@ WRONG = [
     ("05.5", lambda x, depth: slope(x, depth) / depth, "the slope over depth"),
     ("05.5", lambda x, depth: depth * (1 - np.tanh(depth * x) ** 2), "that is the slope over x"),
     ("05.5", lambda x, depth: depth * x, "moves the output by"),
-    ("05.1", lambda *given: asymmetric(*given).tolist(), "must be 1 numpy.ndarray, got list"),
+    ("05.1", lambda *given: asymmetric(*given).tolist(), "must be a numpy.ndarray, got list"),
     ("05.3", lambda *given: [depth_of(*given)], "the depth must be 1 number, got shape (1,)"),
     ("05.6", lambda *given: nll(*given).detach(), "64 clips, in nats: the loss has no gradient"),
     ("05.6", lambda m, s, t: ((t - m) / s.exp()) ** 2 / 2, "an infinite spread costs nothing"),

@@ -183,7 +183,7 @@ WRONG = [
     ("06.4", sound_sent_back, "your backward raised RuntimeError"),
     ("06.4", weights_summed, "the gradient: expected"),
     ("06.4", forgets_its_knobs, "must know of the 2 knobs"),
-    ("06.5", lambda *given: torch.from_numpy(descent()(*given)), "1 numpy.ndarray, got Tensor"),
+    ("06.5", lambda *given: torch.from_numpy(descent()(*given)), "a numpy.ndarray, got Tensor"),
     ("06.5", descent(zero=False), "on a straight slope"),
     ("06.5", descent(clamp=False), "beyond its stop"),
     ("06.5", descent(clamp="copy"), "clamp the knobs themselves"),

@@ -122,7 +122,7 @@ WRONG = [
     ("07.5", lambda f, x, t, size: midpoint(f, x, t, size / 2), "you asked 0.000, 0.087 after"),
     ("07.6", lambda noise, target: noise[torch.cdist(target, noise).argmin(1)], "used once"),
     ("07.6", lambda noise, _: noise, "the squared way of 2 pairs"),
-    ("07.6", lambda *given: RIGHT["07.6"](*given).numpy(), "1 torch.Tensor, got ndarray"),
+    ("07.6", lambda *given: RIGHT["07.6"](*given).numpy(), "a torch.Tensor, got ndarray"),
     ("07.6", least_way, "expected 2.25, you say 4.25"),
     ("07.6", of_the_noise, "is it the noise of each target"),
     ("07.7", lambda f, x, order: (f(x) - f(x[:, order])).abs().max().item(), "change places too"),
