@@ -283,7 +283,7 @@ def describe(match: Match, files: list[Path]) -> str:
     note = "key {note_pitch:.0f} for {note_seconds:.2f} s".format(**match.values)
     tried = ", ".join(f"{value:.1f}" for value in match.tried)
     lines = [f"{note}; {match.distance:.1f} dB (MSS) away", *_of_pitch(match)]
-    lines.append(f"patches before refining, as later notes: {tried} dB")
+    lines.append(f"patches before refining: {tried} dB, by quick plays; the file is played anew")
     active = match.spec.active(match.values)
     for name, value in match.values.items():
         if active[name]:
