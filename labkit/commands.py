@@ -276,8 +276,6 @@ def enhance(
     """
     from labkit.systems import blackbox
 
-    if lufs is not None and not -70 <= lufs <= 0:
-        raise ValueError(f"--lufs must lie in -70 to 0, got {lufs}")
     if said := blackbox.playable(blackbox.TASKS[preset])[1]:
         print(said)
     model = blackbox.load(checkpoint, preset=preset)

@@ -278,7 +278,7 @@ def test_chain_says_what_is_wrong_before_it_writes(
     assert "not a readable safetensors file" in damaged
     enhance = ("enhance", "none.wav", "--preset", "mastering")
     assert "none.wav" in fails(capsys, *enhance)
-    assert "--lufs must lie in -70 to 0" in fails(capsys, *enhance, "--lufs", "nan")
+    assert "lufs must lie in -70 to 0" in fails(capsys, *enhance, "--lufs", "nan")
     assert not Path("output").exists()
 
 

@@ -12,7 +12,7 @@ from labkit.learn.text import has_minilm, minilm
 from labkit.signal.seeds import generator
 from labkit.systems.text import Preset
 from labkit.systems.text.grammar import parse, read
-from labkit.systems.text.lexicon import mended, vocabulary, words
+from labkit.systems.text.lexicon import _is_known, mended, vocabulary, words
 from labkit.systems.text.preset import BANDS_HZ
 from labkit.systems.text.settings import preset_of, wanted_eq_db, with_figures
 
@@ -342,6 +342,9 @@ def test_slips_are_mended_and_english_words_are_not():
     for word in ("though", "living", "phrase", "brassy", "honest", "tremble", "smelly"):
         assert mended(word) == word
         assert parse(f"{word} guitar") == parse("guitar")
+    tried = _is_known.cache_info().misses
+    assert mended("w" * 1200) == "w" * 1200
+    assert _is_known.cache_info().misses == tried  # none of its 60 000 neighbours
 
 
 @pytest.mark.long

@@ -191,9 +191,11 @@ def enhance_file(
     is given, and down where its true peak would exceed -1 dBTP; beside it, as JSON, the facts that
     are returned; and a script that plays any recording so without the network, see `replay`. See
     `enhance`. Raises AudioFileError for a file that cannot be read to its end; ValueError for
-    another suffix than ``.wav``, or the source as `target`.
+    another suffix than ``.wav``, the source as `target`, or `lufs` outside -70 to 0.
     """
     source, target = Path(source), Path(target)
+    if lufs is not None and not -70 <= lufs <= 0:
+        raise ValueError(f"lufs must lie in -70 to 0, got {lufs}")
     if target.suffix.lower() != ".wav" or target.resolve() == source.resolve():
         raise ValueError(
             f"target must be another file than the source and end in .wav, got {target}"

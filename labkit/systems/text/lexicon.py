@@ -10,6 +10,7 @@ from typing import Any
 
 # The lexicon gives equaliser gains at these frequencies.
 ANCHORS_HZ = (60.0, 200.0, 600.0, 2000.0, 5000.0, 12000.0)
+_LONGEST_SLIP = 20  # letters; the longest known word has 16
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def mended(word: str) -> str:
     English words of `no_slips` are no slips, although a known word is near: "though", "living".
     """
     no_slip = word in words()["no_slips"] | words()["foreign"] or not word.isascii()
-    if len(word) < 4 or no_slip or _is_known(word):
+    if not 4 <= len(word) <= _LONGEST_SLIP or no_slip or _is_known(word):
         return word
     cuts = [(word[:k], word[k:]) for k in range(1, len(word))]  # the first letter stays
     tried = [a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1]
