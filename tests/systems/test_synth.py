@@ -263,6 +263,21 @@ def test_a_refined_patch_whose_first_note_is_further_away_is_not_kept(
     assert found.distance < 3
 
 
+def test_where_the_nearest_patch_cannot_be_tuned_the_next_ones_are_tried():
+    class FirstNoteOfNearestIsAFourthOff(Detuned):
+        nearest = None
+
+        def first_note(self, values: dict, **setting: float) -> np.ndarray:
+            self.nearest = self.nearest or values
+            tuning = 5.0 if values is self.nearest else setting.pop("tuning")
+            return self.render(values, **setting | {"tuning": tuning})
+
+    synth = FirstNoteOfNearestIsAFourthOff()
+    found = predict(build(TINY).eval(), tone(50, SAW)[None], 44_100, n=3, refine=0, synth=synth)
+    assert found.values is not synth.nearest
+    assert abs(found.off) < 0.1
+
+
 @pytest.fixture(scope="module")
 def match(vital: Synth) -> Match:
     options = {"n": 3, "refine": 0, "pitch": 50, "synth": vital}

@@ -37,6 +37,8 @@ _ONSET_DB = -40.0
 _CERTAIN = 0.1
 # An error in semitones that is left, and what one of a semitone or more costs, in dB.
 _IN_TUNE, _OUT_OF_TUNE = 0.03, 4.0
+# Semitones above which a finished patch is out of tune, and how many of the next are tried then.
+_HEARD_IN_TUNE, _MORE = 0.25, 3
 
 
 @dataclass(frozen=True)
@@ -176,13 +178,13 @@ def predict(
         octaves = math.ceil(max(knob.low - key, 0) / 12) - math.ceil(max(key - knob.high, 0) / 12)
         patches = [values | {"note_pitch": float(key + 12 * octaves)} for values in patches]
     tried = [cost(values, 0.0, plays=2) for values in patches]
-    _, best, tuning = min(tried, key=itemgetter(0))
+    (_, best, tuning), *others = sorted(tried, key=itemgetter(0))
     candidates = [best]
     if refine:
         options = {"renders": refine, "seed": seed}
         candidates.append(refined(spec, best, lambda x: cost(x, tuning)[0], **options))
 
-    def finished(values: dict[str, float | str]) -> Match:
+    def finished(values: dict[str, float | str], tuning: float) -> Match:
         """The patch at its loudness and in tune, by a synthesizer's first note.
 
         That begins slightly differently from the later ones, by which patches are ranked.
@@ -204,8 +206,16 @@ def predict(
         away, costs = distance(mono(audio)[0], target), tuple(one[0] for one in tried)
         return Match(spec, values, distance=away, tried=costs, off=off, **facts)
 
+    def loss(match: Match) -> float:
+        return match.distance + _penalty(match.off)
+
     # The search may have gained less than a first note differs by.
-    return min(map(finished, candidates), key=lambda one: one.distance + _penalty(one.off))
+    match = min((finished(values, tuning) for values in candidates), key=loss)
+    for _, values, found in others[:_MORE]:
+        if match.off is None or abs(match.off) <= _HEARD_IN_TUNE:
+            break
+        match = min(match, finished(values, found), key=loss)
+    return match
 
 
 def _penalty(off: float | None) -> float:
@@ -303,7 +313,7 @@ def _of_pitch(match: Match) -> list[str]:
             f"warning: it sounds at key {key:.1f}, outside the keys {knob.low:.0f} to "
             f"{knob.high:.0f}: key and preset are moved by octaves"
         )
-    if not abs(match.off) <= 0.25:
+    if not abs(match.off) <= _HEARD_IN_TUNE:
         lines.append("warning: the patch does not sound at the recording's pitch")
     return lines
 
