@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help lab shell test test-all check notebooks notebooks-laptop data results pictures site bench hostile lock clean setup
+.PHONY: help lab shell test test-all lint check notebooks notebooks-laptop data results pictures site bench hostile lock clean setup
 
 PORT ?= 8888
 VENV := $(or $(LABKIT_VENV),.venv)
@@ -22,13 +22,11 @@ export NUMBA_CACHE_DIR := $(abspath $(VENV))/.numba
 # Notebooks are committed with outputs made at a larger budget than tests use, and timings differ from machine to
 # machine: so outputs are compared (strictly) in the cells tagged `nbval-check-output`, and the others must run.
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
-NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval_sanitize.cfg --timeout=0
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval_sanitize.cfg
 
-# The tests of `make check`, which `make test` runs first.
-CHECKED := tests/test_house.py tests/test_doctor.py tests/notebooks/test_template.py
-
-# Tests of one file run in one process; each process has one core, so torch gets one thread.
-PARALLEL := -n $(or $(JOBS),auto) --dist loadfile
+# Tests of one file run in one process; each process has one core, so torch gets one thread. The long files come first
+# (tests/conftest.py), so that all processes end at about the same time.
+PARALLEL := -n $(or $(JOBS),auto) --dist loadfile --no-loadscope-reorder
 
 # `labkit`, `tensorboard` and the like are found by all that make starts: notebooks, Lab's terminals, `make shell`.
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -50,20 +48,21 @@ shell: setup ## open a shell that finds `labkit`, `tensorboard` and this Python
 
 test: export LAB_BUDGET := smoke
 test: export OMP_NUM_THREADS := 1
-test: setup check ## run all that CI runs: check, tests, every notebook
-	$(BIN)/python -m pytest -m "not long" $(PARALLEL) $(CHECKED:%=--ignore=%)
-	$(MAKE) --no-print-directory notebooks
+test: setup lint ## run all that CI runs: lint, tests, every notebook
+	$(BIN)/python -m pytest -m "not long" $(NBVAL) $(PARALLEL) tests $(NOTEBOOKS)
 
 test-all: export LAB_BUDGET := smoke
 test-all: export OMP_NUM_THREADS := 1
 test-all: test ## run `make test`, and the tests that are too long for it
 	$(BIN)/python -m pytest -m long
 
-check: setup ## fast checks: lint, format, import rules, tests of the repository itself
+lint: setup ## lint, format, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q $(CHECKED)
+
+check: setup lint ## fast checks: lint, and the tests of the repository itself
+	$(BIN)/python -m pytest -q tests/test_house.py tests/test_doctor.py tests/notebooks/test_template.py
 
 notebooks: export LAB_BUDGET := smoke
 notebooks: export OMP_NUM_THREADS := 1
@@ -73,7 +72,7 @@ notebooks: setup ## run every notebook from top to bottom at the smallest budget
 notebooks-laptop: export OMP_NUM_THREADS := 1
 notebooks-laptop: setup ## run every notebook at the laptop budget, where each claim must hold; log in runs/ (ten minutes)
 	mkdir -p runs
-	LAB_BUDGET=laptop $(BIN)/python -m pytest $(NBVAL:300=1800) $(PARALLEL) --durations=0 $(NOTEBOOKS) | tee runs/notebooks-laptop.log
+	LAB_BUDGET=laptop $(BIN)/python -m pytest $(NBVAL:300=1800) --timeout=0 $(PARALLEL) --durations=0 $(NOTEBOOKS) | tee runs/notebooks-laptop.log
 
 data: setup ## rebuild the phrases in data/ from seeds
 	$(BIN)/python tools/phrases.py

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
@@ -214,8 +215,11 @@ def tone(key: float, weights: tuple[float, ...]) -> np.ndarray:
 SAW = tuple(1 / k for k in range(1, 30))
 
 
-@pytest.mark.parametrize("key", [28.3, 45.55, 83.9])
-@pytest.mark.parametrize("weights", [(1.0,), SAW, (0.05, 1.0, 0.7, 0.5, 0.3), (1, 0, 0.3, 0, 0.2)])
+ODD, NO_FUNDAMENTAL = (1, 0, 0.3, 0, 0.2), (0.05, 1.0, 0.7, 0.5, 0.3)
+TONES = [(45.55, one) for one in ((1.0,), SAW, ODD, NO_FUNDAMENTAL)]
+
+
+@pytest.mark.parametrize(("key", "weights"), [*TONES, (28.3, SAW), (83.9, NO_FUNDAMENTAL)])
 def test_the_pitch_of_a_note_is_neither_an_octave_off_nor_a_semitone(key: float, weights: tuple):
     found = pitch_of(tone(key, weights))
     assert found.key == pytest.approx(key, abs=0.06)  # the grid's step, and half of one
@@ -339,7 +343,8 @@ def test_judging_by_hand():
     assert first.control == pytest.approx(np.mean(scores["shuffled sound"]["MSS"]))
 
 
-def test_recordings_are_matched_in_tune_and_judged_by_their_key():
+def test_recordings_are_matched_in_tune_and_judged_by_their_key(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys.modules["labkit.systems.synth.score"], "predict", partial(predict, n=2))
     codes = np.stack([SIMPLE.encode(patch(k)) for k in range(2)])
     sounds = [Sound("a", tone(50.0, SAW), key=50.0)]
     sounds.append(Sound("b", tone(57.4, SAW), key=57.4, refined=False))
