@@ -198,13 +198,18 @@ class _Run:
         self.config: dict[str, Any] = {}
         self.step, self.best = 0, None
         self.rows: list[Row] = []
-        # What a step changes before it changes weights: buffers, and generators on CPU and GPUs.
+        # What a step changes before the optimiser does, and the generators on CPU and GPUs.
         self.before: tuple[list[Tensor], Tensor, list[Tensor]] | None = None
 
     def begin_step(self) -> None:
         """Keep what `rescued` needs to undo a step that fails."""
-        buffers = [buffer.detach().clone() for buffer in self.model.buffers()]
-        self.before = buffers, torch.get_rng_state(), torch.cuda.get_rng_state_all()
+        kept = [tensor.detach().clone() for tensor in self._without_gradient()]
+        self.before = kept, torch.get_rng_state(), torch.cuda.get_rng_state_all()
+
+    def _without_gradient(self) -> list[Tensor]:
+        """Buffers, and weights such as codewords or the running mean of others."""
+        frozen = (weight for weight in self.model.parameters() if not weight.requires_grad)
+        return [*self.model.buffers(), *frozen]
 
     @contextlib.contextmanager
     def rescued(self) -> Iterator[None]:
@@ -216,8 +221,8 @@ class _Run:
                 with open(self.folder / "training.log", "a", encoding="utf-8") as file:
                     file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {traceback.format_exc()}")
                 if self.before is not None:
-                    for buffer, value in zip(self.model.buffers(), self.before[0], strict=True):
-                        buffer.copy_(value)
+                    for tensor, value in zip(self._without_gradient(), self.before[0], strict=True):
+                        tensor.data.copy_(value)
                     torch.set_rng_state(self.before[1])
                     torch.cuda.set_rng_state_all(self.before[2])
                     self.save()
