@@ -41,6 +41,8 @@ class _Search:
         return self.keep(np.asarray(self.loss(points), dtype=np.float64), points)
 
     def keep(self, losses: np.ndarray, points: np.ndarray) -> np.ndarray:
+        if np.isnan(losses).any():
+            raise FloatingPointError(f"loss must be a number at every point, got {losses}")
         self.left -= len(points)
         lowest = int(np.argmin(losses))
         if losses[lowest] < self.best[0]:

@@ -50,6 +50,12 @@ def test_the_budget_is_kept_and_the_start_is_never_beaten_by_the_result(method):
     assert search(method=method, seconds=0.0).evaluations == 1
 
 
+@pytest.mark.parametrize("method", ["gradient", "spsa", "cma"])
+def test_a_loss_that_is_no_number_ends_the_search(method):
+    with pytest.raises(FloatingPointError, match="loss must be a number at every point"):
+        search(lambda points: np.nan * bowl(points), method=method, evaluations=20)
+
+
 def test_the_same_generator_gives_the_same_search_and_numpys_own_is_left_alone():
     np.random.seed(5)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002
