@@ -25,8 +25,8 @@ class ConvStem(nn.Module):
         if len(channels) != 5:
             raise ValueError(f"channels must hold five numbers, got {channels}")
         stages: list[nn.Module] = [_block(1, channels[0], stride=2)]
-        for n_in, n_out in itertools.pairwise(channels):
-            halve = nn.MaxPool2d((2, 1)) if n_out != channels[-1] else nn.Identity()
+        pools = *(nn.MaxPool2d((2, 1)) for _ in range(3)), nn.Identity()
+        for (n_in, n_out), halve in zip(itertools.pairwise(channels), pools, strict=True):
             stages += [_block(n_in, n_out), halve]
         self.layers = nn.Sequential(*stages)
         self.project = nn.Linear(4 * channels[-1], width)
