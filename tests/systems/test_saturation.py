@@ -109,6 +109,10 @@ def test_a_pair_is_the_curve_of_its_clean_signal_shifted(pool):
     assert seen == set(CURVE_NAMES)
     assert len(shifts) > 10
     assert one(pool, CONDITIONS["wet"]).reference is None
+    near = SMALL.but(margin_ms=2.0, samples=25_000)  # less than the largest shift of `FIVE`
+    for index in range(5):
+        example = Examples(near, [pool], 0, training=False, condition=FIVE).example(index)
+        assert example.reference.shape == (25_000 + 2 * near.sound.margin,)
 
 
 def test_a_buffer_keeps_what_fits_and_renews_it():

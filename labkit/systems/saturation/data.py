@@ -109,7 +109,7 @@ def render(
     # Two margins more at the start: the state of a curve with memory has settled.
     wet = saturate(audio[start - 2 * margin : stop], depth, curve=curve)[2 * margin :]
     wet = _disturb(wet, condition, sound, rng)
-    most = round(condition.shift_ms * sound.sample_rate / 1000)
+    most = min(margin, round(condition.shift_ms * sound.sample_rate / 1000))
     shift = int(rng.integers(-most, most + 1))
     reference = None
     if condition.paired:
