@@ -45,6 +45,8 @@ def test_a_checkpoint_comes_back_and_data_and_start_are_part_of_what_a_run_is(
         torch.testing.assert_close(value, loaded.get_parameter(name))
     with pytest.raises(ValueError, match=r"another config \(learning_rate, start\)"):
         synth.SYSTEM.train(TINY, tmp_path / "b")
+    with pytest.raises(CheckpointError, match=r"another version of the model.*: size mismatch"):
+        synth.SYSTEM.train(TINY.but(width=48), tmp_path / "c", start=path)
 
 
 def test_building_leaves_the_random_state_alone():

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from labkit.effects.chain import ChainSampler
+from labkit.learn.checkpoints import fill
 from labkit.learn.training import Loss
 from labkit.measure.losses import mel_distance_db
 from labkit.signal.augment import augment
@@ -154,7 +155,7 @@ def _levels(config: Config, audio: Tensor) -> Tensor:
 
 def begin_from(model: Codec, start: Codec) -> None:
     """Copy the weights of `start`, its codewords too."""
-    model.load_state_dict(start.state_dict())
+    fill(model, start.state_dict())
     model.fresh = False
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from labkit.effects.synths.spec import Field, SynthSpec, Values
+from labkit.learn.checkpoints import fill
 from labkit.learn.flow import Averaged
 from labkit.learn.pool import number_of
 from labkit.learn.training import Batch
@@ -81,9 +82,9 @@ def training(config: Config, data: Data, model: nn.Module, _run_dir: Path) -> It
 def begin_from(model: SynthModel, start: SynthModel) -> None:
     """Take all weights of a network, or only its encoder's if its parameter set is another."""
     if model.config.sound.parameters == start.config.sound.parameters:
-        model.load_state_dict(start.state_dict())
+        fill(model, start.state_dict())
     else:
-        model.encoder.load_state_dict(start.encoder.state_dict())
+        fill(model.encoder, start.encoder.state_dict())
 
 
 def exchanges(spec: SynthSpec) -> np.ndarray:
