@@ -24,6 +24,7 @@ from labkit.systems.synth import SYSTEM, Match, build, describe, predict, write_
 from labkit.systems.synth.model import (
     N_LINES,
     N_MELS,
+    harmonic_sum,
     mono,
     n_frames,
     note_features,
@@ -226,6 +227,8 @@ def test_the_pitch_of_a_note_is_neither_an_octave_off_nor_a_semitone(key: float,
     assert found.certainty > 0.2
     assert weights is not SAW or pitch_of(tone(key, SAW), near=round(key) + 12).key > key + 11
     assert played_key(tone(key, weights)) == pytest.approx(key, abs=0.06)
+    held = np.tile(np.cos(2 * np.pi * 300 / 1024 * np.arange(1024)), 170)  # longer than the FFT
+    np.testing.assert_allclose(harmonic_sum(held), harmonic_sum(held[: 1 << 16]), atol=1e-9)
 
 
 class Detuned:

@@ -130,7 +130,7 @@ def harmonic_sum(sound: np.ndarray) -> np.ndarray:
 
     Source: Hermes 1988; the gaps are those of Camacho and Harris 2008.
     """
-    held = _held(sound)
+    held = _held(sound)[:_PITCH_FFT]
     spectrum = np.sqrt(np.abs(np.fft.rfft(held * np.hanning(len(held)), _PITCH_FFT)))
     bins = 440 * 2 ** ((GRID[:, None] - 69) / 12) * _PITCH_FFT / SAMPLE_RATE
     order = np.arange(1, _N_HARMONICS + 1)
