@@ -162,10 +162,12 @@ class LoudnessMeter:
         """The loudness so far: -inf for silence; of what there is for less than 0.4 s."""
         channels = len(self.rest)
         energies = np.concatenate([np.zeros((0, channels)), *self.energies])
-        if len(energies) < 4 and self.rest.shape[1]:
-            energies = np.vstack([energies, np.square(self.rest).mean(-1)])
-        if not len(energies):
+        samples = len(energies) * self.hop + self.rest.shape[1]
+        if not samples:
             return -math.inf
+        if len(energies) < 4:  # the mean over all samples
+            total = energies.sum(0) * self.hop + np.square(self.rest).sum(-1)
+            energies = total[None] / samples
         hops = energies @ np.array(_WEIGHTS.get(channels, (1.0,) * channels))
         # Blocks of 0.4 s overlap by three quarters, gated at -70 LUFS and 10 LU below the mean.
         size = min(4, len(hops))

@@ -25,6 +25,15 @@ def test_a_short_clip_is_as_loud_as_a_long_one(seconds):
     assert loudness.loudness_lufs(sine(1000, seconds, 0.1), RATE) == pytest.approx(-23.0, abs=0.3)
 
 
+@pytest.mark.parametrize("seconds", [0.11, 0.31])
+def test_a_short_stream_is_as_loud_as_the_mean_over_its_samples(seconds):
+    meter, audio = loudness.LoudnessMeter(RATE, 1), sine(1000, seconds, 0.1)
+    audio[:, -RATE // 100 :] = 0
+    meter.feed(audio)
+    sounding = 10 * math.log10(1 - 0.01 / seconds)
+    assert meter.lufs() == pytest.approx(-23.0 + sounding, abs=0.2)
+
+
 @pytest.mark.parametrize(
     "audio", [np.zeros((1, 9)), np.zeros((2, RATE)), np.full((1, 1), 1e-9), sine(amplitude=1e-5)]
 )
