@@ -306,6 +306,12 @@ def test_a_negation_holds_over_a_list_and_no_further(prompt, said):
     assert [(item.word, pytest.approx(item.weight)) for item in parse(prompt)] == said
 
 
+def test_a_number_of_any_size_gives_a_legal_preset():
+    for number in ("99999999", "9" * 400, "-" + "9" * 400):
+        for prompt in (f"vibrato of {number} cents", f"{number} % brighter, less bass"):
+            set_by(prompt)
+
+
 def test_half_a_step_a_whole_word_and_the_end_of_a_range():
     start = replace(Preset(), distortion={"drive_db": 10.0, "colour": 0.0})
     moved = preset_of(parse("more distortion"), start)

@@ -377,7 +377,7 @@ class _Figures:
             rates += [f.knobs["rate_hz"] for f in self.found[::-1] if "rate_hz" in f.knobs]
             rate_hz = rates[0] if rates else words()["pedals"]["vibrato"]["knobs"]["rate_hz"]
             # The pitch is off by the slope of the delay, a sine of `SWING_MS` times the depth.
-            slope = 2 ** (abs(token.value) / 12) - 1
+            slope = 2 ** (min(abs(token.value), 120.0) / 12) - 1
             self.use([token, *frame.words(("depth",))])
             depth = 1000 * slope / (2 * math.pi * rate_hz * SWING_MS)
             self.put(f"vibrato of {100 * abs(token.value):g} cents", "vibrato", depth=depth)
@@ -727,7 +727,7 @@ class _Words:
                 in_list = word == "," and _closes_a_list(ahead)
                 self.separate(listed=word == "and" or in_list)
             elif token.kind == "degree":
-                self.degree = token.value
+                self.degree = max(-_MAX_DEGREE, min(_MAX_DEGREE, token.value))
             elif token.kind != "word":
                 continue
             elif word.startswith("@"):
