@@ -517,6 +517,13 @@ def test_a_loud_file_is_turned_down_and_its_script_plays_it_again(small, tmp_pat
 
 
 @pytest.mark.usefixtures("wire")
+def test_the_facts_of_silence_are_json(small, tmp_path):
+    write(tmp_path / "in.wav", np.zeros((1, RATE), np.float32))
+    enhance_file(build(small(task="level")).eval(), tmp_path / "in.wav", tmp_path / "out.wav")
+    json.loads((tmp_path / "out.json").read_text(), parse_constant=pytest.fail)
+
+
+@pytest.mark.usefixtures("wire")
 @pytest.mark.parametrize(("wanted", "reached"), [(-30.0, -30.0), (-3.0, None)])
 def test_a_file_gets_the_loudness_that_is_asked_for_as_far_as_its_peaks_allow(
     small, tmp_path, wanted, reached

@@ -273,7 +273,8 @@ def _play(
             gain_db = min(wanted_db, _CEILING_DBTP - peak_dbtp)
         if gain_db:
             _scale(temporary, gain_db)
-    return gain_db, peak_dbtp + gain_db, max(loudness + gain_db, -70.0)
+    # JSON has no number for the levels of silence.
+    return gain_db, max(peak_dbtp + gain_db, -200.0), max(loudness + gain_db, -70.0)
 
 
 def _scale(path: Path, gain_db: float) -> None:
