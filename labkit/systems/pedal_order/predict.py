@@ -173,7 +173,8 @@ def with_levels(
     """The chain with steps of gain that suit one dry recording.
 
     The first step brings `dry` to the RMS level for which the knobs are predicted (None: no step).
-    The last one keeps the output below full scale. A chain without pedals gets no steps.
+    The last one, where it is needed, keeps the output below full scale; a chain without pedals
+    gets no other.
     """
     level_dbfs = rms_dbfs(check_audio(dry, sample_rate))
     if level_dbfs < -120:
@@ -221,7 +222,7 @@ def refine(
         wet: (channels, samples), from rest.
         dry_rate: sample rate of `dry`; that of `wet` when None.
         clip_seconds: length that is compared, from the start; 2 s hold every echo and oscillation.
-        seconds: processor time for `candidates`; each gets an even share of it.
+        seconds: processor time for `candidates` at each lag; each gets an even share of it.
         shelf: the pedals of a search over all orders, in at most `SHELF_SECONDS`; none by default.
         method: `fit_chain`, or `fit_chain_cma` as Okita and Katayose 2026.
         on_order: called with each order that was tried, and its SI-SDR in dB.
@@ -248,7 +249,7 @@ def refine(
             return
         until = time.thread_time() + total
         for names in orders:
-            if explained() or time.thread_time() > until:
+            if explained() or (found and time.thread_time() > until):
                 return
             score, chain = si_sdr_db(*parts), Chain()
             if names:
