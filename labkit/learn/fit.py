@@ -108,6 +108,8 @@ def fit_chain_cma(
     n = space.n_knobs
     if renders is None:
         renders = round(20 * n**1.5) if seconds == np.inf else 1_000_000
+    if renders < 1:
+        raise ValueError(f"renders must be at least 1, got {renders}")
 
     def loss(rows: np.ndarray) -> np.ndarray:
         clips = [space.from_unit(row).render(dry, sample_rate) for row in rows]

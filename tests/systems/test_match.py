@@ -73,6 +73,8 @@ def test_wrong_pairs_are_named(pair):
     ):
         with pytest.raises(AudioError, match=words):
             match(*given, rate)
+    with pytest.raises(ValueError, match="renders must be at least 1, got 0"):
+        match(dry, wet, rate, renders=0)
 
 
 def test_the_command_writes_a_chain_that_makes_its_sound(pair, tmp_path, capsys):

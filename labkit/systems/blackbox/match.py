@@ -91,6 +91,8 @@ def match(
 
     Source: Hansen 2016 (CMA-ES); Eichas and Zoelzer 2016 (Wiener-Hammerstein guitar amplifiers).
     """
+    if renders < 1:
+        raise ValueError(f"renders must be at least 1, got {renders}")
     pair = [
         resample(to_mono(check_audio(audio, rate)), rate, _RATE)[0]
         for audio, rate in ((wet, sample_rate), (dry, dry_rate or sample_rate))

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -153,7 +153,7 @@ def predict(
     spec, seconds = model.config.sound.spec, model.config.sound.seconds
     knob = spec["note_pitch"]
     if pitch is not None:
-        knob.check(float(pitch))
+        replace(knob, name="pitch").check(float(pitch))
     target = prepare(audio, sample_rate, seconds)
     heard = pitch_of(target, near=pitch)
     wanted = heard.key if heard.certainty >= _CERTAIN else pitch
