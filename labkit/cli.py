@@ -180,7 +180,7 @@ def evaluate(chosen: System, arguments: Sequence[str]) -> int:
     options = _parse(f"labkit evaluate {chosen.name}", summary, given, arguments)
     network = options.pop("network")
     for name, value in options.items():
-        least = 1 if name in ("n", "renders") else 0
+        least = {"n": 2, "renders": 1}.get(name, 0)  # the control is another clip's answer
         if isinstance(value, int) and value < least:
             flag = name.replace("_", "-")
             raise ValueError(f"--{flag} must be at least {least}, got {value}")

@@ -102,6 +102,12 @@ UNREADABLE = [
     ("chain", "a.wav", "--shelf", "nine"),
     ("train", "text", "--kinds", "generated"),
     ("evaluate", "pedal_order", "--memory-bytes", "1"),
+    ("evaluate", "pedal_order", "--sources", "radio"),
+    ("evaluate", "pedal_order", "--protocols", "nine"),
+    ("evaluate", "saturation", "--sources", "radio"),
+    ("evaluate", "saturation", "--conditions", "wetter"),
+    ("evaluate", "style", "--kinds", "radio"),
+    ("evaluate", "codec", "--sources", "radio"),
 ]
 
 
@@ -142,7 +148,7 @@ def test_errors_are_one_line_and_an_interruption_says_so(capsys, monkeypatch, tm
     assert "system must be one of pedal_order" in fails(capsys, "train", "nosuch")
     assert "by list, get or render-synth" in fails(capsys, "data", "--help")
     assert "--preset must be one of" in fails(capsys, "train", "saturation", "--preset", "huge")
-    assert fails(capsys, "evaluate", "pedal_order", "--n", 0).endswith("at least 1, got 0\n")
+    assert fails(capsys, "evaluate", "pedal_order", "--n", 1).endswith("at least 2, got 1\n")
     script = Path(sys.executable).with_name("labkit")
     command = [script, "data", "get", "nosuch"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

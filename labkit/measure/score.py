@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +14,7 @@ from scipy import stats
 from labkit.signal.paths import data_dir, replace_text
 from labkit.signal.seeds import generator
 
+Kind = Literal["generated", "sampled", "real", "recorded"]
 SOURCES = ("generated", "sampled", "real")
 # Players that nothing was chosen on; and the same behind a speaker, a room, a codec.
 STRANGERS = ("recorded", "behind")

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from labkit.effects.chain import ChainSampler
 from labkit.measure.losses import mel_distance_db
 from labkit.measure.metrics import si_sdr_db
-from labkit.measure.score import SOURCES, Row, row
+from labkit.measure.score import SOURCES, Kind, Row, row
 from labkit.signal.files import resample
 from labkit.signal.optional import need
 from labkit.signal.pool import Clip
@@ -34,7 +34,7 @@ _N_VISQOL = 10  # clips: it takes seconds for each
 
 
 def score(
-    codec: Codec, *, n: int = 40, sources: Sequence[str] = (*SOURCES, "recorded"), seed: int = 1
+    codec: Codec, *, n: int = 40, sources: Sequence[Kind] = (*SOURCES, "recorded"), seed: int = 1
 ) -> list[Row]:
     """Score the decoded audio, dry and through pedals: mel distance, SI-SDR and ViSQOL.
 

@@ -19,7 +19,7 @@ from labkit.measure.metrics import (
     macro_f1,
     si_sdr_db,
 )
-from labkit.measure.score import SOURCES, STRANGERS, Row, row
+from labkit.measure.score import SOURCES, STRANGERS, Kind, Row, row
 from labkit.signal.behind import behind_chain
 from labkit.signal.files import AudioError
 from labkit.signal.optional import need
@@ -49,8 +49,8 @@ def score(
     n: int = 300,
     n_floor: int = 2000,
     n_refined: int = 0,
-    sources: Sequence[str] = (*SOURCES, *STRANGERS),
-    protocols: Sequence[str] = tuple(PROTOCOLS),
+    sources: Sequence[Literal[Kind, "behind"]] = (*SOURCES, *STRANGERS),
+    protocols: Sequence[Literal["three", "wide", "six"]] = tuple(PROTOCOLS),
     split: Literal["test", "validation"] = "test",
     seconds: float | None = None,
     seed: int = 1,
@@ -62,7 +62,7 @@ def score(
         n_floor: other clips, from which the simple baseline learns.
         n_refined: clips for which to score `--refine` too; each takes seconds to minutes.
         sources: generated, sampled, real, recorded; behind: recorded, then a speaker, room, codec.
-        protocols: tasks: three, wide, six; those that the network was not trained on are skipped.
+        protocols: tasks; those that the network was not trained on are skipped.
         split: use validation to choose anything; it has no real recordings.
         seconds: score longer clips, read in windows that vote, by the rate of exact chains only.
         seed: random seed of clips and chains.

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from torch.utils.data import default_collate
 
 from labkit.effects.saturation import SPACE
-from labkit.measure.score import SOURCES, Row, row
+from labkit.measure.score import SOURCES, Kind, Row, row
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
 from labkit.systems.saturation.config import CONDITIONS, CURVE_NAMES
@@ -24,8 +25,8 @@ def score(
     *,
     n: int = 300,
     n_floor: int = 600,
-    sources: Sequence[str] = (*SOURCES, "recorded"),
-    conditions: Sequence[str] = SCORED,
+    sources: Sequence[Kind] = (*SOURCES, "recorded"),
+    conditions: Sequence[Literal["level", "mp3", "curve", "wet", "wet_curve"]] = SCORED,
     seed: int = 1,
 ) -> list[Row]:
     """Score depth and curve on held-out clips, beside baselines and a shuffled control.

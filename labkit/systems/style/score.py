@@ -1,6 +1,7 @@
 """How near style transfer comes to the wanted sound, beside rules, constants and the truth."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -105,7 +106,7 @@ def score(
     model: style.StyleModel,
     *,
     n: int = 40,
-    kinds: Sequence[str] = (),
+    kinds: Sequence[Literal["speech", "music", "guitar", "voices", "generated", "sampled"]] = (),
     seed: int = 1,
     n_presets: int = 120,
     renders: int = 60,
