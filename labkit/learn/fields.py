@@ -14,9 +14,9 @@ from labkit.learn.transformer import Attention
 _TIME_SIZE = 32
 
 
-def time_features(time: Tensor, size: int = _TIME_SIZE) -> Tensor:
-    """(b,) in 0..1 -> (b, size) sines and cosines, from half a turn to 64 turns."""
-    turns = 2.0 ** torch.linspace(-1, 6, size // 2, device=time.device, dtype=time.dtype)
+def time_features(time: Tensor) -> Tensor:
+    """(b,) in 0..1 -> (b, 32) sines and cosines, from half a turn to 64 turns."""
+    turns = 2.0 ** torch.linspace(-1, 6, _TIME_SIZE // 2, device=time.device, dtype=time.dtype)
     angle = 2 * math.pi * time[:, None] * turns
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 

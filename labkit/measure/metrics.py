@@ -80,23 +80,23 @@ def relative_error_db(expected: np.ndarray | Tensor, given: np.ndarray | Tensor)
     return float(10 * np.log10(np.square(expected - given).sum() / floor + 1e-30))
 
 
-def calibration_error(stated: ArrayLike, right: ArrayLike, n_bins: int = 10) -> float:
-    """Mean gap between stated probabilities (n,) and how often they are right, over equal bins.
+def calibration_error(stated: ArrayLike, right: ArrayLike) -> float:
+    """Mean gap between stated probabilities (n,) and how often they are right, over ten bins.
 
     Source: Guo et al. 2017, eq. 3 (expected calibration error).
     """
     stated, right = np.asarray(stated, float), np.asarray(right, float)
-    place = np.minimum((stated * n_bins).astype(int), n_bins - 1)
+    place = np.minimum((stated * 10).astype(int), 9)
     return float(np.abs(np.bincount(place, stated - right)).sum() / len(stated))
 
 
-def calibration_noise(stated: ArrayLike, rng: np.random.Generator, draws: int = 200) -> float:
+def calibration_noise(stated: ArrayLike, rng: np.random.Generator) -> float:
     """The mean `calibration_error` of someone whose stated probabilities (n,) are all true.
 
     It is not 0: of a few clips in a bin, more or fewer are right by chance.
     """
     stated = np.asarray(stated, float)
-    lots = rng.random((draws, len(stated))) < stated
+    lots = rng.random((200, len(stated))) < stated
     return float(np.mean([calibration_error(stated, right) for right in lots]))
 
 

@@ -189,12 +189,12 @@ class GreyBox(nn.Module):
     The curve is a sum of tanh with different slopes and offsets.
     """
 
-    def __init__(self, taps: tuple[int, int] = (128, 1024), n_curves: int = 8) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.before, self.behind = (nn.Parameter(_impulse(n)) for n in taps)
-        self.slopes = nn.Parameter(torch.logspace(-0.5, 2, n_curves))
-        self.offsets = nn.Parameter(torch.linspace(-0.3, 0.3, n_curves))
-        self.weights = nn.Parameter(torch.full((n_curves,), 0.1))
+        self.before, self.behind = (nn.Parameter(_impulse(n)) for n in (128, 1024))
+        self.slopes = nn.Parameter(torch.logspace(-0.5, 2, 8))
+        self.offsets = nn.Parameter(torch.linspace(-0.3, 0.3, 8))
+        self.weights = nn.Parameter(torch.full((8,), 0.1))
 
     def forward(self, audio: Tensor) -> Tensor:
         """Through the three of them; a constant is taken off."""

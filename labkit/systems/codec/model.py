@@ -151,12 +151,12 @@ class ResidualQuantizer(nn.Module):
         counts.masked_fill_(idle, 2 * _EXPIRE_BELOW)
 
     @torch.no_grad()
-    def begin(self, frames: Tensor, *, rounds: int = 6) -> None:
+    def begin(self, frames: Tensor) -> None:
         """Codebooks (n, dim) by k-means of frames, each on what the ones before it left over."""
         left = frames
         for k, words in enumerate(self.words):
             words.copy_(left[torch.randint(len(left), (len(words),))])
-            for _ in range(rounds):
+            for _ in range(6):
                 code = (words.square().sum(1) - 2 * left @ words.T).argmin(1)
                 chosen = torch.bincount(code, minlength=len(words)).to(left)
                 total = torch.zeros_like(words).index_add_(0, code, left)

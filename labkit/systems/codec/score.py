@@ -127,14 +127,12 @@ def draw(
     return clips
 
 
-def mel_griffin_lim(
-    audio: Tensor, sample_rate: int, bits_per_second: float, *, bits: int = 4, n_iter: int = 32
-) -> Tensor:
+def mel_griffin_lim(audio: Tensor, sample_rate: int, bits_per_second: float) -> Tensor:
     """Audio (..., samples) coded as a coarse log-mel spectrogram, its phase guessed.
 
-    Every second frame is sent, as many bands as the bits allow; frames between are interpolated.
+    Every second frame is sent, as many bands of four bits as fit; frames between are interpolated.
     """
-    hop_length = 512
+    hop_length, bits = 512, 4
     n_mels = min(96, int(bits_per_second * 2 * hop_length / sample_rate / bits))
     if n_mels < 4:
         raise ValueError(f"four bands need more bits, got {bits_per_second:.0f} bit/s")
@@ -145,7 +143,7 @@ def mel_griffin_lim(
     sent = torch.round(level_db[..., ::2].clamp(max=0) / step) * step
     flat = sent.reshape(1, -1, sent.shape[-1])
     level_db = F.interpolate(flat, size=level_db.shape[-1], mode="linear").reshape(level_db.shape)
-    return mel_to_audio(level_db, sample_rate, audio.shape[-1], n_iter=n_iter)
+    return mel_to_audio(level_db, sample_rate, audio.shape[-1])
 
 
 def opus(audio: Tensor, sample_rate: int, bits_per_second: float) -> Tensor:

@@ -185,12 +185,9 @@ def with_levels(
     return Chain((*chain.steps, _gain(_PEAK_DBFS - peak_dbfs))) if peak_dbfs > 0 else chain
 
 
-def recreate(
-    chain: Chain, dry: np.ndarray, sample_rate: int, *, input_rms_dbfs: float = -20.0
-) -> np.ndarray:
+def recreate(chain: Chain, dry: np.ndarray, sample_rate: int) -> np.ndarray:
     """A dry recording through a chain with the steps of `with_levels`."""
-    levelled = with_levels(chain, dry, sample_rate, input_rms_dbfs=input_rms_dbfs)
-    return levelled.render(dry, sample_rate)
+    return with_levels(chain, dry, sample_rate).render(dry, sample_rate)
 
 
 def _gain(gain_db: float) -> Step:

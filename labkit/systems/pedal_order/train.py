@@ -52,15 +52,16 @@ class Data:
             raise ValueError(f"groups needs a folder, got groups {self.groups!r} and no folder")
 
 
-def dry_pools(config: Config, data: Data, split: str = "train") -> list[DryPool | FreshClips]:
-    """The dry clips of one split, one pool for each source."""
+def dry_pools(config: Config, data: Data) -> list[DryPool | FreshClips]:
+    """The dry clips to train on, one pool for each source."""
     sound = config.sound
     seconds = sound.seconds + sound.preroll_seconds
     size = {"seconds": seconds, "sample_rate": sound.sample_rate}
     seed = config.plan.seed
-    pools = [dry_pool(kind, split, data.n_dry, seed=seed, **size) for kind in data.kinds]
+    pools = [dry_pool(kind, "train", data.n_dry, seed=seed, **size) for kind in data.kinds]
     if data.folder is not None:
-        pools.append(FreshClips(AudioFolder(data.folder, **size, group=data.groups), split, seed))
+        files = AudioFolder(data.folder, **size, group=data.groups)
+        pools.append(FreshClips(files, "train", seed))
     if not pools:
         raise ValueError("kinds and folder must give at least one source of dry sound, got none")
     return pools

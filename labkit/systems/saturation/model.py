@@ -134,7 +134,7 @@ def _hidden_peaks(wet: np.ndarray) -> np.ndarray:
         inverted = straighten(torch.from_numpy(wet).clamp(-0.9998, 0.9998)).numpy()
         found += [parabola_peaks(np.abs(inverted), level) for level in levels]
         for level in _FLAT_LEVELS.get(name, ()):
-            tops = filled_tops(inverted, level, stretches=_N_FILLED)
+            tops = filled_tops(inverted, level)
             tops = np.array([tops.max(), tops.mean()]) if len(tops) else np.full(2, level)
             found.append(np.clip(tops, level, 30 * level))
     return np.log(np.concatenate(found)).astype(np.float32)
@@ -162,7 +162,7 @@ def parabola_peaks(amplitude: np.ndarray, level: float) -> np.ndarray:
     return np.array([tops[-1], tops[-4:].mean()])
 
 
-def fill_gaps(audio: np.ndarray, missing: np.ndarray, *, rounds: int = 3) -> np.ndarray:
+def fill_gaps(audio: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Audio (samples,) in float64 with the samples marked in `missing` (samples,) filled in.
 
     By turns: the predictor that fits the present guess, then the samples with the least prediction
@@ -183,7 +183,7 @@ def fill_gaps(audio: np.ndarray, missing: np.ndarray, *, rounds: int = 3) -> np.
     later = np.arange(_ORDER + 1)[:, None] + np.arange(len(places))
     apart = places[np.minimum(later, len(places) - 1)] - places
     coupled = (later < len(places)) & (apart <= _ORDER)
-    for _ in range(rounds):
+    for _ in range(3):
         predictor = _predictor(found * window)
         b = np.convolve(predictor, predictor[::-1])[_ORDER:]
         normal = np.where(coupled, b[np.minimum(apart, _ORDER)], 0.0)
@@ -193,10 +193,10 @@ def fill_gaps(audio: np.ndarray, missing: np.ndarray, *, rounds: int = 3) -> np.
     return found
 
 
-def filled_tops(audio: np.ndarray, height: float, *, stretches: int = 6) -> np.ndarray:
+def filled_tops(audio: np.ndarray, height: float) -> np.ndarray:
     """How high a wave (samples,) went where it is missing above `height` on either side of 0.
 
-    One value by `fill_gaps` for each of at most `stretches` stretches, the long and steep ones.
+    One value by `fill_gaps` for each of at most three stretches, the long and steep ones.
     """
     missing = np.abs(audio) > height
     edges = np.diff(np.concatenate([[0], missing.view(np.int8), [0]]))
@@ -205,7 +205,7 @@ def filled_tops(audio: np.ndarray, height: float, *, stretches: int = 6) -> np.n
     begin, end = begin[inside], end[inside]
     loud, tops = np.abs(audio), []
     steep = loud[begin - 1] - loud[begin - 2] + loud[end] - loud[end + 1]
-    for k in np.argsort(-steep * (end - begin), kind="stable")[:stretches]:
+    for k in np.argsort(-steep * (end - begin), kind="stable")[:_N_FILLED]:
         part = slice(max(0, begin[k] - 500), end[k] + 500)
         filled = np.abs(fill_gaps(audio[part], missing[part]))
         tops.append(filled[begin[k] - part.start : end[k] - part.start].max())
