@@ -108,6 +108,7 @@ UNREADABLE = [
     ("evaluate", "saturation", "--conditions", "wetter"),
     ("evaluate", "style", "--kinds", "radio"),
     ("evaluate", "codec", "--sources", "radio"),
+    ("evaluate", "synth", "--sources", "radio"),
 ]
 
 

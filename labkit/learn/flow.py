@@ -131,7 +131,7 @@ class Averaged(nn.Module):
         return self.mean.module
 
     def follow(self) -> None:
-        """Move the mean towards the model, after every step; the first call copies it."""
+        """Move the mean towards the model as it is; the first call copies it."""
         self.mean.update_parameters(self.online)
 
     def forward(self, *arguments: Tensor) -> Tensor:

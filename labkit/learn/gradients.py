@@ -47,14 +47,6 @@ class Point:
         return values[: len(steps)] - values[len(steps) :]
 
 
-class Estimator:
-    """What all estimators have in common."""
-
-    def estimate(self, point: Point, rng: np.random.Generator) -> np.ndarray:
-        """The gradient at a point, (b, d)."""
-        raise NotImplementedError
-
-
 def _check(name: str, step: float, count: int = 1) -> None:
     if not 0 < step <= 0.5:
         raise ValueError(f"{name} must lie in (0, 0.5], a share of the range, got {step}")
@@ -63,7 +55,7 @@ def _check(name: str, step: float, count: int = 1) -> None:
 
 
 @dataclass(frozen=True)
-class CentralDifferences(Estimator):
+class CentralDifferences:
     """Central differences: one parameter at a time moves by `eps` both ways; one way at a bound."""
 
     eps: float = 1e-2
@@ -72,12 +64,13 @@ class CentralDifferences(Estimator):
         _check("eps", self.eps)
 
     def estimate(self, point: Point, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+        """The gradient at a point, (b, d); so in the others."""
         steps = self.eps * np.eye(point.at.shape[1])[:, None]
         return (point.gains(steps) / np.einsum("kbk->kb", point.moves(steps))).T
 
 
 @dataclass(frozen=True)
-class SPSA(Estimator):
+class SPSA:
     """Simultaneous perturbation: all parameters moved by `eps`, each up or down at random.
 
     Two renders a pair. We divide by how far each parameter moved: dividing by 2 eps, as DeepAFx
@@ -100,7 +93,7 @@ class SPSA(Estimator):
 
 
 @dataclass(frozen=True)
-class GaussianSmoothing(Estimator):
+class GaussianSmoothing:
     """The gradient of the function smoothed by a normal distribution of width `sigma`.
 
     Without `antithetic` pairs it is the score-function estimator (REINFORCE), with the forward
@@ -126,6 +119,9 @@ class GaussianSmoothing(Estimator):
         mean = (weights * moves).sum(0)
         variance = (weights * (moves - mean) ** 2).sum(0)
         return (gains[..., None] * (moved - mean)).mean(0) / variance
+
+
+Estimator = CentralDifferences | SPSA | GaussianSmoothing
 
 
 @dataclass(frozen=True)

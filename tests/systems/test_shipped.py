@@ -17,8 +17,9 @@ from labkit.signal.sources import GeneratedMixes
 from labkit.signal.speech import GeneratedSpeech
 from labkit.systems import blackbox, pedal_order, saturation
 from labkit.systems.blackbox.data import TS9
+from labkit.systems.pedal_order.config import canonical_names
 from labkit.systems.pedal_order.data import examples_for_scoring
-from labkit.systems.pedal_order.score import predicted_orders
+from labkit.systems.pedal_order.score import predictions
 from labkit.systems.saturation.data import item
 from labkit.systems.saturation.predict import predict_batch
 from labkit.systems.saturation.score import draw
@@ -113,7 +114,8 @@ def chains(sources, n, seed):
     """Predicted and true orders."""
     model, protocol = load("pedal_order"), pedal_order.PROTOCOLS["three"]
     examples = examples_for_scoring(model.config.sound, protocol, sources, n, seed=seed)
-    return predicted_orders(model, protocol, examples), [e.chain.names for e in examples]
+    found = [canonical_names(p.chain.names) for p in predictions(model, protocol, examples)]
+    return found, [e.chain.names for e in examples]
 
 
 def share_equal(one, other):

@@ -476,7 +476,6 @@ def _damaged_config(folder: Path) -> None:
         (lambda _: predict(build(TINY), noise(), 44_100, synth=None, n=0), "n must be at least 1"),
         (lambda _: predict(build(TINY), noise(), 44_100, synth=None, pitch=20), "^pitch must lie"),
         (lambda _: note_features(0 * noise()), "audio must not be silent"),
-        (lambda _: SYSTEM.score(build(TINY), sources="mine"), "sources must be one of generated"),
         (lambda _: RenderConfig(n_train=0), "n_train must be positive"),
         (lambda folder: render(SMALL, folder, workers=0), "workers must be at least 1"),
         (_damaged, r"\.h5 is damaged.*: continue with `labkit data render-synth`"),

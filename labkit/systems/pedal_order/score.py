@@ -75,6 +75,7 @@ def score(
     if seconds is not None and not seconds > sound.seconds:
         raise ValueError(f"seconds must be above {sound.seconds:g}, got {seconds:g}")
     heard = sound if seconds is None else replace(sound, seconds=seconds)
+    network = "transformer" + ("" if sound.front_end == "mel" else f" on {sound.front_end}")
     for protocol in (PROTOCOLS[name] for name in trained):
         draw = partial(examples_for_scoring, heard, protocol, seed=seed)
         kinds = [kind for kind in ("generated", "sampled") if kind in sources] or ["generated"]
@@ -87,7 +88,7 @@ def score(
             ours = [canonical_names(one.chain.names) for one in found]
             rng = generator(seed, "controls", protocol.name, kind)
             ids = [e.source_id for e in examples]
-            facts = {"protocol": protocol.name, "name": _name(sound), "sources": kind}
+            facts = {"protocol": protocol.name, "name": network, "sources": kind}
             facts["seed"] = seed
             answers = {"ours": ours, "control": [ours[i] for i in rng.permutation(len(ours))]}
             if seconds is not None:
@@ -120,10 +121,6 @@ def score(
                 for metric, answers in _refusals(model, examples[:100], kind, seed).items():
                     late.append(row(*answers, metric=metric, **facts))
     return rows + late
-
-
-def _name(sound: Sound) -> str:
-    return "transformer" if sound.front_end == "mel" else f"transformer on {sound.front_end}"
 
 
 def _refusals(
@@ -165,8 +162,8 @@ def fixed_score(model: PedalOrderModel) -> dict[str, int]:
     sound, right = model.config.sound, {}
     for name in (one for one in ("three", "six") if one in sound.protocols):
         examples = examples_for_scoring(sound, PROTOCOLS[name], "generated", 48, seed=11)
-        found = predicted_orders(model, PROTOCOLS[name], examples)
-        right[name] = sum(e.chain.names == f for e, f in zip(examples, found, strict=True))
+        pairs = zip(examples, predictions(model, PROTOCOLS[name], examples), strict=True)
+        right[name] = sum(e.chain.names == canonical_names(f.chain.names) for e, f in pairs)
     return right
 
 
@@ -183,13 +180,6 @@ def predictions(
             clips = example.features(sound)[None]
         found.append(decode(model, clips, protocol.pedals, beams=6))
     return found
-
-
-def predicted_orders(
-    model: PedalOrderModel, protocol: Protocol, examples: Sequence[Example]
-) -> list[Names]:
-    """The canonical order of each example as the network predicts it."""
-    return [canonical_names(p.chain.names) for p in predictions(model, protocol, examples)]
 
 
 def _floor(taught: list[Example], examples: list[Example], sound: Sound, seed: int) -> list[Names]:

@@ -10,7 +10,7 @@ import numpy as np
 from labkit.effects.hosts.worker import PluginError
 from labkit.effects.synths.registry import Synth, synthesizer_of
 from labkit.measure.losses import multi_scale_spectral, rms_cosine
-from labkit.measure.score import Row, row
+from labkit.measure.score import SOURCES, Kind, Row, row
 from labkit.signal.files import read_audio
 from labkit.signal.optional import need
 from labkit.signal.paths import real_data_dir
@@ -71,7 +71,7 @@ def score(
     seed: int = 1,
     folder: Path | None = None,
     refine: int = 300,
-    sources: str | None = None,
+    sources: Sequence[Kind] = (*SOURCES, "recorded"),
 ) -> list[Row]:
     """Score matches of held-out notes, of other people's presets and of recorded notes.
 
@@ -79,11 +79,8 @@ def score(
         n: held-out notes.
         folder: data set of the held-out notes and the neighbours; by default the usual folder.
         refine: notes that CMA-ES may play for each recording, in the row `labkit synth`.
-        sources: generated, sampled, real or recorded; all by default.
+        sources: kinds of notes; sampled: presets; real and recorded need recordings.
     """
-    kinds = ("generated", "sampled", "real", "recorded")
-    if sources not in (None, *kinds):
-        raise ValueError(f"sources must be one of {', '.join(kinds)}, got {sources!r}")
     sound = model.config.sound
     if sound.parameters == KOSC:
         found = kosc.scores(model, n, seed)
@@ -97,7 +94,7 @@ def score(
     protocol = f"{synthesizer_of(sound.parameters).title}, {len(sound.spec.fields)} parameters"
     found = []
     with Synth(sound.spec) as synth:
-        for kind in [sources] if sources else kinds:
+        for kind in sources:
             if sounds := list(sounds_of(kind, sound, synth, folder, n)):
                 scores = judge(model, sounds, synth, notes, seed=seed, refine=refine)
                 facts = {"protocol": protocol, "sources": kind, "seed": seed}
