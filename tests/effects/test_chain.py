@@ -106,6 +106,7 @@ BROKEN = (
     '[{"effect": "gain", "params": {"gain_db": "loud"}}]',
     '[{"effect": "gain", "params": {"gain_db": true}}]',
     "[" * 100_000,
+    f'[{{"effect": "gain", "params": {{"gain_db": 1{"0" * 400}}}}}]',
 )
 
 
