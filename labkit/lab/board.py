@@ -15,7 +15,7 @@ import traitlets
 from labkit.effects.chain import Chain, Step
 from labkit.effects.faust import program
 from labkit.effects.registry import EFFECTS, effect
-from labkit.lab.export import ENDINGS, Kind, export
+from labkit.lab.export import ENDINGS, Kind, endings, export
 from labkit.lab.listen import LivePlayer
 from labkit.signal.paths import new_files, replace_text
 from labkit.signal.units import set_rms
@@ -78,12 +78,9 @@ class PedalBoard(widgets.VBox):
     def export(self, *kinds: Kind, out: Path | None = None) -> list[Path]:
         """Write the chain into a folder, `output/board` by default; returns the new files.
 
-        Raises ValueError for an unknown kind, FileNotFoundError where no plug-in can be built.
+        Raises ValueError for an unknown kind or none, FileNotFoundError where no plug-in can be built.
         """
-        if unknown := [kind for kind in kinds if kind not in ENDINGS]:
-            raise ValueError(f"kinds must be among {', '.join(ENDINGS)}, got {unknown[0]!r}")
-        endings = [ending for kind in kinds for ending in ENDINGS[kind]]
-        paths = new_files(out, "board", *endings)
+        paths = new_files(out, "board", *endings(kinds))
         level = {"channels": self._channels, "input_dbfs": INPUT_DBFS}
         return list(export(self.chain, paths, **level))
 

@@ -65,6 +65,8 @@ def test_it_is_written_as_a_program_and_a_card_and_never_over_another(board, tmp
     assert "input: -20 dBFS RMS" in card.read_text()
     with pytest.raises(ValueError, match="kinds must be among faust, lv2, vst3, card, got 'vst2'"):
         board.export("vst2")
+    with pytest.raises(ValueError, match="kinds must be among faust, lv2, vst3, card, got none"):
+        board.export()
     monkeypatch.setenv("PATH", "")
     board._hear(None, {"export": "vst3"}, None)
     assert "apt-get install faust" in board.pedals.message
