@@ -60,16 +60,21 @@ class PedalBoard(widgets.VBox):
 
     @property
     def chain(self) -> Chain:
-        """The pedals that are on, in signal order; set it to show another chain."""
+        """The pedals that are on, in signal order; set it to show another chain.
+
+        Knobs must lie in their ranges: ValueError, and the old chain stays.
+        """
         on = [step for step in self.pedals.steps if step["on"]]
         return Chain(tuple(Step(step["effect"], dict(step["params"])) for step in on))
 
     @chain.setter
     def chain(self, chain: Chain) -> None:
+        steps = [Step(step.effect, step.params) for step in chain.steps]
         self.pedals.steps = [
-            {"effect": step.effect, "params": dict(step.params), "on": True} for step in chain.steps
+            {"effect": step.effect, "params": dict(step.params), "on": True} for step in steps
         ]
         self._follow()
+        self.pedals.send({"loaded": True})  # the sliders move, also where the pedals stay the same
 
     def audio(self) -> np.ndarray:
         """What the board makes of its input, (channels, samples)."""
@@ -108,11 +113,11 @@ class PedalBoard(widgets.VBox):
     def _hear(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
         try:
             if "export" in content:
+                self.pedals.message = "writing ..."  # so that the same answer twice is shown twice
                 written = self.export(content["export"])
                 self.pedals.message = f"wrote {', '.join(map(str, written))}"
             else:
                 self.chain = Chain.from_json(str(content.get("load", "")))
-                self.pedals.send({"loaded": True})
         except (ValueError, OSError, RuntimeError) as error:
             self.pedals.message = str(error)
 
