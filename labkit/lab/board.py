@@ -1,5 +1,6 @@
 """A board of pedals to play with, and a game: you against the network, on blind chains."""
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -209,15 +210,15 @@ class Duel(widgets.VBox):
         return f"{head}. You {yours}, the network {network} of {n}. Last round: {last}."
 
     def _keep(self) -> None:
-        """Add the game to the file; a file that is no list of games stays as it is."""
-        games = json.loads(_DUELS.read_text(encoding="utf-8")) if _DUELS.is_file() else []
-        if not isinstance(games, list):
-            return
+        """Add the game to the file; one that is no list of games, or cannot be written, stays."""
         yours, network = self.score
         game = {"when": datetime.now().isoformat(timespec="seconds"), "seed": self._seed}
         game |= {"sources": self._sources, "rounds": len(self.truth)}
         game |= {"you": yours, "network": network}
-        replace_text(_DUELS, json.dumps([*games, game], indent=1) + "\n")
+        with contextlib.suppress(OSError, ValueError):
+            games = json.loads(_DUELS.read_text(encoding="utf-8")) if _DUELS.is_file() else []
+            if isinstance(games, list):
+                replace_text(_DUELS, json.dumps([*games, game], indent=1) + "\n")
 
     def __repr__(self) -> str:
         return f"Duel: {self._score()}"

@@ -112,6 +112,9 @@ def test_a_game_scores_both_and_is_kept_beside_earlier_ones(tmp_path, monkeypatc
         (2, 4, right),
         (3, 1, again.score[1]),
     ]
-    (tmp_path / "output/duels.json").write_text('{"mine": 1}')
-    Duel(model, n=1, seed=4).answer(())
-    assert (tmp_path / "output/duels.json").read_text() == '{"mine": 1}'
+    last = Duel(model, n=1, seed=4)
+    for text in ('{"mine": 1}', "[{"):
+        (tmp_path / "output/duels.json").write_text(text)
+        last.yours.clear()
+        last.answer(())
+        assert (tmp_path / "output/duels.json").read_text() == text
