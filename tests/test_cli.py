@@ -139,7 +139,8 @@ def test_errors_are_one_line_and_an_interruption_says_so(capsys, monkeypatch, tm
     monkeypatch.setattr(System, "train", interrupted)
     assert run("train", "saturation") == 130
     assert capsys.readouterr().err == "labkit: stopped; the last checkpoint is kept\n"
-    assert "system must be one of pedal_order" in fails(capsys, "train", "nosuch")
+    for words in (("train", "nosuch"), ("train", "saturaton", "--steps", 5), ("train", "--", "x")):
+        assert "system must be one of pedal_order" in fails(capsys, *words)
     assert "by list, get or render-synth" in fails(capsys, "data", "--help")
     assert "--preset must be one of" in fails(capsys, "train", "saturation", "--preset", "huge")
     assert fails(capsys, "evaluate", "pedal_order", "--n", 0).endswith("at least 1, got 0\n")
