@@ -27,7 +27,7 @@ def endings(kinds: Iterable[str]) -> list[str]:
 
 
 def export(
-    chain: Chain, paths: Iterable[Path], *, channels: int, input_dbfs: float = -20.0
+    chain: Chain, paths: Iterable[Path], *, channels: int, input_dbfs: float | None = None
 ) -> Iterator[Path]:
     """Write what each path's ending says, and yield it then. A card names the input's RMS level.
 
