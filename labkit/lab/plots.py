@@ -242,6 +242,7 @@ def compare_spectrograms(
 def _draw_spectrogram(
     axes: Axes, mono: torch.Tensor, sample_rate: int, mel: bool, n_fft: int
 ) -> AxesImage:
+    n_fft *= max(1, round(sample_rate / 96_000))  # else the lowest mel bands hold no bin
     hop = max(1, min(n_fft // 4, len(mono) // 400))
     if mel:
         level_db = spectra.log_mel(mono, sample_rate, n_fft=n_fft, hop_length=hop, n_mels=80)
