@@ -339,7 +339,10 @@ def test_a_saved_chain_is_written_for_other_places_and_nothing_is_replaced(tmp_p
     saved = tmp_path / "two.chain.json"
     chain.save(saved)
     for stem in ("two", "two_2"):
-        assert run("export", saved, "faust", "card", "faust", "--channels", "1", "--out", tmp_path) == 0
+        assert (
+            run("export", saved, "faust", "card", "faust", "--channels", "1", "--out", tmp_path)
+            == 0
+        )
         files = [tmp_path / f"{stem}.{kind}" for kind in ("dsp", "card.svg", "card.pdf")]
         assert capsys.readouterr().out.splitlines() == [f"wrote {path}" for path in files]
         assert files[0].read_text() == program(chain)

@@ -84,7 +84,7 @@ class PedalBoard(widgets.VBox):
     def export(self, *kinds: Kind, out: Path | None = None) -> list[Path]:
         """Write the chain into a folder, `output/board` by default; returns the new files.
 
-        Raises ValueError for an unknown kind or none, FileNotFoundError where no plug-in can be built.
+        Raises ValueError for an unknown kind or none, FileNotFoundError where no compiler is.
         """
         paths = new_files(out, "board", *endings(kinds))
         level = {"channels": self._channels, "input_dbfs": INPUT_DBFS}

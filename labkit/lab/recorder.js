@@ -47,7 +47,6 @@ function render({ model, el }) {
       NotReadableError: "the input is in use by another program",
     }[error?.name] ?? String(error?.message ?? error);
     say(`Not recorded: ${reason}. An uploaded file does the same.`);
-    model.send({ failed: reason });
   }
 
   async function take() {

@@ -143,9 +143,6 @@ class Recorder(anywidget.AnyWidget):
         self, _widget: object, content: Mapping[str, Any], buffers: Sequence[memoryview]
     ) -> None:
         """Collect the pieces of a take; they come in order, and piece 0 begins a new one."""
-        if "failed" in content:
-            self.message = f"Not recorded: {content['failed']}. An uploaded file does the same."
-            return
         place, count, rate = (int(content.get(name, 0)) for name in ("piece", "of", "rate"))
         if place == 0:
             self._pieces = []

@@ -44,8 +44,7 @@ def cache_dir() -> Path:
 
 def real_data_dir() -> Path | None:
     """Real recordings: `$LABKIT_REAL_DATA`, else `shared/data` beside the checkout, else None."""
-    usual = data_dir().parents[1] / "shared" / "data"
-    path = Path(os.environ.get("LABKIT_REAL_DATA") or usual)
+    path = Path(os.environ.get("LABKIT_REAL_DATA") or data_dir().parents[1] / "shared" / "data")
     return path if path.is_dir() else None
 
 

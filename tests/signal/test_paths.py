@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labkit.signal.files import write_audio
 from labkit.signal import paths
+from labkit.signal.files import write_audio
 from labkit.signal.paths import alone, check_writable, new_files, replace_text, replacing
 
 
