@@ -128,7 +128,7 @@ class Chain:
                 moved = params[knob.name] + knob.per_db * shift_db
                 params[knob.name] = float(np.clip(moved, ends.low, ends.high))
                 shift_db = 0.0 if knob.absorbs else shift_db
-            steps.append(Step(step.effect, params))
+            steps.append(Step(step.effect, params, step.in_range))
         return Chain(tuple(steps))
 
     def to_json(self) -> str:
