@@ -61,10 +61,7 @@ class PedalBoard(widgets.VBox):
 
     @property
     def chain(self) -> Chain:
-        """The pedals that are on, in signal order; set it to show another chain.
-
-        Knobs must lie in their ranges: ValueError, and the old chain stays.
-        """
+        """The pedals that are on, in signal order; set it to show another chain, knobs in range."""
         on = [step for step in self.pedals.steps if step["on"]]
         return Chain(tuple(Step(step["effect"], dict(step["params"])) for step in on))
 
