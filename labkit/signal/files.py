@@ -471,7 +471,7 @@ def write_audio(
     kind, usual = _FORMATS[path.suffix.lower()]
     layout = (check_rate(sample_rate), audio.shape[0], subtype or usual)
     if layout[2] == "VORBIS" and sample_rate > HIGHEST_VORBIS_RATE:
-        raise AudioFileError(f"{path}: at most {HIGHEST_VORBIS_RATE} Hz in Vorbis, got {sample_rate}")
+        raise AudioFileError(f"{path}: Vorbis ends at {HIGHEST_VORBIS_RATE} Hz, got {sample_rate}")
     soundfile = need("soundfile")
     try:
         with (
