@@ -74,11 +74,7 @@ def _run(arguments: list[str]) -> int:
             raise ValueError("data must be followed by list, get or render-synth")
     verbs = {**commands.COMMANDS, "train": _train_help, "evaluate": _evaluate_help}
     return tyro.extras.subcommand_cli_from_dict(
-        verbs,
-        prog="labkit",
-        description=USAGE,
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes,),
+        verbs, prog="labkit", description=USAGE, args=arguments, config=(tyro.conf.OmitArgPrefixes,)
     )
 
 

@@ -440,11 +440,7 @@ def data_get(
 
 
 def data_render_synth(
-    *,
-    preset: str = "vital_simple",
-    out: Path | None = None,
-    n: int = 21_504,
-    workers: int = 2,
+    *, preset: str = "vital_simple", out: Path | None = None, n: int = 21_504, workers: int = 2
 ) -> int:
     """Render synthesizer notes as training data; an unfinished folder is continued.
 
