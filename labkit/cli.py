@@ -15,7 +15,7 @@ import tyro
 
 from labkit import commands
 from labkit.signal.paths import check_writable
-from labkit.systems.system import SYSTEMS, System, settings_of, system
+from labkit.systems.system import System, settings_of, system
 
 if TYPE_CHECKING:
     from labkit.measure.score import Row
@@ -64,35 +64,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments[0] in ("train", "evaluate") and len(arguments) > 1:
-        name = arguments[1].replace("-", "_")
-        if name in SYSTEMS:
-            run = train if arguments[0] == "train" else evaluate
-            return run(system(name), arguments[2:])
+    named = bool(arguments[1:]) and not arguments[1].startswith("-")
+    if arguments[0] in ("train", "evaluate") and named:
+        run = train if arguments[0] == "train" else evaluate
+        return run(system(arguments[1].replace("-", "_")), arguments[2:])
     if arguments[0] == "data":  # `data get` is one command of two words
         arguments = [" ".join(arguments[:2]), *arguments[2:]]
         if arguments[0] not in commands.COMMANDS:
             raise ValueError("data must be followed by list, get or render-synth")
     verbs = {**commands.COMMANDS, "train": _train_help, "evaluate": _evaluate_help}
     return tyro.extras.subcommand_cli_from_dict(
-        verbs,
-        prog="labkit",
-        description=USAGE,
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes,),
+        verbs, prog="labkit", description=USAGE, args=arguments, config=(tyro.conf.OmitArgPrefixes,)
     )
 
 
 def _train_help(name: Annotated[str, tyro.conf.Positional, commands.ONE_OF_THEM]) -> int:
     """Train a system; `labkit train SYSTEM --help` lists its settings."""
-    system(name.replace("-", "_"))
-    return 0
+    return _run(["train", name])
 
 
 def _evaluate_help(name: Annotated[str, tyro.conf.Positional, commands.ONE_OF_THEM]) -> int:
     """Score a system beside its baselines; `labkit evaluate SYSTEM --help` lists the options."""
-    system(name.replace("-", "_"))
-    return 0
+    return _run(["evaluate", name])
 
 
 @dataclass(frozen=True)

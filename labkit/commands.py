@@ -53,12 +53,12 @@ def chain(
 
     from labkit.effects import faust
     from labkit.effects.chain import Chain
-    from labkit.lab.export import ENDINGS
+    from labkit.lab.export import endings
     from labkit.lab.export import export as exported
     from labkit.systems import pedal_order
 
-    endings = [ending for kind in export for ending in ENDINGS[kind]]
-    files = new_files(out, file.stem, ".chain.json", ".recreated.wav", *endings) if writes else []
+    more = endings(export) if export else []
+    files = new_files(out, file.stem, ".chain.json", ".recreated.wav", *more) if writes else []
     for kind in ("lv2", "vst3"):
         if kind in export and (install := faust.missing(f".{kind}")):
             raise FileNotFoundError(f"--export {kind} compiles the chain: {install}")
@@ -132,14 +132,11 @@ def export(
         out: folder for the files; by default output/CHAIN.
     """
     from labkit.effects.chain import Chain
-    from labkit.lab.export import ENDINGS
+    from labkit.lab.export import endings
     from labkit.lab.export import export as exported
 
-    if not kinds:
-        raise ValueError(f"kinds must name at least one of {', '.join(ENDINGS)}, got none")
-    found = Chain.load(chain)
-    endings = [ending for kind in kinds for ending in ENDINGS[kind]]
-    paths = new_files(out, chain.name.removesuffix(".json").removesuffix(".chain"), *endings)
+    wanted, found = endings(kinds), Chain.load(chain)
+    paths = new_files(out, chain.name.removesuffix(".json").removesuffix(".chain"), *wanted)
     return _wrote(exported(found, paths, channels=channels))
 
 
@@ -443,11 +440,7 @@ def data_get(
 
 
 def data_render_synth(
-    *,
-    preset: str = "vital_simple",
-    out: Path | None = None,
-    n: int = 21_504,
-    workers: int = 2,
+    *, preset: str = "vital_simple", out: Path | None = None, n: int = 21_504, workers: int = 2
 ) -> int:
     """Render synthesizer notes as training data; an unfinished folder is continued.
 

@@ -282,6 +282,7 @@ def presets() -> Iterator[tuple[str, bytes]]:
         "knob a word": [step | {"params": {"gain_db": "loud"}}],
         "knob NaN": [step | {"params": {"gain_db": float("nan")}}],
         "knob huge": [step | {"params": {"gain_db": 1e300}}],
+        "knob of 400 digits": [step | {"params": {"gain_db": 10**400}}],
         "unknown knob": [step | {"params": {"tone": 1.0}}],
         "unknown pedal": [step | {"effect": "fuzz"}],
         "pedal a list": [step | {"effect": ["gain"]}],

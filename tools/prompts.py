@@ -36,11 +36,7 @@ RATE = 44_100
 RIGHT, WRONG, OPPOSITE = "right", "wrong", "opposite"
 # "On" and "none" -> effects in the chain; tape is a drive that a word for tape asked for, and a
 # limiter is a compressor with a ratio beyond any that a list asks for.
-EFFECTS = {
-    "comp": ("compressor", "limiter"),
-    "drive": ("distortion",),
-    "tape": ("distortion",),
-}
+EFFECTS = {"comp": ("compressor", "limiter"), "drive": ("distortion",), "tape": ("distortion",)}
 MOST_RATIO = 100.0
 
 

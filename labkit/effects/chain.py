@@ -43,11 +43,11 @@ class Step:
 
     def __post_init__(self) -> None:
         record, space = effect(self.effect), effect(self.effect).space
-        bounded = self.in_range and not record.level_only
-        finite = all(np.isfinite(value) for value in self.params.values())
-        if bounded or set(self.params) != set(space.names) or not finite:
-            space.check(self.params)
         params = {name: float(value) for name, value in self.params.items()}
+        bounded = self.in_range and not record.level_only
+        finite = all(map(np.isfinite, params.values()))
+        if bounded or set(params) != set(space.names) or not finite:
+            space.check(params)
         object.__setattr__(self, "params", MappingProxyType(params))
 
     def __reduce__(self) -> tuple[type["Step"], tuple]:
@@ -128,7 +128,7 @@ class Chain:
                 moved = params[knob.name] + knob.per_db * shift_db
                 params[knob.name] = float(np.clip(moved, ends.low, ends.high))
                 shift_db = 0.0 if knob.absorbs else shift_db
-            steps.append(Step(step.effect, params))
+            steps.append(Step(step.effect, params, step.in_range))
         return Chain(tuple(steps))
 
     def to_json(self) -> str:
@@ -151,8 +151,10 @@ class Chain:
                 case [*rows] | {"steps": [*rows]} if all(map(_is_row, rows)):
                     steps = [(r["effect"], r["params"], r.get("in_range", True)) for r in rows]
                     return cls(tuple(Step(*step) for step in steps))
-        except (json.JSONDecodeError, RecursionError):
+        except (json.JSONDecodeError, RecursionError, OverflowError):
             pass
+        except KeyError as error:  # of a pedal that is not there
+            raise ValueError(error.args[0]) from error
         raise ValueError(f'a chain is a JSON list of {{"effect", "params"}}, got {text[:60]!r}')
 
     def save(self, path: str | Path) -> None:

@@ -39,9 +39,9 @@ function makeSound(model) {
   const audible = (choice) => (choice === "X" ? (model.get("x_is_b") ? 1 : 0) : choice === "B" ? 1 : 0);
 
   async function start(choice) {
-    context = new AudioContext();
-    const buffers = await Promise.all([decode(context, model.get("a")), decode(context, model.get("b"))]);
-    if (!context) return;
+    const own = context = new AudioContext();
+    const buffers = await Promise.all([decode(own, model.get("a")), decode(own, model.get("b"))]);
+    if (context !== own) return; // stopped meanwhile, and perhaps started again
     const at = context.currentTime + 0.05;
     gains = buffers.map((_, k) => new GainNode(context, { gain: k === audible(choice) ? 1 : 0 }));
     sources = buffers.map((buffer, k) => {

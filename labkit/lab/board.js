@@ -57,7 +57,7 @@ function render({ model, el }) {
   }
   for (const kind of model.get("kinds") ?? []) { // what Python writes
     const write = made(details, "button", { type: "button", textContent: `write ${kind}` });
-    write.addEventListener("click", () => { alert.textContent = "writing ..."; model.send({ export: kind }); });
+    write.addEventListener("click", () => model.send({ export: kind }));
   }
   let dragged = null;
 

@@ -1,5 +1,6 @@
 """A board of pedals to play with, and a game: you against the network, on blind chains."""
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +16,7 @@ import traitlets
 from labkit.effects.chain import Chain, Step
 from labkit.effects.faust import program
 from labkit.effects.registry import EFFECTS, effect
-from labkit.lab.export import ENDINGS, Kind, export
+from labkit.lab.export import ENDINGS, Kind, endings, export
 from labkit.lab.listen import LivePlayer
 from labkit.signal.paths import new_files, replace_text
 from labkit.signal.units import set_rms
@@ -60,16 +61,18 @@ class PedalBoard(widgets.VBox):
 
     @property
     def chain(self) -> Chain:
-        """The pedals that are on, in signal order; set it to show another chain."""
+        """The pedals that are on, in signal order; set it to show another chain, knobs in range."""
         on = [step for step in self.pedals.steps if step["on"]]
         return Chain(tuple(Step(step["effect"], dict(step["params"])) for step in on))
 
     @chain.setter
     def chain(self, chain: Chain) -> None:
+        steps = [Step(step.effect, step.params) for step in chain.steps]
         self.pedals.steps = [
-            {"effect": step.effect, "params": dict(step.params), "on": True} for step in chain.steps
+            {"effect": step.effect, "params": dict(step.params), "on": True} for step in steps
         ]
         self._follow()
+        self.pedals.send({"loaded": True})  # the sliders move, also where the pedals stay the same
 
     def audio(self) -> np.ndarray:
         """What the board makes of its input, (channels, samples)."""
@@ -78,12 +81,9 @@ class PedalBoard(widgets.VBox):
     def export(self, *kinds: Kind, out: Path | None = None) -> list[Path]:
         """Write the chain into a folder, `output/board` by default; returns the new files.
 
-        Raises ValueError for an unknown kind, FileNotFoundError where no plug-in can be built.
+        Raises ValueError for an unknown kind or none, FileNotFoundError where no compiler is.
         """
-        if unknown := [kind for kind in kinds if kind not in ENDINGS]:
-            raise ValueError(f"kinds must be among {', '.join(ENDINGS)}, got {unknown[0]!r}")
-        endings = [ending for kind in kinds for ending in ENDINGS[kind]]
-        paths = new_files(out, "board", *endings)
+        paths = new_files(out, "board", *endings(kinds))
         level = {"channels": self._channels, "input_dbfs": INPUT_DBFS}
         return list(export(self.chain, paths, **level))
 
@@ -111,11 +111,11 @@ class PedalBoard(widgets.VBox):
     def _hear(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
         try:
             if "export" in content:
+                self.pedals.message = "writing ..."  # so that the same answer twice is shown twice
                 written = self.export(content["export"])
                 self.pedals.message = f"wrote {', '.join(map(str, written))}"
             else:
                 self.chain = Chain.from_json(str(content.get("load", "")))
-                self.pedals.send({"loaded": True})
         except (ValueError, OSError, RuntimeError) as error:
             self.pedals.message = str(error)
 
@@ -207,15 +207,15 @@ class Duel(widgets.VBox):
         return f"{head}. You {yours}, the network {network} of {n}. Last round: {last}."
 
     def _keep(self) -> None:
-        """Add the game to the file; a file that is no list of games stays as it is."""
-        games = json.loads(_DUELS.read_text(encoding="utf-8")) if _DUELS.is_file() else []
-        if not isinstance(games, list):
-            return
+        """Add the game to the file; one that is no list of games, or cannot be written, stays."""
         yours, network = self.score
         game = {"when": datetime.now().isoformat(timespec="seconds"), "seed": self._seed}
         game |= {"sources": self._sources, "rounds": len(self.truth)}
         game |= {"you": yours, "network": network}
-        replace_text(_DUELS, json.dumps([*games, game], indent=1) + "\n")
+        with contextlib.suppress(OSError, ValueError):
+            games = json.loads(_DUELS.read_text(encoding="utf-8")) if _DUELS.is_file() else []
+            if isinstance(games, list):
+                replace_text(_DUELS, json.dumps([*games, game], indent=1) + "\n")
 
     def __repr__(self) -> str:
         return f"Duel: {self._score()}"

@@ -17,8 +17,17 @@ ENDINGS: dict[Kind, tuple[str, ...]] = {
 }
 
 
+def endings(kinds: Iterable[str]) -> list[str]:
+    """The endings of the files of these kinds, each once; ValueError for another kind, or none."""
+    kinds = dict.fromkeys(kinds)
+    if not kinds or not kinds.keys() <= ENDINGS.keys():
+        given = ", ".join(map(repr, kinds)) or "none"
+        raise ValueError(f"kinds must be among {', '.join(ENDINGS)}, got {given}")
+    return [ending for kind in kinds for ending in ENDINGS[kind]]
+
+
 def export(
-    chain: Chain, paths: Iterable[Path], *, channels: int, input_dbfs: float = -20.0
+    chain: Chain, paths: Iterable[Path], *, channels: int, input_dbfs: float | None = None
 ) -> Iterator[Path]:
     """Write what each path's ending says, and yield it then. A card names the input's RMS level.
 

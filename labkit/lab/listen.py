@@ -18,6 +18,7 @@ import traitlets
 from scipy import stats
 
 from labkit.measure.loudness import Clip, as_channels, loudness_lufs, match_all, peak_db
+from labkit.signal.files import HIGHEST_VORBIS_RATE
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
 from labkit.signal.units import db_to_amplitude
@@ -200,7 +201,7 @@ def _switch() -> str:
 def _data_url(audio: np.ndarray, sample_rate: int) -> str:
     """The clip as a `data:` address: WAV, or Ogg where it is long."""
     kind, media = "wav", None
-    if audio.shape[1] > _LONG_SECONDS * sample_rate:
+    if audio.shape[1] > _LONG_SECONDS * sample_rate and sample_rate <= HIGHEST_VORBIS_RATE:
         kind, media = "ogg", _encoded(audio, sample_rate, "OGG", "VORBIS")
     media = media or wav_bytes(audio, sample_rate)
     return f"data:audio/{kind};base64,{base64.b64encode(media).decode()}"

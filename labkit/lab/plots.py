@@ -242,6 +242,7 @@ def compare_spectrograms(
 def _draw_spectrogram(
     axes: Axes, mono: torch.Tensor, sample_rate: int, mel: bool, n_fft: int
 ) -> AxesImage:
+    n_fft *= max(1, round(sample_rate / 96_000))  # else the lowest mel bands hold no bin
     hop = max(1, min(n_fft // 4, len(mono) // 400))
     if mel:
         level_db = spectra.log_mel(mono, sample_rate, n_fft=n_fft, hop_length=hop, n_mels=80)
@@ -301,12 +302,13 @@ class ChainCard(LabFigure):
             self.savefig(temporary, facecolor="white")
 
 
-def chain_card(chain: Chain, input_dbfs: float = -20.0) -> ChainCard:
-    """A card of a chain for an input of this RMS level; a knob's range is 7 to 5 o'clock."""
+def chain_card(chain: Chain, input_dbfs: float | None = None) -> ChainCard:
+    """A card of a chain, for an input of this RMS level if given; knobs go from 7 to 5 o'clock."""
     most = max((len(params) for _, params in chain), default=1)
     card = ChainCard(f"Card of the chain {chain}", width=1.7 * max(len(chain), 3), height=most + 1)
     axes = card.add_subplot(aspect="equal", xlim=(-0.9, 1.8 * max(len(chain), 3) - 0.9))
-    axes.set_title(f"input: {input_dbfs:.0f} dBFS RMS; signal: left to right")
+    level = "" if input_dbfs is None else f"input: {input_dbfs:.0f} dBFS RMS; "
+    axes.set_title(f"{level}signal: left to right")
     axes.set_ylim(0.2 - most, 0.8)
     axes.set_axis_off()
     for column, (name, params) in enumerate(chain):

@@ -47,10 +47,11 @@ function render({ model, el }) {
       NotReadableError: "the input is in use by another program",
     }[error?.name] ?? String(error?.message ?? error);
     say(`Not recorded: ${reason}. An uploaded file does the same.`);
-    model.send({ failed: reason });
   }
 
   async function take() {
+    let stopped = false;
+    stopNow = () => { stopped = true; };
     if (!navigator.mediaDevices?.getUserMedia) {
       throw new Error("this page has no access to a microphone (it needs https, or localhost)");
     }
@@ -75,15 +76,13 @@ function render({ model, el }) {
         if (keep) pieces.push(data);
       };
       context.createMediaStreamSource(stream).connect(tap);
-      for (let beat = model.get("count_in"); beat > 0; beat -= 1) {
+      for (let beat = model.get("count_in"); beat > 0 && !stopped; beat -= 1) {
         say(`${beat} ...`);
         await wait(model.get("beat_ms"));
       }
       keep = true;
       say("recording");
       const wanted = Math.min(60, Math.max(0.5, Number(seconds.value) || 8)) * context.sampleRate;
-      let stopped = false;
-      stopNow = () => { stopped = true; };
       while (!stopped && pieces.length * 128 < wanted) await wait(50);
       keep = false;
       const audio = new Float32Array(Math.min(wanted, pieces.reduce((sum, one) => sum + one.length, 0)));
@@ -94,7 +93,6 @@ function render({ model, el }) {
       }
       return { audio, rate: context.sampleRate };
     } finally {
-      stopNow = null;
       stream.getTracks().forEach((track) => track.stop());
       await context.close();
       level.value = -60;
@@ -107,6 +105,7 @@ function render({ model, el }) {
     record.textContent = "■ stop";
     try {
       const { audio, rate } = await take();
+      if (!audio.length) return say("Stopped before the take began.");
       const n = Math.max(1, Math.ceil(audio.length / PIECE));
       for (let k = 0; k < n; k += 1) {
         const piece = audio.slice(k * PIECE, (k + 1) * PIECE);
@@ -115,6 +114,7 @@ function render({ model, el }) {
     } catch (error) {
       refuse(error);
     } finally {
+      stopNow = null;
       record.textContent = "● record";
     }
   });

@@ -15,7 +15,7 @@ from labkit.signal.paths import new_files
 _MAX_SECONDS = 30.0
 _MAX_BYTES = 256 << 20  # they are held in memory until the last has arrived
 _QUIET = 1e-4  # a peak of -80 dBFS: nothing is plugged in
-_MAX_PIECES = 128  # of 65536 samples: more than a minute at 96 kHz
+_MAX_PIECES = 192  # of 65536 samples: more than a minute at 192 kHz
 
 
 class Upload(anywidget.AnyWidget):
@@ -143,9 +143,6 @@ class Recorder(anywidget.AnyWidget):
         self, _widget: object, content: Mapping[str, Any], buffers: Sequence[memoryview]
     ) -> None:
         """Collect the pieces of a take; they come in order, and piece 0 begins a new one."""
-        if "failed" in content:
-            self.message = f"Not recorded: {content['failed']}. An uploaded file does the same."
-            return
         place, count, rate = (int(content.get(name, 0)) for name in ("piece", "of", "rate"))
         if place == 0:
             self._pieces = []
@@ -155,6 +152,8 @@ class Recorder(anywidget.AnyWidget):
             self._pieces = []
             return
         self._pieces.append(bytes(buffers[0]))
+        # Also so that the same answer to two takes is shown twice.
+        self.message = f"Received piece {place + 1} of {count}."
         if len(self._pieces) == count:
             self._finish(np.frombuffer(b"".join(self._pieces), "<f4")[None].copy(), rate)
 
@@ -163,10 +162,14 @@ class Recorder(anywidget.AnyWidget):
         if not np.isfinite(peak) or peak < _QUIET:
             self.message = "The take is silent: choose another input, or turn it up."
             return
-        self.audio, self.sample_rate = audio, sample_rate
-        (self.path,) = new_files(None, "recording", ".wav")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_audio(self.path, audio.clip(-1, 1), sample_rate)
+        try:
+            (path,) = new_files(None, "recording", ".wav")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_audio(path, audio.clip(-1, 1), sample_rate)
+        except (AudioError, OSError) as error:
+            self.message = f"The take is lost: {error}"
+            return
+        self.audio, self.sample_rate, self.path = audio, sample_rate, path
         clipped = ", clipped: turn the input down" if peak >= 0.999 else ""
         seconds = audio.shape[1] / sample_rate
         self.message = f"{self.path}: {seconds:.1f} s, peak {20 * np.log10(peak):.1f} dBFS{clipped}"

@@ -22,6 +22,7 @@ from labkit.signal.optional import need
 from labkit.signal.paths import replacing
 
 LOWEST_RATE, HIGHEST_RATE = 2_000, 768_000
+HIGHEST_VORBIS_RATE = 200_000  # of more, libsndfile's encoder ends the process
 _MAX_CHANNELS = 64
 _FORMATS = {
     ".wav": ("WAV", "PCM_24"),
@@ -469,6 +470,8 @@ def write_audio(
         raise AudioFileError(f"{path}: its folder does not exist")
     kind, usual = _FORMATS[path.suffix.lower()]
     layout = (check_rate(sample_rate), audio.shape[0], subtype or usual)
+    if layout[2] == "VORBIS" and sample_rate > HIGHEST_VORBIS_RATE:
+        raise AudioFileError(f"{path}: Vorbis ends at {HIGHEST_VORBIS_RATE} Hz, got {sample_rate}")
     soundfile = need("soundfile")
     try:
         with (

@@ -33,11 +33,6 @@ class Group:
     package: str  # of Debian
     files: str  # a pattern below /usr/share
 
-    @property
-    def installed(self) -> bool:
-        """Whether any of its files is here."""
-        return any(_SHARE.glob(self.files))
-
     def recordings(self) -> list[tuple[Path, ...]]:
         """The installed recordings of at least two seconds; stems in one folder are one."""
         stems: dict[Path, list[Path]] = {}

@@ -37,14 +37,14 @@ def data_dir() -> Path:
 
 def cache_dir() -> Path:
     """Where downloads and pools are kept: `$LABKIT_CACHE`, else `~/.cache/labkit` (created)."""
-    path = Path(os.environ.get("LABKIT_CACHE", Path.home() / ".cache" / "labkit"))
+    path = Path(os.environ.get("LABKIT_CACHE") or Path.home() / ".cache" / "labkit")
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def real_data_dir() -> Path | None:
     """Real recordings: `$LABKIT_REAL_DATA`, else `shared/data` beside the checkout, else None."""
-    path = Path(os.environ.get("LABKIT_REAL_DATA", data_dir().parents[1] / "shared" / "data"))
+    path = Path(os.environ.get("LABKIT_REAL_DATA") or data_dir().parents[1] / "shared" / "data")
     return path if path.is_dir() else None
 
 

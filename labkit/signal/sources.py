@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from scipy import signal
 
 from labkit.signal.files import AudioError, AudioFileError, read_audio
 from labkit.signal.guitar import GuitarModel, phrase
-from labkit.signal.paths import real_data_dir
+from labkit.signal.paths import read_text, real_data_dir
 from labkit.signal.pool import SPLITS, Clip, Source, check_split, ranges_of_splits
 from labkit.signal.seeds import generator
 from labkit.signal.units import set_rms
@@ -251,10 +252,9 @@ def _grouping(kind: str) -> Callable[[str], str]:
         raise ValueError(
             f"groups must be folder, folder:2, prefix, prefix:- or a file.csv, got {kind!r}"
         )
-    with open(kind, newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"file", "group"} <= rows[0].keys():
-        raise ValueError(f"{kind}: a table with the columns file and group was expected")
+    rows = list(csv.DictReader(io.StringIO(read_text(kind), newline="")))
+    if not rows or not all(row.get("file") and row.get("group") for row in rows):
+        raise ValueError(f"{kind}: a table with file and group in every row was expected")
     table = {}
     for row in rows:
         path = Path(row["file"])

@@ -1,5 +1,6 @@
 """The widgets in a real browser, each alone in a page: a recorded file, a dragged pedal, a switch between players."""
 
+import base64
 import importlib.util
 from pathlib import Path
 
@@ -99,13 +100,47 @@ def test_without_a_microphone_the_recorder_says_so(open_page):
     page = open_page()
     widgets.show(page, "recorder.js", seconds=2.0, count_in=0, beat_ms=100, message="")
     page.get_by_role("button", name="record").click()
-    page.wait_for_function("window.sent.length > 0")
-    content, _ = widgets.messages(page)[0]
-    assert "uploaded file" in page.get_by_role("status").inner_text()
-    recorder = Recorder()
-    recorder._receive(None, content, [])
-    assert recorder.audio is None
-    assert recorder.message.startswith("Not recorded: ")
+    page.get_by_text("An uploaded file does the same.").wait_for()
+    assert page.get_by_role("status").inner_text().startswith("Not recorded: ")
+    assert widgets.messages(page) == []
+
+
+def test_a_second_press_during_the_count_in_stops(open_page):
+    page = open_page(microphone=True)
+    state = {"seconds": 1.0, "count_in": 4, "beat_ms": 2000, "message": ""}
+    errors = widgets.show(page, "recorder.js", **state)
+    page.get_by_role("button", name="record").click()
+    page.get_by_text("4 ...").wait_for()
+    page.get_by_role("button", name="stop").click()
+    page.get_by_text("Stopped before the take began.").wait_for()
+    page.wait_for_timeout(500)
+    assert page.get_by_role("button", name="record").is_visible()
+    assert widgets.messages(page) == errors == []
+
+
+def test_a_blind_test_that_is_stopped_and_started_plays_each_sound_once(open_page):
+    page = open_page()
+    state = {"caption": "", "verdict": "", "x_is_b": False, "n_trials": 0}
+    widgets.show(page, "abx.js", **state)
+    page.evaluate(TAP)
+    tone = 0.3 * np.sin(2 * np.pi * 220 * np.arange(RATE) / RATE)[None]
+    files = {"a": listen.wav_bytes(tone, RATE), "b": listen.wav_bytes(0 * tone, RATE)}
+    for name, file in files.items():
+        text = base64.b64encode(file).decode()
+        bytes_of = f"Uint8Array.from(atob('{text}'), (one) => one.charCodeAt(0))"
+        page.evaluate(f"state['{name}'] = new DataView({bytes_of}.buffer)")
+    press = "(key) => new KeyboardEvent('keydown', { key, bubbles: true })"
+    group = page.locator(".labkit-abx")
+    # Stopped and started again while the clips are decoded.
+    group.evaluate(
+        f"group => ['a', ' ', 'a'].map({press}).forEach((one) => group.dispatchEvent(one))"
+    )
+    page.wait_for_function("window.heard.some((sample) => sample !== 0)")
+    group.press("b")
+    page.wait_for_timeout(500)
+    page.evaluate("window.heard.length = 0")
+    page.wait_for_function("window.heard.length > 8192")
+    assert np.abs(page.evaluate("window.heard")).max() == 0
 
 
 def test_pedals_are_added_dragged_moved_by_keys_turned_and_bypassed(open_page):

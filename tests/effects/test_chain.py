@@ -106,6 +106,7 @@ BROKEN = (
     '[{"effect": "gain", "params": {"gain_db": "loud"}}]',
     '[{"effect": "gain", "params": {"gain_db": true}}]',
     "[" * 100_000,
+    f'[{{"effect": "gain", "params": {{"gain_db": 1{"0" * 400}}}}}]',
 )
 
 
@@ -160,6 +161,7 @@ def test_a_chain_space_turns_the_free_knobs_and_leaves_the_fixed_ones():
     chain = space.from_unit(unit[0])
     # 80 Hz lies below the range of a peak: legal here, but no chain of the registry
     assert chain.steps[0].params["cutoff_frequency_hz"] == 80.0
+    assert chain.input_referred(0.0) == chain
     text = chain.to_json()
     assert Chain.from_json(text).to_json() == text
     with pytest.raises(ValueError, match="cutoff_frequency_hz must lie in"):

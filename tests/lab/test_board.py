@@ -43,8 +43,11 @@ def test_a_preset_is_loaded_and_a_bad_one_is_refused_in_words(board):
     board._hear(None, {"load": chain.to_json()}, None)
     assert board.chain == chain
     sound = bytes(board.player.media)
-    board._hear(None, {"load": "{"}, None)
-    assert board.pedals.message
+    for bad in ("{", '[{"effect": "fuzz", "params": {}}]', chain.to_json().replace("20.0", "40.0")):
+        board.pedals.message = ""
+        board._hear(None, {"load": bad}, None)
+        assert board.pedals.message
+        assert board.chain == chain
     board.pedals.steps = [{"effect": "distortion", "params": {"drive_db": 1e9}, "on": True}]
     assert "drive_db" in board.pedals.message
     assert bytes(board.player.media) == sound  # the last good chain still plays
@@ -65,9 +68,22 @@ def test_it_is_written_as_a_program_and_a_card_and_never_over_another(board, tmp
     assert "input: -20 dBFS RMS" in card.read_text()
     with pytest.raises(ValueError, match="kinds must be among faust, lv2, vst3, card, got 'vst2'"):
         board.export("vst2")
+    with pytest.raises(ValueError, match="kinds must be among faust, lv2, vst3, card, got none"):
+        board.export()
     monkeypatch.setenv("PATH", "")
-    board._hear(None, {"export": "vst3"}, None)
-    assert "apt-get install faust" in board.pedals.message
+    said = []
+    board.pedals.observe(lambda change: said.append(change["new"]), "message")
+    for _ in range(2):  # each time the browser is told anew
+        board._hear(None, {"export": "vst3"}, None)
+    assert said == 2 * ["writing ...", said[-1]]
+    assert "apt-get install faust" in said[-1]
+
+
+def test_another_chain_of_the_same_pedals_moves_the_sliders(board, monkeypatch):
+    told = []
+    monkeypatch.setattr(board.pedals, "send", told.append)
+    board.chain = Chain((Step("distortion", {"drive_db": 9.0}), LOW))
+    assert told == [{"loaded": True}]
 
 
 def test_a_game_scores_both_and_is_kept_beside_earlier_ones(tmp_path, monkeypatch):
@@ -96,6 +112,9 @@ def test_a_game_scores_both_and_is_kept_beside_earlier_ones(tmp_path, monkeypatc
         (2, 4, right),
         (3, 1, again.score[1]),
     ]
-    (tmp_path / "output/duels.json").write_text('{"mine": 1}')
-    Duel(model, n=1, seed=4).answer(())
-    assert (tmp_path / "output/duels.json").read_text() == '{"mine": 1}'
+    last = Duel(model, n=1, seed=4)
+    for text in ('{"mine": 1}', "[{"):
+        (tmp_path / "output/duels.json").write_text(text)
+        last.yours.clear()
+        last.answer(())
+        assert (tmp_path / "output/duels.json").read_text() == text

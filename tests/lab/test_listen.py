@@ -10,6 +10,7 @@ import soundfile
 from labkit.lab import listen
 from labkit.lab.listen import wav_bytes
 from labkit.measure.loudness import loudness_lufs
+from labkit.signal.seeds import generator
 
 RATE = 22050
 
@@ -63,6 +64,11 @@ def test_without_matching_an_over_lowers_all_and_the_note_tells():
     assert over.max() == pytest.approx(1.0, abs=1e-3)
     assert soft.max() == pytest.approx(0.25, abs=1e-3)
     assert shown.note == "all lowered by 6.0 dB, so that no peak is clipped"
+
+
+def test_a_long_clip_at_a_rate_that_vorbis_does_not_have_travels_as_wav():
+    hiss = 0.1 * generator(0, "hiss").standard_normal((1, 352_800 * 9))
+    assert "data:audio/wav" in listen.players({"hiss": (hiss, 352_800)})._repr_html_()
 
 
 def test_no_clips_and_broken_ones_are_refused():

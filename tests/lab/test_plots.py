@@ -77,6 +77,11 @@ def test_spectrograms_share_one_scale_and_put_the_sine_where_it_is():
     assert row / (a.get_array().shape[0] - 1) * RATE / 2 == pytest.approx(1000, abs=RATE / 2048)
 
 
+def test_the_highest_sample_rate_has_a_spectrogram():
+    (image,) = plots.spectrogram(SINE, 768_000).axes[0].images
+    assert image.get_array().max() > -6
+
+
 def test_a_live_figure_redraws_at_its_own_size():
     live = plots.LiveFigure(plots.spectrogram(SINE, RATE))
     before = live.value

@@ -9,7 +9,7 @@ import pytest
 from labkit.lab.budget import budget, claim, pick
 from labkit.lab.listen import wav_bytes
 from labkit.lab.progress import Progress, progress
-from labkit.lab.upload import Upload
+from labkit.lab.upload import Recorder, Upload
 
 RATE = 22050
 
@@ -46,6 +46,27 @@ def give(widget, name, content, *, size=None):
         widget._on_message(widget, {"id": name, "at": at}, [piece])
     assert asked[-1] == {"id": name}
     return asked
+
+
+def test_a_take_is_kept_or_said_to_be_lost_and_each_answer_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recorder, said = Recorder(), []
+    recorder.observe(lambda change: said.append(change["new"]), "message")
+
+    def take(value, pieces=1):
+        piece = memoryview(np.full(65536, value, "<f4").tobytes())
+        for k in range(pieces):
+            recorder._receive(None, {"piece": k, "of": pieces, "rate": 192_000}, [piece])
+
+    take(0.0)
+    take(0.0)
+    assert [text.startswith("The take is silent") for text in said] == [False, True] * 2
+    take(0.5, pieces=60 * 192_000 // 65536 + 1)  # a minute
+    assert recorder.path.stat().st_size > 60 * 192_000 * 3
+    (tmp_path / "output").rename(tmp_path / "old")
+    (tmp_path / "output").write_text("a file of this name")
+    take(0.5)
+    assert said[-1].startswith("The take is lost: ")
 
 
 def test_of_a_long_file_the_first_half_minute_is_used_and_the_status_says_so(tmp_path):

@@ -72,10 +72,7 @@ def outcome(
     shapes = [known.get(name.removeprefix("grad_"), grad) for name in wanted]
     grads = [torch.full_like(kernels.for_kernel(x.to(grad.device)), torch.nan) for x in shapes]
     run(backward, [*map(kernels.for_kernel, kept), grad], grads)
-    return {
-        forward.__name__: filled,
-        backward.__name__: dict(zip(wanted, grads, strict=True)),
-    }
+    return {forward.__name__: filled, backward.__name__: dict(zip(wanted, grads, strict=True))}
 
 
 def by_triton(kernel: Kernel, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:

@@ -355,11 +355,13 @@ def test_pieces_by_place_are_those_of_the_whole(tmp_path):
         ("no/a.wav", 1, {}, "folder does not exist"),
         ("a.opus", 1, {}, "cannot be written as OGG OPUS, 44100 Hz, 1 channels"),
         ("a.wav", 1, {"subtype": "NOPE"}, "cannot be written as WAV NOPE"),
+        ("a.ogg", 1, {}, "Vorbis ends at 200000 Hz, got 352800"),
     ],
 )
 def test_writing_refuses_what_a_file_cannot_hold(tmp_path, name, gain, options, message):
+    rate = 352_800 if name == "a.ogg" else 44_100
     with pytest.raises(AudioError, match=message):
-        write_audio(tmp_path / name, gain * sine(440, 44_100), 44_100, **options)
+        write_audio(tmp_path / name, gain * sine(440, 44_100), rate, **options)
     assert list(tmp_path.iterdir()) == []  # no temporary file left behind
 
 

@@ -9,8 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labkit.signal import paths
 from labkit.signal.files import write_audio
 from labkit.signal.paths import alone, check_writable, new_files, replace_text, replacing
+
+
+def test_an_empty_variable_names_no_folder(tmp_path, monkeypatch):
+    for name in ("LABKIT_REAL_DATA", "LABKIT_CACHE"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert paths.real_data_dir() != Path()
+    assert paths.cache_dir() == tmp_path / ".cache" / "labkit"
 
 
 def test_outputs_get_a_name_that_is_free_for_all_of_them(tmp_path):

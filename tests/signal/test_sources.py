@@ -115,6 +115,10 @@ def test_a_group_can_be_the_beginning_of_a_name(folder, tmp_path):
     }.items():
         with pytest.raises((ValueError, OSError), match=words):
             AudioFolder(folder, group=group)
+    for rows in (b"player00/take_0.wav", b"\xe9.wav,a", b""):
+        table.write_bytes(b"file,group\n" + rows)
+        with pytest.raises(ValueError, match=r"some\.csv: "):
+            AudioFolder(folder, group=str(table))
 
 
 def test_hidden_files_are_passed_over_and_copies_of_one_take_are_one(tmp_path):

@@ -149,12 +149,9 @@ class SurgeEngine:
     ) -> np.ndarray:
         """The note of a patch, (2, samples)."""
         patch = controls_of(values, **setting)
-        key, begin, held = (
-            round(float(values["note_pitch"])),
-            *map(float, (values[x] for x in NOTE[1:])),
-        )
+        key, begin, held = (float(values[name]) for name in NOTE)
         note = {"sample_rate": SAMPLE_RATE, "velocity": VELOCITY, "start": begin}
-        return self._instrument.play(patch, key, held, seconds, **note)
+        return self._instrument.play(patch, round(key), held, seconds, **note)
 
     def first_note(self, values: Values, seconds: float, setting: Values) -> np.ndarray:
         """The note of a patch in a new instance."""

@@ -28,6 +28,8 @@ from labkit.systems.pedal_order.config import (
 from labkit.systems.pedal_order.model import feature_shape, features
 
 REAL_FOLDERS = ("guitar_di", "guitar_acoustic")
+# Scored clips start up to so long after their chain, however a network was trained.
+SCORED_PREROLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def examples_for_scoring(
     `sources`: a kind of `dry_pool`, "real" (tests only), "behind" ("recorded", then
     `behind_chain`).
     """
+    sound = replace(sound, preroll_seconds=SCORED_PREROLL_SECONDS)
     behind = sources == "behind"
     kind = "recorded" if behind else sources
     clips_rng = generator(seed, "clips", kind, split)
