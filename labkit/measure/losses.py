@@ -39,8 +39,10 @@ def mr_stft(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float
         return float(loss(*pair))
 
 
-def log_spectral_distance(estimate: Tensor, target: Tensor) -> Tensor:
-    """Mean difference of log magnitudes over three STFT sizes: (b,), in nepers (8.7 dB each).
+def log_spectral_distance(
+    estimate: Tensor, target: Tensor, *, n_ffts: Sequence[int] = (256, 1024, 4096)
+) -> Tensor:
+    """Mean difference of log magnitudes over several STFT sizes: (b,), in nepers (8.7 dB each).
 
     `estimate` is (b, channels, samples); `target` has the same shape, or one item for all. Levels
     are floored at -80 dB of a full-scale sine.
@@ -54,7 +56,7 @@ def log_spectral_distance(estimate: Tensor, target: Tensor) -> Tensor:
         )
     distances = [
         (_log_magnitude(estimate, n) - _log_magnitude(target, n)).abs().mean((1, 2, 3))
-        for n in (256, 1024, 4096)
+        for n in n_ffts
     ]
     return torch.stack(distances).mean(0)
 

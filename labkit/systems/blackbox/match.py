@@ -191,7 +191,7 @@ class GreyBox(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.before, self.behind = (nn.Parameter(_impulse(n)) for n in (128, 1024))
+        self.before, self.behind = (nn.Parameter(torch.eye(1, n)[0]) for n in (128, 1024))
         self.slopes = nn.Parameter(torch.logspace(-0.5, 2, 8))
         self.offsets = nn.Parameter(torch.linspace(-0.3, 0.3, 8))
         self.weights = nn.Parameter(torch.full((8,), 0.1))
@@ -209,12 +209,6 @@ def _filtered(audio: Tensor, impulse: Tensor) -> Tensor:
     return torch.fft.irfft(torch.fft.rfft(audio, n) * torch.fft.rfft(impulse, n), n)[
         ..., : audio.shape[-1]
     ]
-
-
-def _impulse(taps: int) -> Tensor:
-    impulse = torch.zeros(taps)
-    impulse[0] = 1.0
-    return impulse
 
 
 def fit_grey_box(

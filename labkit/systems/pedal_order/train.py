@@ -60,8 +60,8 @@ def dry_pools(config: Config, data: Data) -> list[DryPool | FreshClips]:
     seed = config.plan.seed
     pools = [dry_pool(kind, "train", data.n_dry, seed=seed, **size) for kind in data.kinds]
     if data.folder is not None:
-        files = AudioFolder(data.folder, **size, group=data.groups)
-        pools.append(FreshClips(files, "train", seed))
+        own = AudioFolder(data.folder, **size, group=data.groups)
+        pools.append(FreshClips(own, "train", seed))
     if not pools:
         raise ValueError("kinds and folder must give at least one source of dry sound, got none")
     return pools
