@@ -62,23 +62,10 @@ def _walked(
     inputs = torch.stack(rows) if rows else begin
     outputs = writes[0].new_empty(len(writes), samples, n_lanes)
     ends = torch.empty_like(begin)
-    _walk[(triton.cdiv(n_lanes, WARP),)](
-        inputs,
-        knobs.contiguous(),
-        begin.contiguous(),
-        outputs,
-        ends,
-        n_lanes,
-        samples,
-        STEP=step,
-        READS=len(rows),
-        KNOBS=len(knobs),
-        STATES=n_states,
-        WRITES=len(writes),
-        BACKWARDS=backwards,
-        num_warps=1,
-        **OPTIONS,
-    )
+    arrays = (inputs, knobs.contiguous(), begin.contiguous(), outputs, ends, n_lanes, samples)
+    sizes = {"READS": len(rows), "KNOBS": len(knobs), "STATES": n_states, "WRITES": len(writes)}
+    options = {**sizes, "STEP": step, "BACKWARDS": backwards, "num_warps": 1, **OPTIONS}
+    _walk[(triton.cdiv(n_lanes, WARP),)](*arrays, **options)
     for signal, output in zip(writes, outputs, strict=True):
         signal.copy_(output.T.reshape(signal.shape))
     return ends

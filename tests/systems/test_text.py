@@ -100,6 +100,7 @@ def test_the_curve_has_the_gradient_that_differences_give():
         lambda d: d["eq"][0].update(type="notch"),
         lambda d: d["eq"][0].update(frequency_hz=5.0),
         lambda d: d["pitch"].update(semitones=99),
+        lambda d: d["pitch"].update(semitones=10**400),
         lambda d: d["distortion"].update(extra=1),
         lambda d: d.update(flanger={"mix": 0.5}),
         lambda d: d.update(gain={"gain_db": 99}),

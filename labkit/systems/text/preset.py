@@ -19,6 +19,7 @@ from labkit.signal.paths import read_text, replace_text
 from labkit.signal.units import amplitude_to_db
 
 VERSION = 1
+_OF_JSON = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 TYPES = ("low_shelf", "bell", "high_shelf", "lowpass", "highpass")
 BAND = space(frequency_hz=(20.0, 18000.0, "log"), gain_db=(-18.0, 18.0), q=(0.3, 6.0, "log"))
 SPACES = {
@@ -291,7 +292,7 @@ class Preset:
             if set(SPACES) - set(found):
                 raise ValueError(f"effects must be {sorted(SPACES)}, got {sorted(found)}")
             return cls(eq, **{name: knobs.pop(name) for name in SPACES}, pedals=knobs)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except _OF_JSON as error:
             raise ValueError(
                 f"a preset of version {VERSION} was expected, got {text[:60]!r} ({error})"
             ) from error
