@@ -22,7 +22,7 @@ export NUMBA_CACHE_DIR := $(abspath $(VENV))/.numba
 # Notebooks are committed with outputs made at a larger budget than tests use, and timings differ from machine to
 # machine: so outputs are compared (strictly) in the cells tagged `nbval-check-output`, and the others must run.
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
-NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval_sanitize.cfg
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval_sanitize.cfg --timeout=0
 
 # Tests of one file run in one process; each process has one core, so torch gets one thread. The long files come first
 # (tests/conftest.py), so that all processes end at about the same time.
@@ -49,7 +49,8 @@ shell: setup ## open a shell that finds `labkit`, `tensorboard` and this Python
 test: export LAB_BUDGET := smoke
 test: export OMP_NUM_THREADS := 1
 test: setup lint ## run all that CI runs: lint, tests, every notebook
-	$(BIN)/python -m pytest -m "not long" $(NBVAL) $(PARALLEL) tests $(NOTEBOOKS)
+	$(BIN)/python -m pytest -m "not long" $(PARALLEL)
+	$(MAKE) --no-print-directory notebooks
 
 test-all: export LAB_BUDGET := smoke
 test-all: export OMP_NUM_THREADS := 1
@@ -72,7 +73,7 @@ notebooks: setup ## run every notebook from top to bottom at the smallest budget
 notebooks-laptop: export OMP_NUM_THREADS := 1
 notebooks-laptop: setup ## run every notebook at the laptop budget, where each claim must hold; log in runs/ (ten minutes)
 	mkdir -p runs
-	LAB_BUDGET=laptop $(BIN)/python -m pytest $(NBVAL:300=1800) --timeout=0 $(PARALLEL) --durations=0 $(NOTEBOOKS) | tee runs/notebooks-laptop.log
+	LAB_BUDGET=laptop $(BIN)/python -m pytest $(NBVAL:300=1800) $(PARALLEL) --durations=0 $(NOTEBOOKS) | tee runs/notebooks-laptop.log
 
 data: setup ## rebuild the phrases in data/ from seeds
 	$(BIN)/python tools/phrases.py

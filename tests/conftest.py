@@ -21,9 +21,8 @@ _LONG = "blackbox cli cloner codec exercises faust hostile lab match parity read
 
 
 def pytest_collection_modifyitems(items):
-    """Long files come first, then notebooks: so all processes end at about the same time."""
-    short = lambda path: path.stem.removeprefix("test_") not in _LONG.split()  # noqa: E731
-    items.sort(key=lambda item: (short(item.path), item.path.suffix == ".py"))
+    """Long files come first, so that all processes end at about the same time."""
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in _LONG.split())
 
 
 @pytest.fixture(params=["cpu", "cuda"])
