@@ -178,6 +178,8 @@ def evaluate(chosen: System, arguments: Sequence[str]) -> int:
             flag = name.replace("_", "-")
             raise ValueError(f"--{flag} must be at least {least}, got {value}")
     shipped, own = results_path(chosen.name), network.checkpoint
+    if own and network.preset:
+        raise ValueError("give --preset (weights that ship) or --checkpoint (your own), got both")
     if own and own.resolve() not in map(chosen.shipped_path, chosen.checkpoints):
         shipped = own.with_suffix(".results.json")  # rows of the shipped weights have their name
     target = network.out or shipped

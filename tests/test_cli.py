@@ -440,6 +440,7 @@ def test_what_an_evaluation_could_not_write_or_do_is_said_before_it_begins(capsy
     assert "(it is a folder)" in fails(capsys, *before, "--out", tmp_path)
     assert "other.json is not a folder" in fails(capsys, *before, "--out", other / "rows.json")
     assert "--refine must be at least 0, got -1" in fails(capsys, *before, "--refine", -1)
+    assert "got both" in fails(capsys, *before, "--preset", "vital_full")
     assert "--n-refined must be" in fails(capsys, "evaluate", "pedal_order", "--n-refined", -1)
 
 

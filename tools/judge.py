@@ -1,6 +1,6 @@
 """Fits the head by which pedal order says no: no guitar, a pedal that it does not know, no pedals.
 
-    judge.py CLIPS --train DIR --validation DIR           draws clips; two may run side by side
+    judge.py CLIPS --train DIR --validation DIR           draws clips; --part NAME draws one of three
     judge.py CLIPS --checkpoint FILE                      fits; the checkpoint and its card change
 
 A DIR has folders of recordings without a guitar (speech, music, drums), each drawn as often as the
@@ -24,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from labkit.effects.chain import Chain
 from labkit.signal.behind import behind_chain
 from labkit.signal.files import resample, to_mono
+from labkit.signal.paths import replacing
 from labkit.signal.pool import Clip
 from labkit.signal.recorded import RecordedGuitars
 from labkit.signal.sampled import Sampled, programs
@@ -246,16 +247,18 @@ def main() -> None:
     parser.add_argument("clips", type=Path)
     for name in ("train", "validation", "checkpoint"):
         parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--part", choices=PARTS)
     given = parser.parse_args()
     model = pedal_order.load(given.checkpoint)
     if not given.checkpoint:
         for name, (split, places) in PARTS.items():
             target = given.clips / f"{name}.npz"
-            if getattr(given, split) and not target.exists():
-                given.clips.mkdir(exist_ok=True)
-                target.touch()  # another process leaves it alone
+            wanted = given.part in (None, name) and getattr(given, split)
+            if wanted and not target.exists():
                 material = Material(model.config.sound, split, getattr(given, split))
-                np.savez(target, **draw(model, material, places))
+                drawn = draw(model, material, places)
+                with replacing(target) as path:
+                    np.savez(path, **drawn)
         return
     parts = {name: dict(np.load(given.clips / f"{name}.npz")) for name in PARTS}
     both = [parts["train_0"], parts["train_1"]]

@@ -41,8 +41,9 @@ class _Search:
         return self.keep(np.asarray(self.loss(points), dtype=np.float64), points)
 
     def keep(self, losses: np.ndarray, points: np.ndarray) -> np.ndarray:
-        if np.isnan(losses).any():
-            raise FloatingPointError(f"loss must be a number at every point, got {losses}")
+        if np.isnan(losses).all():
+            raise FloatingPointError(f"loss must be a number, got {losses} at {points}")
+        losses = np.where(np.isnan(losses), np.inf, losses)  # one that fails is the worst
         self.left -= len(points)
         lowest = int(np.argmin(losses))
         if losses[lowest] < self.best[0]:
