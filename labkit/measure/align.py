@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from torch import Tensor
 
+from labkit.signal.spectra import power
+
 
 def align(estimate: Tensor, target: Tensor, *, max_shift: int = 100) -> tuple[Tensor, Tensor]:
     """Shift `target` by up to `max_shift` samples, and invert it if that fits better.
@@ -72,8 +74,7 @@ def _magnitudes(sound: Tensor, n_fft: int, floor_db: float) -> Tensor:
     frames = torch.stft(
         sound.flatten(0, 1), n_fft, n_fft // 4, window=window, return_complex=True, center=False
     )
-    parts = torch.view_as_real(frames * (2 / window.sum()))
-    return (parts.square().sum(-1) + 10 ** (floor_db / 10)).sqrt()
+    return (power(frames * (2 / window.sum())) + 10 ** (floor_db / 10)).sqrt()
 
 
 def align_signs(

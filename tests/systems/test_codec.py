@@ -3,12 +3,14 @@
 import contextlib
 import itertools
 import math
+import sys
 
 import pytest
 import torch
 
 from labkit.learn.checkpoints import CheckpointError, file_hash
 from labkit.measure.losses import mel_distance_db
+from labkit.measure.metrics import si_sdr_db
 from labkit.signal.optional import need
 from labkit.signal.seeds import torch_generator
 from labkit.systems.codec import SYSTEM, Config, build, load, model, official, save
@@ -191,9 +193,16 @@ def test_the_linear_codec_is_a_codec_and_training_moves_every_tensor(tmp_path, c
 # The exam
 
 
-def test_the_exam_tells_a_clip_from_another(small):
+def test_the_exam_tells_a_clip_from_another(small, monkeypatch):
+    module = sys.modules["labkit.systems.codec.score"]  # a real opinion takes seconds, see below
+    monkeypatch.setattr(module, "find_spec", lambda _: True)
+    stand_in = lambda ours, dry, **_: si_sdr_db(dry.numpy(), ours.numpy())  # noqa: E731
+    monkeypatch.setattr(module, "visqol_mos", stand_in)
     rows = score(small, n=2, sources=("generated",))
     heads = {(row.protocol, row.metric): row for row in rows}
+    opinion = heads["dry, 5.2 kbit/s", "ViSQOL"]
+    assert opinion.ours == pytest.approx(heads["dry, 5.2 kbit/s", "SI-SDR"].ours)
+    assert opinion.reference > opinion.ours
     for task, metric in itertools.product(("dry", "through pedals"), ("mel distance", "SI-SDR")):
         row = heads[f"{task}, 5.2 kbit/s", metric]
         assert row.n == 2

@@ -98,7 +98,7 @@ def test_every_tensor_learns_by_every_gradient(gradient, batch):
 
 
 def test_it_learns_and_its_file_gives_it_back(tmp_path):
-    settings = SMALL.but(steps=140, batch_size=8, learning_rate=3e-3, warmup_steps=5)
+    settings = SMALL.but(steps=100, batch_size=8, learning_rate=3e-3, warmup_steps=5)
     rows = []
     model = style.SYSTEM.train(settings, tmp_path, on_log=rows.append)
     # Eight examples are learnt by heart: about half of what the middle leaves.

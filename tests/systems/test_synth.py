@@ -113,7 +113,7 @@ def test_it_learns_what_is_shown_and_not_what_is_shuffled(
     module = sys.modules["labkit.systems.synth.train"]
     monkeypatch.setattr(module, "varied", lambda mel, lines, values, *_: (mel, lines, values))
     monkeypatch.setattr(module, "exchanges", lambda spec: np.arange(spec.size)[None])
-    config = TINY.but(steps=250, dropout=0.0, averaging=0.9, learning_rate=3e-3)
+    config = TINY.but(steps=180, dropout=0.0, averaging=0.9, learning_rate=3e-3)
     model = SYSTEM.train(config, tmp_path, data=Data(toy))
     kept = read_notes(toy, "validation")
     given = [

@@ -108,7 +108,9 @@ def pitch_of(sound: np.ndarray, *, near: float | None = None) -> Pitch:
     librosa = need("librosa")
     slow = resample(sound[None], SAMPLE_RATE, _PYIN_RATE)[0]
     sizes = {"frame_length": _PYIN_FRAME, "hop_length": _PYIN_HOP}
-    hertz, voiced, probability = librosa.pyin(slow, fmin=30.0, fmax=2100.0, sr=_PYIN_RATE, **sizes)
+    hertz, voiced, probability = librosa.pyin(
+        slow, fmin=30.0, fmax=2100.0, sr=_PYIN_RATE, resolution=0.25, **sizes
+    )
     energy = librosa.feature.rms(y=slow, **sizes)[0] ** 2
     keys = librosa.hz_to_midi(np.where(voiced, hertz, 1.0))
     share = energy * voiced / max(energy.sum(), 1e-12)
