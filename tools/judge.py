@@ -1,6 +1,6 @@
 """Fits the head by which pedal order says no: no guitar, a pedal that it does not know, no pedals.
 
-    judge.py CLIPS --train DIR --validation DIR           draws clips; --part NAME draws one of three
+    judge.py CLIPS --train DIR --validation DIR           draws clips (--part NAME: one of three)
     judge.py CLIPS --checkpoint FILE                      fits; the checkpoint and its card change
 
 A DIR has folders of recordings without a guitar (speech, music, drums), each drawn as often as the
