@@ -135,6 +135,8 @@ def fit(
             precision=plan.precision,
         )
         fabric.launch()
+        # Torch's own generators go on afterwards as if there had been no training.
+        stack.enter_context(torch.random.fork_rng(range(torch.cuda.device_count())))
         torch.manual_seed(torch_generator(plan.seed, "training").initial_seed())
         wrapped, optimizer = fabric.setup(model, run.optimizer)
         run.resume()

@@ -59,8 +59,10 @@ def weights(model):
     return torch.cat([value.detach().flatten() for value in model.state_dict().values()])
 
 
-def test_learns_a_line(tmp_path):
-    rows = fit(network(), Line(), squared_error, PLAN, tmp_path, log_every=10)
+def test_learns_a_line_and_leaves_torchs_own_generator_alone(tmp_path):
+    model, before = network(), torch.get_rng_state()
+    rows = fit(model, Line(), squared_error, PLAN, tmp_path, log_every=10)
+    assert torch.equal(torch.get_rng_state(), before)
     assert rows[-1]["error"] < 0.4 * rows[0]["error"]
     assert [row["step"] for row in rows] == [10, 20, 30, 40, 50, 60]
     assert [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()] == rows
