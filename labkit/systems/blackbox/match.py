@@ -15,7 +15,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 from labkit.effects.chain import Chain, Step, chain_space
-from labkit.learn.minimise import minimise
+from labkit.learn.minimise import Found, minimise
 from labkit.measure.align import lag_of, overlap
 from labkit.measure.losses import log_spectral_distance, mr_stft
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
@@ -24,12 +24,14 @@ from labkit.signal.seeds import generator
 from labkit.signal.units import rms_dbfs, set_rms
 
 _TONE = ("low_shelf", "peak", "peak", "high_shelf")
-# What may explain a unit, by name: a straight line with its tone, and two curves.
+# What may explain a unit, by name: a straight line with its tone, and curves; much gain, and less
+# bass before it, makes square waves of a decay to its end.
 RACKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "equaliser": _TONE,
         "distortion": ("low_shelf", "peak", "gain", "distortion", *_TONE),
         "clipping": ("low_shelf", "peak", "gain", "clipping", *_TONE),
+        "fuzz": ("highpass", "gain", "gain", "clipping", *_TONE),
     }
 )
 # Compared at one rate and level, in blocks, of which every third one is held out.
@@ -84,8 +86,8 @@ def match(
         wet: (channels, samples), of any level and polarity.
         dry_rate: sample rate of `dry`; that of `wet` when None.
         racks: names of pedals in their order, by a name for the rack.
-        renders: of each rack.
-        grey_box: fit the Wiener-Hammerstein model too.
+        renders: of the best rack, after a third as many of each.
+        grey_box: fit the grey box too.
 
     Raises:
         AudioError: if a recording is silent, not finite, or less than 1.5 s overlap, or if both
@@ -119,11 +121,12 @@ def match(
     others = [k for k in range(n_blocks) if k not in held_out]
     spread = np.linspace(0, len(others) - 1, min(_MOST_BLOCKS, len(others)))
     fitted = [others[int(k)] for k in spread]
-    found = {
-        name: _search(dry, wet, fitted, pedals, renders, seed) for name, pedals in racks.items()
-    }
-    rack = min(found, key=lambda name: found[name][0])
-    chain = found[rack][1]
+    first = max(1, renders // 3)
+    found = {name: _search(dry, wet, fitted, p, first, None, seed) for name, p in racks.items()}
+    rack = min(found, key=lambda name: found[name].loss)
+    begun = found[rack].point
+    best = found[rack] = _search(dry, wet, fitted, racks[rack], renders, begun, seed)
+    chain = chain_space(racks[rack]).from_unit(best.point)
     model = fit_grey_box(dry, wet, fitted) if grey_box else None
 
     def distance(out: np.ndarray) -> float:
@@ -140,7 +143,7 @@ def match(
         grey_box=distance(model(torch.from_numpy(dry)).numpy()) if model else None,
         lag_ms=1000 * lag / _RATE,
         likeness=likeness,
-        tried=MappingProxyType({name: loss for name, (loss, _) in found.items()}),
+        tried=MappingProxyType({name: one.loss for name, one in found.items()}),
     )
 
 
@@ -167,9 +170,10 @@ def _search(
     fitted: Sequence[int],
     pedals: Sequence[str],
     renders: int,
+    start: np.ndarray | None,
     seed: int,
-) -> tuple[float, Chain]:
-    """The distance and the chain of the best knobs on the blocks `fitted`."""
+) -> Found:
+    """The best knobs (0..1) on the blocks `fitted`, from the middle or near `start`."""
     space, target = chain_space(pedals), torch.from_numpy(_blocks(wet, fitted))
     dry = dry[:, : round((fitted[-1] + 1) * _BLOCK_SECONDS * _RATE)]
 
@@ -178,9 +182,9 @@ def _search(
         levelled = [set_rms(clip[0], _INPUT_DBFS) for clip in clips]
         return log_spectral_distance(torch.from_numpy(np.stack(levelled)), target).numpy()
 
-    start, rng = np.full(space.n_knobs, 0.5), generator(seed, "match", *pedals)
-    found = minimise(loss, start, method="cma", evaluations=renders, rng=rng)
-    return found.loss, space.from_unit(found.point)
+    begun, spread = (np.full(space.n_knobs, 0.5), 0.3) if start is None else (start, 0.15)
+    rng = generator(seed, "match", *pedals)
+    return minimise(loss, begun, evaluations=renders, rng=rng, spread=spread)
 
 
 class GreyBox(nn.Module):
