@@ -157,8 +157,8 @@ def match(
         dry: the recording that went into the pedal.
         wet: the same performance out of it; any level or polarity, up to a second early or late.
         rack: pedals to fit, in order, e.g. low_shelf gain distortion high_shelf.
-            By default an equaliser and three drives are tried; the nearest is kept.
-        renders: knob settings to try for the best rack, after a third as many of each.
+            By default an equaliser, a distortion and a clipper are tried; the nearest is kept.
+        renders: knob settings to try for the best rack, after a fourth as many of each.
         grey_box: also fit a simple model (filter, curve, filter) for comparison.
         out: folder for the chain, its code and the sound; by default output/WET.
     """
@@ -177,7 +177,7 @@ def match(
     if found.likeness < 0:
         print("wet has the opposite polarity; the chain keeps the polarity of dry")
     for name, distance in found.tried.items():
-        print(f"  {name}: MR-STFT distance {distance:.3f} nepers on the fitted sound")
+        print(f"  {name}: spectral distance {distance:.3f} on the fitted sound")
     print(f"held-out sound: MR-STFT distance is {found.left:.0%} of the dry recording's")
     if found.grey_box is not None:
         print(f"  with a grey box (filter, curve, filter): {found.grey_box / found.nothing:.0%}")

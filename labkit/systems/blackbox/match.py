@@ -17,21 +17,19 @@ from torch import Tensor, nn
 from labkit.effects.chain import Chain, Step, chain_space
 from labkit.learn.minimise import Found, minimise
 from labkit.measure.align import lag_of, overlap
-from labkit.measure.losses import log_spectral_distance, mr_stft
+from labkit.measure.losses import magnitude_distance, mr_stft
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
 from labkit.signal.units import rms_dbfs, set_rms
 
 _TONE = ("low_shelf", "peak", "peak", "high_shelf")
-# What may explain a unit, by name: a straight line with its tone, and curves; much gain, and less
-# bass before it, makes square waves of a decay to its end.
+# What may explain a unit, by name: a straight line with its tone, and two curves.
 RACKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "equaliser": _TONE,
-        "distortion": ("low_shelf", "peak", "gain", "distortion", *_TONE),
-        "clipping": ("low_shelf", "peak", "gain", "clipping", *_TONE),
-        "fuzz": ("highpass", "gain", "gain", "clipping", *_TONE),
+        "distortion": ("low_shelf", "peak", "gain", "distortion", *_TONE, "lowpass"),
+        "clipping": ("low_shelf", "peak", "gain", "clipping", *_TONE, "lowpass"),
     }
 )
 # Compared at one rate and level, in blocks, of which every third one is held out.
@@ -86,7 +84,7 @@ def match(
         wet: (channels, samples), of any level and polarity.
         dry_rate: sample rate of `dry`; that of `wet` when None.
         racks: names of pedals in their order, by a name for the rack.
-        renders: of the best rack, after a third as many of each.
+        renders: of the best rack, after a fourth as many of each.
         grey_box: fit the grey box too.
 
     Raises:
@@ -121,7 +119,7 @@ def match(
     others = [k for k in range(n_blocks) if k not in held_out]
     spread = np.linspace(0, len(others) - 1, min(_MOST_BLOCKS, len(others)))
     fitted = [others[int(k)] for k in spread]
-    first = max(1, renders // 3)
+    first = max(1, renders // 4)
     found = {name: _search(dry, wet, fitted, p, first, None, seed) for name, p in racks.items()}
     rack = min(found, key=lambda name: found[name].loss)
     begun = found[rack].point
@@ -179,8 +177,9 @@ def _search(
 
     def loss(rows: np.ndarray) -> np.ndarray:
         clips = [_blocks(space.from_unit(row).render(dry, _RATE), fitted) for row in rows]
-        levelled = [set_rms(clip[0], _INPUT_DBFS) for clip in clips]
-        return log_spectral_distance(torch.from_numpy(np.stack(levelled)), target).numpy()
+        made = torch.from_numpy(np.stack([set_rms(clip[0], _INPUT_DBFS) for clip in clips]))
+        # Its floor lies as low as that of the distance that is reported: dark units need it.
+        return magnitude_distance(made, target.expand_as(made), n_ffts=(512, 2048)).numpy()
 
     begun, spread = (np.full(space.n_knobs, 0.5), 0.3) if start is None else (start, 0.15)
     rng = generator(seed, "match", *pedals)
