@@ -35,7 +35,7 @@ def pair():
 def test_a_known_unit_is_found_late_inverted_and_at_another_level(pair):
     dry, wet, rate = pair
     late = np.pad(-0.5 * wet, ((0, 0), (rate // 10, 0)))
-    found = match(dry, late, rate, racks=RACK, renders=400, grey_box=False)
+    found = match(dry, late, rate, racks=RACK, renders=300, grey_box=False)
     assert found.explained
     assert found.left < 0.15
     assert found.likeness < -0.5
@@ -51,7 +51,7 @@ def test_a_known_unit_is_found_late_inverted_and_at_another_level(pair):
 
 def test_the_grey_box_comes_near_a_curve_between_filters(pair, monkeypatch):
     dry, wet, rate = pair
-    fewer = functools.partial(matching.fit_grey_box, steps=150)
+    fewer = functools.partial(matching.fit_grey_box, steps=40)
     monkeypatch.setattr(matching, "fit_grey_box", fewer)
     found = match(dry, wet, rate, racks={"tone": ("high_shelf",)}, renders=40)
     assert found.grey_box < 0.5 * found.nothing
