@@ -158,8 +158,8 @@ def match(
         wet: the same performance out of it; any level or polarity, up to a second early or late.
         rack: pedals to fit, in order, e.g. low_shelf gain distortion high_shelf.
             By default an equaliser, a distortion and a clipper are tried; the nearest is kept.
-        renders: knob settings to try for each rack; more takes longer.
-        grey_box: also fit a Wiener-Hammerstein model (filter, curve, filter) for comparison.
+        renders: knob settings to try for the best rack, after a fourth as many of each.
+        grey_box: also fit a simple model (filter, curve, filter) for comparison.
         out: folder for the chain, its code and the sound; by default output/WET.
     """
     from labkit.signal.files import read_audio, write_audio
@@ -177,10 +177,10 @@ def match(
     if found.likeness < 0:
         print("wet has the opposite polarity; the chain keeps the polarity of dry")
     for name, distance in found.tried.items():
-        print(f"  {name}: MR-STFT distance {distance:.3f} nepers on the fitted sound")
+        print(f"  {name}: spectral distance {distance:.3f} on the fitted sound")
     print(f"held-out sound: MR-STFT distance is {found.left:.0%} of the dry recording's")
     if found.grey_box is not None:
-        print(f"  with a Wiener-Hammerstein model: {found.grey_box / found.nothing:.0%}")
+        print(f"  with a grey box (filter, curve, filter): {found.grey_box / found.nothing:.0%}")
     if not found.explained:
         print("no match: none of these pedals explains the wet recording")
         return 0

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+import torch
 
 from labkit.cli import main
 from labkit.effects.chain import Chain, Step
@@ -34,7 +35,7 @@ def pair():
 def test_a_known_unit_is_found_late_inverted_and_at_another_level(pair):
     dry, wet, rate = pair
     late = np.pad(-0.5 * wet, ((0, 0), (rate // 10, 0)))
-    found = match(dry, late, rate, racks=RACK, renders=400, grey_box=False)
+    found = match(dry, late, rate, racks=RACK, renders=300, grey_box=False)
     assert found.explained
     assert found.left < 0.15
     assert found.likeness < -0.5
@@ -50,11 +51,20 @@ def test_a_known_unit_is_found_late_inverted_and_at_another_level(pair):
 
 def test_the_grey_box_comes_near_a_curve_between_filters(pair, monkeypatch):
     dry, wet, rate = pair
-    fewer = functools.partial(matching.fit_grey_box, steps=150)
+    fewer = functools.partial(matching.fit_grey_box, steps=40)
     monkeypatch.setattr(matching, "fit_grey_box", fewer)
     found = match(dry, wet, rate, racks={"tone": ("high_shelf",)}, renders=40)
     assert found.grey_box < 0.5 * found.nothing
     assert found.grey_box < found.distance
+
+
+def test_a_filter_of_the_grey_box_has_its_levels_and_rings_no_longer_than_it_must():
+    model, n = matching.GreyBox(), 8192
+    response = model._response(model.before, n).detach().numpy()
+    hz = np.fft.rfftfreq(n, 1 / 44_100)[10:-10]
+    analogue = 1j * hz / (700 + 1j * hz)
+    assert np.abs(response[10:-10] - analogue).max() < 0.05  # phase too: it is of minimum phase
+    assert np.abs(model(torch.zeros(1, 1000)).detach().numpy()).max() < 1e-6
 
 
 def test_another_performance_is_no_match(pair):

@@ -1,8 +1,8 @@
 """Match my pedal: from a dry and a wet recording of one real unit to a chain of pedals with knobs.
 
 The chain is found by CMA-ES through the pedals themselves, so a rack may hold any pedal of the
-registry. Beside it, a Wiener-Hammerstein model in torch, a filter before and a filter behind a
-curve, tells how much of the unit a model without memory in its curve can reach.
+registry. Beside it a grey box in torch, a Wiener-Hammerstein model (filter, curve, filter) with a
+bias and a straight path, tells how much of the unit a simple model can reach.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,12 @@ from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 from labkit.effects.chain import Chain, Step, chain_space
-from labkit.learn.minimise import minimise
+from labkit.learn.minimise import Found, minimise
 from labkit.measure.align import lag_of, overlap
-from labkit.measure.losses import log_spectral_distance, mr_stft
+from labkit.measure.losses import magnitude_distance, mr_stft
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
-from labkit.signal.seeds import generator, seeded
+from labkit.signal.optional import need
+from labkit.signal.seeds import generator
 from labkit.signal.units import rms_dbfs, set_rms
 
 _TONE = ("low_shelf", "peak", "peak", "high_shelf")
@@ -27,12 +28,13 @@ _TONE = ("low_shelf", "peak", "peak", "high_shelf")
 RACKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "equaliser": _TONE,
-        "distortion": ("low_shelf", "peak", "gain", "distortion", *_TONE),
-        "clipping": ("low_shelf", "peak", "gain", "clipping", *_TONE),
+        "distortion": ("low_shelf", "peak", "gain", "distortion", *_TONE, "lowpass"),
+        "clipping": ("low_shelf", "peak", "gain", "clipping", *_TONE, "lowpass"),
     }
 )
 # Compared at one rate and level, in blocks, of which every third one is held out.
 _RATE, _INPUT_DBFS, _BLOCK_SECONDS, _MOST_BLOCKS = 44_100, -20.0, 0.5, 6
+_TAPS, _RUN_IN = 2048, 8820  # of the model's filters; samples that it hears before a block
 # Pedals delay a sound too; recordings may be further apart.
 _PEDALS_SECONDS, _MOST_LAG_SECONDS = 0.001, 1.0
 # More left over on held-out sound than this share of what doing nothing leaves: no match. Set above
@@ -82,8 +84,8 @@ def match(
         wet: (channels, samples), of any level and polarity.
         dry_rate: sample rate of `dry`; that of `wet` when None.
         racks: names of pedals in their order, by a name for the rack.
-        renders: of each rack.
-        grey_box: fit the Wiener-Hammerstein model too.
+        renders: of the best rack, after a fourth as many of each.
+        grey_box: fit the grey box too.
 
     Raises:
         AudioError: if a recording is silent, not finite, or less than 1.5 s overlap, or if both
@@ -117,14 +119,13 @@ def match(
     others = [k for k in range(n_blocks) if k not in held_out]
     spread = np.linspace(0, len(others) - 1, min(_MOST_BLOCKS, len(others)))
     fitted = [others[int(k)] for k in spread]
-    found = {
-        name: _search(dry, wet, fitted, pedals, renders, seed) for name, pedals in racks.items()
-    }
-    rack = min(found, key=lambda name: found[name][0])
-    chain = found[rack][1]
-    model = None
-    if grey_box:
-        model = seeded(lambda: fit_grey_box(dry, wet, fitted), seed, "grey box")
+    first = max(1, renders // 4)
+    found = {name: _search(dry, wet, fitted, p, first, None, seed) for name, p in racks.items()}
+    rack = min(found, key=lambda name: found[name].loss)
+    begun = found[rack].point
+    best = found[rack] = _search(dry, wet, fitted, racks[rack], renders, begun, seed)
+    chain = chain_space(racks[rack]).from_unit(best.point)
+    model = fit_grey_box(dry, wet, fitted) if grey_box else None
 
     def distance(out: np.ndarray) -> float:
         return mr_stft(_blocks(out, held_out)[0], _blocks(wet, held_out)[0], _RATE)
@@ -140,7 +141,7 @@ def match(
         grey_box=distance(model(torch.from_numpy(dry)).numpy()) if model else None,
         lag_ms=1000 * lag / _RATE,
         likeness=likeness,
-        tried=MappingProxyType({name: loss for name, (loss, _) in found.items()}),
+        tried=MappingProxyType({name: one.loss for name, one in found.items()}),
     )
 
 
@@ -155,10 +156,10 @@ def _lag(wet: np.ndarray, dry: np.ndarray) -> tuple[int, float]:
     return (here, alike) if abs(alike) > 0.8 * abs(likeness) else (lag, likeness)
 
 
-def _blocks(audio: np.ndarray, kept: Sequence[int]) -> np.ndarray:
-    """Blocks of sound (1, samples) as (1, blocks, samples of a block)."""
-    n = round(_BLOCK_SECONDS * _RATE)
-    return np.stack([audio[0, k * n : (k + 1) * n] for k in kept])[None]
+def _blocks(audio: np.ndarray, kept: Sequence[int], run_in: int = 0) -> np.ndarray:
+    """Blocks of sound (1, samples) as (1, blocks, samples of a block), and `run_in` before them."""
+    n, padded = round(_BLOCK_SECONDS * _RATE), np.pad(audio[0], (run_in, 0))
+    return np.stack([padded[k * n : (k + 1) * n + run_in] for k in kept])[None]
 
 
 def _search(
@@ -167,62 +168,91 @@ def _search(
     fitted: Sequence[int],
     pedals: Sequence[str],
     renders: int,
+    start: np.ndarray | None,
     seed: int,
-) -> tuple[float, Chain]:
-    """The distance and the chain of the best knobs on the blocks `fitted`."""
+) -> Found:
+    """The best knobs (0..1) on the blocks `fitted`, from the middle or near `start`."""
     space, target = chain_space(pedals), torch.from_numpy(_blocks(wet, fitted))
     dry = dry[:, : round((fitted[-1] + 1) * _BLOCK_SECONDS * _RATE)]
 
     def loss(rows: np.ndarray) -> np.ndarray:
         clips = [_blocks(space.from_unit(row).render(dry, _RATE), fitted) for row in rows]
-        levelled = [set_rms(clip[0], _INPUT_DBFS) for clip in clips]
-        return log_spectral_distance(torch.from_numpy(np.stack(levelled)), target).numpy()
+        made = torch.from_numpy(np.stack([set_rms(clip[0], _INPUT_DBFS) for clip in clips]))
+        # Its floor lies as low as that of the distance that is reported: dark units need it.
+        return magnitude_distance(made, target.expand_as(made), n_ffts=(512, 2048)).numpy()
 
-    start, rng = np.full(space.n_knobs, 0.5), generator(seed, "match", *pedals)
-    found = minimise(loss, start, method="cma", evaluations=renders, rng=rng)
-    return found.loss, space.from_unit(found.point)
+    begun, spread = (np.full(space.n_knobs, 0.5), 0.3) if start is None else (start, 0.15)
+    rng = generator(seed, "match", *pedals)
+    return minimise(loss, begun, evaluations=renders, rng=rng, spread=spread)
 
 
 class GreyBox(nn.Module):
     """A filter, a curve, and a filter: (channels, samples) -> the same.
 
-    The curve is a sum of tanh with different slopes and offsets.
+    The curve is a sum of tanh, at twice the rate against aliasing. Its offset follows the level, as
+    a unit's bias does, and a filtered part of the input goes around it, as in a Tube Screamer.
+    Filters are of minimum phase, by their levels (nepers) at frequencies evenly spaced in octaves.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.before, self.behind = (nn.Parameter(torch.eye(1, n)[0]) for n in (128, 1024))
-        self.slopes = nn.Parameter(torch.logspace(-0.5, 2, 8))
-        self.offsets = nn.Parameter(torch.linspace(-0.3, 0.3, 8))
-        self.weights = nn.Parameter(torch.full((8,), 0.1))
+        hz, bins = np.geomspace(20, _RATE / 2, 40), np.fft.rfftfreq(2 * _TAPS, 1 / _RATE)
+        ramps = [np.interp(np.log(bins.clip(20)), np.log(hz), row) for row in np.eye(len(hz))]
+        self.register_buffer("ramps", torch.tensor(np.array(ramps).T, dtype=torch.float32))
+        # Most drives cut the bass before their curve; without that phase a fit may go astray.
+        highpass = torch.tensor(-0.5 * np.log1p((700 / hz) ** 2), dtype=torch.float32)
+        starts = highpass, torch.full_like(highpass, -1.0), torch.zeros_like(highpass)
+        self.before, self.beside, self.behind = map(nn.Parameter, starts)
+        self.slopes = nn.Parameter(torch.linspace(0, 8, 6))  # their logarithms
+        self.offsets = nn.Parameter(torch.linspace(-0.3, 0.3, 6))
+        self.weights = nn.Parameter(torch.full((6,), 1 / 6))
+        self.bias, self.log_seconds = (nn.Parameter(torch.tensor(x)) for x in (0.0, -3.5))
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Through the three of them; a constant is taken off."""
-        x = _filtered(audio, self.before)
-        curves = torch.tanh(self.slopes[:, None, None] * x + self.offsets[:, None, None])
-        y = (self.weights[:, None, None] * (curves - self.offsets.tanh()[:, None, None])).sum(0)
-        return _filtered(y, self.behind)
+        """Through all of it; silence stays silence."""
+        n = 2 * next_fast_len((audio.shape[-1] + _TAPS) // 2 + 1, real=True)
+        spectrum = torch.fft.rfft(audio, n)
+        x = 2 * torch.fft.irfft(spectrum * self._response(self.before, n), 2 * n)
+        radians = 2 * torch.pi * _RATE / n * torch.arange(n + 1)  # per second
+        follower = 1 / (1 + 1j * radians * self.log_seconds.exp())
+        x = x + self.bias * torch.fft.irfft(torch.fft.rfft(x.abs()) * follower, 2 * n)
+        rows = zip(self.slopes.exp(), self.offsets, self.weights, strict=True)
+        y = sum(weight * ((slope * x + at).tanh() - at.tanh()) for slope, at, weight in rows)
+        mixed = torch.fft.rfft(y)[..., : n // 2 + 1] / 2
+        mixed = mixed + spectrum * self._response(self.beside, n)
+        return torch.fft.irfft(mixed * self._response(self.behind, n), n)[..., : audio.shape[-1]]
 
+    def _response(self, levels: Tensor, n: int) -> Tensor:
+        """Of the filter with these levels, at the frequencies of n samples.
 
-def _filtered(audio: Tensor, impulse: Tensor) -> Tensor:
-    n = next_fast_len(audio.shape[-1] + len(impulse), real=True)
-    return torch.fft.irfft(torch.fft.rfft(audio, n) * torch.fft.rfft(impulse, n), n)[
-        ..., : audio.shape[-1]
-    ]
+        Source: Oppenheim and Schafer 1975 (a minimum-phase sequence has a causal cepstrum).
+        """
+        cepstrum = torch.fft.irfft(self.ramps @ levels)[: _TAPS + 1]
+        causal = torch.cat((cepstrum[:1], 2 * cepstrum[1:-1], cepstrum[-1:]))
+        impulse = torch.fft.irfft(torch.fft.rfft(causal, 2 * _TAPS).exp())[:_TAPS]
+        return torch.fft.rfft(impulse, n)
 
 
 def fit_grey_box(
-    dry: np.ndarray, wet: np.ndarray, fitted: Sequence[int], *, steps: int = 400
+    dry: np.ndarray, wet: np.ndarray, fitted: Sequence[int], *, steps: int = 200
 ) -> nn.Module:
-    """A `GreyBox` of the blocks `fitted` of dry and wet sound (1, samples), by Adam."""
+    """A `GreyBox` of the blocks `fitted` of dry and wet sound (1, samples), by Adam.
+
+    It minimises the distance that is reported, from spectra a fourth as dense, and the error of
+    the waveform, which alone hears phase.
+    """
     model = GreyBox()
-    x, y = (torch.from_numpy(_blocks(audio, fitted)[0]) for audio in (dry, wet))
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-2, total_steps=steps)
-    for _ in range(steps):
-        out = model(x)
+    x, y = (torch.from_numpy(_blocks(a, fitted, n)[0]) for a, n in ((dry, _RUN_IN), (wet, 0)))
+    distance = need("auraloss").freq.MultiResolutionSTFTLoss(hop_sizes=[480, 960, 200])
+    optimizer = torch.optim.Adam(model.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-2, total_steps=steps)
+    for step in range(steps):
+        out = model(x)[:, _RUN_IN:]
         error = (out - y).square().mean() / y.square().mean()
-        (log_spectral_distance(out[None], y[None]).mean() + 0.1 * error).backward()
+        first = 397 * step % 960  # so that the sparse spectra lie elsewhere each time
+        levelled = out * (0.1 / out.square().mean().sqrt())
+        loss = distance(levelled[None, :, first:], y[None, :, first:]) + 0.3 * error
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()

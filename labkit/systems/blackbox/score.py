@@ -156,7 +156,7 @@ def _untouched(
 
 
 def _matched(notes: Iterable[str], seed: int) -> list[Row]:
-    """`match` on real drive pedals: a chain and a Wiener-Hammerstein model, on held-out sound."""
+    """`match` on real drive pedals: a chain and a grey box, on held-out sound."""
     folder, left = real_data_dir() / "pairs" / "egfxset", []
     pedals = [(pedal, note) for pedal in ("rat", "tubescreamer", "bluesdriver") for note in notes]
     for pedal, note in pedals:
@@ -166,7 +166,7 @@ def _matched(notes: Iterable[str], seed: int) -> list[Row]:
     facts = {"protocol": "match my pedal: three real drives", "sources": "real", "seed": seed}
     facts |= {"metric": "MR-STFT left"}
     groups, columns = [pedal for pedal, _ in pedals], np.array(left).T
-    names = ("chain by CMA-ES", "Wiener-Hammerstein model")
+    names = ("chain by CMA-ES", "grey box: filter, curve, filter")
     return [row(v, groups, name=name, **facts) for v, name in zip(columns, names, strict=True)]
 
 
