@@ -37,8 +37,9 @@ _RATE, _INPUT_DBFS, _BLOCK_SECONDS, _MOST_BLOCKS = 44_100, -20.0, 0.5, 6
 _TAPS, _RUN_IN = 2048, 8820  # of the model's filters; samples that it hears before a block
 # Pedals delay a sound too; recordings may be further apart.
 _PEDALS_SECONDS, _MOST_LAG_SECONDS = 0.001, 1.0
-# More left over on held-out sound than this share of what doing nothing leaves: no match. Set above
-# the worst of six pairs of EGFxSet (.64); likeness, by correlation, below the least of them (.23).
+# More left over on held-out sound than this share of what doing nothing leaves: no match. It lies
+# above the worst of six pairs of EGFxSet (.64, by an earlier search); likeness, by correlation,
+# below the least of them (.23).
 EXPLAINED, LEAST_LIKENESS = 0.75, 0.1
 
 
