@@ -177,7 +177,7 @@ def match(
     if found.likeness < 0:
         print("wet has the opposite polarity; the chain keeps the polarity of dry")
     for name, distance in found.tried.items():
-        print(f"  {name}: spectral distance {distance:.3f} on the fitted sound")
+        print(f"  {name}: spectral distance {distance:.3f} on the fitted sound, not yet refined")
     print(f"held-out sound: MR-STFT distance is {found.left:.0%} of the dry recording's")
     if found.grey_box is not None:
         print(f"  with a grey box (filter, curve, filter): {found.grey_box / found.nothing:.0%}")

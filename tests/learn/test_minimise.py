@@ -56,13 +56,15 @@ def test_a_loss_that_is_no_number_ends_the_search(method):
         search(lambda points: np.nan * bowl(points), method=method, evaluations=20)
 
 
-def test_a_point_that_cannot_be_scored_is_the_worst_one():
+def test_a_point_that_cannot_be_scored_is_the_worst_one_where_ranks_decide():
     def holes(points):
         return np.where(points[:, 0] > 0.5, np.nan, bowl(points))
 
     found = search(holes, evaluations=400)
     assert found.point[0] <= 0.5
     assert found.loss == bowl(found.point[None])[0] < bowl(np.full((1, 3), 0.5))[0]
+    with pytest.raises(FloatingPointError, match="loss must be a number, got"):
+        search(holes, method="spsa", evaluations=3)  # one of a pair: no slope
 
 
 def test_the_same_generator_gives_the_same_search_and_numpys_own_is_left_alone():

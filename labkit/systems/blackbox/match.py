@@ -54,7 +54,7 @@ class Match:
     grey_box: float | None
     lag_ms: float  # how far the wet recording is behind
     likeness: float  # of both recordings then, -1..1; negative: the polarity is turned
-    tried: Mapping[str, float]  # rack -> distance on the fitted sound
+    tried: Mapping[str, float]  # rack -> distance on the fitted sound, before the best is refined
 
     @property
     def left(self) -> float:
@@ -123,8 +123,7 @@ def match(
     first = max(1, renders // 4)
     found = {name: _search(dry, wet, fitted, p, first, None, seed) for name, p in racks.items()}
     rack = min(found, key=lambda name: found[name].loss)
-    begun = found[rack].point
-    best = found[rack] = _search(dry, wet, fitted, racks[rack], renders, begun, seed)
+    best = _search(dry, wet, fitted, racks[rack], renders, found[rack].point, seed)
     chain = chain_space(racks[rack]).from_unit(best.point)
     model = fit_grey_box(dry, wet, fitted) if grey_box else None
 
