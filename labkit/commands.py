@@ -21,7 +21,7 @@ def chain(
     *,
     dry: Path | None = None,
     refine: bool = False,
-    shelf: Literal["three", "six"] = "three",
+    shelf: Literal["three", "six", "nine"] = "three",
     export: tuple[Literal["faust", "lv2", "vst3", "card"], ...] = (),
     out: Path | None = None,
     checkpoint: Path | None = None,
@@ -36,7 +36,9 @@ def chain(
         dry: a dry recording to play through the chain that was found.
         refine: fit the knobs until the dry recording through the chain sounds like the wet one.
             --dry must be the very signal that entered the pedals.
-        shelf: three (chorus, distortion, reverb) or six (compressor, phaser, delay too) pedals.
+        shelf: three (chorus, distortion, reverb), six (compressor, phaser, delay too) or nine
+            (flanger, vibrato, tremolo too) pedals. Nine have a network of their own, which does not
+            say no.
         export: also write a Faust program, or a card that shows the knob positions (SVG, PDF),
             or a plug-in (lv2 or vst3; needs Faust and a compiler).
         out: folder for the files; by default output/FILE, if --dry or --export is given.
@@ -63,7 +65,7 @@ def chain(
         if kind in export and (install := faust.missing(f".{kind}")):
             raise FileNotFoundError(f"--export {kind} compiles the chain: {install}")
 
-    model = pedal_order.load(checkpoint)
+    model = pedal_order.load(checkpoint, preset="nine" if shelf == "nine" else None)
     pedals = pedal_order.PROTOCOLS[shelf].pedals
     found = pedal_order.predict(model, wet, sample_rate, shelf=pedals)
     refusal = found.refusal

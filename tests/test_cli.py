@@ -99,7 +99,7 @@ PAGES = {
 UNREADABLE = [
     ("nosuch",),
     ("chain",),
-    ("chain", "a.wav", "--shelf", "nine"),
+    ("chain", "a.wav", "--shelf", "twelve"),
     ("train", "text", "--kinds", "generated"),
     ("evaluate", "pedal_order", "--memory-bytes", "1"),
     ("evaluate", "pedal_order", "--sources", "radio"),

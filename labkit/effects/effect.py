@@ -48,6 +48,8 @@ class Effect:
     time_invariant: bool = True
     level_only: bool = False  # the output is the input times a constant
     level_knob: LevelKnob | None = None
+    # pedals that it can be swapped with by measurement, where no rule of `commutes` says so
+    swaps_with: tuple[str, ...] = ()
     # physical parameters -> keyword arguments of `plugin` (identity by default)
     arguments: Callable[[Mapping[str, float]], dict[str, Any]] = dict
 
@@ -184,10 +186,13 @@ def commutes(first: Effect, second: Effect) -> bool:
 
     Two linear time-invariant effects commute exactly. A level change commutes with every linear
     effect. A slowly modulated linear effect (chorus, phaser) nearly commutes with a *short* filter,
-    not with echoes. Anything nonlinear commutes with nothing.
+    not with echoes. Anything nonlinear commutes with nothing, unless one of the two records names
+    the other in `swaps_with`.
 
     Source: Cartier and Foata's partially commutative monoid: an order is known up to these swaps.
     """
+    if first.name in second.swaps_with or second.name in first.swaps_with:
+        return True
     if not (first.linear and second.linear):
         return False
     if first.lti and second.lti:

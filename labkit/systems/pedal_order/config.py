@@ -18,6 +18,7 @@ Names = tuple[str, ...]
 
 THREE = ("chorus", "distortion", "reverb")
 SIX = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
+NINE = (*SIX, "flanger", "vibrato", "tremolo")
 MAX_PEDALS = 5
 
 # pedalboard's defaults for the knobs that the protocol "three" does not draw.
@@ -76,13 +77,15 @@ class Protocol:
         return -sum(p * math.log(p) for p in self.probabilities().values())
 
 
+_SHUFFLED = "1-5 of them shuffled; every knob drawn"
 _THREE_EVENLY = "3 pedals, 16 ordered subsets evenly"
 PROTOCOLS = {
     "three": Protocol(
         "three", f"{_THREE_EVENLY}; drive and mixes drawn", THREE, "subsets", 3, DEFAULTS
     ),
     "wide": Protocol("wide", f"{_THREE_EVENLY}; every knob drawn", THREE, "subsets", 3),
-    "six": Protocol("six", "6 pedals, 1-5 of them shuffled; every knob drawn", SIX, "shuffled", 5),
+    "six": Protocol("six", f"6 pedals, {_SHUFFLED}", SIX, "shuffled", 5),
+    "nine": Protocol("nine", f"9 pedals, {_SHUFFLED}", NINE, "shuffled", 5),
 }
 
 PAD, START, SEPARATOR, END = range(4)
@@ -186,7 +189,7 @@ class ChainTokens:
 class Sound:
     """What the network receives."""
 
-    # ways to draw random chains: three, wide, six. A name given twice is used twice as often
+    # ways to draw random chains: three, wide, six, nine. A name given twice is used twice as often
     protocols: tuple[str, ...] = ("six", "six", "three", "wide", "six")
     sample_rate: int = 44100  # Hz
     seconds: float = 2.0  # length of a clip, s
@@ -229,6 +232,7 @@ class Sound:
 class Net:
     """The network's sizes and the weights of its loss."""
 
+    pedals: tuple[str, ...] = SIX  # that it can name, those of all protocols among them
     n_bins: int = 16  # values that a knob token can have
     width: int = 192  # channels of the transformer
     n_heads: int = 4  # attention heads
@@ -241,8 +245,8 @@ class Net:
 
     @property
     def tokens(self) -> ChainTokens:
-        """The vocabulary: the pedals of all protocols, whatever a run trains on."""
-        return ChainTokens(SIX, self.n_bins)
+        """The vocabulary, whatever a run trains on."""
+        return ChainTokens(self.pedals, self.n_bins)
 
 
 PLAN = Plan(5000, 64, 7e-4, warmup_steps=200, weight_decay=0.02, n_workers=2)
@@ -255,3 +259,9 @@ class Config(system.Config):
     sound: Sound = field(default_factory=Sound)
     net: Net = field(default_factory=Net)
     plan: Plan = field(default_factory=lambda: PLAN)
+
+    def __post_init__(self) -> None:
+        drawn = {pedal for name in self.sound.protocols for pedal in PROTOCOLS[name].pedals}
+        if drawn - set(self.net.pedals):
+            unknown = ", ".join(sorted(drawn - set(self.net.pedals)))
+            raise ValueError(f"pedals must hold all that the protocols draw, {unknown} too")

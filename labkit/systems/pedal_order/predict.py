@@ -101,7 +101,7 @@ def predict(
 
     Args:
         audio: (channels, samples) float32, any length, level and channel count.
-        shelf: pedals that may occur; the shipped model knows `THREE` and `SIX`.
+        shelf: pedals that may occur; the shipped models know `THREE` and `SIX`, or `NINE`.
 
     Raises AudioError if the audio is empty, too short, too quiet or not finite.
     """

@@ -50,7 +50,7 @@ def score(
     n_floor: int = 2000,
     n_refined: int = 0,
     sources: Sequence[Literal[Kind, "behind"]] = (*SOURCES, *STRANGERS),
-    protocols: Sequence[Literal["three", "wide", "six"]] = tuple(PROTOCOLS),
+    protocols: Sequence[Literal["three", "wide", "six", "nine"]] = tuple(PROTOCOLS),
     split: Literal["test", "validation"] = "test",
     seconds: float | None = None,
     seed: int = 1,
@@ -160,7 +160,7 @@ def _said(model: PedalOrderModel, clip: np.ndarray) -> Prediction:
 def fixed_score(model: PedalOrderModel) -> dict[str, int]:
     """How many of 48 fixed chains on generated guitars are named exactly, by protocol."""
     sound, right = model.config.sound, {}
-    for name in (one for one in ("three", "six") if one in sound.protocols):
+    for name in (one for one in ("three", "six", "nine") if one in sound.protocols):
         examples = examples_for_scoring(sound, PROTOCOLS[name], "generated", 48, seed=11)
         pairs = zip(examples, predictions(model, PROTOCOLS[name], examples), strict=True)
         right[name] = sum(e.chain.names == canonical_names(f.chain.names) for e, f in pairs)

@@ -13,13 +13,14 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from labkit.effects.chain import Chain
+from labkit.learn.checkpoints import CheckpointError, fill
 from labkit.learn.pool import number_of
 from labkit.learn.training import Batch
 from labkit.signal.files import AudioError, read_audio, resample, to_mono
 from labkit.signal.pool import DryPool, FreshClips, dry_pool
 from labkit.signal.seeds import generator
 from labkit.signal.sources import AudioFolder
-from labkit.systems.pedal_order.config import PAD, SEPARATOR, SIX, Config
+from labkit.systems.pedal_order.config import PAD, SEPARATOR, Config
 from labkit.systems.pedal_order.data import Examples, targets, vary
 from labkit.systems.pedal_order.model import PedalOrderModel, features
 from labkit.systems.pedal_order.predict import decode, windows
@@ -76,6 +77,38 @@ def training(
     if data.unlabelled is not None:
         dataset = MixedExamples(dataset, pseudo_labels(model.eval(), data.unlabelled))
     yield Training(dataset, sequence_loss, finish=PedalOrderModel.forget_judge)
+
+
+def begin_from(model: PedalOrderModel, start: PedalOrderModel) -> None:
+    """Begin with the weights of a network of the same sizes, which may know fewer pedals.
+
+    Where the new ones are not on the shelf, the answers stay the same.
+    """
+    weights, own = start.state_dict(), model.state_dict()
+    old, new = start.config.net.tokens, model.config.net.tokens
+    if old.pedals != new.pedals:
+        if old.n_bins != new.n_bins or not set(old.pedals) <= set(new.pedals):
+            raise CheckpointError(
+                f"to begin with it, a network must know pedals among {new.pedals} and "
+                f"{new.n_bins} bins, got {old.pedals} and {old.n_bins}"
+            )
+        pedals = [new.pedals.index(name) for name in old.pedals]
+        row = 1 + len(new.pedals)
+        hints = [row * i + column for i in pedals for column in (0, *(1 + j for j in pedals))]
+        bins = range(new.bins.start, new.bins.stop)
+        words = [*range(4), *(4 + place for place in pedals), *bins]
+        rows = {"decoder.embedding": words, "decoder.logits": words, "hints": hints}
+        rows["decoder.position"] = list(range(old.max_length))
+        columns = {"shelf.weight": pedals, "advice.weight": hints}
+        for name, tensor in weights.items():
+            if name in columns:
+                own[name].zero_()[:, columns[name]] = tensor
+            elif found := rows.get(name.removesuffix(".weight").removesuffix(".bias")):
+                own[name][found] = tensor
+            elif not name.startswith("judge"):  # it reads the hints of other pedals
+                own[name] = tensor
+        weights = own
+    fill(model, weights)
 
 
 def sequence_loss(model: PedalOrderModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -135,7 +168,7 @@ def pseudo_labels(model: PedalOrderModel, folder: Path) -> list[PseudoLabel]:
         if float(np.abs(mono).max()) < 1e-5:
             continue
         clips = features(torch.from_numpy(windows(mono, sound.samples, most=8)), sound)
-        prediction = decode(model, clips, SIX)
+        prediction = decode(model, clips, model.config.net.pedals)
         if prediction.probability >= MIN_PROBABILITY:
             found.append(PseudoLabel(clips, prediction.chain))
     print(f"{len(found)} of {len(files)} recordings have a confident chain and are used")
@@ -169,4 +202,4 @@ class MixedExamples(Dataset):
         label, k = self._windows[number_of(half, len(self._windows), seed)]
         clip = label.clips[k].clone()
         vary(clip, config.sound, generator(seed, "unlabelled", index))
-        return {"features": clip, **targets(config, label.chain, SIX)}
+        return {"features": clip, **targets(config, label.chain, config.net.pedals)}
