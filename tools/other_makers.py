@@ -5,7 +5,8 @@
 
 Printed: the share in which the family is named (or, for effects that no shelf has, refused as an
 unknown pedal), alone, and in the likeliest chain that is not empty, said or not. The shelf is that
-of six. Needs `LABKIT_REAL_DATA` and the two programs. Settings are drawn; the seed is fixed.
+of six, or (--shelf nine) that of nine. Needs `LABKIT_REAL_DATA` and the two programs. Settings are
+drawn; the seed is fixed.
 """
 
 import argparse
@@ -29,9 +30,9 @@ RATE = 44_100
 FFMPEG = {
     "chorus=0.7:0.9:{}:{}:{}:{}": ("chorus", (20, 50), (0.3, 0.7), (0.3, 2), (1, 4)),
     "aphaser=decay={}:speed={}:delay={}": ("phaser", (0.4, 0.8), (0.3, 1.5), (2, 5)),
-    "flanger=depth={}:regen={}:speed={}": ("chorus phaser", (2, 8), (0, 70), (0.2, 1)),
-    "vibrato=f={}:d={}": ("chorus other", (3, 8), (0.3, 0.8)),
-    "tremolo=f={}:d={}": ("other", (3, 9), (0.6, 0.95)),
+    "flanger=depth={}:regen={}:speed={}": ("chorus phaser flanger", (2, 8), (0, 70), (0.2, 1)),
+    "vibrato=f={}:d={}": ("chorus vibrato other", (3, 8), (0.3, 0.8)),
+    "tremolo=f={}:d={}": ("tremolo other", (3, 9), (0.6, 0.95)),
     "aecho=0.8:0.8:{}:{}": ("delay", (150, 600), (0.3, 0.6)),
     "acompressor=threshold=0.03:ratio={}:attack={}:release=150:makeup=4": (
         *("compressor", (4, 12), (2, 15)),
@@ -42,8 +43,8 @@ FFMPEG = {
 SOX = {
     "chorus 0.6 0.9 {} 0.5 {} 2 -s": ("chorus", (30, 60), (0.3, 2)),
     "phaser 0.7 0.8 3 {} {} -s": ("phaser", (0.2, 0.45), (0.3, 1.5)),
-    "flanger 0 {} {} 90 {} sine": ("chorus phaser", (2, 6), (0, 60), (0.2, 1)),
-    "tremolo {} {}": ("other", (3, 9), (60, 95)),
+    "flanger 0 {} {} 90 {} sine": ("chorus phaser flanger", (2, 6), (0, 60), (0.2, 1)),
+    "tremolo {} {}": ("tremolo other", (3, 9), (60, 95)),
     "echo 0.8 0.8 {} {}": ("delay", (150, 600), (0.3, 0.6)),
     "reverb {} 50 {}": ("reverb", (40, 90), (30, 100)),
     "overdrive {} 20": ("distortion", (20, 40)),
@@ -68,9 +69,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=25)
     parser.add_argument("--split", choices=("test", "validation"), default="test")
+    parser.add_argument("--shelf", choices=("six", "nine"), default="six")
     parser.add_argument("--checkpoint", type=Path)
     given = parser.parse_args()
-    n, model = given.n, pedal_order.load(given.checkpoint)
+    n, shelf = given.n, pedal_order.PROTOCOLS[given.shelf].pedals
+    model = pedal_order.load(given.checkpoint, preset="nine" if given.shelf == "nine" else None)
     pool = dry_pool("recorded", given.split, 0, seconds=4.0, sample_rate=RATE, seed=0)
     everything = []
     programs = [("ffmpeg", FFMPEG), ("sox", SOX)]
@@ -84,7 +87,7 @@ def main() -> None:
                     dry = dry / np.float32(max(1.0, np.abs(dry).max()))
                     settings = [f"{rng.uniform(*one):.3f}" for one in ranges]
                     wet = applied(program, form.format(*settings), dry, Path(folder))
-                    found = pedal_order.predict(model, wet, RATE, shelf=pedal_order.SIX)
+                    found = pedal_order.predict(model, wet, RATE, shelf=shelf)
                     names = set() if found.refusal else set(found.chain.names)
                     names |= {"other"} if found.refusal == OTHER_PEDAL else set()
                     wanted = set(families.split())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from labkit.effects.effect import Board, PitchShift, commutes, process
 from labkit.effects.parameters import ParameterSpace
-from labkit.effects.registry import effect
+from labkit.effects.registry import EFFECTS, effect
 from labkit.signal.optional import need
 from labkit.signal.paths import read_text, replace_text
 
@@ -26,7 +26,8 @@ def board(audio, sample_rate):
     return pedals(time_stretch(audio, sample_rate, **shift), sample_rate)"""
 # The text of an empty chain.
 NO_PEDALS = "no pedals: the recording is dry"
-# Class names of pedalboard with their arguments; a "Mix" has parallel lists of such instead.
+# Class names of pedalboard with their arguments, or names of pedals that it lacks with their knobs;
+# a "Mix" has parallel lists of such instead.
 Plugins = list[tuple[str, Any]]
 
 
@@ -169,10 +170,7 @@ class Chain:
         """Python source that builds the same board with pedalboard alone, to the last bit."""
         if not self.steps:
             return f"# {NO_PEDALS}\n{pedalboard_code([])}"
-        records = [(effect(step.effect), step.params) for step in self.steps]
-        if own := [record.name for record, _ in records if not record.plugin]:
-            return f"# {self}\n# pedalboard has no {', '.join(own)}"
-        return pedalboard_code([(record.plugin, record.arguments(p)) for record, p in records])
+        return pedalboard_code([effect(step.effect).played(step.params) for step in self.steps])
 
 
 def build_board(plugins: Plugins) -> Board:
@@ -185,6 +183,8 @@ def build_board(plugins: Plugins) -> Board:
             board.append(pedalboard.Mix(paths))
         elif name == "PitchShift":
             board.append(PitchShift(**given))
+        elif name in EFFECTS:
+            board.append(effect(name).build(given))
         else:
             board.append(getattr(pedalboard, name)(**given))
     return board
@@ -194,7 +194,10 @@ def pedalboard_code(plugins: Plugins) -> str:
     """Python source with a `board` that does what that of `build_board` does.
 
     A pitch shift must come first: it is a function of pedalboard, and so the board becomes one.
+    Where pedalboard lacks a pedal there is no such source, but a remark.
     """
+    if own := [name for name, _ in plugins if name in EFFECTS]:
+        return f"# pedalboard has no {', '.join(own)}: `Chain.render` plays it"
     shifts = [given["semitones"] for name, given in plugins[:1] if name == "PitchShift"]
     lines = _code_lines(plugins[len(shifts) :], "    ")
     classes = {line.split("(")[0].strip() for line in lines if "(" in line} - {"Pedalboard"}

@@ -66,6 +66,10 @@ class Effect:
             )[0].numpy()
         return getattr(need("pedalboard"), self.plugin)(**self.arguments(params))
 
+    def played(self, params: Mapping[str, float]) -> tuple[str, dict[str, float]]:
+        """What plays it, see `labkit.effects.chain.Plugins`."""
+        return (self.plugin, self.arguments(params)) if self.plugin else (self.name, dict(params))
+
     def render(self, audio: np.ndarray, sample_rate: int, **params: float) -> np.ndarray:
         """Applied by pedalboard, as by `process`; `params` are all knobs, within their ranges."""
         self.space.check(params)
@@ -124,10 +128,11 @@ def process_blocks(
     The plug-ins of the board are fresh; all blocks but the last one have more samples than
     channels. Blocks of other sizes come back, as many samples in all. They equal one call of
     `process`, unless a plug-in keeps samples back, which pedalboard loses from call to call. Such a
-    plug-in, and a pitch shift, get 2**23 samples (3 minutes) a call, and neighbours cross-fade.
+    plug-in, a pitch shift, and a pedal that pedalboard lacks get 2**23 samples (3 minutes) a call,
+    and neighbours cross-fade.
     """
     for plugin in board:
-        whole = isinstance(plugin, PitchShift) or _keeps_back(plugin, sample_rate)
+        whole = not hasattr(plugin, "process") or _keeps_back(plugin, sample_rate)
         blocks = (_in_segments if whole else _in_calls)(plugin, blocks, sample_rate)
     return iter(blocks)
 

@@ -322,7 +322,7 @@ FLANGER = replace(
     ),
 )
 
-# A vibrato only moves time: what bends the wave, or follows its level, does the same a little later.
+# A vibrato only moves time: what bends the wave or follows its level does so a little later.
 VIBRATO = Effect(
     name="vibrato",
     space=space(rate_hz=(3.0, 8.0, "log"), depth=(0.04, 0.15)),

@@ -27,13 +27,14 @@ _SHIPPED = (
 )
 _EFFECTS = {effect.name: effect for effect in _SHIPPED}
 EFFECTS = MappingProxyType(_EFFECTS)
+SHIPPED = frozenset(EFFECTS)
 # Hosted as a plug-in is, and in no chain.
 HOSTED = MappingProxyType({EXPANDER.name: EXPANDER})
 
 
 def register(pedal: Effect) -> None:
     """Add a pedal of your own until Python ends; it replaces one of the same name."""
-    if pedal.name in {effect.name for effect in _SHIPPED}:
+    if pedal.name in SHIPPED:
         raise ValueError(f"name must be a new one, got {pedal.name!r}, which ships with the lab")
     _EFFECTS[pedal.name] = pedal
 

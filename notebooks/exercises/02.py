@@ -9,7 +9,7 @@ import torch
 
 from labkit.effects.effect import Effect
 from labkit.effects.parameters import Parameter, ParameterSpace
-from labkit.effects.registry import EFFECTS
+from labkit.effects.registry import SHIPPED
 from labkit.lab.exercises import Attempt, NotYet, as_array, compare, require
 from labkit.measure.metrics import relative_error_db
 from labkit.signal.seeds import generator
@@ -87,8 +87,10 @@ def exercise_02_4(attempt: Attempt) -> str:
     require(isinstance(pedal, Effect), f"the answer must be an Effect, got {type(pedal).__name__}")
     knobs = isinstance(pedal.space, ParameterSpace)
     require(knobs, f"its knobs must be a `space(...)`, got {type(pedal.space).__name__}")
-    taken = pedal.name in EFFECTS and EFFECTS[pedal.name].plugin
-    require(not taken, f"the name {pedal.name!r} is taken by one of {len(EFFECTS)} pedals")
+    taken = pedal.name in SHIPPED
+    require(
+        not taken, f"the name {pedal.name!r} is taken by one of {len(SHIPPED)} pedals of labkit"
+    )
     rng = generator(0, "exercise 02.4")
     one, two = rng.normal(0, 0.1, (2, 1, 22050)) * np.exp(-np.arange(22050) / 9000)
 

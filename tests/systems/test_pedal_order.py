@@ -11,13 +11,14 @@ from torch.utils.data import default_collate
 
 from labkit.effects.chain import Chain, ChainSampler, Step
 from labkit.effects.registry import effect
+from labkit.learn.checkpoints import CheckpointError
 from labkit.signal.files import AudioError, write_audio
 from labkit.signal.pool import DryPool
 from labkit.signal.recorded import recorded_groups
 from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.sources import AudioFolder, GeneratedGuitars
 from labkit.systems import codec, pedal_order
-from labkit.systems.pedal_order import PROTOCOLS, SIX, SYSTEM, Config, model, train
+from labkit.systems.pedal_order import NINE, PROTOCOLS, SIX, SYSTEM, Config, model, train
 from labkit.systems.pedal_order.config import END, SEPARATOR, START, ChainTokens, canonical_names
 from labkit.systems.pedal_order.data import Examples, examples_for_scoring
 from labkit.systems.pedal_order.train import Data, dry_pools, sequence_loss
@@ -102,6 +103,31 @@ def test_the_prior_is_enumerated():
     assert share == pytest.approx(2 / 150, abs=0.008)
     assert prior["delay", "reverb"] == pytest.approx(2 / 150)
     assert ("reverb", "delay") not in prior
+
+
+def test_a_network_for_nine_pedals_begins_with_what_one_for_six_knows(small):
+    nine = pedal_order.build(SMALL.but(pedals=NINE, seed=3)).eval()
+    sounds = torch.randn(2, 32, 22, generator=torch_generator(0, "clips"))
+    shelf = small.shelf_vector(SIX).expand(2, -1)
+    chain = ChainSampler(SIX, "shuffled", 5).sample(generator(0, "chain"))
+    old, new = small.config.net.tokens, nine.config.net.tokens
+    known = [*range(4), *(4 + NINE.index(name) for name in SIX), *range(new.n_tokens)[new.bins]]
+    tokens = [torch.tensor([of.encode(chain)] * 2) for of in (old, new)]
+    train.begin_from(nine, small)
+    logits, hints = small(sounds, shelf, tokens[0])
+    again, more = nine(sounds, nine.shelf_vector(SIX).expand(2, -1), tokens[1])
+    torch.testing.assert_close(again[..., known], logits)
+    torch.testing.assert_close(more[:, :6, :7], hints)
+    with pytest.raises(CheckpointError, match="a network must know pedals among"):
+        train.begin_from(small, nine)
+
+
+def test_pedals_that_are_drawn_must_be_known():
+    with pytest.raises(ValueError, match="pedals must hold all that the protocols draw, flanger"):
+        SMALL.but(protocols=("nine",))
+    rows = SMALL.but(protocols=("nine",), pedals=NINE)
+    assert PROTOCOLS["nine"].draw(generator(0, "chain")).names
+    assert rows.net.tokens.n_tokens == 4 + 9 + 16
 
 
 def test_an_example_depends_on_its_number_alone(pool):

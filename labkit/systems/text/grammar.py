@@ -824,21 +824,20 @@ class _Words:
 
     def pedal(self, name: str) -> None:
         knobs = dict(words()["pedals"][name]["knobs"])
+        strong = next((knob for knob in ("mix", "depth") if knob in knobs), "")
         if self.negated or self.direction < 0:
-            less = {"mix": 0.5} if "mix" in knobs and not self.negated else {}
+            less = {strong: 0.5} if strong and not self.negated else {}
             figure = Figure(f"less {name}" if less else f"no {name}", name, less, relative=True)
-        elif self.direction > 0 and knobs.get("mix", 1) < 1 and self.degree == self.speed == 1:
-            figure = Figure(f"more {name}", name, {"mix": 1.4}, relative=True)
+        elif self.direction > 0 and strong and self.degree == self.speed == 1:
+            figure = Figure(f"more {name}", name, {strong: 1.4}, relative=True)
         else:
-            if knobs.get("mix") == 1:  # a subtle vibrato is shallow, and still all wet
-                knobs["depth"] = min(1.0, knobs["depth"] * self.degree)
-            elif "mix" in knobs:
+            if strong == "mix":
                 knobs["mix"] = min(0.9, knobs["mix"] * self.degree**0.5)
+            elif strong:  # a subtle vibrato is shallow
+                knobs["depth"] = min(1.0, knobs["depth"] * self.degree)
             if "rate_hz" in knobs:
                 knobs["rate_hz"] *= self.speed
             figure = Figure(name, name, knobs)
-            if told := words()["pedals"][name].get("says"):
-                self.missed.append(f"{name}: {told}")
         self.figures.append(figure)
         self.plan.append((figure.said, "pedal"))
         self.degree, self.speed, self.listed, self.effect = 1.0, 1.0, False, True

@@ -67,8 +67,8 @@ PEDALS = {
     "limiter": space(threshold_db=(-60.0, 0.0), release_ms=(20.0, 1000.0, "log")),
     "gain": space(gain_db=(-60.0, 24.0)),
 }
-PEDALS |= dict.fromkeys(("vibrato", "flanger"), PEDALS["chorus"])
-_PLAYED_BY = dict.fromkeys(("vibrato", "flanger"), "chorus")
+PEDALS["flanger"] = PEDALS["chorus"]
+PEDALS["vibrato"] = PEDALS["tremolo"] = space(rate_hz=(0.01, 20.0, "log"), depth=(0.0, 1.0))
 # The whole ranges of all: the room may be wetter than words, and the network, make it.
 KNOBS = {**SPACES, **PEDALS}
 KNOBS["reverb"] = ParameterSpace(
@@ -260,14 +260,19 @@ class Preset:
         return float(curve[hz > 1500].mean() - curve[hz < 800].mean())
 
     def scaled(self, strength: float) -> "Preset":
-        """Gains, drive, semitones and wet shares times 0 to 2, ratios to that power; 0: nothing."""
+        """Gains, drive, semitones and wet shares times 0 to 2, ratios to that power; 0: nothing.
+
+        Of a pedal that is all wet it is the depth.
+        """
         if not 0 <= strength <= 2:
             raise ValueError(f"strength must lie in [0, 2], got {strength}")
         if strength == 0:
             return Preset()
         scaled = {name: dict(params) for name, params in self.settings().items()}
         for name, params in scaled.items():
-            for knob in params.keys() & {"ratio", *_STRENGTH}:
+            for knob in params.keys() & {"ratio", "depth", *_STRENGTH}:
+                if knob == "depth" and "mix" in params:
+                    continue
                 off, value = _STRENGTH.get(knob, 0), params[knob]
                 value = value**strength if knob == "ratio" else off + strength * (value - off)
                 params[knob] = clipped(KNOBS[name][knob], value)
@@ -311,9 +316,8 @@ class Preset:
         semitones = self.pitch["semitones"]
         plugins: Plugins = [("PitchShift", {"semitones": semitones})] if semitones else []
         for name, params in self.chain(sample_rate):
-            record = effect(name)
-            played = (record.plugin, record.arguments(params))
-            plugins.append(("Mix", _room_paths(self.reverb)) if name == "reverb" else played)
+            room = ("Mix", _room_paths(self.reverb))
+            plugins.append(room if name == "reverb" else effect(name).played(params))
         return plugins
 
     def chain(self, sample_rate: int) -> Chain:
@@ -330,7 +334,7 @@ class Preset:
             hz, gain_db = min(1500.0, 0.2 * sample_rate), 9.0 * self.distortion["colour"]
             steps += Band("high_shelf", hz, gain_db, 0.7).steps(sample_rate)
         played = [name for name in PEDALS if name in self.pedals]
-        pedals = [(_PLAYED_BY.get(name, name), self.pedals[name]) for name in played]
+        pedals = [(name, self.pedals[name]) for name in played]
         first, last = ([step for step in pedals if step[0] in ends] for ends in _ENDS)
         steps = first + steps + [step for step in pedals if step not in first + last]
         if (wet := self.reverb["wet"]) > 0.005:

@@ -122,6 +122,7 @@ WRONG = [
     ("02.4", changed(linear=False), "linear=False is declared, but two clips together and the sum"),
     ("02.4", changed(memory_ms=50.0), "memory_ms=50.0 is declared, but renders with and without"),
     ("02.4", changed(name="chorus"), "the name 'chorus' is taken by one of"),
+    ("02.4", changed(name="tremolo"), "the name 'tremolo' is taken by one of"),
     ("02.4", changed(differentiable=batched(offset)), "silence does not stay 0"),
     ("02.4", changed(space=space(rate_hz=(1, 2), mix=(0, 1))), "rendering 1 clip raised TypeError"),
     ("02.4", lambda: tremolo, "the answer must be an Effect, got function"),
