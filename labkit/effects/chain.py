@@ -15,7 +15,7 @@ from torch import Tensor
 
 from labkit.effects.effect import Board, PitchShift, commutes, process
 from labkit.effects.parameters import ParameterSpace
-from labkit.effects.registry import EFFECTS, effect
+from labkit.effects.registry import effect
 from labkit.signal.optional import need
 from labkit.signal.paths import read_text, replace_text
 
@@ -183,7 +183,7 @@ def build_board(plugins: Plugins) -> Board:
             board.append(pedalboard.Mix(paths))
         elif name == "PitchShift":
             board.append(PitchShift(**given))
-        elif name in EFFECTS:
+        elif name.islower():  # a pedal of the lab, no class
             board.append(effect(name).build(given))
         else:
             board.append(getattr(pedalboard, name)(**given))
@@ -196,7 +196,7 @@ def pedalboard_code(plugins: Plugins) -> str:
     A pitch shift must come first: it is a function of pedalboard, and so the board becomes one.
     Where pedalboard lacks a pedal there is no such source, but a remark.
     """
-    if own := [name for name, _ in plugins if name in EFFECTS]:
+    if own := [name for name, _ in plugins if name.islower()]:
         return f"# pedalboard has no {', '.join(own)}: `Chain.render` plays it"
     shifts = [given["semitones"] for name, given in plugins[:1] if name == "PitchShift"]
     lines = _code_lines(plugins[len(shifts) :], "    ")
