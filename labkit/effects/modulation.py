@@ -309,17 +309,18 @@ CHORUS = Effect(
     memory_ms=250.0,
 )
 
-# Of a flanger the delay is short, comes down to 1 ms, and feeds back: a comb filter that sweeps.
+# Of a flanger the delay is short, 1 to 8 ms, and feeds back: a comb filter that sweeps.
 FLANGER = replace(
     CHORUS,
     name="flanger",
     space=space(
         rate_hz=(0.1, 1.0, "log"),
-        depth=(0.05, 0.3),
-        centre_delay_ms=(1.0, 5.0),
+        depth=(0.05, 0.2),
+        centre_delay_ms=(3.0, 6.0),
         feedback=(0.3, 0.8),
         mix=(0.3, 0.6),
     ),
+    memory_ms=180.0,
 )
 
 # A vibrato only moves time: what bends the wave or follows its level does so a little later.
@@ -335,7 +336,7 @@ VIBRATO = Effect(
     arguments=lambda params: {**params, **ALL_WET},
 )
 
-# A tremolo hardly moves within the short delays of a phaser or flanger.
+# A tremolo hardly moves within the short delay of a phaser.
 TREMOLO = Effect(
     name="tremolo",
     space=space(rate_hz=(2.0, 10.0, "log"), depth=(0.3, 1.0)),
@@ -344,7 +345,7 @@ TREMOLO = Effect(
     linear=True,
     time_invariant=False,
     memory_ms=0.0,
-    swaps_with=("phaser", "flanger"),
+    swaps_with=("phaser",),
 )
 
 PHASER = Effect(

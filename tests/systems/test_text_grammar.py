@@ -100,7 +100,7 @@ STATED = """
     up 3 dB at 3 kHz, down 2 at 300: 3000 3, 300 -2 | detune 30 cents sharp: pitch 0.3
     hpf 80 lpf 8k: 20 < -16, 800 0, 18000 < -10 | quarter note delay, tempo 150: delay_seconds 0.4
     overdrive into a 350 ms delay: delay_seconds 0.35 | bass 3, treble 7: 80 0, not without a unit
-    chewy mids: 1000 0, not chewy mids | tremolo: rate_hz 5, depth 0.7 | tremolo at 6 Hz, 50 % deep: rate_hz 6 | make it wider: not width | hazlo m\u00e1s brillante: not English
+    chewy mids: 1000 0, not chewy mids | tremolo: rate_hz 5, depth 0.7 | tremolo at 6 Hz, 50 %: rate_hz 6, depth 0.5 | make it wider: not width | hazlo m\u00e1s brillante: not English
     \u6e29\u6696: not English | mehr Bass bitte: not English | bright, wah: not wah
     twice as loud: gain_db 6 | gate out the hiss: 8000 0
 """  # fmt: skip

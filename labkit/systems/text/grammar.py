@@ -456,7 +456,8 @@ class _Figures:
             self.use([token, *frame.words((knob,))])
             self.put(f"{owner} {knob} {token.text}", owner, **{name: token.value})
             return
-        mixed = "mix" if effect in PEDALS and "mix" in PEDALS[effect].names else ""
+        knobs = PEDALS[effect].names if effect in PEDALS else ()
+        mixed = next((knob for knob in ("mix", "depth") if knob in knobs), "")
         name = {"reverb": "wet", "distortion": "drive_db"}.get(effect, mixed)
         named = not frame.effect and not knob and any(entry_of(t.text) for t in frame.tokens)
         if named or not name:  # "50 % brighter": a degree
