@@ -3,6 +3,8 @@
     judge.py CLIPS --train DIR --validation DIR           draws clips (--part NAME: one of three)
     judge.py CLIPS --checkpoint FILE                      fits; the checkpoint and its card change
 
+`--preset nine`, with the first command, draws for the network of nine pedals.
+
 A DIR has folders of recordings without a guitar (speech, music, drums), each drawn as often as the
 others. The guitars are generated, sampled and recorded ones (`LABKIT_REAL_DATA`): training groups
 for the head, validation groups for what is fitted to its answers.
@@ -32,7 +34,7 @@ from labkit.signal.seeds import generator
 from labkit.signal.sources import GeneratedGuitars, GeneratedMixes, drums, excerpt
 from labkit.signal.speech import GeneratedSpeech
 from labkit.systems import pedal_order
-from labkit.systems.pedal_order.config import PROTOCOLS, SIX, THREE
+from labkit.systems.pedal_order.config import PROTOCOLS, SIX, THREE, Names
 from labkit.systems.pedal_order.data import prepare
 from labkit.systems.pedal_order.model import KINDS, PedalOrderModel, features
 from labkit.systems.pedal_order.predict import decode
@@ -55,7 +57,8 @@ PLUCKED = ("guitar", "bass", "plucked")
 class Material:
     """Clips of one split: item i is (wet (1, samples), kind, group), and depends on i alone."""
 
-    def __init__(self, sound, split: str, others: Path, seed: int = 0) -> None:
+    def __init__(self, config, split: str, others: Path, seed: int = 0) -> None:
+        sound, self.pedals = config.sound, config.net.pedals
         size = {"seconds": SECONDS, "sample_rate": RATE}
         self.sound, self.split, self.seed = sound, split, seed
         self.guitars = [GeneratedGuitars(**size), RecordedGuitars(**size), Sampled(**size)]
@@ -82,8 +85,10 @@ class Material:
         clip = self.plucked(rng)
         chain = Chain()
         if kind in ("three", "six"):
-            wanted = set(THREE) if kind == "three" else {"phaser", "delay"}
-            names = ["three", "wide"] if kind == "three" else ["six"]
+            wanted = set(THREE if kind == "three" else self.pedals) - {"compressor"}
+            wanted -= set(THREE) if kind == "six" else set()
+            widest = "six" if self.pedals == SIX else "nine"
+            names = ["three", "wide"] if kind == "three" else [widest]
             while not wanted & set(chain.names):
                 chain = PROTOCOLS[str(rng.choice(names))].draw(rng)
         elif kind == "other" and rng.random() < 0.3:
@@ -92,9 +97,10 @@ class Material:
         shift_db = float(rng.uniform(-12, 12)) if training else 0.0
         dry, start = prepare(self.sound, clip, rng, training=training, shift_db=shift_db)
         if kind == "other" and rng.random() < 0.5:
-            wet = unknown_pedal(chain.render(dry, RATE), rng)
+            wet = unknown_pedal(chain.render(dry, RATE), rng, self.pedals)
         else:
-            wet = chain.render(unknown_pedal(dry, rng) if kind == "other" else dry, RATE)
+            strange = unknown_pedal(dry, rng, self.pedals) if kind == "other" else dry
+            wet = chain.render(strange, RATE)
         return wet[:, start:], clip.source_id
 
     def plucked(self, rng: np.random.Generator) -> Clip:
@@ -153,11 +159,11 @@ class Material:
         return excerpt(rng, whole, round(SECONDS * RATE)), file.name
 
 
-def unknown_pedal(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One of seven effects that no shelf has: (1, samples) as given."""
+def unknown_pedal(audio: np.ndarray, rng: np.random.Generator, known: Names) -> np.ndarray:
+    """One of seven effects, or of the four without those that are known: (1, samples) as given."""
     samples = audio.shape[1]
     time = np.arange(samples) / RATE
-    kind = rng.integers(7)
+    kind = rng.integers(1, 5) if "tremolo" in known else rng.integers(7)
     if kind == 0:  # tremolo
         wave = np.sin(2 * np.pi * rng.uniform(2.5, 11) * time + rng.uniform(0, 6.28))
         wave = np.tanh(4 * wave) if rng.random() < 0.3 else wave
@@ -223,7 +229,7 @@ def fit(model: PedalOrderModel, train: dict[str, np.ndarray], validation: dict[s
     expected = head.intercepts_[1] + np.log([EXPECTED[kind] for kind in KINDS])
     copy(model.judge_in, np.column_stack([into.T, offset]))
     copy(model.judge_out, np.column_stack([out.T, expected]))
-    n = len(SIX)
+    n = len(model.config.net.pedals)
     hints = torch.from_numpy(validation["known"][:, -n * (n + 1) :]).reshape(-1, n, n + 1)[..., 0]
     absent = torch.nn.functional.logsigmoid(-hints).sum(1).numpy()
     empty = validation["empty"].clip(1e-6, 1 - 1e-6)
@@ -248,14 +254,15 @@ def main() -> None:
     for name in ("train", "validation", "checkpoint"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--part", choices=PARTS)
+    parser.add_argument("--preset", choices=("base", "nine"), default="base")
     given = parser.parse_args()
-    model = pedal_order.load(given.checkpoint)
+    model = pedal_order.load(given.checkpoint, preset=given.preset)
     if not given.checkpoint:
         for name, (split, places) in PARTS.items():
             target = given.clips / f"{name}.npz"
             wanted = given.part in (None, name) and getattr(given, split)
             if wanted and not target.exists():
-                material = Material(model.config.sound, split, getattr(given, split))
+                material = Material(model.config, split, getattr(given, split))
                 drawn = draw(model, material, places)
                 with replacing(target) as path:
                     np.savez(path, **drawn)
