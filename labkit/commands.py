@@ -160,6 +160,7 @@ def match(
         wet: the same performance out of it; any level or polarity, up to a second early or late.
         rack: pedals to fit, in order, e.g. low_shelf gain distortion high_shelf.
             By default an equaliser, a distortion and a clipper are tried; the nearest is kept.
+            Not a vibrato or tremolo: their swing begins with the recording, your pedal's does not.
         renders: knob settings to try for the best rack, after a fourth as many of each.
         grey_box: also fit a simple model (filter, curve, filter) for comparison.
         out: folder for the chain, its code and the sound; by default output/WET.

@@ -170,7 +170,8 @@ class Chain:
         """Python source that builds the same board with pedalboard alone, to the last bit."""
         if not self.steps:
             return f"# {NO_PEDALS}\n{pedalboard_code([])}"
-        return pedalboard_code([effect(step.effect).played(step.params) for step in self.steps])
+        code = pedalboard_code([effect(step.effect).played(step.params) for step in self.steps])
+        return f"# {self}\n{code}" if code.startswith("#") else code
 
 
 def build_board(plugins: Plugins) -> Board:
@@ -197,7 +198,7 @@ def pedalboard_code(plugins: Plugins) -> str:
     Where pedalboard lacks a pedal there is no such source, but a remark.
     """
     if own := [name for name, _ in plugins if name.islower()]:
-        return f"# pedalboard has no {', '.join(own)}: `Chain.render` plays it"
+        return f"# pedalboard has no {', '.join(dict.fromkeys(own))}"
     shifts = [given["semitones"] for name, given in plugins[:1] if name == "PitchShift"]
     lines = _code_lines(plugins[len(shifts) :], "    ")
     classes = {line.split("(")[0].strip() for line in lines if "(" in line} - {"Pedalboard"}

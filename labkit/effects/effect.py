@@ -129,7 +129,7 @@ def process_blocks(
     channels. Blocks of other sizes come back, as many samples in all. They equal one call of
     `process`, unless a plug-in keeps samples back, which pedalboard loses from call to call. Such a
     plug-in, a pitch shift, and a pedal that pedalboard lacks get 2**23 samples (3 minutes) a call,
-    and neighbours cross-fade.
+    from rest, and neighbours cross-fade.
     """
     for plugin in board:
         whole = not hasattr(plugin, "process") or _keeps_back(plugin, sample_rate)

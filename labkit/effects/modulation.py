@@ -1,8 +1,8 @@
 """Linear effects that move: chorus, flanger, vibrato, phaser and tremolo.
 
-pedalboard adds up the phase of their oscillators in float32, whose roundings detune the rate by up
-to 0.3 %. float32 audio gets the same sum here, float64 audio a float64 one; gradients are those of
-an exact phase.
+pedalboard, which has all but the tremolo, adds up the phase of an oscillator in float32, whose
+roundings detune the rate by up to 0.3 %. float32 audio gets the same sum here, float64 audio a
+float64 one; gradients are those of an exact phase.
 """
 
 from dataclasses import replace
@@ -263,7 +263,8 @@ def phaser(
 def vibrato(audio: Tensor, sample_rate: int, *, rate_hz: Tensor, depth: Tensor) -> Tensor:
     """The sound at a delay that swings around 7 ms, so that its pitch does. As `chorus`, all wet.
 
-    At most the pitch is off by a factor of 1 + 2 pi `rate_hz` 0.01 s `depth`.
+    The pitch rises by a factor of up to 1 + 2 pi `rate_hz` 0.01 s `depth`, and falls by 1 less that
+    much. Above a depth of .6 the delay is held at 1 ms.
     """
     return chorus(audio, sample_rate, rate_hz=rate_hz, depth=depth, **ALL_WET)
 
@@ -320,7 +321,7 @@ FLANGER = replace(
         feedback=(0.3, 0.8),
         mix=(0.3, 0.6),
     ),
-    memory_ms=180.0,
+    memory_ms=205.0,
 )
 
 # A vibrato only moves time: what bends the wave or follows its level does so a little later.

@@ -36,6 +36,8 @@ def register(pedal: Effect) -> None:
     """Add a pedal of your own until Python ends; it replaces one of the same name."""
     if pedal.name in SHIPPED:
         raise ValueError(f"name must be a new one, got {pedal.name!r}, which ships with the lab")
+    if pedal.name != pedal.name.lower():
+        raise ValueError(f"name must be in lower case, got {pedal.name!r}")
     _EFFECTS[pedal.name] = pedal
 
 

@@ -189,6 +189,8 @@ def test_a_registered_pedal_of_ones_own_plays_in_a_chain_like_any_other(monkeypa
     assert "pedalboard has no folder" in Chain((PEAK, own)).to_code()
     with pytest.raises(ValueError, match="name must be a new one, got 'gain'"):
         registry.register(EFFECTS["gain"])
+    with pytest.raises(ValueError, match="name must be in lower case, got 'Folder'"):
+        registry.register(Effect("Folder", space(fold=(2.0, 9.0)), "", fold, linear=False))
 
 
 # Batches of chains

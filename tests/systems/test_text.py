@@ -12,6 +12,7 @@ import torch
 from labkit.effects.chain import Chain, pedalboard_code
 from labkit.learn.text import Encoded
 from labkit.measure.loudness import loudness_lufs
+from labkit.signal.files import write_audio
 from labkit.signal.seeds import generator
 from labkit.systems import text
 from labkit.systems.text import Config, Preset, build
@@ -130,6 +131,25 @@ def test_the_printed_code_builds_the_same_board_to_the_last_bit():
     scope = {}
     exec(pedalboard_code(preset.plugins(RATE)), scope)
     assert np.array_equal(scope["board"](audio, RATE), preset.board(RATE)(audio, RATE))
+
+
+def test_where_pedalboard_lacks_a_pedal_the_code_lets_labkit_play_it(tmp_path, monkeypatch):
+    write_audio(tmp_path / "dry.wav", noise(0.5), RATE)
+    found, _ = text.process_file(None, tmp_path / "dry.wav", "slow tremolo", tmp_path / "o")
+    monkeypatch.chdir(tmp_path / "o")
+    scope, (code,) = {}, (tmp_path / "o").glob("*.board.py")
+    exec(code.read_text(), scope)
+    assert "pedalboard has no tremolo; labkit plays it" in code.read_text()
+    wet = found.preset.board(RATE)(noise(0.5), RATE)
+    assert np.array_equal(scope["board"](noise(0.5), RATE), wet)
+    assert not np.array_equal(wet, replace(found.preset, pedals={}).board(RATE)(noise(0.5), RATE))
+
+
+def test_a_vibrato_of_earlier_presets_is_read():
+    preset = replace(Preset(), pedals={"vibrato": {"rate_hz": 5.0, "depth": 0.1}})
+    content = json.loads(preset.to_json())
+    content["vibrato"] |= {"centre_delay_ms": 7.0, "feedback": 0.0, "mix": 1.0}
+    assert Preset.from_json(json.dumps(content)) == preset
 
 
 def test_a_neutral_preset_has_no_plug_in_and_strength_0_makes_one():

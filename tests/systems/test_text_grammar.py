@@ -103,6 +103,9 @@ STATED = """
     chewy mids: 1000 0, not chewy mids | tremolo: rate_hz 5, depth 0.7 | tremolo at 6 Hz, 50 %: rate_hz 6, depth 0.5 | make it wider: not width | hazlo m\u00e1s brillante: not English
     \u6e29\u6696: not English | mehr Bass bitte: not English | bright, wah: not wah
     twice as loud: gain_db 6 | gate out the hiss: 8000 0
+    tremolo 3 times a second: rate_hz 3 | eighth note tremolo at 120 bpm: rate_hz 4
+    tremolo, not too deep: rate_hz 5, depth 0.592 | very slow tremolo: rate_hz 1.895, depth 0.7
+    vibrato 30 cents: depth 0.0506 | tremolo picking: not no word
 """  # fmt: skip
 
 
@@ -189,6 +192,21 @@ def test_a_vibrato_moves_the_pitch_as_asked_and_a_flanger_combs():
     period = np.abs(np.fft.irfft(curve_db - curve_db.mean()))[30:2000].argmax() + 30
     assert 1000 * period / rate == pytest.approx(3.0, abs=0.1)
     assert np.ptp(curve_db) > 20
+
+
+def test_a_pedal_that_is_there_is_turned_or_taken_away():
+    there = set_by("tremolo 3 Hz, 30 %")
+    for prompt, rate_hz, depth in (
+        ("make the tremolo faster", 6, 0.3),
+        ("a bit more tremolo", 3, 0.36),
+        ("slower tremolo", 1.5, 0.3),
+        ("more tremolo", 3, 0.42),
+    ):
+        knobs = set_by(prompt, there).pedals["tremolo"]
+        assert knobs == pytest.approx({"rate_hz": rate_hz, "depth": depth}), prompt
+    for prompt in ("tremolo off", "turn off the tremolo", "lose the trem", "no tremolo"):
+        assert not set_by(prompt, there).pedals, prompt
+    assert set_by("tremolo at 4 Hz and vibrato 30 cents").pedals["vibrato"]["rate_hz"] == 5.5
 
 
 @pytest.mark.parametrize(

@@ -264,4 +264,6 @@ class Config(system.Config):
         drawn = {pedal for name in self.sound.protocols for pedal in PROTOCOLS[name].pedals}
         if drawn - set(self.net.pedals):
             unknown = ", ".join(sorted(drawn - set(self.net.pedals)))
-            raise ValueError(f"pedals must hold all that the protocols draw, {unknown} too")
+            raise ValueError(
+                f"pedals must hold all that the protocols draw, {unknown} too: the preset nine does"
+            )

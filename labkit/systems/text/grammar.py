@@ -374,7 +374,8 @@ class _Figures:
     def _semitones(self, frame: _Frame, token: _Token) -> None:
         if "vibrato" in (frame.effect, self.effect):
             rates = [t.value for t in frame.tokens if t.kind == "hz"]
-            rates += [f.knobs["rate_hz"] for f in self.found[::-1] if "rate_hz" in f.knobs]
+            vibratos = [f.knobs for f in self.found[::-1] if f.effect == "vibrato"]
+            rates += [knobs["rate_hz"] for knobs in vibratos if "rate_hz" in knobs]
             rate_hz = rates[0] if rates else words()["pedals"]["vibrato"]["knobs"]["rate_hz"]
             # The pitch is off by the slope of the delay, a sine of `SWING_MS` times the depth.
             slope = 2 ** (min(abs(token.value), 120.0) / 12) - 1
@@ -407,7 +408,11 @@ class _Figures:
             self.missed.append(f"{token.text}: no tempo is given, so 120 bpm is taken")
         self.use([token, *tempos])
         seconds = max(60 / max(bpm, 1e-3) * token.value, 0.0)
-        self._delay_of(frame, seconds, f"{token.text} at {bpm:g} bpm")
+        said, of = f"{token.text} at {bpm:g} bpm", frame.effect or self.effect
+        if of in PEDALS and "rate_hz" in PEDALS[of].names:
+            self.put(f"{of} {said}", of, rate_hz=1 / max(seconds, 1e-6))
+            return
+        self._delay_of(frame, seconds, said)
 
     def _bits(self, frame: _Frame, token: _Token) -> None:
         self.use([token, *frame.words(("bitcrush",))])
@@ -743,6 +748,8 @@ class _Words:
                 continue
             elif word in told["speeds"]:
                 self.speed = told["speeds"][word]
+                if much := told["degrees"].get(self.tokens[place - 1].text if place else ""):
+                    self.speed, self.degree = self.speed**much, self.degree / much  # "very slow"
             elif word in ("attack", "release") and self.speed != 1:
                 self.time(word)
             elif entry and not entry[1] and entry[0] in told["strengths"] and _effect_next(ahead):
@@ -829,8 +836,9 @@ class _Words:
         if self.negated or self.direction < 0:
             less = {strong: 0.5} if strong and not self.negated else {}
             figure = Figure(f"less {name}" if less else f"no {name}", name, less, relative=True)
-        elif self.direction > 0 and strong and self.degree == self.speed == 1:
-            figure = Figure(f"more {name}", name, {strong: 1.4}, relative=True)
+        elif self.direction > 0 and strong and self.speed == 1:
+            more = {strong: 1 + 0.4 * self.degree}
+            figure = Figure(f"more {name}", name, more, relative=True)
         else:
             if strong == "mix":
                 knobs["mix"] = min(0.9, knobs["mix"] * self.degree**0.5)
@@ -851,8 +859,9 @@ class _Words:
         if not (just and any(factors.values())) or self.figures[-1].relative:
             return False
         figure = self.figures[-1]
+        power, self.negated = (-0.5 if self.negated else 1.0), False  # "not too deep"
         knobs = {
-            name: clipped(PEDALS[figure.effect][name], value * (factors.get(name) or 1.0))
+            name: clipped(PEDALS[figure.effect][name], value * (factors.get(name) or 1.0) ** power)
             for name, value in figure.knobs.items()
         }
         self.figures[-1] = replace(figure, knobs=knobs)

@@ -228,7 +228,13 @@ def process_file(
         preset.save(settings)
         preset.chain(rate).save(chain)
         plugins = [*preset.plugins(rate), ("Gain", {"gain_db": written[k].shift_db})]
-        replace_text(code, pedalboard_code(plugins) + "\n")
+        text = pedalboard_code(plugins)
+        if text.startswith("#"):  # pedalboard lacks a pedal
+            text = f"{text}; labkit plays it, then {written[k].shift_db:+.2f} dB\n" + (
+                "from labkit.systems.text import Preset\n\n"
+                f'board = Preset.load("{settings.name}").board({rate})'
+            )
+        replace_text(code, text + "\n")
     replace_text(told, summary(prompt, found, written) + "\n")
     return found, written
 

@@ -39,8 +39,7 @@ SPACES = {
         wet=(0.0, 0.9),
     ),
 }
-# Pedals that a preset may have besides, in the order of the signal: the gate stands before the
-# equaliser, the last two behind the room.
+# Pedals that a preset may have besides, in the order of the signal, but for `_ENDS`.
 PEDALS = {
     "noise_gate": space(
         threshold_db=(-80.0, 0.0),
@@ -80,6 +79,8 @@ _NEUTRAL = {
     "compressor": (0.0, 1.0, 10.0, 100.0),
     "reverb": (0.5, 10.0, 1.0, 0.5, 0.0),
 }
+# What a vibrato is stored with in presets of before, when a chorus played it.
+_OF_CHORUS = {"centre_delay_ms", "feedback", "mix"}
 _ENDS = ("noise_gate",), ("limiter", "gain")
 # Knobs that make an effect stronger, and where each does nothing.
 _STRENGTH = {"semitones": 0, "drive_db": 0, "wet": 0, "mix": 0, "gain_db": 0, "bit_depth": 16}
@@ -262,7 +263,7 @@ class Preset:
     def scaled(self, strength: float) -> "Preset":
         """Gains, drive, semitones and wet shares times 0 to 2, ratios to that power; 0: nothing.
 
-        Of a pedal that is all wet it is the depth.
+        Of a pedal without a mix it is the depth.
         """
         if not 0 <= strength <= 2:
             raise ValueError(f"strength must lie in [0, 2], got {strength}")
@@ -294,6 +295,8 @@ class Preset:
                 raise ValueError("another version")
             eq = tuple(Band(**band) for band in found.pop("eq"))
             knobs = {n: {k: float(v) for k, v in params.items()} for n, params in found.items()}
+            for fixed in _OF_CHORUS & knobs.get("vibrato", {}).keys():
+                del knobs["vibrato"][fixed]
             if set(SPACES) - set(found):
                 raise ValueError(f"effects must be {sorted(SPACES)}, got {sorted(found)}")
             return cls(eq, **{name: knobs.pop(name) for name in SPACES}, pedals=knobs)

@@ -88,7 +88,9 @@ def with_figures(
         if figure.effect in PEDALS:
             pedals = dict(preset.pedals)
             present = pedals.pop(figure.effect, None)
-            if (knobs := _pedal(figure, present)) is not None:
+            begun = present is not None and start is not None and figure.effect in start.pedals
+            begun = begun and present == start.pedals[figure.effect]
+            if (knobs := _pedal(figure, present, begun=begun)) is not None:
                 pedals[figure.effect] = knobs
             preset = replace(preset, pedals=pedals)
         elif figure.effect != "eq":
@@ -118,19 +120,25 @@ def with_figures(
     return replace(preset, eq=(*preset.eq, *fixed, *bells))
 
 
-def _pedal(figure: Figure, present: Mapping[str, float] | None) -> dict[str, float] | None:
-    """The knobs of a pedal after a figure; None takes it away."""
+def _pedal(
+    figure: Figure, present: Mapping[str, float] | None, *, begun: bool
+) -> dict[str, float] | None:
+    """The knobs of a pedal after a figure; None takes it away. `begun`: it was there at first."""
     plain = words()["pedals"].get(figure.effect, {"knobs": {"gain_db": 0.0}})["knobs"]
     if figure.relative:
         if not figure.knobs or (present is None and min(figure.knobs.values()) < 1):
             return None
         if present is None:
             return dict(plain)
-        factors = {k: min(0.9, present[k] * v) for k, v in figure.knobs.items()}
-        return {**present, **factors}
+        ends = {k: max(present[k], 1.0 if k == "depth" else 0.9) for k in figure.knobs}
+        return present | {k: min(ends[k], present[k] * v) for k, v in figure.knobs.items()}
     if figure.effect == "gain" and present:
         total_db = present["gain_db"] + figure.knobs["gain_db"]
         return {"gain_db": clipped(PEDALS["gain"]["gain_db"], total_db)}
+    if begun and figure.knobs.keys() == plain.keys() and all(plain.values()):
+        # "Make the tremolo faster": by how much the named pedal differs from the usual one.
+        space = PEDALS[figure.effect]
+        return {k: clipped(space[k], present[k] * figure.knobs[k] / plain[k]) for k in plain}
     return {**plain, **(present or {}), **figure.knobs}
 
 
