@@ -135,7 +135,8 @@ def test_the_printed_code_builds_the_same_board_to_the_last_bit():
 
 def test_where_pedalboard_lacks_a_pedal_the_code_lets_labkit_play_it(tmp_path, monkeypatch):
     write_audio(tmp_path / "dry.wav", noise(0.5), RATE)
-    found, _ = text.process_file(None, tmp_path / "dry.wav", "slow tremolo", tmp_path / "o")
+    given = tmp_path / "dry.wav", "slow tremolo"
+    found, _ = text.process_file(None, *given, out=tmp_path / "o")
     monkeypatch.chdir(tmp_path / "o")
     scope, (code,) = {}, (tmp_path / "o").glob("*.board.py")
     exec(code.read_text(), scope)
