@@ -307,7 +307,7 @@ def presets() -> Iterator[tuple[str, bytes]]:
         "pitch NaN": plain | {"pitch": {"semitones": float("nan")}},
         "pitch 1e999": plain | {"pitch": {"semitones": float("inf")}},
         "pitch a list": plain | {"pitch": [1]},
-        "unknown effect": plain | {"flanger": {}},
+        "unknown effect": plain | {"wah": {}},
         "band of words": plain | {"eq": [dict.fromkeys(plain["eq"][0], "x")] * 5},
         "band true": plain | {"eq": [plain["eq"][0] | {"gain_db": True}] * 5},
         "unhashable type": plain | {"eq": [plain["eq"][0] | {"type": [1]}] * 5},

@@ -82,7 +82,7 @@ class Chain:
         return " -> ".join(map(str, self.steps)) or NO_PEDALS
 
     def render(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-        """The chain applied by pedalboard, as by `labkit.effects.effect.process`."""
+        """The chain applied by pedalboard (and by torch, what that lacks), as by `process`."""
         records = [effect(step.effect) for step in self.steps]
         plugins = [one.build(step.params) for one, step in zip(records, self.steps, strict=True)]
         board = need("pedalboard").Pedalboard if all(one.plugin for one in records) else Board

@@ -71,7 +71,7 @@ class Effect:
         return (self.plugin, self.arguments(params)) if self.plugin else (self.name, dict(params))
 
     def render(self, audio: np.ndarray, sample_rate: int, **params: float) -> np.ndarray:
-        """Applied by pedalboard, as by `process`; `params` are all knobs, within their ranges."""
+        """Applied as by `process`; `params` are all knobs, within their ranges."""
         self.space.check(params)
         return process(self.build(params), audio, sample_rate)
 

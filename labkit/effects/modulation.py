@@ -310,18 +310,18 @@ CHORUS = Effect(
     memory_ms=250.0,
 )
 
-# Of a flanger the delay is short, 1 to 8 ms, and feeds back: a comb filter that sweeps.
+# Of a flanger the delay is short, 1 to 11 ms, and feeds back: a comb filter that sweeps.
 FLANGER = replace(
     CHORUS,
     name="flanger",
     space=space(
-        rate_hz=(0.1, 1.0, "log"),
-        depth=(0.05, 0.2),
-        centre_delay_ms=(3.0, 6.0),
-        feedback=(0.3, 0.8),
-        mix=(0.3, 0.6),
+        rate_hz=(0.1, 1.5, "log"),
+        depth=(0.1, 0.3),
+        centre_delay_ms=(4.0, 8.0),
+        feedback=(0.5, 0.85),
+        mix=(0.4, 0.6),
     ),
-    memory_ms=205.0,
+    memory_ms=400.0,
 )
 
 # A vibrato only moves time: what bends the wave or follows its level does so a little later.

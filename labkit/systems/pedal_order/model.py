@@ -17,8 +17,8 @@ from labkit.systems.pedal_order.config import Config, Sound
 if TYPE_CHECKING:
     from labkit.systems.codec import Codec
 
-# What a clip can be: a guitar, dry or through pedals of the shelf of three; through others of the
-# six as well; through a pedal that no shelf has; or no guitar.
+# What a clip can be: a guitar, dry or through pedals of the shelf of three; through others that the
+# network knows as well; through a pedal that it does not know; or no guitar.
 KINDS = ("three", "six", "other", "none")
 _JUDGE_WIDTH = 64
 
