@@ -37,8 +37,7 @@ def chain(
         refine: fit the knobs until the dry recording through the chain sounds like the wet one.
             --dry must be the very signal that entered the pedals.
         shelf: three (chorus, distortion, reverb), six (compressor, phaser, delay too) or nine
-            (flanger, vibrato, tremolo too) pedals. Nine have a network of their own, which does not
-            say no.
+            (flanger, vibrato, tremolo too) pedals. Nine have a network of their own.
         export: also write a Faust program, or a card that shows the knob positions (SVG, PDF),
             or a plug-in (lv2 or vst3; needs Faust and a compiler).
         out: folder for the files; by default output/FILE, if --dry or --export is given.
