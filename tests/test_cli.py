@@ -103,7 +103,7 @@ UNREADABLE = [
     ("train", "text", "--kinds", "generated"),
     ("evaluate", "pedal_order", "--memory-bytes", "1"),
     ("evaluate", "pedal_order", "--sources", "radio"),
-    ("evaluate", "pedal_order", "--protocols", "nine"),
+    ("evaluate", "pedal_order", "--protocols", "ten"),
     ("evaluate", "saturation", "--sources", "radio"),
     ("evaluate", "saturation", "--conditions", "wetter"),
     ("evaluate", "style", "--kinds", "radio"),
@@ -462,13 +462,13 @@ def test_length_strength_candidates_and_a_preset_to_start_from(tmp_path, capsys)
     assert run(*command, "--prompt", "less reverb", "--start-from", start) == 0
     assert Preset.load(tmp_path / "less_reverb.preset.json").reverb["wet"] < first.reverb["wet"]
     capsys.readouterr()
-    plan = (*command[:3], "--prompt", "+3 dB at 2k, tremolo", "--plan")
+    plan = (*command[:3], "--prompt", "+3 dB at 2k, wah", "--plan")
     assert "seconds must be above 0" in fails(capsys, *plan, "--seconds", 0)
     assert "n must lie in 1..16" in fails(capsys, *plan, "--n", 0)
     assert run(*plan) == 0
     out = capsys.readouterr().out
-    assert "understood  +3 dB at 2000 Hz: figure\nanswered by lexicon\nnot done    tremolo" in out
-    assert not list(tmp_path.glob("*tremolo*"))
+    assert "understood  +3 dB at 2000 Hz: figure\nanswered by lexicon\nnot done    wah" in out
+    assert not list(tmp_path.glob("*wah*"))
     assert "n must lie in 1..16" in fails(capsys, *command, "--prompt", "warm", "--n", 99)
 
 

@@ -138,7 +138,8 @@ def _judged(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Pred
     """`decode`, and what else the recording may be: no guitar, another pedal, no pedals.
 
     "No pedals" is decided apart, with a prior of one half, because the protocols draw the empty
-    chain seldom, and never for six pedals. The hints, which know each pedal, decide it for six.
+    chain seldom, and never for six pedals or nine. The hints, which know each pedal, decide it
+    there.
     """
     opening = start(model, clips, shelf)
     orders = dict(_beam_search(model, opening, shelf, 12))
