@@ -371,7 +371,7 @@ def text(
     found, written = system.process_file(model, file, prompt, **options)
     print(system.summary(prompt, found, written))
     for one in written:
-        print(f"wrote {one.path}, its preset, its chain and its pedalboard code")
+        print(f"wrote {one.path}, its preset, its chain and its code")
     return 0
 
 
