@@ -204,7 +204,10 @@ def test_a_pedal_that_is_there_is_turned_or_taken_away():
     ):
         knobs = set_by(prompt, there).pedals["tremolo"]
         assert knobs == pytest.approx({"rate_hz": rate_hz, "depth": depth}), prompt
-    for prompt in ("tremolo off", "turn off the tremolo", "lose the trem", "no tremolo"):
+    deep = set_by("tremolo depth 98 %")
+    assert set_by("more tremolo", deep).pedals["tremolo"]["depth"] == 1  # never less than before
+    removals = "tremolo off|turn off the tremolo|lose the trem|remove the tremolo|no tremolo"
+    for prompt in removals.split("|"):
         assert not set_by(prompt, there).pedals, prompt
     assert set_by("tremolo at 4 Hz and vibrato 30 cents").pedals["vibrato"]["rate_hz"] == 5.5
 

@@ -88,8 +88,7 @@ def with_figures(
         if figure.effect in PEDALS:
             pedals = dict(preset.pedals)
             present = pedals.pop(figure.effect, None)
-            begun = present is not None and start is not None and figure.effect in start.pedals
-            begun = begun and present == start.pedals[figure.effect]
+            begun = bool(start and present) and present == start.pedals.get(figure.effect)
             if (knobs := _pedal(figure, present, begun=begun)) is not None:
                 pedals[figure.effect] = knobs
             preset = replace(preset, pedals=pedals)
