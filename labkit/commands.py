@@ -77,7 +77,9 @@ def chain(
     for names, share in found.alternatives[0 if refusal else 1 : 4]:
         print(f"  or: {_names(names)}   {share:.2f}")
     answer = {"verdict": found.verdict, "probability": certainty}
-    answer |= {"no_guitar": found.no_guitar, "other_pedal": found.other_pedal}
+    answer |= {name: getattr(found, name) for name in ("no_guitar", "other_pedal", "cabinet")}
+    if found.cabinet > 0.5 and not refusal:
+        print(f"  behind it: a guitar cabinet   {found.cabinet:.2f}")
     answer |= {"summary": refusal} if refusal else {}
     level = {}
     if refine:

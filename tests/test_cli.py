@@ -323,6 +323,16 @@ def test_chain_may_say_no(capsys, tmp_path, wet_file, checkpoint):
     assert not list(tmp_path.glob("*recreated*"))
 
 
+def test_chain_names_a_cabinet(capsys, tmp_path, wet_file, checkpoint):
+    model = pedal_order.load(checkpoint)
+    model.judge_out[KINDS.index("three"), -1] = model.judge_cabinet[-1] = 9.0
+    pedal_order.save(model, tmp_path / "cabinet.safetensors")
+    given = ("--checkpoint", tmp_path / "cabinet.safetensors", "--out", tmp_path)
+    assert run("chain", wet_file, *given) == 0
+    assert "behind it: a guitar cabinet   1.00" in capsys.readouterr().out
+    assert json.loads((tmp_path / "mine.chain.json").read_text())["cabinet"] > 0.99
+
+
 def test_chain_with_dry_recreates_it_at_its_own_length(capsys, tmp_path, wet_file, checkpoint):
     dry = phrase_path("line")
     given = ("--checkpoint", checkpoint, "--out", tmp_path, "--shelf", "six")

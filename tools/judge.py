@@ -2,8 +2,10 @@
 
     judge.py CLIPS --train DIR --validation DIR           draws clips (--part NAME: one of three)
     judge.py CLIPS --checkpoint FILE                      fits; the checkpoint and its card change
+    judge.py CLIPS --cabinets                             draws guitars with and without a cabinet
+    judge.py CLIPS --cabinets --checkpoint FILE           fits what names a cabinet
 
-`--preset nine`, with the first command, draws for the network of nine pedals.
+`--preset nine`, where clips are drawn, draws for the network of nine pedals.
 
 A DIR has folders of recordings without a guitar (speech, music, drums), each drawn as often as the
 others. The guitars are generated, sampled and recorded ones (`LABKIT_REAL_DATA`): training groups
@@ -48,6 +50,7 @@ PARTS = {
     "train_1": ("train", range(6500, 9300)),
     "validation": ("validation", range(2400)),
 }
+CABINETS = {"cabinets_train": ("train", 3000), "cabinets_validation": ("validation", 800)}
 # How often each of `KINDS` is expected beside how often it is drawn. Chosen on validation clips:
 # the fewest guitars are refused for which a pedal is named (.5 or more) in 2.5 % of no guitars.
 EXPECTED = {"three": 1.0, "six": 0.05, "other": 0.02, "none": 0.05}
@@ -57,13 +60,13 @@ PLUCKED = ("guitar", "bass", "plucked")
 class Material:
     """Clips of one split: item i is (wet (1, samples), kind, group), and depends on i alone."""
 
-    def __init__(self, config, split: str, others: Path, seed: int = 0) -> None:
+    def __init__(self, config, split: str, others: Path | None, seed: int = 0) -> None:
         sound, self.pedals = config.sound, config.net.pedals
         size = {"seconds": SECONDS, "sample_rate": RATE}
         self.sound, self.split, self.seed = sound, split, seed
         self.guitars = [GeneratedGuitars(**size), RecordedGuitars(**size), Sampled(**size)]
         self.generated = [GeneratedSpeech(**size), GeneratedMixes(**size)]
-        folders = sorted(path for path in others.iterdir() if path.is_dir())
+        folders = sorted(path for path in others.iterdir() if path.is_dir()) if others else []
         self.files = [sorted(f for f in path.rglob("*") if f.is_file()) for path in folders]
         self.families = {one.source_id: one.family for one in programs(split)}
         self.kept: dict[Path, np.ndarray] = {}
@@ -79,6 +82,15 @@ class Material:
         if rng.random() < 0.5:
             wet = behind_chain(wet, RATE, rng, split=self.split)
         return np.ascontiguousarray(wet, np.float32), kind, group
+
+    def with_cabinet(self, index: int) -> tuple[np.ndarray, bool]:
+        """A guitar, dry or through a chain, and whether a cabinet stands behind it: half do."""
+        rng = generator(self.seed, "cabinets", self.split, index)
+        wet, _ = self.guitar(rng, ("clean", "three", "six")[index % 3])
+        there = bool(rng.random() < 0.5)
+        if there or rng.random() < 0.5:
+            wet = behind_chain(wet, RATE, rng, split=self.split, cabinet=there)
+        return np.ascontiguousarray(wet, np.float32), there
 
     def guitar(self, rng: np.random.Generator, kind: str) -> tuple[np.ndarray, str]:
         """A guitar, a bass or another plucked instrument: dry, or through a chain of its kind."""
@@ -217,6 +229,34 @@ def draw(model: PedalOrderModel, material: Material, places: range) -> dict[str,
     return {name: np.array(values) for name, values in found.items()}
 
 
+@torch.inference_mode()
+def draw_cabinets(model: PedalOrderModel, material: Material, n: int) -> dict[str, np.ndarray]:
+    """What `cabinet` knows of n clips, and whether there is one."""
+    known, there = [], []
+    for index in range(n):
+        wet, cabinet = material.with_cabinet(index)
+        clip = features(torch.from_numpy(wet), model.config.sound)
+        known.append(model.pooled(clip)[0].numpy())
+        there.append(cabinet)
+    return {"known": np.array(known), "there": np.array(there)}
+
+
+def fit_cabinet(
+    model: PedalOrderModel, train: dict[str, np.ndarray], validation: dict[str, np.ndarray]
+) -> None:
+    """Set the buffer of `PedalOrderModel.cabinet`; the strength of its prior is chosen."""
+    scaler = StandardScaler().fit(train["known"])
+    known, held = (scaler.transform(part["known"]) for part in (train, validation))
+    fitted = {}
+    for strength in (1e-4, 1e-3, 1e-2, 1e-1):
+        line = LogisticRegression(C=strength, max_iter=2000).fit(known, train["there"])
+        fitted[line.score(held, validation["there"]), strength] = line
+        print(f"C {strength:g}: right {line.score(held, validation['there']):.3f}")
+    line = fitted[max(fitted)]
+    into = line.coef_[0] / scaler.scale_
+    copy(model.judge_cabinet, np.append(into, line.intercept_[0] - scaler.mean_ @ into))
+
+
 def fit(model: PedalOrderModel, train: dict[str, np.ndarray], validation: dict[str, np.ndarray]):
     """Set the buffers of `PedalOrderModel.judge` and `clean`."""
     scaler = StandardScaler().fit(train["known"])
@@ -254,9 +294,16 @@ def main() -> None:
     for name in ("train", "validation", "checkpoint"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--part", choices=PARTS)
+    parser.add_argument("--cabinets", action="store_true")
     parser.add_argument("--preset", choices=("base", "nine"), default="base")
     given = parser.parse_args()
     model = pedal_order.load(given.checkpoint, preset=given.preset)
+    if given.cabinets and not given.checkpoint:
+        for name, (split, n) in CABINETS.items():
+            drawn = draw_cabinets(model, Material(model.config, split, None), n)
+            with replacing(given.clips / f"{name}.npz") as path:
+                np.savez(path, **drawn)
+        return
     if not given.checkpoint:
         for name, (split, places) in PARTS.items():
             target = given.clips / f"{name}.npz"
@@ -267,10 +314,14 @@ def main() -> None:
                 with replacing(target) as path:
                     np.savez(path, **drawn)
         return
-    parts = {name: dict(np.load(given.clips / f"{name}.npz")) for name in PARTS}
-    both = [parts["train_0"], parts["train_1"]]
-    train = {name: np.concatenate([part[name] for part in both]) for name in both[0]}
-    fit(model, train, parts["validation"])
+    names = CABINETS if given.cabinets else PARTS
+    parts = {name: dict(np.load(given.clips / f"{name}.npz")) for name in names}
+    if given.cabinets:
+        fit_cabinet(model, *parts.values())
+    else:
+        both = [parts["train_0"], parts["train_1"]]
+        train = {name: np.concatenate([part[name] for part in both]) for name in both[0]}
+        fit(model, train, parts["validation"])
     digest = pedal_order.save(model, given.checkpoint)
     card = given.checkpoint.with_suffix(".json")
     facts = json.loads(card.read_text())

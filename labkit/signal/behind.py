@@ -27,17 +27,23 @@ _CABINETS = {"train": slice(0, 11), "validation": slice(11, 14), "test": slice(1
 
 
 def behind_chain(
-    audio: np.ndarray, sample_rate: int, rng: np.random.Generator, *, split: str = "train"
+    audio: np.ndarray,
+    sample_rate: int,
+    rng: np.random.Generator,
+    *,
+    split: str = "train",
+    cabinet: bool | None = None,
 ) -> np.ndarray:
     """A wet clip as it may reach a file: float32 (1, samples), peak at most 1.
 
     Each stage is drawn or left out: a guitar cabinet (recorded where there are recordings,
     else a curve), an equaliser, a room, noise, hum, a limiter, another sample rate, MP3, and
-    silence at an end.
+    silence at an end. `cabinet` says whether there is one, where that is not to be drawn.
     """
     cabinets = _cabinets(check_split(split), sample_rate)
     out = audio.astype(np.float32)
-    if rng.random() < 0.45:
+    drawn = bool(rng.random() < 0.45)
+    if drawn if cabinet is None else cabinet:
         out = _through_cabinet(out, sample_rate, rng, cabinets)
     if rng.random() < 0.4:
         out = colour(out, draw_response(sample_rate, rng, strength=0.6))[:, : audio.shape[1]]

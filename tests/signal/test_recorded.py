@@ -59,3 +59,15 @@ def test_what_is_behind_a_chain_keeps_length_and_full_scale_and_moves_the_sound(
     assert moved > 25
     with pytest.raises(ValueError, match="split must be one of"):
         behind_chain(wet, rate, generator(0, "behind"), split="tests")
+
+
+def test_a_cabinet_behind_the_chain_takes_the_treble_off():
+    burst = 0.1 * np.random.default_rng(0).standard_normal((1, 44_100)).astype(np.float32)
+
+    def treble_share(i, cabinet):
+        out = behind_chain(burst, 44_100, generator(0, "behind", i), cabinet=cabinet)
+        power = np.abs(np.fft.rfft(out[0])) ** 2
+        return power[11_025:].sum() / power.sum()
+
+    assert np.median([treble_share(i, False) for i in range(20)]) > 0.3
+    assert np.median([treble_share(i, True) for i in range(20)]) < 0.02

@@ -149,6 +149,16 @@ def test_it_may_say_no(kind, of_three, of_six):
     assert pedal_order.predict(network(0), audio, RATE).refusal is None
 
 
+def test_a_cabinet_is_named_where_that_was_fitted():
+    audio, model = noise(1.0).astype(np.float32), judging(three=9.0)
+    assert pedal_order.predict(model, audio, RATE).cabinet == 0.0
+    model.judge_cabinet[-1] = 5.0
+    assert pedal_order.predict(model, audio, RATE).cabinet > 0.99
+    older = {k: v for k, v in network(0).state_dict().items() if k != "judge_cabinet"}
+    model.load_state_dict(older)
+    assert not model.judge_cabinet.any()
+
+
 @pytest.mark.parametrize(("shelf", "row"), [(THREE, 0), (SIX, 1)])
 def test_no_pedals_are_decided_apart(shelf, row):
     model = judging(three=9.0)

@@ -11,6 +11,7 @@ from labkit.effects.hosts.listing import installed_plugins
 from labkit.learn.checkpoints import file_hash
 from labkit.learn.text import has_minilm
 from labkit.measure.score import read
+from labkit.signal.behind import behind_chain
 from labkit.signal.seeds import generator
 from labkit.signal.shipped import TAKES, load_phrase
 from labkit.signal.sources import GeneratedMixes
@@ -162,6 +163,19 @@ def test_pedal_order_refuses_what_is_no_guitar():
     assert said.count("not a guitar that I can judge") >= 3
     said = {pedal_order.predict(model, *load_phrase(name)).verdict for name in TAKES}
     assert said == {"no pedals"}
+
+
+@pytest.mark.parametrize("preset", ["base", "nine"])
+def test_pedal_order_names_a_cabinet(preset):
+    model, six = pedal_order.load(preset=preset), pedal_order.PROTOCOLS["six"]
+    clips = examples_for_scoring(model.config.sound, six, "generated", 24, seed=12)
+    rng, right = generator(12, "cabinets"), []
+    for clip in clips:
+        for there in (False, True):
+            wet = behind_chain(clip.wet, 44_100, rng, split="test", cabinet=there)
+            found = pedal_order.predict(model, wet, 44_100, shelf=six.pedals)
+            right.append((found.cabinet > 0.5) == there)
+    assert np.mean(right) > 0.8
 
 
 def depths(condition, sources, n, seed):

@@ -5,7 +5,7 @@ registry. Beside it a grey box in torch, a Wiener-Hammerstein model (filter, cur
 bias and a straight path, tells how much of the unit a simple model can reach.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -35,6 +35,9 @@ RACKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 # Compared at one rate and level, in blocks, of which every third one is held out.
 _RATE, _INPUT_DBFS, _BLOCK_SECONDS, _MOST_BLOCKS = 44_100, -20.0, 0.5, 6
 _TAPS, _RUN_IN = 2048, 8820  # of the model's filters; samples that it hears before a block
+# Most drives cut the bass before their curve, some do not, and a fit that begins with the wrong
+# phase goes astray: it begins at each of these cutoffs (Hz), and the nearest one goes on.
+_STARTS_HZ, _TRIED_SHARE = (0.0, 150.0, 700.0), 0.3
 # Pedals delay a sound too; recordings may be further apart.
 _PEDALS_SECONDS, _MOST_LAG_SECONDS = 0.001, 1.0
 # More left over on held-out sound than this share of what doing nothing leaves: no match. It lies
@@ -192,15 +195,15 @@ class GreyBox(nn.Module):
     The curve is a sum of tanh, at twice the rate against aliasing. Its offset follows the level, as
     a unit's bias does, and a filtered part of the input goes around it, as in a Tube Screamer.
     Filters are of minimum phase, by their levels (nepers) at frequencies evenly spaced in octaves.
+    The first one begins as a high-pass.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cutoff_hz: float = 0.0) -> None:
         super().__init__()
         hz, bins = np.geomspace(20, _RATE / 2, 40), np.fft.rfftfreq(2 * _TAPS, 1 / _RATE)
         ramps = [np.interp(np.log(bins.clip(20)), np.log(hz), row) for row in np.eye(len(hz))]
         self.register_buffer("ramps", torch.tensor(np.array(ramps).T, dtype=torch.float32))
-        # Most drives cut the bass before their curve; without that phase a fit may go astray.
-        highpass = torch.tensor(-0.5 * np.log1p((700 / hz) ** 2), dtype=torch.float32)
+        highpass = torch.tensor(-0.5 * np.log1p((cutoff_hz / hz) ** 2), dtype=torch.float32)
         starts = highpass, torch.full_like(highpass, -1.0), torch.zeros_like(highpass)
         self.before, self.beside, self.behind = map(nn.Parameter, starts)
         self.slopes = nn.Parameter(torch.linspace(0, 8, 6))  # their logarithms
@@ -238,11 +241,28 @@ def fit_grey_box(
 ) -> nn.Module:
     """A `GreyBox` of the blocks `fitted` of dry and wet sound (1, samples), by Adam.
 
-    It minimises the distance that is reported, from spectra a fourth as dense, and the error of
-    the waveform, which alone hears phase.
+    It begins at several cutoffs of the first filter; the nearest after a share of the steps goes
+    on.
     """
-    model = GreyBox()
     x, y = (torch.from_numpy(_blocks(a, fitted, n)[0]) for a, n in ((dry, _RUN_IN), (wet, 0)))
+    first, begun = round(_TRIED_SHARE * steps), []
+    for cutoff_hz in _STARTS_HZ:
+        model = GreyBox(cutoff_hz)
+        losses = _improved(model, x, y, steps)
+        last = [next(losses) for _ in range(first)][-10:]
+        begun.append((float(np.mean(last)), model, losses))
+    _, model, losses = min(begun, key=lambda one: one[0])
+    for _ in losses:
+        pass
+    return model.eval().requires_grad_(False)
+
+
+def _improved(model: GreyBox, x: Tensor, y: Tensor, steps: int) -> Iterator[float]:
+    """The loss of each step of Adam on blocks of dry and wet sound.
+
+    It is the distance that is reported, from spectra a fourth as dense, and the error of the
+    waveform, which alone hears phase.
+    """
     distance = need("auraloss").freq.MultiResolutionSTFTLoss(hop_sizes=[480, 960, 200])
     optimizer = torch.optim.Adam(model.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-2, total_steps=steps)
@@ -256,4 +276,4 @@ def fit_grey_box(
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-    return model.eval().requires_grad_(False)
+        yield loss.item()

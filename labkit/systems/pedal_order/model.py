@@ -101,11 +101,14 @@ class PedalOrderModel(nn.Module):
         self.summary = nn.Sequential(nn.Linear(2 * net.width, net.width), nn.ReLU())
         self.hints = nn.Linear(net.width, n_pedals + n_pedals * n_pedals)
         self.advice = nn.Linear(n_pedals + n_pedals * n_pedals, net.width)
-        # `judge` and `clean`, fitted to the finished network by tools/judge.py: zeros until then.
+        # `judge`, `clean` and `cabinet`, fitted to the finished network by tools/judge.py: zeros
+        # until then.
         n_pooled = 3 * net.width + self.hints.out_features
         self.register_buffer("judge_in", torch.zeros(_JUDGE_WIDTH, n_pooled + 1))
         self.register_buffer("judge_out", torch.zeros(len(KINDS), _JUDGE_WIDTH + 1))
         self.register_buffer("judge_clean", torch.zeros(2, 2))
+        self.register_buffer("judge_cabinet", torch.zeros(n_pooled + 1))
+        self.register_load_state_dict_pre_hook(_without_cabinet)
 
     def encode(self, clips: Tensor, shelf: Tensor) -> tuple[Tensor, Tensor]:
         """Memory (b, s, width), which the decoder attends to, and hint logits.
@@ -136,8 +139,9 @@ class PedalOrderModel(nn.Module):
 
     def forget_judge(self) -> None:
         """Clear what was fitted to other weights."""
-        for fitted in (self.judge_in, self.judge_out, self.judge_clean):
-            fitted.zero_()
+        for name, fitted in self.named_buffers():
+            if name.startswith("judge"):
+                fitted.zero_()
 
     def judge(self, clips: Tensor) -> dict[str, float]:
         """The probability of each of `KINDS` for a recording; its windows vote."""
@@ -159,6 +163,11 @@ class PedalOrderModel(nn.Module):
         slope, offset = self.judge_clean[int(empty is None)]
         return float((slope * evidence + offset).sigmoid())
 
+    def cabinet(self, clips: Tensor) -> float:
+        """The probability that a guitar cabinet stands behind the chain; windows vote."""
+        into, offset = self.judge_cabinet[:-1], self.judge_cabinet[-1]
+        return float((self.pooled(clips) @ into + offset).mean().sigmoid())
+
     def forward(self, clips: Tensor, shelf: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (b, t, n_tokens) of the token after each of `tokens` (b, t), and hint logits."""
         memory, hints = self.encode(clips, shelf)
@@ -167,6 +176,13 @@ class PedalOrderModel(nn.Module):
     def shelf_vector(self, shelf: Sequence[str]) -> Tensor:
         """(n_pedals,) with 1 for every pedal on the shelf."""
         return torch.tensor([float(name in shelf) for name in self.config.net.tokens.pedals])
+
+
+def _without_cabinet(
+    model: PedalOrderModel, weights: dict[str, Tensor], prefix: str, *_given: object
+) -> None:
+    """Weights of a version that could not name a cabinet still fit."""
+    weights.setdefault(f"{prefix}judge_cabinet", torch.zeros_like(model.judge_cabinet))
 
 
 def build(config: Config) -> PedalOrderModel:

@@ -47,7 +47,8 @@ NO_GUITAR, OTHER_PEDAL = "not a guitar that I can judge", "a pedal that I do not
 class Prediction:
     """The most probable order with expected knobs, its probability, and all orders, best first.
 
-    `no_guitar` and `other_pedal` (one not on the shelf) are the probabilities that all are wrong.
+    `no_guitar` and `other_pedal` (one not on the shelf) are the probabilities that all are wrong,
+    `cabinet` that a guitar cabinet, or a model of one, stands behind the chain.
     """
 
     chain: Chain
@@ -55,6 +56,7 @@ class Prediction:
     alternatives: tuple[tuple[Names, float], ...]
     no_guitar: float = 0.0
     other_pedal: float = 0.0
+    cabinet: float = 0.0
 
     @property
     def refusal(self) -> str | None:
@@ -154,7 +156,10 @@ def _judged(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Pred
     found.sort(key=lambda one: -one[1])
     if clean <= 0.5 and not found[0][0]:  # likelier than each chain, not than all of them
         found[:2] = found[1], found[0]
-    return _prediction(model, opening, found, no_guitar=kinds["none"], other_pedal=other)
+    doubts = {"no_guitar": kinds["none"], "other_pedal": other}
+    if model.judge_cabinet.any():
+        doubts["cabinet"] = model.cabinet(clips)
+    return _prediction(model, opening, found, **doubts)
 
 
 def windows(audio: np.ndarray, samples: int, *, most: int) -> np.ndarray:

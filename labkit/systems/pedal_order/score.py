@@ -147,6 +147,14 @@ def _refusals(
         else:
             named = [one.probability >= 0.5 and len(one.chain) > 0 for one in said]
             scores[f"a pedal named in {name}"] = named, ids
+    right, ids = [], []
+    for clip, name in given["wet"] if kind != "behind" else ():
+        for there in (False, True):
+            heard = behind_chain(clip, rate, rng, split="test", cabinet=there)
+            right.append((_said(model, heard).cabinet > 0.5) == there)
+            ids.append(name)
+    if right:
+        scores["a cabinet named, or none, rightly"] = right, ids
     return scores
 
 
