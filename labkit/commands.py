@@ -78,7 +78,7 @@ def chain(
         print(f"  or: {_names(names)}   {share:.2f}")
     answer = {"verdict": found.verdict, "probability": certainty}
     answer |= {name: getattr(found, name) for name in ("no_guitar", "other_pedal", "cabinet")}
-    if found.cabinet > 0.5 and not refusal:
+    if found.names_cabinet and not refusal:
         print(f"  behind it: a guitar cabinet   {found.cabinet:.2f}")
     answer |= {"summary": refusal} if refusal else {}
     level = {}

@@ -22,6 +22,7 @@ import pedalboard
 import soundfile
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
@@ -39,7 +40,7 @@ from labkit.systems import pedal_order
 from labkit.systems.pedal_order.config import PROTOCOLS, SIX, THREE, Names
 from labkit.systems.pedal_order.data import prepare
 from labkit.systems.pedal_order.model import KINDS, PedalOrderModel, features
-from labkit.systems.pedal_order.predict import decode
+from labkit.systems.pedal_order.predict import CABINET_NAMED, decode
 
 SECONDS, RATE = 2.5, 44_100
 N_GUITARS = {"train": 8000, "validation": 1600}
@@ -244,14 +245,20 @@ def draw_cabinets(model: PedalOrderModel, material: Material, n: int) -> dict[st
 def fit_cabinet(
     model: PedalOrderModel, train: dict[str, np.ndarray], validation: dict[str, np.ndarray]
 ) -> None:
-    """Set the buffer of `PedalOrderModel.cabinet`; the strength of its prior is chosen."""
-    scaler = StandardScaler().fit(train["known"])
+    """Set the buffer of `PedalOrderModel.cabinet`; how weak its prior is (C) is chosen."""
+    scaler, there = StandardScaler().fit(train["known"]), validation["there"]
     known, held = (scaler.transform(part["known"]) for part in (train, validation))
     fitted = {}
-    for strength in (1e-4, 1e-3, 1e-2, 1e-1):
-        line = LogisticRegression(C=strength, max_iter=2000).fit(known, train["there"])
-        fitted[line.score(held, validation["there"]), strength] = line
-        print(f"C {strength:g}: right {line.score(held, validation['there']):.3f}")
+    for weakness in (1e-4, 1e-3, 1e-2, 1e-1):
+        line = LogisticRegression(C=weakness, max_iter=2000).fit(known, train["there"])
+        stated = line.predict_proba(held)[:, 1]
+        fitted[roc_auc_score(there, stated), weakness] = line
+        named = stated > CABINET_NAMED
+        print(
+            f"C {weakness:g}: loss {log_loss(there, stated):.3f}, "
+            f"area under the curve {roc_auc_score(there, stated):.3f}, "
+            f"named {named[there].mean():.3f}, wrongly {named[~there].mean():.3f}"
+        )
     line = fitted[max(fitted)]
     into = line.coef_[0] / scaler.scale_
     copy(model.judge_cabinet, np.append(into, line.intercept_[0] - scaler.mean_ @ into))

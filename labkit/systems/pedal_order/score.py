@@ -147,14 +147,12 @@ def _refusals(
         else:
             named = [one.probability >= 0.5 and len(one.chain) > 0 for one in said]
             scores[f"a pedal named in {name}"] = named, ids
-    right, ids = [], []
-    for clip, name in given["wet"] if kind != "behind" else ():
-        for there in (False, True):
-            heard = behind_chain(clip, rate, rng, split="test", cabinet=there)
-            right.append((_said(model, heard).cabinet > 0.5) == there)
-            ids.append(name)
-    if right:
-        scores["a cabinet named, or none, rightly"] = right, ids
+    for there, where in ((True, "there is one"), (False, "there is none")):
+        pairs = given["wet"] if kind != "behind" and model.judge_cabinet.any() else ()
+        heard = [behind_chain(c, rate, rng, split="test", cabinet=there) for c, _ in pairs]
+        if heard:
+            named = [_said(model, clip).names_cabinet for clip in heard]
+            scores[f"a cabinet named where {where}"] = named, [name for _, name in pairs]
     return scores
 
 
