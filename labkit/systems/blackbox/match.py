@@ -37,7 +37,7 @@ _RATE, _INPUT_DBFS, _BLOCK_SECONDS, _MOST_BLOCKS = 44_100, -20.0, 0.5, 6
 _TAPS, _RUN_IN = 2048, 8820  # of the model's filters; samples that it hears before a block
 # Most drives cut the bass before their curve, some do not, and a fit that begins with the wrong
 # phase goes astray: it begins at each of these cutoffs (Hz), and the nearest one goes on.
-_STARTS_HZ, _TRIED_SHARE = (0.0, 150.0, 700.0), 0.3
+_STARTS_HZ = 0.0, 150.0, 700.0
 # Pedals delay a sound too; recordings may be further apart.
 _PEDALS_SECONDS, _MOST_LAG_SECONDS = 0.001, 1.0
 # More left over on held-out sound than this share of what doing nothing leaves: no match. It lies
@@ -237,19 +237,19 @@ class GreyBox(nn.Module):
 
 
 def fit_grey_box(
-    dry: np.ndarray, wet: np.ndarray, fitted: Sequence[int], *, steps: int = 200
+    dry: np.ndarray, wet: np.ndarray, fitted: Sequence[int], *, steps: int = 400, tried: int = 60
 ) -> nn.Module:
     """A `GreyBox` of the blocks `fitted` of dry and wet sound (1, samples), by Adam.
 
-    It begins at several cutoffs of the first filter; the nearest after a share of the steps goes
-    on.
+    It begins at several cutoffs of the first filter, and the nearest after `tried` steps, while
+    the learning rate rises, goes on.
     """
     x, y = (torch.from_numpy(_blocks(a, fitted, n)[0]) for a, n in ((dry, _RUN_IN), (wet, 0)))
-    first, begun = round(_TRIED_SHARE * steps), []
+    begun = []
     for cutoff_hz in _STARTS_HZ:
         model = GreyBox(cutoff_hz)
-        losses = _improved(model, x, y, steps)
-        last = [next(losses) for _ in range(first)][-10:]
+        losses = _improved(model, x, y, steps, tried)
+        last = [next(losses) for _ in range(tried)][-10:]
         begun.append((float(np.mean(last)), model, losses))
     _, model, losses = min(begun, key=lambda one: one[0])
     for _ in losses:
@@ -257,7 +257,7 @@ def fit_grey_box(
     return model.eval().requires_grad_(False)
 
 
-def _improved(model: GreyBox, x: Tensor, y: Tensor, steps: int) -> Iterator[float]:
+def _improved(model: GreyBox, x: Tensor, y: Tensor, steps: int, rising: int) -> Iterator[float]:
     """The loss of each step of Adam on blocks of dry and wet sound.
 
     It is the distance that is reported, from spectra a fourth as dense, and the error of the
@@ -265,7 +265,9 @@ def _improved(model: GreyBox, x: Tensor, y: Tensor, steps: int) -> Iterator[floa
     """
     distance = need("auraloss").freq.MultiResolutionSTFTLoss(hop_sizes=[480, 960, 200])
     optimizer = torch.optim.Adam(model.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-2, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 5e-2, total_steps=steps, pct_start=rising / steps
+    )
     for step in range(steps):
         out = model(x)[:, _RUN_IN:]
         error = (out - y).square().mean() / y.square().mean()
