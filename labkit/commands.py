@@ -29,7 +29,7 @@ def chain(
     """Name the pedals behind a wet guitar recording: order, knob settings and pedalboard code.
 
     The answer can also be "no pedals", an unknown pedal, or no guitar. The last two give no chain,
-    unless `--refine` finds one.
+    unless `--refine` finds one. A guitar cabinet behind the pedals is named too.
 
     Args:
         file: the wet recording: any audio file, sample rate and channels.
@@ -175,6 +175,7 @@ def match(
     files = new_files(out, wet.stem, ".chain.json", ".board.py", ".matched.wav")
     racks = {"your rack": rack} if rack else RACKS
     options = {"dry_rate": dry_rate, "renders": renders, "grey_box": grey_box}
+    print("fitting takes a few minutes ...", flush=True)
     found = search(dry_audio, wet_audio, wet_rate, racks=racks, **options)
     if found.lag_ms:
         print(f"wet is {found.lag_ms:.1f} ms behind dry")
