@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import importlib
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from labkit.effects.registry import effect
 from labkit.measure.metrics import relative_error_db, si_sdr_db
 from labkit.signal.seeds import generator
 from labkit.systems import pedal_order
-from labkit.systems.pedal_order import SIX, THREE, Config, refine
+from labkit.systems.pedal_order import NINE, SIX, THREE, Config, refine
 from labkit.systems.pedal_order.model import KINDS
 from labkit.systems.pedal_order.predict import NO_GUITAR, OTHER_PEDAL, Prediction, decode
 
@@ -28,6 +29,7 @@ SMALL = Config().but(
     channels=(2, 2, 4, 4, 6),
 )
 TOKENS = SMALL.net.tokens
+predicting = importlib.import_module("labkit.systems.pedal_order.predict")  # not the function
 RATE = 44_100
 TRUTH = Chain(
     (Step("lowpass", {"cutoff_frequency_hz": 900.0}), Step("distortion", {"drive_db": 26.0}))
@@ -239,6 +241,15 @@ def test_where_no_candidate_explains_the_sound_it_is_aligned_and_the_shelf_is_se
     assert heard == list(found.tried)
     assert heard[0][0] == wrong
     assert not refine(candidates(wrong), dry, late, RATE).explained
+
+
+def test_a_search_over_a_large_shelf_does_not_list_it_first(pair, monkeypatch):
+    listed = []
+    listing = predicting.canonical_names
+    monkeypatch.setattr(predicting, "canonical_names", lambda n: listed.append(n) or listing(n))
+    monkeypatch.setattr(predicting, "SHELF_SECONDS", 0.0)
+    refine(candidates(()), *pair, RATE, shelf=NINE, candidates=0)
+    assert len(listed) <= 10  # 18 720 more could follow
 
 
 def test_the_knobs_are_found_without_gradients_too(pair):

@@ -1,8 +1,9 @@
 """From a recording to a chain: beam search inside the grammar, then the knobs; and refinement."""
 
 import itertools
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -254,7 +255,7 @@ def refine(
     def explained() -> bool:
         return bool(found) and max(found, key=lambda one: one[0])[0] > EXPLAINED_DB
 
-    def attempt(orders: Sequence[Names], lag: int, total: float, least: float) -> None:
+    def attempt(orders: Iterable[Names], lag: int, total: float, each: float) -> None:
         parts = [part[None, :n] for part in overlap(wet[0], dry[0], lag)]
         if not parts[0].any():
             return
@@ -264,8 +265,7 @@ def refine(
                 return
             score, chain = si_sdr_db(*parts), Chain()
             if names:
-                budget = max(least, total / len(orders))
-                fitted = search(parts[1], parts[0], sample_rate, names, seconds=budget, seed=seed)
+                fitted = search(parts[1], parts[0], sample_rate, names, seconds=each, seed=seed)
                 score, chain = fitted.si_sdr_db, fitted.chain
             found.append((score, chain, lag))
             if on_order:
@@ -273,12 +273,18 @@ def refine(
 
     likely = [names for names, _ in prediction.alternatives[:candidates]]
     for lag in _lags(wet[0], dry[0], sample_rate):
-        attempt(likely, lag, seconds, 0.0)  # a wrong order or lag fails soon
+        attempt(likely, lag, seconds, seconds / max(1, len(likely)))  # a wrong one fails soon
     if shelf and not explained():
         known = {names: -share for names, share in prediction.alternatives}
-        others = sorted(_orders(shelf) - set(likely), key=lambda o: (len(o), known.get(o, 0.0), o))
+        orders = (
+            order
+            for some in _orders(shelf)
+            for order in sorted(some - set(likely), key=lambda o: (known.get(o, 0.0), o))
+        )
         best_lag = max(found, key=lambda one: one[0])[2] if found else 0
-        attempt(others, best_lag, SHELF_SECONDS, LEAST_SEARCH_SECONDS)
+        n_orders = sum(math.perm(len(shelf), k) for k in range(MAX_PEDALS + 1))
+        each = max(LEAST_SEARCH_SECONDS, SHELF_SECONDS / n_orders)
+        attempt(orders, best_lag, SHELF_SECONDS, each)
     if not found:
         raise ValueError(f"wet must not be silent in its first {n} samples")
     best, chain, lag = max(found, key=lambda one: one[0])
@@ -286,11 +292,10 @@ def refine(
     return Refined(chain, best, tried, 1000 * lag / sample_rate)
 
 
-def _orders(shelf: Sequence[str]) -> set[Names]:
-    """All canonical orders of up to `MAX_PEDALS` pedals, and none."""
-    most = min(MAX_PEDALS, len(shelf))
-    orders = (order for k in range(most + 1) for order in itertools.permutations(shelf, k))
-    return {canonical_names(order) for order in orders}
+def _orders(shelf: Sequence[str]) -> Iterator[set[Names]]:
+    """All canonical orders of no pedals, of one, and so on up to `MAX_PEDALS`."""
+    for k in range(min(MAX_PEDALS, len(shelf)) + 1):
+        yield {canonical_names(order) for order in itertools.permutations(shelf, k)}
 
 
 def _lags(wet: np.ndarray, dry: np.ndarray, sample_rate: int) -> list[int]:
