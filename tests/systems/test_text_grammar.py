@@ -106,6 +106,8 @@ STATED = """
     tremolo 3 times a second: rate_hz 3 | eighth note tremolo at 120 bpm: rate_hz 4
     tremolo, not too deep: rate_hz 5, depth 0.592 | very slow tremolo: rate_hz 1.895, depth 0.7
     vibrato 30 cents: depth 0.0506 | tremolo picking: not no word
+    shallow tremolo: rate_hz 5, depth 0.35 | choppy tremolo: rate_hz 5, depth 0.98 | wide vibrato: depth 0.07
+    deep, slow tremolo: rate_hz 2.5, depth 0.98 | wide, slow vibrato: rate_hz 2.75, depth 0.07
 """  # fmt: skip
 
 
@@ -200,6 +202,8 @@ def test_a_pedal_that_is_there_is_turned_or_taken_away():
         ("make the tremolo faster", 6, 0.3),
         ("a bit more tremolo", 3, 0.36),
         ("slower tremolo", 1.5, 0.3),
+        ("the tremolo is too fast", 1.5, 0.3),
+        ("my trem sounds way too slow", 6, 0.3),
         ("more tremolo", 3, 0.42),
     ):
         knobs = set_by(prompt, there).pedals["tremolo"]
