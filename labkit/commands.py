@@ -175,7 +175,7 @@ def match(
     files = new_files(out, wet.stem, ".chain.json", ".board.py", ".matched.wav")
     racks = {"your rack": rack} if rack else RACKS
     options = {"dry_rate": dry_rate, "renders": renders, "grey_box": grey_box}
-    print("fitting takes a few minutes ...", flush=True)
+    print("fitting may take minutes ...", flush=True)
     found = search(dry_audio, wet_audio, wet_rate, racks=racks, **options)
     if found.lag_ms:
         print(f"wet is {found.lag_ms:.1f} ms behind dry")

@@ -307,9 +307,11 @@ def main() -> None:
     model = pedal_order.load(given.checkpoint, preset=given.preset)
     if given.cabinets and not given.checkpoint:
         for name, (split, n) in CABINETS.items():
-            drawn = draw_cabinets(model, Material(model.config, split, None), n)
-            with replacing(given.clips / f"{name}.npz") as path:
-                np.savez(path, **drawn)
+            target = given.clips / f"{name}.npz"
+            if not target.exists():
+                drawn = draw_cabinets(model, Material(model.config, split, None), n)
+                with replacing(target) as path:
+                    np.savez(path, **drawn)
         return
     if not given.checkpoint:
         for name, (split, places) in PARTS.items():
