@@ -74,10 +74,13 @@ def chain(
     print("" if refusal or chosen.steps else f"  {chosen}\n", end="")
     for step in chosen.steps:
         print(f"  {step}   present {found.presence(step.effect):.2f}")
+        if guesses := found.guesses.get(step.effect):
+            print(f"    a guess: {', '.join(guesses)}")
     for names, share in found.alternatives[0 if refusal else 1 : 4]:
         print(f"  or: {_names(names)}   {share:.2f}")
     answer = {"verdict": found.verdict, "probability": certainty}
-    answer |= {name: getattr(found, name) for name in ("no_guitar", "other_pedal", "cabinet")}
+    doubts = ("no_guitar", "other_pedal", "cabinet", "guesses")
+    answer |= {name: getattr(found, name) for name in doubts}
     if found.names_cabinet and not refusal:
         print(f"  behind it: a guitar cabinet   {found.cabinet:.2f}")
     answer |= {"summary": refusal} if refusal else {}

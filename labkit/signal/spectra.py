@@ -8,6 +8,7 @@ import warnings
 from functools import lru_cache
 
 import torch
+from torch.nn import functional as F
 from torchaudio.functional import melscale_fbanks
 
 from labkit.signal.seeds import torch_generator
@@ -147,3 +148,71 @@ def mel_to_audio(level_db: Tensor, sample_rate: int, length: int, *, n_iter: int
     magnitude = (power * (n_fft / 2) ** 2 / 4).sqrt()  # 0 dB is a full-scale sine
     rng = torch_generator(0, "phase")
     return griffin_lim(magnitude, hop_length=512, length=length, n_iter=n_iter, generator=rng)
+
+
+def ripples(
+    spectrum: Tensor,
+    bin_hz: float,
+    edges: tuple[float, ...],
+    *,
+    low_hz: float,
+    high_hz: float,
+    smooth_hz: float,
+    range_db: float = 70.0,
+) -> Tensor:
+    """How strongly the log magnitude of spectra ripples along frequency: a band's cepstrum.
+
+    What is added to itself t seconds late has a spectrum that ripples with a period of 1 / t Hz.
+    So echoes, choruses and flangers show at their delay (and notes at the periods of their pitch).
+
+    Args:
+        spectrum: complex (..., freq), one frame or a whole clip; bins every `bin_hz`.
+        edges: rising delays in s, at most half of 1 / `bin_hz`; each two hold a cell between them.
+        low_hz: lower edge of the band that is looked at; `high_hz` the upper one.
+        smooth_hz: what is broader than this along frequency is taken away first.
+        range_db: levels are kept within this range below the loudest bin of the band.
+
+    Returns:
+        (..., cells): the largest amplitude of a ripple in each cell, in dB.
+
+    Source: Bogert, Healy and Tukey 1963 (cepstrum); here of a band, with a Hann window over it.
+    """
+    first, last = math.ceil(low_hz / bin_hz), math.floor(high_hz / bin_hz) + 1
+    if not 0 <= first < last <= spectrum.shape[-1]:
+        raise ValueError(
+            f"low_hz and high_hz must hold bins among 0 to {(spectrum.shape[-1] - 1) * bin_hz:g} "
+            f"Hz, got {low_hz} and {high_hz}"
+        )
+    level_db = 20 * torch.log10(spectrum[..., first:last].abs() + 1e-9)
+    level_db = torch.maximum(level_db, level_db.amax(-1, keepdim=True) - range_db)
+    window = torch.hann_window(last - first, periodic=False).to(level_db)
+    fine_db = (level_db - _running_mean(level_db, round(smooth_hz / bin_hz) | 1)) * window
+    n_fft = max(4096, 2 ** math.ceil(math.log2(last - first)))
+    places, counts = _places(edges, 1 / (n_fft * bin_hz), n_fft // 2 + 1)
+    amplitude_db = torch.fft.rfft(fine_db, n_fft).abs()[..., places.to(fine_db.device)]
+    lengths = counts.to(fine_db.device).expand(*amplitude_db.shape[:-1], -1).contiguous()
+    axis = amplitude_db.ndim - 1
+    # The window's sum is half the band: a ripple of 1 dB reads 1 dB.
+    return torch.segment_reduce(amplitude_db, "max", lengths=lengths, axis=axis) / (
+        (last - first) / 4
+    )
+
+
+def _running_mean(x: Tensor, size: int) -> Tensor:
+    """The mean of an odd number of neighbours along the last axis; the ends are repeated."""
+    half = size // 2
+    rows = F.pad(x.reshape(-1, 1, x.shape[-1]), (half + 1, half), mode="replicate")
+    total = rows.double().cumsum(-1)
+    return ((total[..., size:] - total[..., :-size]) / size).to(x.dtype).reshape(x.shape)
+
+
+@lru_cache(maxsize=32)
+def _places(edges: tuple[float, ...], step: float, n: int) -> tuple[Tensor, Tensor]:
+    """The bins in each cell, one cell after the other, and how many each has (one or more)."""
+    bins = (torch.tensor(edges, dtype=torch.float64) / step).round().long()
+    if len(edges) < 2 or (bins[1:] < bins[:-1]).any() or bins[0] < 1 or bins[-1] > n:
+        given = f"{len(edges)} from {edges[0]:.2g} to {edges[-1]:.2g}"
+        raise ValueError(f"edges must rise between {step:.2g} and {n * step:.2g} s, got {given}")
+    counts = (bins[1:] - bins[:-1]).clamp(min=1)
+    pairs = zip(bins[:-1].tolist(), counts.tolist(), strict=True)
+    return torch.cat([torch.arange(first, first + count) for first, count in pairs]), counts

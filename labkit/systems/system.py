@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # `labkit --help` does without torch, which takes seconds
     from labkit.measure.score import Row
 
 # Folders here, each with a record `SYSTEM`; their modules are imported at their first use.
-SYSTEMS = ("pedal_order", "saturation", "blackbox", "style", "synth", "text", "codec")
+SYSTEMS = ("pedal_order", "knobs", "saturation", "blackbox", "style", "synth", "text", "codec")
 
 
 @dataclass(frozen=True)

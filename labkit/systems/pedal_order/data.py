@@ -163,25 +163,37 @@ class Examples(Dataset):
         self.training = training
         self._cache = None
         if cache is not None:
-            shapes = {"features": feature_shape(config.sound)}
-            self._cache = ExampleCache(cache, config.sound.n_examples, shapes)
+            self._cache = ExampleCache(cache, config.sound.n_examples, self.shapes())
 
     def __len__(self) -> int:
         return self.config.plan.steps * self.config.plan.batch_size
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each part of `heard`."""
+        return {"features": feature_shape(self.config.sound)}
+
+    def heard(self, example: Example) -> dict[str, Tensor]:
+        """What a network hears of an example."""
+        return {"features": example.features(self.config.sound)}
+
+    def targets(self, chain: Chain, shelf: Sequence[str]) -> dict[str, Tensor]:
+        """What a network should say."""
+        return targets(self.config, chain, shelf)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         config = self.config
         draw = self.draw(index)
 
         def made(_number: int) -> dict[str, Tensor]:
-            return {"features": self._render(draw).features(config.sound).half()}
+            return {name: part.half() for name, part in self.heard(self._render(draw)).items()}
 
         found = self._cache.get(draw.number, made) if self._cache else made(draw.number)
-        clip = found["features"].float()
-        if self.training:
-            vary(clip, config.sound, generator(config.plan.seed, "variation", index))
+        clip = {name: part.float() for name, part in found.items()}
+        if self.training and "features" in clip:
+            seed = config.plan.seed
+            vary(clip["features"], config.sound, generator(seed, "variation", index))
         label = draw.chain.input_referred(draw.shift_db)  # the same at the usual level
-        return {"features": clip, **targets(config, label, draw.protocol.pedals)}
+        return {**clip, **self.targets(label, draw.protocol.pedals)}
 
     def draw(self, index: int) -> _Draw:
         """Everything that determines item `index`."""

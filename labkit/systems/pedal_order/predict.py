@@ -3,8 +3,8 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -51,6 +51,7 @@ NO_GUITAR, OTHER_PEDAL = "not a guitar that I can judge", "a pedal that I do not
 class Prediction:
     """The most probable order with expected knobs, its probability, and all orders, best first.
 
+    `guesses` names, for each pedal, the knobs that the sound hardly shows.
     `no_guitar` and `other_pedal` (one not on the shelf) are the probabilities that all are wrong,
     `cabinet` that a guitar cabinet, or a model of one, stands behind the chain.
     """
@@ -61,6 +62,7 @@ class Prediction:
     no_guitar: float = 0.0
     other_pedal: float = 0.0
     cabinet: float = 0.0
+    guesses: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def refusal(self) -> str | None:
@@ -120,9 +122,21 @@ def predict(
     mono = to_mono(check_audio(audio, sample_rate))
     _check_enough(mono, sample_rate)
     mono = resample(mono, sample_rate, sound.sample_rate)
-    clips = torch.from_numpy(windows(mono, sound.samples, most=MOST_WINDOWS))
-    clips = features(clips, sound)
-    return _judged(model, clips, shelf) if model.can_judge else decode(model, clips, shelf)
+    cut = windows(mono, sound.samples, most=MOST_WINDOWS)
+    clips = features(torch.from_numpy(cut), sound)
+    if not model.can_judge:
+        return decode(model, clips, shelf)
+    return _with_knobs(_judged(model, clips, shelf), cut)
+
+
+def _with_knobs(found: Prediction, clips: np.ndarray) -> Prediction:
+    """The prediction with knobs that a network of their own reads; not of a network in training."""
+    from labkit.systems.knobs import model as knobs  # it imports this module
+
+    if not found.chain.steps:
+        return found
+    chain, guesses = knobs.read(knobs.shipped(), clips, found.chain.names)
+    return replace(found, chain=chain, guesses=guesses)
 
 
 def _check_enough(mono: np.ndarray, sample_rate: int) -> None:
@@ -311,6 +325,14 @@ def _lags(wet: np.ndarray, dry: np.ndarray, sample_rate: int) -> list[int]:
     likely = [lag, lag - 1, lag - 2]
     far = abs(lag) > PEDALS_MS / 1000 * sample_rate
     return list(dict.fromkeys([*likely, 0] if far else [0, *likely]))
+
+
+@torch.inference_mode()
+def decoded_knobs(
+    model: PedalOrderModel, clips: Tensor, names: Names, shelf: Sequence[str]
+) -> Chain:
+    """A chain of these pedals with the knobs that the decoder writes; arguments as `decode`."""
+    return chain_space(names).from_unit(_knobs(model, start(model, clips, shelf), names))
 
 
 @torch.inference_mode()

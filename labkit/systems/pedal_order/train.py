@@ -31,8 +31,8 @@ MIN_PROBABILITY = 0.5
 
 
 @dataclass(frozen=True)
-class Data:
-    """Where the training sound comes from."""
+class Source:
+    """Where the dry sound comes from."""
 
     # kinds of dry sound, drawn equally often: generated, sampled (needs a soundfont) or recorded
     # (needs recordings). A kind given twice is drawn twice as often
@@ -43,17 +43,23 @@ class Data:
     # between training and validation. folder: first folder of their path (folder:2: first two);
     # prefix: name up to "_" (prefix:- up to "-"); or a CSV file with the columns file and group
     groups: str | None = None
-    # folder of wet recordings with unknown pedals, one chain per file. The network in --start names
-    # their chains; its confident answers are the labels of half of every batch. Use a tenth of the
-    # usual learning rate.
-    unlabelled: Path | None = None
 
     def __post_init__(self) -> None:
         if self.groups is not None and self.folder is None:
             raise ValueError(f"groups needs a folder, got groups {self.groups!r} and no folder")
 
 
-def dry_pools(config: Config, data: Data) -> list[DryPool | FreshClips]:
+@dataclass(frozen=True)
+class Data(Source):
+    """Where the training sound comes from."""
+
+    # folder of wet recordings with unknown pedals, one chain per file. The network in --start names
+    # their chains; its confident answers are the labels of half of every batch. Use a tenth of the
+    # usual learning rate.
+    unlabelled: Path | None = None
+
+
+def dry_pools(config: Config, data: Source) -> list[DryPool | FreshClips]:
     """The dry clips to train on, one pool for each source."""
     sound = config.sound
     seconds = sound.seconds + sound.preroll_seconds
