@@ -458,7 +458,7 @@ def data_render_synth(
         n: number of notes; one eighth (at most 512) is for validation, as many for the test.
         workers: number of parallel processes (Dask).
     """
-    from labkit.systems.synth.config import PRESETS, Config
+    from labkit.systems.synth.model import PRESETS, Config
     from labkit.systems.synth.render import RenderConfig, default_folder, render
 
     folder = out or default_folder(preset)

@@ -191,6 +191,36 @@ def exercise_04_9(attempt: Attempt) -> str:
     return "near 0 it always says the most probable word, at 1 it says what it believes"
 
 
+def exercise_04_10(attempt: Attempt) -> str:
+    """`echo_delay(wet, sample_rate, low, high)` -> s; wet is (samples,), low and high are in s."""
+    rng, rate = generator(5, "exercise 04.10"), 8000
+    for samples, late in ((16000, 2400), (16000, 4001), (24000, 1000)):
+        dry, true = _melody(samples, rate, rng), late / rate
+        wet = dry.copy()
+        for k in (1, 2):  # an echo, and one of the echo
+            wet[k * late :] += 0.4**k * dry[: samples - k * late]
+        found = as_number(attempt(wet.copy(), rate, 0.1, 0.6), "the delay of the echo")
+        words = f"that is {found:.0f} samples: divide by the rate of {rate} Hz"
+        require(abs(found - late) > 2, words)
+        words = f"an echo after {true:.3f} s in {samples} samples: you say {found:.3f} s"
+        require(abs(found - true) < 1e-3, words)
+    quiet = as_number(attempt(1e-3 * wet, rate, 0.1, 0.6), "the delay of the echo")
+    compare(quiet, true, "the same sound, 60 dB softer", near=1e-3)
+    inside = as_number(attempt(wet.copy(), rate, 0.2, 0.6), "the delay of the echo")
+    require(0.2 <= inside <= 0.6, f"low is 0.2 s and high 0.6 s: you say {inside:.3f} s")
+    return "to the sample, without a single weight"
+
+
+def _melody(samples: int, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """(samples,) a plucked note every quarter of a second: its pitch repeats, too."""
+    time, sound = np.arange(samples) / rate, 1e-4 * rng.standard_normal(samples)
+    for start, key in zip(range(0, samples, rate // 4), rng.integers(40, 64, 99), strict=False):
+        t, hertz = time[: samples - start], 440 * 2 ** ((key - 69) / 12)
+        note = sum(np.sin(2 * np.pi * k * hertz * t) / k for k in range(1, 9)) * np.exp(-4 * t)
+        sound[start:] += note + 0.3 * rng.standard_normal(len(t)) * np.exp(-60 * t)
+    return sound
+
+
 def _normal(n: int, *shape: int) -> torch.Tensor:
     rng = torch.Generator().manual_seed(4)
     return torch.randn(n, *shape, generator=rng, dtype=torch.float64)

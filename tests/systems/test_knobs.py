@@ -6,9 +6,9 @@ import torch
 
 from labkit.effects.chain import Chain, Step
 from labkit.signal.seeds import generator
+from labkit.signal.shipped import load_phrase
 from labkit.systems import knobs, pedal_order
 from labkit.systems.knobs import model as reading
-from labkit.systems.knobs.score import knob_logits
 from labkit.systems.knobs.train import Data, knob_nats, knobs_in_unit, loss
 from labkit.systems.pedal_order.data import Example
 
@@ -29,6 +29,10 @@ def delayed(rng):
     dry, space = bursts(rng), reading.effect("delay").space
     chain = Chain((Step("delay", space.from_unit(rng.uniform(size=len(space)))),))
     return Example(dry, chain.render(dry, RATE), chain, "noise")
+
+
+def unit_delay(chain):
+    return float(knobs_in_unit(chain, ("delay",))[0])
 
 
 def test_an_echo_shows_at_its_delay_whatever_the_level():
@@ -87,12 +91,19 @@ def test_it_learns_an_echo_and_falls_to_chance_on_other_sound():
         optimizer.step()
     model.eval()
     assert all(torch.equal(frozen[name], weight) for name, weight in model.ear.state_dict().items())
-    row = model.knobs.index(("delay", "delay_seconds"))
-    wanted = torch.stack([knobs_in_unit(one.chain, pedals) for one in asked])[:, row]
-    chains = [("delay",)] * len(asked)
-    ours = reading.spread(knob_logits(model, asked, chains))[0][:, row]
-    others = reading.spread(knob_logits(model, asked[1:] + asked[:1], chains))[0][:, row]
+    wanted = torch.tensor([unit_delay(one.chain) for one in asked])
+    ours, others = (
+        torch.tensor([unit_delay(reading.read(model, one.wet, ("delay",)).chain) for one in heard])
+        for heard in (asked, asked[1:] + asked[:1])
+    )
     assert (ours - wanted).abs().mean() < 0.1 < 0.2 < (others - wanted).abs().mean()
+
+
+def test_a_delay_is_found_to_a_quarter_of_a_millisecond_where_it_is_looked_for():
+    chain = Chain((Step("delay", {"delay_seconds": 0.3141, "feedback": 0.3, "mix": 0.3}),))
+    wet = torch.from_numpy(chain.render(load_phrase("strum")[0][:, : 2 * RATE], RATE))
+    for around in (0.29, 0.33):
+        assert abs(reading.exact_delay(wet, CONFIG.sound, around) - 0.3141) < 5e-4
 
 
 def test_knobs_that_are_not_there_cost_nothing():
@@ -115,7 +126,7 @@ def test_a_run_hears_with_the_ear_that_it_is_given(tmp_path):
 def test_the_windows_vote_and_guesses_are_named(names):
     model = knobs.build(knobs.Config())
     clips = np.concatenate([bursts(generator(k, "vote")) for k in range(2)])
-    chain, guesses = reading.read(model, clips, names)
+    chain, guesses, _ = reading.read(model, clips, names)
     assert chain.names == names
     # With random weights nothing is known: the middle of each range, and a guess.
     assert guesses == {name: list(reading.effect(name).space.names) for name in names}
@@ -124,12 +135,11 @@ def test_the_windows_vote_and_guesses_are_named(names):
 
 
 def test_only_a_finished_network_of_pedal_order_asks_it(monkeypatch):
-    model = pedal_order.load()
-    wet = bursts(generator(3, "asks"))
-    asked = []
-    monkeypatch.setattr(reading, "read", lambda *given: asked.append(given) or (Chain(), {}))
-    pedal_order.predict(model, wet, RATE)
-    n_asked = len(asked)
+    model, (dry, rate) = pedal_order.load(), load_phrase("riff")
+    pedals = Chain((Step("distortion", {"drive_db": 24.0}),))
+    wet = pedals.render(dry, rate)
+    found = pedal_order.predict(model, wet, rate)
+    assert found.chain.names == ("distortion",)
     model.forget_judge()
-    assert pedal_order.predict(model, wet, RATE).guesses == {}
-    assert len(asked) == n_asked
+    monkeypatch.setattr(reading, "read", None)  # it is not called
+    assert pedal_order.predict(model, wet, rate).guesses == {}

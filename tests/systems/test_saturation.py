@@ -12,9 +12,15 @@ from labkit.signal.pool import Clip, FreshClips
 from labkit.signal.seeds import generator
 from labkit.systems import saturation
 from labkit.systems.saturation import model as network
-from labkit.systems.saturation.config import CONDITIONS, CURVE_NAMES, Condition
 from labkit.systems.saturation.data import BufferedClips, Examples, draw_condition
-from labkit.systems.saturation.model import build, network_inputs, summary
+from labkit.systems.saturation.model import (
+    CONDITIONS,
+    CURVE_NAMES,
+    Condition,
+    build,
+    network_inputs,
+    summary,
+)
 from labkit.systems.saturation.predict import least_squares
 from labkit.systems.saturation.train import Data, collect, loss_of
 

@@ -1,7 +1,6 @@
 """A neural audio codec: guitar audio to codes of residual codebooks and back."""
 
-from labkit.systems.codec.config import Config
-from labkit.systems.codec.model import Codec, build, official
+from labkit.systems.codec.model import Codec, Config, build, official
 from labkit.systems.system import System
 
 SYSTEM = System(

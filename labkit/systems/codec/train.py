@@ -21,8 +21,7 @@ from labkit.signal.pool import dry_pool
 from labkit.signal.seeds import generator
 from labkit.signal.spectra import log_mel
 from labkit.signal.units import set_rms
-from labkit.systems.codec.config import Config
-from labkit.systems.codec.model import MEL_BANDS, Codec, bend
+from labkit.systems.codec.model import MEL_BANDS, Codec, Config, bend
 from labkit.systems.system import Training
 
 PEDALS = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")

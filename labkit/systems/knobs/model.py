@@ -8,7 +8,7 @@ at that delay, or of modulation at that rate.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ FRAME_BANDS = ((100.0, 3000.0), (1000.0, 12000.0))
 CLIP_BANDS = ((100.0, 1500.0), (1000.0, 5000.0), (4000.0, 14000.0))
 # A knob is a guess where its standard deviation is above this; of one drawn evenly it is .29.
 GUESS = 0.25
+# A delay with a smaller one is looked for again, in steps of so many seconds.
+SURE, _EXACT_SECONDS = 0.1, 2.5e-4
 _RATE_FFT = 128  # frames, with zeros at the end, of the spectrum of modulation
 _PROFILES = 8  # channels in which a value is looked up
 
@@ -80,25 +82,33 @@ def delays_of(wet: Tensor, sound: Sound) -> dict[str, Tensor]:
         ``ripples`` (..., 2, 96, frames / 2): of frames, in two bands, log(1 + dB).
         ``echoes`` (..., 3, 192): of the clip, in three bands, log of their ratio to the median.
     """
-    rate, n_fft, hop = sound.sample_rate, sound.n_fft, 2 * sound.hop_length
-    wet = 0.1 * wet / wet.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-8)
-    frames = stft(wet, n_fft=n_fft, hop_length=hop).transpose(-1, -2)
-    whole = torch.fft.rfft(wet * torch.hann_window(wet.shape[-1]).to(wet).sqrt())
-    short, long = rate / n_fft, rate / wet.shape[-1]
+    frames = stft(_at_level(wet), n_fft=sound.n_fft, hop_length=2 * sound.hop_length)
+    frames, bin_hz = frames.transpose(-1, -2), sound.sample_rate / sound.n_fft
     of_frames = [
-        ripples(frames, short, FRAME_EDGES, low_hz=low, high_hz=high, smooth_hz=600, range_db=60)
+        ripples(frames, bin_hz, FRAME_EDGES, low_hz=low, high_hz=high, smooth_hz=600, range_db=60)
         for low, high in FRAME_BANDS
     ]
-    of_clip = [
-        ripples(whole, long, CLIP_EDGES, low_hz=low, high_hz=high, smooth_hz=100, range_db=80)
-        for low, high in CLIP_BANDS
-    ]
-    echoes = torch.stack(of_clip, -2)
+    echoes = _clip_ripples(wet, sound, CLIP_EDGES)
     usual = echoes.median(-1, keepdim=True).values.clamp(min=1e-6)
     return {
         "ripples": torch.stack(of_frames, -3).transpose(-1, -2).log1p(),
         "echoes": (echoes / usual).clamp(min=1e-3).log(),
     }
+
+
+def _clip_ripples(wet: Tensor, sound: Sound, edges: tuple[float, ...]) -> Tensor:
+    """(..., 3, cells): ripples of the spectrum of whole clips (..., samples), in three bands."""
+    window = torch.hann_window(wet.shape[-1]).to(wet).sqrt()
+    whole, bin_hz = torch.fft.rfft(_at_level(wet) * window), sound.sample_rate / wet.shape[-1]
+    of_clip = [
+        ripples(whole, bin_hz, edges, low_hz=low, high_hz=high, smooth_hz=100, range_db=80)
+        for low, high in CLIP_BANDS
+    ]
+    return torch.stack(of_clip, -2)
+
+
+def _at_level(wet: Tensor) -> Tensor:
+    return 0.1 * wet / wet.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-8)
 
 
 class Ear(nn.Module):
@@ -287,30 +297,45 @@ def place_of(names: Names, pedals: Sequence[str]) -> list[int]:
     return [names.index(pedal) if pedal in names else -1 for pedal in pedals]
 
 
+class Reading(NamedTuple):
+    """A chain with the knobs that were read."""
+
+    chain: Chain  # every knob at its mean
+    guesses: dict[str, list[str]]  # of each pedal, the knobs that are a guess, see `GUESS`
+    votes: Tensor  # (knobs, n_bins) log-probabilities, of all pedals that the network knows
+
+
 @torch.inference_mode()
-def read(model: KnobModel, clips: np.ndarray, names: Names) -> tuple[Chain, dict[str, list[str]]]:
-    """The chain of these pedals with the knobs that windows of a recording vote for.
+def read(model: KnobModel, clips: np.ndarray, names: Names) -> Reading:
+    """The knobs of a chain of these pedals, each one that the network knows.
 
-    Args:
-        clips: (windows, samples) float32 at the rate of the config.
-        names: the pedals in order, each one that the network knows.
-
-    Returns:
-        Every knob at its mean; and for each pedal the knobs that are a guess, see `GUESS`.
+    `clips` (windows, samples) of one recording vote; float32, at the rate of the config.
     """
-    pedals = model.config.net.pedals
+    pedals, heard = model.config.net.pedals, torch.from_numpy(clips)
     place = torch.tensor([place_of(names, pedals)]).expand(len(clips), -1)
-    votes = model(model.hear(torch.from_numpy(clips)), place).log_softmax(-1).mean(0)
-    mean, deviation = (one.tolist() for one in spread(votes))
-    unit = dict(zip(model.knobs, mean, strict=True))
-    guessed = {knob for knob, one in zip(model.knobs, deviation, strict=True) if one > GUESS}
+    votes = model(model.hear(heard), place).log_softmax(-1).mean(0)
+    mean, deviation = spread(votes)
+    unit, doubt = (dict(zip(model.knobs, one.tolist(), strict=True)) for one in (mean, deviation))
+    delay = ("delay", "delay_seconds")
+    if "delay" in names and doubt[delay] < SURE:
+        parameter = effect("delay").space["delay_seconds"]
+        exact = exact_delay(heard, model.config.sound, parameter.from_unit(unit[delay]))
+        unit[delay] = parameter.to_unit(float(np.clip(exact, parameter.low, parameter.high)))
     own = [(name, knob) for name in names for knob in effect(name).space.names]
     chain = chain_space(names).from_unit(np.array([unit[one] for one in own]))
-    guesses = {
-        name: [knob for pedal, knob in own if (pedal, knob) in guessed and pedal == name]
-        for name in names
-    }
-    return chain, {name: some for name, some in guesses.items() if some}
+    guesses: dict[str, list[str]] = {}
+    for name, knob in own:
+        if doubt[name, knob] > GUESS:
+            guesses.setdefault(name, []).append(knob)
+    return Reading(chain, guesses, votes)
+
+
+def exact_delay(wet: Tensor, sound: Sound, seconds: float) -> float:
+    """The delay within an eighth of `seconds` at which clips (b, samples) ripple most."""
+    edges = tuple(np.arange(seconds * 7 / 8, seconds * 9 / 8, _EXACT_SECONDS).tolist())
+    strength = _clip_ripples(wet, sound, edges)
+    strength = strength / strength.median(-1, keepdim=True).values.clamp(min=1e-6)
+    return float(_middles(edges)[int(strength.mean((0, 1)).argmax())])
 
 
 @lru_cache(maxsize=1)

@@ -1,26 +1,27 @@
 """How near the knobs come, with the chain known, beside a constant and another clip's sound."""
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.effects.registry import effect
+from labkit.effects.chain import Chain, chain_space
+from labkit.measure.losses import mr_stft
 from labkit.measure.score import SOURCES, STRANGERS, Kind, Row, row
 from labkit.signal.seeds import generator
 from labkit.systems import pedal_order
-from labkit.systems.knobs.model import KnobModel, place_of, spread
+from labkit.systems.knobs.model import KnobModel, knobs_of, read
 from labkit.systems.knobs.train import knob_nats, knobs_in_unit
-from labkit.systems.pedal_order.config import PROTOCOLS, Names, Protocol
+from labkit.systems.pedal_order.config import PROTOCOLS, Protocol
 from labkit.systems.pedal_order.data import Example, examples_for_scoring
-from labkit.systems.pedal_order.model import PedalOrderModel
 from labkit.systems.pedal_order.predict import decoded_knobs
 
+_NAME, _DECODER = "reader of knobs", "decoder of pedal order"
 _MIDDLE = 0.5  # the constant that errs least: every knob is drawn evenly
-_NAME = "reader of knobs"
+_N_HEARD = 100  # clips whose re-creation is compared with the wet sound
 
 
 def score(
@@ -41,91 +42,98 @@ def score(
         split: use validation to choose anything; it has no real recordings.
         seed: random seed of clips and chains.
     """
-    rows, pedals, sound = [], model.config.net.pedals, model.config.sound
-    for protocol in (PROTOCOLS[name] for name in protocols):
+    rows, sound, config = [], model.config.sound, model.config
+    pedals = config.net.pedals
+    for protocol in (PROTOCOLS[one] for one in protocols):
         decoder = pedal_order.load(preset="nine" if protocol.name == "nine" else None)
         for kind in (one for one in sources if split == "test" or one != "real"):
             drawn = examples_for_scoring(sound, protocol, kind, n, seed=seed, split=split)
             examples = [example for example in drawn if example.chain.steps]
             ids = [example.source_id for example in examples]
-            chains = [example.chain.names for example in examples]
+            chains = [example.chain for example in examples]
             order = generator(seed, "controls", protocol.name, kind).permutation(len(ids))
-            truth = torch.stack([_drawn(example, protocol, pedals) for example in examples])
-            logits = knob_logits(model, examples, chains)
-            shuffled = knob_logits(model, [examples[i] for i in order], chains)
-            decoded = torch.stack(
-                [_decoded(decoder, example, protocol, pedals) for example in examples]
-            )
+            clips = {"ours": examples, "control": [examples[i] for i in order]}
+            read_from = {
+                who: [read(model, e.wet, c.names) for e, c in zip(heard, chains, strict=True)]
+                for who, heard in clips.items()
+            }
+            answers = {who: [one.chain for one in found] for who, found in read_from.items()}
+            answers["decoder"] = [
+                decoded_knobs(decoder, e.features(sound)[None], e.chain.names, protocol.pedals)
+                for e in examples
+            ]
             facts = {"protocol": protocol.name, "sources": kind, "seed": seed}
-            said = {"ours": logits, "control": shuffled}
-            said = {who: spread(one)[0] for who, one in said.items()}
-            said["prior"] = torch.full_like(truth, _MIDDLE)
-            errors = {who: (one - truth).abs() for who, one in said.items()}
+            if kind != "behind":  # what stands there is not in the chain
+                rows += _heard_rows(examples[:_N_HEARD], answers, sound.sample_rate, facts)
+            truth = _in_unit(chains, pedals).masked_fill(_not_drawn(protocol, pedals), -1.0)
             there = truth >= 0
-            rows.append(_error_row(errors, there, ids, name=_NAME, metric="knob error", **facts))
-            others = {"ours": (decoded - truth).abs(), "prior": errors["prior"]}
-            name = "decoder of pedal order"
-            rows.append(_error_row(others, there, ids, name=name, metric="knob error", **facts))
+            errors = {who: (_in_unit(a, pedals) - truth).abs() for who, a in answers.items()}
+            errors["prior"] = (_MIDDLE - truth).abs()
+            decoder_errors = {"ours": errors.pop("decoder"), "prior": errors["prior"]}
+            rows.append(_row(errors, there, ids, name=_NAME, metric="knob error", **facts))
+            beside = {"name": _DECODER, "metric": "knob error"}
+            rows.append(_row(decoder_errors, there, ids, **beside, **facts))
             for k, knob in enumerate(model.knobs if protocol.name == "nine" else ()):
                 alone = there & (torch.arange(len(model.knobs)) == k)
                 metric = f"error of {' '.join(knob)}"
-                rows.append(_error_row(errors, alone, ids, name=_NAME, metric=metric, **facts))
-            possible = there.sum(1) * math.log(model.config.net.n_bins)
-            gained, control = (
-                possible - knob_nats(one, truth)[0].sum(1) for one in (logits, shuffled)
-            )
-            beside = {"prior": 0.0, "control": control, "oracle": possible}
+                rows.append(_row(errors, alone, ids, name=_NAME, metric=metric, **facts))
+            possible = there.sum(1) * math.log(config.net.n_bins)
+            gained = {
+                who: possible - knob_nats(torch.stack([r.votes for r in found]), truth)[0].sum(1)
+                for who, found in read_from.items()
+            }
+            ours, gained["oracle"], gained["prior"] = gained.pop("ours"), possible, torch.zeros(1)
             facts |= {"name": _NAME, "metric": "nats of the knobs", "unit": "nats"}
-            rows.append(row(gained, ids, beside=beside, **facts))
+            rows.append(row(ours, ids, beside=gained, **facts))
     return rows
 
 
-@torch.inference_mode()
-def knob_logits(model: KnobModel, examples: Sequence[Example], chains: Sequence[Names]) -> Tensor:
-    """(clips, knobs, n_bins) for the sound of `examples` and the pedals of `chains`."""
-    places = torch.tensor([place_of(names, model.config.net.pedals) for names in chains])
-    found = []
-    for first in range(0, len(examples), 32):
-        clips = np.concatenate([one.wet for one in examples[first : first + 32]])
-        found.append(model(model.hear(torch.from_numpy(clips)), places[first : first + 32]))
-    return torch.cat(found)
-
-
-def _drawn(example: Example, protocol: Protocol, pedals: Sequence[str]) -> Tensor:
-    """(knobs,) in 0..1; -1 where one is not there, or the protocol does not draw it."""
-    drawn = [
-        name not in protocol.fixed.get(pedal, {})
-        for pedal in pedals
-        for name in effect(pedal).space.names
+def _heard_rows(
+    examples: Sequence[Example],
+    answers: Mapping[str, Sequence[Chain]],
+    sample_rate: int,
+    facts: Mapping[str, Any],
+) -> list[Row]:
+    """How far the true dry sound through each answer is from the wet sound."""
+    middle = [chain_space(e.chain.names) for e in examples]
+    tried = {**answers, "prior": [one.from_unit(np.full(one.n_knobs, _MIDDLE)) for one in middle]}
+    distance = {
+        who: [
+            mr_stft(e.apply(chain, sample_rate), e.wet, sample_rate)
+            for e, chain in zip(examples, chains[: len(examples)], strict=True)
+        ]
+        for who, chains in tried.items()
+    }
+    ids, facts = [e.source_id for e in examples], {**facts, "metric": "MR-STFT of the re-creation"}
+    beside = {who: distance[who] for who in ("control", "prior")}
+    return [
+        row(distance["ours"], ids, name=_NAME, beside=beside, **facts),
+        row(distance["decoder"], ids, name=_DECODER, beside={"prior": distance["prior"]}, **facts),
     ]
-    return knobs_in_unit(example.chain, pedals).where(torch.tensor(drawn), torch.tensor(-1.0))
 
 
-def _decoded(
-    decoder: PedalOrderModel, example: Example, protocol: Protocol, pedals: Sequence[str]
-) -> Tensor:
-    """(knobs,) as the decoder of pedal order writes them for the true chain."""
-    clips = example.features(decoder.config.sound)[None]
-    return knobs_in_unit(
-        decoded_knobs(decoder, clips, example.chain.names, protocol.pedals), pedals
-    )
+def _in_unit(chains: Sequence[Chain], pedals: Sequence[str]) -> Tensor:
+    """(chains, knobs) in 0..1; -1 where a knob is not there."""
+    return torch.stack([knobs_in_unit(chain, pedals) for chain in chains])
 
 
-def _error_row(
-    errors: dict[str, Tensor], there: Tensor, ids: Sequence[str], **facts: object
-) -> Row:
-    """The row of the knobs in `there` (clips, knobs); every clip that has one counts alike."""
+def _not_drawn(protocol: Protocol, pedals: Sequence[str]) -> Tensor:
+    """(knobs,) whether the protocol gives a knob always the same value."""
+    return torch.tensor([knob in protocol.fixed.get(pedal, {}) for pedal, knob in knobs_of(pedals)])
+
+
+def _row(errors: Mapping[str, Tensor], there: Tensor, ids: Sequence[str], **facts: object) -> Row:
+    """The mean error of the knobs `there` (clips, knobs); every clip that has one counts alike."""
     clips = there.any(1)
     groups = [name for name, kept in zip(ids, clips.tolist(), strict=True) if kept]
-    errors = {who: ((error * there).sum(1) / there.sum(1))[clips] for who, error in errors.items()}
-    return row(errors.pop("ours"), groups, beside=errors, **facts)
+    means = {who: (x * there).sum(1)[clips] / there.sum(1)[clips] for who, x in errors.items()}
+    return row(means.pop("ours"), groups, beside=means, **facts)
 
 
 def fixed_score(model: KnobModel) -> dict[str, float]:
     """The mean error of the knobs of 48 fixed chains of nine pedals on generated guitars."""
-    sound, pedals = model.config.sound, model.config.net.pedals
-    examples = examples_for_scoring(sound, PROTOCOLS["nine"], "generated", 48, seed=11)
-    truth = torch.stack([knobs_in_unit(example.chain, pedals) for example in examples])
-    logits = knob_logits(model, examples, [example.chain.names for example in examples])
-    error = (spread(logits)[0] - truth).abs()[truth >= 0]
-    return {"knob error": round(float(error.mean()), 4)}
+    pedals = model.config.net.pedals
+    examples = examples_for_scoring(model.config.sound, PROTOCOLS["nine"], "generated", 48, seed=11)
+    truth = _in_unit([example.chain for example in examples], pedals)
+    said = _in_unit([read(model, e.wet, e.chain.names).chain for e in examples], pedals)
+    return {"knob error": float((said - truth).abs()[truth >= 0].mean())}

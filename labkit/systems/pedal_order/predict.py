@@ -135,8 +135,8 @@ def _with_knobs(found: Prediction, clips: np.ndarray) -> Prediction:
 
     if not found.chain.steps:
         return found
-    chain, guesses = knobs.read(knobs.shipped(), clips, found.chain.names)
-    return replace(found, chain=chain, guesses=guesses)
+    reading = knobs.read(knobs.shipped(), clips, found.chain.names)
+    return replace(found, chain=reading.chain, guesses=reading.guesses)
 
 
 def _check_enough(mono: np.ndarray, sample_rate: int) -> None:

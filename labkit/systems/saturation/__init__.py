@@ -1,7 +1,6 @@
 """Saturation: which curve was applied to a sound, and how deep, with or without the clean sound."""
 
-from labkit.systems.saturation.config import BIG, CONDITIONS, LIGHT, Config
-from labkit.systems.saturation.model import build, summary
+from labkit.systems.saturation.model import BIG, CONDITIONS, LIGHT, Config, build, summary
 from labkit.systems.saturation.predict import predict
 from labkit.systems.system import System
 

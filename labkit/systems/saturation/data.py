@@ -17,8 +17,7 @@ from labkit.signal.pool import Clip, DryPool, FreshClips, Source, check_split, d
 from labkit.signal.seeds import generator
 from labkit.signal.sources import recordings
 from labkit.signal.units import db_to_amplitude
-from labkit.systems.saturation.config import CURVE_NAMES, Condition, Config, Sound
-from labkit.systems.saturation.model import network_inputs
+from labkit.systems.saturation.model import CURVE_NAMES, Condition, Config, Sound, network_inputs
 
 
 class BufferedClips:

@@ -14,8 +14,7 @@ from torch.utils.data import default_collate
 from labkit.effects.saturation import CURVES, MEMORYLESS, SPACE, check_curve, saturate
 from labkit.measure.align import align_signs, lag_of, overlap
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
-from labkit.systems.saturation.config import CURVE_NAMES
-from labkit.systems.saturation.model import Prediction, SaturationModel, network_inputs
+from labkit.systems.saturation.model import CURVE_NAMES, Prediction, SaturationModel, network_inputs
 
 _LOW, _HIGH = SPACE["depth"].low, SPACE["depth"].high
 # The largest share of the wet energy that a fit may leave: twice what noise at -10 dB leaves.

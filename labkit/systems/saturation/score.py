@@ -11,9 +11,8 @@ from labkit.effects.saturation import SPACE
 from labkit.measure.score import SOURCES, Kind, Row, row
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
-from labkit.systems.saturation.config import CONDITIONS, CURVE_NAMES
 from labkit.systems.saturation.data import Example, draw, item
-from labkit.systems.saturation.model import SaturationModel
+from labkit.systems.saturation.model import CONDITIONS, CURVE_NAMES, SaturationModel
 from labkit.systems.saturation.predict import identify, predict_batch
 
 SCORED = ("mp3", "curve", "wet", "wet_curve")

@@ -18,9 +18,8 @@ from labkit.learn.training import Loss
 from labkit.signal.optional import need
 from labkit.signal.pool import dry_pool
 from labkit.signal.sources import AudioFolder
-from labkit.systems.saturation.config import CURVE_NAMES, Config
 from labkit.systems.saturation.data import BufferedClips, Examples
-from labkit.systems.saturation.model import Prediction, SaturationModel
+from labkit.systems.saturation.model import CURVE_NAMES, Config, Prediction, SaturationModel
 from labkit.systems.saturation.predict import predict_batch
 from labkit.systems.system import Training
 

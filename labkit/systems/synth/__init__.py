@@ -1,7 +1,6 @@
 """Synth matching: from a recorded note to the patch of a synthesizer that plays it."""
 
-from labkit.systems.synth.config import PRESETS, Config
-from labkit.systems.synth.model import build
+from labkit.systems.synth.model import PRESETS, Config, build
 from labkit.systems.synth.predict import Match, Synth, describe, notes_here, predict, write_match
 from labkit.systems.system import System
 

@@ -5,6 +5,7 @@ depend on the order of the oscillators. Field and regressor read the map.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from labkit.effects.synths.kosc import SPACE, render
 from labkit.learn.fields import Regressor, TokenField
 from labkit.learn.flow import flow_loss, sample
 from labkit.signal.seeds import torch_generator
-from labkit.systems.synth.config import Config
+
+if TYPE_CHECKING:  # the other network's module imports this one
+    from labkit.systems.synth.model import Config
 
 N_MAP = 128
 _N_VALUES = len(SPACE)
@@ -49,7 +52,7 @@ def magnitude(audio: Tensor) -> Tensor:
 class Settings(Dataset):
     """Random settings (k, 3) in 0..1; example `number` depends on it and the seed alone."""
 
-    def __init__(self, config: Config, n: int) -> None:
+    def __init__(self, config: "Config", n: int) -> None:
         self.shape = (config.sound.n_oscillators, _N_VALUES)
         self.seed = config.plan.seed
         self.n = n
@@ -138,7 +141,7 @@ class Field(nn.Module):
     It reads the map and each oscillator's view of it.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: "Config") -> None:
         super().__init__()
         net = config.net
         self.k = config.sound.n_oscillators
@@ -172,7 +175,7 @@ class Field(nn.Module):
 class KoscModel(nn.Module):
     """Encoder, flow and regressor of k oscillators; keeps its config."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: "Config") -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config.net.hidden)

@@ -16,8 +16,7 @@ from labkit.signal.optional import need
 from labkit.signal.paths import real_data_dir
 from labkit.signal.recorded import recorded_notes
 from labkit.systems.synth import config, kosc
-from labkit.systems.synth.config import KOSC
-from labkit.systems.synth.model import SAMPLE_RATE, SynthModel, mono, note_features, pitch_of
+from labkit.systems.synth.model import KOSC, SAMPLE_RATE, SynthModel, mono, note_features, pitch_of
 from labkit.systems.synth.predict import (
     N_BEST,
     distance,

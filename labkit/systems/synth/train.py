@@ -18,9 +18,8 @@ from labkit.learn.checkpoints import fill
 from labkit.learn.flow import Averaged
 from labkit.learn.pool import number_of
 from labkit.learn.training import Batch
-from labkit.systems.synth.config import KOSC, Config
 from labkit.systems.synth.kosc import Settings
-from labkit.systems.synth.model import HIGH_HZ, LOW_HZ, SynthModel
+from labkit.systems.synth.model import HIGH_HZ, KOSC, LOW_HZ, Config, SynthModel
 from labkit.systems.synth.render import Notes, default_folder, read_notes
 from labkit.systems.system import Training
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from labkit.learn.text import has_minilm
 from labkit.systems.system import System
-from labkit.systems.text.config import Config
-from labkit.systems.text.model import TextToEffects, build
+from labkit.systems.text.model import Config, TextToEffects, build
 from labkit.systems.text.predict import check_request, predict, process_file, summary
 from labkit.systems.text.preset import Preset
 

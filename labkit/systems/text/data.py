@@ -18,10 +18,9 @@ from torch.utils.data import Dataset
 from labkit.signal.paths import cache_dir, real_data_dir
 from labkit.signal.seeds import generator
 from labkit.signal.shipped import load_phrase, phrase_names
-from labkit.systems.text.config import Config
 from labkit.systems.text.grammar import parse
 from labkit.systems.text.lexicon import stem, vocabulary
-from labkit.systems.text.model import encode_prompts, spectrogram
+from labkit.systems.text.model import Config, encode_prompts, spectrogram
 from labkit.systems.text.preset import BANDS_HZ, SPACES, Band, Preset, response_db
 from labkit.systems.text.settings import preset_of
 

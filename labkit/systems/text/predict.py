@@ -17,10 +17,9 @@ from labkit.signal.optional import need
 from labkit.signal.paths import new_files, replace_text, replacing
 from labkit.signal.seeds import generator
 from labkit.signal.units import amplitude_to_db, db_to_amplitude
-from labkit.systems.text.config import Config
 from labkit.systems.text.grammar import UNKNOWN, Reading, read
 from labkit.systems.text.lexicon import Item, stem
-from labkit.systems.text.model import TextToEffects, encode_prompts, spectrogram
+from labkit.systems.text.model import Config, TextToEffects, encode_prompts, spectrogram
 from labkit.systems.text.preset import SPACES, START, Preset, fitted_gains_db
 from labkit.systems.text.settings import preset_of, with_figures
 

@@ -11,10 +11,9 @@ from labkit.learn.training import fit
 from labkit.measure.score import Row, row
 from labkit.signal.seeds import generator
 from labkit.systems.text import data
-from labkit.systems.text.config import Config
 from labkit.systems.text.grammar import parse
 from labkit.systems.text.lexicon import stem
-from labkit.systems.text.model import TextToEffects, build, encode_prompts
+from labkit.systems.text.model import Config, TextToEffects, build, encode_prompts
 from labkit.systems.text.predict import predict
 from labkit.systems.text.settings import STRENGTH, wanted_eq_db
 from labkit.systems.text.train import fit_first_guess, loss_of, shape_of

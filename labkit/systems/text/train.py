@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from labkit.learn.training import Loss
 from labkit.systems.system import Training
-from labkit.systems.text.config import Config
 from labkit.systems.text.data import (
     DB_PER_UNIT,
     MIN_TRUSTED,
@@ -23,7 +22,7 @@ from labkit.systems.text.data import (
     table_of,
 )
 from labkit.systems.text.lexicon import stem
-from labkit.systems.text.model import TextToEffects, asked_curve, nearness, room_features
+from labkit.systems.text.model import Config, TextToEffects, asked_curve, nearness, room_features
 from labkit.systems.text.preset import SPACES, fitted_gains_db
 
 _INPUTS = ("pieces", "pieces_mask", "hints", "hints_mask", "log_mel", "level_db")

@@ -143,6 +143,25 @@ def overflows(logits, temperature, allowed, rng):
     return rng.choice(len(logits), p=grown / grown.sum())
 
 
+def in_samples(wet, sample_rate, low, high):
+    return RIGHT["04.10"](wet, sample_rate, low, high) * sample_rate
+
+
+def by_autocorrelation(wet, sample_rate, low, high):
+    first, last = round(low * sample_rate), round(high * sample_rate)
+    return (
+        first + np.correlate(wet, wet, "full")[len(wet) - 1 :][first:last].argmax()
+    ) / sample_rate
+
+
+def anywhere(wet, sample_rate, low, high):
+    return RIGHT["04.10"](wet, sample_rate, 0.0, 2.0)
+
+
+def half_the_rate(wet, sample_rate, low, high):
+    return RIGHT["04.10"](wet, sample_rate / 2, low, high)
+
+
 def n_chains(n):
     return sum(math.perm(n, k) for k in range(n + 1))
 
@@ -189,4 +208,9 @@ WRONG = [
     ("04.9", most_probable, "temperature 0.5: word 0 came 1.00 of the time"),
     ("04.9", own_luck, "draw with rng alone"),
     ("04.9", overflows, "your function raised"),
+    ("04.10", in_samples, "divide by the rate of 8000 Hz"),
+    ("04.10", by_autocorrelation, "an echo after 0.300 s in 16000 samples: you say 0.122 s"),
+    ("04.10", anywhere, "you say"),
+    ("04.10", half_the_rate, "you say"),
+    ("04.10", lambda *_: "soon", "the delay of the echo"),
 ]
