@@ -28,6 +28,11 @@ def pluck(frequency_hz=110.0, seconds=1.0):
     return guitar.pluck(frequency_hz, sample_rate=44100, seconds=seconds)
 
 
+def ripples(edges=(0.1, 0.2), high_hz=4e3):
+    spectrum = torch.zeros(8001).cfloat()
+    return spectra.ripples(spectrum, 1.0, edges, low_hz=0.0, high_hz=high_hz, smooth_hz=50)
+
+
 CASES = [
     (lambda: units.set_rms(np.array([0, np.nan]), -20), ValueError, "got 1 NaN or infinite"),
     (lambda: units.set_rms(np.ones(3, np.int16), -20), TypeError, "floating point, got int16"),
@@ -49,6 +54,8 @@ CASES = [
         ValueError,
         "needs 5 frames, got 2",
     ),
+    (lambda: ripples(high_hz=9e3), ValueError, "hold bins among 0 to 8000 Hz, got 0.0 and 9000.0"),
+    (lambda: ripples(edges=(0.1, 2.0)), ValueError, "between 0.00024 and 0.5 s, got 2 from 0.1 to"),
     (lambda: spectra.log_mel(LONG, 8000, high_hz=5000), ValueError, "got 30.0 and 5000"),
     (lambda: spectra.log_mel(LONG, 44100, n_fft=512, hop_length=128), ValueError, "lower n_mels"),
     (lambda: augment.augment(audio(1, 9), 8000, RNG, strength=2), ValueError, "0 to 1, got 2"),

@@ -55,3 +55,19 @@ def test_griffin_lim_finds_a_consistent_phase():
     plain = [convergence_db(n, 0.0) for n in (1, 4, 16, 64)]
     assert plain == sorted(plain, reverse=True)  # Griffin & Lim, theorem: the error never rises
     assert convergence_db(64, 0.99) < plain[-1] < plain[0] - 6
+
+
+@pytest.mark.parametrize("delay_s", [0.021, 0.1, 0.37])
+def test_a_ripple_of_so_many_db_reads_as_much_at_its_delay(delay_s):
+    frequency_hz = torch.arange(22051, dtype=torch.float64)
+    level_db = 30 - frequency_hz / 500 + 3.0 * torch.cos(2 * math.pi * frequency_hz * delay_s)
+    edges = tuple(0.01 * 1.02**k for k in range(190))
+    band = {"low_hz": 200.0, "high_hz": 8000.0, "smooth_hz": 200.0}
+    found = spectra.ripples(10 ** (level_db.to(torch.complex128) / 20), 1.0, edges, **band)
+    cell = int(found.argmax())
+    assert edges[cell] <= delay_s * 1.01
+    assert delay_s * 0.99 <= edges[cell + 1]
+    # The loss between two bins, and what the running mean takes away of it.
+    assert float(found[cell]) == pytest.approx(3.0, rel=0.25)
+    far = abs(torch.tensor(edges[:-1]) / delay_s - 1) > 0.2
+    assert float(found[far].max()) < 0.3
