@@ -122,20 +122,23 @@ def predict(
     mono = to_mono(check_audio(audio, sample_rate))
     _check_enough(mono, sample_rate)
     mono = resample(mono, sample_rate, sound.sample_rate)
-    cut = windows(mono, sound.samples, most=MOST_WINDOWS)
-    clips = features(torch.from_numpy(cut), sound)
+    clips = features(torch.from_numpy(windows(mono, sound.samples, most=MOST_WINDOWS)), sound)
     if not model.can_judge:
         return decode(model, clips, shelf)
-    return _with_knobs(_judged(model, clips, shelf), cut)
+    return _with_knobs(_judged(model, clips, shelf), mono, sound.sample_rate)
 
 
-def _with_knobs(found: Prediction, clips: np.ndarray) -> Prediction:
-    """The prediction with knobs that a network of their own reads; not of a network in training."""
-    from labkit.systems.knobs import model as knobs  # it imports this module
-
+def _with_knobs(found: Prediction, mono: np.ndarray, sample_rate: int) -> Prediction:
+    """The prediction with the knobs that the shipped reader of knobs finds."""
     if not found.chain.steps:
         return found
-    reading = knobs.read(knobs.shipped(), clips, found.chain.names)
+    from labkit.systems.knobs import model as knobs  # it imports this module
+
+    reader = knobs.shipped()
+    sound = reader.config.sound
+    mono = resample(mono, sample_rate, sound.sample_rate)
+    clips = windows(mono, sound.samples, most=MOST_WINDOWS)
+    reading = knobs.read(reader, clips, found.chain.names)
     return replace(found, chain=reading.chain, guesses=reading.guesses)
 
 
