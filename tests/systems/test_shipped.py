@@ -19,6 +19,8 @@ from labkit.signal.sources import GeneratedMixes
 from labkit.signal.speech import GeneratedSpeech
 from labkit.systems import blackbox, pedal_order, saturation
 from labkit.systems.blackbox.data import TS9
+from labkit.systems.knobs.model import read as read_knobs
+from labkit.systems.knobs.train import knobs_in_unit
 from labkit.systems.pedal_order.config import canonical_names
 from labkit.systems.pedal_order.data import examples_for_scoring
 from labkit.systems.pedal_order.model import features
@@ -42,7 +44,14 @@ MOST_PARAMETERS = {
 }
 # Other processors round differently: chains and curves at a tie, a frame between two codewords,
 # a switch of one patch of twelve may fall on the other side.
-NEAR = {"pedal_order": 2, "knobs": 5e-3, "codec": 0.1, "synth": 0.5, "saturation": 0.02, "curves named": 1}
+NEAR = {
+    "pedal_order": 2,
+    "knobs": 5e-3,
+    "codec": 0.1,
+    "synth": 0.5,
+    "saturation": 0.02,
+    "curves named": 1,
+}
 load = functools.cache(lambda name, preset=None: system(name).load(preset=preset))
 every_checkpoint = pytest.mark.parametrize(("name", "preset"), SHIPPED)
 
@@ -88,6 +97,18 @@ def test_it_scores_again_what_its_card_says(name, preset, request):
     for key, right in wanted.items():
         near = NEAR.get(key, NEAR.get(name, 1e-3))
         assert scores[key] == pytest.approx(right, abs=near), key
+
+
+def test_what_the_reader_of_knobs_calls_a_guess_is_one():
+    model, errors = load("knobs"), {True: [], False: []}
+    nine = pedal_order.PROTOCOLS["nine"]
+    for example in examples_for_scoring(model.config.sound, nine, "generated", 30, seed=5):
+        said, guesses, _ = read_knobs(model, example.wet, example.chain.names)
+        units = (knobs_in_unit(chain, nine.pedals).tolist() for chain in (example.chain, said))
+        for (pedal, knob), true, heard in zip(model.knobs, *units, strict=True):
+            if true >= 0:
+                errors[knob in guesses.get(pedal, ())].append(abs(true - heard))
+    assert np.mean(errors[False]) < 0.15 < 0.2 < np.mean(errors[True]) < 0.27
 
 
 def test_the_tables_say_that_controllers_listen():
