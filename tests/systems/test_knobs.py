@@ -135,12 +135,18 @@ def test_the_windows_vote_and_guesses_are_named(names):
     assert ((unit - 0.5).abs() < 0.1).all()
 
 
-def test_only_a_finished_network_of_pedal_order_asks_it(monkeypatch):
+def test_a_finished_network_asks_it_for_the_knobs_of_six_pedals(monkeypatch):
     model, (dry, rate) = pedal_order.load(), load_phrase("riff")
-    pedals = Chain((Step("distortion", {"drive_db": 24.0}),))
-    wet = pedals.render(dry, rate)
-    found = pedal_order.predict(model, wet, rate)
-    assert found.chain.names == ("distortion",)
-    model.forget_judge()
-    monkeypatch.setattr(reading, "read", None)  # it is not called
+    wet = Chain((Step("distortion", {"drive_db": 24.0}),)).render(dry, rate)
+    asked = []
+    answer = (Chain((Step("distortion", {"drive_db": 9.0}),)), {"distortion": ["drive_db"]}, None)
+    monkeypatch.setattr(
+        reading, "read", lambda *given: asked.append(given[2]) or reading.Reading(*answer)
+    )
+    found = pedal_order.predict(model, wet, rate, shelf=pedal_order.SIX)
+    assert asked == [("distortion",)]
+    assert (found.chain, found.guesses) == answer[:2]
     assert pedal_order.predict(model, wet, rate).guesses == {}
+    model.forget_judge()  # as a network in training
+    assert pedal_order.predict(model, wet, rate, shelf=pedal_order.SIX).guesses == {}
+    assert len(asked) == 1
