@@ -121,6 +121,13 @@ def test_a_run_hears_with_the_ear_that_it_is_given(tmp_path):
     given = pedal_order.load(ear).state_dict()
     for name, weight in trained.ear.state_dict().items():
         assert torch.equal(weight, given[name])
+    start = knobs.build(config.but(seed=1))  # another ear
+    knobs.save(start, tmp_path / "start.safetensors")
+    data, start_file = Data(("generated",), n_dry=2), tmp_path / "start.safetensors"
+    again = knobs.SYSTEM.train(config, tmp_path / "again", data=data, start=start_file)
+    start = knobs.load(start_file)  # kept in half precision
+    for name, weight in again.ear.state_dict().items():
+        assert torch.equal(weight, start.ear.state_dict()[name])
 
 
 @pytest.mark.parametrize("names", [("delay",), ("distortion", "chorus", "reverb")])

@@ -186,7 +186,7 @@ class KnobModel(nn.Module):
         net, sound = config.net, config.sound
         n_pedals = len(net.pedals)
         self.knobs = knobs_of(net.pedals)
-        self.ear = Ear(config)
+        self.ear, self.has_ear = Ear(config), False
         n_bands, n_cells = len(FRAME_BANDS), len(FRAME_EDGES) - 1
         self.comb = nn.Sequential(
             nn.BatchNorm2d(n_bands), _halving(n_bands, 16), _halving(16, 24), _halving(24, 32)

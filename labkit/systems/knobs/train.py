@@ -29,8 +29,8 @@ from labkit.systems.system import Training
 class Data(train.Source):
     """Where the training sound comes from."""
 
-    # network of pedal order whose convolutions and encoder it hears with; the shipped one of nine
-    # pedals by default
+    # network of pedal order whose convolutions and encoder it hears with; by default those of
+    # --start, or of the shipped network of nine pedals
     ear: Path | None = None
 
 
@@ -66,11 +66,18 @@ def knobs_in_unit(chain: Chain, pedals: Sequence[str]) -> Tensor:
 @contextmanager
 def training(config: Config, data: Data, model: KnobModel, run_dir: Path) -> Iterator[Training]:
     """Rendered examples, heard with the ear of a network of pedal order."""
-    trained = pedal_order.load(data.ear, preset="nine").state_dict()
-    own = {name: trained.get(name) for name in model.ear.state_dict()}
-    fill(model.ear, {name: weight for name, weight in own.items() if weight is not None})
+    if data.ear is not None or not model.has_ear:
+        trained = pedal_order.load(data.ear, preset="nine").state_dict()
+        names = trained.keys() & model.ear.state_dict().keys()
+        fill(model.ear, {name: trained[name] for name in names})
     examples = Examples(model.eval(), train.dry_pools(config, data), run_dir / "cache")
     yield Training(examples, loss)
+
+
+def begin_from(model: KnobModel, start: KnobModel) -> None:
+    """Begin with the weights of another reader, and hear with its ear."""
+    fill(model, start.state_dict())
+    model.has_ear = True
 
 
 def loss(model: KnobModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
