@@ -9,6 +9,7 @@ from labkit.signal.seeds import generator
 from labkit.signal.shipped import load_phrase
 from labkit.systems import knobs, pedal_order
 from labkit.systems.knobs import model as reading
+from labkit.systems.knobs.score import _DECODER, _NAME, score
 from labkit.systems.knobs.train import Data, knob_nats, knobs_in_unit, loss
 from labkit.systems.pedal_order.data import Example
 
@@ -107,6 +108,11 @@ def test_a_delay_is_found_to_a_quarter_of_a_millisecond_where_it_is_looked_for()
         assert abs(reading.exact_delay(wet, CONFIG.sound, around) - 0.3141) < 5e-4
 
 
+def test_it_hears_wet_sound_alone():
+    with pytest.raises(ValueError, match="use_dry must be off"):
+        knobs.Config().but(use_dry=True)
+
+
 def test_knobs_that_are_not_there_cost_nothing():
     logits = torch.zeros(2, 3, 16)
     nats, there = knob_nats(logits, torch.tensor([[0.0, -1.0, 1.0], [-1.0, -1.0, -1.0]]))
@@ -157,3 +163,17 @@ def test_a_finished_network_asks_it_for_the_knobs_of_six_pedals(monkeypatch):
     model.forget_judge()  # as a network in training
     assert pedal_order.predict(model, wet, rate, shelf=pedal_order.SIX).guesses == {}
     assert len(asked) == 1
+
+
+def test_the_exam_scores_few_clips_beside_constant_decoder_and_another_clips_sound():
+    rows = score(knobs.load(), n=4, sources=("generated",), protocols=("nine",), seed=3)
+    found = {(row.name, row.metric): row for row in rows}
+    ours, decoder = (found[name, "knob error"] for name in (_NAME, _DECODER))
+    assert ours.ours < ours.prior == decoder.prior
+    assert ours.ours < ours.control
+    nats = found[_NAME, "nats of the knobs"]
+    assert 0 < nats.ours < nats.oracle
+    assert nats.control < nats.ours
+    assert (_NAME, "MR-STFT of the re-creation") in found
+    alone = [metric for _, metric in found if metric.startswith("error of ")]
+    assert 0 < len(alone) < len(knobs.load().knobs)

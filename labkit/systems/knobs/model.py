@@ -66,6 +66,10 @@ class Config(system.Config):
         )
     )
 
+    def __post_init__(self) -> None:
+        if self.sound.use_dry:
+            raise ValueError("use_dry must be off: the reader of knobs hears the wet sound alone")
+
 
 def knobs_of(pedals: Sequence[str]) -> list[tuple[str, str]]:
     """(pedal, knob) of each knob, pedal by pedal."""

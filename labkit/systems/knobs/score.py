@@ -42,13 +42,15 @@ def score(
         split: use validation to choose anything; it has no real recordings.
         seed: random seed of clips and chains.
     """
-    rows, sound, config = [], model.config.sound, model.config
-    pedals = config.net.pedals
+    rows, net, sound = [], model.config.net, model.config.sound
+    pedals = net.pedals
     for protocol in (PROTOCOLS[one] for one in protocols):
         decoder = pedal_order.load(preset="nine" if protocol.name == "nine" else None)
         for kind in (one for one in sources if split == "test" or one != "real"):
             drawn = examples_for_scoring(sound, protocol, kind, n, seed=seed, split=split)
             examples = [example for example in drawn if example.chain.steps]
+            if not examples:
+                continue
             ids = [example.source_id for example in examples]
             chains = [example.chain for example in examples]
             order = generator(seed, "controls", protocol.name, kind).permutation(len(ids))
@@ -75,9 +77,11 @@ def score(
             rows.append(_row(decoder_errors, there, ids, **beside, **facts))
             for k, knob in enumerate(model.knobs if protocol.name == "nine" else ()):
                 alone = there & (torch.arange(len(model.knobs)) == k)
+                if not alone.any():  # of few clips
+                    continue
                 metric = f"error of {' '.join(knob)}"
                 rows.append(_row(errors, alone, ids, name=_NAME, metric=metric, **facts))
-            possible = there.sum(1) * math.log(config.net.n_bins)
+            possible = there.sum(1) * math.log(net.n_bins)
             gained = {
                 who: possible - knob_nats(torch.stack([r.votes for r in found]), truth)[0].sum(1)
                 for who, found in read_from.items()

@@ -133,7 +133,7 @@ def _with_knobs(
 ) -> Prediction:
     """The prediction with the knobs that the shipped reader of knobs finds.
 
-    For the shelf of three the decoder's stay: validation re-creates no nearer without them.
+    For the shelf of three the decoder's stay: validation clips are re-created better with them.
     """
     if not found.chain.steps or set(shelf) <= set(THREE):
         return found
