@@ -56,17 +56,22 @@ class Heard:
         return float(np.interp(np.log(at), np.log(self.hz), self.gain_db).mean())
 
 
-def heard(model: text.TextToEffects | None, prompt: str, noise: np.ndarray) -> Heard:
-    """The answer to a prompt, measured; a sentence that is refused as a whole changes nothing."""
+def heard(
+    model: text.TextToEffects | None, prompt: str, noise: np.ndarray, of_noise: np.ndarray
+) -> Heard:
+    """The answer to a prompt, measured on noise (1, samples) with a spectrum `of_noise`.
+
+    A sentence that is refused as a whole changes nothing.
+    """
     try:
-        found = text.predict(model, noise, RATE, prompt)
+        found = text.predict(model, noise[:, : RATE // 10], RATE, prompt)
         preset, said = found.preset, " ".join(found.reading.missed)
     except ValueError as error:
         preset, said = text.Preset(), str(error)
     level = {name: knobs for name, knobs in preset.pedals.items() if name == "gain"}
     wet = text.Preset(preset.eq, pedals=level).board(RATE)(noise, RATE)
-    hz, power = welch(np.concatenate([noise, wet]), RATE, nperseg=8192)
-    gain_db = 10 * np.log10(power[1, 1:] / power[0, 1:])
+    hz, power = welch(wet[0], RATE, nperseg=8192)
+    gain_db = 10 * np.log10(power[1:] / of_noise[1:])
     return Heard(preset, preset.chain(RATE), hz[1:], gain_db, said.lower())
 
 
@@ -123,9 +128,10 @@ def verdict(check: str, of: Heard) -> str:
 def judged(path: Path, model: text.TextToEffects | None) -> Iterator[tuple]:
     """Row, verdict, failed checks, and what the answer says, of each prompt of a list."""
     noise = 0.1 * generator(0, "prompts").standard_normal((1, 4 * RATE)).astype(np.float32)
+    _, of_noise = welch(noise[0], RATE, nperseg=8192)
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            of = heard(model, row["prompt"], noise)
+            of = heard(model, row["prompt"], noise, of_noise)
             found = {check: verdict(check.strip(), of) for check in row["check"].split(";")}
             worst = max(found.values(), key=(RIGHT, WRONG, OPPOSITE).index)
             yield row, worst, [check for check, said in found.items() if said != RIGHT], of.said

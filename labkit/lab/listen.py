@@ -15,7 +15,6 @@ from pathlib import Path
 import anywidget
 import numpy as np
 import traitlets
-from scipy import stats
 
 from labkit.measure.loudness import Clip, as_channels, loudness_lufs, match_all, peak_db
 from labkit.signal.files import HIGHEST_VORBIS_RATE
@@ -115,7 +114,8 @@ def abx_verdict(n_correct: int, n_trials: int) -> str:
     """
     if n_trials == 0:
         return "no trials yet"
-    p_value = stats.binomtest(n_correct, n_trials, 0.5, "greater").pvalue
+    n_at_least = sum(math.comb(n_trials, k) for k in range(n_correct, n_trials + 1))
+    p_value = n_at_least / 2**n_trials
     meaning = "this could be luck"
     if p_value < 0.05:
         meaning = "you hear a difference"

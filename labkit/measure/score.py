@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import ndtr, stdtrit
 
 from labkit.signal.paths import data_dir, replace_text
 from labkit.signal.seeds import generator
@@ -127,11 +127,7 @@ def read(system: str, *, path: Path | None = None) -> list[Row]:
 
 
 def bootstrap_interval(
-    values: ArrayLike,
-    groups: Sequence[object] | np.ndarray,
-    *,
-    seed: int,
-    n: int = 2000,
+    values: ArrayLike, groups: Sequence[object] | np.ndarray, *, seed: int, n: int = 2000
 ) -> tuple[float, float]:
     """A 95 % interval for the mean of (clips,), by `n` draws of whole sources: the groups (clips,).
 
@@ -148,7 +144,7 @@ def bootstrap_interval(
     means = np.bincount(index, values)[draws].sum(1) / counts[draws].sum(1)
     # The t quantile takes the place of the normal one: with few sources the percentile is too
     # narrow.
-    t = stats.t.ppf((1 - 0.95) / 2, size - 1)
-    tail = stats.norm.cdf(np.sqrt(size / (size - 1)) * t)
+    t = stdtrit(size - 1, (1 - 0.95) / 2)
+    tail = ndtr(np.sqrt(size / (size - 1)) * t)
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

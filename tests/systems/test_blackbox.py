@@ -543,22 +543,22 @@ def test_a_file_gets_the_loudness_that_is_asked_for_as_far_as_its_peaks_allow(
 
 @pytest.mark.usefixtures("wire")
 def test_memory_does_not_grow_with_the_file(small, tmp_path):
-    """Ten minutes against one, in Python's arrays; the file itself would take 13 MB more.
+    """Five minutes against one, in Python's arrays; the file itself would take 6 MB more."""
+    model = build(small()).eval()
 
-    The lesser peak of two runs counts: a thread left over from another test may allocate, too.
-    """
-    model, peaks = build(small()).eval(), []
-    for minutes in (1, 10, 10):
+    def peak(minutes):
         path = tmp_path / f"{minutes}.wav"
-        with soundfile.SoundFile(path, "w", 6000, 1, "PCM_16") as file:
-            for _ in range(minutes):
-                file.write(noise(60 * 6000))
+        soundfile.write(path, np.tile(noise(60 * 6000), minutes), 6000)
         tracemalloc.start()
         enhance_file(model, path, tmp_path / "out.wav", hop_s=4.0)
-        peaks.append(tracemalloc.get_traced_memory()[1])
+        assert soundfile.info(tmp_path / "out.wav").frames == minutes * 60 * 6000
+        found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert soundfile.info(tmp_path / "out.wav").frames == 10 * 60 * 6000
-    assert min(peaks[1:]) < peaks[0] + 500_000
+        return found
+
+    limit = peak(1) + 500_000
+    # A thread left over from another test may allocate, too: then the second run counts.
+    assert any(peak(5) < limit for _ in range(2))
 
 
 @pytest.mark.usefixtures("wire")
@@ -614,8 +614,7 @@ def test_where_no_plug_in_is_installed_pedalboards_effects_stand_in_and_say_so(
 
 
 @pytest.mark.parametrize(
-    ("name", "turn"),
-    [("ZamEQ2", 0.15), ("ZaMultiComp", -0.4), ("ZamComp", -0.15)],
+    ("name", "turn"), [("ZamEQ2", 0.15), ("ZaMultiComp", -0.4), ("ZamComp", -0.15)]
 )
 def test_a_stand_in_is_nearer_to_its_plug_in_than_the_dry_sound(name, turn):
     if name not in {info.name for info in installed_plugins() if not info.why_not}:
@@ -681,7 +680,7 @@ def dulled(monkeypatch):
 def test_rows_stand_beside_what_they_must(small, dulled):
     """The searches find the treble and an untrained network does not."""
     dulled(2)
-    rows = score.score(untrained(small()), n=2, n_real=0, renders=40)
+    rows = score.score(untrained(small()), n=2, n_real=0, renders=20)
     left, _, loudness = rows
     assert (left.metric, left.n, loudness.metric) == ("MR-STFT left", 2, "loudness error")
     assert left.oracle <= left.prior < 0.95 * left.ours
@@ -700,7 +699,7 @@ def test_speech_is_also_scored_by_the_noise_in_its_pauses(small, monkeypatch):
     made = data.Examples(noisy, None, words + hiss, ("a", "b"), drawn=False)
     monkeypatch.setattr(data, "examples", lambda *_, **__: made)
     monkeypatch.setattr(rules, "_N_CONSTANT", 2)
-    rows = score.score(untrained(small(task="speech")), n=2, n_real=0, renders=8)
+    rows = score.score(untrained(small(task="speech")), n=2, n_real=0, renders=2)
     (pauses,) = [row for row in rows if row.metric == "noise in pauses"]
     assert (pauses.unit, pauses.n) == ("dB", 2)
     assert pauses.floor == pytest.approx(-30.0, abs=1.0)  # doing nothing
@@ -721,7 +720,7 @@ def test_the_first_plug_ins_are_scored_alone_and_sounds_and_curves_are_saved(
     small, dulled, tmp_path
 ):
     dulled(2)
-    model, options = untrained(small()), {"n": 2, "n_real": 0, "renders": 20}
+    model, options = untrained(small()), {"n": 2, "n_real": 0, "renders": 2}
     rows = score.score(model, n_units=1, save=tmp_path / "heard", **options)
     assert rows[0].protocol == "pairs, by the first 1 of 2 plug-ins"
     assert len(list((tmp_path / "heard").iterdir())) == 2 * 4

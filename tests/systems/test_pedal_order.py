@@ -103,6 +103,8 @@ def test_the_prior_is_enumerated():
     assert share == pytest.approx(2 / 150, abs=0.008)
     assert prior["delay", "reverb"] == pytest.approx(2 / 150)
     assert ("reverb", "delay") not in prior
+    single = PROTOCOLS["single"].probabilities()
+    assert single == pytest.approx({(): 0.1} | {(name,): 0.1 for name in NINE})
 
 
 def test_a_network_for_nine_pedals_begins_with_what_one_for_six_knows(small):

@@ -6,11 +6,7 @@ import torch
 from labkit.effects.synths.kosc import render
 from labkit.signal.seeds import torch_generator
 from labkit.systems.synth import SYSTEM, build
-from labkit.systems.synth.kosc import (
-    N_MAP,
-    log_spectral_distance,
-    true_map,
-)
+from labkit.systems.synth.kosc import N_MAP, log_spectral_distance, true_map
 
 TINY = SYSTEM.presets["kosc"].but(
     n_oscillators=3, hidden=32, width=24, n_layers=1, batch_size=8, steps=2, warmup_steps=0

@@ -1,6 +1,7 @@
 """A patch: named knobs and choices, drawn from a seed, encoded as a vector and decoded exactly."""
 
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,7 +57,7 @@ class Knob:
         """Raise ValueError unless `value` is the point or in the range."""
         if value == self.point:
             return
-        number = not isinstance(value, str) and np.isfinite(value)
+        number = not isinstance(value, str) and math.isfinite(value)
         if not number or not 0 <= self.step(value) <= self.steps:
             raise ValueError(f"{self.name} must lie in {self.low:g}..{self.high:g}, got {value!r}")
 
@@ -65,7 +66,7 @@ class Knob:
         is_point = value == self.point
         unit = 0.0
         if not is_point:
-            unit = (self.step(value) / self.steps - (self.steps // 2) / self.steps) * np.sqrt(12)
+            unit = (self.step(value) / self.steps - (self.steps // 2) / self.steps) * math.sqrt(12)
         return [unit] if self.point is None else [unit, _standard(is_point, self.point_share)]
 
     def decode(self, code: np.ndarray) -> float:
@@ -220,4 +221,4 @@ def read_sets(synthesizer: str) -> dict[str, SynthSpec]:
 
 
 def _standard(value: float, share: float) -> float:
-    return (value - share) / float(np.sqrt(share * (1 - share)))
+    return (value - share) / math.sqrt(share * (1 - share))

@@ -29,7 +29,7 @@ def score(
     *,
     n: int = 300,
     sources: Sequence[Literal[Kind, "behind"]] = (*SOURCES, *STRANGERS),
-    protocols: Sequence[Literal["three", "wide", "six", "nine"]] = tuple(PROTOCOLS),
+    protocols: Sequence[Literal["three", "wide", "six", "nine"]] = ("three", "wide", "six", "nine"),
     split: Literal["test", "validation"] = "test",
     seed: int = 1,
 ) -> list[Row]:

@@ -14,13 +14,7 @@ from labkit.effects.registry import effect
 from labkit.learn.checkpoints import fill
 from labkit.learn.training import Batch
 from labkit.systems import pedal_order
-from labkit.systems.knobs.model import (
-    Config,
-    KnobModel,
-    knobs_of,
-    place_of,
-    spread,
-)
+from labkit.systems.knobs.model import Config, KnobModel, knobs_of, place_of, spread
 from labkit.systems.pedal_order import data, train
 from labkit.systems.system import Training
 

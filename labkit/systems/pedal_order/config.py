@@ -86,6 +86,8 @@ PROTOCOLS = {
     "wide": Protocol("wide", f"{_THREE_EVENLY}; every knob drawn", THREE, "subsets", 3),
     "six": Protocol("six", f"6 pedals, {_SHUFFLED}", SIX, "shuffled", 5),
     "nine": Protocol("nine", f"9 pedals, {_SHUFFLED}", NINE, "shuffled", 5),
+    # What most recordings hold. The shuffled chains are never empty, and do not teach "no pedals".
+    "single": Protocol("single", "one of 9 pedals or none, evenly", NINE, "subsets", 1),
 }
 
 PAD, START, SEPARATOR, END = range(4)
@@ -189,7 +191,7 @@ class ChainTokens:
 class Sound:
     """What the network receives."""
 
-    # ways to draw random chains: three, wide, six, nine. A name given twice is used twice as often
+    # ways to draw chains: three, wide, six, nine, single. A name given twice is used twice as often
     protocols: tuple[str, ...] = ("six", "six", "three", "wide", "six")
     sample_rate: int = 44100  # Hz
     seconds: float = 2.0  # length of a clip, s

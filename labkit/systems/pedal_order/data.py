@@ -18,13 +18,7 @@ from labkit.signal.pool import Clip, DryPool, FreshClips, dry_pool
 from labkit.signal.seeds import generator
 from labkit.signal.sources import recordings
 from labkit.signal.units import set_rms
-from labkit.systems.pedal_order.config import (
-    PAD,
-    PROTOCOLS,
-    Config,
-    Protocol,
-    Sound,
-)
+from labkit.systems.pedal_order.config import PAD, PROTOCOLS, Config, Protocol, Sound
 from labkit.systems.pedal_order.model import feature_shape, features
 
 REAL_FOLDERS = ("guitar_di", "guitar_acoustic")

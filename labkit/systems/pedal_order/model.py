@@ -129,7 +129,7 @@ class PedalOrderModel(nn.Module):
         return encoded, summary, hints, torch.cat([statistics, summary, hints], dim=1)
 
     def pooled(self, clips: Tensor) -> Tensor:
-        """(b, n) the input of `judge` for each clip."""
+        """(b, n) the input of `judge`, `clean` and `cabinet` for each clip."""
         return self._read(clips)[3]
 
     @property
@@ -143,13 +143,13 @@ class PedalOrderModel(nn.Module):
             if name.startswith("judge"):
                 fitted.zero_()
 
-    def judge(self, clips: Tensor) -> dict[str, float]:
+    def judge(self, pooled: Tensor) -> dict[str, float]:
         """The probability of each of `KINDS` for a recording; its windows vote."""
-        hidden = F.linear(self.pooled(clips), self.judge_in[:, :-1], self.judge_in[:, -1]).relu()
+        hidden = F.linear(pooled, self.judge_in[:, :-1], self.judge_in[:, -1]).relu()
         votes = F.linear(hidden, self.judge_out[:, :-1], self.judge_out[:, -1]).log_softmax(1)
         return dict(zip(KINDS, votes.mean(0).softmax(0).tolist(), strict=True))
 
-    def clean(self, clips: Tensor, shelf: Sequence[str], empty: float | None) -> float:
+    def clean(self, pooled: Tensor, shelf: Sequence[str], empty: float | None) -> float:
         """The probability that no pedal of the shelf was used.
 
         It follows `empty`, the decoder's probability of no pedals, or (if None) the hints.
@@ -157,16 +157,16 @@ class PedalOrderModel(nn.Module):
         if empty is not None:
             evidence = torch.tensor(empty).logit(1e-6)
         else:
-            wanted = self.shelf_vector(shelf).to(clips)
-            present = self._read(clips)[2].view(len(clips), len(wanted), -1)[..., 0]
+            wanted = self.shelf_vector(shelf).to(pooled)
+            present = pooled[:, -self.hints.out_features :].unflatten(1, (len(wanted), -1))[..., 0]
             evidence = (F.logsigmoid(-present) * wanted).sum(1).mean()
         slope, offset = self.judge_clean[int(empty is None)]
         return float((slope * evidence + offset).sigmoid())
 
-    def cabinet(self, clips: Tensor) -> float:
+    def cabinet(self, pooled: Tensor) -> float:
         """The probability that a guitar cabinet stands behind the chain; windows vote."""
         into, offset = self.judge_cabinet[:-1], self.judge_cabinet[-1]
-        return float((self.pooled(clips) @ into + offset).mean().sigmoid())
+        return float((pooled @ into + offset).mean().sigmoid())
 
     def forward(self, clips: Tensor, shelf: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (b, t, n_tokens) of the token after each of `tokens` (b, t), and hint logits."""

@@ -104,11 +104,7 @@ class Refined:
 
 
 def predict(
-    model: PedalOrderModel,
-    audio: np.ndarray,
-    sample_rate: int,
-    *,
-    shelf: Sequence[str] = THREE,
+    model: PedalOrderModel, audio: np.ndarray, sample_rate: int, *, shelf: Sequence[str] = THREE
 ) -> Prediction:
     """The chain of pedals behind a wet recording: its windows vote, see `decode`.
 
@@ -174,12 +170,12 @@ def _judged(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Pred
     chain seldom, and never for six pedals or nine. The hints, which know each pedal, decide it
     there.
     """
-    opening = start(model, clips, shelf)
+    opening, pooled = start(model, clips, shelf), model.pooled(clips)
     orders = dict(_beam_search(model, opening, shelf, 12))
     few = set(shelf) <= set(THREE)
     empty = orders.pop((), 0.0)
-    clean = model.clean(clips, shelf, empty if few else None)
-    kinds = model.judge(clips)
+    clean = model.clean(pooled, shelf, empty if few else None)
+    kinds = model.judge(pooled)
     other = kinds["other"] + (kinds["six"] if few else 0.0)
     known = 1 - kinds["none"] - other
     factor = known * (1 - clean) / max(1 - empty, 1e-9)
@@ -189,8 +185,8 @@ def _judged(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Pred
         found[:2] = found[1], found[0]
     doubts = {"no_guitar": kinds["none"], "other_pedal": other}
     if model.judge_cabinet.any():
-        doubts["cabinet"] = model.cabinet(clips)
-    return _prediction(model, opening, found, **doubts)
+        doubts["cabinet"] = model.cabinet(pooled)
+    return _prediction(model, opening if few else None, found, **doubts)  # see `_with_knobs`
 
 
 def windows(audio: np.ndarray, samples: int, *, most: int) -> np.ndarray:
@@ -345,24 +341,26 @@ def decoded_knobs(
 
 @torch.inference_mode()
 def decode(
-    model: PedalOrderModel, clips: Tensor, shelf: Sequence[str], *, beams: int = 12
+    model: PedalOrderModel, clips: Tensor, shelf: Sequence[str], *, beams: int = 12, knobs=True
 ) -> Prediction:
     """The chain behind one recording, by beam search over the tokens that the grammar allows.
 
     Its windows, `clips` (windows, rows, frames), vote: the log-probabilities of the next token are
-    averaged over them. One beam is greedy.
+    averaged over them. One beam is greedy. Without `knobs` each stays in the middle of its range.
     """
     opening = start(model, clips, shelf)
-    return _prediction(model, opening, _beam_search(model, opening, shelf, beams))
+    orders = _beam_search(model, opening, shelf, beams)
+    return _prediction(model, opening if knobs else None, orders)
 
 
 def _prediction(
-    model: PedalOrderModel, opening: Cache, orders: Sequence[tuple[Names, float]], **doubts: float
+    model: PedalOrderModel, opening: Cache | None, orders: Sequence, **doubts: float
 ) -> Prediction:
-    """The prediction of these orders, the best first, and their probabilities."""
+    """The prediction of these orders, best first; with no `opening`, knobs are in the middle."""
     names, probability = orders[0]
-    chain = chain_space(names).from_unit(_knobs(model, opening, names))
-    return Prediction(chain, probability, tuple(orders), **doubts)
+    space = chain_space(names)
+    unit = np.full(space.n_knobs, 0.5) if opening is None else _knobs(model, opening, names)
+    return Prediction(space.from_unit(unit), probability, tuple(orders), **doubts)
 
 
 def start(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Cache:

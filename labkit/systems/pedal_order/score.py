@@ -50,7 +50,7 @@ def score(
     n_floor: int = 2000,
     n_refined: int = 0,
     sources: Sequence[Literal[Kind, "behind"]] = (*SOURCES, *STRANGERS),
-    protocols: Sequence[Literal["three", "wide", "six", "nine"]] = tuple(PROTOCOLS),
+    protocols: Sequence[Literal["three", "wide", "six", "nine", "single"]] = tuple(PROTOCOLS),
     split: Literal["test", "validation"] = "test",
     seconds: float | None = None,
     seed: int = 1,
@@ -176,15 +176,14 @@ def fixed_score(model: PedalOrderModel) -> dict[str, int]:
 def predictions(
     model: PedalOrderModel, protocol: Protocol, examples: Sequence[Example]
 ) -> list[Prediction]:
-    """The network's prediction of each example; the windows of a longer one vote."""
+    """The network's orders for each example, without knobs; the windows of a longer one vote."""
     sound, found = model.config.sound, []
     for example in examples:
         if example.wet.shape[1] > sound.samples:
-            parts = windows(example.wet, sound.samples, most=8)
-            clips = features(torch.from_numpy(parts), sound)
+            clips = features(torch.from_numpy(windows(example.wet, sound.samples, most=8)), sound)
         else:
             clips = example.features(sound)[None]
-        found.append(decode(model, clips, protocol.pedals, beams=6))
+        found.append(decode(model, clips, protocol.pedals, beams=6, knobs=False))
     return found
 
 

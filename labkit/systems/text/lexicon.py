@@ -140,14 +140,15 @@ def entry_of(word: str) -> tuple[str, bool] | None:
 
 
 @cache
+def _table_words() -> frozenset[str]:
+    tables = (table for name, table in words().items() if name not in ("no_slips", "foreign"))
+    return frozenset().union(*(table for table in tables if isinstance(table, frozenset | dict)))
+
+
+@cache
 def _is_known(word: str) -> bool:
     """Whether any table has the word, or an entry behind it."""
-    tables = (
-        table
-        for name, table in words().items()
-        if name not in ("no_slips", "foreign") and isinstance(table, frozenset | dict)
-    )
-    return any(word in table for table in tables) or bool(entry_of(word) or verb(word))
+    return word in _table_words() or bool(entry_of(word) or verb(word))
 
 
 @cache
