@@ -24,6 +24,9 @@ export NUMBA_CACHE_DIR := $(abspath $(VENV))/.numba
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval_sanitize.cfg --timeout=0
 
+# Without nbval, which takes seconds to load in each process.
+PYTEST := $(BIN)/python -m pytest -p no:nbval
+
 # Tests of one file run in one process; each process has one core, so torch gets one thread. The long files come first
 # (tests/conftest.py), so that all processes end at about the same time.
 PARALLEL := -n $(or $(JOBS),auto) --dist loadfile --no-loadscope-reorder
@@ -49,13 +52,13 @@ shell: setup ## open a shell that finds `labkit`, `tensorboard` and this Python
 test: export LAB_BUDGET := smoke
 test: export OMP_NUM_THREADS := 1
 test: setup lint ## run all that CI runs: lint, tests, every notebook
-	$(BIN)/python -m pytest -m "not long" $(PARALLEL)
+	$(PYTEST) -m "not long" $(PARALLEL)
 	$(MAKE) --no-print-directory notebooks
 
 test-all: export LAB_BUDGET := smoke
 test-all: export OMP_NUM_THREADS := 1
 test-all: test ## run `make test`, and the tests that are too long for it
-	$(BIN)/python -m pytest -m long
+	$(PYTEST) -m long
 
 lint: setup ## lint, format, import rules
 	$(BIN)/ruff check .
@@ -63,7 +66,7 @@ lint: setup ## lint, format, import rules
 	$(BIN)/lint-imports
 
 check: setup lint ## fast checks: lint, and the tests of the repository itself
-	$(BIN)/python -m pytest -q tests/test_house.py tests/test_doctor.py tests/notebooks/test_template.py
+	$(PYTEST) -q tests/test_house.py tests/test_doctor.py tests/notebooks/test_template.py
 
 notebooks: export LAB_BUDGET := smoke
 notebooks: export OMP_NUM_THREADS := 1

@@ -10,7 +10,7 @@ SYSTEM = System(
     presets={
         "base": Config(),
         "codes": Config().but(front_end="codes", protocols=("three",)),
-        "nine": Config().but(pedals=NINE, protocols=("nine", "nine", "nine", "six")),
+        "nine": Config().but(pedals=NINE, protocols=("nine", "nine", "six", "single")),
     },
     build=build,
     module=__name__,

@@ -39,7 +39,7 @@ MOST_WINDOWS = 8  # of a recording
 _PEAK_DBFS = -0.01  # of what would exceed full scale
 # A recording must be this long and, in its loudest 50 ms, this loud.
 LEAST_SECONDS, LEAST_DBFS = 0.5, -70.0
-# A cabinet is named above this probability. Of validation clips, half of which have one, .43 to .45
+# A cabinet is named above this probability. Of validation clips, half of which have one, .45 to .49
 # of those with one are named then, and .04 to .07 of those without.
 CABINET_NAMED = 0.65
 # What is said instead of a chain.

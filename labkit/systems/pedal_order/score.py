@@ -76,7 +76,10 @@ def score(
         raise ValueError(f"seconds must be above {sound.seconds:g}, got {seconds:g}")
     heard = sound if seconds is None else replace(sound, seconds=seconds)
     network = "transformer" + ("" if sound.front_end == "mel" else f" on {sound.front_end}")
+    known = len(model.config.net.pedals)
     for protocol in (PROTOCOLS[name] for name in trained):
+        # The network of nine has rows of its own beside those of the network of six.
+        name = network if len(protocol.pedals) == known or known <= 6 else f"{network} of {known}"
         draw = partial(examples_for_scoring, heard, protocol, seed=seed)
         kinds = [kind for kind in ("generated", "sampled") if kind in sources] or ["generated"]
         if seconds is None:
@@ -88,7 +91,7 @@ def score(
             ours = [canonical_names(one.chain.names) for one in found]
             rng = generator(seed, "controls", protocol.name, kind)
             ids = [e.source_id for e in examples]
-            facts = {"protocol": protocol.name, "name": network, "sources": kind}
+            facts = {"protocol": protocol.name, "name": name, "sources": kind}
             facts["seed"] = seed
             answers = {"ours": ours, "control": [ours[i] for i in rng.permutation(len(ours))]}
             if seconds is not None:
@@ -166,7 +169,7 @@ def _said(model: PedalOrderModel, clip: np.ndarray) -> Prediction:
 def fixed_score(model: PedalOrderModel) -> dict[str, int]:
     """How many of 48 fixed chains on generated guitars are named exactly, by protocol."""
     sound, right = model.config.sound, {}
-    for name in (one for one in ("three", "six", "nine") if one in sound.protocols):
+    for name in (one for one in ("three", "six", "nine", "single") if one in sound.protocols):
         examples = examples_for_scoring(sound, PROTOCOLS[name], "generated", 48, seed=11)
         pairs = zip(examples, predictions(model, PROTOCOLS[name], examples), strict=True)
         right[name] = sum(e.chain.names == canonical_names(f.chain.names) for e, f in pairs)
