@@ -21,6 +21,7 @@ import numpy as np
 import pedalboard
 import soundfile
 import torch
+from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.neural_network import MLPClassifier
@@ -218,15 +219,18 @@ def unknown_pedal(audio: np.ndarray, rng: np.random.Generator, known: Names) -> 
 @torch.inference_mode()
 def draw(model: PedalOrderModel, material: Material, places: range) -> dict[str, np.ndarray]:
     """What `judge` knows of clips, their kinds, and the decoder's probability of no pedals."""
-    found: dict[str, list] = {"known": [], "kind": [], "empty": []}
+    found: dict[str, list] = {"known": [], "kind": [], "empty": [], "empty_of_all": []}
+    pedals = model.config.net.pedals
     order = np.random.default_rng(0).permutation(len(material))
     for place in places:
         wet, kind, _ = material[int(order[place])]
         clip = features(torch.from_numpy(wet), model.config.sound)
         found["known"].append(model.pooled(clip)[0].numpy())
         found["kind"].append(kind)
-        heard = {} if material.split == "train" else dict(decode(model, clip, THREE).alternatives)
-        found["empty"].append(heard.get((), 0.0))
+        for name, shelf in (("empty", THREE), ("empty_of_all", pedals)):
+            needed = material.split == "validation"
+            heard = decode(model, clip, shelf, knobs=False).alternatives if needed else ()
+            found[name].append(dict(heard).get((), 0.0))
     return {name: np.array(values) for name, values in found.items()}
 
 
@@ -279,9 +283,12 @@ def fit(model: PedalOrderModel, train: dict[str, np.ndarray], validation: dict[s
     n = len(model.config.net.pedals)
     hints = torch.from_numpy(validation["known"][:, -n * (n + 1) :]).reshape(-1, n, n + 1)[..., 0]
     absent = torch.nn.functional.logsigmoid(-hints).sum(1).numpy()
-    empty = validation["empty"].clip(1e-6, 1 - 1e-6)
+    empty, of_all = (
+        logit(validation[name].clip(1e-6, 1 - 1e-6)) for name in ("empty", "empty_of_all")
+    )
+    learnt = "single" in model.config.sound.protocols
     rows = []
-    for evidence, wet in ((np.log(empty / (1 - empty)), ["three"]), (absent, ["three", "six"])):
+    for evidence, wet in ((empty, ["three"]), (of_all if learnt else absent, ["three", "six"])):
         used = np.isin(validation["kind"], ["clean", *wet])
         line = LogisticRegression(C=1e3, class_weight="balanced")
         line.fit(evidence[used, None], validation["kind"][used] == "clean")

@@ -12,7 +12,7 @@ from labkit.learn.encoders import ConvStem
 from labkit.learn.transformer import Decoder, Encoder
 from labkit.signal.seeds import seeded
 from labkit.signal.spectra import log_mel
-from labkit.systems.pedal_order.config import Config, Sound
+from labkit.systems.pedal_order.config import THREE, Config, Sound
 
 if TYPE_CHECKING:
     from labkit.systems.codec import Codec
@@ -149,18 +149,20 @@ class PedalOrderModel(nn.Module):
         votes = F.linear(hidden, self.judge_out[:, :-1], self.judge_out[:, -1]).log_softmax(1)
         return dict(zip(KINDS, votes.mean(0).softmax(0).tolist(), strict=True))
 
-    def clean(self, pooled: Tensor, shelf: Sequence[str], empty: float | None) -> float:
+    def clean(self, pooled: Tensor, shelf: Sequence[str], empty: float) -> float:
         """The probability that no pedal of the shelf was used.
 
-        It follows `empty`, the decoder's probability of no pedals, or (if None) the hints.
+        It follows `empty`, the decoder's probability of no pedals, or, where chains of such a shelf
+        were never empty in training, the hints.
         """
-        if empty is not None:
+        few = set(shelf) <= set(THREE)
+        if few or "single" in self.config.sound.protocols:
             evidence = torch.tensor(empty).logit(1e-6)
         else:
             wanted = self.shelf_vector(shelf).to(pooled)
             present = pooled[:, -self.hints.out_features :].unflatten(1, (len(wanted), -1))[..., 0]
             evidence = (F.logsigmoid(-present) * wanted).sum(1).mean()
-        slope, offset = self.judge_clean[int(empty is None)]
+        slope, offset = self.judge_clean[int(not few)]
         return float((slope * evidence + offset).sigmoid())
 
     def cabinet(self, pooled: Tensor) -> float:

@@ -167,14 +167,13 @@ def _judged(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Pred
     """`decode`, and what else the recording may be: no guitar, another pedal, no pedals.
 
     "No pedals" is decided apart, with a prior of one half, because the protocols draw the empty
-    chain seldom, and never for six pedals or nine. The hints, which know each pedal, decide it
-    there.
+    chain seldom, and never for six pedals. The hints, which know each pedal, decide it there.
     """
     opening, pooled = start(model, clips, shelf), model.pooled(clips)
     orders = dict(_beam_search(model, opening, shelf, 12))
     few = set(shelf) <= set(THREE)
     empty = orders.pop((), 0.0)
-    clean = model.clean(pooled, shelf, empty if few else None)
+    clean = model.clean(pooled, shelf, empty)
     kinds = model.judge(pooled)
     other = kinds["other"] + (kinds["six"] if few else 0.0)
     known = 1 - kinds["none"] - other
