@@ -159,21 +159,19 @@ def test_pedal_order_knows_chains_on_real_guitars():
     assert ours > 3 * row.chance
 
 
-def test_six_pedals_can_be_none():
-    model, six = load("pedal_order"), pedal_order.PROTOCOLS["six"]
-    rate = model.config.sound.sample_rate
-    clips = examples_for_scoring(model.config.sound, six, "generated", 48, seed=11)[:24]
-    clean = [
-        [
-            not pedal_order.predict(model, audio, rate, shelf=six.pedals).chain.steps
-            for audio in pair
-        ]
-        for pair in ((clip.aligned_dry, clip.wet) for clip in clips)
-    ]
-    dry, wet = np.mean(clean, axis=0)
-    # On 150 others: all and 2 %. Of 24 at 2 %, four or more happen once in a thousand times.
-    assert dry > 0.85
-    assert wet < 4 / 24
+# On 150 others of six: all and 2 %. Of 24 at 2 %, four or more happen once in a thousand times. Of
+# single pedals, one in ten is none, and about one in five of the others is said to be none.
+@pytest.mark.parametrize(("preset", "name", "most"), [("base", "six", 4), ("nine", "single", 12)])
+def test_no_pedals_are_said_to_be_none(preset, name, most):
+    model, protocol = load("pedal_order", preset), pedal_order.PROTOCOLS[name]
+    clips = examples_for_scoring(model.config.sound, protocol, "generated", 48, seed=11)[:24]
+    shelf = {"shelf": protocol.pedals}
+    dry, wet = (
+        [not pedal_order.predict(model, one, 44_100, **shelf).chain.steps for one in sounds]
+        for sounds in ([clip.aligned_dry for clip in clips], [clip.wet for clip in clips])
+    )
+    assert sum(dry) > 20
+    assert sum(wet) < most
 
 
 def test_pedal_order_refuses_what_is_no_guitar():
