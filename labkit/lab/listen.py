@@ -15,6 +15,7 @@ from pathlib import Path
 import anywidget
 import numpy as np
 import traitlets
+from scipy.special import bdtrc
 
 from labkit.measure.loudness import Clip, as_channels, loudness_lufs, match_all, peak_db
 from labkit.signal.files import HIGHEST_VORBIS_RATE
@@ -114,8 +115,7 @@ def abx_verdict(n_correct: int, n_trials: int) -> str:
     """
     if n_trials == 0:
         return "no trials yet"
-    n_at_least = sum(math.comb(n_trials, k) for k in range(n_correct, n_trials + 1))
-    p_value = n_at_least / 2**n_trials
+    p_value = bdtrc(n_correct - 1, n_trials, 0.5)  # of at least so many right by luck
     meaning = "this could be luck"
     if p_value < 0.05:
         meaning = "you hear a difference"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -188,6 +187,7 @@ def test_the_best_weights_on_validation_are_the_result(tmp_path):
 
 
 def test_a_full_disk_ends_a_run_in_one_line_and_leaves_what_was_whole(whole, tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource")  # not on Windows
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def full(row):

@@ -174,6 +174,21 @@ def test_no_pedals_are_decided_apart(shelf, row):
     assert found.alternatives[1][1] > found.probability
 
 
+@pytest.mark.parametrize(("pedals", "protocol"), [(SIX, "six"), (NINE, "single")])
+@torch.no_grad()
+def test_the_decoder_decides_whether_there_are_pedals_once_it_has_learnt_that(pedals, protocol):
+    model = pedal_order.build(SMALL.but(pedals=pedals, protocols=(protocol,))).eval()
+    model.judge_clean[:] = torch.tensor([1.0, 0.0])
+    heard, other = (model.pooled(clips(seed)) for seed in (1, 2))
+    said = [model.clean(*given) for given in ((heard, pedals, 0.9), (other, pedals, 0.9))]
+    if protocol == "single":
+        assert said == pytest.approx([0.9, 0.9])
+    else:  # by the hints
+        assert said[0] != pytest.approx(said[1])
+        assert said[0] == model.clean(heard, pedals, 0.1)
+    assert model.clean(heard, THREE, 0.2) == pytest.approx(0.2)
+
+
 def test_recreate_plays_the_chain_at_the_trained_level():
     audio = np.random.default_rng(0).normal(0, 0.003, (2, 30_000)).astype(np.float32)
     wet = pedal_order.recreate(TRUTH, audio, RATE)

@@ -159,8 +159,8 @@ def test_pedal_order_knows_chains_on_real_guitars():
     assert ours > 3 * row.chance
 
 
-# On 150 others of six: all and 2 %. Of 24 at 2 %, four or more happen once in a thousand times. Of
-# single pedals, one in ten is none, and about one in five of the others is said to be none.
+# On 150 others of six: all and 2 %. Of 24 at 2 %, four or more happen once in a thousand times.
+# Three of the single chains have no pedal, and seven of the others are said to have none.
 @pytest.mark.parametrize(("preset", "name", "most"), [("base", "six", 4), ("nine", "single", 12)])
 def test_no_pedals_are_said_to_be_none(preset, name, most):
     model, protocol = load("pedal_order", preset), pedal_order.PROTOCOLS[name]

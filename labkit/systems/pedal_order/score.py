@@ -91,8 +91,7 @@ def score(
             ours = [canonical_names(one.chain.names) for one in found]
             rng = generator(seed, "controls", protocol.name, kind)
             ids = [e.source_id for e in examples]
-            facts = {"protocol": protocol.name, "name": name, "sources": kind}
-            facts["seed"] = seed
+            facts = {"protocol": protocol.name, "name": name, "sources": kind, "seed": seed}
             answers = {"ours": ours, "control": [ours[i] for i in rng.permutation(len(ours))]}
             if seconds is not None:
                 exact = {who: chain_scores(truth, a)["exact"] for who, a in answers.items()}

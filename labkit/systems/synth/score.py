@@ -16,6 +16,7 @@ from labkit.signal.optional import need
 from labkit.signal.paths import real_data_dir
 from labkit.signal.recorded import recorded_notes
 from labkit.systems.synth import kosc
+from labkit.systems.synth import model as net
 from labkit.systems.synth.model import KOSC, SAMPLE_RATE, SynthModel, mono, note_features, pitch_of
 from labkit.systems.synth.predict import (
     N_BEST,
@@ -117,7 +118,7 @@ def rows(scores: Scores, names: Sequence[str], **facts: object) -> list[Row]:
     return found
 
 
-def sounds_of(kind: str, heard: Sound, synth: Synth, folder: Path, n: int) -> Iterator[Sound]:
+def sounds_of(kind: str, heard: net.Sound, synth: Synth, folder: Path, n: int) -> Iterator[Sound]:
     """Notes of the test split, other people's presets, or recordings, if they are here."""
     seconds, suffix = heard.seconds, synthesizer_of(heard.parameters).suffix
     real = real_data_dir() or Path("nowhere")
