@@ -114,6 +114,17 @@ def test_a_buffer_keeps_what_fits_and_renews_it():
     assert again.clip(2007).audio.tobytes() == second[7]
 
 
+def test_half_of_the_wet_clips_pass_what_stands_behind_the_pedals(pool):
+    config = SMALL.but(behind_share=0.5)
+    examples = Examples(config, [pool], 0, training=False, condition=CONDITIONS["wet"])
+    made = [examples.example(k) for k in range(24)]
+    left = [least_squares(e.clean, e.wet, ("tanh",)).residual for e in made]
+    # Alone, 16 bits and a level leave 1e-6 at most.
+    assert 6 <= sum(share > 1e-4 for share in left) <= 18
+    assert max(e.depth for e in made) <= 10
+    assert all(np.isfinite(e.wet).all() and e.wet.dtype == np.float32 for e in made)
+
+
 def test_network_inputs_ignore_levels_and_accept_silence(pool):
     example = one(pool, CONDITIONS["level"])
     inputs = network_inputs(SMALL, example.wet, example.reference)

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from labkit.effects.saturation import SPACE, saturate
 from labkit.learn.pool import ExampleCache, number_of
 from labkit.signal.augment import augment
+from labkit.signal.behind import behind_chain
 from labkit.signal.optional import need
 from labkit.signal.pool import Clip, DryPool, FreshClips, Source, check_split, dry_pool
 from labkit.signal.seeds import generator
@@ -89,10 +90,12 @@ def render(
     rng: np.random.Generator,
     *,
     training: bool = False,
+    behind: str | None = None,
 ) -> Example:
     """A clip through a curve at a depth drawn uniformly; the clean signal has peak 1 in the clip.
 
-    `training` augments the dry sound.
+    `training` augments the dry sound; `behind` is the split whose cabinets and the like, see
+    `behind_chain`, the wet sound passes then.
     """
     sound = config.sound
     audio = clip.audio[0]
@@ -107,6 +110,8 @@ def render(
     curve = condition.curves[int(rng.integers(len(condition.curves)))]
     # Two margins more at the start: the state of a curve with memory has settled.
     wet = saturate(audio[start - 2 * margin : stop], depth, curve=curve)[2 * margin :]
+    if behind is not None:
+        wet = behind_chain(wet[None], sound.sample_rate, rng, split=behind)[0]
     wet = _disturb(wet, condition, sound, rng)
     most = min(margin, round(condition.shift_ms * sound.sample_rate / 1000))
     shift = int(rng.integers(-most, most + 1))
@@ -148,7 +153,8 @@ def draw(
 ) -> list[Example]:
     """`n` examples on sources of one split, without augmentation; repeatable.
 
-    Raises FileNotFoundError if `sources` is real and there are no real recordings here.
+    `sources`: a kind of `dry_pool`, "real" (tests only), "behind" ("recorded", then
+    `behind_chain`). Raises FileNotFoundError if `sources` is real and there are no recordings here.
     """
     sizes = {"seconds": config.sound.clip_seconds, "sample_rate": config.sound.sample_rate}
     if sources == "real":
@@ -156,11 +162,14 @@ def draw(
         mixture = recordings(REAL_FOLDERS, **sizes)
         clips = [mixture.clip(rng, "test") for _ in range(n)]
     else:
-        pool = dry_pool(sources, split, min(n, 300), **sizes, seed=config.plan.seed)
+        kind = "recorded" if sources == "behind" else sources
+        pool = dry_pool(kind, split, min(n, 300), **sizes, seed=config.plan.seed)
         clips = [pool.clip(i % len(pool)) for i in range(n)]
     purpose = ("evaluation", condition.name, sources, split)
     rngs = (generator(seed, *purpose, i) for i in range(n))
-    return [render(config, clip, condition, rng) for clip, rng in zip(clips, rngs, strict=True)]
+    behind = split if sources == "behind" else None
+    pairs = zip(clips, rngs, strict=True)
+    return [render(config, clip, condition, rng, behind=behind) for clip, rng in pairs]
 
 
 class Examples(Dataset):
@@ -197,7 +206,11 @@ class Examples(Dataset):
         condition = self.condition or draw_condition(rng)
         # A buffer draws by itself, from the clips that are in memory at this index.
         number = index if isinstance(pool, BufferedClips) else int(rng.integers(len(pool)))
-        return render(self.config, pool.clip(number), condition, rng, training=self.training)
+        share, behind = self.config.sound.behind_share, None
+        if share > 0 and rng.random() < share:
+            behind = "train" if self.training else "validation"
+        given = {"training": self.training, "behind": behind}
+        return render(self.config, pool.clip(number), condition, rng, **given)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Network inputs and targets of example `index`."""

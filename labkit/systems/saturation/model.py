@@ -57,6 +57,8 @@ class Sound:
     margin_ms: float = 30.0
     clip_seconds: float = 2.5  # length of the dry clips from which examples are cut
     augment_strength: float = 0.5  # strength of the augmentation of dry training sound; 0 is off
+    # share of the examples, 0 to 1, that pass a cabinet, a room, a codec or the like afterwards
+    behind_share: float = 0.0
     n_fft: int = 4096  # FFT length of the log-mel spectrogram, samples
     hop_length: int = 2048  # step between its frames, samples
     n_mels: int = 64  # number of its mel bands

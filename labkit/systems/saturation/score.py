@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.data import default_collate
 
 from labkit.effects.saturation import SPACE
-from labkit.measure.score import SOURCES, Kind, Row, row
+from labkit.measure.score import SOURCES, STRANGERS, Kind, Row, row
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
 from labkit.systems.saturation.data import Example, draw, item
@@ -24,7 +24,7 @@ def score(
     *,
     n: int = 300,
     n_floor: int = 600,
-    sources: Sequence[Kind] = (*SOURCES, "recorded"),
+    sources: Sequence[Literal[Kind, "behind"]] = (*SOURCES, *STRANGERS),
     conditions: Sequence[Literal["level", "mp3", "curve", "wet", "wet_curve"]] = SCORED,
     seed: int = 1,
 ) -> list[Row]:
@@ -33,7 +33,7 @@ def score(
     Args:
         n: test clips for each condition and kind of dry sound.
         n_floor: other clips, from which the simple baseline learns.
-        sources: kinds of dry sound: generated, sampled, real (needs recordings).
+        sources: generated, sampled, real, recorded; behind: recorded, then a speaker, room, codec.
         conditions: level, mp3, curve (all with the clean recording); wet, wet_curve (without).
         seed: random seed of the clips.
     """

@@ -29,8 +29,9 @@ class Data:
     """Where the training sound comes from."""
 
     n_dry: int = 0  # dry clips of each kind, used repeatedly; 0: a new one for every example
-    # kinds of dry sound; sampled needs a soundfont
-    kinds: tuple[Literal["generated", "sampled"], ...] = ("generated", "sampled")
+    # kinds of dry sound, drawn equally often: generated, sampled (needs a soundfont) or recorded
+    # (needs recordings). A kind given twice is drawn twice as often
+    kinds: tuple[Literal["generated", "sampled", "recorded"], ...] = ("generated", "sampled")
     folder: Path | None = None  # folder of your own clean recordings, used instead of the kinds
     # which files belong together, e.g. because one player made them; such files are never split
     # between training and validation. folder: first folder of their path (folder:2: first two);
