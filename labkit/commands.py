@@ -37,7 +37,7 @@ def chain(
         refine: fit the knobs until the dry recording through the chain sounds like the wet one.
             --dry must be the very signal that entered the pedals.
         shelf: three (chorus, distortion, reverb), six (compressor, phaser, delay too) or nine
-            (flanger, vibrato, tremolo too) pedals. Nine have a network of their own.
+            (flanger, vibrato, tremolo too) pedals. The fewer there are, the surer is the answer.
         export: also write a Faust program, or a card that shows the knob positions (SVG, PDF),
             or a plug-in (lv2 or vst3; needs Faust and a compiler).
         out: folder for the files; by default output/FILE, if --dry or --export is given.
@@ -64,8 +64,8 @@ def chain(
         if kind in export and (install := faust.missing(f".{kind}")):
             raise FileNotFoundError(f"--export {kind} compiles the chain: {install}")
 
-    model = pedal_order.load(checkpoint, preset="nine" if shelf == "nine" else None)
-    pedals = pedal_order.PROTOCOLS[shelf].pedals
+    model = pedal_order.load(checkpoint)
+    pedals = pedal_order.SHELVES[shelf]
     found = pedal_order.predict(model, wet, sample_rate, shelf=pedals)
     refusal = found.refusal
     certainty = found.no_guitar + found.other_pedal if refusal else found.probability

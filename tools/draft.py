@@ -216,7 +216,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=300)
     parser.add_argument("--taught", type=int, default=4000)
     given = parser.parse_args()
-    networks = pedal_order.load(preset="nine"), knobs.load()
+    networks = pedal_order.load(), knobs.load()
     kinds = ("generated", "sampled", "recorded")
     each = given.taught // len(kinds)
     lessons = joined([hear(*networks, kind, "train", each) for kind in kinds])

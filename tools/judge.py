@@ -5,8 +5,6 @@
     judge.py CLIPS --cabinets                             draws guitars with and without a cabinet
     judge.py CLIPS --cabinets --checkpoint FILE           fits what names a cabinet
 
-`--preset nine`, where clips are drawn, draws for the network of nine pedals.
-
 A DIR has folders of recordings without a guitar (speech, music, drums), each drawn as often as the
 others. The guitars are generated, sampled and recorded ones (`LABKIT_REAL_DATA`): training groups
 for the head, validation groups for what is fitted to its answers.
@@ -38,7 +36,7 @@ from labkit.signal.seeds import generator
 from labkit.signal.sources import GeneratedGuitars, GeneratedMixes, drums, excerpt
 from labkit.signal.speech import GeneratedSpeech
 from labkit.systems import pedal_order
-from labkit.systems.pedal_order.config import PROTOCOLS, SIX, THREE, Names
+from labkit.systems.pedal_order.config import PROTOCOLS, SHELVES, SIX, THREE
 from labkit.systems.pedal_order.data import prepare
 from labkit.systems.pedal_order.model import KINDS, PedalOrderModel, features
 from labkit.systems.pedal_order.predict import CABINET_NAMED, decode
@@ -55,7 +53,7 @@ PARTS = {
 CABINETS = {"cabinets_train": ("train", 3000), "cabinets_validation": ("validation", 800)}
 # How often each of `KINDS` is expected beside how often it is drawn. Chosen on validation clips:
 # the fewest guitars are refused for which a pedal is named (.5 or more) in 2.5 % of no guitars.
-EXPECTED = {"three": 1.0, "six": 0.05, "other": 0.02, "none": 0.05}
+EXPECTED = {"three": 1.0, "six": 0.05, "nine": 0.05, "other": 0.02, "none": 0.05}
 PLUCKED = ("guitar", "bass", "plucked")
 
 
@@ -63,7 +61,7 @@ class Material:
     """Clips of one split: item i is (wet (1, samples), kind, group), and depends on i alone."""
 
     def __init__(self, config, split: str, others: Path | None, seed: int = 0) -> None:
-        sound, self.pedals = config.sound, config.net.pedals
+        sound = config.sound
         size = {"seconds": SECONDS, "sample_rate": RATE}
         self.sound, self.split, self.seed = sound, split, seed
         self.guitars = [GeneratedGuitars(**size), RecordedGuitars(**size), Sampled(**size)]
@@ -79,7 +77,7 @@ class Material:
     def __getitem__(self, index: int) -> tuple[np.ndarray, str, str]:
         rng = generator(self.seed, "judge", self.split, index)
         guitar = index < N_GUITARS[self.split]
-        kind = ("clean", "three", "six", "other")[index % 4] if guitar else "none"
+        kind = ("clean", *SHELVES, "other")[index % 5] if guitar else "none"
         wet, group = self.guitar(rng, kind) if guitar else self.other(rng)
         if rng.random() < 0.5:
             wet = behind_chain(wet, RATE, rng, split=self.split)
@@ -88,7 +86,7 @@ class Material:
     def with_cabinet(self, index: int) -> tuple[np.ndarray, bool]:
         """A guitar, dry or through a chain, and whether a cabinet stands behind it: half do."""
         rng = generator(self.seed, "cabinets", self.split, index)
-        wet, _ = self.guitar(rng, ("clean", "three", "six")[index % 3])
+        wet, _ = self.guitar(rng, ("clean", *SHELVES)[index % 4])
         there = bool(rng.random() < 0.5)
         if there or rng.random() < 0.5:
             wet = behind_chain(wet, RATE, rng, split=self.split, cabinet=there)
@@ -98,11 +96,10 @@ class Material:
         """A guitar, a bass or another plucked instrument: dry, or through a chain of its kind."""
         clip = self.plucked(rng)
         chain = Chain()
-        if kind in ("three", "six"):
-            wanted = set(THREE if kind == "three" else self.pedals) - {"compressor"}
-            wanted -= set(THREE) if kind == "six" else set()
-            widest = "six" if self.pedals == SIX else "nine"
-            names = ["three", "wide"] if kind == "three" else [widest]
+        if kind in SHELVES:
+            shorter = {"three": ("compressor",), "six": (*THREE, "compressor"), "nine": SIX}
+            wanted = set(SHELVES[kind]) - set(shorter[kind])
+            names = {"three": ["three", "wide"], "six": ["six"], "nine": ["nine", "single"]}[kind]
             while not wanted & set(chain.names):
                 chain = PROTOCOLS[str(rng.choice(names))].draw(rng)
         elif kind == "other" and rng.random() < 0.3:
@@ -111,9 +108,9 @@ class Material:
         shift_db = float(rng.uniform(-12, 12)) if training else 0.0
         dry, start = prepare(self.sound, clip, rng, training=training, shift_db=shift_db)
         if kind == "other" and rng.random() < 0.5:
-            wet = unknown_pedal(chain.render(dry, RATE), rng, self.pedals)
+            wet = unknown_pedal(chain.render(dry, RATE), rng)
         else:
-            strange = unknown_pedal(dry, rng, self.pedals) if kind == "other" else dry
+            strange = unknown_pedal(dry, rng) if kind == "other" else dry
             wet = chain.render(strange, RATE)
         return wet[:, start:], clip.source_id
 
@@ -173,18 +170,14 @@ class Material:
         return excerpt(rng, whole, round(SECONDS * RATE)), file.name
 
 
-def unknown_pedal(audio: np.ndarray, rng: np.random.Generator, known: Names) -> np.ndarray:
-    """One of seven effects, or of the four without those that are known: (1, samples) as given."""
+def unknown_pedal(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One of four effects that are on no shelf: (1, samples) as given."""
     samples = audio.shape[1]
     time = np.arange(samples) / RATE
-    kind = rng.integers(1, 5) if "tremolo" in known else rng.integers(7)
-    if kind == 0:  # tremolo
-        wave = np.sin(2 * np.pi * rng.uniform(2.5, 11) * time + rng.uniform(0, 6.28))
-        wave = np.tanh(4 * wave) if rng.random() < 0.3 else wave
-        out = audio * (1 - rng.uniform(0.4, 1) * (1 + wave) / 2)
-    elif kind == 1:  # ring modulator
+    kind = rng.integers(4)
+    if kind == 0:  # ring modulator
         out = audio * np.sin(2 * np.pi * np.exp(rng.uniform(np.log(40), np.log(1200))) * time)
-    elif kind == 2:  # wah
+    elif kind == 1:  # wah
         mode, resonance = pedalboard.LadderFilter.Mode.BPF12, float(rng.uniform(0.4, 0.9))
         board = pedalboard.LadderFilter(mode, 800, resonance)
         low_hz, high_hz = rng.uniform(250, 500), rng.uniform(1200, 2800)
@@ -195,39 +188,29 @@ def unknown_pedal(audio: np.ndarray, rng: np.random.Generator, known: Names) -> 
             piece = audio[:, start : start + 256].astype(np.float32)
             parts.append(board.process(piece, RATE, reset=False))
         out = np.concatenate(parts, axis=1)
-    elif kind == 3:  # octaver
+    elif kind == 2:  # octaver
         shifted = pedalboard.PitchShift(float(rng.choice([-12, 12, 7, -5])))(audio, RATE)
         share = rng.uniform(0.4, 0.8)
         out = share * np.resize(shifted, audio.shape) + (1 - share) * audio
-    elif kind == 4:  # bit and rate crusher
+    else:  # bit and rate crusher
         loud = audio * np.float32(0.7 / max(float(np.abs(audio).max()), 1e-6))
         every = int(rng.integers(3, 14))
         out = pedalboard.Bitcrush(float(rng.uniform(3, 7)))(loud, RATE)
         out = np.repeat(out[:, ::every], every, axis=1)[:, :samples]
-    else:  # flanger, vibrato
-        flanger = kind == 5
-        middle_ms, depth = rng.uniform(1, 4), rng.uniform(0.4, 0.9)
-        rate_hz = rng.uniform(0.1, 1.5) if flanger else rng.uniform(3, 8)
-        delay_ms = middle_ms * (1 + depth * np.sin(2 * np.pi * rate_hz * time))
-        places = np.arange(samples) - delay_ms * RATE / 1000
-        out = np.interp(places, np.arange(samples), audio[0])[None]
-        if flanger:
-            out = audio + rng.choice([-1, 1]) * rng.uniform(0.7, 1) * out
     return out.astype(np.float32)
 
 
 @torch.inference_mode()
 def draw(model: PedalOrderModel, material: Material, places: range) -> dict[str, np.ndarray]:
     """What `judge` knows of clips, their kinds, and the decoder's probability of no pedals."""
-    found: dict[str, list] = {"known": [], "kind": [], "empty": [], "empty_of_all": []}
-    pedals = model.config.net.pedals
+    found: dict[str, list] = {"known": [], "kind": [], **{name: [] for name in SHELVES}}
     order = np.random.default_rng(0).permutation(len(material))
     for place in places:
         wet, kind, _ = material[int(order[place])]
         clip = features(torch.from_numpy(wet), model.config.sound)
         found["known"].append(model.pooled(clip)[0].numpy())
         found["kind"].append(kind)
-        for name, shelf in (("empty", THREE), ("empty_of_all", pedals)):
+        for name, shelf in SHELVES.items():
             needed = material.split == "validation"
             heard = decode(model, clip, shelf, knobs=False).alternatives if needed else ()
             found[name].append(dict(heard).get((), 0.0))
@@ -280,18 +263,12 @@ def fit(model: PedalOrderModel, train: dict[str, np.ndarray], validation: dict[s
     expected = head.intercepts_[1] + np.log([EXPECTED[kind] for kind in KINDS])
     copy(model.judge_in, np.column_stack([into.T, offset]))
     copy(model.judge_out, np.column_stack([out.T, expected]))
-    n = len(model.config.net.pedals)
-    hints = torch.from_numpy(validation["known"][:, -n * (n + 1) :]).reshape(-1, n, n + 1)[..., 0]
-    absent = torch.nn.functional.logsigmoid(-hints).sum(1).numpy()
-    empty, of_all = (
-        logit(validation[name].clip(1e-6, 1 - 1e-6)) for name in ("empty", "empty_of_all")
-    )
-    learnt = "single" in model.config.sound.protocols
     rows = []
-    for evidence, wet in ((empty, ["three"]), (of_all if learnt else absent, ["three", "six"])):
-        used = np.isin(validation["kind"], ["clean", *wet])
+    for number, name in enumerate(SHELVES):
+        used = np.isin(validation["kind"], ["clean", *tuple(SHELVES)[: number + 1]])
+        evidence = logit(validation[name][used].clip(1e-6, 1 - 1e-6))
         line = LogisticRegression(C=1e3, class_weight="balanced")
-        line.fit(evidence[used, None], validation["kind"][used] == "clean")
+        line.fit(evidence[:, None], validation["kind"][used] == "clean")
         rows.append([line.coef_[0, 0], line.intercept_[0]])
     copy(model.judge_clean, np.array(rows))
 
@@ -309,9 +286,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--part", choices=PARTS)
     parser.add_argument("--cabinets", action="store_true")
-    parser.add_argument("--preset", choices=("base", "nine"), default="base")
     given = parser.parse_args()
-    model = pedal_order.load(given.checkpoint, preset=given.preset)
+    model = pedal_order.load(given.checkpoint)
     if given.cabinets and not given.checkpoint:
         for name, (split, n) in CABINETS.items():
             target = given.clips / f"{name}.npz"

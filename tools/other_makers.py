@@ -72,8 +72,8 @@ def main() -> None:
     parser.add_argument("--shelf", choices=("six", "nine"), default="six")
     parser.add_argument("--checkpoint", type=Path)
     given = parser.parse_args()
-    n, shelf = given.n, pedal_order.PROTOCOLS[given.shelf].pedals
-    model = pedal_order.load(given.checkpoint, preset="nine" if given.shelf == "nine" else None)
+    n, shelf = given.n, pedal_order.SHELVES[given.shelf]
+    model = pedal_order.load(given.checkpoint)
     pool = dry_pool("recorded", given.split, 0, seconds=4.0, sample_rate=RATE, seed=0)
     everything = []
     programs = [("ffmpeg", FFMPEG), ("sox", SOX)]

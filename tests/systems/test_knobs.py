@@ -121,7 +121,7 @@ def test_knobs_that_are_not_there_cost_nothing():
 
 
 def test_a_run_hears_with_the_ear_that_it_is_given(tmp_path):
-    ear = pedal_order.SYSTEM.shipped_path("nine")
+    ear = pedal_order.SYSTEM.shipped_path()
     config = knobs.Config().but(n_examples=4, steps=1, batch_size=4, n_workers=0)
     trained = knobs.SYSTEM.train(config, tmp_path, data=Data(("generated",), n_dry=2, ear=ear))
     given = pedal_order.load(ear).state_dict()

@@ -43,9 +43,9 @@ def score(
         seed: random seed of clips and chains.
     """
     rows, net, sound = [], model.config.net, model.config.sound
+    decoder = pedal_order.load()
     pedals = net.pedals
     for protocol in (PROTOCOLS[one] for one in protocols):
-        decoder = pedal_order.load(preset="nine" if protocol.name == "nine" else None)
         for kind in (one for one in sources if split == "test" or one != "real"):
             drawn = examples_for_scoring(sound, protocol, kind, n, seed=seed, split=split)
             examples = [example for example in drawn if example.chain.steps]

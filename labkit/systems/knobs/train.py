@@ -24,7 +24,7 @@ class Data(train.Source):
     """Where the training sound comes from."""
 
     # network of pedal order whose convolutions and encoder it hears with; by default those of
-    # --start, or of the shipped network of nine pedals
+    # --start, or of the shipped network
     ear: Path | None = None
 
 
@@ -61,7 +61,7 @@ def knobs_in_unit(chain: Chain, pedals: Sequence[str]) -> Tensor:
 def training(config: Config, data: Data, model: KnobModel, run_dir: Path) -> Iterator[Training]:
     """Rendered examples, heard with the ear of a network of pedal order."""
     if data.ear is not None or not model.has_ear:
-        trained = pedal_order.load(data.ear, preset="nine").state_dict()
+        trained = pedal_order.load(data.ear).state_dict()
         names = trained.keys() & model.ear.state_dict().keys()
         fill(model.ear, {name: trained[name] for name in names})
     examples = Examples(model.eval(), train.dry_pools(config, data), run_dir / "cache")

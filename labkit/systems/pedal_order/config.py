@@ -19,6 +19,8 @@ Names = tuple[str, ...]
 THREE = ("chorus", "distortion", "reverb")
 SIX = ("compressor", "distortion", "chorus", "phaser", "delay", "reverb")
 NINE = (*SIX, "flanger", "vibrato", "tremolo")
+# The pedals that may be named, few or many: each shelf holds those before it.
+SHELVES: Mapping[str, Names] = {"three": THREE, "six": SIX, "nine": NINE}
 MAX_PEDALS = 5
 
 # pedalboard's defaults for the knobs that the protocol "three" does not draw.
@@ -26,6 +28,12 @@ DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "chorus": {"rate_hz": 1.0, "depth": 0.25, "centre_delay_ms": 7.0, "feedback": 0.0},
     "reverb": {"room_size": 0.5, "damping": 0.5},
 }
+
+
+def shelf_number(pedals: Sequence[str]) -> int:
+    """The number of the smallest of `SHELVES` that holds these pedals; the last where none does."""
+    holds = [set(pedals) <= set(shelf) for shelf in SHELVES.values()]
+    return holds.index(True) if any(holds) else len(holds) - 1
 
 
 def canonical_names(names: Sequence[str]) -> Names:
@@ -192,7 +200,7 @@ class Sound:
     """What the network receives."""
 
     # ways to draw chains: three, wide, six, nine, single. A name given twice is used twice as often
-    protocols: tuple[str, ...] = ("six", "six", "three", "wide", "six")
+    protocols: tuple[str, ...] = ("nine", "nine", "six", "single", "wide", "three")
     sample_rate: int = 44100  # Hz
     seconds: float = 2.0  # length of a clip, s
     # the chain starts up to this long before the clip, s; its echoes then reach into the clip
@@ -234,7 +242,7 @@ class Sound:
 class Net:
     """The network's sizes and the weights of its loss."""
 
-    pedals: tuple[str, ...] = SIX  # that it can name, those of all protocols among them
+    pedals: tuple[str, ...] = NINE  # that it can name, those of all protocols among them
     n_bins: int = 16  # values that a knob token can have
     width: int = 192  # channels of the transformer
     n_heads: int = 4  # attention heads
@@ -266,6 +274,4 @@ class Config(system.Config):
         drawn = {pedal for name in self.sound.protocols for pedal in PROTOCOLS[name].pedals}
         if drawn - set(self.net.pedals):
             unknown = ", ".join(sorted(drawn - set(self.net.pedals)))
-            raise ValueError(
-                f"pedals must hold all that the protocols draw, {unknown} too: the preset nine does"
-            )
+            raise ValueError(f"pedals must hold all that the protocols draw, {unknown} too")

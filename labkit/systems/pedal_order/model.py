@@ -12,14 +12,14 @@ from labkit.learn.encoders import ConvStem
 from labkit.learn.transformer import Decoder, Encoder
 from labkit.signal.seeds import seeded
 from labkit.signal.spectra import log_mel
-from labkit.systems.pedal_order.config import THREE, Config, Sound
+from labkit.systems.pedal_order.config import SHELVES, Config, Sound, shelf_number
 
 if TYPE_CHECKING:
     from labkit.systems.codec import Codec
 
-# What a clip can be: a guitar, dry or through pedals of the shelf of three; through others that the
-# network knows as well; through a pedal that it does not know; or no guitar.
-KINDS = ("three", "six", "other", "none")
+# What a clip can be: a guitar, dry or through pedals of the shelf of three; through others of the
+# shelf of six, or of nine; through a pedal that is on none; or no guitar.
+KINDS = (*SHELVES, "other", "none")
 _JUDGE_WIDTH = 64
 
 
@@ -106,9 +106,8 @@ class PedalOrderModel(nn.Module):
         n_pooled = 3 * net.width + self.hints.out_features
         self.register_buffer("judge_in", torch.zeros(_JUDGE_WIDTH, n_pooled + 1))
         self.register_buffer("judge_out", torch.zeros(len(KINDS), _JUDGE_WIDTH + 1))
-        self.register_buffer("judge_clean", torch.zeros(2, 2))
+        self.register_buffer("judge_clean", torch.zeros(len(SHELVES), 2))
         self.register_buffer("judge_cabinet", torch.zeros(n_pooled + 1))
-        self.register_load_state_dict_pre_hook(_without_cabinet)
 
     def encode(self, clips: Tensor, shelf: Tensor) -> tuple[Tensor, Tensor]:
         """Memory (b, s, width), which the decoder attends to, and hint logits.
@@ -129,7 +128,7 @@ class PedalOrderModel(nn.Module):
         return encoded, summary, hints, torch.cat([statistics, summary, hints], dim=1)
 
     def pooled(self, clips: Tensor) -> Tensor:
-        """(b, n) the input of `judge`, `clean` and `cabinet` for each clip."""
+        """(b, n) the input of `judge` and `cabinet` for each clip."""
         return self._read(clips)[3]
 
     @property
@@ -149,21 +148,10 @@ class PedalOrderModel(nn.Module):
         votes = F.linear(hidden, self.judge_out[:, :-1], self.judge_out[:, -1]).log_softmax(1)
         return dict(zip(KINDS, votes.mean(0).softmax(0).tolist(), strict=True))
 
-    def clean(self, pooled: Tensor, shelf: Sequence[str], empty: float) -> float:
-        """The probability that no pedal of the shelf was used.
-
-        It follows `empty`, the decoder's probability of no pedals, or, where chains of such a shelf
-        were never empty in training, the hints.
-        """
-        few = set(shelf) <= set(THREE)
-        if few or "single" in self.config.sound.protocols:
-            evidence = torch.tensor(empty).logit(1e-6)
-        else:
-            wanted = self.shelf_vector(shelf).to(pooled)
-            present = pooled[:, -self.hints.out_features :].unflatten(1, (len(wanted), -1))[..., 0]
-            evidence = (F.logsigmoid(-present) * wanted).sum(1).mean()
-        slope, offset = self.judge_clean[int(not few)]
-        return float((slope * evidence + offset).sigmoid())
+    def clean(self, shelf: Sequence[str], empty: float) -> float:
+        """The probability that no pedal of the shelf was used; the decoder's is `empty`."""
+        slope, offset = self.judge_clean[shelf_number(shelf)]
+        return float((slope * torch.tensor(empty).logit(1e-6) + offset).sigmoid())
 
     def cabinet(self, pooled: Tensor) -> float:
         """The probability that a guitar cabinet stands behind the chain; windows vote."""
@@ -178,13 +166,6 @@ class PedalOrderModel(nn.Module):
     def shelf_vector(self, shelf: Sequence[str]) -> Tensor:
         """(n_pedals,) with 1 for every pedal on the shelf."""
         return torch.tensor([float(name in shelf) for name in self.config.net.tokens.pedals])
-
-
-def _without_cabinet(
-    model: PedalOrderModel, weights: dict[str, Tensor], prefix: str, *_given: object
-) -> None:
-    """Weights of a version that could not name a cabinet still fit."""
-    weights.setdefault(f"{prefix}judge_cabinet", torch.zeros_like(model.judge_cabinet))
 
 
 def build(config: Config) -> PedalOrderModel:

@@ -20,10 +20,12 @@ from labkit.signal.units import amplitude_to_db, rms_dbfs
 from labkit.systems.pedal_order.config import (
     MAX_PEDALS,
     SEPARATOR,
+    SHELVES,
     START,
     THREE,
     Names,
     canonical_names,
+    shelf_number,
 )
 from labkit.systems.pedal_order.model import PedalOrderModel, features
 
@@ -110,7 +112,7 @@ def predict(
 
     Args:
         audio: (channels, samples) float32, any length, level and channel count.
-        shelf: pedals that may occur; the shipped models know `THREE` and `SIX`, or `NINE`.
+        shelf: pedals that may occur, of `NINE`.
 
     Raises AudioError if the audio is empty, too short, too quiet or not finite.
     """
@@ -131,7 +133,7 @@ def _with_knobs(
 
     For the shelf of three the decoder's stay: validation clips are re-created better with them.
     """
-    if not found.chain.steps or set(shelf) <= set(THREE):
+    if not found.chain.steps or shelf_number(shelf) == 0:
         return found
     from labkit.systems.knobs import model as knobs  # it imports this module
 
@@ -166,16 +168,15 @@ def _check_enough(mono: np.ndarray, sample_rate: int) -> None:
 def _judged(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Prediction:
     """`decode`, and what else the recording may be: no guitar, another pedal, no pedals.
 
-    "No pedals" is decided apart, with a prior of one half, because the protocols draw the empty
-    chain seldom, and never for six pedals. The hints, which know each pedal, decide it there.
+    "No pedals" is decided apart, with a prior of one half: the protocols draw the empty chain
+    seldom. Pedals that are on a longer shelf than this one count as others.
     """
     opening, pooled = start(model, clips, shelf), model.pooled(clips)
     orders = dict(_beam_search(model, opening, shelf, 12))
-    few = set(shelf) <= set(THREE)
     empty = orders.pop((), 0.0)
-    clean = model.clean(pooled, shelf, empty)
+    clean, number = model.clean(shelf, empty), shelf_number(shelf)
     kinds = model.judge(pooled)
-    other = kinds["other"] + (kinds["six"] if few else 0.0)
+    other = sum(kinds[name] for name in (*tuple(SHELVES)[number + 1 :], "other"))
     known = 1 - kinds["none"] - other
     factor = known * (1 - clean) / max(1 - empty, 1e-9)
     found = [((), known * clean), *((names, factor * share) for names, share in orders.items())]
@@ -185,7 +186,7 @@ def _judged(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Pred
     doubts = {"no_guitar": kinds["none"], "other_pedal": other}
     if model.judge_cabinet.any():
         doubts["cabinet"] = model.cabinet(pooled)
-    return _prediction(model, opening if few else None, found, **doubts)  # see `_with_knobs`
+    return _prediction(model, None if number else opening, found, **doubts)  # see `_with_knobs`
 
 
 def windows(audio: np.ndarray, samples: int, *, most: int) -> np.ndarray:

@@ -76,10 +76,7 @@ def score(
         raise ValueError(f"seconds must be above {sound.seconds:g}, got {seconds:g}")
     heard = sound if seconds is None else replace(sound, seconds=seconds)
     network = "transformer" + ("" if sound.front_end == "mel" else f" on {sound.front_end}")
-    known = len(model.config.net.pedals)
     for protocol in (PROTOCOLS[name] for name in trained):
-        # The network of nine has rows of its own beside those of the network of six.
-        name = network if len(protocol.pedals) == known or known <= 6 else f"{network} of {known}"
         draw = partial(examples_for_scoring, heard, protocol, seed=seed)
         kinds = [kind for kind in ("generated", "sampled") if kind in sources] or ["generated"]
         if seconds is None:
@@ -91,7 +88,7 @@ def score(
             ours = [canonical_names(one.chain.names) for one in found]
             rng = generator(seed, "controls", protocol.name, kind)
             ids = [e.source_id for e in examples]
-            facts = {"protocol": protocol.name, "name": name, "sources": kind, "seed": seed}
+            facts = {"protocol": protocol.name, "name": network, "sources": kind, "seed": seed}
             answers = {"ours": ours, "control": [ours[i] for i in rng.permutation(len(ours))]}
             if seconds is not None:
                 exact = {who: chain_scores(truth, a)["exact"] for who, a in answers.items()}

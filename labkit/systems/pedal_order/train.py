@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from labkit.effects.chain import Chain
-from labkit.learn.checkpoints import CheckpointError, fill
 from labkit.learn.pool import number_of
 from labkit.learn.training import Batch
 from labkit.signal.files import AudioError, read_audio, resample, to_mono
@@ -83,38 +82,6 @@ def training(
     if data.unlabelled is not None:
         dataset = MixedExamples(dataset, pseudo_labels(model.eval(), data.unlabelled))
     yield Training(dataset, sequence_loss, finish=PedalOrderModel.forget_judge)
-
-
-def begin_from(model: PedalOrderModel, start: PedalOrderModel) -> None:
-    """Begin with the weights of a network of the same sizes, which may know fewer pedals.
-
-    Where the new ones are not on the shelf, the answers stay the same.
-    """
-    weights, own = start.state_dict(), model.state_dict()
-    old, new = start.config.net.tokens, model.config.net.tokens
-    if old.pedals != new.pedals:
-        if old.n_bins != new.n_bins or not set(old.pedals) <= set(new.pedals):
-            raise CheckpointError(
-                f"to begin with it, a network must know pedals among {new.pedals} and "
-                f"{new.n_bins} bins, got {old.pedals} and {old.n_bins}"
-            )
-        pedals = [new.pedals.index(name) for name in old.pedals]
-        row = 1 + len(new.pedals)
-        hints = [row * i + column for i in pedals for column in (0, *(1 + j for j in pedals))]
-        bins = range(new.bins.start, new.bins.stop)
-        words = [*range(4), *(4 + place for place in pedals), *bins]
-        rows = {"decoder.embedding": words, "decoder.logits": words, "hints": hints}
-        rows["decoder.position"] = list(range(old.max_length))
-        columns = {"shelf.weight": pedals, "advice.weight": hints}
-        for name, tensor in weights.items():
-            if name in columns:
-                own[name].zero_()[:, columns[name]] = tensor
-            elif found := rows.get(name.removesuffix(".weight").removesuffix(".bias")):
-                own[name][found] = tensor
-            elif not name.startswith("judge"):  # it reads the hints of other pedals
-                own[name] = tensor
-        weights = own
-    fill(model, weights)
 
 
 def sequence_loss(model: PedalOrderModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
