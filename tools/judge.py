@@ -1,13 +1,14 @@
 """Fits the head by which pedal order says no: no guitar, a pedal that it does not know, no pedals.
 
-    judge.py CLIPS --train DIR --validation DIR           draws clips (--part NAME: one of three)
-    judge.py CLIPS --checkpoint FILE                      fits; the checkpoint and its card change
-    judge.py CLIPS --cabinets                             draws guitars with and without a cabinet
-    judge.py CLIPS --cabinets --checkpoint FILE           fits what names a cabinet
+    judge.py CLIPS [--part NAME]                draws clips for the shipped network, or one part
+    judge.py CLIPS --checkpoint FILE            fits; the checkpoint and its card change
+    judge.py CLIPS --cabinets                   draws guitars with and without a cabinet
+    judge.py CLIPS --cabinets --checkpoint FILE fits what names a cabinet
 
-A DIR has folders of recordings without a guitar (speech, music, drums), each drawn as often as the
-others. The guitars are generated, sampled and recorded ones (`LABKIT_REAL_DATA`): training groups
-for the head, validation groups for what is fitted to its answers.
+`--network FILE` draws for a network that does not ship yet. Recordings without a guitar are music
+and speech of Debian's packages (`labkit doctor` names them). The guitars are generated, sampled and
+recorded ones (`LABKIT_REAL_DATA`): training groups for the head, validation groups for what is
+fitted to its answers.
 """
 
 import argparse
@@ -17,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import pedalboard
-import soundfile
 import torch
 from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
@@ -27,16 +27,17 @@ from sklearn.preprocessing import StandardScaler
 
 from labkit.effects.chain import Chain
 from labkit.signal.behind import behind_chain
-from labkit.signal.files import resample, to_mono
+from labkit.signal.files import resample
+from labkit.signal.packaged import Packaged
 from labkit.signal.paths import replacing
 from labkit.signal.pool import Clip
 from labkit.signal.recorded import RecordedGuitars
 from labkit.signal.sampled import Sampled, programs
 from labkit.signal.seeds import generator
-from labkit.signal.sources import GeneratedGuitars, GeneratedMixes, drums, excerpt
+from labkit.signal.sources import GeneratedGuitars, GeneratedMixes, drums
 from labkit.signal.speech import GeneratedSpeech
 from labkit.systems import pedal_order
-from labkit.systems.pedal_order.config import PROTOCOLS, SHELVES, SIX, THREE
+from labkit.systems.pedal_order.config import PROTOCOLS, SHELVES, SIX, THREE, Config
 from labkit.systems.pedal_order.data import prepare
 from labkit.systems.pedal_order.model import KINDS, PedalOrderModel, features
 from labkit.systems.pedal_order.predict import CABINET_NAMED, decode
@@ -58,41 +59,39 @@ PLUCKED = ("guitar", "bass", "plucked")
 
 
 class Material:
-    """Clips of one split: item i is (wet (1, samples), kind, group), and depends on i alone."""
+    """Clips of one split: item i is (wet (1, samples), kind), and depends on i alone."""
 
-    def __init__(self, config, split: str, others: Path | None, seed: int = 0) -> None:
+    def __init__(self, config: Config, split: str, seed: int = 0) -> None:
         sound = config.sound
         size = {"seconds": SECONDS, "sample_rate": RATE}
         self.sound, self.split, self.seed = sound, split, seed
         self.guitars = [GeneratedGuitars(**size), RecordedGuitars(**size), Sampled(**size)]
-        self.generated = [GeneratedSpeech(**size), GeneratedMixes(**size)]
-        folders = sorted(path for path in others.iterdir() if path.is_dir()) if others else []
-        self.files = [sorted(f for f in path.rglob("*") if f.is_file()) for path in folders]
+        self.others = [GeneratedSpeech(**size), GeneratedMixes(**size)]
+        self.others += [Packaged(kind, **size) for kind in ("speech", "music")]
         self.families = {one.source_id: one.family for one in programs(split)}
-        self.kept: dict[Path, np.ndarray] = {}
 
     def __len__(self) -> int:
         return N_GUITARS[self.split] + N_OTHERS[self.split]
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, str, str]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
         rng = generator(self.seed, "judge", self.split, index)
         guitar = index < N_GUITARS[self.split]
         kind = ("clean", *SHELVES, "other")[index % 5] if guitar else "none"
-        wet, group = self.guitar(rng, kind) if guitar else self.other(rng)
+        wet = self.guitar(rng, kind) if guitar else self.other(rng)
         if rng.random() < 0.5:
             wet = behind_chain(wet, RATE, rng, split=self.split)
-        return np.ascontiguousarray(wet, np.float32), kind, group
+        return np.ascontiguousarray(wet, np.float32), kind
 
     def with_cabinet(self, index: int) -> tuple[np.ndarray, bool]:
         """A guitar, dry or through a chain, and whether a cabinet stands behind it: half do."""
         rng = generator(self.seed, "cabinets", self.split, index)
-        wet, _ = self.guitar(rng, ("clean", *SHELVES)[index % 4])
+        wet = self.guitar(rng, ("clean", *SHELVES)[index % 4])
         there = bool(rng.random() < 0.5)
         if there or rng.random() < 0.5:
             wet = behind_chain(wet, RATE, rng, split=self.split, cabinet=there)
         return np.ascontiguousarray(wet, np.float32), there
 
-    def guitar(self, rng: np.random.Generator, kind: str) -> tuple[np.ndarray, str]:
+    def guitar(self, rng: np.random.Generator, kind: str) -> np.ndarray:
         """A guitar, a bass or another plucked instrument: dry, or through a chain of its kind."""
         clip = self.plucked(rng)
         chain = Chain()
@@ -112,7 +111,7 @@ class Material:
         else:
             strange = unknown_pedal(dry, rng) if kind == "other" else dry
             wet = chain.render(strange, RATE)
-        return wet[:, start:], clip.source_id
+        return wet[:, start:]
 
     def plucked(self, rng: np.random.Generator) -> Clip:
         """A clip of a guitar or the like that sounds."""
@@ -123,20 +122,18 @@ class Material:
             if family in PLUCKED and np.abs(clip.audio).max() > 1e-4:
                 return clip
 
-    def other(self, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+    def other(self, rng: np.random.Generator) -> np.ndarray:
         """Speech, a band, drums, noise or a recording without a guitar; some through a chain."""
-        make: list[Callable[[], tuple[np.ndarray, str]]] = [
-            lambda: (self.generated[0].clip(rng, self.split).audio, "speech"),
-            lambda: (self.generated[1].clip(rng, self.split).audio, "mix"),
-            lambda: (self.band(rng), "band"),
-            lambda: (drums(rng, seconds=SECONDS, sample_rate=RATE), "drums"),
-            lambda: (0.1 * rng.standard_normal((1, round(SECONDS * RATE))), "noise"),
-            *[lambda files=files: self.recording(rng, files) for files in self.files],
+        make: list[Callable[[], np.ndarray]] = [
+            *(lambda one=one: one.clip(rng, self.split).audio for one in self.others),
+            lambda: self.band(rng),
+            lambda: drums(rng, seconds=SECONDS, sample_rate=RATE),
+            lambda: 0.1 * rng.standard_normal((1, round(SECONDS * RATE))),
         ]
-        weights = np.array([2, 2, 3, 1.5, 0.5] + [2] * len(self.files))
+        weights = np.array([2, 2, 2, 3, 3, 1.5, 0.5])
         audio = np.zeros((1, 1))
         while np.abs(audio).max() < 1e-4:
-            audio, group = make[rng.choice(len(make), p=weights / weights.sum())]()
+            audio = make[rng.choice(len(make), p=weights / weights.sum())]()
         audio = np.resize(audio, (1, round(SECONDS * RATE))).astype(np.float32)
         if rng.random() < 0.15:  # a telephone
             band = [pedalboard.HighpassFilter(300), pedalboard.LowpassFilter(3400)]
@@ -146,7 +143,7 @@ class Material:
             audio = audio * np.float32(0.1 / audio.std())
             audio = PROTOCOLS["three"].draw(rng).render(audio, RATE)
         start = int(rng.integers(audio.shape[1] - self.sound.samples))
-        return audio[:, start : start + self.sound.samples], group
+        return audio[:, start : start + self.sound.samples]
 
     def band(self, rng: np.random.Generator) -> np.ndarray:
         """Several sampled instruments at once, some with drums."""
@@ -156,18 +153,6 @@ class Material:
             total += part / max(part.std(), 1e-4) * rng.uniform(0.3, 1)
         beat = drums(rng, seconds=SECONDS, sample_rate=RATE)
         return total + (rng.random() < 0.6) * beat / max(beat.std(), 1e-4) * rng.uniform(0.5, 1.5)
-
-    def recording(self, rng: np.random.Generator, files: list[Path]) -> tuple[np.ndarray, str]:
-        """An excerpt of a file."""
-        file = files[rng.integers(len(files))]
-        if file not in self.kept:
-            if len(self.kept) > 60:
-                self.kept.clear()
-            # Not by `read_audio`, which refuses what some Ogg files promise.
-            audio, rate = soundfile.read(file, 100 * 48_000, dtype="float32", always_2d=True)
-            self.kept[file] = resample(to_mono(audio.T), rate, RATE).astype(np.float16)
-        whole = self.kept[file].astype(np.float32)
-        return excerpt(rng, whole, round(SECONDS * RATE)), file.name
 
 
 def unknown_pedal(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -206,7 +191,7 @@ def draw(model: PedalOrderModel, material: Material, places: range) -> dict[str,
     found: dict[str, list] = {"known": [], "kind": [], **{name: [] for name in SHELVES}}
     order = np.random.default_rng(0).permutation(len(material))
     for place in places:
-        wet, kind, _ = material[int(order[place])]
+        wet, kind = material[int(order[place])]
         clip = features(torch.from_numpy(wet), model.config.sound)
         found["known"].append(model.pooled(clip)[0].numpy())
         found["kind"].append(kind)
@@ -282,27 +267,25 @@ def main() -> None:
     """Draw what is missing, or fit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clips", type=Path)
-    for name in ("train", "validation", "checkpoint"):
+    for name in ("network", "checkpoint"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--part", choices=PARTS)
     parser.add_argument("--cabinets", action="store_true")
     given = parser.parse_args()
-    model = pedal_order.load(given.checkpoint)
+    model = pedal_order.load(given.checkpoint or given.network)
     if given.cabinets and not given.checkpoint:
         for name, (split, n) in CABINETS.items():
             target = given.clips / f"{name}.npz"
             if not target.exists():
-                drawn = draw_cabinets(model, Material(model.config, split, None), n)
+                drawn = draw_cabinets(model, Material(model.config, split), n)
                 with replacing(target) as path:
                     np.savez(path, **drawn)
         return
     if not given.checkpoint:
         for name, (split, places) in PARTS.items():
             target = given.clips / f"{name}.npz"
-            wanted = given.part in (None, name) and getattr(given, split)
-            if wanted and not target.exists():
-                material = Material(model.config, split, getattr(given, split))
-                drawn = draw(model, material, places)
+            if given.part in (None, name) and not target.exists():
+                drawn = draw(model, Material(model.config, split), places)
                 with replacing(target) as path:
                     np.savez(path, **drawn)
         return
