@@ -42,10 +42,10 @@ class Examples(data.Examples):
     def heard(self, example: data.Example) -> dict[str, Tensor]:
         return {n: part[0] for n, part in self.model.hear(torch.from_numpy(example.wet)).items()}
 
-    def targets(self, chain: Chain, shelf: Sequence[str]) -> dict[str, Tensor]:  # noqa: ARG002
+    def targets(self, chain: Chain, _shelf: Sequence[str], others: bool) -> dict[str, Tensor]:
         pedals = self.config.net.pedals
         place = torch.tensor(place_of(chain.names, pedals))
-        return {"place": place, "knobs": knobs_in_unit(chain, pedals)}
+        return {"place": place, "knobs": knobs_in_unit(Chain() if others else chain, pedals)}
 
 
 def knobs_in_unit(chain: Chain, pedals: Sequence[str]) -> Tensor:

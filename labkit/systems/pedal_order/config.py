@@ -211,6 +211,9 @@ class Sound:
     augment_strength: float = 1.0  # strength of the augmentation of dry training sound, 0 to 1
     # share of the training examples, 0 to 1, that then pass a cabinet, a room, a codec or the like
     behind_share: float = 0.0
+    # share of the training examples, 0 to 1, whose pedals are as other makers might build them (see
+    # `labkit.signal.makers`); the knobs of these are not taught
+    others_share: float = 0.0
     # what the network reads: the log-mel spectrogram of the clip, or of what the shipped codec
     # decodes from the clip's codes or, without its quantiser, from its latents
     front_end: Literal["mel", "codes", "latents"] = "mel"

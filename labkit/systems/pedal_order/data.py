@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from labkit.effects.chain import Chain
 from labkit.learn.pool import ExampleCache, number_of
+from labkit.signal import makers
 from labkit.signal.augment import augment
 from labkit.signal.behind import behind_chain
 from labkit.signal.pool import Clip, DryPool, FreshClips, dry_pool
@@ -80,13 +81,29 @@ def render(
     *,
     training: bool = False,
     shift_db: float = 0.0,
+    others: bool = False,
 ) -> Example:
-    """A clip through a canonical chain; arguments as `prepare`."""
+    """A clip through a canonical chain, or (`others`) one by other makers; else as `prepare`."""
     dry, start = prepare(sound, clip, rng, training=training, shift_db=shift_db)
-    wet = chain.render(dry, sound.sample_rate)[:, start:]
+    rate = sound.sample_rate
+    wet = _by_others(chain, dry, rate, rng) if others else chain.render(dry, rate)
+    wet = wet[:, start:]
     if training and rng.random() < sound.behind_share:
-        wet = behind_chain(wet, sound.sample_rate, rng)
+        wet = behind_chain(wet, rate, rng)
     return Example(dry, wet, chain, clip.source_id)
+
+
+def _by_others(
+    chain: Chain, dry: np.ndarray, sample_rate: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Three of four pedals by another maker, with knobs of their own; the others as they are."""
+    out = dry
+    for step in chain.steps:
+        if rng.random() < 0.75:
+            out = makers.play(step.effect, out, sample_rate, rng)
+        else:
+            out = Chain((step,)).render(out, sample_rate)
+    return out
 
 
 def examples_for_scoring(
@@ -130,6 +147,7 @@ class _Draw(NamedTuple):
     protocol: Protocol
     chain: Chain
     shift_db: float
+    others: bool
 
     @property
     def clip(self) -> Clip:
@@ -170,9 +188,9 @@ class Examples(Dataset):
         """What a network hears of an example."""
         return {"features": example.features(self.config.sound)}
 
-    def targets(self, chain: Chain, shelf: Sequence[str]) -> dict[str, Tensor]:
-        """What a network should say."""
-        return targets(self.config, chain, shelf)
+    def targets(self, chain: Chain, shelf: Sequence[str], others: bool) -> dict[str, Tensor]:
+        """What a network should say; of a chain by other makers, the knobs are not known."""
+        return targets(self.config, chain, shelf, knobs=not others)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         config = self.config
@@ -187,7 +205,7 @@ class Examples(Dataset):
             seed = config.plan.seed
             vary(clip["features"], config.sound, generator(seed, "variation", index))
         label = draw.chain.input_referred(draw.shift_db)  # the same at the usual level
-        return {**clip, **self.targets(label, draw.protocol.pedals)}
+        return {**clip, **self.targets(label, draw.protocol.pedals, draw.others)}
 
     def draw(self, index: int) -> _Draw:
         """Everything that determines item `index`."""
@@ -201,10 +219,11 @@ class Examples(Dataset):
         chain = protocol.draw(rng)
         jitter_db = sound.input_jitter_db if self.training else 0.0
         shift_db = jitter_db * float(rng.uniform(-1, 1))
-        return _Draw(number, rng, pool, place, protocol, chain, shift_db)
+        others = sound.others_share > 0 and bool(rng.random() < sound.others_share)
+        return _Draw(number, rng, pool, place, protocol, chain, shift_db, others)
 
     def _render(self, draw: _Draw) -> Example:
-        given = {"training": self.training, "shift_db": draw.shift_db}
+        given = {"training": self.training, "shift_db": draw.shift_db, "others": draw.others}
         return render(self.config.sound, draw.clip, draw.chain, draw.rng, **given)
 
 
@@ -220,11 +239,16 @@ def vary(clip: Tensor, sound: Sound, rng: np.random.Generator) -> None:
         clip.narrow(axis, first, width).zero_()
 
 
-def targets(config: Config, chain: Chain, shelf: Sequence[str]) -> dict[str, Tensor]:
-    """`tokens` (max_length,) padded; `shelf` (n_pedals,) 0/1; `place` (n_pedals,), -1: absent."""
+def targets(
+    config: Config, chain: Chain, shelf: Sequence[str], *, knobs: bool = True
+) -> dict[str, Tensor]:
+    """`tokens` (max_length,) padded; `shelf` (n_pedals,) 0/1; `place` (n_pedals,), -1: absent.
+
+    Without `knobs` the tokens end with the order.
+    """
     vocabulary = config.net.tokens
     names = vocabulary.pedals
-    tokens = vocabulary.encode(chain)
+    tokens = vocabulary.encode(chain) if knobs else vocabulary.encode_order(chain.names)
     padded = torch.full((vocabulary.max_length,), PAD, dtype=torch.long)
     padded[: len(tokens)] = torch.tensor(tokens)
     place = [chain.names.index(name) if name in chain.names else -1 for name in names]
