@@ -18,7 +18,14 @@ from labkit.signal.seeds import generator, torch_generator
 from labkit.signal.sources import AudioFolder, GeneratedGuitars
 from labkit.systems import codec, pedal_order
 from labkit.systems.pedal_order import NINE, PROTOCOLS, SIX, SYSTEM, Config, model, train
-from labkit.systems.pedal_order.config import END, SEPARATOR, START, ChainTokens, canonical_names
+from labkit.systems.pedal_order.config import (
+    END,
+    PAD,
+    SEPARATOR,
+    START,
+    ChainTokens,
+    canonical_names,
+)
 from labkit.systems.pedal_order.data import Examples, examples_for_scoring
 from labkit.systems.pedal_order.train import Data, dry_pools, sequence_loss
 
@@ -123,6 +130,19 @@ def test_an_example_depends_on_its_number_alone(pool):
     behind = Examples(SMALL.but(first_example=4), [pool])  # to continue a training
     assert torch.equal(examples[5]["tokens"], behind[1]["tokens"])
     assert examples.draw(1).chain != behind.draw(1).chain
+
+
+def test_the_knobs_of_other_makers_are_not_taught(pool):
+    config = SMALL.but(protocols=("single",))
+    plain, others = (Examples(config.but(others_share=share), [pool]) for share in (0.0, 1.0))
+    moved = []
+    for k in range(6):
+        chain = others.draw(k).chain
+        assert chain == plain.draw(k).chain
+        tokens = others[k]["tokens"]
+        assert tokens[tokens != PAD].tolist() == config.net.tokens.encode_order(chain.names)
+        moved += [not torch.equal(plain[k]["features"], others[k]["features"])]
+    assert any(moved)
 
 
 @pytest.mark.parametrize("use_dry", [False, True])
