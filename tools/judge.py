@@ -38,7 +38,7 @@ from labkit.signal.sources import GeneratedGuitars, GeneratedMixes, drums
 from labkit.signal.speech import GeneratedSpeech
 from labkit.systems import pedal_order
 from labkit.systems.pedal_order.config import PROTOCOLS, SHELVES, SIX, THREE, Config
-from labkit.systems.pedal_order.data import prepare
+from labkit.systems.pedal_order.data import by_others, prepare
 from labkit.systems.pedal_order.model import KINDS, PedalOrderModel, features
 from labkit.systems.pedal_order.predict import CABINET_NAMED, decode
 
@@ -51,6 +51,8 @@ PARTS = {
     "train_1": ("train", range(6500, 9300)),
     "validation": ("validation", range(2400)),
 }
+# Of the guitars through a chain, those whose pedals are as other makers might build them.
+OTHERS_SHARE = 0.3
 CABINETS = {"cabinets_train": ("train", 3000), "cabinets_validation": ("validation", 800)}
 # How often each of `KINDS` is expected beside how often it is drawn. Chosen on validation clips:
 # the fewest guitars are refused for which a pedal is named (.5 or more) in 2.5 % of no guitars.
@@ -106,7 +108,9 @@ class Material:
         training = self.split == "train"
         shift_db = float(rng.uniform(-12, 12)) if training else 0.0
         dry, start = prepare(self.sound, clip, rng, training=training, shift_db=shift_db)
-        if kind == "other" and rng.random() < 0.5:
+        if kind in SHELVES and rng.random() < OTHERS_SHARE:
+            wet = by_others(chain, dry, RATE, rng)
+        elif kind == "other" and rng.random() < 0.5:
             wet = unknown_pedal(chain.render(dry, RATE), rng)
         else:
             strange = unknown_pedal(dry, rng) if kind == "other" else dry

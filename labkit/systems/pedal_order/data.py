@@ -86,14 +86,14 @@ def render(
     """A clip through a canonical chain, or (`others`) one by other makers; else as `prepare`."""
     dry, start = prepare(sound, clip, rng, training=training, shift_db=shift_db)
     rate = sound.sample_rate
-    wet = _by_others(chain, dry, rate, rng) if others else chain.render(dry, rate)
+    wet = by_others(chain, dry, rate, rng) if others else chain.render(dry, rate)
     wet = wet[:, start:]
     if training and rng.random() < sound.behind_share:
         wet = behind_chain(wet, rate, rng)
     return Example(dry, wet, chain, clip.source_id)
 
 
-def _by_others(
+def by_others(
     chain: Chain, dry: np.ndarray, sample_rate: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Three of four pedals by another maker, with knobs of their own; the others as they are."""
