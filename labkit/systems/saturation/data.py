@@ -163,7 +163,7 @@ def draw(
         clips = [mixture.clip(rng, "test") for _ in range(n)]
     else:
         kind = "recorded" if sources == "behind" else sources
-        pool = dry_pool(kind, split, min(n, 300), **sizes, seed=config.plan.seed)
+        pool = dry_pool(kind, split, min(n, 300), **sizes, seed=0)
         clips = [pool.clip(i % len(pool)) for i in range(n)]
     purpose = ("evaluation", condition.name, sources, split)
     rngs = (generator(seed, *purpose, i) for i in range(n))
