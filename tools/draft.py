@@ -111,7 +111,7 @@ def hear(ear: nn.Module, reader: nn.Module, kind: str, split: str, n: int) -> He
         wet = pedalboard.Pedalboard(pedals)(dry, RATE)[:, -round(SECONDS * RATE) :]
         wet = torch.from_numpy(wet)
         with torch.inference_mode():
-            order = ear.pooled(features(wet, ear.config.sound))
+            order = ear.hear(features(wet, ear.config.sound)).pooled
             reader(reader.hear(wet), torch.tensor([place_of(names, reader.config.net.pedals)]))
         values = [
             drawn[name][list(DRAFT[name]).index(k)] if name in names else -100

@@ -40,7 +40,7 @@ from labkit.systems import pedal_order
 from labkit.systems.pedal_order.config import PROTOCOLS, SHELVES, SIX, THREE, Config
 from labkit.systems.pedal_order.data import by_others, prepare
 from labkit.systems.pedal_order.model import KINDS, PedalOrderModel, features
-from labkit.systems.pedal_order.predict import CABINET_NAMED, decode
+from labkit.systems.pedal_order.predict import CABINET_NAMED, no_pedals
 
 SECONDS, RATE = 2.5, 44_100
 N_GUITARS = {"train": 8000, "validation": 1600}
@@ -192,17 +192,15 @@ def unknown_pedal(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 @torch.inference_mode()
 def draw(model: PedalOrderModel, material: Material, places: range) -> dict[str, np.ndarray]:
     """What `judge` knows of clips, their kinds, and the decoder's probability of no pedals."""
-    found: dict[str, list] = {"known": [], "kind": [], **{name: [] for name in SHELVES}}
+    found: dict[str, list] = {"known": [], "kind": [], "empty": []}
     order = np.random.default_rng(0).permutation(len(material))
     for place in places:
         wet, kind = material[int(order[place])]
         clip = features(torch.from_numpy(wet), model.config.sound)
-        found["known"].append(model.pooled(clip)[0].numpy())
+        heard = model.hear(clip)
+        found["known"].append(heard.pooled[0].numpy())
         found["kind"].append(kind)
-        for name, shelf in SHELVES.items():
-            needed = material.split == "validation"
-            heard = decode(model, clip, shelf, knobs=False).alternatives if needed else ()
-            found[name].append(dict(heard).get((), 0.0))
+        found["empty"].append(no_pedals(model, heard))
     return {name: np.array(values) for name, values in found.items()}
 
 
@@ -213,7 +211,7 @@ def draw_cabinets(model: PedalOrderModel, material: Material, n: int) -> dict[st
     for index in range(n):
         wet, cabinet = material.with_cabinet(index)
         clip = features(torch.from_numpy(wet), model.config.sound)
-        known.append(model.pooled(clip)[0].numpy())
+        known.append(model.hear(clip).pooled[0].numpy())
         there.append(cabinet)
     return {"known": np.array(known), "there": np.array(there)}
 
@@ -252,14 +250,11 @@ def fit(model: PedalOrderModel, train: dict[str, np.ndarray], validation: dict[s
     expected = head.intercepts_[1] + np.log([EXPECTED[kind] for kind in KINDS])
     copy(model.judge_in, np.column_stack([into.T, offset]))
     copy(model.judge_out, np.column_stack([out.T, expected]))
-    rows = []
-    for number, name in enumerate(SHELVES):
-        used = np.isin(validation["kind"], ["clean", *tuple(SHELVES)[: number + 1]])
-        evidence = logit(validation[name][used].clip(1e-6, 1 - 1e-6))
-        line = LogisticRegression(C=1e3, class_weight="balanced")
-        line.fit(evidence[:, None], validation["kind"][used] == "clean")
-        rows.append([line.coef_[0, 0], line.intercept_[0]])
-    copy(model.judge_clean, np.array(rows))
+    used = np.isin(validation["kind"], ["clean", *SHELVES])
+    evidence = logit(validation["empty"][used].clip(1e-6, 1 - 1e-6))
+    line = LogisticRegression(C=1e3, class_weight="balanced")
+    line.fit(evidence[:, None], validation["kind"][used] == "clean")
+    copy(model.judge_clean, np.array([line.coef_[0, 0], line.intercept_[0]]))
 
 
 def copy(buffer: torch.Tensor, values: np.ndarray) -> None:

@@ -159,17 +159,28 @@ def test_a_cabinet_is_named_where_that_was_fitted():
     assert pedal_order.predict(model, audio, RATE).cabinet > 0.99
 
 
-@pytest.mark.parametrize(("shelf", "row"), [(THREE, 0), (SIX, 1), (SHELVES["nine"][6:], 2)])
-def test_no_pedals_are_decided_apart(shelf, row):
+@pytest.mark.parametrize("shelf", SHELVES.values())
+def test_no_pedals_are_decided_apart(shelf):
     model = judging(three=9.0)
-    model.judge_clean[row, 1] = 9.0
+    model.judge_clean[1] = 9.0
     found = pedal_order.predict(model, noise(1.0).astype(np.float32), RATE, shelf=shelf)
     assert (found.chain, found.verdict, found.probability > 0.99) == (Chain(), "no pedals", True)
-    model.judge_clean[row, 1] = -0.1  # likelier than any chain, but not than all chains together
+    model.judge_clean[1] = -0.1  # likelier than any chain, but not than all chains together
     found = pedal_order.predict(model, noise(1.0).astype(np.float32), RATE, shelf=shelf)
     assert found.chain.names
     assert found.alternatives[1][0] == ()
     assert found.alternatives[1][1] > found.probability
+
+
+@torch.inference_mode()
+def test_no_pedals_are_what_the_decoder_says_with_every_pedal_on_the_shelf():
+    model, heard = judging(three=9.0), clips(4, 3)
+    listed = dict(decode(model, heard, TOKENS.pedals, beams=12, knobs=False).alternatives)
+    empty = predicting.no_pedals(model, heard)
+    assert empty == pytest.approx(listed[()])
+    model.judge_clean[:] = torch.tensor([1.0, 0.0])  # as the decoder says
+    assert model.clean(empty) == pytest.approx(empty, abs=1e-5)
+    assert predicting._judged(model, heard, THREE).presence("chorus") <= 1 - empty
 
 
 def test_recreate_plays_the_chain_at_the_trained_level():

@@ -193,7 +193,7 @@ def test_pedal_order_names_a_cabinet():
         for there in (0, 1):
             wet = behind_chain(clip.wet, sound.sample_rate, rng, split="test", cabinet=bool(there))
             heard = features(torch.from_numpy(wet), sound)
-            named[there] += model.cabinet(model.pooled(heard)) > CABINET_NAMED
+            named[there] += model.cabinet(model.hear(heard).pooled) > CABINET_NAMED
     # Who guesses names as many of both, give or take 3.
     assert named[1] >= named[0] + 6, named
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from labkit.learn.encoders import ConvStem
 from labkit.learn.transformer import Decoder, Encoder
 from labkit.signal.seeds import seeded
 from labkit.signal.spectra import log_mel
-from labkit.systems.pedal_order.config import SHELVES, Config, Sound, shelf_number
+from labkit.systems.pedal_order.config import SHELVES, Config, Sound
 
 if TYPE_CHECKING:
     from labkit.systems.codec import Codec
@@ -76,6 +76,15 @@ def codec() -> "Codec":
     return load()
 
 
+class Heard(NamedTuple):
+    """Of b clips."""
+
+    encoded: Tensor  # (b, frames, width)
+    summary: Tensor  # (b, width)
+    hints: Tensor  # (b, n_pedals * (1 + n_pedals)) logits, see `PedalOrderModel.encode`
+    pooled: Tensor  # (b, n) the input of `judge` and `cabinet`
+
+
 class PedalOrderModel(nn.Module):
     """Reads the features of a wet clip and writes the tokens of its chain.
 
@@ -106,7 +115,7 @@ class PedalOrderModel(nn.Module):
         n_pooled = 3 * net.width + self.hints.out_features
         self.register_buffer("judge_in", torch.zeros(_JUDGE_WIDTH, n_pooled + 1))
         self.register_buffer("judge_out", torch.zeros(len(KINDS), _JUDGE_WIDTH + 1))
-        self.register_buffer("judge_clean", torch.zeros(len(SHELVES), 2))
+        self.register_buffer("judge_clean", torch.zeros(2))
         self.register_buffer("judge_cabinet", torch.zeros(n_pooled + 1))
 
     def encode(self, clips: Tensor, shelf: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,21 +124,21 @@ class PedalOrderModel(nn.Module):
         The hints (b, n_pedals, 1 + n_pedals): column 0, the pedal is present; column 1 + j, it
         comes before pedal j.
         """
-        encoded, summary, hints, _ = self._read(clips)
-        extra = torch.stack([self.shelf(shelf), summary, self.advice(hints)], dim=1)
-        return torch.cat([extra, encoded], dim=1), hints.view(len(clips), shelf.shape[1], -1)
+        heard = self.hear(clips)
+        return self.memory(heard, shelf), heard.hints.view(len(clips), shelf.shape[1], -1)
 
-    def _read(self, clips: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The encoded frames, summary, hint logits, and (b, n) all that is known of a clip."""
+    def hear(self, clips: Tensor) -> Heard:
+        """What the encoder finds, whatever the shelf."""
         encoded = self.encoder(self.stem(clips))
         statistics = torch.cat([encoded.mean(1), encoded.amax(1)], dim=1)
         summary = self.summary(statistics)
         hints = self.hints(summary)
-        return encoded, summary, hints, torch.cat([statistics, summary, hints], dim=1)
+        return Heard(encoded, summary, hints, torch.cat([statistics, summary, hints], dim=1))
 
-    def pooled(self, clips: Tensor) -> Tensor:
-        """(b, n) the input of `judge` and `cabinet` for each clip."""
-        return self._read(clips)[3]
+    def memory(self, heard: Heard, shelf: Tensor) -> Tensor:
+        """What the decoder attends to, see `encode`."""
+        extra = torch.stack([self.shelf(shelf), heard.summary, self.advice(heard.hints)], dim=1)
+        return torch.cat([extra, heard.encoded], dim=1)
 
     @property
     def can_judge(self) -> bool:
@@ -148,9 +157,12 @@ class PedalOrderModel(nn.Module):
         votes = F.linear(hidden, self.judge_out[:, :-1], self.judge_out[:, -1]).log_softmax(1)
         return dict(zip(KINDS, votes.mean(0).softmax(0).tolist(), strict=True))
 
-    def clean(self, shelf: Sequence[str], empty: float) -> float:
-        """The probability that no pedal of the shelf was used; the decoder's is `empty`."""
-        slope, offset = self.judge_clean[shelf_number(shelf)]
+    def clean(self, empty: float) -> float:
+        """The probability that there are no pedals, where dry and wet sound are as frequent.
+
+        `empty` is the decoder's, with every pedal that it knows on the shelf.
+        """
+        slope, offset = self.judge_clean
         return float((slope * torch.tensor(empty).logit(1e-6) + offset).sigmoid())
 
     def cabinet(self, pooled: Tensor) -> float:

@@ -27,7 +27,7 @@ from labkit.systems.pedal_order.config import (
     canonical_names,
     shelf_number,
 )
-from labkit.systems.pedal_order.model import PedalOrderModel, features
+from labkit.systems.pedal_order.model import Heard, PedalOrderModel, features
 
 # Windows this far below the loudest one of a recording are left out.
 QUIET_DB = 30.0
@@ -168,13 +168,15 @@ def _check_enough(mono: np.ndarray, sample_rate: int) -> None:
 def _judged(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Prediction:
     """`decode`, and what else the recording may be: no guitar, another pedal, no pedals.
 
-    "No pedals" is decided apart, with a prior of one half: the protocols draw the empty chain
-    seldom. Pedals that are on a longer shelf than this one count as others.
+    "No pedals" is decided apart, with a prior of one half, because the protocols draw the empty
+    chain seldom; and with every pedal on the shelf, because whoever may not name a delay would call
+    it none. Pedals that are on a longer shelf than this one count as others.
     """
-    opening, pooled = start(model, clips, shelf), model.pooled(clips)
+    heard = model.hear(clips.to(next(model.parameters()).device))
+    pooled, opening = heard.pooled, start(model, heard, shelf)
     orders = dict(_beam_search(model, opening, shelf, 12))
     empty = orders.pop((), 0.0)
-    clean, number = model.clean(shelf, empty), shelf_number(shelf)
+    clean, number = model.clean(no_pedals(model, heard)), shelf_number(shelf)
     kinds = model.judge(pooled)
     other = sum(kinds[name] for name in (*tuple(SHELVES)[number + 1 :], "other"))
     known = 1 - kinds["none"] - other
@@ -363,14 +365,23 @@ def _prediction(
     return Prediction(space.from_unit(unit), probability, tuple(orders), **doubts)
 
 
-def start(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Cache:
+def no_pedals(model: PedalOrderModel, clips: Tensor | Heard) -> float:
+    """The decoder's probability of no pedals, with all that it knows on the shelf; windows vote."""
+    tokens = model.config.net.tokens
+    opening, mask = start(model, clips, tokens.pedals), tokens.allowed([START], tokens.pedals)
+    scores, _ = next_log_probabilities(model, opening, [[START]], mask[None])
+    return float(np.exp(scores[0, SEPARATOR]))
+
+
+def start(model: PedalOrderModel, clips: Tensor | Heard, shelf: Sequence[str]) -> Cache:
     """The decoder's cache before the first token, one row for each window."""
     pedals = model.config.net.tokens.pedals
     if not shelf or not set(shelf) <= set(pedals):
         raise ValueError(f"shelf must name pedals among {pedals}, got {tuple(shelf)}")
-    clips = clips.to(next(model.parameters()).device)
-    vector = model.shelf_vector(shelf).to(clips)
-    return model.decoder.start(model.encode(clips, vector.expand(len(clips), -1))[0])
+    if isinstance(clips, Tensor):
+        clips = model.hear(clips.to(next(model.parameters()).device))
+    vector = model.shelf_vector(shelf).to(clips.summary)
+    return model.decoder.start(model.memory(clips, vector.expand(len(clips.summary), -1)))
 
 
 def next_log_probabilities(
