@@ -22,7 +22,7 @@ from labkit.measure.metrics import relative_error_db
 from labkit.measure.score import Row, read, write
 from labkit.signal import datasets
 from labkit.signal.files import read_audio, write_audio
-from labkit.signal.shipped import load_phrase, phrase_path
+from labkit.signal.sources import load_phrase, phrase_path
 from labkit.signal.units import rms_dbfs
 from labkit.systems import blackbox, pedal_order, saturation, synth
 from labkit.systems.pedal_order.config import SEPARATOR

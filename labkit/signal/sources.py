@@ -1,4 +1,4 @@
-"""Sources of dry audio: generated guitars and mixes, folders of recordings, mixtures of sources."""
+"""Sources of dry audio: shipped phrases, generated guitars and mixes, folders, and mixtures."""
 
 import csv
 import hashlib
@@ -14,10 +14,15 @@ from scipy import signal
 
 from labkit.signal.files import AudioError, AudioFileError, read_audio
 from labkit.signal.guitar import GuitarModel, phrase
-from labkit.signal.paths import read_text, real_data_dir
+from labkit.signal.paths import data_dir, read_text, real_data_dir
 from labkit.signal.pool import SPLITS, Clip, Source, check_split, ranges_of_splits
 from labkit.signal.seeds import generator
 from labkit.signal.units import set_rms
+
+# Phrases that `tools/phrases.py` renders; "riff" is the one that travels through all notebooks.
+_RENDERED = ("riff", "strum", "line", "arpeggio", "generated_chords", "generated_line")
+# Recordings of real players, with licences in the folder's README. Nothing is trained on them.
+TAKES = ("take_plucks", "take_jazz", "take_rock")
 
 _SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff"}
 BASS_TUNING = (28, 33, 38, 43, 47, 52)  # MIDI numbers of the strings: a guitar's, an octave down
@@ -363,3 +368,21 @@ class Mixture:
         """A clip from one of the sources."""
         source = self.sources[rng.choice(len(self.sources), p=self._shares)]
         return source.clip(rng, check_split(split))
+
+
+def phrase_names() -> tuple[str, ...]:
+    """Names of the phrases that are rendered."""
+    return _RENDERED
+
+
+def phrase_path(name: str) -> Path:
+    """The shipped file of a phrase or of one of `TAKES`; a ValueError lists their names."""
+    known = (*_RENDERED, *TAKES)
+    if name not in known:
+        raise ValueError(f"name must be one of {', '.join(known)}, got {name!r}")
+    return data_dir() / "phrases" / f"{name}.flac"
+
+
+def load_phrase(name: str = "riff") -> tuple[np.ndarray, int]:
+    """A dry guitar phrase that ships with the course: float32 `(1, samples)`, and 44,100 Hz."""
+    return read_audio(phrase_path(name))

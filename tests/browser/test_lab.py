@@ -14,7 +14,7 @@ CELLS = {
     "path": """import shutil
 print(shutil.which("labkit"), shutil.which("tensorboard"))""",
     "upload": """from labkit.lab.upload import Upload
-from labkit.signal.shipped import load_phrase, phrase_path
+from labkit.signal.sources import load_phrase, phrase_path
 riff, rate = load_phrase("riff")
 Upload(phrase_path("riff"))""",
     "player": """import ipywidgets as widgets

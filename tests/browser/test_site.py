@@ -18,7 +18,7 @@ from labkit.effects.chain import Chain, Step
 from labkit.effects.registry import EFFECTS
 from labkit.measure.loudness import loudness_lufs
 from labkit.measure.metrics import relative_error_db
-from labkit.signal.shipped import load_phrase
+from labkit.signal.sources import load_phrase
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no playwright here: pip install playwright"

@@ -9,7 +9,7 @@ from labkit.signal.behind import behind_chain
 from labkit.signal.pool import SPLITS
 from labkit.signal.recorded import RecordedGuitars, recorded_groups
 from labkit.signal.seeds import generator
-from labkit.signal.shipped import load_phrase
+from labkit.signal.sources import load_phrase
 
 
 def test_no_instrument_or_player_is_in_two_splits(real_data):

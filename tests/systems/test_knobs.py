@@ -6,7 +6,7 @@ import torch
 
 from labkit.effects.chain import Chain, Step
 from labkit.signal.seeds import generator
-from labkit.signal.shipped import load_phrase
+from labkit.signal.sources import load_phrase
 from labkit.systems import knobs, pedal_order
 from labkit.systems.knobs import model as reading
 from labkit.systems.knobs.score import _DECODER, _NAME, score

@@ -12,7 +12,7 @@ from labkit.effects.chain import Chain, Step
 from labkit.measure.losses import mr_stft
 from labkit.signal.files import AudioError, read_audio, write_audio
 from labkit.signal.seeds import generator
-from labkit.signal.shipped import load_phrase
+from labkit.signal.sources import load_phrase
 from labkit.signal.units import set_rms
 from labkit.systems.blackbox import match as matching
 from labkit.systems.blackbox.match import match

@@ -15,8 +15,7 @@ from labkit.measure.score import read
 from labkit.signal.behind import behind_chain
 from labkit.signal.pool import dry_pool
 from labkit.signal.seeds import generator
-from labkit.signal.shipped import TAKES, load_phrase
-from labkit.signal.sources import GeneratedMixes
+from labkit.signal.sources import TAKES, GeneratedMixes, load_phrase
 from labkit.signal.speech import GeneratedSpeech
 from labkit.systems import blackbox, pedal_order, saturation
 from labkit.systems.blackbox.data import TS9

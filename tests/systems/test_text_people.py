@@ -10,7 +10,7 @@ import torch
 
 from labkit.learn.text import has_minilm
 from labkit.signal import datasets
-from labkit.signal.shipped import load_phrase
+from labkit.signal.sources import load_phrase
 from labkit.systems import text
 from labkit.systems.text import Config, Preset, data
 from labkit.systems.text import score as exam

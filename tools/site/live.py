@@ -27,7 +27,7 @@ def write_live(source):
         return False
     from labkit.effects.registry import EFFECTS
     from labkit.lab.board import INPUT_DBFS, _description
-    from labkit.signal.shipped import load_phrase
+    from labkit.signal.sources import load_phrase
     from labkit.signal.units import set_rms
 
     folder = source / "_static" / "live"

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from labkit.signal.paths import cache_dir, real_data_dir
 from labkit.signal.seeds import generator
-from labkit.signal.shipped import load_phrase, phrase_names
+from labkit.signal.sources import load_phrase, phrase_names
 from labkit.systems.text.grammar import parse
 from labkit.systems.text.lexicon import stem, vocabulary
 from labkit.systems.text.model import Config, encode_prompts, spectrogram

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from labkit.signal.paths import data_dir
-from labkit.signal.shipped import TAKES, load_phrase, phrase_names, phrase_path
+from labkit.signal.sources import TAKES, load_phrase, phrase_names, phrase_path
 
 README = data_dir() / "phrases" / "README.md"
 TOOL = runpy.run_path(str(data_dir().with_name("tools") / "phrases.py"))
