@@ -2,7 +2,7 @@
 
 No two makers build the same chorus. Who hears one maker's pedals alone learns that maker. Here a
 family is a recipe with random parts: curves, filters, shapes of an LFO, voices, tails. The recipes
-follow Zölzer, DAFX, 2nd edition (2011), chapters 2, 4 and 5; none is a model of a real unit.
+follow Zölzer, DAFX, 2nd edition (2011), chapters 2 to 5; none is a model of a real unit.
 """
 
 from collections.abc import Callable
@@ -34,6 +34,7 @@ def play(family: str, audio: np.ndarray, sample_rate: int, rng: np.random.Genera
 
 
 def _log(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number of this range; every octave is as likely."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -125,7 +126,7 @@ def _vibrato(x: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.nd
     """A pitch that swings by 15 to 120 cents."""
     rate = _log(rng, 2.5, 9)
     swing = _lfo(len(x), rate, sample_rate, rng)
-    # A delay of d sin(2 pi f t) moves the pitch by the factor 1 + 2 pi f d.
+    # A delay of d sin(2 pi f t) moves the pitch by the factor 1 + 2 pi f d; e is 1731 cents.
     depth = rng.uniform(15, 120) / 1731 / (2 * np.pi * rate)
     return _late(x, sample_rate * (0.002 + depth * (1 + swing)))
 
