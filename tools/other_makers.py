@@ -5,7 +5,7 @@
 
 Printed: the share in which the family is named (or, for effects that no shelf has, refused as an
 unknown pedal), alone, and in the likeliest chain that is not empty, said or not. The shelf is that
-of six, or (--shelf nine) that of nine. Needs `LABKIT_REAL_DATA` and the two programs. Settings are
+of six, or (--shelf three, nine) another. Needs `LABKIT_REAL_DATA` and the two programs. Settings are
 drawn; the seed is fixed. With `--split test`, 24 notes through real units (EGFxSet) come last.
 """
 
@@ -90,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=25)
     parser.add_argument("--split", choices=("test", "validation"), default="test")
-    parser.add_argument("--shelf", choices=("six", "nine"), default="six")
+    parser.add_argument("--shelf", choices=tuple(pedal_order.SHELVES), default="six")
     parser.add_argument("--checkpoint", type=Path)
     given = parser.parse_args()
     n, shelf = given.n, pedal_order.SHELVES[given.shelf]
@@ -101,6 +101,7 @@ def main() -> None:
     def heard(title: str, families: str, clips: Iterable[np.ndarray]) -> None:
         """Add what is said of clips, and print it."""
         wanted, hits, said = set(families.split()), [], Counter()
+        wanted |= set() if wanted & set(shelf) else {"other"}
         for wet in clips:
             found = pedal_order.predict(model, wet, RATE, shelf=shelf)
             names = set() if found.refusal else set(found.chain.names)

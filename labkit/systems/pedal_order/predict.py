@@ -365,6 +365,7 @@ def _prediction(
     return Prediction(space.from_unit(unit), probability, tuple(orders), **doubts)
 
 
+@torch.inference_mode()
 def no_pedals(model: PedalOrderModel, clips: Tensor | Heard) -> float:
     """The decoder's probability of no pedals, with all that it knows on the shelf; windows vote."""
     tokens = model.config.net.tokens
