@@ -214,6 +214,7 @@ class Sound:
     # share of the training examples, 0 to 1, whose pedals are as other makers might build them (see
     # `labkit.signal.makers`); the knobs of these are not taught
     others_share: float = 0.0
+    dry_share: float = 0.0  # share of the training examples, 0 to 1, whose chain is made empty
     # what the network reads: the log-mel spectrogram of the clip, or of what the shipped codec
     # decodes from the clip's codes or, without its quantiser, from its latents
     front_end: Literal["mel", "codes", "latents"] = "mel"

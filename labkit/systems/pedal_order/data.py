@@ -220,6 +220,8 @@ class Examples(Dataset):
         jitter_db = sound.input_jitter_db if self.training else 0.0
         shift_db = jitter_db * float(rng.uniform(-1, 1))
         others = sound.others_share > 0 and bool(rng.random() < sound.others_share)
+        if sound.dry_share > 0 and rng.random() < sound.dry_share:
+            chain = Chain()
         return _Draw(number, rng, pool, place, protocol, chain, shift_db, others)
 
     def _render(self, draw: _Draw) -> Example:
