@@ -8,7 +8,8 @@
 `--network FILE` draws for a network that does not ship yet. Recordings without a guitar are music
 and speech of Debian's packages (`labkit doctor` names them). The guitars are generated, sampled and
 recorded ones (`LABKIT_REAL_DATA`): training groups for the head, validation groups for what is
-fitted to its answers.
+fitted to its answers. "No pedals" is told from one pedal, half of them as other makers might build
+them: of several pedals one always stands out, and what is learnt from such chains overlooks one.
 """
 
 import argparse
@@ -37,7 +38,7 @@ from labkit.signal.seeds import generator
 from labkit.signal.sources import GeneratedGuitars, GeneratedMixes, drums
 from labkit.signal.speech import GeneratedSpeech
 from labkit.systems import pedal_order
-from labkit.systems.pedal_order.config import PROTOCOLS, SHELVES, SIX, THREE, Config
+from labkit.systems.pedal_order.config import NINE, PROTOCOLS, SHELVES, THREE, Config
 from labkit.systems.pedal_order.data import by_others, prepare
 from labkit.systems.pedal_order.model import KINDS, PedalOrderModel, features
 from labkit.systems.pedal_order.predict import CABINET_NAMED, no_pedals
@@ -45,14 +46,23 @@ from labkit.systems.pedal_order.predict import CABINET_NAMED, no_pedals
 SECONDS, RATE = 2.5, 44_100
 N_GUITARS = {"train": 8000, "validation": 1600}
 N_OTHERS = {"train": 5000, "validation": 800}
-# The clips that are drawn: places in a permutation of all of them.
+# The clips that are drawn: their kinds, and places in a permutation of all of them.
+MANY, FEW = ("clean", *SHELVES, "other"), ("clean", "single")
 PARTS = {
-    "train_0": ("train", range(2800)),
-    "train_1": ("train", range(6500, 9300)),
-    "validation": ("validation", range(2400)),
+    "train_0": ("train", MANY, range(2800)),
+    "train_1": ("train", MANY, range(6500, 9300)),
+    "validation": ("validation", MANY, range(2400)),
+    "single": ("validation", FEW, range(1600)),
+}
+# A chain's kind: the pedals of which it holds one at least, and the ways in which it is drawn.
+CHAINS = {
+    "three": (THREE, ("three", "wide")),
+    "six": (("phaser", "delay"), ("six",)),
+    "nine": (("flanger", "vibrato", "tremolo"), ("nine", "single")),
+    "single": (NINE, ("single",)),
 }
 # Of the guitars through a chain, those whose pedals are as other makers might build them.
-OTHERS_SHARE = 0.3
+OTHERS_SHARE = {"three": 0.3, "six": 0.3, "nine": 0.3, "single": 0.5}
 CABINETS = {"cabinets_train": ("train", 3000), "cabinets_validation": ("validation", 800)}
 # How often each of `KINDS` is expected beside how often it is drawn. Chosen on validation clips:
 # the fewest guitars are refused for which a pedal is named (.5 or more) in 2.5 % of no guitars.
@@ -63,22 +73,24 @@ PLUCKED = ("guitar", "bass", "plucked")
 class Material:
     """Clips of one split: item i is (wet (1, samples), kind), and depends on i alone."""
 
-    def __init__(self, config: Config, split: str, seed: int = 0) -> None:
+    def __init__(
+        self, config: Config, split: str, kinds: tuple[str, ...] = MANY, seed: int = 0
+    ) -> None:
         sound = config.sound
         size = {"seconds": SECONDS, "sample_rate": RATE}
-        self.sound, self.split, self.seed = sound, split, seed
+        self.sound, self.split, self.kinds, self.seed = sound, split, kinds, seed
         self.guitars = [GeneratedGuitars(**size), RecordedGuitars(**size), Sampled(**size)]
         self.others = [GeneratedSpeech(**size), GeneratedMixes(**size)]
         self.others += [Packaged(kind, **size) for kind in ("speech", "music")]
         self.families = {one.source_id: one.family for one in programs(split)}
 
     def __len__(self) -> int:
-        return N_GUITARS[self.split] + N_OTHERS[self.split]
+        return N_GUITARS[self.split] + (N_OTHERS[self.split] if self.kinds == MANY else 0)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
         rng = generator(self.seed, "judge", self.split, index)
         guitar = index < N_GUITARS[self.split]
-        kind = ("clean", *SHELVES, "other")[index % 5] if guitar else "none"
+        kind = self.kinds[index % len(self.kinds)] if guitar else "none"
         wet = self.guitar(rng, kind) if guitar else self.other(rng)
         if rng.random() < 0.5:
             wet = behind_chain(wet, RATE, rng, split=self.split)
@@ -97,18 +109,16 @@ class Material:
         """A guitar, a bass or another plucked instrument: dry, or through a chain of its kind."""
         clip = self.plucked(rng)
         chain = Chain()
-        if kind in SHELVES:
-            shorter = {"three": ("compressor",), "six": (*THREE, "compressor"), "nine": SIX}
-            wanted = set(SHELVES[kind]) - set(shorter[kind])
-            names = {"three": ["three", "wide"], "six": ["six"], "nine": ["nine", "single"]}[kind]
-            while not wanted & set(chain.names):
+        if kind in CHAINS:
+            wanted, names = CHAINS[kind]
+            while not set(wanted) & set(chain.names):
                 chain = PROTOCOLS[str(rng.choice(names))].draw(rng)
         elif kind == "other" and rng.random() < 0.3:
             chain = PROTOCOLS["three"].draw(rng)
         training = self.split == "train"
         shift_db = float(rng.uniform(-12, 12)) if training else 0.0
         dry, start = prepare(self.sound, clip, rng, training=training, shift_db=shift_db)
-        if kind in SHELVES and rng.random() < OTHERS_SHARE:
+        if kind in CHAINS and rng.random() < OTHERS_SHARE[kind]:
             wet = by_others(chain, dry, RATE, rng)
         elif kind == "other" and rng.random() < 0.5:
             wet = unknown_pedal(chain.render(dry, RATE), rng)
@@ -238,8 +248,13 @@ def fit_cabinet(
     copy(model.judge_cabinet, np.append(into, line.intercept_[0] - scaler.mean_ @ into))
 
 
-def fit(model: PedalOrderModel, train: dict[str, np.ndarray], validation: dict[str, np.ndarray]):
-    """Set the buffers of `PedalOrderModel.judge` and `clean`."""
+def fit(
+    model: PedalOrderModel,
+    train: dict[str, np.ndarray],
+    validation: dict[str, np.ndarray],
+    single: dict[str, np.ndarray],
+) -> None:
+    """Set the buffers of `PedalOrderModel.judge` and, from one pedal or none, those of `clean`."""
     scaler = StandardScaler().fit(train["known"])
     kinds = [KINDS.index("three" if kind == "clean" else kind) for kind in train["kind"]]
     head = MLPClassifier(
@@ -247,14 +262,20 @@ def fit(model: PedalOrderModel, train: dict[str, np.ndarray], validation: dict[s
     ).fit(scaler.transform(train["known"]), kinds)
     into, out = head.coefs_[0] / scaler.scale_[:, None], head.coefs_[1]
     offset = head.intercepts_[0] - scaler.mean_ @ into
-    expected = head.intercepts_[1] + np.log([EXPECTED[kind] for kind in KINDS])
+    prior = np.log([EXPECTED[kind] for kind in KINDS])
+    stated = head.predict_log_proba(scaler.transform(validation["known"])) + prior
+    for kind in np.unique(validation["kind"]):
+        said = [KINDS[place] for place in stated[validation["kind"] == kind].argmax(axis=1)]
+        print(f"{kind}:", {name: round(said.count(name) / len(said), 3) for name in KINDS})
+    expected = head.intercepts_[1] + prior
     copy(model.judge_in, np.column_stack([into.T, offset]))
     copy(model.judge_out, np.column_stack([out.T, expected]))
-    used = np.isin(validation["kind"], ["clean", *SHELVES])
-    evidence = logit(validation["empty"][used].clip(1e-6, 1 - 1e-6))
-    line = LogisticRegression(C=1e3, class_weight="balanced")
-    line.fit(evidence[:, None], validation["kind"][used] == "clean")
+    evidence = logit(single["empty"].clip(1e-6, 1 - 1e-6))[:, None]
+    clean = single["kind"] == "clean"
+    line = LogisticRegression(C=1e3, class_weight="balanced").fit(evidence, clean)
     copy(model.judge_clean, np.array([line.coef_[0, 0], line.intercept_[0]]))
+    said = line.predict(evidence)
+    print(f"said to be clean: {said[clean].mean():.3f}; of one pedal {said[~clean].mean():.3f}")
 
 
 def copy(buffer: torch.Tensor, values: np.ndarray) -> None:
@@ -281,10 +302,10 @@ def main() -> None:
                     np.savez(path, **drawn)
         return
     if not given.checkpoint:
-        for name, (split, places) in PARTS.items():
+        for name, (split, kinds, places) in PARTS.items():
             target = given.clips / f"{name}.npz"
             if given.part in (None, name) and not target.exists():
-                drawn = draw(model, Material(model.config, split), places)
+                drawn = draw(model, Material(model.config, split, kinds), places)
                 with replacing(target) as path:
                     np.savez(path, **drawn)
         return
@@ -295,7 +316,7 @@ def main() -> None:
     else:
         both = [parts["train_0"], parts["train_1"]]
         train = {name: np.concatenate([part[name] for part in both]) for name in both[0]}
-        fit(model, train, parts["validation"])
+        fit(model, train, parts["validation"], parts["single"])
     digest = pedal_order.save(model, given.checkpoint)
     card = given.checkpoint.with_suffix(".json")
     facts = json.loads(card.read_text())

@@ -5,8 +5,8 @@
 
 Printed: the share in which the family is named (or, for effects that no shelf has, refused as an
 unknown pedal), alone, and in the likeliest chain that is not empty, said or not. The shelf is that
-of six, or (--shelf three, nine) another. Needs `LABKIT_REAL_DATA` and the two programs. Settings are
-drawn; the seed is fixed. With `--split test`, 24 notes through real units (EGFxSet) come last.
+of six, or another (`--shelf`). Needs `LABKIT_REAL_DATA` and the two programs. Settings are drawn;
+the seed is fixed. With `--split test`, 24 notes through real units (EGFxSet) come last.
 """
 
 import argparse
