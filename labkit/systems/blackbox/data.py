@@ -1,7 +1,6 @@
 """Pairs for the three tasks, made of recordings and from seeds; folders of before and after."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +16,7 @@ from labkit.learn.pool import ExampleCache
 from labkit.signal.files import AudioFileError, check_audio, read_audio
 from labkit.signal.optional import need
 from labkit.signal.packaged import Packaged
-from labkit.signal.paths import cache_dir, new_files, replace_text
+from labkit.signal.paths import cache_dir
 from labkit.signal.pool import Source, check_split
 from labkit.signal.recorded import RecordedGuitars
 from labkit.signal.seeds import generator
@@ -318,21 +317,6 @@ def _real_source(config: Config, seconds: float) -> Source:
     recorded = _recorded(config.but(real_share=1.0), "test", seconds)
     sources = [recordings((_FOLDERS[config.sound.task],), **sizes), recorded]
     return Mixture([source for source in sources if source is not None])
-
-
-def write_example(
-    folder: Path,
-    name: str,
-    sounds: Sequence[np.ndarray],
-    sample_rate: int,
-    curves: Mapping[str, list[float]],
-) -> None:
-    """NAME_dry.wav, NAME_target.wav, NAME_wet.wav in 32-bit float, and the knobs' NAME.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    *paths, facts = new_files(folder, name, "_dry.wav", "_target.wav", "_wet.wav", ".json")
-    for path, sound in zip(paths, sounds, strict=True):
-        need("soundfile").write(path, sound.T, sample_rate, "FLOAT")
-    replace_text(facts, json.dumps(curves, indent=1) + "\n")
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,6 +22,8 @@ from labkit.systems.blackbox.predict import curve
 
 # Less noise in a pause is not counted as noise.
 _NOISY_DB = 6.0
+# Pairs of EGFxSet for `match`; 0 and 1 were used for choices.
+_NOTES = ("2", "3")
 _PROTOCOLS = {
     "distortion": "distortion: any level of guitar, as a TS9 has it",
     "speech": "speech: without a microphone's colour, breaths, clicks and room",
@@ -57,9 +58,6 @@ def score(
     n_real: int = 12,
     seed: int = 1,
     renders: int = 40,
-    n_units: int | None = None,
-    notes: tuple[str, ...] = ("2", "3"),
-    save: Path | None = None,
 ) -> list[Row]:
     """Score a controller by the share of the distance to the target that is left, and by loudness.
 
@@ -75,48 +73,32 @@ def score(
         n_real: real recordings; skipped if there are none here.
         renders: settings that CMA-ES tries for each recording; it starts from our answer, or from
             the right one if it is known. The best single setting may take six times as many.
-        n_units: use only so many plug-ins, from the start of the chain; all by default.
-        notes: pairs of EGFxSet for `match` (task distortion only); 0 and 1 were used for choices.
-        save: folder for the dry, target and processed sound of each recording, and its knob curves.
 
-    Raises PluginError where a plug-in is not installed, ValueError for another number of them.
+    Raises PluginError where a plug-in is not installed.
     """
-    config, rate, units = model.config, model.config.sound.sample_rate, model.config.task.units
-    if n_units not in (None, *range(1, len(units) + 1)):
-        raise ValueError(f"n_units must lie in 1..{len(units)}, got {n_units}")
-    protocol = _PROTOCOLS[config.sound.task]
-    protocol += f", by the first {n_units} of {len(units)} plug-ins" if n_units else ""
-    knobs = sum(len(unit.knobs) for unit in units[:n_units])
+    config, rate = model.config, model.config.sound.sample_rate
     tests = {"generated": data.generated_tests(config, n=n, seed=seed)}
     if n_real and real_data_dir() is not None:
         tests["real"] = data.real_tests(config, n=n_real, seed=seed)
     references = data.examples(config, "train", seed + 100, n=12, seconds=data.TEST_SECONDS)
     targets = references.sound if references.target is None else references.target
     style, rows, measures = rules.style_of(targets, rate), [], _measures(config)
-    with Rack(units[:n_units], rate, workers=config.net.n_copies) as rack:
-
-        def setting(sound: np.ndarray) -> np.ndarray:
-            return curve(model, sound, rate).smooth.mean(0)[:knobs]
-
+    with Rack(config.task.units, rate, workers=config.net.n_copies) as rack:
         # Once for all, so it may take longer.
-        mean = model.mean_setting.double().numpy()[:knobs]
+        mean = model.mean_setting.double().numpy()
         constant = rules.best_constant(config, rack, mean, 6 * renders)
         for sources, (dry, target, groups, answers) in tests.items():
-            ours = np.stack([setting(sound) for sound in dry])
+            ours = _settings(model, dry)
             settings = {"ours": ours, "prior": np.broadcast_to(constant, ours.shape)}
             settings |= {"control": np.roll(ours, -1, axis=0), "oracle": np.empty_like(ours)}
             for k, pair in enumerate(zip(dry, target, strict=True)):
                 rng = generator(seed, "search", "cma", k)
-                starts = np.stack([rules.known_or(answers[k][:knobs], constant), ours[k]])
+                starts = np.stack([rules.known_or(answers[k], constant), ours[k]])
                 settings["oracle"][k] = rules.searched(config, [pair], rack, starts, renders, rng)
             wet = {name: rack.render(dry, found) for name, found in settings.items()}
-            if save is not None:
-                for k, sounds in enumerate(zip(dry, target, wet["ours"], strict=True)):
-                    found = curve(model, dry[k], rate)
-                    columns = {"seconds": found.seconds.tolist(), **found.columns()}
-                    data.write_example(save, f"{sources}_{k}", sounds, rate, columns)
             wet["floor"] = [rules.match(sound, rate, style) for sound in dry]
-            facts = {"protocol": protocol, "sources": sources, "name": "controller, 1 render"}
+            facts = {"protocol": _PROTOCOLS[config.sound.task], "sources": sources}
+            facts["name"] = "controller, 1 render"
             for metric, (unit, measure) in measures.items():
                 nothing = _distances(measure, dry, target, rate)
                 found = {name: _distances(measure, x, target, rate) for name, x in wet.items()}
@@ -133,18 +115,23 @@ def score(
                     facts |= {"metric": metric, "unit": unit, "seed": seed}
                     rows.append(row(ours, whose, beside=found, **facts))
         if config.sound.task == "mastering" and "real" in tests:
-            rows.append(_untouched(config, rack, setting, constant, n=n_real, seed=seed))
-    if config.sound.task == "distortion" and n_real and notes and real_data_dir() is not None:
-        rows += _matched(notes, seed)
+            rows.append(_untouched(model, rack, constant, n=n_real, seed=seed))
+    if config.sound.task == "distortion" and n_real and real_data_dir() is not None:
+        rows += _matched(seed)
     return rows
 
 
-def _untouched(
-    config: Config, rack: Rack, setting: Callable, constant: np.ndarray, *, n: int, seed: int
-) -> Row:
+def _settings(model: Controller, sounds: Iterable[np.ndarray]) -> np.ndarray:
+    """The controller's setting for each sound, (sounds, knobs)."""
+    rate = model.config.sound.sample_rate
+    return np.stack([curve(model, sound, rate).smooth.mean(0) for sound in sounds])
+
+
+def _untouched(model: Controller, rack: Rack, constant: np.ndarray, *, n: int, seed: int) -> Row:
     """How far finished mixes are moved, beside the constant (prior) and the engineer (oracle)."""
+    config = model.config
     sounds, groups = data.finished_tests(config, n=n, seed=seed)
-    ours = np.stack([setting(sound) for sound in sounds])
+    ours = _settings(model, sounds)
     wet = {"ours": rack.render(sounds, ours)}
     wet["prior"] = rack.render(sounds, np.broadcast_to(constant, ours.shape))
     wet["oracle"] = [data.engineered(config, sound, sound)[0] for sound in sounds]
@@ -155,10 +142,10 @@ def _untouched(
     return row(found.pop("ours"), groups, beside=found, **facts)
 
 
-def _matched(notes: Iterable[str], seed: int) -> list[Row]:
+def _matched(seed: int) -> list[Row]:
     """`match` on real drive pedals: a chain and a grey box, on held-out sound."""
     folder, left = real_data_dir() / "pairs" / "egfxset", []
-    pedals = [(pedal, note) for pedal in ("rat", "tubescreamer", "bluesdriver") for note in notes]
+    pedals = [(pedal, note) for pedal in ("rat", "tubescreamer", "bluesdriver") for note in _NOTES]
     for pedal, note in pedals:
         dry, wet = (read_audio(folder / f"{pedal}_{note}_{end}.flac") for end in ("dry", "wet"))
         found = match(dry[0], wet[0], wet[1], dry_rate=dry[1], seed=seed)
@@ -175,7 +162,7 @@ def fixed_score(model: Controller, *, n: int = 6) -> dict[str, float]:
     config, rate = model.config, model.config.sound.sample_rate
     dry, target, *_ = data.generated_tests(config, n=n, seed=7)
     settings = {
-        "controller": np.stack([curve(model, sound, rate).smooth.mean(0) for sound in dry]),
+        "controller": _settings(model, dry),
         "start": np.tile(config.task.start, (n, 1)),
     }
     distance = _measures(config)["distance left"][1]
