@@ -86,8 +86,7 @@ def test_round_trip_keeps_shape_at_any_rate(small, sample_rate, samples):
     one, two = (small.decode(codes[:, :k], samples) for k in (1, 2))
     assert not torch.equal(one, two)
     if sample_rate == RATE:
-        first = small.decode(codes[:, :1], samples).view(audio.shape)
-        assert torch.equal(small.round_trip(audio, RATE, 1), first)
+        assert torch.equal(out, small.decode(codes, samples).view(audio.shape))
     assert small.latents(audio, sample_rate).shape == (4, 24, frames)
 
 

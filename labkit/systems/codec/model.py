@@ -5,14 +5,13 @@ Channels are folded into the batch: channel c of item i is item ``i * channels +
 
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchaudio.functional import resample
 
 from labkit.learn import checkpoints
 from labkit.learn.training import Plan
@@ -154,6 +153,12 @@ def snake(x: Tensor, alpha: Tensor) -> Tensor:
     return x + torch.sin(alpha * x).square() / (alpha + 1e-9)
 
 
+def _nearest(words: Tensor, rows: Tensor) -> Tensor:
+    """For each row (m, d) the index of the nearest of words (n, d)."""
+    # |a - b|^2 without |a|^2, which is the same for all codewords of a row.
+    return (words.square().sum(1) - 2 * rows @ words.T).argmin(1)
+
+
 class ResidualQuantizer(nn.Module):
     """Each codebook codes what the ones before it left over. No gradient trains codewords.
 
@@ -194,8 +199,7 @@ class ResidualQuantizer(nn.Module):
         left = latents.transpose(1, 2).flatten(0, 1).float()
         codes = []
         for k, words in enumerate(self.words):
-            # |a - b|^2 without |a|^2, which is the same for all codewords of a row.
-            code = (words.square().sum(1) - 2 * left @ words.T).argmin(1)
+            code = _nearest(words, left)
             residual = left - words[code]
             if learn:
                 self._follow(k, code, left)
@@ -224,18 +228,17 @@ class ResidualQuantizer(nn.Module):
     def begin(self, frames: Tensor) -> None:
         """Codebooks (n, dim) by k-means of frames, each on what the ones before it left over."""
         left = frames
-        for k, words in enumerate(self.words):
+        for words in self.words:
             words.copy_(left[torch.randint(len(left), (len(words),))])
             for _ in range(6):
-                code = (words.square().sum(1) - 2 * left @ words.T).argmin(1)
+                code = _nearest(words, left)
                 chosen = torch.bincount(code, minlength=len(words)).to(left)
                 total = torch.zeros_like(words).index_add_(0, code, left)
                 used = chosen[:, None] > 0
                 other = left[torch.randint(len(left), (len(words),))]
                 words.copy_(torch.where(used, total / chosen.clamp(min=1)[:, None], other))
-            code = (words.square().sum(1) - 2 * left @ words.T).argmin(1)
-            self.counts[k] = 1.0
-            left = left - words[code]
+            left = left - words[_nearest(words, left)]
+        self.counts.fill_(1.0)
 
 
 class Network(nn.Module):
@@ -290,7 +293,7 @@ class Descript(nn.Module):
 
     def __init__(self, **sizes: object) -> None:
         super().__init__()
-        with _quiet():
+        with warnings.catch_warnings(action="ignore"):  # of what torch has renamed since
             self.dac = need("dac").DAC(**sizes)
 
     def encode(self, audio: Tensor) -> Tensor:
@@ -331,8 +334,8 @@ class Codec(nn.Module):
     def forward(self, audio: Tensor) -> dict[str, Tensor]:
         """What training needs of (b, 1, samples), a multiple of the hop.
 
-        ``audio``, ``codes`` (b, n, frames), ``mel`` (b, MEL_BANDS, frames) as the first codebooks
-        say it, and the scalar ``commitment``.
+        ``audio``, ``mel`` (b, MEL_BANDS, frames) as the first codebooks say it, and the scalar
+        ``commitment``.
         """
         latents = self.network.encode(audio)
         # bfloat16 cannot tell close codewords apart.
@@ -341,12 +344,7 @@ class Codec(nn.Module):
             sums, codes, commitment = self.network.quantizer(latents)
             first = self.network.sums(codes[:, : self.config.net.mel_codebooks])
             mel = self.mel_head(latents + (first - latents).detach())
-        return {
-            "audio": self.network.decode(sums),
-            "codes": codes,
-            "mel": mel,
-            "commitment": commitment,
-        }
+        return {"audio": self.network.decode(sums), "mel": mel, "commitment": commitment}
 
     @torch.no_grad()
     def encode(self, audio: Tensor, sample_rate: int) -> Tensor:
@@ -374,19 +372,21 @@ class Codec(nn.Module):
             )
         return self.network.decode(self.network.sums(codes.long()))[..., :samples]
 
-    def round_trip(self, audio: Tensor, sample_rate: int, n_codebooks: int | None = None) -> Tensor:
-        """Encode and decode (b, channels, samples), at its rate, by the first codebooks or all."""
-        own = self.config.sound.sample_rate
-        codes = self.encode(audio, sample_rate)[:, :n_codebooks]
-        decoded = self.decode(codes, codes.shape[-1] * self.config.hop_length)
-        return _resample(decoded, own, sample_rate)[..., : audio.shape[-1]].reshape(audio.shape)
+    @torch.no_grad()
+    def round_trip(self, audio: Tensor, sample_rate: int) -> Tensor:
+        """Encode and decode (b, channels, samples), at its rate."""
+        sums = self.network.sums(self.encode(audio, sample_rate))
+        return self._decoded_as(audio, sample_rate, sums)
 
     @torch.no_grad()
     def unquantised(self, audio: Tensor, sample_rate: int) -> Tensor:
         """`round_trip` without the quantiser: what the encoder and decoder lose by themselves."""
-        own = self.config.sound.sample_rate
-        decoded = self.network.decode(self.latents(audio, sample_rate))
-        return _resample(decoded, own, sample_rate)[..., : audio.shape[-1]].reshape(audio.shape)
+        return self._decoded_as(audio, sample_rate, self.latents(audio, sample_rate))
+
+    def _decoded_as(self, audio: Tensor, sample_rate: int, latents: Tensor) -> Tensor:
+        decoded = self.network.decode(latents)
+        decoded = resample(decoded, self.config.sound.sample_rate, sample_rate)
+        return decoded[..., : audio.shape[-1]].reshape(audio.shape)
 
     def _framed(self, audio: Tensor, sample_rate: int) -> Tensor:
         """(b * channels, 1, frames * hop) at the codec's rate, zeros at the end."""
@@ -395,7 +395,7 @@ class Codec(nn.Module):
                 f"audio must be finite (b, channels, samples), got {tuple(audio.shape)}"
             )
         flat = audio.reshape(-1, 1, audio.shape[-1]).to(self.mel_head.bias)
-        flat = _resample(flat, sample_rate, self.config.sound.sample_rate)
+        flat = resample(flat, sample_rate, self.config.sound.sample_rate)
         return F.pad(flat, (0, -flat.shape[-1] % self.config.hop_length))
 
 
@@ -437,20 +437,3 @@ def descript(**sizes: object) -> Codec:
     own = {"hop_length": int(dac.hop_length), "latent_dim": dac.latent_dim, "mel_codebooks": 1}
     own |= {"n_codebooks": dac.n_codebooks, "codebook_size": dac.codebook_size}
     return Codec(Config().but(sample_rate=dac.sample_rate, **own), network)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warnings about what torch has renamed since descript-audio-codec was written."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        yield
-
-
-def _resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
-    if from_rate == to_rate:
-        return audio
-    from torchaudio.functional import resample  # works on the audio's device, unlike soxr
-
-    return resample(audio, from_rate, to_rate)
