@@ -264,13 +264,7 @@ def fill_gaps(audio: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
     Source: Janssen, Veldhuis and Vries, IEEE Trans. ASSP 34(2), 1986, eq. 8 and 15.
     """
-    if audio.shape != missing.shape or len(audio) <= _ORDER:
-        raise ValueError(
-            f"audio and missing must hold the same {_ORDER + 1} samples or more, got {audio.shape}"
-        )
     found, places = audio.astype(np.float64), np.flatnonzero(missing)
-    if not len(places):
-        return found
     window, known = np.hanning(len(found)), np.where(missing, 0.0, found)
     # Missing samples further apart than the order are not coupled: the normal equations are banded.
     # Row m of `apart` is the distance from each missing sample to the m-th one after it.

@@ -13,6 +13,7 @@ from torch.utils.data import default_collate
 
 from labkit.effects.saturation import CURVES, MEMORYLESS, SPACE, check_curve, saturate
 from labkit.measure.align import align_signs, lag_of, overlap
+from labkit.signal.augment import fit as cut
 from labkit.signal.files import AudioError, check_audio, resample, to_mono
 from labkit.systems.saturation.model import CURVE_NAMES, Prediction, SaturationModel, network_inputs
 
@@ -214,22 +215,21 @@ def predict(
     if clean is None:
         if abs(wet.mean()) > _LARGEST_MEAN * wet.std():
             wet = wet - wet.mean()
-        return identify(
-            model, [(_cut(wet, _start(wet, sound.samples), sound.samples), None)], curve
-        )[0]
+        clip = cut(wet, sound.samples, offset=_start(wet, sound.samples))
+        return identify(model, [(clip, None)], curve)[0]
     clean = _mono(clean, clean_rate or sample_rate, rate, "clean")
     wet, clean, lag, likeness = aligned(wet, clean, rate)
     # A depth counts from the clean peak.
     start, n = _start(clean, sound.samples), min(sound.samples, len(wet))
-    y, x = wet[start : start + n], _cut(clean, start - LEAD, LEAD + n + EDGE)
+    y, x = wet[start : start + n], cut(clean, LEAD + n + EDGE, offset=start - LEAD)
     for name, part in (("wet", y), ("clean", x[LEAD:-EDGE])):
         if n < _LEAST_SECONDS * rate or float(np.ptp(part)) < 1e-5:
             raise AudioError(f"{name} is silent or absent where wet and clean should overlap")
     curves = CURVE_NAMES if curve is None else (curve,)
     pair = explain(y, x, curves, lag_ms=1000 * lag / rate, likeness=likeness)
     clean = clean - np.float32(clean.mean())
-    reference = _cut(clean, start - sound.margin, sound.samples + 2 * sound.margin)
-    clip = _cut(y - np.float32(pair.offset), 0, sound.samples)
+    reference = cut(clean, sound.samples + 2 * sound.margin, offset=start - sound.margin)
+    clip = cut(y - np.float32(pair.offset), sound.samples, offset=0)
     return replace(identify(model, [(clip, reference)], curve)[0], pair=pair)
 
 
@@ -251,13 +251,6 @@ def _mono(audio: np.ndarray, sample_rate: int, target_rate: int, name: str) -> n
     return mono
 
 
-def _cut(audio: np.ndarray, start: int, samples: int) -> np.ndarray:
-    """`samples` from `start` on, with zeros outside the recording."""
-    kept = audio[max(0, start) : max(0, start + samples)]
-    before = max(0, -start)
-    return np.pad(kept, (before, max(0, samples - before - len(kept))))[:samples]
-
-
 # A clean and a wet recording: their alignment, and the curve that explains the wet one
 
 
@@ -266,8 +259,8 @@ def aligned(wet: NDArray, clean: NDArray, sample_rate: int) -> tuple[NDArray, ND
 
     Ten seconds around the loudest place are aligned. Opposite polarity is corrected.
     """
-    n, length = min(len(wet), len(clean)), round(_ALIGNED_SECONDS * sample_rate)
-    start = max(0, min(int(np.abs(wet[:n]).argmax()) - length // 2, n - length))
+    length = round(_ALIGNED_SECONDS * sample_rate)
+    start = _start(wet[: len(clean)], length)
     window = slice(start, start + length)
     lag, likeness = lag_of(wet[window], clean[window], round(MAX_LAG_SECONDS * sample_rate))
     wet, clean = overlap(wet, clean, lag)
@@ -298,10 +291,9 @@ def _fit_pair(x: NDArray, y: NDArray, curve: str) -> tuple[PairFit, float, float
     The best level and offset of a setting are sums, so only depth, constant and the rest of the
     lag are searched (variable projection, Golub & Pereyra 1973): on a grid of depths, then down.
     """
-    center = int(np.abs(x[LEAD:-EDGE]).argmax())
 
     def around(n: int) -> slice:
-        start = max(0, min(center - n // 2, len(y) - n))
+        start = _start(x[LEAD:-EDGE], n)
         return slice(start, start + n)
 
     def bent(setting: NDArray, part: slice) -> NDArray:

@@ -152,8 +152,8 @@ def errors(prediction: Prediction, batch: Mapping[str, Tensor], prefix: str) -> 
     }
 
 
-def calibrate(model: SaturationModel, batch: Mapping[str, Tensor]) -> float:
-    """Set and return the factor on predicted spreads that makes the true depths most probable.
+def calibrate(model: SaturationModel, batch: Mapping[str, Tensor]) -> None:
+    """Set the factor on predicted spreads that makes the true depths most probable.
 
     Mean error / predicted spread: temperature scaling (Guo et al. 2017) of a Laplace density.
     """
@@ -161,4 +161,3 @@ def calibrate(model: SaturationModel, batch: Mapping[str, Tensor]) -> float:
     error = (prediction.of(batch["curve"]) - batch["log_depth"]).abs()
     ratio = (error * torch.exp(-prediction.log_spread)).mean()
     model.spread_factor.fill_(float(ratio.clamp(0.1, 10.0)))
-    return float(model.spread_factor)
