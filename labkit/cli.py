@@ -67,15 +67,15 @@ def _run(arguments: list[str]) -> int:
     named = bool(arguments[1:]) and not arguments[1].startswith("-")
     if arguments[0] in ("train", "evaluate") and named:
         run = train if arguments[0] == "train" else evaluate
-        return run(system(arguments[1].replace("-", "_")), arguments[2:])
+        run(system(arguments[1].replace("-", "_")), arguments[2:])
+        return 0
     if arguments[0] == "data":  # `data get` is one command of two words
         arguments = [" ".join(arguments[:2]), *arguments[2:]]
         if arguments[0] not in commands.COMMANDS:
             raise ValueError("data must be followed by list, get or render-synth")
     verbs = {**commands.COMMANDS, "train": _train_help, "evaluate": _evaluate_help}
-    return tyro.extras.subcommand_cli_from_dict(
-        verbs, prog="labkit", description=USAGE, args=arguments, config=(tyro.conf.OmitArgPrefixes,)
-    )
+    settings = {"description": USAGE, "args": arguments, "config": (tyro.conf.OmitArgPrefixes,)}
+    return tyro.extras.subcommand_cli_from_dict(verbs, prog="labkit", **settings) or 0
 
 
 def _train_help(name: Annotated[str, tyro.conf.Positional, commands.ONE_OF_THEM]) -> int:
@@ -104,7 +104,7 @@ class _Network:
     out: Path | None = None
 
 
-def train(chosen: System, arguments: Sequence[str]) -> int:
+def train(chosen: System, arguments: Sequence[str]) -> None:
     """`labkit train SYSTEM`: every setting of the preset is a flag."""
     from labkit.learn.training import clear, is_first_process
 
@@ -133,7 +133,7 @@ def train(chosen: System, arguments: Sequence[str]) -> int:
 
     model = chosen.train(config, folder, data=given.data, start=given.run.start, on_log=on_log)
     if not is_first_process():
-        return 0
+        return
     target = folder / f"{chosen.name}.safetensors"
     digest = chosen.save(model, target)
     commands.write_json(
@@ -147,14 +147,13 @@ def train(chosen: System, arguments: Sequence[str]) -> int:
         },
     )
     print(f"wrote {target}, sha256 {digest}")
-    return 0
 
 
 def _place(row: "Row") -> tuple[str | None, ...]:
     return row.checkpoint, row.protocol, row.name, row.sources, row.metric
 
 
-def evaluate(chosen: System, arguments: Sequence[str]) -> int:
+def evaluate(chosen: System, arguments: Sequence[str]) -> None:
     """`labkit evaluate SYSTEM`: the keyword arguments of the system's ``score`` are flags."""
     from labkit.lab.results import table
     from labkit.measure.score import read, results_path, write
@@ -199,7 +198,6 @@ def evaluate(chosen: System, arguments: Sequence[str]) -> int:
     rows = [row for row in old if _place(row) not in made] + rows
     print(table(rows))
     print(f"wrote {write(chosen.name, rows, path=target)}")
-    return 0
 
 
 def _preset(arguments: Sequence[str], presets: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ def chain(
     export: tuple[Literal["faust", "lv2", "vst3", "card"], ...] = (),
     out: Path | None = None,
     checkpoint: Path | None = None,
-) -> int:
+) -> None:
     """Name the pedals behind a wet guitar recording: order, knob settings and pedalboard code.
 
     The answer can also be "no pedals", an unknown pedal, or no guitar. The last two give no chain,
@@ -108,7 +108,7 @@ def chain(
         print("\n# knobs for an input of -20 dBFS RMS; --dry adds a gain for your level", end="")
     print("" if refusal else f"\n{chosen.to_code()}\n")
     if not writes:
-        return 0
+        return
     target, recreated, *paths = files
     level_dbfs = -20.0 if dry is None else rms_dbfs(dry_audio)
     channels = min(len(wet if dry is None else dry_audio), 2)
@@ -119,7 +119,6 @@ def chain(
     if dry is not None and not refusal:
         write_audio(recreated, chosen.render(dry_audio, dry_rate), dry_rate)
         _wrote([recreated])
-    return 0
 
 
 def export(
@@ -128,7 +127,7 @@ def export(
     *,
     channels: Literal[1, 2] = 2,
     out: Path | None = None,
-) -> int:
+) -> None:
     """Turn a saved chain into a Faust program, a plug-in for a DAW, or a card of its knobs.
 
     Args:
@@ -143,7 +142,7 @@ def export(
 
     wanted, found = endings(kinds), Chain.load(chain)
     paths = new_files(out, chain.name.removesuffix(".json").removesuffix(".chain"), *wanted)
-    return _wrote(exported(found, paths, channels=channels))
+    _wrote(exported(found, paths, channels=channels))
 
 
 def match(
@@ -154,7 +153,7 @@ def match(
     renders: int = 1500,
     grey_box: bool = True,
     out: Path | None = None,
-) -> int:
+) -> None:
     """Imitate a real pedal by a chain with knobs, from a recording before and after the pedal.
 
     Two thirds of the sound are fitted, in half-second blocks. The last third scores the result.
@@ -191,13 +190,13 @@ def match(
         print(f"  with a grey box (filter, curve, filter): {found.grey_box / found.nothing:.0%}")
     if not found.explained:
         print("no match: none of these pedals explains the wet recording")
-        return 0
+        return
     chain = with_levels(found.chain, dry_audio, dry_rate, input_rms_dbfs=None)
     print(f"\n{chain}\n\n{chain.to_code()}\n")
     chain.save(files[0])
     replace_text(files[1], chain.to_code() + "\n")
     write_audio(files[2], chain.render(dry_audio, dry_rate), dry_rate)
-    return _wrote(files)
+    _wrote(files)
 
 
 def saturation(
@@ -207,7 +206,7 @@ def saturation(
     curve: Literal["tanh", "arctan", "hard_clip", "cubic", "hysteresis"] | None = None,
     out: Path | None = None,
     checkpoint: Path | None = None,
-) -> int:
+) -> None:
     """Estimate the saturation curve and depth (1 to 10) of a recording, or say that none fits.
 
     Args:
@@ -251,7 +250,6 @@ def saturation(
         (target,) = new_files(out, file.stem, ".saturation.json")
         write_json(target, answer)
         _wrote([target])
-    return 0
 
 
 def enhance(
@@ -262,7 +260,7 @@ def enhance(
     hop: float = 0.5,
     lufs: float | None = None,
     checkpoint: Path | None = None,
-) -> int:
+) -> None:
     """Play a recording through real audio plug-ins; a network moves their knobs over time.
 
     Args:
@@ -292,7 +290,7 @@ def enhance(
         f"{facts['seconds']:.1f} s, {facts['loudness_lufs']:.1f} LUFS, "
         f"true peak {facts['true_peak_dbtp']:.1f} dBTP{turned}"
     )
-    return _wrote(files)
+    _wrote(files)
 
 
 def style(
@@ -301,7 +299,7 @@ def style(
     reference: Path,
     out: Path | None = None,
     checkpoint: Path | None = None,
-) -> int:
+) -> None:
     """Equalise and compress a recording so that it sounds like a reference recording.
 
     Args:
@@ -324,7 +322,7 @@ def style(
     name = f"{file.stem}_like_{reference.stem}"
     files = new_files(out, name, ".wav", ".json", ".board.py")
     system.write(found, sample_rate, *files)
-    return _wrote(files)
+    _wrote(files)
 
 
 def text(
@@ -340,7 +338,7 @@ def text(
     plan: bool = False,
     checkpoint: Path | None = None,
     seed: int = 0,
-) -> int:
+) -> None:
     """Apply the effects that a sentence describes; write the sound and its settings.
 
     Args:
@@ -372,13 +370,12 @@ def text(
         audio, rate = read_audio(file, max_seconds=min(seconds or 30.0, 30.0))
         found = system.predict(model, audio, rate, prompt, **options)
         print(f"{system.summary(prompt, found, [])}\n\n{found.preset.chain(rate).to_json()}")
-        return 0
+        return
     options |= {"out": out, "seconds": seconds, "n": n, "seed": seed}
     found, written = system.process_file(model, file, prompt, **options)
     print(system.summary(prompt, found, written))
     for one in written:
         print(f"wrote {one.path}, its preset, its chain and its code")
-    return 0
 
 
 def synth(
@@ -391,7 +388,7 @@ def synth(
     preset: Literal["vital_simple", "vital_full"] = "vital_simple",
     checkpoint: Path | None = None,
     seed: int = 0,
-) -> int:
+) -> None:
     """Turn a recording of one note into a synthesizer preset and a MIDI file that plays it.
 
     Args:
@@ -418,22 +415,20 @@ def synth(
         match = system.predict(model, audio, sample_rate, synth=player, **options)
         files = system.write_match(match, out, name=file.stem, synth=player)
     print(system.describe(match, files))
-    return 0
 
 
-def data_list() -> int:
+def data_list() -> None:
     """List the public data sets that can be downloaded."""
     from labkit.signal import datasets
 
     for record in datasets.records().values():
         size = f"{record.gigabytes:.1f} GB"
         print(f"{record.name:18s} {record.licence:16s} {size:>7s}  {record.title}  {record.page}")
-    return 0
 
 
 def data_get(
     name: Positional[str], *, accept_licence: bool = False, files: tuple[str, ...] = ()
-) -> int:
+) -> None:
     """Download a public data set.
 
     Args:
@@ -444,12 +439,11 @@ def data_get(
     from labkit.signal import datasets
 
     print(datasets.get(name, accept_licence=accept_licence, files=files or None))
-    return 0
 
 
 def data_render_synth(
     *, preset: str = "vital_simple", out: Path | None = None, n: int = 21_504, workers: int = 2
-) -> int:
+) -> None:
     """Render synthesizer notes as training data; an unfinished folder is continued.
 
     Args:
@@ -469,7 +463,6 @@ def data_render_synth(
     config = RenderConfig(preset, seconds, n_train=n - 2 * kept, n_validation=kept, n_test=kept)
     rendered = render(config, folder, workers=workers)
     print(f"{rendered} notes rendered; {config.n_train} to train on in {folder}")
-    return 0
 
 
 def plugins(names: Positional[tuple[str, ...]] = (), *, check: bool = False) -> int:
@@ -502,13 +495,12 @@ def plugins(names: Positional[tuple[str, ...]] = (), *, check: bool = False) -> 
     return status
 
 
-def results(system: Annotated[str | None, Positional, ONE_OF_THEM] = None) -> int:
+def results(system: Annotated[str | None, Positional, ONE_OF_THEM] = None) -> None:
     """Print the shipped results tables of one system, or of all."""
     from labkit.lab import results as pages
 
     for name, table in pages.tables(system).items():
         print(f"{name}\n\n{table}\n")
-    return 0
 
 
 def doctor(*, table: bool = False) -> int:
@@ -522,11 +514,10 @@ def doctor(*, table: bool = False) -> int:
     return 0 if examine(table=table) else 1
 
 
-def _wrote(files: Iterable[Path]) -> int:
-    """Say what was written; returns the exit status of a command that ends here."""
+def _wrote(files: Iterable[Path]) -> None:
+    """Say what was written."""
     for path in files:
         print(f"wrote {path}")
-    return 0
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -51,7 +51,6 @@ class Match:
     """What was found; distances are MR-STFT on held-out sound, of sounds at one level."""
 
     chain: Chain  # with steps of gain: the dry recording through it has the wet one's level
-    rack: str  # of RACKS, or the given names
     distance: float
     nothing: float  # of the dry recording itself
     grey_box: float | None
@@ -138,7 +137,6 @@ def match(
     gains = [Step("gain", {"gain_db": gain_db}) for gain_db in (before, after)]
     return Match(
         chain=Chain((gains[0], *chain.steps, gains[1])),
-        rack=rack,
         distance=distance(out),
         nothing=distance(dry),
         grey_box=distance(model(torch.from_numpy(dry)).numpy()) if model else None,
