@@ -78,10 +78,8 @@ def read(path: str | Path, *, system: str) -> tuple[dict[str, Any], dict[str, Te
         raise CheckpointError(
             f"{path} holds {metadata.get('system')!r}, expected a {system} checkpoint"
         )
-    config = json.loads(metadata["config"])
-    for name, value in config.items():
-        if isinstance(value, list):
-            config[name] = tuple(value)
+    items = json.loads(metadata["config"]).items()
+    config = {name: tuple(value) if isinstance(value, list) else value for name, value in items}
     # Integers, as counts of a batch norm, stay.
     floats = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     return config, floats

@@ -105,11 +105,8 @@ def fit_chain_cma(
     """
     dry, wet = _checked(dry, wet, sample_rate)
     space = chain_space(names)
-    n = space.n_knobs
     if renders is None:
-        renders = round(20 * n**1.5) if seconds == np.inf else 1_000_000
-    if renders < 1:
-        raise ValueError(f"renders must be at least 1, got {renders}")
+        renders = round(20 * space.n_knobs**1.5) if seconds == np.inf else 1_000_000
 
     def loss(rows: np.ndarray) -> np.ndarray:
         clips = [space.from_unit(row).render(dry, sample_rate) for row in rows]
@@ -117,14 +114,8 @@ def fit_chain_cma(
         error = (out - goal).square().mean((1, 2)) / goal.square().mean()
         return (log_spectral_distance(out, goal[None]) + 0.1 * torch.log(error + 1e-7)).numpy()
 
-    found = minimise(
-        loss,
-        np.full(n, 0.5),
-        method="cma",
-        evaluations=renders,
-        rng=generator(seed, "fit cma"),
-        seconds=seconds,
-    )
+    start, rng = np.full(space.n_knobs, 0.5), generator(seed, "fit cma")
+    found = minimise(loss, start, evaluations=renders, rng=rng, seconds=seconds)
     chain = space.from_unit(found.point)
     return Fit(chain, si_sdr_db(wet, chain.render(dry, sample_rate)))
 

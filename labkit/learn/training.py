@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,8 @@ def clear(run_dir: Path) -> None:
     """Delete the run in a folder, but no other files; ValueError if the run is in progress."""
     if run_dir.is_dir() and is_first_process():
         with alone(run_dir):
-            names = ("checkpoint.pt", "best.pt", "config.json", "gradients.jsonl", "log.jsonl")
-            # Earlier versions kept the checkpoint before the last one.
-            for name in (*names, "training.log", "checkpoint.previous.pt"):
+            names = ("checkpoint.pt", "config.json", "gradients.jsonl", "log.jsonl", "training.log")
+            for name in names:
                 (run_dir / name).unlink(missing_ok=True)
             for name in ("cache", "proxy"):
                 shutil.rmtree(run_dir / name, ignore_errors=True)
@@ -170,7 +170,7 @@ def fit(
                     row |= validate(model.eval())
                     wrapped.train()
                     if best and (run.best is None or row[best] < run.best["figure"]):
-                        run.best = {"figure": row[best], "model": _copy(model)}
+                        run.best = {"figure": row[best], "model": deepcopy(model.state_dict())}
                 run.rows.append(row)
                 for name, figure in row.items():
                     if name != "step":
@@ -291,10 +291,6 @@ class _Run:
             return torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch and zip have many kinds
             raise ValueError(f"{self.path} is damaged: start again (--fresh)") from error
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
 @contextlib.contextmanager

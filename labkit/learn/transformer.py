@@ -46,9 +46,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, source: Tensor, *, causal: bool = False) -> Tensor:
         """Let every position of `x` (b, t, d) attend to `source` (b, s, d): (b, t, d)."""
-        query = _split(self.query(x), self.n_heads)
-        keys_values = self._keys_values(self.remember(source))
-        return self.output(_join(_mix(query, *keys_values, causal=causal)))
+        return Attention.read(self, x, self.remember(source), causal=causal)
 
     def _keys_values(self, remembered: Tensor) -> tuple[Tensor, Tensor]:
         key, value = remembered.chunk(2, dim=-1)

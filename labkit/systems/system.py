@@ -49,11 +49,6 @@ class Config:
         """Every setting by its name; names are unique over the three records."""
         return {**asdict(self.sound), **asdict(self.net), **asdict(self.plan)}
 
-    @classmethod
-    def from_flat(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `flat`; settings that are not given have their defaults."""
-        return cls().but(**values)
-
 
 @dataclass(frozen=True)
 class Training:
@@ -162,7 +157,7 @@ class System:
         values, weights = checkpoints.read(path, system=self.name)
         config_type = type(next(iter(self.presets.values())))
         try:
-            config = config_type.from_flat(values)
+            config = config_type().but(**values)
         except (ValueError, TypeError) as error:
             raise checkpoints.CheckpointError(
                 f"{path}: settings of another version: {error}"

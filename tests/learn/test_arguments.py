@@ -46,7 +46,7 @@ CASES = [
     (lambda: encoders.ConvStem(32, 8, (2, 2)), "channels must hold five numbers"),
     (lambda: fit_chain(DRY[:, :100]), r"one shape, got \(1, 100\) and \(1, 2000\)"),
     (lambda: fit_chain(names=("kazoo",)), "no effect called 'kazoo'"),
-    (lambda: fit.fit_chain_cma(DRY, DRY, RATE, ("gain",), renders=0), "renders must be at"),
+    (lambda: fit.fit_chain_cma(DRY, DRY, RATE, ("gain",), renders=0), "evaluations must be"),
     (lambda: search(method="adam", evaluations=1), "gradient, spsa or cma, got 'adam'"),
     (lambda: search(evaluations=0), "evaluations must be at least 1, got 0"),
     (lambda: flow.integrate(lambda x, _: x, LINE, steps=3, solver="heun"), "solver must be one"),

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from labkit.signal.files import Recording, check_audio, resample, to_mono
 from labkit.signal.optional import need
 from labkit.signal.paths import read_text, replace_text, replacing
 from labkit.signal.units import db_to_amplitude
-from labkit.systems.blackbox.config import Config, Task
+from labkit.systems.blackbox.config import Task
 from labkit.systems.blackbox.model import Controller
 
 # Plug-ins start from rest at every block: this much of the sound before it lets them settle.
@@ -156,10 +156,6 @@ def playable(task: Task) -> tuple[tuple[Unit, ...], str]:
     return units, said if absent else ""
 
 
-def _rack(units: Sequence[Unit], config: Config) -> Rack:
-    return Rack(units, config.sound.sample_rate, workers=config.net.n_copies)
-
-
 def enhance(
     model: Controller, audio: np.ndarray, sample_rate: int, *, hop_s: float = 0.5
 ) -> tuple[np.ndarray, Curve]:
@@ -168,12 +164,12 @@ def enhance(
     Returns (channels, samples) float32, which may exceed full scale, and the curve. Raises
     ValueError as `curve`. Where a plug-in is not installed, a warning says what stands in.
     """
-    units, said = playable(model.config.task)
+    config, (units, said) = model.config, playable(model.config.task)
     if said:
         warnings.warn(said, stacklevel=2)
     sound = _Array(audio, sample_rate)
     found = _curve(model, sound, hop_s)
-    with _rack(units, model.config) as rack:
+    with Rack(units, config.sound.sample_rate, workers=config.net.n_copies) as rack:
         return np.concatenate([*_blocks(rack, sound, found)], axis=1), found
 
 
@@ -203,7 +199,7 @@ def enhance_file(
     config, (units, said) = model.config, playable(model.config.task)
     with Recording(source).survey() as sound:
         found = _curve(model, sound, hop_s)
-        with _rack(units, config) as rack:
+        with Rack(units, config.sound.sample_rate, workers=config.net.n_copies) as rack:
             gain_db, true_peak_dbtp, loudness = _play(rack, sound, found, target, lufs=lufs)
             shown = rack.shown(found.smooth.mean(0))
         seconds = sound.samples / sound.sample_rate
