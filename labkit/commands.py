@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from labkit.signal.files import read_audio, write_audio
 from labkit.signal.paths import new_files, replace_text
+from labkit.signal.units import rms_dbfs
 from labkit.systems.system import SYSTEMS
 
 ONE_OF_THEM = arg(help=f"one of {', '.join(SYSTEMS)}.")
@@ -43,9 +45,6 @@ def chain(
         out: folder for the files; by default output/FILE, if --dry or --export is given.
         checkpoint: weights to use instead of the shipped ones (.safetensors).
     """
-    from labkit.signal.files import read_audio, write_audio
-    from labkit.signal.units import rms_dbfs
-
     if refine and dry is None:
         raise ValueError("--refine compares with the dry recording: give --dry too")
     wet, sample_rate = read_audio(file)
@@ -168,7 +167,6 @@ def match(
         grey_box: also fit a simple model (filter, curve, filter) for comparison.
         out: folder for the chain, its code and the sound; by default output/WET.
     """
-    from labkit.signal.files import read_audio, write_audio
     from labkit.systems.blackbox.match import RACKS
     from labkit.systems.blackbox.match import match as search
     from labkit.systems.pedal_order import with_levels
@@ -216,8 +214,6 @@ def saturation(
         out: folder for the answer as a JSON file; without it nothing is written.
         checkpoint: weights to use instead of the shipped ones (.safetensors).
     """
-    from labkit.signal.files import read_audio
-
     wet, sample_rate = read_audio(file)
     clean_audio, clean_rate = read_audio(clean) if clean is not None else (None, None)
 
@@ -308,8 +304,6 @@ def style(
         out: folder for sound, settings and code; by default output/FILE_like_REFERENCE.
         checkpoint: weights to use instead of the shipped ones (.safetensors).
     """
-    from labkit.signal.files import read_audio
-
     audio, sample_rate = read_audio(file)
     reference_audio, reference_rate = read_audio(reference)
 
@@ -354,8 +348,6 @@ def text(
         checkpoint: weights to use instead of the shipped ones (.safetensors).
         seed: random seed of the variations.
     """
-    from labkit.signal.files import read_audio
-
     read_audio(file, max_seconds=0.1)
 
     from labkit.systems import text as system
@@ -402,8 +394,6 @@ def synth(
         checkpoint: weights to use instead of the shipped ones (.safetensors).
         seed: random seed of the presets that are tried.
     """
-    from labkit.signal.files import read_audio
-
     audio, sample_rate = read_audio(file)
 
     from labkit.systems import synth as system
