@@ -62,19 +62,11 @@ def test_guidance_has_its_limits_exactly(field):
     condition = torch.randn(6, 5, generator=rng("c")).double()
     conditioned, free = field(x, time, condition), field(x, time, None)
     assert (conditioned - free).abs().max() > 1e-2
-    for guidance, expected in (
-        (0, free),
-        (1, conditioned),
-        (2.5, free + 2.5 * (conditioned - free)),
-    ):
-        torch.testing.assert_close(
-            guided(field, condition, guidance)(x, time), expected, atol=1e-5, rtol=0
-        )
+    cases = [(0, free), (1, conditioned), (2.5, free + 2.5 * (conditioned - free))]
     # The path of "both" tends to the limits, where a shortcut is taken.
-    for guidance, expected in ((1e-7, free), (1 + 1e-7, conditioned)):
-        torch.testing.assert_close(
-            guided(field, condition, guidance)(x, time), expected, atol=1e-5, rtol=0
-        )
+    for guidance, expected in [*cases, (1e-7, free), (1 + 1e-7, conditioned)]:
+        found = guided(field, condition, guidance)(x, time)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_exchanged_slots_exchange_velocities():

@@ -215,11 +215,17 @@ def examples(
 
 
 def _maker(config: Config, split: str, seed: int, seconds: float) -> Callable[[int], tuple]:
-    """Number -> recording, disturbance, target, name of the source."""
-    source = _source(config, check_split(split), seconds)
+    """Number -> recording, disturbance, target, name of the source.
+
+    Clips are generated, or recorded where recordings are installed and wanted.
+    """
+    sound, recorded = config.sound, _recorded(config, check_split(split), seconds)
+    source = _GENERATED[sound.task](seconds=seconds, sample_rate=sound.sample_rate)
+    if recorded is not None:
+        source = Mixture([source, recorded], [1 - sound.real_share, sound.real_share])
 
     def make(number: int) -> tuple:
-        rng = generator(seed, "blackbox", config.sound.task, split, number)
+        rng = generator(seed, "blackbox", sound.task, split, number)
         return _material(config, source, split, rng)
 
     return make
@@ -273,16 +279,6 @@ def _recorded(config: Config, split: str, seconds: float) -> Source | None:
         return found if sound.real_share and found.groups(split) else None
     except FileNotFoundError:
         return None
-
-
-def _source(config: Config, split: str, seconds: float) -> Source:
-    """Generated clips and recordings of a split; generated ones alone where there are no others."""
-    sound = config.sound
-    generated = _GENERATED[sound.task](seconds=seconds, sample_rate=sound.sample_rate)
-    recorded = _recorded(config, split, seconds)
-    if recorded is None:
-        return generated
-    return Mixture([generated, recorded], [1 - sound.real_share, sound.real_share])
 
 
 def generated_tests(config: Config, *, n: int, seed: int) -> Tests:

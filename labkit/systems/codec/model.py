@@ -360,15 +360,12 @@ class Codec(nn.Module):
     def decode(self, codes: Tensor, samples: int) -> Tensor:
         """Audio (b, 1, samples) at the codec's rate, of codes (b, n, frames) of n codebooks."""
         net = self.config.net
-        if codes.is_floating_point() or codes.ndim != 3 or codes.shape[1] > net.n_codebooks:
+        least, most = int(codes.min()), int(codes.max())
+        wrong_shape = codes.ndim != 3 or codes.shape[1] > net.n_codebooks
+        if codes.is_floating_point() or wrong_shape or least < 0 or most >= net.codebook_size:
             raise ValueError(
-                f"codes must be integers (b, 1..{net.n_codebooks}, frames), "
-                f"got {codes.dtype} {tuple(codes.shape)}"
-            )
-        if codes.min() < 0 or codes.max() >= net.codebook_size:
-            raise ValueError(
-                f"codes must lie in 0..{net.codebook_size - 1}, "
-                f"got {int(codes.min())}..{int(codes.max())}"
+                f"codes must be integers 0..{net.codebook_size - 1} (b, 1..{net.n_codebooks}, "
+                f"frames), got {codes.dtype} {least}..{most} {tuple(codes.shape)}"
             )
         return self.network.decode(self.network.sums(codes.long()))[..., :samples]
 
