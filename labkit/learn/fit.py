@@ -94,19 +94,13 @@ def fit_chain_cma(
     sample_rate: int,
     names: Sequence[str],
     *,
-    renders: int | None = None,
+    renders: int = 1_000_000,
     seconds: float = np.inf,
     seed: int = 0,
 ) -> Fit:
-    """As `fit_chain`, without gradients: CMA-ES on the loss of the whole clip.
-
-    It works for any pedal. The default of `renders` is 20 d^1.5 for d parameters or, if `seconds`
-    is given, no limit.
-    """
+    """As `fit_chain`, for any pedal and without gradients: CMA-ES on the loss of the whole clip."""
     dry, wet = _checked(dry, wet, sample_rate)
     space = chain_space(names)
-    if renders is None:
-        renders = round(20 * space.n_knobs**1.5) if seconds == np.inf else 1_000_000
 
     def loss(rows: np.ndarray) -> np.ndarray:
         clips = [space.from_unit(row).render(dry, sample_rate) for row in rows]

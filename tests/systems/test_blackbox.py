@@ -662,14 +662,20 @@ def test_rules_compress_for_a_louder_reference_of_the_same_peak():
     assert np.isfinite(wet).all()
 
 
-def test_rows_stand_beside_what_they_must(small, monkeypatch):
-    """The searches find that the targets' treble is softer, and an untrained network does not."""
+@pytest.fixture
+def dulled(monkeypatch):
+    """Two pairs, which one softer treble explains, are the score's examples."""
     clips = noise(2, 1, 2 * RATE)
     dull = lfilter([0.6, 0.4], [1.0], clips).astype(np.float32)
     made = data.Examples(clips, None, dull, ("a", "b"), drawn=False)
     monkeypatch.setattr(data, "examples", lambda *_, **__: made)
     monkeypatch.setattr(score, "_PROTOCOLS", {"pair": "pairs"})
     monkeypatch.setattr(rules, "_N_CONSTANT", 2)
+
+
+@pytest.mark.usefixtures("dulled")
+def test_rows_stand_beside_what_they_must(small):
+    """The searches find the treble and an untrained network does not."""
     rows = score.score(untrained(small()), n=2, n_real=0, renders=20)
     left, _, loudness = rows
     assert (left.metric, left.n, loudness.metric) == ("MR-STFT left", 2, "loudness error")
@@ -694,3 +700,24 @@ def test_speech_is_also_scored_by_the_noise_in_its_pauses(small, monkeypatch):
     assert (pauses.unit, pauses.n) == ("dB", 2)
     assert pauses.floor == pytest.approx(-30.0, abs=1.0)  # doing nothing
     assert pauses.ours == pytest.approx(-30.0, abs=6.0)  # a gain and a shelf
+
+
+@pytest.mark.usefixtures("dulled")
+def test_the_first_plug_ins_are_scored_alone_and_sounds_and_curves_are_saved(small, tmp_path):
+    model, options = untrained(small()), {"n": 2, "n_real": 0, "renders": 2}
+    rows = score.score(model, n_units=1, save=tmp_path / "heard", **options)
+    assert rows[0].protocol == "pairs, by the first 1 of 2 plug-ins"
+    assert len(list((tmp_path / "heard").iterdir())) == 2 * 4
+    dry, target, wet = (
+        soundfile.read(tmp_path / "heard" / f"generated_1_{kind}.wav")[0]
+        for kind in ("dry", "target", "wet")
+    )
+    gain = np.dot(wet, dry) / np.dot(dry, dry)
+    np.testing.assert_allclose(wet, gain * dry, atol=1e-6)  # the first plug-in is a gain
+    curves = json.loads((tmp_path / "heard" / "generated_1.json").read_text())
+    assert set(curves) == {"seconds", *PAIR.names}
+    mean = np.mean(curves["gain: gain_db"])
+    assert gain == pytest.approx(10 ** ((-18 + 36 * mean) / 20), rel=1e-3)
+    assert not np.array_equal(target, wet)
+    with pytest.raises(ValueError, match=r"n_units must lie in 1\.\.2, got 3"):
+        score.score(model, n_units=3, **options)

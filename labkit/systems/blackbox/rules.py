@@ -104,7 +104,7 @@ def best_constant(config: Config, rack: Rack, start: np.ndarray, renders: int) -
     made = data.examples(config, "train", config.plan.seed, n=_N_CONSTANT)
     rng = generator(config.plan.seed, "best constant", config.sound.task)
     pairs = [made.draw(config, k, rng)[:2] for k in range(_N_CONSTANT)]
-    starts = np.stack([start, config.task.start])
+    starts = np.stack([start, config.task.start[: len(start)]])
     return searched(config, pairs, rack, starts, renders, rng)
 
 

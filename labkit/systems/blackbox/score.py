@@ -1,9 +1,12 @@
 """How near the controllers come to their targets, beside rules, constants and an oracle."""
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 
 from labkit.effects.hosts.plugin import Rack
@@ -12,7 +15,7 @@ from labkit.measure.loudness import loudness_error_lu
 from labkit.measure.metrics import pause_level_db, pesq_mos, stoi
 from labkit.measure.score import Row, row
 from labkit.signal.files import read_audio
-from labkit.signal.paths import real_data_dir
+from labkit.signal.paths import new_files, real_data_dir, replace_text
 from labkit.signal.seeds import generator
 from labkit.systems.blackbox import data, rules
 from labkit.systems.blackbox.config import Config
@@ -58,6 +61,8 @@ def score(
     n_real: int = 12,
     seed: int = 1,
     renders: int = 40,
+    n_units: int | None = None,
+    save: Path | None = None,
 ) -> list[Row]:
     """Score a controller by the share of the distance to the target that is left, and by loudness.
 
@@ -73,32 +78,41 @@ def score(
         n_real: real recordings; skipped if there are none here.
         renders: settings that CMA-ES tries for each recording; it starts from our answer, or from
             the right one if it is known. The best single setting may take six times as many.
+        n_units: use only so many plug-ins, from the start of the chain; all by default.
+        save: folder for the dry, target and processed sound of each recording, and its knob curves.
 
-    Raises PluginError where a plug-in is not installed.
+    Raises PluginError where a plug-in is not installed, ValueError for another number of them.
     """
-    config, rate = model.config, model.config.sound.sample_rate
+    config, rate, units = model.config, model.config.sound.sample_rate, model.config.task.units
+    if n_units not in (None, *range(1, len(units) + 1)):
+        raise ValueError(f"n_units must lie in 1..{len(units)}, got {n_units}")
+    protocol = _PROTOCOLS[config.sound.task]
+    protocol += f", by the first {n_units} of {len(units)} plug-ins" if n_units else ""
+    knobs = sum(len(unit.knobs) for unit in units[:n_units])
     tests = {"generated": data.generated_tests(config, n=n, seed=seed)}
     if n_real and real_data_dir() is not None:
         tests["real"] = data.real_tests(config, n=n_real, seed=seed)
     references = data.examples(config, "train", seed + 100, n=12, seconds=data.TEST_SECONDS)
     targets = references.sound if references.target is None else references.target
     style, rows, measures = rules.style_of(targets, rate), [], _measures(config)
-    with Rack(config.task.units, rate, workers=config.net.n_copies) as rack:
+    with Rack(units[:n_units], rate, workers=config.net.n_copies) as rack:
         # Once for all, so it may take longer.
-        mean = model.mean_setting.double().numpy()
+        mean = model.mean_setting.double().numpy()[:knobs]
         constant = rules.best_constant(config, rack, mean, 6 * renders)
         for sources, (dry, target, groups, answers) in tests.items():
-            ours = _settings(model, dry)
+            ours = _settings(model, dry)[:, :knobs]
             settings = {"ours": ours, "prior": np.broadcast_to(constant, ours.shape)}
             settings |= {"control": np.roll(ours, -1, axis=0), "oracle": np.empty_like(ours)}
             for k, pair in enumerate(zip(dry, target, strict=True)):
                 rng = generator(seed, "search", "cma", k)
-                starts = np.stack([rules.known_or(answers[k], constant), ours[k]])
+                starts = np.stack([rules.known_or(answers[k][:knobs], constant), ours[k]])
                 settings["oracle"][k] = rules.searched(config, [pair], rack, starts, renders, rng)
             wet = {name: rack.render(dry, found) for name, found in settings.items()}
+            if save is not None:
+                for k, sounds in enumerate(zip(dry, target, wet["ours"], strict=True)):
+                    _save(save, f"{sources}_{k}", model, sounds)
             wet["floor"] = [rules.match(sound, rate, style) for sound in dry]
-            facts = {"protocol": _PROTOCOLS[config.sound.task], "sources": sources}
-            facts["name"] = "controller, 1 render"
+            facts = {"protocol": protocol, "sources": sources, "name": "controller, 1 render"}
             for metric, (unit, measure) in measures.items():
                 nothing = _distances(measure, dry, target, rate)
                 found = {name: _distances(measure, x, target, rate) for name, x in wet.items()}
@@ -119,6 +133,17 @@ def score(
     if config.sound.task == "distortion" and n_real and real_data_dir() is not None:
         rows += _matched(seed)
     return rows
+
+
+def _save(folder: Path, name: str, model: Controller, sounds: Sequence[np.ndarray]) -> None:
+    """NAME_dry.wav, NAME_target.wav, NAME_wet.wav in 32-bit float, and the knobs' NAME.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    *paths, facts = new_files(folder, name, "_dry.wav", "_target.wav", "_wet.wav", ".json")
+    for path, sound in zip(paths, sounds, strict=True):
+        soundfile.write(path, sound.T, model.config.sound.sample_rate, "FLOAT")
+    found = curve(model, sounds[0], model.config.sound.sample_rate)
+    columns = {"seconds": found.seconds.tolist(), **found.columns()}
+    replace_text(facts, json.dumps(columns, indent=1) + "\n")
 
 
 def _settings(model: Controller, sounds: Iterable[np.ndarray]) -> np.ndarray:
@@ -157,13 +182,13 @@ def _matched(seed: int) -> list[Row]:
     return [row(v, groups, name=name, **facts) for v, name in zip(columns, names, strict=True)]
 
 
-def fixed_score(model: Controller, *, n: int = 6) -> dict[str, float]:
+def fixed_score(model: Controller) -> dict[str, float]:
     """Distance over that of the dry sound, on fixed clips, by the controller and at the start."""
     config, rate = model.config, model.config.sound.sample_rate
-    dry, target, *_ = data.generated_tests(config, n=n, seed=7)
+    dry, target, *_ = data.generated_tests(config, n=6, seed=7)
     settings = {
         "controller": _settings(model, dry),
-        "start": np.tile(config.task.start, (n, 1)),
+        "start": np.tile(config.task.start, (len(dry), 1)),
     }
     distance = _measures(config)["distance left"][1]
     before = _distances(distance, dry, target, rate).mean()
