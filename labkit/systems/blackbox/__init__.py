@@ -8,7 +8,6 @@ from labkit.systems.blackbox.predict import (
     enhance,
     enhance_file,
     playable,
-    predict,
     replay,
 )
 from labkit.systems.system import System

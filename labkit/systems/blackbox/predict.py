@@ -53,10 +53,6 @@ class Curve:
         """Every knob's curve by its name."""
         return dict(zip(self.names, self.smooth.T.round(6).tolist(), strict=True))
 
-    def setting(self) -> dict[str, float]:
-        """One setting for the whole recording: the curve's mean."""
-        return dict(zip(self.names, self.smooth.mean(0).tolist(), strict=True))
-
 
 class _Array:
     """A recording in memory, read as a `Recording` is."""
@@ -114,11 +110,6 @@ def curve(model: Controller, audio: np.ndarray, sample_rate: int, *, hop_s: floa
     Raises ValueError for unusable audio, or a `hop_s` that is not above 0.
     """
     return _curve(model, _Array(audio, sample_rate), hop_s)
-
-
-def predict(model: Controller, audio: np.ndarray, sample_rate: int) -> dict[str, float]:
-    """One setting for a whole recording: ``"plug-in: parameter"`` -> 0..1; see `curve`."""
-    return curve(model, audio, sample_rate).setting()
 
 
 def _blocks(rack: Rack, sound: Recording | _Array, found: Curve) -> Iterator[np.ndarray]:
@@ -201,14 +192,15 @@ def enhance_file(
         found = _curve(model, sound, hop_s)
         with Rack(units, config.sound.sample_rate, workers=config.net.n_copies) as rack:
             gain_db, true_peak_dbtp, loudness = _play(rack, sound, found, target, lufs=lufs)
-            shown = rack.shown(found.smooth.mean(0))
+            mean = found.smooth.mean(0)
+            shown = rack.shown(mean)
         seconds = sound.samples / sound.sample_rate
     facts = {
         "task": config.sound.task,
         "units": [asdict(unit) for unit in units],
         "remark": said,
         "sample_rate": config.sound.sample_rate,
-        "setting": found.setting(),
+        "setting": dict(zip(found.names, mean.tolist(), strict=True)),
         "setting_in_units": dict(zip(found.names, shown, strict=True)),
         "hop_seconds": found.hop_s,
         "curve": found.columns(),
