@@ -48,31 +48,20 @@ class ExampleCache:
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_map": None}  # a memory map belongs to one process
 
-    def read(self, number: int) -> Example | None:
-        """The example, or None if it is missing or its checksum does not match."""
+    def get(self, number: int, make: Callable[[int], Mapping[str, Tensor]]) -> Example:
+        """The example as kept; made by ``make(number)`` and written first when it is missing."""
         if self._map is None:
             self._map = np.memmap(self.path, self._record, "r", shape=(self.n,))
         row = np.array(self._map[number])
-        return self._example(row) if row["checksum"] == _checksum(row) else None
-
-    def write(self, number: int, example: Mapping[str, Tensor]) -> Example:
-        """Keep an example (the fields that the cache was made for); returns it as kept."""
-        row = np.zeros((), self._record)
-        for name in self.names:
-            row[name] = example[name].numpy()
-        row["checksum"] = _checksum(row)
-        # Not through the map: on a full disk that would end the process without a word.
-        with named(self.path), open(self.path, "r+b") as file:
-            file.seek(number * self._record.itemsize)
-            file.write(row.tobytes())
-        return self._example(row)
-
-    def get(self, number: int, make: Callable[[int], Mapping[str, Tensor]]) -> Example:
-        """The example as kept; made by ``make(number)`` and written first when it is missing."""
-        found = self.read(number)
-        return self.write(number, make(number)) if found is None else found
-
-    def _example(self, row: np.ndarray) -> Example:
+        if row["checksum"] != _checksum(row):
+            row, made = np.zeros((), self._record), make(number)
+            for name in self.names:
+                row[name] = made[name].numpy()
+            row["checksum"] = _checksum(row)
+            # Not through the map: on a full disk that would end the process without a word.
+            with named(self.path), open(self.path, "r+b") as file:
+                file.seek(number * self._record.itemsize)
+                file.write(row.tobytes())
         return {name: torch.from_numpy(row[name].copy()) for name in self.names}
 
 
