@@ -318,15 +318,11 @@ class Descript(nn.Module):
 
 
 class Codec(nn.Module):
-    """Audio to codes and back.
-
-    If `fresh`, the weights are random; training then begins with a linear codec.
-    """
+    """Audio to codes and back."""
 
     def __init__(self, config: Config, network: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
-        self.fresh = True
         self.network = Network(config) if network is None else network
         # Reads the log-mel spectrogram off the first codebooks' sums.
         self.mel_head = nn.Conv1d(config.net.latent_dim, MEL_BANDS, 1)

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from labkit.effects.chain import ChainSampler
-from labkit.learn.checkpoints import fill
 from labkit.learn.training import Loss
 from labkit.measure.losses import mel_distance_db
 from labkit.signal.augment import augment
@@ -152,19 +151,13 @@ def _levels(config: Config, audio: Tensor) -> Tensor:
     return log_mel(audio, config.sound.sample_rate, **sizes)[:, 0]
 
 
-def begin_from(model: Codec, start: Codec) -> None:
-    """Copy the weights of `start`, its codewords too."""
-    fill(model, start.state_dict())
-    model.fresh = False
-
-
 @contextmanager
 def training(config: Config, data: Data, model: Codec, _run_dir: Path) -> Iterator[Training]:
     """Clips and loss."""
     if config.plan.n_devices > 1:
         raise ValueError(f"the codec trains on one device, got n_devices {config.plan.n_devices}")
     clips = Clips(config, data)
-    if model.fresh:
+    if not model.network.quantizer.words.any():  # not those of a checkpoint to begin with
         frames = clips.samples // config.hop_length
         n = min(len(clips), -(-_FIRST_FRAMES // frames))
         with torch.random.fork_rng(devices=[]):
