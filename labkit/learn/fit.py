@@ -98,7 +98,10 @@ def fit_chain_cma(
     seconds: float = np.inf,
     seed: int = 0,
 ) -> Fit:
-    """As `fit_chain`, for any pedal and without gradients: CMA-ES on the loss of the whole clip."""
+    """As `fit_chain`, for any pedal and without gradients: CMA-ES on the loss of the whole clip.
+
+    It ends after `renders` or `seconds`, or where it converges.
+    """
     dry, wet = _checked(dry, wet, sample_rate)
     space = chain_space(names)
 

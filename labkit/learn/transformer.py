@@ -46,6 +46,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, source: Tensor, *, causal: bool = False) -> Tensor:
         """Let every position of `x` (b, t, d) attend to `source` (b, s, d): (b, t, d)."""
+        # Of this class: `LatentAttention` has another way for reading a cache.
         return Attention.read(self, x, self.remember(source), causal=causal)
 
     def _keys_values(self, remembered: Tensor) -> tuple[Tensor, Tensor]:
