@@ -194,10 +194,7 @@ class Mpnet(nn.Module):
         return _encoded(self.model(**given).last_hidden_state, given["attention_mask"].bool())
 
 
-@cache
-def mpnet() -> Mpnet:
-    """all-mpnet-base-v2 from the hub's cache, read once; errors as `Mpnet`."""
-    return Mpnet()
+mpnet = cache(Mpnet)  # `mpnet()` is all-mpnet-base-v2 from the hub's cache, read once
 
 
 class Clap(nn.Module):
