@@ -703,6 +703,16 @@ def test_speech_is_also_scored_by_the_noise_in_its_pauses(small, monkeypatch):
 
 
 @pytest.mark.usefixtures("dulled")
+def test_headroom_is_what_a_setting_for_each_clip_gains(small):
+    settings = small()
+    with Rack(PAIR.units, RATE) as rack:
+        clips = data.examples(settings, "validation", 0, n=2)
+        found = rules.headroom(settings, rack, clips, 12)
+    assert found["oracle"] <= found["constant"] < found["nothing"]
+    assert found["headroom"] == pytest.approx(1 - found["oracle"] / found["constant"])
+
+
+@pytest.mark.usefixtures("dulled")
 def test_the_first_plug_ins_are_scored_alone_and_sounds_and_curves_are_saved(small, tmp_path):
     model, options = untrained(small()), {"n": 2, "n_real": 0, "renders": 2}
     rows = score.score(model, n_units=1, save=tmp_path / "heard", **options)

@@ -12,6 +12,7 @@ from scipy import signal
 from labkit.effects.effect import process
 from labkit.effects.hosts.plugin import Rack
 from labkit.learn.minimise import minimise
+from labkit.measure.losses import mr_stft
 from labkit.measure.loudness import loudness_lufs, peak_db
 from labkit.signal.optional import need
 from labkit.signal.seeds import generator
@@ -111,3 +112,28 @@ def best_constant(config: Config, rack: Rack, start: np.ndarray, renders: int) -
 def known_or(answer: np.ndarray, setting: np.ndarray) -> np.ndarray:
     """The answer (knobs,) that a draw knows, and another setting where it knows nothing."""
     return np.where(np.isfinite(answer), answer, setting)
+
+
+def headroom(config: Config, rack: Rack, clips: data.Examples, renders: int) -> dict[str, float]:
+    """What listening can gain: the best constant's distance, and one setting for each clip's.
+
+    ``headroom`` is the share of the constant's distance that the oracle does without, by MR-STFT
+    too. Below .2 a task teaches nobody to listen.
+    """
+    constant = best_constant(config, rack, config.task.start, 6 * renders)
+    rng = generator(config.plan.seed, "headroom")
+    found = {"nothing": [], "constant": [], "oracle": []}
+    for k in range(len(clips.sound)):
+        dry, target, answer = clips.draw(config, k, rng)
+        starts = np.stack([known_or(answer, constant), constant])
+        own = searched(config, [(dry, target)], rack, starts, renders, rng)
+        wet = rack.render([dry, dry], np.stack([constant, own]))
+        sounds = np.stack([dry, *wet])
+        goal = torch.from_numpy(target).expand(len(sounds), -1, -1)
+        distances = config.distance(torch.from_numpy(sounds), goal).tolist()
+        for name, distance, sound in zip(found, distances, sounds, strict=True):
+            found[name].append((distance, mr_stft(sound, target, config.sound.sample_rate)))
+    means = {name: np.mean(pairs, axis=0) for name, pairs in found.items()}
+    share, by_mr_stft = (1 - means["oracle"] / means["constant"]).tolist()
+    distances = {name: float(mean[0]) for name, mean in means.items()}
+    return distances | {"headroom": share, "headroom by MR-STFT": by_mr_stft}

@@ -18,6 +18,7 @@ from labkit.effects.hosts.plugin import Rack
 from labkit.learn.gradients import SPSA, black_box
 from labkit.learn.training import Loss
 from labkit.signal.seeds import generator
+from labkit.systems.blackbox import rules
 from labkit.systems.blackbox.config import Config
 from labkit.systems.blackbox.data import Examples, cached, from_pairs, held_out, paired_files
 from labkit.systems.blackbox.model import Controller
@@ -26,6 +27,7 @@ from labkit.systems.system import Training
 _N_VALIDATION = 32
 _VALIDATE_EVERY = 100
 _N_OUTPUT_RANGE = 256
+_HEADROOM_RENDERS = 100
 _TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # The error of a knob, 0..1, in the size of the distances: .1 of a knob's range costs .5.
 _IMITATION_WEIGHT = 5.0
@@ -42,6 +44,8 @@ class Data:
     # For speech, e.g. daps/clean. Recordings with the same name up to the first underscore are
     # never split between training and validation
     wet: Path | None = None
+    # first print how much the best settings gain over one fixed setting, on this many clips; slow
+    headroom: int = 0
 
     def __post_init__(self) -> None:
         if (self.dry is None) != (self.wet is None):
@@ -169,6 +173,9 @@ def training(
             file.write(json.dumps({"step": step, **columns}) + "\n")
 
     with Rack(config.task.units, config.sound.sample_rate, workers=config.net.n_copies) as rack:
+        if data.headroom:
+            some = cached(config, "validation", n=data.headroom)
+            print(rules.headroom(config, rack, some, _HEADROOM_RENDERS))
         validate = Validation(config, held, rack)
 
         def finish(trained: Controller) -> None:
