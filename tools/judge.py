@@ -64,6 +64,7 @@ CHAINS = {
 # Of the guitars through a chain, those whose pedals are as other makers might build them.
 OTHERS_SHARE = {"three": 0.3, "six": 0.3, "nine": 0.3, "single": 0.5}
 CABINETS = {"cabinets_train": ("train", 3000), "cabinets_validation": ("validation", 800)}
+SAID_CLEAN = 0.95  # of dry validation clips
 # How often each of `KINDS` is expected beside how often it is drawn. Chosen on validation clips:
 # the fewest guitars are refused for which a pedal is named (.5 or more) in 2.5 % of no guitars.
 EXPECTED = {"three": 1.0, "six": 0.05, "nine": 0.05, "other": 0.02, "none": 0.05}
@@ -273,9 +274,12 @@ def fit(
     evidence = logit(single["empty"].clip(1e-6, 1 - 1e-6))[:, None]
     clean = single["kind"] == "clean"
     line = LogisticRegression(C=1e3, class_weight="balanced").fit(evidence, clean)
-    copy(model.judge_clean, np.array([line.coef_[0, 0], line.intercept_[0]]))
-    said = line.predict(evidence)
+    slope, limit = line.coef_[0, 0], np.quantile(evidence[clean], 1 - SAID_CLEAN)
+    copy(model.judge_clean, np.array([slope, -slope * limit]))
+    odds = np.exp(-slope * limit - line.intercept_[0])
+    said = (evidence > limit)[:, 0]
     print(f"said to be clean: {said[clean].mean():.3f}; of one pedal {said[~clean].mean():.3f}")
+    print(f"that is as if dry clips were {odds:.2f} times as frequent as those of one pedal")
 
 
 def copy(buffer: torch.Tensor, values: np.ndarray) -> None:

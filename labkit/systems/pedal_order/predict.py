@@ -41,8 +41,8 @@ MOST_WINDOWS = 8  # of a recording
 _PEAK_DBFS = -0.01  # of what would exceed full scale
 # A recording must be this long and, in its loudest 50 ms, this loud.
 LEAST_SECONDS, LEAST_DBFS = 0.5, -70.0
-# A cabinet is named above this probability. Of validation clips, half of which have one, .45 to .49
-# of those with one are named then, and .04 to .07 of those without.
+# A cabinet is named above this probability. Of validation clips, half of which have one, .48 of
+# those with one are named then, and .07 of those without.
 CABINET_NAMED = 0.65
 # What is said instead of a chain.
 NO_PEDALS = "no pedals"
@@ -168,9 +168,9 @@ def _check_enough(mono: np.ndarray, sample_rate: int) -> None:
 def _judged(model: PedalOrderModel, clips: Tensor, shelf: Sequence[str]) -> Prediction:
     """`decode`, and what else the recording may be: no guitar, another pedal, no pedals.
 
-    "No pedals" is decided apart, with a prior of one half, because the protocols draw the empty
-    chain seldom; and with every pedal on the shelf, because whoever may not name a delay would call
-    it none. Pedals that are on a longer shelf than this one count as others.
+    "No pedals" is decided apart, because the protocols draw the empty chain seldom; and with every
+    pedal on the shelf, because whoever may not name a delay would call it none. Pedals that are on
+    a longer shelf than this one count as others.
     """
     heard = model.hear(clips.to(next(model.parameters()).device))
     pooled, opening = heard.pooled, start(model, heard, shelf)
