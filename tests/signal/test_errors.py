@@ -10,7 +10,6 @@ from labkit.signal import (
     files,
     guitar,
     sampled,
-    shipped,
     sources,
     spectra,
     units,
@@ -46,7 +45,7 @@ CASES = [
     ),
     (lambda: files.read_audio("/nowhere.wav"), files.AudioFileError, "nowhere.wav.*No such file"),
     (lambda: files.read_audio("/"), files.AudioFileError, "this is a folder"),
-    (lambda: shipped.load_phrase("solo"), ValueError, "name must be one of riff, .*got 'solo'"),
+    (lambda: sources.load_phrase("solo"), ValueError, "name must be one of riff, .*got 'solo'"),
     (lambda: spectra.stft(LONG, n_fft=7), ValueError, "n_fft must be even and .*got 7"),
     (lambda: spectra.stft(LONG, n_fft=8, hop_length=5), ValueError, "half of it, got 8 and 5"),
     (
