@@ -145,6 +145,15 @@ def test_the_knobs_of_other_makers_are_not_taught(pool):
     assert any(moved)
 
 
+def test_a_share_of_the_examples_has_no_pedals_and_the_rest_is_as_before(pool):
+    plain, some = (Examples(SMALL.but(dry_share=share), [pool]) for share in (0.0, 0.5))
+    emptied = [k for k in range(40) if some.draw(k).chain != plain.draw(k).chain]
+    assert 8 <= len(emptied) <= 32
+    assert not any(some.draw(k).chain.steps for k in emptied)
+    tokens = some[emptied[0]]["tokens"]
+    assert tokens[tokens != PAD].tolist() == SMALL.net.tokens.encode(Chain())
+
+
 @pytest.mark.parametrize("use_dry", [False, True])
 def test_it_trains_with_the_dry_sound_and_without(use_dry, pool):
     config = SMALL.but(use_dry=use_dry)
